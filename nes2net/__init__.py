@@ -42,14 +42,14 @@ __all__ = [
 
 if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net import decisions, losses, metrics
-    from nes2net.checkpoints.averaging import average_checkpoints
-    from nes2net.checkpoints.state_dict import load_state_dict
     from nes2net.data import augment
     from nes2net.detector import Detector
-    from nes2net.experiments.catalogue import list_models
     from nes2net.lib.errors import InputError
     from nes2net.metrics import localisation
-    from nes2net.registry import create_aggregation, create_backend, create_frontend
+    from nes2net.models.catalogue import list_models
+    from nes2net.models.checkpoints.averaging import average_checkpoints
+    from nes2net.models.checkpoints.state_dict import load_state_dict
+    from nes2net.models.registry import create_aggregation, create_backend, create_frontend
 
 #: Public names that are modules themselves.
 _MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
@@ -58,13 +58,13 @@ _MODULE_OF = {
     "Detector": "nes2net.detector",
     "InputError": "nes2net.lib.errors",
     "augment": "nes2net.data",
-    "average_checkpoints": "nes2net.checkpoints.averaging",
-    "create_aggregation": "nes2net.registry",
-    "create_backend": "nes2net.registry",
-    "create_frontend": "nes2net.registry",
+    "average_checkpoints": "nes2net.models.checkpoints.averaging",
+    "create_aggregation": "nes2net.models.registry",
+    "create_backend": "nes2net.models.registry",
+    "create_frontend": "nes2net.models.registry",
     "decisions": "nes2net",
-    "list_models": "nes2net.experiments.catalogue",
-    "load_state_dict": "nes2net.checkpoints.state_dict",
+    "list_models": "nes2net.models.catalogue",
+    "load_state_dict": "nes2net.models.checkpoints.state_dict",
     "localisation": "nes2net.metrics",
     "losses": "nes2net",
     "metrics": "nes2net",

@@ -11,13 +11,13 @@ from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
 from builders.small_parts import frontend_families, small_options
 
 from nes2net import Detector, InputError
-from nes2net.checkpoints.fairseq import to_transformers
-from nes2net.checkpoints.published_names import unwrap_frontend
-from nes2net.checkpoints.state_dict import save_state_dict
-from nes2net.detector.loading import named_architecture, recognise
 from nes2net.inspect.identify import identify
 from nes2net.lib.devices import choose_device
-from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.models.checkpoints.fairseq import to_transformers
+from nes2net.models.checkpoints.published_names import unwrap_frontend
+from nes2net.models.checkpoints.state_dict import save_state_dict
+from nes2net.models.loading import named_architecture, recognise
+from nes2net.models.published_models import PUBLISHED_MODELS
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_checkpoints_without_a_record_of_their_model(detector, tmp_path, monkeyp
     with pytest.raises(InputError, match=r"fits no published model.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     published = {"A": detector.config}
-    monkeypatch.setattr("nes2net.detector.loading.PUBLISHED_MODELS", published)
+    monkeypatch.setattr("nes2net.models.loading.PUBLISHED_MODELS", published)
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
     published["B"] = detector.config
     with pytest.raises(InputError, match="fits A and B, .*`config`"):

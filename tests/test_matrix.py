@@ -11,7 +11,8 @@ from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_fam
 from torch import Tensor
 from torch.nn import functional
 
-from nes2net import Detector, InputError, create_frontend, registry
+from nes2net import Detector, InputError, create_frontend
+from nes2net.models import registry
 
 LABELS = torch.tensor([0, 1, 1])
 LEAST_FRAMES = 24

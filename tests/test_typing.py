@@ -16,7 +16,7 @@ from torch import zeros
 
 def score(checkpoint: Path) -> float:
     detector = Detector.from_pretrained(checkpoint, device="cpu")
-    reveal_type(detector)  # nes2net.detector.detector.Detector
+    reveal_type(detector)  # nes2net.detector.Detector
     reveal_type(detector(zeros(1, 16000)))  # torch._tensor.Tensor
     reveal_type(detector.score("a.wav"))  # float
     for _, value in detector.score_files(["a.wav"]):

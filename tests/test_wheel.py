@@ -22,7 +22,7 @@ from conftest import REPOSITORY
 
 #: Run when Python starts: AASIST comes from a server on this machine. Size and SHA-256 stay those of its publisher's file.
 STAND_IN = """from dataclasses import replace
-from nes2net.published_models import PUBLISHED
+from nes2net.models.published_models import PUBLISHED
 PUBLISHED["AASIST"] = replace(PUBLISHED["AASIST"], file=replace(PUBLISHED["AASIST"].file, url="ADDRESS/AASIST.pth"))
 """
 CAPTURED = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "stdin": subprocess.DEVNULL}

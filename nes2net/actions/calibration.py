@@ -42,7 +42,7 @@ from nes2net.lib.devices import own_device
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of, write_output
 from nes2net.lib.terminal import print_note
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials

@@ -14,7 +14,7 @@ from nes2net.lib.commands import Count, File, Flag, FromZero
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note, printable
 from nes2net.lib.this_process import is_first
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.trial import Part
@@ -56,7 +56,7 @@ def architecture_in(name: str) -> dict[str, Any] | str:
     Raises:
         InputError: if the recipe cannot be read, or an option is wrong.
     """
-    from nes2net.detector.loading import split_options  # start-up: torch
+    from nes2net.models.loading import split_options  # start-up: torch
     from nes2net.recipes.reading import load_recipe  # start-up: pydantic
 
     file, *options = [name] if isfile(name) else split_options(name)
@@ -96,7 +96,7 @@ class Loading(Architecture):
     def load(self, model: str) -> Detector:
         from nes2net.detector import Detector  # start-up
         from nes2net.lib.devices import own_device  # start-up
-        from nes2net.quantisation import emulation_note  # start-up
+        from nes2net.models.quantisation import emulation_note  # start-up
 
         detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.described, self.base)
         print_note(emulation_note(detector.precision, detector.device))

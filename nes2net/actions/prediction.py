@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.backends.base import NATURE
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.read import LongAudio, count_samples
 from nes2net.data.audio.remarks import Remark
@@ -28,7 +27,8 @@ from nes2net.lib.terminal import printable_name
 from nes2net.lib.times import readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
-from nes2net.published_models import published_model
+from nes2net.models.backends.base import NATURE
+from nes2net.models.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.files import score_files
 from nes2net.scoring.heard import length_of_training

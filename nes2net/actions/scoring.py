@@ -18,8 +18,8 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import sha256_of
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
-from nes2net.published_models import published_model
-from nes2net.registry import corpora
+from nes2net.models.published_models import published_model
+from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.engine import Finished

@@ -57,11 +57,11 @@ def bench(
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
-    from nes2net.detector.loading import named_architecture
     from nes2net.inspect.benchmark import environment, measure, table
     from nes2net.lib.devices import choose_device
     from nes2net.lib.terminal import print_note
-    from nes2net.quantisation import emulation_note
+    from nes2net.models.loading import named_architecture
+    from nes2net.models.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
 
     if model and frontend:

@@ -52,10 +52,10 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
 
 def names() -> dict[str, list[str]]:
     """The names that an argument takes besides files, by its command and destination, or by the destination alone."""
-    from nes2net.experiments.published import published_rows
-    from nes2net.published_models import PUBLISHED_MODELS
+    from nes2net.models.published_models import PUBLISHED_MODELS
+    from nes2net.models.published_results import published_rows
+    from nes2net.models.registry import aggregations, backends, effects, frontends, losses
     from nes2net.recipes.reading import packaged_recipes
-    from nes2net.registry import aggregations, backends, effects, frontends, losses
 
     models, recipes = list(PUBLISHED_MODELS), packaged_recipes()
     parts = [*frontends.names(), *aggregations.names(), *backends.names()]

@@ -14,7 +14,7 @@ from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Flag, Folder, called
 from nes2net.lib.errors import InputError, counted, listed, readable_size, worded
 from nes2net.lib.terminal import printable, text_table
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck

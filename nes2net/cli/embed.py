@@ -58,7 +58,7 @@ def embed(
     """
     from nes2net.actions.embedding import check_layer, embed_recordings, frontend_alone, trials_of_files
     from nes2net.lib.yaml_text import read_value
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
 
     number: Any = int(layer) if layer.isdecimal() else layer
     check_layer(of, number)

@@ -168,7 +168,7 @@ def reproduce(
         recipe: to train by, instead of the published one
         ssl_checkpoint: pre-trained front-end, for training
         out: folder to work in; reproduce/ROW if not given
-        rows: your own rows, as in nes2net/experiments/published.yaml
+        rows: your own rows, as in nes2net/models/published_results.yaml
 
     How:
         batch_size: utterances per batch in scoring
@@ -178,7 +178,7 @@ def reproduce(
         num_resamples: bootstrap draws for the interval
         device: auto, cpu, cuda or cuda:N
     """
-    from nes2net.experiments.published import find_row, published_rows
+    from nes2net.models.published_results import find_row, published_rows
 
     known = published_rows(rows)
     if row is None:

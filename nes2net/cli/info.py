@@ -48,8 +48,8 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         lines = [describe(key), *(["", "options", *table(options)] if options else [])]
         print(json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines))
     elif model == "published" and key is None:
-        from nes2net.experiments.published import published_tables
-        from nes2net.experiments.result_table import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
+        from nes2net.models.published_results import published_tables
+        from nes2net.models.published_tables import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
 
         tables = published_tables()
         if json_:
@@ -95,8 +95,8 @@ def published_results() -> list[Result]:
     """The published results as the room of `inspect` takes them, which does not import `experiments`."""
     from pathlib import Path
 
-    from nes2net.experiments.published import published_rows
     from nes2net.inspect.names import Result
+    from nes2net.models.published_results import published_rows
 
     lengths = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
     found = []

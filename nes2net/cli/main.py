@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
 from nes2net.lib.commands import add_command
 from nes2net.lib.errors import InputError
-from nes2net.registry import Registry
+from nes2net.models.registry import Registry
 from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth

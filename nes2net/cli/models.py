@@ -24,10 +24,10 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         name: one of them, or a front-end for ssl_checkpoint; its card
         json_: print it as JSON
     """
-    from nes2net.experiments.catalogue import list_models
-    from nes2net.frontends.sizes import SIZES
     from nes2net.inspect.sheet import Sheet
-    from nes2net.published_models import PUBLISHED
+    from nes2net.models.catalogue import list_models
+    from nes2net.models.frontends.sizes import SIZES
+    from nes2net.models.published_models import PUBLISHED
 
     if name is not None:
         from nes2net.cli.info import info

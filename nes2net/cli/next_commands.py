@@ -53,7 +53,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     was trained on.
     """
     from nes2net.lib.errors import InputError
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
 
     commands: list[Words] = []
     if recipe.data.train_scores:  # scoring needs scores, too
@@ -86,7 +86,7 @@ def after_scoring(
     name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
 ) -> list[Words]:
     """Evaluate ``scores`` of the part ``split`` of the corpus ``name``, if its labels have that part."""
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
 
     corpus = corpora.get(name)
     if split not in (corpus.phases or corpus.accepted_splits):

@@ -174,7 +174,7 @@ def _how_to_get_a_probability(model: str) -> list[str]:
 
 def _which() -> str:
     """Ask for a detector, with the names that can be fetched and what they are good for."""
-    from nes2net.experiments.catalogue import list_models
+    from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
     for known in list_models():

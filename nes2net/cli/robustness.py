@@ -77,7 +77,7 @@ def robustness(
     from nes2net.decisions import Decider, OperatingPoint, load
     from nes2net.evaluation.page import write_robustness
     from nes2net.experiments.robustness import plan, run
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
     from nes2net.scoring.calibrated import check_belongs
 
     point = OperatingPoint.parse(operating_point)

@@ -85,14 +85,14 @@ def score(
     """
     from nes2net.actions.scoring import score_corpus
     from nes2net.lib.devices import own_device
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
 
     decider, part = deciding.decider(), located(corpus, root, split, protocols)
     # Before a large model is read.
     trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
     detector: Scorer
     if engine == "onnx":
-        from nes2net.export.onnx_detector import OnnxDetector
+        from nes2net.models.onnx_detector import OnnxDetector
 
         if loading.base:
             raise InputError("an exported detector holds all its weights: leave `base` out")

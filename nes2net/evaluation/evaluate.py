@@ -30,7 +30,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Draws
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 from nes2net.version import __version__
 
 # Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of a rate's interval then varies by 3 %
@@ -159,7 +159,7 @@ def evaluate(
     """Evaluate a score file.
 
     Args:
-        corpus: A name of :data:`nes2net.registry.corpora`. The corpus reads the key and knows the
+        corpus: A name of :data:`nes2net.models.registry.corpora`. The corpus reads the key and knows the
             rules of its published figures.
         scores_path: A file with a line ``utterance score`` for each trial; higher is more bona
             fide.

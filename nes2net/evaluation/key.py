@@ -14,7 +14,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 # A message looks for no nearest value in a field with more values.
 _MOST_VALUES = 150

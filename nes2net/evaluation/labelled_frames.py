@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measured
 from nes2net.metrics.localisation.segments import segments_of_frames
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
 
 #: Length of the labels that all others are pooled from, in ms.

@@ -11,8 +11,14 @@ from typing import Any
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import ScoredBy
 from nes2net.lib.errors import InputError, listed
-from nes2net.published_models import START_KEY, TRIALS_KEY, architecture_words, published_architecture, published_model
-from nes2net.registry import corpora
+from nes2net.models.published_models import (
+    START_KEY,
+    TRIALS_KEY,
+    architecture_words,
+    published_architecture,
+    published_model,
+)
+from nes2net.models.registry import corpora
 from nes2net.scoring.record import WholeRecord, read_whole_record
 
 

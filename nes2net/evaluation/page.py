@@ -60,7 +60,7 @@ from nes2net.lib.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
-from nes2net.registry import corpora, effects
+from nes2net.models.registry import corpora, effects
 
 # Tables of more rows start folded, and so do matrices of more than ten times as many cells.
 _LONG = 40

@@ -25,7 +25,7 @@ from nes2net.evaluation.tables import (
 from nes2net.evaluation.transfer_tables import tables_of
 from nes2net.metrics import percentiles
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 _FEWEST_DRAWS = 40
 

@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
-from nes2net.registry import corpora, effects
+from nes2net.models.registry import corpora, effects
 
 #: Name of the trials as they are.
 CLEAN = "clean"
@@ -45,7 +45,7 @@ class Figures:
     """Error rates under one condition, fractions; intervals hold 95 %."""
 
     condition: str
-    """:data:`CLEAN`, or as :func:`nes2net.registry.create_condition` takes it."""
+    """:data:`CLEAN`, or as :func:`nes2net.models.registry.create_condition` takes it."""
     eer: float
     eer_interval: tuple[float, float]
     hter: float

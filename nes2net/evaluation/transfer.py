@@ -31,7 +31,7 @@ from nes2net.evaluation.tables import Figure, Measured, plain, points
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import sha256_of
 from nes2net.lib.text_files import recorded_digests
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 # Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
 _SAME_LENGTH = 0.05

@@ -15,7 +15,7 @@ from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
 from nes2net.lib.files import json_text
 from nes2net.lib.plain_data import first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 PACKAGED = Path(__file__).parent / "packaged"
 _PLACE = re.compile(r"\$\{(\w+)\}")

@@ -12,10 +12,10 @@ from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Part
-from nes2net.frontends.sizes import SIZES, obtain
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.models.frontends.sizes import SIZES, obtain
+from nes2net.models.registry import corpora, takes_checkpoint
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import corpora, takes_checkpoint
 from nes2net.training.tasks.task import create_task
 
 

@@ -17,12 +17,12 @@ from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import Evaluation, Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
-from nes2net.experiments.published import PublishedRow
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED_MODELS
+from nes2net.models.published_results import PublishedRow
+from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
 from nes2net.recipes.reading import PACKAGED, load_recipe
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train

@@ -24,7 +24,7 @@ from nes2net.lib.files import exclusive_lock, json_text, write_text
 from nes2net.lib.plain_data import read_json
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
-from nes2net.registry import corpora, create_condition, default_conditions, effects
+from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 

@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, write_text
 from nes2net.lib.plain_data import first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
-from nes2net.published_models import PUBLISHED, published_architecture, published_model
+from nes2net.models.published_models import PUBLISHED, published_architecture, published_model
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 

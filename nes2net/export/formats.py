@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nes2net.checkpoints.fairseq import to_fairseq
-from nes2net.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
-from nes2net.checkpoints.huggingface import library_config
 from nes2net.detector import Detector
 from nes2net.export.space import write_space
-from nes2net.frontends.ssl import SSLFrontend
 from nes2net.lib.errors import InputError
+from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
+from nes2net.models.checkpoints.huggingface import library_config
+from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")

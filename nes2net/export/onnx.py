@@ -1,6 +1,6 @@
 """Export a detector as an ONNX file.
 
-:class:`nes2net.export.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
+:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
 ``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
 fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
 length only. The metadata describe the detector, as JSON under ``nes2net``. The graph uses only
@@ -25,15 +25,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes2net.backends.base import NATURE, ScoreRule
-from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.export.onnx_detector import OnnxDetector
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
-from nes2net.published_models import RECORD_KEY, START_KEY, start_of, without_weights
+from nes2net.models.backends.base import NATURE, ScoreRule
+from nes2net.models.checkpoints.onnx_file import METADATA, accepted_lengths, require
+from nes2net.models.onnx_detector import OnnxDetector
+from nes2net.models.published_models import RECORD_KEY, START_KEY, start_of, without_weights
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
 

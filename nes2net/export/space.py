@@ -6,12 +6,12 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nes2net.backends.base import NATURE
 from nes2net.decisions import calibration as calibrations
 from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
 from nes2net.lib.files import write_text
 from nes2net.lib.installation import requirement
+from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import check_belongs
 from nes2net.version import __version__
 

@@ -23,13 +23,13 @@ from torch import nn
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.processes import ALONE
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import markdown_table
 from nes2net.lib.this_process import peak_bytes, processor_name, usable_processors
+from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.scoring.batches import Plan, compute_scores, waveforms_for
 from nes2net.scoring.engine import Share
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode

@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nes2net.checkpoints.folder import CONFIG, WEIGHTS
-from nes2net.checkpoints.huggingface import CONFIG_FILE
 from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import Detector
-from nes2net.detector.loading import sound_description
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
@@ -24,16 +21,19 @@ from nes2net.inspect.sheet import Sheet, shown
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import sha256_of
 from nes2net.lib.options import name_and_options
-from nes2net.published_models import (
+from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE
+from nes2net.models.loading import sound_description
+from nes2net.models.published_models import (
     PUBLISHED_MODELS,
     START_KEY,
     architecture_words,
     published_architecture,
     published_model,
 )
+from nes2net.models.registry import corpora
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.registry import corpora
 from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.resume_file import RESUME_FILE

@@ -11,24 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.fairseq import encoder_tensors, is_head, model_type_of
-from nes2net.checkpoints.folder import CONFIG, read_folder
-from nes2net.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
-from nes2net.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
-from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
-from nes2net.checkpoints.published_names import unwrap_frontend
-from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, not_finite, read_record, state_dict_of
-from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector
-from nes2net.detector.fitting import changed_options
-from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
-from nes2net.detector.weights_known import checked_record, holds_weights_of
-from nes2net.frontends.base import Frontend
-from nes2net.frontends.sizes import sizes_of
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import check_plain
-from nes2net.published_models import ARCHITECTURE_KEY, PUBLISHED_MODELS, RECORD_KEY, START_KEY, without_weights
-from nes2net.registry import create_frontend
+from nes2net.models.checkpoints.fairseq import encoder_tensors, is_head, model_type_of
+from nes2net.models.checkpoints.folder import CONFIG, read_folder
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
+from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
+from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
+from nes2net.models.checkpoints.published_names import unwrap_frontend
+from nes2net.models.checkpoints.state_dict import (
+    Misfit,
+    compare,
+    load_state_dict,
+    not_finite,
+    read_record,
+    state_dict_of,
+)
+from nes2net.models.checkpoints.torch_file import read_torch_file
+from nes2net.models.fitting import changed_options
+from nes2net.models.frontends.base import Frontend
+from nes2net.models.frontends.sizes import sizes_of
+from nes2net.models.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
+from nes2net.models.published_models import ARCHITECTURE_KEY, PUBLISHED_MODELS, RECORD_KEY, START_KEY, without_weights
+from nes2net.models.registry import create_frontend
+from nes2net.models.weights_known import checked_record, holds_weights_of
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nes2net.aggregations.base import Aggregation
-from nes2net.backends.base import Backend
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.frontends.base import Frontend
 from nes2net.lib.errors import InputError, counted, did_you_mean
-from nes2net.published_models import PUBLISHED_MODELS
-from nes2net.registry import (
+from nes2net.models.aggregations.base import Aggregation
+from nes2net.models.backends.base import Backend
+from nes2net.models.frontends.base import Frontend
+from nes2net.models.published_models import PUBLISHED_MODELS
+from nes2net.models.registry import (
     Registry,
     aggregations,
     backends,

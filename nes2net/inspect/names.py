@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from nes2net.checkpoints.shelf import Shelf
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
-from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.overview import COMMANDS
 from nes2net.inspect.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
@@ -22,10 +20,21 @@ from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.metrics.eer import compute_eer
-from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
+from nes2net.models.checkpoints.shelf import Shelf
+from nes2net.models.frontends.sizes import SIZES
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
+from nes2net.models.registry import (
+    Registry,
+    aggregations,
+    backends,
+    corpora,
+    create_condition,
+    effects,
+    frontends,
+    losses,
+)
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
-from nes2net.registry import Registry, aggregations, backends, corpora, create_condition, effects, frontends, losses
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from nes2net.inspect.sheet import Sheet
-from nes2net.registry import aggregations, backends, corpora, effects, frontends, losses
+from nes2net.models.registry import aggregations, backends, corpora, effects, frontends, losses
 
 STORED = Path(__file__).with_name("overview.json")
 COMMANDS = [

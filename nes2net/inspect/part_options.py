@@ -12,7 +12,7 @@ from typing import Any
 
 from nes2net.inspect.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
-from nes2net.registry import Registry, aggregations, backends, frontends, losses
+from nes2net.models.registry import Registry, aggregations, backends, frontends, losses
 
 #: Parameters of constructors that are not options: what a detector gives to its parts.
 _GIVEN = {
@@ -28,7 +28,7 @@ _DECLARED_BY = {
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
     "augment.parameters": "nes2net.data.augment.rawboost:RawBoostParameters",
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
-    "train.adapt": "nes2net.frontends.adaptation:Adaptation",
+    "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
 #: Kind of parts → its plural, if that is not the kind with an s.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
@@ -49,7 +49,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
-    from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
+    from nes2net.models.backends.heads import GeneralOptions  # start-up: names are listed without torch
 
     return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
 

@@ -141,7 +141,7 @@ def shown(value: Any) -> str:
 def plain(text: str) -> str:
     """Text of a docstring without its markup, on one line.
 
-    >>> plain(":data:`nes2net.backends.nes2net_x` reads\\n``feature_dim`` numbers")
+    >>> plain(":data:`nes2net.models.backends.nes2net_x` reads\\n``feature_dim`` numbers")
     'nes2net_x reads feature_dim numbers'
     """
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)

@@ -80,7 +80,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
 
 
 #: Names of precisions → the type of the weights. The weights of ``int8`` are
-#: quantised (:mod:`nes2net.quantisation`), which the type does not show.
+#: quantised (:mod:`nes2net.models.quantisation`), which the type does not show.
 PRECISIONS = {
     "float32": torch.float32,
     "tf32": torch.float32,

@@ -6,19 +6,19 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from nes2net.backends.base import Backend
-from nes2net.backends.heads import HEADS
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options
 from nes2net.losses.criterion import Criterion
-from nes2net.registry import losses
+from nes2net.models.backends.base import Backend
+from nes2net.models.backends.heads import HEADS
+from nes2net.models.registry import losses
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
     """Find the class of a loss, with its options.
 
     Args:
-        loss: one of ``nes2net.registry.losses.names()``, or a mapping of ``name`` and options.
+        loss: one of ``nes2net.models.registry.losses.names()``, or a mapping of ``name`` and options.
         key: the recipe's key for it.
 
     Raises:

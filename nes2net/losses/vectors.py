@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.backends.heads import (
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Size, Takes
+from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, shares_of
+from nes2net.models.backends.heads import (
     AngularHead,
     CosineHead,
     OneClassHead,
@@ -20,9 +23,6 @@ from nes2net.backends.heads import (
     nearest_cosines,
     renormed_cosines,
 )
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import Size, Takes
-from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, shares_of
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Margin = Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
-from nes2net.published_models import RECORD_KEY, published_architecture
+from nes2net.models.published_models import RECORD_KEY, published_architecture
 
 #: Lengths of training with which authors score the corpus's own number of samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
 from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.frontends.base import UsedSamples
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
+from nes2net.models.backends.base import Backend
+from nes2net.models.frontends.base import UsedSamples
 
 #: A score, or the reason why it is missing.
 Result: TypeAlias = float | str

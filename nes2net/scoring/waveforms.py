@@ -17,8 +17,8 @@ from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.read import load_audio, load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import Padding, fault_of, head_crop, peak_normalized, random_crop, to_mono_16k
-from nes2net.frontends.base import UsedSamples
 from nes2net.lib.errors import InputError
+from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
 #: A recording: a file, a file object that is open in binary mode, or samples (N,) or (channels, N).

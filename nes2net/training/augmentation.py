@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nes2net import registry
 from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
 from nes2net.data.augment.channels import LowPass
 from nes2net.data.augment.effect import Effect, OneOf
@@ -15,6 +14,7 @@ from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, worded
+from nes2net.models import registry
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe
 

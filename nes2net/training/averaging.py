@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from nes2net.checkpoints.averaging import average_checkpoints
-from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_writable, make_folder, sha256_of, writing
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.published_models import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, without_weights
+from nes2net.models.checkpoints.averaging import average_checkpoints
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
+from nes2net.models.published_models import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, without_weights
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.augmentation import augmentation_stream

@@ -18,11 +18,11 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
+from nes2net.models.registry import corpora
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import LABEL_SAMPLES
 from nes2net.recipes.train import TrainConfig
-from nes2net.registry import corpora
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.dataset import (

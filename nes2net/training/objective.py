@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
@@ -19,6 +18,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.losses import Criterion
 from nes2net.losses.by_name import create_loss
+from nes2net.models.backends.base import Backend
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch
 from nes2net.training.sampling import stream_of_epoch

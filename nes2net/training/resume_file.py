@@ -20,10 +20,10 @@ from pydantic import (
 )
 from torch import Tensor
 
-from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import check_plain, first_problem
+from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.training.selection import HistoryRow
 
 RESUME_FILE = "resume.pt"

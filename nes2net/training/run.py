@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory
-from nes2net.published_models import TRIALS_KEY
+from nes2net.models.published_models import TRIALS_KEY
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import (

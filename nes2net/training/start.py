@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.folder import base_digest
-from nes2net.checkpoints.published_names import unwrap_frontend
-from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.detector import Detector
-from nes2net.detector.loading import recognise, without_wrapper
-from nes2net.detector.weights_known import checked_record, holds_weights_of
-from nes2net.frontends.adaptation import adapt as adapt_frontend
-from nes2net.frontends.adaptation import check_adaptation
-from nes2net.frontends.sizes import check_pretrained
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.terminal import print_note
 from nes2net.losses.by_name import checked_loss, with_head
-from nes2net.published_models import ARCHITECTURE_KEY, PUBLISHED, RECORD_KEY, START_KEY, start_of
+from nes2net.models.checkpoints.folder import base_digest
+from nes2net.models.checkpoints.published_names import unwrap_frontend
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.models.frontends.adaptation import adapt as adapt_frontend
+from nes2net.models.frontends.adaptation import check_adaptation
+from nes2net.models.frontends.sizes import check_pretrained
+from nes2net.models.loading import recognise, without_wrapper
+from nes2net.models.published_models import ARCHITECTURE_KEY, PUBLISHED, RECORD_KEY, START_KEY, start_of
+from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
+from nes2net.models.weights_known import checked_record, holds_weights_of
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
 from nes2net.training.tasks.task import Task
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nes2net.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.published_models import START_KEY
+from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
+from nes2net.models.published_models import START_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.optimisation import set_learning_rate

@@ -19,10 +19,10 @@ from scoring import quietly
 from torch import Tensor, nn
 from train import generated_trials
 
-from nes2net import registry
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device, float32_settings
 from nes2net.lib.this_process import usable_processors
+from nes2net.models import registry
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import Result, differentiable, score_batch, scoring_mode
 from nes2net.scoring.score_file import read_scores

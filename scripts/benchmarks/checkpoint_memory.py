@@ -24,8 +24,8 @@ _MEASURE = """
 import json, sys, threading, time
 import torch
 from nes2net import Detector, average_checkpoints, create_frontend, load_state_dict
-from nes2net.registry import create_backend
-import transformers.models.wav2vec2.modeling_wav2vec2, nes2net.backends.nes2net, nes2net.checkpoints.averaging
+from nes2net.models.registry import create_backend
+import transformers.models.wav2vec2.modeling_wav2vec2, nes2net.models.backends.nes2net, nes2net.models.checkpoints.averaging
 
 def status(key):
     with open("/proc/self/status") as file:
@@ -46,7 +46,7 @@ def run(what, paths):
     return list(average_checkpoints(paths).values())
 
 def load_config(path):
-    from nes2net.checkpoints.state_dict import read_record
+    from nes2net.models.checkpoints.state_dict import read_record
     return read_record(load_state_dict(path))["model"]
 
 what, *paths = sys.argv[1:]

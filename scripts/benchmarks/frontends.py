@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from nes2net import create_frontend
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
-from nes2net.quantisation import fastest_product, has_fast_product, quantise
+from nes2net.models.frontends.onednn import OneDNNLinear
+from nes2net.models.quantisation import fastest_product, has_fast_product, quantise
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
 PEAK_SIZE = 2048  # size of the square matrices whose product is the yardstick

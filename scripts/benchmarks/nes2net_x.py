@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from _published import FEATURE_DIM, PublishedNes2NetX, seconds_by_turns
 from torch import Tensor, nn
 
-from nes2net.backends.nes2net import nes2net_x
+from nes2net.models.backends.nes2net import nes2net_x
 
 BATCH, FRAMES = 12, 201
 

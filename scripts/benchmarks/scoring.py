@@ -216,7 +216,7 @@ def difference(reference: Path, other: Path) -> str:
 def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
     """Print the EERs of a trained detector on the demonstration corpus in every precision, and how its scores change."""
     from nes2net.evaluation.evaluate import evaluate
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
 
     places = dict.fromkeys(PRECISIONS, "cpu")
     if torch.cuda.is_available():

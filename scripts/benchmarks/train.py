@@ -33,11 +33,11 @@ from _published import FEATURE_DIM, PublishedNes2NetX, fairseq_model, seconds_by
 from torch import Tensor, nn
 
 from nes2net import Detector
-from nes2net.backends.nes2net import nes2net_x
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.corpora.trial import Trial
+from nes2net.models.backends.nes2net import nes2net_x
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
 from nes2net.training.sampling import EpochBatches

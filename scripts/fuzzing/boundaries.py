@@ -33,10 +33,7 @@ from transformers import (
 )
 
 from fuzzing import FIXED, Boundary
-from nes2net import Detector, InputError, create_frontend, registry
-from nes2net.checkpoints.averaging import average_checkpoints
-from nes2net.checkpoints.folder import write_tensors
-from nes2net.checkpoints.state_dict import save_state_dict
+from nes2net import Detector, InputError, create_frontend
 from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
@@ -44,6 +41,10 @@ from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, Traits
 from nes2net.lib.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
+from nes2net.models import registry
+from nes2net.models.checkpoints.averaging import average_checkpoints
+from nes2net.models.checkpoints.folder import write_tensors
+from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scale.reading import pieces_of

@@ -9,7 +9,7 @@ from pydoc import locate
 from torch import nn
 
 from nes2net.detector import Detector
-from nes2net.detector.network import Network
+from nes2net.models.network import Network
 
 #: The methods with which the page of the detector begins, in this order.
 FIRST = [
@@ -29,17 +29,17 @@ API = {
         "([how to add one](/reference/CONTRIBUTING.md#adding-parts)). [Options of parts](/reference/part-options.md) lists what each "
         "name takes.",
         [
-            "nes2net.registry.create_frontend",
-            "nes2net.registry.create_aggregation",
-            "nes2net.registry.create_backend",
-            "nes2net.frontends.base.Frontend",
-            "nes2net.frontends.base.UsedSamples",
-            "nes2net.frontends.adaptation.Adaptation",
-            "nes2net.frontends.adaptation.adapt",
-            "nes2net.frontends.adaptation.merge",
-            "nes2net.aggregations.base.Aggregation",
-            "nes2net.backends.base.Backend",
-            "nes2net.backends.base.LogitLayer",
+            "nes2net.models.registry.create_frontend",
+            "nes2net.models.registry.create_aggregation",
+            "nes2net.models.registry.create_backend",
+            "nes2net.models.frontends.base.Frontend",
+            "nes2net.models.frontends.base.UsedSamples",
+            "nes2net.models.frontends.adaptation.Adaptation",
+            "nes2net.models.frontends.adaptation.adapt",
+            "nes2net.models.frontends.adaptation.merge",
+            "nes2net.models.aggregations.base.Aggregation",
+            "nes2net.models.backends.base.Backend",
+            "nes2net.models.backends.base.LogitLayer",
         ],
     ),
     "checkpoints": (
@@ -47,11 +47,11 @@ API = {
         "Reading and averaging files of weights, of which nothing is run, and what can be had by name. See "
         "[Checkpoints](/checkpoints.md).",
         [
-            "nes2net.checkpoints.state_dict.load_state_dict",
-            "nes2net.checkpoints.averaging.average_checkpoints",
+            "nes2net.models.checkpoints.state_dict.load_state_dict",
+            "nes2net.models.checkpoints.averaging.average_checkpoints",
             "nes2net.training.averaging.average_run",
             "nes2net.training.averaging.RunAverage",
-            "nes2net.experiments.catalogue.list_models",
+            "nes2net.models.catalogue.list_models",
         ],
     ),
     "scoring": (

@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nes2net.backends.heads import HEADS, GeneralOptions
-from nes2net.frontends.adaptation import Adaptation
-from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.part_options import PLURALS, option_rows, rows_of
 from nes2net.inspect.sheet import plain
 from nes2net.lib.options import declared
 from nes2net.lib.terminal import markdown_table
-from nes2net.registry import Registry, aggregations, backends, frontends, losses
+from nes2net.models.backends.heads import HEADS, GeneralOptions
+from nes2net.models.frontends.adaptation import Adaptation
+from nes2net.models.frontends.sizes import SIZES
+from nes2net.models.registry import Registry, aggregations, backends, frontends, losses
 from nes2net.training.tasks.task import tasks
 
 PAGE = """\

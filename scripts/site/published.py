@@ -13,11 +13,11 @@ from pathlib import Path
 
 from marked import filled
 
-from nes2net.experiments.published import published_tables
-from nes2net.experiments.result_table import LEGEND, numbered_notes, system_rows, way_rows
 from nes2net.inspect.names import architecture
 from nes2net.lib.terminal import markdown_table
-from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_results import published_tables
+from nes2net.models.published_tables import LEGEND, numbered_notes, system_rows, way_rows
 
 
 def page(text: str) -> str:

@@ -12,14 +12,14 @@ import torch
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.distillation import TeacherStudent
-from nes2net.experiments.published import PublishedRow, published_rows
 from nes2net.inspect.info import SPEED, count_flops
 from nes2net.inspect.training_memory import training_memory
 from nes2net.lib.terminal import markdown_table
+from nes2net.models.distillation import TeacherStudent
+from nes2net.models.published_results import PublishedRow, published_rows
+from nes2net.models.registry import corpora
 from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import corpora
 from nes2net.training.tasks.task import create_task
 
 PAGE = """\

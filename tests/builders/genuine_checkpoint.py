@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nes2net.frontends.ssl import SSLFrontend
+from nes2net.models.frontends.ssl import SSLFrontend
 
 
 def _class(module: str, name: str) -> type:

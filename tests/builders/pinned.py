@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from builders import golden
-from nes2net.backends.asp_mlp import AspMlp
-from nes2net.backends.conformer import conformer
-from nes2net.backends.mamba import Mamba
-from nes2net.backends.mambo import MamBo
-from nes2net.backends.mean_linear import MeanLinear
-from nes2net.backends.nes2net import Nes2NetLA
-from nes2net.backends.raptor import Raptor
-from nes2net.backends.raw_aasist import raw_aasist
+from nes2net.models.backends.asp_mlp import AspMlp
+from nes2net.models.backends.conformer import conformer
+from nes2net.models.backends.mamba import Mamba
+from nes2net.models.backends.mambo import MamBo
+from nes2net.models.backends.mean_linear import MeanLinear
+from nes2net.models.backends.nes2net import Nes2NetLA
+from nes2net.models.backends.raptor import Raptor
+from nes2net.models.backends.raw_aasist import raw_aasist
 
 FEATURES, WAVEFORMS = (2, 33, 48), (2, 20_000)
 HIDDEN_STATES = (4, *FEATURES)

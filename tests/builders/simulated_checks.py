@@ -23,10 +23,10 @@ from torch import Tensor
 
 from builders.simulated_device import simulated_device, waits
 from nes2net import Detector
-from nes2net.frontends.adaptation import KINDS
 from nes2net.losses.by_name import with_head
+from nes2net.models.frontends.adaptation import KINDS
+from nes2net.models.registry import losses
 from nes2net.recipes.recipe import recipe_from_dict
-from nes2net.registry import losses
 from nes2net.scoring.kernel import differentiable, scoring_mode, start
 from nes2net.training.dataset import FRAMES, Batch
 from nes2net.training.distributed import create_accelerator

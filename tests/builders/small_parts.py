@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nes2net import registry
-from nes2net.frontends.sizes import SIZES
+from nes2net.models import registry
+from nes2net.models.frontends.sizes import SIZES
 
 _WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4, "encoder_layers": 2}
 _SPEECH: dict[str, Any] = {

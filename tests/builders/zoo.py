@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from builders import SHARED
 from builders import golden_backends as gb
 from nes2net.lib.options import declared
-from nes2net.registry import frontends
+from nes2net.models.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.
 AGREES, AGREES_F64, GRADIENTS = 1e-5, 1e-10, 1e-8

@@ -13,9 +13,9 @@ from builders.http_server import running
 from builders.hub_server import use_cache
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.checkpoints.published_file import PublishedFile
-from nes2net.frontends import sizes
-from nes2net.published_models import PUBLISHED
+from nes2net.models.checkpoints.published_file import PublishedFile
+from nes2net.models.frontends import sizes
+from nes2net.models.published_models import PUBLISHED
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.lib.progress import SECONDS
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 
 LINE = r"\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s left( \(epoch \d+ s\))?"
 

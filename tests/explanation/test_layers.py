@@ -5,9 +5,10 @@ import pytest
 import torch
 from builders.small_parts import AGGREGATIONS, BACKENDS
 
-from nes2net import Detector, create_aggregation, create_backend, registry
+from nes2net import Detector, create_aggregation, create_backend
 from nes2net.explanation.layers import weigh_layers
 from nes2net.explanation.subject import Subject
+from nes2net.models import registry
 
 
 def states(count, dim=32):

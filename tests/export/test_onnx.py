@@ -14,12 +14,13 @@ from builders import small_parts
 from torch import nn
 
 import nes2net
-from nes2net import Detector, InputError, registry
-from nes2net.checkpoints.onnx_file import device_in_use
+from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.export import onnx as onnx_engine
 from nes2net.lib.installation import how_to_install
+from nes2net.models import registry
+from nes2net.models.checkpoints.onnx_file import device_in_use
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores
@@ -30,9 +31,9 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not
 
 from nes2net.export.formats import export  # noqa: E402
 from nes2net.export.onnx import export_onnx  # noqa: E402
-from nes2net.export.onnx_detector import OnnxDetector  # noqa: E402
 from nes2net.export.onnx_translations import translations  # noqa: E402
-from nes2net.frontends.sizes import SIZES  # noqa: E402
+from nes2net.models.frontends.sizes import SIZES  # noqa: E402
+from nes2net.models.onnx_detector import OnnxDetector  # noqa: E402
 
 TOLERANCE = 1e-4
 #: Options that make a part small.

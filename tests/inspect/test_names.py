@@ -10,15 +10,15 @@ from builders import slow, some
 
 from nes2net.cli.info import published_results
 from nes2net.cli.main import main
-from nes2net.frontends.sizes import SIZES
 from nes2net.inspect import info as parts
 from nes2net.inspect import names
 from nes2net.inspect.overview import STORED, stored_overview
 from nes2net.inspect.part_options import option_rows
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared
+from nes2net.models.frontends.sizes import SIZES
+from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
 from nes2net.recipes.reading import load_recipe, packaged_recipes
-from nes2net.registry import backends, corpora, create_frontend, effects, frontends
 
 RESULTS = published_results()
 KINDS = names.names(RESULTS)

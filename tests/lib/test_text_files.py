@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.tables import open_table
 from nes2net.data.corpora import generic
@@ -14,6 +13,7 @@ from nes2net.lib.plain_data import read_json
 from nes2net.lib.text_files import as_cell, of_cell, read_text
 from nes2net.lib.unpacking import unpack
 from nes2net.lib.yaml_text import read_yaml_file
+from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.scoring.score_file import read_scores
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"

@@ -13,7 +13,7 @@ from builders import noise_folders, slow, tiny_corpus
 
 from nes2net import Detector, create_backend
 from nes2net.data.augment.specmix import Specmix
-from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores

@@ -11,11 +11,12 @@ import soundfile
 import torch
 from builders import small_parts, some
 
-from nes2net import Detector, InputError, registry
+from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import Unfinished
+from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import filled_rows, header_length, plan_batches, read_batches
 from nes2net.scoring.corpus import score_trials

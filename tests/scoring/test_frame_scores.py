@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
-from nes2net.backends.mean_linear import MeanLinear
 from nes2net.cli.main import main
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
+from nes2net.models.backends.mean_linear import MeanLinear
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.track import frame_scores, windows

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 
 from nes2net import Detector
 from nes2net.evaluation.evaluate import evaluate, percent
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import score_trials
 from nes2net.training.run import train
 

@@ -8,8 +8,8 @@ from builders import genuine_checkpoint
 from builders.runs import refused, same, state_of
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.cli.main import main
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.start import adapted

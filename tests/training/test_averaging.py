@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from nes2net import InputError
-from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.cli.main import main
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.training.averaging import average_run
 from nes2net.training.selection import best_epochs
 

@@ -26,7 +26,7 @@ from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.workers import reading_processes
-from nes2net.registry import create_condition
+from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
 from nes2net.training.data import development_batches, examples, training_batches

@@ -16,7 +16,7 @@ from builders.runs import folder_of, same, state_of
 from torch import nn
 
 from nes2net import InputError
-from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.training import distributed
 from nes2net.training.distributed import create_accelerator, plan_step, synchronise_batch_norms
 from nes2net.training.run import train

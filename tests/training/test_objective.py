@@ -7,9 +7,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from nes2net import Detector, InputError
 from nes2net.losses.by_name import with_head
+from nes2net.models.registry import losses
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.recipes.train import TrainConfig
-from nes2net.registry import losses
 from nes2net.training.objective import Objective, Part
 from nes2net.training.run import train
 

@@ -6,7 +6,7 @@ from builders.runs import same, state_of
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector
-from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.training import run
 from nes2net.training.run import train
 

@@ -17,11 +17,11 @@ from builders import PATIENCE, slow
 from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, stop, weights_of
 
 from nes2net import Detector, InputError
-from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
-from nes2net.published_models import start_of
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.models.published_models import start_of
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet

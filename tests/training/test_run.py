@@ -9,11 +9,11 @@ from builders import genuine_checkpoint
 from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.evaluation.origin import card, seen
-from nes2net.published_models import start_of
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.models.published_models import start_of
+from nes2net.models.registry import corpora
 from nes2net.recipes.reading import load_recipe
-from nes2net.registry import corpora
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.start import without_needless_checkpoint

@@ -8,9 +8,9 @@ from builders import small_parts
 from builders.runs import history_of, refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError
-from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
+from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task

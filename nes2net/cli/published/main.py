@@ -305,7 +305,7 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
     from nes2net.lib.devices import own_device
-    from nes2net.registry import corpora
+    from nes2net.models.registry import corpora
 
     if not args.eval_output:
         raise InputError("where should the scores go? name a file with --eval_output")

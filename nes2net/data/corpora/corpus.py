@@ -1,7 +1,7 @@
 """The facts and methods that the package takes from a corpus, and counts of its trials.
 
 A corpus is a module that declares ``CORPUS``, mostly a :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is
-registered by ``nes2net.registry.corpora.add("mine", "my_module:CORPUS")``.
+registered by ``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations

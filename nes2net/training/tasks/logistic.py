@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nes2net.backends.base import LogitLayer
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
+from nes2net.models.backends.base import LogitLayer
 from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.corpus import embed_trials
 from nes2net.training.distributed import write_once

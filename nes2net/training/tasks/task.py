@@ -14,8 +14,8 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
+from nes2net.models.registry import Registry
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import Registry
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels

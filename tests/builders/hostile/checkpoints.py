@@ -1,4 +1,4 @@
-"""Checkpoints that take memory and time; tests/checkpoints/test_torch_file.py tries programs that would do harm at once."""
+"""Checkpoints that take memory and time; tests/models/checkpoints/test_torch_file.py tries programs that would do harm at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from builders.hostile import Case, cases, nes2net
 from builders.hostile.making import maker, written
 from nes2net import load_state_dict
-from nes2net.checkpoints.state_dict import with_metadata
+from nes2net.models.checkpoints.state_dict import with_metadata
 
 
 @maker

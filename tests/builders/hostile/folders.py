@@ -103,7 +103,7 @@ _YAML = {
         "no option 'checkpoint'",
     ),
 }
-# Options of parts that a folder states; tests/test_registry.py tries the limits of each.
+# Options of parts that a folder states; tests/models/test_registry.py tries the limits of each.
 _OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft is "),
     "a frame per sample": ("frontend", _convolutions([8, 1, 1]), "from one frame to the next"),

@@ -67,7 +67,7 @@ def write(folder: Path, model: onnx.ModelProto | bytes) -> Path:
 
 def score(path: Path) -> list[float]:
     """Open an ONNX file, and score two waveforms."""
-    from nes2net.export.onnx_detector import OnnxDetector
+    from nes2net.models.onnx_detector import OnnxDetector
     from nes2net.scoring.kernel import score_or_raise
 
     detector = OnnxDetector(path)

@@ -3,13 +3,13 @@
 from importlib import import_module, util
 
 import builders.hostile
-from nes2net import registry
+from nes2net.models import registry
 
 for _name in (
     "nes2net.cli.main",
     "nes2net.decisions.calibration",
     "nes2net.evaluation.page",
-    "nes2net.export.onnx_detector",
+    "nes2net.models.onnx_detector",
     "nes2net.inspect.info",
     "nes2net.scoring.corpus",
     "nes2net.training.run",

@@ -16,8 +16,8 @@ import torch
 from builders import genuine_checkpoint
 
 from nes2net import Detector, create_frontend
-from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.lib.devices import choose_device
+from nes2net.models.checkpoints.state_dict import load_state_dict
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -16,7 +16,7 @@ from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
-from nes2net.registry import create_condition, default_conditions, effects
+from nes2net.models.registry import create_condition, default_conditions, effects
 
 NAMES = [
     f"{name}:{strength:g}" if strength is not None else name

@@ -15,7 +15,7 @@ from nes2net.data.augment import Sources, timing
 from nes2net.data.augment.effect import InOrder, OneOf
 from nes2net.data.augment.rooms import room_response
 from nes2net.lib.errors import MissingLibrary
-from nes2net.registry import create_condition, effects
+from nes2net.models.registry import create_condition, effects
 
 
 def rng(seed=0):

@@ -10,7 +10,7 @@ from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import METHODS
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 
 @pytest.mark.parametrize("name", corpora.names())

@@ -16,7 +16,7 @@ from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.lib.errors import InputError
-from nes2net.registry import corpora
+from nes2net.models.registry import corpora
 
 
 @pytest.mark.parametrize("name", CORPORA)

@@ -1,0 +1,279 @@
+"""The Detector: a network that reads recordings and judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nes2net.data.audio.waveform import Padding
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import MIN_DURATION, fake_stretches
+from nes2net.models.loading import SavedNetwork
+from nes2net.models.network import EmbeddingOf
+from nes2net.scoring.calibrated import decide, stretch_rule
+from nes2net.scoring.files import OnError, score_files
+from nes2net.scoring.heard import samples_to_score
+from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
+from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
+from nes2net.scoring.waveforms import Audio, Crop, PeakNormalize, WaveformReader
+
+if TYPE_CHECKING:
+    from nes2net.decisions.calibration import LinearCalibration
+    from nes2net.decisions.decision import Decider, Decision
+
+
+class Detector(SavedNetwork):
+    """A trained network that judges recordings: it scores, embeds and decides.
+
+    The back-end's ``score_rule`` makes the score of a recording from the logits of
+    :class:`nes2net.models.network.Network`. Higher means more bona fide. It is not calibrated:
+    choose a threshold on a development set of your own conditions.
+
+    >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
+    >>> isinstance(detector.score(torch.zeros(16000), sample_rate=16000), float)
+    True
+    """
+
+    def score(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        num_samples: int | Literal["auto"] | None = "auto",
+        crop: Crop = "head",
+        padding: Padding = "repeat",
+        peak_normalize: PeakNormalize = "no",
+    ) -> float:
+        """Score one recording in one piece: higher means more bona fide.
+
+        In one piece, the memory and the time of a transformer grow with the square of the length.
+        Use :meth:`score_track` for minutes of audio. `nes2net predict` does so beyond two minutes,
+        and its score is then ``score_track(audio).score``.
+
+        A detector in train mode is put into eval mode for the call and back afterwards. Any number
+        of threads may score at once, but none may train the detector meanwhile.
+
+        Args:
+            audio: a file, a file object that is open in binary mode, or floating-point samples (N,)
+                or (channels, N) in [−1, 1], on any device.
+            sample_rate: sampling rate in Hz, needed for samples; a file states its own.
+            num_samples: how many leading samples to take, repeated if there are fewer, as in the
+                '4sec' protocol. None for the whole recording, which is repeated up to
+                ``min_samples``; ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score`
+                chooses: the number that a published detector's authors score, or that a detector
+                was trained on if it is not about 4 s, and else the whole recording.
+            crop: ``"random"`` takes them from a random start, as the authors of some published
+                detectors do; this start is the same in every call.
+            padding: what fills up a recording of too few samples; ``"zeros"`` follow it.
+            peak_normalize: divides by the largest absolute sample of the whole ``"recording"`` or
+                of the ``"cut"``.
+
+        Raises:
+            InputError: if the file cannot be read; or if samples have no ``sample_rate``, there are
+                none, or they are integers, not finite or far outside [−1, 1].
+        """
+        check_takes_audio_alone(self)
+        heard = samples_to_score(self.record, num_samples)
+        reader = WaveformReader.of(self, heard.num_samples, crop=crop, padding=padding, peak_normalize=peak_normalize)
+        return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
+
+    def score_batch(
+        self,
+        waveforms: Iterable[np.ndarray | Tensor],
+        sample_rate: float,
+        num_samples: int | Literal["auto"] | None = "auto",
+    ) -> list[float]:
+        """Score waveforms in memory: one score each, equal to :meth:`score`'s to 1e-6.
+
+        Waveforms of one length are computed together, all of them at once if they fit into memory.
+
+        Args:
+            waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
+            sample_rate: sampling rate of all of them, in Hz.
+            num_samples: as for :meth:`score`.
+
+        Raises:
+            InputError: as :meth:`score`.
+
+        >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
+        >>> len(detector.score_batch(torch.zeros(3, 16000), 16000))
+        3
+        """
+        check_takes_audio_alone(self)
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        return score_each(self, [reader.take(waveform, sample_rate).waveform for waveform in waveforms])
+
+    def embed(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        num_samples: int | Literal["auto"] | None = "auto",
+        *,
+        of: EmbeddingOf = "frontend",
+        layer: int | str = "last",
+    ) -> np.ndarray:
+        """Embedding (E,) float32 of one recording, in one piece: a row of `nes2net embed`.
+
+        Args:
+            audio, sample_rate, num_samples: as for :meth:`score`.
+            of, layer: as for :meth:`embeddings`.
+
+        Raises:
+            InputError: as :meth:`score`; or if there is no such embedding.
+        """
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
+        with scoring_mode(self):
+            (row,) = start_rows(
+                self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform
+            )()
+        if isinstance(row, str):
+            raise InputError(row)
+        return row
+
+    def score_files(
+        self,
+        paths: Iterable[str | Path],
+        num_samples: int | Literal["auto"] | None = "auto",
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_error: OnError = "raise",
+    ) -> Iterator[tuple[str | Path, float]]:
+        """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
+
+        Each score equals :meth:`score`'s to 1e-6, because only utterances of one length share a
+        batch; each file is scored in one piece. Threads read a few batches of files ahead.
+
+        Args:
+            num_samples: as for :meth:`score`.
+            batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
+                on a GPU.
+            workers: threads that read files; None for a number that suits the device.
+            on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores
+                of the files before it. A function is called with the path and the error, and the
+                file is skipped.
+        """
+        heard = samples_to_score(self.record, num_samples)
+        scored = score_files(self, paths, heard.num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
+        return ((file.path, file.score) for file in scored)
+
+    def decide(
+        self,
+        audio: Audio,
+        calibration: LinearCalibration | Decider,
+        sample_rate: float | None = None,
+    ) -> Decision:
+        """Say what the score of a recording means: log-likelihood ratio, probability, decision.
+
+        The recording is scored as the calibration's recordings were if that is known, else in one
+        piece, as by :meth:`score`. It is measured if the calibration knows what its recordings were
+        like.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            calibration: a calibration of this detector, or a :class:`nes2net.decisions.Decider`
+                with another prior or operating point.
+
+        Raises:
+            InputError: as for :meth:`score`; or if the calibration is of another detector. To find
+                out, the weights are hashed in every call.
+        """
+        return decide(self, audio, calibration, sample_rate)
+
+    def score_track(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        *,
+        window: float | None = None,
+        hop: float = 0.5,
+        batch_size: int | None = None,
+    ) -> Track:
+        """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
+
+        A file is read in pieces, so that hours take no more memory than minutes. The last window
+        ends with the recording. A recording shorter than a window has one score, equal to
+        :meth:`score`'s.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            window, hop: in seconds. None for the part of a recording that :meth:`score` takes, or
+                64,600 samples, the usual length of training. A hop longer than the window leaves gaps.
+            batch_size: as for :meth:`score_files`.
+
+        Raises:
+            InputError: as for :meth:`score`; or if the window is too short for the detector, or the
+                hop is not positive.
+        """
+        return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
+
+    def frame_scores(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        *,
+        resolution_ms: float | None = None,
+        batch_size: int | None = None,
+    ) -> FrameScores:
+        """Score the frames of a recording, by a detector that sees segments.
+
+        Up to 30 s are scored in one piece, a longer recording in windows of about 20 s that begin
+        about every 10 s; the middle of each is kept. A file is read in pieces, so that hours take
+        no more memory than minutes.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            resolution_ms: length of a frame, one of :attr:`resolutions`; None for the shortest.
+            batch_size: windows that are computed at once; None for 1 on a CPU and 12 on a GPU.
+
+        Raises:
+            InputError: as for :meth:`score`; or if the detector sees no segments, or none of that
+                length.
+        """
+        return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
+
+    def segment(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        *,
+        resolution_ms: float | None = None,
+        threshold: float | None = None,
+        hysteresis: float | None = None,
+        min_duration: float = MIN_DURATION,
+        batch_size: int | None = None,
+        calibration: LinearCalibration | Decider | None = None,
+    ) -> list[Segment]:
+        """Find the fake stretches of a recording, by :meth:`frame_scores`.
+
+        Args:
+            audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
+            threshold, hysteresis, min_duration: as for
+                :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
+            calibration: a calibration of frame scores of this detector, whose operating point then
+                gives the threshold, and whose resolution is taken.
+
+        Returns:
+            Segments ``spoof`` in order, whose score is the mean of their frames.
+
+        Raises:
+            InputError: as for :meth:`frame_scores`; if it was trained on whole recordings and there
+                is neither a threshold nor a calibration; if a number is out of its range; or if the
+                calibration is not of these frame scores.
+        """
+        rule, resolution_ms = stretch_rule(
+            self,
+            calibration,
+            resolution_ms=resolution_ms,
+            threshold=threshold,
+            hysteresis=hysteresis,
+            min_duration=min_duration,
+        )
+        found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
+        return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)

@@ -1,0 +1,61 @@
+"""AttM: attentive merging of the layers into one feature map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.models.aggregations.base import Aggregation
+
+
+class AttentiveMerging(Aggregation):
+    """AttM: a gate per layer and utterance, then one linear map of all gated layers.
+
+    Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
+    anti-spoofing detection", Interspeech 2024. The published map L·D → D reads the layers
+    interleaved: channel d of layer l is its input d·L + l. That map is a sum of L maps D → D, and
+    is computed as such, because then no interleaved copy of the layers is needed.
+
+    >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
+    torch.Size([2, 5, 16])
+    """
+
+    min_layers = 2  # the gates squeeze them to a half
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+        self.W = nn.Parameter(torch.empty(feature_dim, 1))
+        self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
+        self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))
+        for weight in (self.W, self.W1, self.W2):  # as in nn.Linear, but stored as in × out
+            bound = 1 / math.sqrt(weight.shape[0])
+            nn.init.uniform_(weight, -bound, bound)
+        self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means over time.
+
+        A linear map of each layer follows its gate.
+        """
+        means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
+        scores = F.silu(means @ self.W).squeeze(2)  # B×L
+        return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
+
+    def maps(self) -> Tensor:
+        """Sort the linear map by layer, L×D×D.
+
+        It is made contiguous, because each read of a strided map would touch all of it.
+        """
+        return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        self.check_hidden_states(hidden_states)
+        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        merged: Tensor = self.linear_proj.bias
+        for layer, gate, weight in zip(hidden_states, gates, self.maps().unbind()):
+            merged = merged + F.linear(layer * gate, weight)
+        return merged

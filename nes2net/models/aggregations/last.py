@@ -1,0 +1,26 @@
+"""The last hidden state only, without learned weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from nes2net.models.aggregations.base import Aggregation
+
+
+class Last(Aggregation):
+    """Take the last hidden state, after the final layer norm.
+
+    The XLS-R systems and the ASVspoof 5 recipe do so (Liu et al., "Nes2Net", T-IFS 2025).
+
+    >>> import torch
+    >>> states = [torch.zeros(2, 5, 16), torch.ones(2, 5, 16)]
+    >>> Last(2, 16)(states) is states[-1]
+    True
+    """
+
+    wants_layers = "last"
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        return hidden_states[-1]

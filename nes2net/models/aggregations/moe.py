@@ -1,0 +1,195 @@
+"""Mixture of experts over the layers: a gate chooses, for each frame, a few experts of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Size
+from nes2net.models.aggregations.base import Aggregation
+
+_FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, what the published code gives for log 0
+
+
+class Expert(nn.Module):
+    """Two linear layers with a ReLU between them, …×D → …×D."""
+
+    def __init__(self, feature_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Linear(feature_dim, hidden_dim)
+        self.conv2 = nn.Linear(hidden_dim, feature_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(F.relu(self.conv1(x)))
+
+
+class Choice(NamedTuple):
+    """What the gate says of F frames; n is the number of experts and k the number of chosen ones."""
+
+    experts: Tensor
+    """The chosen experts, F×k."""
+    log_gates: Tensor
+    """Logarithms of their gates, F×k."""
+    clean: Tensor
+    """Logits without noise, F×n."""
+    noisy: Tensor
+    """Logits by which the experts were chosen, F×n."""
+    deviation: Tensor | None
+    """Standard deviation of the noise, F×n; None without noise."""
+
+
+class MixtureOfExperts(Aggregation):
+    """log Σ_e gate_e · exp(expert_e(layer of e)) over the chosen experts of each frame.
+
+    Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
+    ICASSP 2025, arXiv 2409.11909. The inputs of the L − 1 transformer layers have
+    ``experts_per_layer`` experts each; the last hidden state, after the final layer norm, feeds the
+    gate alone. In training, noise of a learned size is added to the gate's logits (Shazeer et al.,
+    "Outrageously large neural networks", ICLR 2017, eqs. 3–5).
+
+    Gate and sum are computed in at least float32. Only the chosen experts compute; in
+    a compiled or exported detector all of them do, with the same result.
+
+    Args:
+        experts_per_layer: experts for each of the first L − 1 hidden states.
+        top_k: how many experts a frame has.
+        hidden_dim: hidden size of an expert.
+        noise_epsilon: least standard deviation of the noise.
+        underflow: an element whose sum of exponentials is 0 in float32 is −36.04 without a gradient
+            (``floor``, published) or its true value (``exact``).
+        balance_weight: weight of the balancing loss in training, :meth:`balance_loss`.
+
+    >>> MixtureOfExperts(25, 16)([torch.randn(2, 5, 16)] * 25).shape
+    torch.Size([2, 5, 16])
+    """
+
+    min_layers = 2  # the last one feeds the gate alone
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        num_layers: int,
+        feature_dim: int,
+        *,
+        experts_per_layer: Annotated[int, Field(ge=1, le=64)] = 4,
+        top_k: Annotated[int, Field(ge=1, le=1024)] = 2,
+        hidden_dim: Size = 128,
+        noise_epsilon: Annotated[float, Field(gt=0, le=100)] = 0.01,
+        underflow: Literal["exact", "floor"] = "exact",
+        balance_weight: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> None:
+        super().__init__(num_layers, feature_dim)
+        self.num_experts = (num_layers - 1) * experts_per_layer
+        if top_k > self.num_experts:
+            raise InputError(f"aggregation 'moe' has {self.num_experts} experts, so top_k is at most that, not {top_k}")
+        self.experts_per_layer, self.top_k, self.noise_epsilon = experts_per_layer, top_k, noise_epsilon
+        self.underflow, self.balance_weight = underflow, balance_weight
+        # Zeros: at first ties are broken by the noise alone.
+        self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
+        self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
+        # Parameters of the noise's distribution in the published code; its files hold them.
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("std", torch.ones(1))
+        self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D.
+
+        In train mode, noise is drawn for the gate, and :attr:`penalty` becomes the weighted
+        balancing loss if it has a weight.
+        """
+        self.check_hidden_states(hidden_states)
+        frames = hidden_states[-1].flatten(0, 1)
+        noise = None
+        if self.training:
+            noise = torch.randn(len(frames), self.num_experts, device=frames.device, dtype=frames.dtype)
+        choice = self.choose(frames, noise)
+        if self.training and self.balance_weight:
+            self.penalty = self.balance_weight * self.balance_loss(choice)
+        return self.combine(hidden_states, choice)
+
+    def choose(self, frames: Tensor, noise: Tensor | None = None) -> Choice:
+        """Choose experts for ``frames`` F×D of the last hidden state.
+
+        Args:
+            noise: standard normal numbers, F×n; None for no noise.
+        """
+        with without_autocast(frames.device):
+            frames = at_least_float32(frames)
+            clean = noisy = frames @ at_least_float32(self.w_gate)
+            deviation = None
+            if noise is not None:
+                deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
+                noisy = clean + at_least_float32(noise) * deviation
+            # Of equal logits the first: with its first gate, of zeros, all are equal, and top-k takes others on a GPU.
+            logits, experts = noisy.sort(dim=1, descending=True, stable=True)
+            log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
+            return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer."""
+        last = hidden_states[-1]
+        choice = self.choose(last.flatten(0, 1))
+        gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n
+        of_layers = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
+        return torch.nn.functional.pad(of_layers.mean(1), (0, 1))
+
+    def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
+        """Add up the chosen experts' outputs in the exponential domain: L tensors B×T×D → B×T×D."""
+        layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
+        if torch.compiler.is_compiling():  # without operations whose shapes depend on the choice
+            outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
+            for e, expert in enumerate(self.experts):
+                output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
+                outputs = torch.where((choice.experts == e).unsqueeze(2), output, outputs)
+        else:  # each expert reads the frames that chose it
+            chosen = choice.experts.flatten()  # of frame 0, then of frame 1, …
+            order = chosen.argsort(stable=True)
+            if chosen.is_meta:  # costs are counted without numbers: any split of the frames costs the same
+                counts = [len(part) for part in chosen.tensor_split(self.num_experts)]
+            else:
+                counts = F.one_hot(chosen, self.num_experts).sum(dim=0).tolist()
+            frames = (order // self.top_k).split(counts)
+            parts = [
+                expert(layers[e // self.experts_per_layer].index_select(0, frames[e]))
+                for e, expert in enumerate(self.experts)
+            ]
+            outputs = torch.cat(parts).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
+        outputs = at_least_float32(outputs)
+        merged = torch.logsumexp(outputs + choice.log_gates.unsqueeze(2), dim=1)
+        if self.underflow == "floor":
+            plain = (choice.log_gates.float().exp().unsqueeze(2) * outputs.float().exp()).sum(dim=1)
+            merged = torch.where(plain == 0, merged.new_tensor(_FLOOR), merged)
+        return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
+
+    def balance_loss(self, choice: Choice) -> Tensor:
+        """Squared coefficients of variation of the experts' importance and load, added up.
+
+        The importance of an expert is the sum of its gates over all frames; its load the expected
+        number of frames that choose it under new noise, or without noise the number that did
+        (Shazeer et al., ICLR 2017, eqs. 6–11).
+        """
+        gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
+        if choice.deviation is None or self.top_k == self.num_experts:
+            load = (gates > 0).sum(dim=0).to(gates.dtype)
+        else:
+            largest = choice.noisy.topk(self.top_k + 1, dim=1).values
+            least_chosen, next_one = largest[:, -2:-1], largest[:, -1:]
+            # What an expert must exceed: the k-th largest of the other experts' logits.
+            threshold = torch.where(choice.noisy > next_one, next_one, least_chosen)
+            load = torch.special.ndtr((choice.clean - threshold) / choice.deviation).sum(dim=0)
+        return _squared_variation(gates.sum(dim=0)) + _squared_variation(load)
+
+
+def _squared_variation(x: Tensor) -> Tensor:
+    """Variance over squared mean of ``x``."""
+    return x.var() / (x.mean().square() + 1e-10)

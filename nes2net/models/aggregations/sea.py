@@ -1,0 +1,43 @@
+"""SEA: squeeze-and-excitation aggregation, one gate per layer and utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.models.aggregations.base import Aggregation, gated_sum
+
+
+class SqueezeExcitationAggregation(Aggregation):
+    """Add up the layers, each times a gate that is computed from the means of all layers.
+
+    Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the mean of each
+    layer over time and channels goes through L → L/3 → L and a sigmoid. The published CtrSVDD
+    systems use it.
+
+    >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
+    torch.Size([2, 5, 16])
+    """
+
+    min_layers = 3  # the gates squeeze them to a third
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+        self.fc_att_merge = nn.Sequential(
+            nn.Linear(num_layers, num_layers // 3, bias=False),
+            nn.ReLU(),
+            nn.Linear(num_layers // 3, num_layers, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means."""
+        means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
+        return self.fc_att_merge(means)
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        self.check_hidden_states(hidden_states)
+        gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
+        return gated_sum(hidden_states, gates.unbind(dim=1))

@@ -1,0 +1,280 @@
+"""AASIST on self-supervised features: a residual encoder, then graph attention.
+
+J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
+networks", ICASSP 2022 (arXiv 2110.01200); after XLS-R as in H. Tak et al., "Automatic speaker
+verification spoofing and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022
+(arXiv 2202.12233). "Sec." below refers to the first paper. The detector on the waveform is in
+:mod:`nes2net.models.backends.raw_aasist`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits
+from nes2net.models.backends.base import Backend, LogitLayer
+
+PoolRatio = Annotated[float, Field(gt=0, le=1)]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of 2×3 and a skip: B×C×F×T → B×C'×F×T."""
+
+    def __init__(self, in_channels: int, out_channels: int, first: bool = False) -> None:
+        super().__init__()
+        if not first:
+            self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, (2, 3), padding=(1, 1))
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, (2, 3), padding=(0, 1))
+        if in_channels != out_channels:
+            self.conv_downsample = nn.Conv2d(in_channels, out_channels, (1, 3), padding=(0, 1))
+        self.first = first
+        self.reshape_skip = in_channels != out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and not self.first:
+            self.bn1(x)  # the published code drops the result: only the running statistics move
+        y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # conv1 gives F + 1 rows, conv2 F again
+        return y + (self.conv_downsample(x) if self.reshape_skip else x)
+
+
+def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
+    """Chain residual blocks from one channel to ``channels``, each with ``after_block``."""
+    inputs = [1, *channels[:-1]]
+    return nn.Sequential(
+        *(
+            nn.Sequential(ResidualBlock(in_channels, out_channels, first=i == 0), *after_block)
+            for i, (in_channels, out_channels) in enumerate(zip(inputs, channels))
+        )
+    )
+
+
+def _attention_vector(size: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """Products x_i ⊙ x_j of all nodes i, j: B×N×D → B×N×N×D."""
+    return x.unsqueeze(2) * x.unsqueeze(1)
+
+
+def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """Batch normalisation of ``x`` B×N×D that counts each node as one example."""
+    return bn(x.flatten(0, 1)).view_as(x)
+
+
+class GraphAttention(nn.Module):
+    """Graph attention over one type of nodes, B×N×D → B×N×D' (Sec. 2.2).
+
+    Each node becomes a linear map of itself plus a linear map of the attention-weighted mean of all
+    nodes.
+    """
+
+    temperature = 2.0
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.att_weight = _attention_vector(out_dim)
+        self.att_proj = nn.Linear(in_dim, out_dim)
+        self.proj_with_att = nn.Linear(in_dim, out_dim)
+        self.proj_without_att = nn.Linear(in_dim, out_dim)
+        self.bn = nn.BatchNorm1d(out_dim)
+        self.input_drop = nn.Dropout(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.input_drop(x)
+        scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
+        x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
+        return F.selu(_normalise_nodes(self.bn, x))
+
+
+class HeterogeneousGraphAttention(nn.Module):
+    """Graph attention over two types of nodes and a master node (HS-GAL, Sec. 2.3).
+
+    The master node gathers from both types.
+    """
+
+    temperature = 100.0
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.att_weight11 = _attention_vector(out_dim)
+        self.att_weight22 = _attention_vector(out_dim)
+        self.att_weight12 = _attention_vector(out_dim)
+        self.att_weightM = _attention_vector(out_dim)
+        self.proj_type1 = nn.Linear(in_dim, in_dim)
+        self.proj_type2 = nn.Linear(in_dim, in_dim)
+        self.att_proj = nn.Linear(in_dim, out_dim)
+        self.att_projM = nn.Linear(in_dim, out_dim)
+        self.proj_with_att = nn.Linear(in_dim, out_dim)
+        self.proj_without_att = nn.Linear(in_dim, out_dim)
+        self.proj_with_attM = nn.Linear(in_dim, out_dim)
+        self.proj_without_attM = nn.Linear(in_dim, out_dim)
+        self.bn = nn.BatchNorm1d(out_dim)
+        self.input_drop = nn.Dropout(0.2)
+
+    def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
+        n1, n2 = type1.shape[1], type2.shape[1]
+        x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
+        scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×(N₁+N₂)×1
+        gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
+        master = self.proj_with_attM(gathered) + self.proj_without_attM(master)
+
+        h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D' of N = N₁ + N₂; each pair of types has a vector
+        from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
+        from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
+        scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
+        x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
+        type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
+        return type1, type2, master
+
+
+class GraphPool(nn.Module):
+    """Keep the nodes with the highest scores, each times its score (Sec. 2.2).
+
+    B×N×D → B×max(⌊N·ratio⌋, 1)×D.
+    """
+
+    def __init__(self, ratio: float, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, 1)
+        self.drop = nn.Dropout(0.3)
+        self.ratio = ratio
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool the nodes ``x`` B×N×D."""
+        scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
+        # In floating point ⌊90·0.7⌋ is 62, as published, also for a traced number of nodes. A half is
+        # an integer division, with which tracing is several times faster.
+        nodes = x.shape[1]
+        kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
+        return (x * scores).gather(1, scores.topk(max(kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
+
+
+class SpectroTemporalGraph(Backend):
+    """The graph part that both AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
+
+    Args:
+        feature_dim: D of the back-end.
+        channels: C, size of a node.
+        spectral_nodes: N_S.
+        num_logits: n.
+        gat_dims: sizes of a node after the first and after the heterogeneous attention.
+        pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
+            graphs. The published configurations name a fourth ratio and a fourth temperature, which
+            are not used.
+    """
+
+    last_layer_name = "out_layer"
+
+    def __init__(
+        self,
+        feature_dim: int,
+        channels: int,
+        spectral_nodes: int,
+        num_logits: int,
+        gat_dims: tuple[int, int],
+        pool_ratios: Sequence[float],
+    ) -> None:
+        super().__init__(feature_dim)
+        dim, mixed_dim = gat_dims
+        self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, channels))
+        self.master1 = nn.Parameter(torch.randn(1, 1, dim))
+        self.master2 = nn.Parameter(torch.randn(1, 1, dim))
+        self.GAT_layer_S = GraphAttention(channels, dim)
+        self.GAT_layer_T = GraphAttention(channels, dim)
+        self.HtrgGAT_layer_ST11 = HeterogeneousGraphAttention(dim, mixed_dim)
+        self.HtrgGAT_layer_ST12 = HeterogeneousGraphAttention(mixed_dim, mixed_dim)
+        self.HtrgGAT_layer_ST21 = HeterogeneousGraphAttention(dim, mixed_dim)
+        self.HtrgGAT_layer_ST22 = HeterogeneousGraphAttention(mixed_dim, mixed_dim)
+        self.pool_S = GraphPool(pool_ratios[0], dim)
+        self.pool_T = GraphPool(pool_ratios[1], dim)
+        self.pool_hS1 = GraphPool(pool_ratios[2], mixed_dim)
+        self.pool_hT1 = GraphPool(pool_ratios[2], mixed_dim)
+        self.pool_hS2 = GraphPool(pool_ratios[2], mixed_dim)
+        self.pool_hT2 = GraphPool(pool_ratios[2], mixed_dim)
+        self.drop_way = nn.Dropout(0.2)
+        self.drop = nn.Dropout(0.5)
+        self.out_layer = LogitLayer(5 * mixed_dim, num_logits)
+
+    def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
+        """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
+
+        ``spectral`` is given without its positions.
+        """
+        spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
+        temporal = self.pool_T(self.GAT_layer_T(temporal))
+        branches = []
+        for start, first, pool_temporal, pool_spectral, second in (
+            (self.master1, self.HtrgGAT_layer_ST11, self.pool_hT1, self.pool_hS1, self.HtrgGAT_layer_ST12),
+            (self.master2, self.HtrgGAT_layer_ST21, self.pool_hT2, self.pool_hS2, self.HtrgGAT_layer_ST22),
+        ):
+            mixed_temporal, mixed_spectral, master = first(temporal, spectral, start.expand(temporal.shape[0], -1, -1))
+            nodes = pool_temporal(mixed_temporal), pool_spectral(mixed_spectral), master
+            branches.append([x + more for x, more in zip(nodes, second(*nodes))])
+        temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(*branches))
+        pooled_temporal = torch.cat([temporal.abs().amax(dim=1), temporal.mean(dim=1)], dim=1)
+        pooled_spectral = torch.cat([spectral.abs().amax(dim=1), spectral.mean(dim=1)], dim=1)
+        return torch.cat([pooled_temporal, pooled_spectral, master.squeeze(1)], dim=1)
+
+
+class Aasist(SpectroTemporalGraph):
+    """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
+
+    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
+    are left after both poolings.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_logits: n.
+        pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
+            graphs; the second is 0.7 in DeepFense.
+
+    >>> sum(p.numel() for p in Aasist().parameters())
+    447242
+    """
+
+    min_frames = 3  # one step of the 3×3 max-pooling
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        num_logits: Logits = 2,
+        pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=3)] = (0.5, 0.5, 0.5),
+    ) -> None:
+        reduced, channels = 128, 64
+        super().__init__(
+            feature_dim,
+            channels,
+            spectral_nodes=reduced // 3,
+            num_logits=num_logits,
+            gat_dims=(64, 32),
+            pool_ratios=pool_ratios,
+        )
+        self.LL = nn.Linear(feature_dim, reduced)
+        self.first_bn = nn.BatchNorm2d(1)
+        self.first_bn1 = nn.BatchNorm2d(channels)
+        self.encoder = residual_encoder((32, 32, channels, channels, channels, channels))
+        self.attention = nn.Sequential(
+            nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1)
+        )
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×160 of ``features`` B×T×D, after dropout in training."""
+        self.check_features(features)
+        image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
+        x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))
+        x = F.selu(self.first_bn1(x))  # B×64×42×T/3
+        weights = self.attention(x)
+        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×42×64
+        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
+        return self.drop(self.readout(spectral, temporal))

@@ -1,0 +1,68 @@
+"""ASP + cosine: a weighted sum of layers, attentive statistics pooling, and a one-class head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Probability, Size, at_most_states
+from nes2net.models.backends.heads import HeadOption, create_head
+from nes2net.models.backends.layer_sum import LayerSum, LayerWeights
+from nes2net.models.backends.pooling import AttentiveStatisticsPooling
+
+
+class AspCosine(LayerSum):
+    """Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a cosine layer.
+
+    J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2
+    for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): the back-end of FIR-NB and FIR-WB.
+    Neither code nor checkpoints are published, so nothing here could be compared with the paper's
+    numbers. The trunk follows the co-author's later code (:class:`LayerSum`). Assumptions: the
+    first hidden state is left out, the two feed-forward layers of ``hidden_dim`` end in ReLU, and
+    the bottleneck of the attention is as wide as they are.
+
+    Args:
+        feature_dim: D, size of a hidden state.
+        num_layers: layers of the front-end whose outputs are summed.
+        hidden_dim: size of a frame after the trunk and after each feed-forward layer.
+        layer_weights: how the weights of the layers are normalised: divided by their plain ``sum``,
+            by a ``softmax``, or not at all (``plain``).
+        dropout: dropout after each feed-forward layer.
+        num_logits: n.
+        head: last layer: a name, or a mapping of ``name`` and its options.
+
+    >>> import torch
+    >>> backend = AspCosine(feature_dim=16, num_layers=2)
+    >>> backend([torch.randn(2, 50, 16)] * 3).shape
+    torch.Size([2, 2])
+    """
+
+    min_frames = 2
+    last_layer_name = "head"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        num_layers: Annotated[int, Field(ge=1, le=129), at_most_states(unread=1)] = 24,
+        hidden_dim: Size = 128,
+        layer_weights: LayerWeights = "sum",
+        dropout: Probability = 0.0,
+        num_logits: Logits = 2,
+        head: HeadOption = "one_class",
+    ) -> None:
+        super().__init__(feature_dim, num_layers, hidden_dim, layer_weights)
+        self.feed_forward = nn.Sequential(
+            *(layer for _ in range(2) for layer in (nn.Linear(hidden_dim, hidden_dim), nn.ReLU(), nn.Dropout(dropout)))
+        )
+        self.pooling = AttentiveStatisticsPooling(hidden_dim, hidden_dim)
+        self.head = create_head(head, self.pooling.out_dim, num_logits)
+        self.score_rule = self.head.score_rule
+
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×2·``hidden_dim`` of the ``hidden_states``."""
+        frames = self.feed_forward(self.trunk(hidden_states))  # B×T×hidden_dim
+        return self.pooling(frames.transpose(1, 2))

@@ -1,0 +1,120 @@
+"""AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time.
+
+Z. Pan, T. Liu, H. B. Sailor, Q. Wang, "Attentive merging of hidden embeddings from pre-trained
+speech model for anti-spoofing detection", Interspeech 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.models.aggregations.attm import AttentiveMerging
+from nes2net.models.backends.base import Backend, LogitLayer
+
+
+class SiLU(nn.Module):
+    """SiLU, with a linear layer that is never used.
+
+    The published code passes ``nn.Linear`` where SiLU expects its ``inplace`` flag, so its
+    checkpoints hold that layer. It is kept here so that checkpoints load and save completely; it
+    gets no gradient.
+    """
+
+    def __init__(self, unused_dim: int) -> None:
+        super().__init__()
+        self.inplace = nn.Linear(unused_dim, unused_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x)
+
+
+class Merging(AttentiveMerging):
+    """Attentive merging whose last map is two layers deep: L tensors B×T×D → B×T×D."""
+
+    linear_proj: nn.Sequential  # type: ignore[assignment]  # only the gates are shared
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+        hidden = num_layers * feature_dim // 4
+        self.linear_proj = nn.Sequential(
+            nn.Linear(num_layers * feature_dim, hidden), SiLU(hidden), nn.Linear(hidden, feature_dim)
+        )
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        self.check_hidden_states(hidden_states)
+        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
+        return self.linear_proj(gated.flatten(2))  # B×T×D·L → B×T×D
+
+
+class Decoder(nn.Module):
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H; then ``LL``, B×H → B×n."""
+
+    def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(feature_dim, lstm_dim, batch_first=True)
+        self.LL = LogitLayer(lstm_dim, num_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, _ = self.lstm(x)
+        return outputs.mean(dim=1)
+
+
+class AttMLSTM(Backend):
+    """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
+
+    It merges the layers itself, by a projection L·D → L·D/4 → D that differs from the ``attm``
+    aggregation's, so no aggregation stands before it. State 0, the input of the first layer, is
+    dropped. States 1 to L = ``num_layers`` are merged: the outputs of the first L layers, whatever
+    the front-end's depth. The paper's system with half of the front-end takes 12 of WavLM-Large's
+    24 layers. As in the published code, the front-end's last layer is taken before its final layer
+    norm.
+
+    No complete checkpoint of this system is published; the outputs of the published code with
+    random weights are reproduced. ``torch.export`` fixes the number of frames, a limit of
+    ``nn.LSTM``; an ONNX file does not.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_layers: L, the layers that are merged.
+        lstm_dim: hidden size of the LSTM.
+        num_logits: n.
+
+    >>> backend = AttMLSTM(feature_dim=16, num_layers=4)
+    >>> backend([torch.randn(2, 50, 16)] * 5).shape
+    torch.Size([2, 2])
+    """
+
+    wants_layers = "all"
+    wants_final_norm = False
+    last_layer_name = "decoder.LL"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        num_layers: Annotated[int, Field(ge=2, le=128), at_most_states(unread=1, least=2)] = 12,
+        lstm_dim: Size = 192,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        self.num_layers, self.num_states = num_layers, num_layers + 1
+        self.feat_merge = Merging(num_layers, feature_dim)
+        self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The gates B×L; 0 for the first state and for states after the layers that it reads."""
+        read = hidden_states[1 : self.num_layers + 1]
+        return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
+
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×H of L + 1 or more ``hidden_states`` B×T×D; H is ``lstm_dim``."""
+        self.check_hidden_states(hidden_states)
+        return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

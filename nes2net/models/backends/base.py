@@ -1,0 +1,250 @@
+"""The contract of a back-end, and the checks of options and inputs that all back-ends share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError, counted
+
+ScoreRule = Literal["logit", "difference", "probability", "cosine"]
+"""How a score is made of logits, see :func:`scores_of`."""
+#: What a score is, by its rule, in words for readers; by every rule, higher means more bona fide.
+NATURE: dict[ScoreRule, str] = {
+    "logit": "no probability",
+    "difference": "no probability",
+    "probability": "a probability that is not calibrated",
+    "cosine": "a cosine, no probability",
+}
+
+
+class Backend(nn.Module):
+    """Features B×T×D → logits B×n; :attr:`score_rule` makes the score of the logits.
+
+    The last layer makes the logits of an embedding: ``last_layer(embed(features))``. A subclass
+    defines :meth:`embed` and names its last layer. A back-end with ``wants_layers = "all"`` takes
+    the sequence of hidden states instead of the features. State-dict keys are the published ones,
+    without :attr:`checkpoint_prefix`.
+
+    Args:
+        feature_dim: D; None if the class says it, or the back-end does not.
+    """
+
+    config: dict[str, Any]
+    """The name and options that build it again; :func:`nes2net.create_backend` sets them."""
+    feature_dim: int = 0
+    """D, the size of a feature vector; 0 if the back-end does not say."""
+    checkpoint_prefix: str = ""
+    """Prefix of its keys in the whole-model checkpoints of the published code."""
+    wants_layers: Literal["last", "all"] = "last"
+    """``"all"`` if it reads the hidden states of all layers, without an aggregation."""
+    wants_final_norm: bool = True
+    """Whether the last hidden state is taken after the front-end's final layer norm."""
+    num_scores: int = 0
+    """How many scores of other systems it takes beside the features, as the second argument."""
+    num_states: int = 1
+    """How many hidden states it reads at least, if it reads all layers."""
+    min_frames: int = 1
+    """Smallest T."""
+    max_frames: int | None = None
+    """Largest T; None for no limit."""
+    fixed_frames: int | None = None
+    """The only T that it takes; None if it takes any."""
+    receptive_field: int | None = None
+    """Frames that its convolutions see; None if they see the whole utterance."""
+    score_rule: ScoreRule = "logit"
+    """How its score is made of its logits; higher means more bona fide."""
+    resolutions: tuple[int, ...] = ()
+    """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives no segments."""
+    made_for_segments: bool = False
+    """Whether it is built to score segments. Any other back-end that gives segments was trained by
+    utterance, unless its recipe says otherwise."""
+    last_layer_name: str = ""
+    """Name of its last layer, as in ``get_submodule``; empty if no layer can be replaced."""
+
+    def __init__(self, feature_dim: int | None = None) -> None:
+        super().__init__()
+        if feature_dim is not None:
+            self.feature_dim = feature_dim
+
+    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+
+        def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
+
+    def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
+        """Logits B×n of ``features`` B×T×D, or of hidden states if it reads all layers."""
+        return self.last_layer(self.embed(features))
+
+    def embed(self, features: Any) -> Tensor:
+        """Embeddings B×E of ``features``, the input of the last layer."""
+        raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
+
+    def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
+        """Logits B×T×n of the segments of ``features``, by the length of a segment in ms.
+
+        Args:
+            features: as for :meth:`forward`.
+            frame_ms: milliseconds from one frame of ``features`` to the next, the front-end's hop.
+
+        Raises:
+            InputError: if the back-end sees no segments, only the whole utterance.
+        """
+        raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
+
+    def num_segments(self, num_frames: int) -> tuple[int, ...]:
+        """How many segments of each of its :attr:`resolutions` there are in ``num_frames`` frames."""
+        return tuple(num_frames // factor for factor in self.resolutions)
+
+    def utterance_logits(self, features: Any) -> Tensor:
+        """Logits B×n of the utterance, even if :meth:`forward` gives the frames' logits."""
+        return self(features)
+
+    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
+        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can."""
+        return self.segments(features, frame_ms), self.embed(features)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The layer from embeddings B×E to logits B×n."""
+        if not self.last_layer_name:
+            raise InputError(f"back-end '{self.config['name']}' has no last layer of its own")
+        return self.get_submodule(self.last_layer_name)
+
+    def replace_last_layer(self, layer: nn.Module) -> None:
+        """Put ``layer``, from embeddings B×E to logits B×n, in the place of the last one."""
+        self.set_submodule(self.last_layer_name, layer)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Scores (B,) of ``logits`` B×n, by the score rule."""
+        return scores_of(logits, self.score_rule)
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
+        """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
+
+        They are defined as for :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`, with 0
+        for layers that it does not read. None if it has no weights of layers.
+        """
+        return None
+
+    def check_features(self, features: Tensor) -> None:
+        """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames."""
+        if features.ndim != 3 or features.shape[2] != self.feature_dim:
+            raise InputError(
+                f"features must be batch × frames × {self.feature_dim}, got {' × '.join(map(str, features.shape))}; "
+                "build the back-end with feature_dim = the front-end's out_dim"
+            )
+        self.check_frames(features.shape[1])
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raise :class:`InputError` if there are too few or too many frames."""
+        if num_frames < self.min_frames:
+            raise InputError(
+                f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
+                "pad or repeat the waveform"
+            )
+        if self.max_frames is not None and num_frames > self.max_frames:
+            raise InputError(
+                f"{num_frames} frames are too many, this back-end takes at most {self.max_frames} "
+                f"({self.max_frames * 0.02:g} s in frames of 20 ms); score shorter pieces"
+            )
+
+    def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
+        """Raise :class:`InputError` unless there are enough hidden states, all B×T×D of one shape."""
+        if len(hidden_states) < self.num_states:
+            raise InputError(
+                f"this back-end reads {self.num_states} hidden states, got {len(hidden_states)}; "
+                "ask the front-end for layers='all', or build the back-end with a smaller num_layers"
+            )
+        self.check_features(hidden_states[0])
+        for index, state in enumerate(hidden_states):
+            if state.shape != hidden_states[0].shape:
+                raise InputError(
+                    f"hidden states must have one shape, got {tuple(hidden_states[0].shape)} first and "
+                    f"{tuple(state.shape)} at {index}"
+                )
+
+    def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
+        """Raise :class:`InputError` unless the ``scores`` of other systems are B×``num_scores``."""
+        name, count = self.config["name"] if hasattr(self, "config") else "", self.num_scores
+        if scores is None:
+            raise InputError(
+                f"back-end '{name}' fuses the scores of {counted(count, 'other system')}: give them as the second argument, "
+                f"batch × {count}"
+            )
+        if scores.shape != (batch_size, count):
+            raise InputError(
+                f"the scores of other systems must be {batch_size} × {count}, got {' × '.join(map(str, scores.shape))}"
+            )
+
+
+class LogitLayer(nn.Linear):
+    """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
+
+    Logits are not rounded to half precision, not even within autocast or with half-precision weights.
+    In bfloat16 most of a thousand scores are tied with another one, and ties change error rates.
+
+    >>> import torch
+    >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+
+    score_rule: ScoreRule = "logit"
+    """How the score is made of its logits, unless the back-end has another rule."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E, in float32, or in float64 if they are."""
+        return precise_linear(embeddings, self.weight, self.bias)
+
+
+def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute x Wᵀ + b in at least float32, also within autocast."""
+    with without_autocast(x.device):
+        return F.linear(at_least_float32(x), at_least_float32(weight), None if bias is None else at_least_float32(bias))
+
+
+def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
+    """Scores (B,) of ``logits`` B×n; column 1 of two is bona fide, or the only one.
+
+    Args:
+        rule: ``"logit"`` takes the last logit, and so does ``"cosine"``, whose logits are cosines.
+            ``"difference"`` is column 1 − column 0, the log odds of a softmax over two.
+            ``"probability"`` is this softmax's probability: it ranks as the difference does, but in
+            float32 it equals 1 for differences above about 17, so that scores tie.
+
+    Raises:
+        InputError: if the rule compares two logits and the number of logits is not 2.
+
+    >>> logits = torch.tensor([[-1.0, 2.0]])
+    >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
+    [2.0, 3.0, 0.9526]
+    """
+    if rule in ("logit", "cosine"):
+        return logits[:, -1]
+    check_score_rule(rule, logits.shape[1])
+    return logits[:, 1] - logits[:, 0] if rule == "difference" else torch.softmax(logits, dim=1)[:, 1]
+
+
+def check_score_rule(rule: ScoreRule, num_logits: int) -> None:
+    """Raise :class:`InputError` if ``rule`` compares two logits and there is another number of them."""
+    if rule in ("difference", "probability") and num_logits != 2:
+        raise InputError(
+            f"score_rule={rule} compares 2 logits, the back-end gives {num_logits}: set num_logits=2, or score_rule=logit"
+        )
+
+
+def check_divides(option: str, divisor: int, what: str, number: int) -> None:
+    """Raise :class:`InputError` if ``option`` = ``divisor`` does not divide ``what`` = ``number``.
+
+    >>> check_divides("num_heads", 4, "embed_dim", 150)
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
+    """
+    if number % divisor:
+        divisors = ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0)
+        possible = f"it can be divided by {divisors}" if divisors else f"give another {what}"
+        raise InputError(f"{what} = {number} cannot be divided by {option} = {divisor}; {possible}")

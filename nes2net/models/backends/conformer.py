@@ -1,0 +1,283 @@
+"""Conformer and TCM: a class token reads the utterance through conformer blocks.
+
+Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for
+variable-length utterance processing in anti-spoofing", Interspeech 2023.
+TCM: D.-T. Truong, R. Tao, T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng, "Temporal-channel modeling
+in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds one token
+per head to each self-attention: a summary of that head's channels over the whole utterance.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Probability
+from nes2net.models.backends.base import Backend, LogitLayer, check_divides
+
+MAX_FRAMES = 10_000
+
+
+def position_table(num_frames: int, embed_dim: int) -> Tensor:
+    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, else cosine.
+
+    Vaswani et al. (2017), Sec. 3.5. As in the published table, the angles are computed in float64
+    and rounded to float32, and sine and cosine are computed in float32. At position 10,000 a
+    float32 angle has an error of 5e-4, so a table in float64 throughout would differ.
+
+    >>> position_table(3, 4)[0, :, 0]
+    tensor([0.0000, 0.8415, 0.9093])
+    """
+    exponent = 2 * torch.div(torch.arange(embed_dim), 2, rounding_mode="floor").double() / embed_dim
+    angle = (torch.arange(num_frames).double()[:, None] / 10_000**exponent).float()
+    table = torch.empty_like(angle)
+    table[:, 0::2] = angle[:, 0::2].sin()
+    table[:, 1::2] = angle[:, 1::2].cos()
+    return table.unsqueeze(0)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers applied to each token, B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        hidden = 4 * embed_dim
+        self.net = nn.Sequential(
+            nn.Linear(embed_dim, hidden),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, embed_dim),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all tokens, B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=False)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
+        query, key, value = heads.unbind(dim=2)
+        attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class HeadTokenAttention(SelfAttention):
+    """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
+
+    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Afterwards the mean
+    of the frames and the mean of the head tokens are added to the class token, and the head tokens
+    are dropped.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__(embed_dim, num_heads)
+        head_dim = embed_dim // num_heads
+        self.ht_proj = nn.Linear(head_dim, embed_dim)
+        self.ht_norm = nn.LayerNorm(head_dim)
+        self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend over the tokens ``x`` B×N×E, the class token first, and the head tokens."""
+        # One token per head, from the mean of its channels over all tokens.
+        means = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
+        tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
+        head_tokens = F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed  # B×h×E
+        y = super().forward(torch.cat([x, head_tokens], dim=1))  # B×(N + h)×E
+        class_token, frames, heads = y[:, :1], y[:, 1 : -self.num_heads], y[:, -self.num_heads :]
+        class_token = class_token + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
+        return torch.cat([class_token, frames], dim=1)
+
+
+class DepthwiseConv(nn.Module):
+    """A convolution per channel that keeps the length, B×C×N → B×C×N.
+
+    An even kernel reads one more token of the past than of the future.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.padding = (kernel_size // 2, (kernel_size - 1) // 2)
+        self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, self.padding))
+
+
+class Transpose(nn.Module):
+    """Swap tokens and channels, B×N×C ↔ B×C×N; a module because the published keys count it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
+class Convolution(nn.Module):
+    """The convolution module of Gulati et al., "Conformer", Interspeech 2020, Fig. 2.
+
+    B×N×E → B×N×E.
+    """
+
+    def __init__(self, embed_dim: int, kernel_size: int, dropout: float) -> None:
+        super().__init__()
+        channels = 2 * embed_dim
+        self.net = nn.Sequential(
+            nn.LayerNorm(embed_dim),
+            Transpose(),
+            nn.Conv1d(embed_dim, 2 * channels, 1),
+            nn.GLU(dim=1),
+            DepthwiseConv(channels, kernel_size),
+            nn.BatchNorm1d(channels),
+            nn.SiLU(),
+            nn.Conv1d(channels, embed_dim, 1),
+            Transpose(),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class PreNorm(nn.Module):
+    """``fn`` after a layer norm, B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(self.norm(x))
+
+
+class Half(nn.Module):
+    """Half of the output of ``fn``, B×N×E → B×N×E.
+
+    A block counts each of its two feed-forward layers by half (Gulati et al., eq. 1).
+    """
+
+    def __init__(self, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * self.fn(x)
+
+
+class ConformerBlock(nn.Module):
+    """Feed-forward, attention, convolution, feed-forward and a layer norm: B×N×E → B×N×E.
+
+    The first four have a skip each.
+    """
+
+    def __init__(self, embed_dim: int, attention: nn.Module, kernel_size: int, dropout: float) -> None:
+        super().__init__()
+        self.ff1 = Half(PreNorm(embed_dim, FeedForward(embed_dim, dropout)))
+        self.attn = PreNorm(embed_dim, attention)
+        self.conv = Convolution(embed_dim, kernel_size, dropout)
+        self.ff2 = Half(PreNorm(embed_dim, FeedForward(embed_dim, dropout)))
+        self.post_norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in (self.ff1, self.attn, self.conv, self.ff2):
+            x = x + module(x)
+        return self.post_norm(x)
+
+
+class Encoder(nn.Module):
+    """Add positions to the frames and a class token before them: B×T×E → the class token B×E."""
+
+    def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
+        super().__init__()
+        # Never trained, but a parameter: the published checkpoints hold it as one.
+        self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
+        self.encoder_blocks = nn.ModuleList(blocks)
+        self.class_token = nn.Parameter(torch.rand(1, embed_dim))
+        self.fc5 = LogitLayer(embed_dim, num_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The class token B×E after the frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
+        x = x + self.positional_emb[:, : x.shape[1]]
+        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
+        for block in self.encoder_blocks:
+            x = block(x)
+        return x[:, 0]
+
+
+class Conformer(Backend):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
+
+    :data:`conformer` and :data:`tcm` are the published variants.
+
+    Args:
+        attention: the self-attention of each block.
+        feature_dim: D, the front-end's ``out_dim``.
+        embed_dim: E, channels of a token, a multiple of ``num_heads``.
+        num_blocks: conformer blocks.
+        num_heads: h, heads of the self-attention.
+        kernel_size: kernel of the depthwise convolution, in frames.
+        dropout: dropout in the feed-forward layers and after the convolution, 0 in the published
+            code.
+        num_logits: n.
+
+    Raises:
+        InputError: if the heads do not divide ``embed_dim``.
+
+    >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 2])
+    >>> sum(p.numel() for p in tcm().parameters() if p.requires_grad)
+    2382628
+    """
+
+    max_frames = MAX_FRAMES
+    last_layer_name = "conformer.fc5"
+
+    def __init__(
+        self,
+        attention: type[SelfAttention],
+        *,
+        feature_dim: FeatureDim = 1024,
+        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        num_blocks: Annotated[int, Field(ge=1, le=128)] = 4,
+        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
+        kernel_size: Annotated[int, Field(ge=1, le=1000)] = 31,
+        dropout: Probability = 0.0,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        check_divides("num_heads", num_heads, "embed_dim", embed_dim)
+        self.LL = nn.Linear(feature_dim, embed_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+        blocks = [
+            ConformerBlock(embed_dim, attention(embed_dim, num_heads), kernel_size, dropout) for _ in range(num_blocks)
+        ]
+        self.conformer = Encoder(blocks, embed_dim, num_logits)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D, the class token."""
+        self.check_features(features)
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
+        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
+
+
+tcm = partial(Conformer, HeadTokenAttention)
+"""Conformer with temporal-channel modelling."""
+conformer = partial(Conformer, SelfAttention)
+"""The plain conformer: :data:`tcm` without head tokens.
+
+Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ only in the head
+tokens. The code of Rosello et al. learns relative positions inside the attention and names its
+parameters differently, so its checkpoints do not load here.
+"""

@@ -1,0 +1,144 @@
+"""Ensemble: a fusion of other systems' scores whose weights depend on the utterance.
+
+E. Rosello, A. M. Gomez, I. López-Espejo, A. M. Peinado, J. M. Martín-Doñas, "Anti-spoofing
+ensembling model: dynamic weight allocation in ensemble models for improved voice biometrics
+security", Interspeech 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.models.backends.base import LogitLayer
+from nes2net.models.backends.layer_sum import LayerSum
+
+_PERCEPTRON_DIM = 40
+
+
+class ReversedLogitLayer(LogitLayer):
+    """A last layer whose weights have bona fide in row 0; the logits come out in our order."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E, the first row of the weights last."""
+        return super().forward(embeddings).flip(1)
+
+
+class Ensemble(LayerSum):
+    """Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
+
+    Each layer is normalised by itself, over time and features of an utterance together. A weighted
+    sum of the layers, a linear map, batch normalisation over the whole map, SELU and LSTM layers
+    follow; the last frame of the LSTM describes the utterance. From it two perceptrons compute one
+    weight for each system and class. A logit is Σ weight·(score − bias) over the S systems.
+
+    State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
+    before the front-end's final layer norm. ``scores`` come from other systems, in the order of
+    training and normalised as in training (:mod:`nes2net.scoring.system_scores`). The published
+    order is CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2, the baselines of ASVspoof 2021.
+
+    In the published code column 0 is bona fide; here it is column 1, as everywhere. The tensors
+    keep the published order, and the columns are swapped on the way out. The score is the published
+    one, the logit of bona fide alone. The weights of the layers are divided by their plain sum,
+    without a softmax, and may become negative; with ``kind="classification"`` they are not divided.
+
+    ``torch.export`` fixes the number of frames, a limit of ``nn.LSTM``; an ONNX file does not.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        kind: ``"fusion"``, or ``"classification"``: no scores are taken, and a perceptron computes
+            the logits from the last frame of the LSTM.
+        num_layers: L, the layers that are summed.
+        projection_dim: size of a frame after the linear map.
+        hidden_dim: hidden size of the LSTM.
+        lstm_layers: layers of the LSTM.
+        num_scores: S, the systems whose scores are fused; not used by ``"classification"``.
+        num_logits: n; 2 for ``"fusion"``.
+
+    Raises:
+        InputError: if a fusion is asked for another number of logits than 2.
+
+    >>> backend = Ensemble(feature_dim=16, num_layers=4)
+    >>> backend([torch.randn(2, 50, 16)] * 5, torch.rand(2, 4)).shape
+    torch.Size([2, 2])
+    """
+
+    wants_final_norm = False
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        kind: Literal["fusion", "classification"] = "fusion",
+        num_layers: Annotated[int, Field(ge=1, le=128), at_most_states(unread=1)] = 24,
+        projection_dim: Size = 128,
+        hidden_dim: Size = 80,
+        lstm_layers: Annotated[int, Field(ge=1, le=16)] = 3,
+        num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim, num_layers, projection_dim, "sum" if kind == "fusion" else "plain")
+        self.kind = kind
+        if kind == "fusion":
+            if num_logits != 2:
+                raise InputError(f"a fusion has a logit for each class: num_logits is 2, not {num_logits}")
+            self.num_scores = num_scores
+            self.biases = nn.Parameter(torch.rand(num_scores))
+        self.lstm = nn.LSTM(projection_dim, hidden_dim, lstm_layers, batch_first=True)
+        if kind == "fusion":
+            self.lineal_weights_b = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
+            self.lineal_weights_s = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
+        else:
+            self.lineal_class = _perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
+            self.last_layer_name = "lineal_class.2"
+
+    def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Logits B×n of L + 1 or more ``hidden_states`` B×T×D and ``scores`` B×S, spoof first.
+
+        Raises:
+            InputError: if the hidden states do not fit, or the scores are missing or do not fit.
+        """
+        if self.kind == "classification":
+            return super().forward(hidden_states)
+        weights_bonafide, weights_spoof = self.weights(hidden_states)
+        self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch of an exported graph
+        assert scores is not None
+        with without_autocast(scores.device):  # scores are not rounded to half precision
+            unbiased = at_least_float32(scores) - at_least_float32(self.biases)
+            return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
+
+    def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The weights B×S of each system for bona fide and for spoof, of a fusion."""
+        summary = self.summary(hidden_states)
+        return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
+
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings of ``hidden_states``, as computed by :meth:`summary`.
+
+        With ``kind="classification"`` the hidden layer B×40 of the perceptron, the input of the
+        last layer.
+        """
+        summary = self.summary(hidden_states)
+        return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
+
+    def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The last output of the LSTM, B×H, for L + 1 or more ``hidden_states`` B×T×D."""
+        x = self.trunk(hidden_states)
+        if not torch.compiler.is_exporting():
+            return self.lstm(x)[0][:, -1]
+        # Layer by layer: torch.onnx leaves the number of frames free for one layer only.
+        zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
+        for weights in self.lstm.all_weights:
+            x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
+        return x[:, -1]
+
+
+def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -1,0 +1,262 @@
+"""Heads: last layers of a back-end that compare an embedding with vectors of the classes.
+
+Any back-end takes one by its option ``head``, in place of its linear layer. Losses of
+:mod:`nes2net.losses` that need such vectors train the head's vectors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.options import check_options
+from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
+
+
+class Head(nn.Module):
+    """Embeddings B×E → logits B×n, in at least float32.
+
+    Args:
+        in_features: E.
+        out_features: n.
+    """
+
+    score_rule: ScoreRule = "logit"
+    """How the score is made of its logits."""
+    compares_two = True
+    """Whether n is 2: spoof and bona fide."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+
+
+class AngularHead(Head):
+    """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
+
+    A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
+    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
+    is no bias (A-softmax, Liu et al., CVPR 2017).
+    """
+
+    compares_two = False
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        unit = F.normalize(at_least_float32(self.weight), dim=1)
+        return precise_linear(embeddings, unit - unit[:1])
+
+
+class CosineHead(Head):
+    """Cosines of embeddings and two class vectors: B×E → B×2; their difference is the score.
+
+    ``centers`` is 2×E, row 1 for bona fide. Additive-margin softmax trains it (Wang et al., IEEE
+    SPL 2018).
+    """
+
+    score_rule = "difference"
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.centers = nn.Parameter(torch.randn(out_features, in_features))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return cosines(embeddings, self.centers)
+
+
+class OneClassHead(Head):
+    """Cosine s of embeddings and the vector of bona fide speech: B×E → (−s, s), B×2.
+
+    ``center`` is 1×E. One-class softmax trains it (Zhang, Jiang, Duan, IEEE SPL 2021, arXiv
+    2010.13995, eq. 3); s is the score.
+    """
+
+    score_rule = "cosine"
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.center = nn.Parameter(torch.empty(1, in_features))
+        nn.init.kaiming_uniform_(self.center, 0.25)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        bonafide = self.cosine(embeddings, self.center)
+        return torch.cat([-bonafide, bonafide], dim=1)
+
+    @staticmethod
+    def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
+        """The cosines B×1 of ``embeddings`` B×E and ``center``."""
+        return cosines(embeddings, center)
+
+
+class OneClassColumnHead(OneClassHead):
+    """A one-class head whose vector is a column, ``weight`` E×1, as AntiDeepfake's files have it.
+
+    The column is scaled as in :class:`P2SGradHead`.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        Head.__init__(self, in_features, out_features)
+        self.weight = nn.Parameter(torch.empty(in_features, 1).uniform_(-1, 1))
+
+    @property
+    def center(self) -> nn.Parameter:  # type: ignore[override]
+        """The column, E×1."""
+        return self.weight
+
+    @staticmethod
+    def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
+        """The cosines B×1 of ``embeddings`` B×E and ``center`` E×1."""
+        return renormed_cosines(embeddings, center)
+
+
+class P2SGradHead(Head):
+    """Cosines of embeddings and two class vectors: B×E → B×2; the cosine of bona fide is the score.
+
+    ``weight`` is E×2, column 1 for bona fide. The mean squared error of the cosines trains it (Wang
+    & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the published
+    code, so that a cosine is true to 1e-7 only, and a column shorter than 1e-5 stays short.
+    """
+
+    score_rule = "cosine"
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return renormed_cosines(embeddings, self.weight)
+
+
+class PrototypeHead(Head):
+    """Largest cosine of an embedding and the prototypes of a class: B×E → B×2.
+
+    The difference of both classes is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss that
+    trains them is :class:`nes2net.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
+    2501.14240).
+
+    Args:
+        spoof_prototypes: K; 20 is an assumption.
+    """
+
+    score_rule = "difference"
+
+    def __init__(
+        self, in_features: int, out_features: int, *, spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20
+    ) -> None:
+        super().__init__(in_features, out_features)
+        self.bonafide = nn.Parameter(torch.randn(1, in_features))
+        self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return nearest_cosines(embeddings, self.spoof, self.bonafide)
+
+
+def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
+    """Cosines B×n of ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
+    with without_autocast(embeddings.device):
+        embeddings, vectors = _of_one_type(embeddings, vectors)
+        return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
+
+
+def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
+    """Cosines B×n of ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
+
+    The columns are scaled as published: those longer than 1e-5 are made that long, as PyTorch's
+    ``renorm`` does, which adds 1e-7 to the length; then all are multiplied by 1e5.
+    """
+    with without_autocast(embeddings.device):
+        embeddings, weight = _of_one_type(embeddings, weight)
+        length = weight.norm(dim=0, keepdim=True)
+        unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
+        # A vector of zeros has the cosine 0.
+        norm = embeddings.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return (embeddings @ unit / norm).clamp(-1, 1)
+
+
+def _of_one_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the finer type of the two, and in at least float32."""
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
+
+
+def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
+    """Largest cosine of ``embeddings`` B×E and the vectors K×E of each of n ``classes``: B×n."""
+    return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
+
+
+HEADS: dict[str, type[Head] | type[LogitLayer]] = {
+    "linear": LogitLayer,
+    "angular": AngularHead,
+    "cosine": CosineHead,
+    "one_class": OneClassHead,
+    "p2sgrad": P2SGradHead,
+    "prototypes": PrototypeHead,
+}
+HeadOption = (
+    Literal["linear", "angular", "cosine", "one_class", "p2sgrad", "prototypes"]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
+)
+"""A name of :data:`HEADS`, or a mapping of ``name`` and options."""
+
+
+def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Head | LogitLayer:
+    """Build a head over embeddings of size ``in_features``.
+
+    Args:
+        head: a name of :data:`HEADS`, or a mapping of ``name`` and options.
+
+    Raises:
+        InputError: if the name or an option is unknown, or the head has another number of logits.
+    """
+    options = {"name": head} if isinstance(head, str) else dict(head)
+    name = str(options.pop("name", ""))
+    check_known([name], HEADS, "there is no head")
+    kind = HEADS[name]
+    own = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    check_known(options, own, f"head '{name}' has no option")
+    check_options(kind, options, f"head '{name}'")
+    if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
+        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
+    if name == "angular" and num_logits < 2:
+        raise InputError(
+            f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+        )
+    return kind(in_features, num_logits, **options)
+
+
+class GeneralOptions:
+    """The options that every back-end takes besides its own.
+
+    Args:
+        head: last layer: a name, or a mapping of ``name`` and its options; null leaves the
+            back-end's own.
+        score_rule: how the score is made of the logits; null leaves the rule of the head.
+    """
+
+    def __init__(self, *, head: HeadOption | None = None, score_rule: ScoreRule | None = None) -> None:
+        self.head, self.score_rule = head, score_rule
+
+    def apply(self, backend: Backend) -> None:
+        """Give ``backend`` the head and the score rule."""
+        if self.head is not None:
+            last = backend.last_layer
+            if not isinstance(last, (Head, LogitLayer)):
+                raise InputError(
+                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
+                )
+            backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
+        if backend.last_layer_name and isinstance(backend.last_layer, Head):
+            backend.score_rule = backend.last_layer.score_rule
+        if self.score_rule is not None:
+            backend.score_rule = self.score_rule

@@ -1,0 +1,73 @@
+"""The trunk of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, projected.
+
+J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for
+the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names come from the published
+code of E. Rosello et al., Interspeech 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.models.backends.base import Backend
+
+LayerWeights = Literal["sum", "softmax", "plain"]
+"""How the weights of the layers are normalised: divided by their plain sum, by a softmax, or not at all."""
+
+
+class LayerSum(Backend):
+    """Hidden states B×T×``feature_dim`` → B×T×``projection_dim``, for back-ends that begin so.
+
+    1. Each layer is normalised by itself, per utterance, over time and features together,
+       to mean 0 and (biased) variance 1 in at least float32.
+    2. Weighted sum over the layers; the first hidden state, the input of the first layer, is left
+       out.
+    3. A linear layer, batch normalisation over the whole map, and SELU.
+
+    Args:
+        feature_dim: D, size of a hidden state.
+        num_layers: L, layers of the front-end; it gives L + 1 hidden states.
+        projection_dim: size of a frame after the linear layer.
+        layer_weights: see :data:`LayerWeights`.
+    """
+
+    wants_layers = "all"
+
+    def __init__(self, feature_dim: int, num_layers: int, projection_dim: int, layer_weights: LayerWeights) -> None:
+        super().__init__(feature_dim)
+        self.num_states, self._divisor = num_layers + 1, layer_weights
+        first = torch.zeros if layer_weights == "softmax" else torch.rand
+        self.pesos_capas_W2V = nn.Parameter(first(1, num_layers, 1, 1))
+        self.LL = nn.Linear(feature_dim, projection_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+
+    def trunk(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Frames B×T×``projection_dim`` of L + 1 ``hidden_states`` B×T×D."""
+        self.check_hidden_states(hidden_states)
+        weights = self.weights_of_layers()
+        total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)
+        with without_autocast(total.device):
+            for weight, state in zip(weights, hidden_states[1 : self.num_states]):
+                x = at_least_float32(state)
+                variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
+                total = total + weight * ((x - mean) * torch.rsqrt(variance + 1e-5))
+        x = self.LL(total.to(self.LL.weight.dtype))
+        return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The weights B×L, the same for every utterance; 0 for the first state and for states that it does not read."""
+        weights = F.pad(self.weights_of_layers(), (1, len(hidden_states) - self.num_states))
+        return weights.expand(len(hidden_states[0]), -1)
+
+    def weights_of_layers(self) -> Tensor:
+        """The weights of the layers (L,), in at least float32."""
+        weights = at_least_float32(self.pesos_capas_W2V).flatten()
+        if self._divisor == "softmax":
+            return torch.softmax(weights, dim=0)
+        return weights / weights.sum() if self._divisor == "sum" else weights

@@ -1,0 +1,209 @@
+"""XLSR-Mamba: two columns of Mamba blocks, one of which reads the utterance backwards.
+
+Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack
+detection", IEEE SPL 2025 (arXiv 2411.10027). The block comes from Mamba (A. Gu, T. Dao, arXiv
+2312.00752, Sec. 3.4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Takes
+from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.selective_scan import selective_scan
+
+STATE_DIM = 16
+CONV_KERNEL = 4
+NORM_EPS = 1e-5
+
+
+@cache
+def fused_selective_scan() -> Callable[..., Tensor] | None:
+    """The CUDA kernel of mamba_ssm, or None if that package is not installed."""
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
+    except ImportError:
+        return None
+    return selective_scan_fn
+
+
+def draw_delta_bias(count: int) -> Tensor:
+    """Draw ``count`` numbers whose softplus is log-uniform from 0.001 to 0.1, as Δ at first (Mamba, Sec. 3.6)."""
+    delta = torch.empty(count).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+    return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
+
+
+class Mixer(nn.Module):
+    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E.
+
+    It is causal in time.
+    """
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        inner = 2 * embed_dim
+        self.delta_rank = math.ceil(embed_dim / 16)
+        self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.in_proj = nn.Linear(embed_dim, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, CONV_KERNEL, groups=inner)
+        self.x_proj = nn.Linear(inner, self.delta_rank + 2 * STATE_DIM, bias=False)
+        self.dt_proj = nn.Linear(self.delta_rank, inner)
+        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+        bound = self.delta_rank**-0.5  # weights in it keep the variance of their input
+        nn.init.uniform_(self.dt_proj.weight, -bound, bound)
+        self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
+        x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
+        delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
+        delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; its bias is added at the precision of the scan
+        scan = self._fused_scan if self._takes_fused_scan(x) else self._scan
+        return self.out_proj(scan(x, delta, B, C, z))
+
+    @staticmethod
+    def _takes_fused_scan(x: Tensor) -> bool:
+        """Whether mamba_ssm's kernel scans; its backward pass adds in any order (atomicAdd)."""
+        repeatable = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
+        usable = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
+        return usable and not repeatable and fused_selective_scan() is not None
+
+    def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
+        """Scan and gate, all B×T×2E.
+
+        It is computed in at least float32, as in the kernel, because states decay over hundreds of
+        frames.
+        """
+        wide = torch.promote_types(x.dtype, torch.float32)
+        delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
+        A = -torch.exp(self.A_log.to(wide))
+        y = selective_scan(x.to(wide), delta, A, B.to(wide), C.to(wide)) + self.D.to(wide) * x
+        return (y * F.silu(z)).to(x.dtype)
+
+    def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
+        """Compute what :meth:`_scan` does by the kernel of mamba_ssm, which expects time last."""
+        fused = fused_selective_scan()
+        assert fused is not None
+        y = fused(
+            x.mT.contiguous(),
+            delta.mT.contiguous(),
+            -torch.exp(self.A_log.float()),
+            B.mT.contiguous(),
+            C.mT.contiguous(),
+            self.D.float(),
+            z=z.mT.contiguous(),
+            delta_bias=self.dt_proj.bias.float(),
+            delta_softplus=True,
+        )
+        return y.mT
+
+
+class Layer(nn.Module):
+    """A mixer after an RMS norm, B×T×E → B×T×E, to be added to the residual."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.mixer = Mixer(embed_dim)
+        self.norm = nn.RMSNorm(embed_dim, eps=NORM_EPS)
+
+    def forward(self, residual: Tensor) -> Tensor:
+        return self.mixer(self.norm(residual.to(self.norm.weight.dtype)))
+
+
+class DualColumn(nn.Module):
+    """Read frames B×T×E forwards and backwards and pool both by attention → B×E.
+
+    See :class:`Mamba` for ``final_norm``.
+    """
+
+    def __init__(self, embed_dim: int, layers_per_column: int, final_norm: str, num_logits: int) -> None:
+        super().__init__()
+        self.final_norm = final_norm
+        self.forward_layers = nn.ModuleList(Layer(embed_dim) for _ in range(layers_per_column))
+        self.backward_layers = nn.ModuleList(Layer(embed_dim) for _ in range(layers_per_column))
+        self.norm_f = nn.RMSNorm(embed_dim, eps=NORM_EPS)
+        self.f_attention_pool = nn.Linear(embed_dim, 1)
+        self.b_attention_pool = nn.Linear(embed_dim, 1)
+        self.LL = nn.Linear(2 * embed_dim, embed_dim)
+        self.classifier = LogitLayer(embed_dim, num_logits)
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers add up to the variance of one
+            for layer in [*self.forward_layers, *self.backward_layers]:
+                layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
+
+    def forward(self, x: Tensor) -> Tensor:
+        forwards = self.column(x, x, self.forward_layers)
+        backwards = self.column(x.flip(1), x, self.backward_layers)
+        pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]  # B×E each
+        return self.LL(torch.cat(pooled, dim=1))
+
+    def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
+        """Pass ``x`` B×T×E through a column; the residual is at least float32, as published."""
+        residual = x.to(torch.promote_types(x.dtype, torch.float32))
+        for layer in layers[:-1]:
+            residual = residual + layer(residual)
+        # The published code passes the model's input to the final norm instead of the last layer's
+        # output, so that layer need not be computed.
+        last = unreversed if self.final_norm == "published" else layers[-1](residual)
+        return self.norm_f((residual + last).to(x.dtype))
+
+
+def attend(x: Tensor, score: nn.Linear) -> Tensor:
+    """Mean of the frames, weighted by the softmax of their scores: B×T×E → B×E."""
+    return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
+
+
+class Mamba(Backend):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). On CUDA, outside
+    torch.compile and torch.export, the kernel of mamba_ssm is used if that package is installed.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        embed_dim: E, channels of a frame.
+        num_layers: Mamba layers of both columns together, an even number.
+        final_norm: ``"output"`` norms the output of a column, as the paper draws it.
+            ``"published"``, which the published weights need, norms the sum of the residual and the
+            model's own input. The last layer of each column then has no effect and gets no
+            gradient. In the backward column the input is in forward order, but the residual is
+            reversed.
+        num_logits: n.
+
+    >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 2])
+    """
+
+    last_layer_name = "conformer.classifier"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        num_layers: Annotated[
+            int, Field(ge=2, le=128, multiple_of=2), Takes("an even number from 2 to 128, which counts both columns")
+        ] = 12,
+        final_norm: Literal["published", "output"] = "published",
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        self.LL = nn.Linear(feature_dim, embed_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+        # "conformer" is its name in the published checkpoints.
+        self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D."""
+        self.check_features(features)
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
+        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

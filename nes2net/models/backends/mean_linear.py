@@ -1,0 +1,79 @@
+"""Mean and linear: the mean over time and one layer, the detectors of AntiDeepfake and of Spoof-SUPERB.
+
+W. Ge, X. Wang, X. Liu, J. Yamagishi, "Post-training for deepfake speech detection", ASRU 2025,
+arXiv 2506.21090. H. Ali, N. S. Adupa, S. Subramani, H. Malik, "A SUPERB-style benchmark of
+self-supervised speech models for audio deepfake detection", ICASSP 2026, arXiv 2603.01482.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Size, Takes
+from nes2net.models.backends.frame_backend import FrameBackend, Utterance
+from nes2net.models.backends.heads import HeadOption, OneClassColumnHead, OneClassHead, create_head
+
+
+class MeanLinear(FrameBackend):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head.
+
+    The published systems post-train the whole encoder, on waveforms that are layer-normalised
+    (``normalize=True`` of the front-end). They score whole utterances by the probability of bona
+    fide, or by the cosine of the one-class head.
+
+    The mean is taken over all frames that are given. Zeros behind a shorter utterance of a training
+    batch are included, as published; batches to be scored have no such zeros.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``, which is the size of the embedding.
+        head: ``"linear"``, or ``"one_class"``, the published vector of bona fide speech, D×1, or a
+            head that every back-end takes.
+        num_logits: n; 2 for a head that compares two classes.
+        projection_dim: size to which a linear layer brings features before the mean, which is then
+            the size of the embedding: 256 in Spoof-SUPERB. None for no such layer.
+        pool: ``"mean"``; None gives the logits of each frame, B×T×``num_logits``, with the same
+            weights: a linear detector of segments.
+        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
+
+    >>> import torch
+    >>> MeanLinear(feature_dim=16)(torch.randn(2, 50, 16)).shape
+    torch.Size([2, 2])
+    >>> MeanLinear(feature_dim=16, head="one_class").state_dict()["proj_fc.weight"].shape
+    torch.Size([16, 1])
+    """
+
+    score_rule = "probability"
+    last_layer_name = "proj_fc"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        head: HeadOption = "linear",
+        num_logits: Logits = 2,
+        projection_dim: Size | None = None,
+        pool: Annotated[Literal["mean"] | None, Takes("mean or null")] = "mean",
+        utterance: Utterance = "mean",
+    ) -> None:
+        super().__init__(feature_dim)
+        self.projector = nn.Linear(feature_dim, projection_dim) if projection_dim else None
+        embedding_dim = projection_dim or feature_dim
+        self.build_pooling(pool, utterance, embedding_dim)
+        self.proj_fc = create_head(head, embedding_dim, num_logits)
+        if type(self.proj_fc) is OneClassHead:
+            self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Embeddings of frames, B×T×E, of ``features`` B×T×D; E is D, or the size of the projection."""
+        self.check_features(features)
+        return self.projector(features) if self.projector else features
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D; E is D, or the size of the projection."""
+        if self.projector is None or self.utterance != "mean":
+            return super().embed(features)
+        self.check_features(features)
+        return self.projector(features.mean(dim=1))  # the mean of the projection is the projection of the mean

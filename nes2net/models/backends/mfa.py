@@ -1,0 +1,119 @@
+"""MFA: attentive statistics pooling over time in each layer, then over the layers.
+
+Y. Guo, H. Huang, X. Chen, H. Zhao, Y. Wang, "Audio deepfake detection with self-supervised WavLM
+and multi-fusion attentive classifier", ICASSP 2024, arXiv 2312.08089.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.pooling import AttentiveStatisticsPooling, Pooling
+
+
+class Attention(nn.Module):
+    """Weights over time: B×T×D → B×T×1, which add up to 1."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.lin_proj = nn.Linear(feature_dim, feature_dim)
+        self.v = nn.Parameter(torch.rand(feature_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Softmax over time of tanh(v·(W x + b))."""
+        return torch.softmax(torch.tanh(self.lin_proj(x) @ self.v), dim=1).unsqueeze(2)
+
+
+class ThirdPartyPooling(Pooling):
+    """Attentive pooling as a public code of other authors has it: B×D×T → B×2D.
+
+    It divides the weighted mean by T once more, and takes the variance for the deviation.
+    """
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.out_dim = 2 * feature_dim
+        self.attention = Attention(feature_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        weights = self.attention(x)
+        mean = (weights * x).mean(dim=1)
+        return torch.cat([mean, (weights * x.square()).sum(dim=1) - mean.square()], dim=1)
+
+
+class MultiFusion(nn.Module):
+    """L tensors B×T×D → B×D: pooled over time with weights of each layer, then over the layers."""
+
+    def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
+        super().__init__()
+        *of_layers, over_layers = poolings
+        self.t_asp, self.l_asp = nn.ModuleList(of_layers), over_layers
+        self.lin_proj1 = nn.Linear(2 * feature_dim, feature_dim)
+        self.lin_proj2 = nn.Linear(2 * feature_dim, feature_dim)
+        self.batch_norm = nn.BatchNorm1d(feature_dim)
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        pooled = [pool(layer.transpose(1, 2)) for pool, layer in zip(self.t_asp, layers)]  # L tensors B×2D
+        over_layers = self.l_asp(self.lin_proj1(torch.stack(pooled, dim=1)).transpose(1, 2))  # B×L×D → B×2D
+        return self.batch_norm(self.lin_proj2(over_layers))
+
+
+class MFA(Backend):
+    """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
+
+    The published system fine-tunes WavLM-Large. Its code is not public: the paper says that
+    attentive statistics pooling is done over time in each layer and then over layers. Everything
+    else in the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of
+    128 (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`), the layers' outputs 1 to L,
+    and linear maps 2D → D after each pooling, the first one shared by the layers. The
+    ``third_party`` variant has the numbers of a public code of other authors: the weighted mean is
+    divided by T once more, the variance stands for the deviation, and the layers' inputs, 0 to L −
+    1, are read.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_layers: L, the layers that are read.
+        variant: ``paper`` or ``third_party``.
+        bottleneck_dim: hidden size of the attention in the ``paper`` variant.
+        num_logits: n.
+
+    >>> MFA(feature_dim=16, num_layers=4)([torch.randn(2, 50, 16)] * 5).shape
+    torch.Size([2, 2])
+    """
+
+    wants_layers = "all"
+    last_layer_name = "fc"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        num_layers: Annotated[int, Field(ge=1, le=128), at_most_states(unread=1)] = 24,
+        variant: Literal["paper", "third_party"] = "paper",
+        bottleneck_dim: Size = 128,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        self.first = 1 if variant == "paper" else 0
+        self.num_states = self.first + num_layers
+        poolings: list[Pooling] = [
+            AttentiveStatisticsPooling(feature_dim, bottleneck_dim)
+            if variant == "paper"
+            else ThirdPartyPooling(feature_dim)
+            for _ in range(num_layers + 1)
+        ]
+        self.MFA = MultiFusion(poolings, feature_dim)
+        self.fc = LogitLayer(feature_dim, num_logits)
+
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×D of the ``hidden_states`` B×T×D."""
+        self.check_hidden_states(hidden_states)
+        return self.MFA(list(hidden_states)[self.first : self.num_states])

@@ -1,0 +1,266 @@
+"""MPIF-Res2Net: a Res2Net on spectrograms whose groups are fused from several perspectives.
+
+S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with
+random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is meant to keep
+the groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the
+assumptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import FeatureDim, Logits, Takes, odd_or_zero
+from nes2net.models.backends.base import Backend
+from nes2net.models.backends.heads import HeadOption, create_head
+
+#: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
+_POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
+_MOST_NUMBERS = 5 * 10**8  # of an utterance between two layers; 479 million on the features of XLS-R 2B
+_ASSUMED_FRAMES = 600  # if the number of frames depends on the utterance
+
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Blocks = Annotated[int, Field(ge=1, le=64)]
+Stages = Field(min_length=1, max_length=8)
+
+
+class PerspectiveFusion(nn.Module):
+    """Fuse a group's own split with the previous group's output: B×C×T×F.
+
+    The result is g ⊙ own + (1 − g) ⊙ previous.
+
+    g is the mean of one gate per perspective. A gate averages own + previous over the axes that the
+    perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and
+    a sigmoid. The convex sum follows attentional feature fusion (Dai et al., WACV 2021). The
+    bottleneck has SiLU, because so few units could all die under a ReLU.
+    """
+
+    def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 4)
+        self.gates = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, channels, 1))
+                for name in perspectives
+            }
+        )
+
+    def forward(self, own: Tensor, previous: Tensor) -> Tensor:
+        both = own + previous
+        gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
+        return previous + sum(gates) / len(gates) * (own - previous)
+
+
+class LocalChannelAttention(nn.Module):
+    """A gate per channel from the means of it and its neighbours, B×C×T×F → B×C×T×F.
+
+    ECA (Wang et al., CVPR 2020).
+    """
+
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
+        return x * gate[:, :, None, None]
+
+
+class Res2NetBlock(nn.Module):
+    """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
+
+    The first block of a stage has a ``stride``. It is Res2Net's "stage" type: the groups are
+    convolved independently, because a split does not have the resolution of the previous group's
+    output; the last group is average-pooled; and the shortcut is average pooling with a 1×1
+    convolution. In every other block the input of a group is ``join(own split, previous group's
+    output)``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        scale: int,
+        stride: int | None,
+        joins: Sequence[nn.Module] | None,
+        attention_kernel: int,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.opens_stage = stride is not None
+        self.conv1 = nn.Conv2d(in_channels, width * scale, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width * scale)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(width, width, 3, stride or 1, padding=1, bias=False) for _ in range(scale - 1)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
+        self.joins = nn.ModuleList(joins) if joins else None
+        self.conv3 = nn.Conv2d(width * scale, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.attention = LocalChannelAttention(attention_kernel) if attention_kernel else nn.Identity()
+        self.pool: nn.Module = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
+        if stride is not None:
+            self.pool = nn.AvgPool2d(3, stride, padding=1)
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False),
+                nn.Conv2d(in_channels, out_channels, 1, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
+        outputs: list[Tensor] = []
+        for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
+            if outputs and not self.opens_stage:
+                join = torch.add if self.joins is None else self.joins[index - 1]
+                part = join(part, outputs[-1])
+            outputs.append(F.relu(bn(conv(part))))
+        y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(parts[-1])], dim=1)))
+        return F.relu(self.attention(y) + self.shortcut(x))
+
+
+class MpifRes2Net(Backend):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    The abstract names the purpose of the multi-perspective fusion, but no details. The paper
+    reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. Everything else is an
+    assumption, mostly taken from the code that the same group published for SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers:
+
+    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with
+       ``num_bins=45``). Shorter utterances are repeated and longer ones cut to T = ``num_frames``,
+       600; None leaves T as it is.
+    2. Stem: ``stem_convolutions`` 3 of size 3×3 with ``stem_channels`` 16, each with BatchNorm and
+       ReLU. Stages: ``blocks`` (2, 2, 2, 2) with ``planes`` (16, 32, 64, 128), ``strides`` (1, 2,
+       2, 2) and ``expansion`` 2. Each block has ``scale`` 8 groups of ⌊planes·``base_width``/64⌋
+       channels, ``base_width`` 26. Then comes global average pooling. All convolutions except in
+       the gates have Kaiming initialisation (fan out).
+    3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other. All
+       other blocks have the fusion.
+    4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
+       channel, time and frequency, each with a bottleneck of C/``fusion_reduction`` (4) but at
+       least 4 channels. Without fusion, groups are added as in Res2Net.
+    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for no
+       attention.
+    6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
+       score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_frames: T that every utterance is cut or repeated to; None for its own.
+        stem_channels, stem_convolutions: channels and number of the convolutions of the stem.
+        planes, blocks, strides: planes, number of blocks and stride of each stage.
+        expansion: output channels of a block for each of its planes.
+        base_width: width of a group's channels, per 64 planes.
+        scale: groups of a block.
+        fusion: fuse the groups through gates; otherwise they are added up.
+        perspectives: the axes that the gates look along.
+        fusion_reduction: how many times narrower the bottleneck of a gate is.
+        attention_kernel: channels that the local channel attention sees; 0 for no attention.
+        head: last layer, see 6; ``"linear"`` or any other of :mod:`nes2net.models.backends.heads`.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is out of its range.
+
+    >>> backend = MpifRes2Net()
+    >>> backend(torch.randn(2, 600, 45)).shape
+    torch.Size([2, 2])
+    """
+
+    last_layer_name = "head"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 45,
+        num_frames: Annotated[int, Field(ge=1, le=10_000)] | None = 600,
+        stem_channels: Channels = 16,
+        stem_convolutions: Blocks = 3,
+        planes: Annotated[Sequence[Channels], Stages] = (16, 32, 64, 128),
+        blocks: Annotated[Sequence[Blocks], Stages] = (2, 2, 2, 2),
+        strides: Annotated[Sequence[Annotated[int, Field(ge=1, le=8)]], Stages] = (1, 2, 2, 2),
+        expansion: Annotated[int, Field(ge=1, le=64)] = 2,
+        base_width: Channels = 26,
+        scale: Annotated[int, Field(ge=2, le=64)] = 8,
+        fusion: bool = True,
+        perspectives: Annotated[
+            Sequence[Literal["channel", "time", "frequency"]],
+            Field(min_length=1, max_length=3),
+            Takes("one or more of channel, time, frequency"),
+        ] = ("channel", "time", "frequency"),
+        fusion_reduction: Channels = 4,
+        attention_kernel: Annotated[
+            int, Field(ge=0, le=255), AfterValidator(odd_or_zero), Takes("an odd number up to 255, or 0 for none")
+        ] = 3,
+        head: HeadOption = "angular",
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        if not len(planes) == len(blocks) == len(strides):
+            raise InputError(
+                "planes, blocks and strides are lists of one length, one number per stage, not of "
+                f"{len(planes)}, {len(blocks)} and {len(strides)}"
+            )
+        widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]
+        most = max(stem_channels, scale * max(widths), expansion * max(planes))
+        if (num_frames or _ASSUMED_FRAMES) * feature_dim * most > _MOST_NUMBERS:
+            raise InputError(
+                f"{most} channels are too many for {num_frames or _ASSUMED_FRAMES} frames of {feature_dim}: "
+                f"their product is at most {_MOST_NUMBERS:,}"
+            )
+        self.num_frames = num_frames
+
+        layers: list[nn.Module] = []
+        channels = 1
+        for _ in range(stem_convolutions):
+            layers += [
+                nn.Conv2d(channels, stem_channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(stem_channels),
+                nn.ReLU(),
+            ]
+            channels = stem_channels
+        self.stem = nn.Sequential(*layers)
+
+        stages: list[nn.Module] = []
+        for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
+            for index in range(number):
+                joins = [PerspectiveFusion(width, perspectives, fusion_reduction) for _ in range(scale - 2)]
+                stages.append(
+                    Res2NetBlock(
+                        channels,
+                        stage_planes * expansion,
+                        width,
+                        scale,
+                        stride=None if index else stride,
+                        joins=joins if fusion and index else None,
+                        attention_kernel=attention_kernel,
+                    )
+                )
+                channels = stage_planes * expansion
+        self.blocks = nn.ModuleList(stages)
+        self.head = create_head(head, channels, num_logits)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and ".gates." not in name:  # a gate begins near one half
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
+        self.check_features(features)
+        if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
+            places = torch.arange(self.num_frames, device=features.device) % features.shape[1]
+            features = features.index_select(1, places)
+        x = self.stem(features.unsqueeze(1))  # B×C×T×D
+        for block in self.blocks:
+            x = block(x)
+        return x.mean((2, 3))

@@ -1,0 +1,247 @@
+"""Multi-resolution gMLP: cosines of segments of 20 to 640 ms and of the utterance (PartialSpoof).
+
+L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures
+for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023
+(arXiv 2204.05177); H. Liu, Z. Dai, D. R. So, Q. V. Le, "Pay attention to MLPs", NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability, Takes, at_most_states, multiple_of
+from nes2net.models.aggregations.base import gated_sum
+from nes2net.models.backends.base import Backend
+from nes2net.models.backends.heads import P2SGradHead
+
+Resolution = Literal[20, 40, 80, 160, 320, 640]
+#: Lengths in ms of the segments of the six scales, for frames of 20 ms.
+RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
+_STATE_WEIGHTS = 30  # in every published file; weights beyond the hidden states are not used
+_LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale
+
+
+class SpatialGating(nn.Module):
+    """Gate one half of the channels by the other half, mixed over time: B×T×2C → B×T×C.
+
+    ``weight`` is ``max_frames``², row t for the output frame t; it begins near zero and ``bias`` at
+    one, so that the gate is open at first.
+    """
+
+    def __init__(self, channels: int, max_frames: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_frames, max_frames).uniform_(-0.01, 0.01))
+        self.bias = nn.Parameter(torch.ones(max_frames))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate ``x`` B×T×2C, T at most ``max_frames``."""
+        frames = x.shape[1]
+        passed, gate = x.chunk(2, dim=2)
+        return passed * (self.weight[:frames, :frames] @ self.norm(gate) + self.bias[:frames, None])
+
+
+class GmlpBlock(nn.Module):
+    """A residual gMLP block over B×T×d."""
+
+    def __init__(self, dim: int, max_frames: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.proj1 = nn.Linear(dim, dim // 2)
+        self.sgu = SpatialGating(dim // 4, max_frames)
+        self.proj2 = nn.Linear(dim // 4, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.proj2(self.sgu(F.gelu(self.proj1(self.norm(x)))))
+
+
+class GmlpNet(nn.Module):
+    """gMLP blocks and a linear layer: B×T×d → embeddings B×T×d/2."""
+
+    def __init__(self, dim: int, num_blocks: int, max_frames: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(GmlpBlock(dim, max_frames) for _ in range(num_blocks)))
+        self.fc = nn.Linear(dim, dim // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.layers(x))
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Embeddings B×d/2 of the utterances ``x`` B×T×d."""
+        return self.fc(self.layers(x).mean(dim=1))
+
+
+class Halving(nn.Module):
+    """The maximum of two frames and two channels, B×T×d → B×⌊T/2⌋×d/2.
+
+    With ``padding`` a frame of −∞ is put at either end of time: B×(⌊T/2⌋ + 1)×d/2.
+    """
+
+    def __init__(self, padding: bool) -> None:
+        super().__init__()
+        self.padding = (1, 0) if padding else (0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
+
+
+class Scales(nn.Module):
+    """The maps of all scales, the gMLP networks over them, and the utterance's gMLP network."""
+
+    def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
+        super().__init__()
+        last = len(dims) - 1
+        self.blocks = nn.ModuleList([nn.Identity()])
+        self.blocks.extend(nn.Sequential(Halving(i == last), nn.Linear(dims[i], dims[i])) for i in range(1, last + 1))
+        self.post_nets_seg = nn.ModuleDict(
+            {f"disc_{i}": GmlpNet(dim, gmlp_layers, max_frames // 2**i) for i, dim in enumerate(dims)}
+        )
+        self.post_nets_utt = GmlpNet(dims[last], gmlp_layers, max_frames // 2**last)
+        self.dropout = nn.Dropout(dropout)
+
+    def maps(self, features: Tensor) -> list[Tensor]:
+        """The input of each scale, B×T_i×d_i, made from the input of the scale before."""
+        maps = [features]
+        for block in list(self.blocks)[1:]:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def utterance(self, maps: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×d/2 of the utterances, from the last of ``maps``, B×T×d."""
+        return self.post_nets_utt.mean(self.dropout(maps[-1]))
+
+
+class MultiresGmlp(Backend):
+    """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
+
+    Scale i scores segments of 2^i frames, d_i = ``feature_dim``/2^i numbers each; it reads the input
+    of scale i − 1, halved by maxima. Each scale has gMLP blocks and two class vectors of its own.
+    The utterance has its own blocks over the last scale's input, and shares that scale's class
+    vectors. The utterance therefore cannot be trained alone: train it beside the segments, or the
+    segments alone. The networks of a single resolution have the same weights, but only one scale of
+    them is trained.
+
+    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states. The weights of
+    these states, a softmax, are learned with it. The halving before the last scale begins one frame
+    early: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, so it lies 320 ms before the
+    label that it is compared with. This is kept, because the published weights were trained in this
+    way.
+
+    The gates mix all frames of an utterance. Zeros behind a shorter utterance of a training batch
+    therefore change its scores, as published; batches to be scored have no such zeros.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_layers: L, hidden states that are read, from the first one on.
+        gmlp_layers: blocks of each scale.
+        max_frames: M, the gates of scale i have weights for M // 2^i frames. The halving of the last
+            scale gives one frame more, so that the back-end takes 32·(M // 32) − 1 frames at most.
+        resolutions: lengths in ms of the segments that are scored, for frames of 20 ms.
+        dropout: dropout of the utterance's branch.
+        num_logits: n, always 2.
+
+    >>> backend = MultiresGmlp(feature_dim=128, num_layers=2, gmlp_layers=1, max_frames=64)
+    >>> states = [torch.randn(2, 40, 128)] * 2
+    >>> {ms: cosines.shape[1] for ms, cosines in backend.segments(states).items()}
+    {20.0: 40, 40.0: 20, 80.0: 10, 160.0: 5, 320.0: 2, 640.0: 2}
+    >>> backend(states).shape
+    torch.Size([2, 2])
+    """
+
+    wants_layers = "all"
+    score_rule = "cosine"
+    last_layer_name = f"m_angle_scales.{2 * _LONGEST}"
+    min_frames = _LONGEST // 2
+    made_for_segments = True
+
+    def __init__(
+        self,
+        *,
+        feature_dim: Annotated[
+            int,
+            Field(ge=128, le=65_536, multiple_of=128),
+            Takes("a multiple of 128 up to 65536"),
+            multiple_of(lambda _: 128, usual=128),
+        ] = 1024,
+        num_layers: Annotated[int, Field(ge=1, le=_STATE_WEIGHTS), at_most_states()] = 25,
+        gmlp_layers: Annotated[int, Field(ge=1, le=64)] = 5,
+        max_frames: Annotated[int, Field(ge=_LONGEST, le=65_536)] = 2001,
+        resolutions: Annotated[
+            Sequence[Resolution],
+            Field(min_length=1, max_length=len(RESOLUTIONS)),
+            Takes(f"a list of some of {', '.join(map(str, RESOLUTIONS))}"),
+        ] = RESOLUTIONS,
+        dropout: Probability = 0.7,
+        num_logits: Annotated[int, Field(ge=2, le=2), Takes("2, the cosines of spoof and bona fide")] = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        self.num_states = num_layers
+        self.max_frames = _LONGEST * (max_frames // _LONGEST) - 1
+        self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
+        dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
+        self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
+        # A list of one, because the published code has one entry for each of several front-ends.
+        self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
+        # Named by the length of a segment in labels of 10 ms.
+        self.m_angle_scales = nn.ModuleDict(
+            {str(2 * 2**i): P2SGradHead(dim // 2, num_logits) for i, dim in enumerate(dims)}
+        )
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Shares of 1, B×L, the same for every utterance; 0 for states that it does not read."""
+        weights = F.pad(self._shares(), (0, len(hidden_states) - self.num_states))
+        return weights.expand(len(hidden_states[0]), -1)
+
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×E of utterances, E = ``feature_dim``/64."""
+        return self._scales.utterance(self._maps(hidden_states))
+
+    def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
+        """Cosines B×T_i×2 of each of the ``resolutions``, by the length of a segment in ms."""
+        return self._segments(self._maps(hidden_states), frame_ms)
+
+    def segments_and_embedding(
+        self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
+    ) -> tuple[dict[float, Tensor], Tensor]:
+        maps = self._maps(hidden_states)
+        return self._segments(maps, frame_ms), self._scales.utterance(maps)
+
+    def num_segments(self, num_frames: int) -> tuple[int, ...]:
+        counts = zip(self.resolutions, super().num_segments(num_frames))
+        return tuple(count + (factor == _LONGEST) for factor, count in counts)  # the last halving is padded
+
+    def replace_last_layer(self, layer: nn.Module) -> None:
+        """Put ``layer`` in the place of the last scale's class vectors, which are the utterance's too."""
+        if not isinstance(layer, P2SGradHead):
+            raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
+        super().replace_last_layer(layer)
+
+    @property
+    def _scales(self) -> Scales:
+        scales = self.m_transform[0]
+        assert isinstance(scales, Scales)
+        return scales
+
+    def _maps(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
+        """The inputs of all scales."""
+        self.check_hidden_states(hidden_states)
+        return self._scales.maps(gated_sum(hidden_states[: self.num_states], self._shares().unbind()))
+
+    def _shares(self) -> Tensor:
+        """Share of each hidden state that is read, (L,)."""
+        return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
+
+    def _segments(self, maps: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
+        cosines = {}
+        for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
+            if 2**i in self.resolutions:
+                embeddings = net(maps[i])  # B×T_i×d_i/2
+                cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
+        return cosines

@@ -1,0 +1,335 @@
+"""Nes2Net, Nes2Net-X, Nes2Net-X SeLU, Nes2Net-LA: nested Res2Nets without dimensionality reduction.
+
+T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
+foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
+differ only in the inner block and the activation. One part of each split passes through unchanged:
+the first one in the paper, the last one in its code and here.
+
+Inside, a feature map is an image of height one, B×C×1×T. Features B×T×D, transposed, are such an
+image in the channels-last layout without a copy. In that layout every operation below reads and
+writes contiguous channels; 1-D convolutions have no such layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import prod
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or_zero
+from nes2net.models.backends.base import LogitLayer, check_divides
+from nes2net.models.backends.frame_backend import FrameBackend, Utterance
+
+Split = Annotated[int, Field(ge=2, le=64)]
+SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]
+
+
+class Conv(nn.Conv1d):
+    """A convolution over time with the published weights C'×C×K: B×C×1×T → B×C'×1×T."""
+
+    padding: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(
+            x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
+        )
+
+
+class ColumnConv(nn.Conv2d):
+    """A convolution over time with the published weights C'×C×3×1: B×C×1×T → B×C'×1×T.
+
+    Time is the first axis of the published image and the second axis here.
+    """
+
+    padding: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
+
+
+class SqueezeExcitation(nn.Module):
+    """A gate per channel from the mean over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.se = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), Conv(channels, hidden, 1), nn.ReLU(), Conv(hidden, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.se(x)  # gates are B×C×1×1
+
+
+class Res2NetBlock(nn.Module):
+    """The inner level: a Res2Net bottleneck (Gao et al., TPAMI 2021), B×C×1×T → B×C×1×T.
+
+    The order is convolution, activation, normalisation throughout.
+    """
+
+    def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.conv1 = Conv(channels, channels, 1)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self._build_hierarchy(channels // scale, dilation)
+        self.conv3 = Conv(channels, channels, 1)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.se = SqueezeExcitation(channels, se_channels)
+        self.activation = activation
+
+    def _build_hierarchy(self, width: int, dilation: int) -> None:
+        steps = range(self.scale - 1)
+        self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+
+    def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Convolve each part B×C/scale×1×T but the last, with the output of the part before it."""
+        outputs: list[Tensor] = []
+        for part, conv, bn in zip(parts, self.convs, self.bns):
+            outputs.append(bn(self.activation(conv(part + outputs[-1] if outputs else part))))
+        return outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bottleneck(x) + x
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """What is added to ``x``, B×C×1×T as it."""
+        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
+        y = torch.cat([*self.hierarchy(parts), parts[-1]], dim=1)  # B×C×1×T
+        return self.se(self.bn3(self.activation(self.conv3(y))))
+
+
+class Res2NetXBlock(Res2NetBlock):
+    """The inner level of Nes2Net-X, whose parts are columns and are not added up on the way.
+
+    The columns start with the last part. Step i appends part i, convolves all columns with the same
+    kernel, and outputs their weighted sum. The published code keeps the N columns in a fourth axis,
+    B×C×T×N. Convolution, activation and normalisation treat a column like one more utterance, so
+    here the columns lie in the batch axis, N·B×C×1×T, and no step has to move them.
+    """
+
+    def _build_hierarchy(self, width: int, dilation: int) -> None:
+        steps = range(self.scale - 1)
+        self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, step + 2), 1 / (step + 2)) for step in steps)
+        self.convs = nn.ModuleList(
+            ColumnConv(width, width, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)) for _ in steps
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+
+    def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        outputs = []
+        columns = parts[-1]
+        for part, conv, bn, weight in zip(parts, self.convs, self.bns, self.weighted_sum):
+            columns = bn(self.activation(conv(torch.cat([columns, part]))))  # N·B×C/scale×1×T
+            apart = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
+            outputs.append((apart * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
+        return outputs
+
+
+class Nes2Net(FrameBackend):
+    """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
+    channels are split into ``nes_ratio[0]`` groups. Each group but the last passes through an inner
+    block, together with the output of the group before it. The number of channels never changes.
+
+    Args:
+        block, activation: block and activation of the inner level.
+        feature_dim: D, the front-end's ``out_dim``.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
+            scale, which must divide the quotient C.
+        dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
+            and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`); None gives the logits of
+            each frame, B×T×``num_logits``, with the weights of ``"mean"``.
+        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
+            max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
+            code; 1 means no floor.
+        num_logits: n, 1 or more.
+
+    Raises:
+        InputError: if a split does not divide evenly.
+
+    >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
+    torch.Size([2, 1])
+    >>> sum(p.numel() for p in nes2net_x().parameters())
+    512039
+    """
+
+    checkpoint_prefix = "Nested_Res2Net_TDNN."
+    last_layer_name = "fc"
+
+    def __init__(
+        self,
+        block: type[Res2NetBlock],
+        activation: type[nn.Module],
+        *,
+        feature_dim: SplitDim = 1024,
+        nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
+        dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
+        pool: Literal["mean", "astp"] | None = "mean",
+        utterance: Utterance = "mean",
+        se_ratio: Size = 1,
+        se_floor: Size = 1,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        groups, scale = nes_ratio
+        channels = feature_dim // groups
+        check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
+        check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
+        se_channels = max(channels // se_ratio, se_floor)
+        # Without squeeze-excitation, which sees all frames.
+        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
+        self.groups = groups
+        self.activation = activation(inplace=True)
+        self.Build_in_Res2Nets = nn.ModuleList(
+            block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(groups - 1))
+        self.bn = nn.BatchNorm2d(feature_dim)
+        self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
+        return self.join(self.groups_of(features))
+
+    def groups_of(self, features: Tensor) -> list[Tensor]:
+        """The groups of ``features`` B×T×D after their blocks, B×C×1×T each, C = D/groups."""
+        self.check_features(features)
+        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
+        outputs: list[Tensor] = []
+        for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
+            outputs.append(bn(self.activation(block(part + outputs[-1] if outputs else part))))
+        return [*outputs, parts[-1]]
+
+    def join(self, groups: Sequence[Tensor]) -> Tensor:
+        """The embeddings of frames, B×T×D, of ``groups`` B×C×1×T."""
+        y = torch.cat([*groups], dim=1)  # B×D×1×T
+        return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
+
+
+class DropoutBlock(Res2NetXBlock):
+    """The inner level of Nes2Net-LA: the inner level of Nes2Net-X, with dropout before its input is added."""
+
+    def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
+        super().__init__(channels, scale, dilation, activation, se_channels)
+        self.dropout = nn.Dropout(0.2)
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        return self.dropout(super().bottleneck(x))
+
+
+class LocalBlockAttention(nn.Module):
+    """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
+
+    A group is a token, its mean over time. It attends to itself and its neighbours; the first and
+    the last group take the place of missing neighbours, and so count several times. The result is
+    added to each of its frames. The learned position is added to queries, keys and values alike.
+    """
+
+    def __init__(self, groups: int, channels: int, window: int) -> None:
+        super().__init__()
+        self.pos_emb = nn.Parameter(nn.init.trunc_normal_(torch.empty(groups, channels), std=0.02))
+        self.proj_q = nn.Linear(channels, channels, bias=False)
+        self.proj_k = nn.Linear(channels, channels, bias=False)
+        self.proj_v = nn.Linear(channels, channels, bias=False)
+        self.proj_out = nn.Linear(channels, channels, bias=False)
+        self.dropout = nn.Dropout(0.1)
+        reach = range(-(window // 2), window // 2 + 1)
+        self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
+
+    def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
+        """Add to each of ``groups`` what it reads in its neighbours."""
+        tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
+        query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
+        near_keys, near_values = (
+            torch.stack([torch.stack([x[:, j] for j in row], dim=1) for row in self.neighbours], dim=2)
+            for x in (key, value)
+        )  # B×J×window×C
+        scores = (near_keys @ query.unsqueeze(3)) / query.shape[2] ** 0.5  # B×J×window×1
+        context = self.proj_out((self.dropout(torch.softmax(scores, dim=2)) * near_values).sum(dim=2))  # B×J×C
+        return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
+
+
+class Nes2NetLA(Nes2Net):
+    """Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
+
+    X. Zhang et al., 2025 (arXiv 2512.07352). Features B×T×``feature_dim`` → logits
+    B×``num_logits``. In training, 20 % of an inner block's output and 10 % of the attention weights
+    are dropped.
+
+    The published files hold an attention over all channels, ``global_attn``, that is never called.
+    Its weights are kept, so that files load and are written completely, and are never trained.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
+            scale, which must divide the quotient C.
+        window: how many groups a group attends to, itself in the middle.
+        dilation: dilation of the inner convolutions of three frames.
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`); None gives the logits of
+            each frame, B×T×``num_logits``, with the weights of ``"mean"``.
+        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
+            max(C // ``se_ratio``, ``se_floor``) channels.
+        num_logits: n.
+
+    Raises:
+        InputError: if a split does not divide evenly.
+
+    >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
+    torch.Size([2, 2])
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_dim: SplitDim = 1024,
+        nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
+        window: Annotated[
+            int, Field(ge=1, le=63), AfterValidator(odd_or_zero), Takes("an odd number from 1 to 63")
+        ] = 3,
+        dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
+        pool: Literal["mean", "astp"] | None = "mean",
+        utterance: Utterance = "mean",
+        se_ratio: Size = 1,
+        se_floor: Size = 1,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(
+            DropoutBlock,
+            nn.ReLU,
+            feature_dim=feature_dim,
+            nes_ratio=nes_ratio,
+            dilation=dilation,
+            pool=pool,
+            utterance=utterance,
+            se_ratio=se_ratio,
+            se_floor=se_floor,
+            num_logits=num_logits,
+        )
+        self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
+        # Its tensors are the same for any number of heads.
+        self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
+        return self.join(self.local_block_attn(self.groups_of(features)))
+
+
+nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)
+"""Plain Nes2Net."""
+nes2net_x = partial(Nes2Net, Res2NetXBlock, nn.ReLU)
+"""Nes2Net-X, with learned weighted sums in the inner block."""
+nes2net_x_selu = partial(Nes2Net, Res2NetXBlock, nn.SELU, se_floor=2)
+"""Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation."""

@@ -1,0 +1,95 @@
+"""RAPTOR: a gate for each hidden state, and the conformer of TCM, the detectors of DF Arena.
+
+arXiv 2603.06164; the detectors of 500M and 1B parameters come from the hub's organisation
+Speech-Arena-2025. How they were trained is not public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Probability, multiple_of
+from nes2net.models.aggregations.base import gated_sum
+from nes2net.models.backends.base import Backend, check_divides
+from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention
+
+
+class Raptor(Backend):
+    """Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
+
+    All hidden states that the front-end gives are read, the input of the first layer included. Each
+    is pooled by attention over time, with one vector for all layers; a sigmoid of a linear map of
+    the pooled vector is the state's gate. The sum of gate · state is normalised as one map, and read
+    by the conformer of :data:`~nes2net.models.backends.conformer.tcm` at width D, without a linear map
+    before it.
+
+    Assumption: the last hidden state is taken after the front-end's final layer norm, as the
+    transformers library of 2025 gave it (``final_norm``).
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``, a multiple of ``num_heads``.
+        num_blocks: conformer blocks.
+        num_heads: heads of the self-attention.
+        kernel_size: kernel of the depthwise convolution, in frames.
+        dropout: dropout in the feed-forward layers and after the convolution.
+        final_norm: whether the last hidden state is taken after the front-end's final layer norm.
+        num_logits: n.
+
+    Raises:
+        InputError: if the heads do not divide ``feature_dim``.
+
+    >>> Raptor(feature_dim=16, num_blocks=1)([torch.randn(2, 50, 16)] * 5).shape
+    torch.Size([2, 2])
+    """
+
+    wants_layers = "all"
+    score_rule = "probability"
+    max_frames = MAX_FRAMES
+    last_layer_name = "conformer.fc5"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: Annotated[FeatureDim, multiple_of(lambda options: options["num_heads"], usual=4)] = 1024,
+        num_blocks: Annotated[int, Field(ge=1, le=128)] = 4,
+        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
+        kernel_size: Annotated[int, Field(ge=1, le=1000)] = 31,
+        dropout: Probability = 0.0,
+        final_norm: bool = True,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        check_divides("num_heads", num_heads, "feature_dim", feature_dim)
+        self.wants_final_norm = final_norm
+        self.attn_scores = nn.Linear(feature_dim, 1, bias=False)
+        self.fc0 = nn.Linear(feature_dim, 1)
+        self.first_bn = nn.BatchNorm2d(1)
+        blocks = [
+            ConformerBlock(feature_dim, HeadTokenAttention(feature_dim, num_heads), kernel_size, dropout)
+            for _ in range(num_blocks)
+        ]
+        self.conformer = Encoder(blocks, feature_dim, num_logits)
+
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×D of the ``hidden_states`` B×T×D, the class token."""
+        self.check_hidden_states(hidden_states)
+        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: one mean and variance for all channels
+        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
+
+    def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The sum of the ``hidden_states`` B×T×D times their gates, B×T×D."""
+        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        return gated_sum(hidden_states, gates)
+
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The gates B×L of L ``hidden_states`` B×T×D, each from 0 to 1."""
+        pooled = [
+            (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states
+        ]  # L tensors B×D
+        return torch.sigmoid(self.fc0(torch.stack(pooled, dim=1))).squeeze(2)

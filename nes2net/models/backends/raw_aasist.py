@@ -1,0 +1,113 @@
+"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
+
+J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
+(H. Tak et al., ICASSP 2021). The published weights load into :data:`raw_aasist` and
+:data:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose
+only hidden state is the waveform, B×N×1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Logits, Takes
+from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encoder
+
+
+def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
+    """Band-pass filters ``num_filters``×1×``num_taps``, their edges equally spaced in mel.
+
+    The edges go from 0 to half the sampling rate.
+
+    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
+    The edges are computed in float64 and the rest in float32, as for the published weights;
+    entirely in float64 the taps would differ by 2.4e-5. NumPy is used because torch's sine differs
+    from it in the last bit of some taps.
+
+    >>> sinc_filters(70, 129, 16000).shape
+    torch.Size([70, 1, 129])
+    """
+    top_mel = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top_mel, num_filters + 1) / 2595) - 1)  # Hz
+    half = (num_taps - 1) // 2
+    t = np.arange(-half, half + 1, dtype=np.float32)
+    argument = np.float32(2 * edges)[:, None] * t / np.float32(sample_rate)
+    low_pass = np.float32(2 * edges / sample_rate)[:, None] * np.sinc(argument)
+    band_pass = np.float32(np.hamming(num_taps)) * (low_pass[1:] - low_pass[:-1])
+    return torch.from_numpy(band_pass).unsqueeze(1)
+
+
+class RawAasist(SpectroTemporalGraph):
+    """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``.
+
+    :data:`raw_aasist` and :data:`raw_aasist_l` are the published variants. A frame is one sample
+    here; at least 2,315 are needed.
+
+    Args:
+        channels, gat_dims, pool_ratios: channels of the encoder, and the rest as for
+            :class:`SpectroTemporalGraph`.
+        feature_dim: 1, a sample.
+        num_logits: n.
+
+    >>> [sum(p.numel() for p in model.parameters()) for model in (raw_aasist(), raw_aasist_l())]
+    [297866, 85306]
+    """
+
+    sample_rate = 16000
+    num_filters, num_taps = 70, 129
+    min_frames = num_taps - 1 + 3**7  # seven poolings by 3 must leave one temporal node
+    filters: Tensor
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        gat_dims: tuple[int, int],
+        pool_ratios: Sequence[float],
+        *,
+        feature_dim: Annotated[Literal[1], Takes("1, the samples of the front-end 'waveform'")] = 1,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(
+            feature_dim,
+            channels[-1],
+            spectral_nodes=self.num_filters // 3,
+            num_logits=num_logits,
+            gat_dims=gat_dims,
+            pool_ratios=pool_ratios,
+        )
+        filters = sinc_filters(self.num_filters, self.num_taps, self.sample_rate)
+        self.register_buffer("filters", filters, persistent=False)
+        self.first_bn = nn.BatchNorm2d(1)
+        self.encoder = residual_encoder(channels, after_block=[nn.MaxPool2d((1, 3))])
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
+
+        N is 64,600 in training.
+        """
+        if waveform.ndim == 3 and waveform.shape[2] == 1:
+            waveform = waveform.squeeze(2)
+        if waveform.ndim != 2 or waveform.shape[1] < self.min_frames:
+            raise InputError(
+                f"the waveform must be batch × samples (× 1) with at least {self.min_frames} samples, "
+                f"got {' × '.join(map(str, waveform.shape))}; pad or repeat it"
+            )
+        image = F.conv1d(waveform.unsqueeze(1), self.filters).abs().unsqueeze(1)  # B×1×70×(N − 128)
+        x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3)))).abs()  # B×C×23×frames
+        spectral, temporal = x.amax(dim=3).transpose(1, 2), x.amax(dim=2).transpose(1, 2)  # B×23×C, B×frames×C
+        return self.drop(self.readout(spectral, temporal))
+
+
+raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))
+"""AASIST on the waveform. A graph of ``torch.export`` takes at least 13,250 samples."""
+raw_aasist_l = partial(RawAasist, (32, 32, 24, 24, 24, 24), (24, 32), (0.4, 0.5, 0.7))
+"""AASIST-L, the light variant, with the limits of :data:`raw_aasist`."""

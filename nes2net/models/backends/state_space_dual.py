@@ -1,0 +1,63 @@
+"""The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any T.
+
+T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
+decay alike, so a chunk of frames is one masked product of two matrices, as in attention, and only
+the states between chunks are left to a recurrence. With few chunks the recurrence is a product too.
+
+Decays are multiplied by adding their logarithms, which are never positive, in float64, so that a
+difference of two long sums is exact and nothing overflows. Every operation has a deterministic
+implementation on CUDA. ``torch.cumsum`` of floats has none.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nes2net.models.backends.selective_scan import chunks
+
+CHUNK = 32
+
+
+def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Compute y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
+
+    A head has a state P×N and a decay of its own. All heads share B and C.
+
+    Args:
+        x: B×T×h×P, as all others of one dtype.
+        delta: Δ > 0, B×T×h.
+        A: negative, h.
+        B, C: B×T×N.
+
+    Returns:
+        y, B×T×h×P.
+
+    >>> one = torch.ones(1, 3, 1)
+    >>> state_space_dual(one[..., None], one, torch.tensor([-0.6931472]), one, one).flatten()  # each half the last, plus one
+    tensor([1.0000, 1.5000, 1.7500])
+    """
+    num_frames = x.shape[1]
+    log_decay = chunks(delta * A, CHUNK)  # B×K×h×Q, K chunks of Q frames
+    u = chunks(delta.unsqueeze(3) * x, CHUNK).mT  # B×K×h×Q×P
+    b, c = chunks(B, CHUNK).mT, chunks(C, CHUNK).mT  # B×K×Q×N each
+    within = _decays(log_decay)  # B×K×h×Q×Q
+    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what a frame reads of its own chunk
+    left = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states that a chunk leaves from zero
+    between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
+    states = (between @ left.movedim(2, 1).flatten(3)).unflatten(3, left.shape[3:])  # B×h×K×P×N, after each chunk
+    before = F.pad(states, (0, 0, 0, 0, 1, -1)).movedim(1, 2)  # a chunk starts in the state after the one before it
+    since = within[..., 0] * torch.exp(log_decay[..., :1])  # B×K×h×Q, decay since the chunk's start
+    y = y + since.unsqueeze(4) * (c.unsqueeze(2) @ before.mT)
+    y = y.movedim(2, 3).flatten(1, 2)
+    return F.pad(y, (0, 0, 0, 0, 0, num_frames - y.shape[1]))
+
+
+def _decays(log_decay: Tensor) -> Tensor:
+    """exp(Σ_{j < i ≤ k} log_decay_i) for all k ≥ j, else 0: …×N → …×N×N, k before j."""
+    index = torch.arange(log_decay.shape[-1], device=log_decay.device)
+    ahead = index[:, None] < index  # k < j
+    total = log_decay.double() @ (~ahead).double().mT  # sums of the first 1, 2, … of them
+    log_weight = (total.unsqueeze(-1) - total.unsqueeze(-2)).to(log_decay.dtype)
+    return torch.exp(log_weight.masked_fill(ahead, -torch.inf))

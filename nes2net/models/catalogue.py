@@ -1,0 +1,64 @@
+"""The published detectors that are fetched by name, each with the figures published for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nes2net.models.published_models import PUBLISHED
+from nes2net.models.published_results import published_rows
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A detector that :meth:`nes2net.Detector.from_pretrained` fetches by its ``name``."""
+
+    name: str
+    good_for: str
+    parameters: int
+    size: int
+    """Bytes to fetch; if they are not known, four for each parameter."""
+    trained_on: tuple[str, ...]
+    until: int | None
+    """Year of the newest attacks that it may have been trained on."""
+    reported: tuple[str, ...]
+    """Figures published for it that this toolkit has a row of; see ``nes2net info published``."""
+    licence: str
+    score: str
+    """What its score is: ``logit``, ``probability``, …"""
+    scored: str
+    """How its authors score."""
+    source: str
+    address: str
+    known_by: str
+    """What its file is known by: a digest, a commit of the hub, or nothing (``not pinned``)."""
+
+
+def list_models() -> list[ListedModel]:
+    """The published detectors that are fetched by name, the smallest first.
+
+    >>> [model.name for model in list_models()][:2]
+    ['AASIST-L', 'AASIST']
+    """
+    found = []
+    for name, model in PUBLISHED.items():
+        if (file := model.file) is None or (parameters := model.parameters) is None:
+            continue
+        rows = [row for row in published_rows() if row.model == name]
+        found.append(
+            ListedModel(
+                name,
+                model.good_for,
+                parameters,
+                file.size or 4 * parameters,
+                model.trained_on,
+                model.until,
+                tuple(row.figures for row in rows),
+                model.licence,
+                model.score_rule,
+                model.scored,
+                model.source,
+                file.address,
+                file.pinned or "not pinned",
+            )
+        )
+    return sorted(found, key=lambda model: model.parameters)

@@ -1,0 +1,107 @@
+"""Averages of checkpoint files."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, listed
+from nes2net.models.checkpoints.state_dict import (
+    COUNTERS,
+    WEIGHTS,
+    check_fit,
+    load_state_dict,
+    metadata_of,
+    named_type,
+    read_record,
+    with_metadata,
+)
+
+MODES = ("mean", "legacy")
+
+
+def average_checkpoints(
+    paths: Sequence[str | Path], mode: str = "mean", weights: Sequence[float] | None = None
+) -> OrderedDict[str, Tensor]:
+    """State dict of the average of checkpoints with the same names and shapes.
+
+    Memory holds one accumulator and one checkpoint, independent of the number of files.
+
+    Args:
+        paths: one or more checkpoint files.
+        mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer
+            counters get the integer mean. ``"legacy"`` computes what the published code does. There
+            the accumulator shares the first checkpoint's tensors, and loading the second overwrites
+            them: (2·c2 + c3 + … + cn)/n (deviation 1).
+        weights: one weight of at least 0 for each checkpoint; they are divided by their sum.
+            Without them, all count the same.
+
+    Raises:
+        InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
+            checkpoints do not fit each other or hold numbers that have no mean; the message names
+            the tensors. Adapted detectors do not fit each other if their bases differ.
+    """
+    if mode not in MODES:
+        raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
+    if not paths:
+        raise InputError("no checkpoints to average: give at least one file")
+    shares = None
+    if weights is not None:
+        if mode == "legacy":
+            raise InputError("the published code has no weights: use `mode=mean`")
+        if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
+            raise InputError(
+                f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
+            )
+        # Halved as often as the largest needs, which is exact, so that their sum is finite.
+        exponent = max(math.frexp(weight)[1] for weight in weights)
+        scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
+        shares = [weight / sum(scaled_weights) for weight in scaled_weights]
+    state = _read(paths[0])
+    like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
+    state.clear()  # not held while the next checkpoint is read
+    total: OrderedDict[str, Tensor] = OrderedDict()
+    # In the published code, loading the second checkpoint overwrites the accumulator, to which it is then added again.
+    for number, path in enumerate([paths[1], *paths[1:]] if mode == "legacy" and len(paths) > 1 else paths):
+        state = _read(path, like)
+        while state:  # free each tensor as soon as it has been added
+            key, tensor = state.popitem(last=False)
+            if shares is not None:
+                value = tensor.double() * shares[number]
+            elif mode == "legacy":
+                value = tensor.to(like[key].dtype)
+            else:  # integers are summed as integers
+                value = tensor.to(torch.float64 if like[key].is_floating_point() else torch.int64)
+            total[key] = total[key].add_(value) if key in total else value.clone()
+    for key, value in total.items():
+        if shares is None:
+            value = value / len(paths) if value.is_floating_point() else value // len(paths)
+        elif not like[key].is_floating_point():
+            value = value.round()
+        total[key] = value.to(like[key].dtype)
+    return with_metadata(total, metadata_of(like))
+
+
+def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
+    """Read a checkpoint to average, which fits another one, with weights and counters alone."""
+    state = load_state_dict(path)
+    if other := [
+        f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
+    ]:
+        raise InputError(f"{path} cannot be averaged: {listed(other, 3)} are neither weights nor counters")
+    if like is not None:
+        check_fit(state, like, f"{path} (averaged with others)")
+        bases = (read_record(checkpoint).get("base") for checkpoint in (state, like))
+        # First digits of the SHA-256 of the base of an adapted detector; "none" for other checkpoints.
+        ours, theirs = (str(base.get("digest"))[:12] if isinstance(base, dict) else "none" for base in bases)
+        if ours != theirs:
+            raise InputError(
+                f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {ours}, not {theirs}; "
+                "merge each with its own base first (`nes2net export --to merged`)"
+            )
+    return state

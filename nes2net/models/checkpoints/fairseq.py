@@ -1,0 +1,311 @@
+"""Checkpoints of fairseq, read without it, and its names of tensors in the transformers library."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, shown
+from nes2net.models.checkpoints.model_types import check_type, is_openai
+from nes2net.models.checkpoints.state_dict import state_dict_in, state_dict_of
+from nes2net.models.checkpoints.torch_file import read_torch_file
+from nes2net.models.checkpoints.unpickling import Record, content_of, plain
+
+# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.
+# Names that both share are not listed.
+_NAMES = [
+    ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
+    ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
+    ("feature_extractor.conv_layers.{n}.0.{rest}", "feature_extractor.conv_layers.{n}.conv.{rest}"),
+    ("feature_extractor.conv_layers.{n}.2.1.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}"),
+    ("encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
+    ("encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    ("encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    (
+        "encoder.layers.{n}.self_attn.relative_attention_bias.{rest}",
+        "encoder.layers.{n}.attention.rel_attn_embed.{rest}",
+    ),
+    ("encoder.layers.{n}.self_attn.grep_linear.{rest}", "encoder.layers.{n}.attention.gru_rel_pos_linear.{rest}"),
+    ("encoder.layers.{n}.self_attn.grep_a", "encoder.layers.{n}.attention.gru_rel_pos_const"),
+    ("encoder.layers.{n}.self_attn.{rest}", "encoder.layers.{n}.attention.{rest}"),
+    ("encoder.layers.{n}.self_attn_layer_norm.{rest}", "encoder.layers.{n}.layer_norm.{rest}"),
+    ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
+    ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
+]
+# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
+_GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
+
+# How fairseq's fine-tuned models, which have a head beside it, name the pre-trained one.
+_PRETRAINED = "w2v_model."
+# A tensor that all files of fairseq and unilm have.
+_POSITIONS = "encoder.pos_conv.0.weight_v"
+# Tensors that only the pre-training of UniSpeech-SAT uses, and all of HuBERT's and UniSpeech-SAT's.
+_SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
+_HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
+# Values of fairseq's Wav2Vec2Config and HubertConfig for what a file's configuration leaves out.
+_DEFAULTS = {
+    "extractor_mode": "default",
+    "conv_bias": False,
+    "layer_norm_first": False,
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+    "conv_pos": 128,
+    "conv_pos_groups": 16,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+    "dropout_input": 0.0,
+    "encoder_layerdrop": 0.0,
+    "feature_grad_mult": 1.0,
+    "latent_vars": 320,
+    "latent_groups": 2,
+    "final_dim": 0,
+}
+# A tensor that only torchaudio calls so.
+_TORCHAUDIO = "encoder.transformer.layer_norm.weight"
+
+_MOST_CONVOLUTIONS, _LONGEST_EXPRESSION = 64, 2000  # characters
+
+_Rules = list[tuple[re.Pattern, str]]
+
+
+def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
+    def pattern(name: str) -> re.Pattern:
+        return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
+
+    return [(pattern(source), target) for source, target in pairs]
+
+
+_TO_TRANSFORMERS = _rules([*_NAMES, _GROUP_NORM])
+_TO_FAIRSEQ = {
+    "layer_norm": _rules((t, f) for f, t in _NAMES),
+    "default": _rules((t, f) for f, t in [_GROUP_NORM, *_NAMES]),
+}
+
+
+def to_transformers(name: str) -> str:
+    """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's.
+
+    A name that both share is returned unchanged.
+
+    >>> to_transformers("encoder.layers.3.fc1.weight")
+    'encoder.layers.3.feed_forward.intermediate_dense.weight'
+    """
+    return _translate(name, _TO_TRANSFORMERS)
+
+
+def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
+    """Translate the transformers library's name of a tensor to fairseq's.
+
+    ``extractor_mode`` is ``"layer_norm"``, or ``"default"`` for an extractor with group norm.
+
+    >>> to_fairseq("encoder.pos_conv_embed.conv.parametrizations.weight.original0")
+    'encoder.pos_conv.0.weight_g'
+    """
+    return _translate(name, _TO_FAIRSEQ[extractor_mode])
+
+
+def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
+    """Translate torchaudio's name of a wav2vec 2.0 tensor, of a bundle or of its model, to fairseq's.
+
+    >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
+    'encoder.layers.3.fc1.weight'
+    """
+    name = name.removeprefix("model.").replace("encoder.feature_projection.", "feature_projection.", 1)
+    name = name.replace("encoder.transformer.", "encoder.", 1)
+    for old, new in (
+        ("weight_g", "parametrizations.weight.original0"),
+        ("weight_v", "parametrizations.weight.original1"),
+    ):
+        name = name.replace(f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.{new}")
+    return to_fairseq(name, extractor_mode)
+
+
+def _translate(name: str, rules: _Rules) -> str:
+    for pattern, template in rules:
+        if match := pattern.fullmatch(name):
+            return template.format(**match.groupdict())
+    return name
+
+
+def read_ssl_checkpoint(
+    path: str | Path, types: Iterable[str], known: Iterable[str]
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM), running nothing.
+
+    A fine-tuned model of fairseq and a file that s3prl converted are read too, and any prefix that
+    stands before all names. A state dict without a configuration, such as torchaudio's, needs the
+    options to be given as its model has them.
+
+    Args:
+        types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
+            expected.
+        known: options that the front-end has; others are left out.
+
+    Returns:
+        The state dict under its own names; the options that the file's configuration holds, with
+        fairseq's defaults for options that a configuration of fairseq leaves out; and the type. The
+        option ``pretraining_heads`` says whether the file has the mask embedding and the heads of
+        its type; the heads of UniSpeech-SAT are left out.
+
+    Raises:
+        InputError: if the file is missing, is not such a checkpoint, is of another type, or asks for
+            functions.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"front-end checkpoint {path} not found: download it (XLS-R: fairseq's xlsr2_300m.pt) and name it with "
+            "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
+        )
+    content, _ = read_torch_file(path)
+    if is_openai(content):
+        check_type(path, "whisper", types)
+    tensors = state_dict_of(content, path)
+    if any(name.endswith(_TORCHAUDIO) for name in tensors):
+        check_type(path, "wav2vec2", types)
+        mode = "layer_norm" if any("conv_layers.1.layer_norm." in name for name in tensors) else "default"
+        renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
+        return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
+    state_dict = encoder_tensors(content)
+    if state_dict is None:
+        raise InputError(
+            f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM: it has no '{_POSITIONS}' (a detector's .pth goes "
+            "to `train.init_from`)"
+        )
+    model_type = check_type(path, model_type_of(content), types)
+    config = _model_configuration(content)
+    if config.get("conv_pos_batch_norm"):
+        raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
+    if config.get("_name") in ("wav2vec2", "hubert"):
+        config = {**_DEFAULTS, **config}
+    options = plain({k: config[k] for k in known if k in config}, f"the configuration in {path}")
+    if options.get("final_dim") == 0:  # fairseq's word for the size of a hidden state
+        options["final_dim"] = options["encoder_embed_dim"]
+    if isinstance(options.get("conv_feature_layers"), str):
+        options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
+    heads = "mask_emb" in state_dict and model_type != "unispeech-sat"
+    if model_type == "hubert" and heads:
+        targets = state_dict.get("label_embs_concat")
+        heads = targets is not None and targets.ndim == 2
+        if targets is not None and heads:
+            options["num_targets"], options["final_dim"] = targets.shape
+    if model_type == "wav2vec2":  # a fine-tuned model keeps the mask embedding alone
+        heads = heads and "quantizer.vars" in state_dict
+    if not heads:
+        state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_HUBERT_HEADS)}
+    options["pretraining_heads"] = heads
+    return state_dict, options, model_type
+
+
+def model_type_of(content: Any) -> str | None:
+    """The type of the model in the content of a file of fairseq or unilm, by its tensors.
+
+    None if it is no such file. wav2vec 2.0 and HuBERT without the heads of pre-training have the same
+    tensors: the configuration tells them apart.
+    """
+    names = encoder_tensors(content)
+    if names is None:
+        return None
+    if any("relative_attention_bias" in name for name in names):
+        return "wavlm"
+    if any(name.startswith(_SPEAKER_HEADS) for name in names):
+        return "unispeech-sat"
+    if "quantizer.vars" in names:
+        return "wav2vec2"
+    config = _model_configuration(content)
+    hubert = "label_embs_concat" in names or "hubert" in (config.get("_name"), config.get("arch"))
+    return "hubert" if hubert else "wav2vec2"
+
+
+def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
+    """The tensors of a pre-trained model in the content of a file, by fairseq's names; None if it is no such file.
+
+    A prefix before all names is removed. Of a fine-tuned model of fairseq, the head is left out. A
+    detector is no such file.
+    """
+    tensors = state_dict_in(content) or {}
+    prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
+    if len(prefixes) != 1:
+        return None
+    prefix = prefixes[0]
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    is_whole = len(own) == len(tensors) or prefix.endswith(_PRETRAINED)
+    is_module = not prefix or prefix.endswith(".")
+    if not is_whole or not is_module or prefix.startswith("ssl_model."):
+        return None
+    return own
+
+
+def is_head(name: str) -> bool:
+    """Whether the tensor ``name`` of a file of fairseq is one of pre-training alone."""
+    return name.startswith(_HUBERT_HEADS)
+
+
+def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the model's part of the configuration.
+
+    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), in ``model_cfg`` of s3prl's files, or
+    in ``args`` (Namespace) of older files. A fine-tuned model has its pre-training's in
+    ``w2v_args``.
+    """
+    config: dict[str, Any] = {}
+    for key in ("cfg", "model_cfg", "args"):
+        config = config or _mapping(content.get(key))
+    config = _mapping(config.get("model")) or config
+    if pretraining := _mapping(config.get("w2v_args")):
+        return _mapping(pretraining.get("model")) or pretraining
+    return config
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping, or the mapping that a Namespace or a node of omegaconf holds; else an empty one."""
+    for _ in range(4):
+        if isinstance(value, Record):
+            value = content_of(value)
+    return value if isinstance(value, dict) else {}
+
+
+def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
+    """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
+
+    fairseq evaluates it; here nothing but these three is understood.
+
+    >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
+    [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
+    """
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.List(elts=items):
+                return [value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(value(item) for item in items)
+            case ast.Constant(value=int() as number):
+                return number
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return few(value(left) + value(right))
+            case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int() as times)) if 0 < times <= 64:
+                return few(value(left) * times)
+        raise ValueError
+
+    def few(layers: Any) -> Any:
+        if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
+            raise ValueError
+        return layers
+
+    try:
+        layers = value(ast.parse(text if len(text) <= _LONGEST_EXPRESSION else "", mode="eval").body)
+        sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        sound = []
+    if not all(sound) or not 0 < len(sound) <= _MOST_CONVOLUTIONS:
+        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}")
+    return layers  # type: ignore[no-any-return]

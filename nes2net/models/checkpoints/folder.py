@@ -1,0 +1,198 @@
+"""Detector folders (safetensors, YAML configuration, model card), also on the Hugging Face hub, and their bases.
+
+The base of an adapted detector is the frozen tensors of its front-end, which its checkpoint leaves
+out. A checkpoint records the SHA-256 of its base and the file that it came from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from os.path import exists
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.files import make_folder, replacing, temporary_folder, write_text, writing
+from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.yaml_text import read_yaml_file, write_yaml
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
+from nes2net.models.checkpoints.model_types import types_of
+from nes2net.models.checkpoints.state_dict import digest, load_state_dict
+
+#: If there is a file of the head, the weights belong to the front-end alone, under the names of
+#: the transformers library.
+WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
+_HUB = "https://huggingface.co/"
+
+
+def clear(folder: Path) -> None:
+    """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
+    with writing(folder, "name another folder"):
+        make_folder(folder)
+    for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file under a temporary name, then rename it.
+
+    The tensors may be mapped from the very file that is replaced. safetensors writes beside the file
+    that it is given, under a name of its own, so it is given one in a folder of its own.
+    """
+    with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(weights, folder / path.name, metadata={"format": "pt"})
+        os.replace(folder / path.name, temporary)
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the weights of a detector's folder under the published names, and its description.
+
+    The description holds the architecture as ``"model"``, and the record beside it.
+
+    Raises:
+        InputError: if the folder has no description, or a part is missing or damaged.
+    """
+    config_file = folder / CONFIG
+    if not config_file.is_file():
+        raise InputError(
+            f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
+        )
+    description = read_yaml_file(config_file, None, str(config_file))
+    model = description.get("model") if isinstance(description, dict) else None
+    frontend = model.get("frontend") if isinstance(model, dict) else None
+    if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
+        raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
+    if not (folder / HEAD).is_file():
+        return load_state_dict(folder / WEIGHTS), description
+    frontend, _, _ = read_huggingface_folder(folder, types_of(kind), known=())
+    state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
+    return {**state_dict, **load_state_dict(folder / HEAD)}, description
+
+
+def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
+    """Write the architecture and the model card of a detector's folder."""
+    parts = " → ".join(config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    card = (
+        "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
+        f"Speech anti-spoofing detector: {parts}.\n\n"
+        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not calibrated.\n\n"
+        "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
+        "print(detector.score('speech.flac'))\n```\n"
+    )
+    write_text(folder / "README.md", card)
+    write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
+
+
+#: What an interrupted write may have left in a folder, at its top or below.
+_TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
+
+
+def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
+    """Upload a detector's folder to the Hugging Face hub as ``owner/name`` and return its address.
+
+    The repository is made if it does not exist.
+    """
+    from huggingface_hub import HfApi  # start-up
+
+    with hub_errors(f"'{name}' was not pushed to the Hugging Face hub", f"{_HUB}{name}"):
+        api = HfApi(token=token)
+        address = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=name, folder_path=folder, commit_message="Upload detector", ignore_patterns=_TEMPORARY
+        )
+    return str(address)
+
+
+def download(name: str) -> Path:
+    """Download a model from the Hugging Face hub and return its folder.
+
+    A name that cannot be one of the hub is taken for a missing file.
+    """
+    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
+        raise InputError(f"checkpoint {name} not found")
+    from huggingface_hub import snapshot_download  # start-up
+
+    failed = f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"
+    with hub_errors(failed, f"{_HUB}{name}"):
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE, "pytorch_model.bin"]))
+
+
+_SHOWN = 12  # digits of a SHA-256 in a message
+#: End of the message about a base that is not there or is another one, where a user can name it.
+NAME_IT = "name the base with `base`"
+
+
+def base_digest(base: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and numbers of a base, in any order."""
+    return digest(dict(sorted(base.items()))).hex()
+
+
+def find_base(record: Any, checkpoint: Path, given: str | Path | None, remedy: str = NAME_IT) -> Path:
+    """The file or folder of the base of ``checkpoint``.
+
+    Args:
+        record: ``{"digest": …, "file": …}`` of the checkpoint; the file may also stand beside it.
+        given: the base that the user names; None for the base in the record.
+        remedy: what to do if it is not there, for the message.
+
+    Raises:
+        InputError: if there is no such file or folder, or the record does not say which base it is.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
+        raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
+    if given is not None:
+        if not exists(given):
+            raise InputError(
+                f"the base {given} was not found: name the file or folder that the detector was adapted from"
+                + ("" if remedy == NAME_IT else f" ({remedy})")
+            )
+        return Path(given)
+    if isinstance(file := record.get("file"), str) and file:
+        folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+        for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):
+            if exists(path) and path != checkpoint:  # which may have the name of its base
+                return path
+    raise InputError(
+        f"{checkpoint} holds only the trained part of its front-end, and its base {shown(file)} is neither there nor "
+        f"beside it: {remedy}"
+    )
+
+
+def read_base(
+    path: Path,
+    names: set[str],
+    record: Mapping[str, Any],
+    checkpoint: Path,
+    read: Callable[[Path], dict[str, Tensor]],
+    remedy: str = NAME_IT,
+) -> dict[str, Tensor]:
+    """Read and check the base of ``checkpoint``; return its tensors under their published names.
+
+    Args:
+        path: see :func:`find_base`.
+        names: the published names of its tensors.
+        record, remedy: as for :func:`find_base`.
+        read: reads a file or folder with more tensors than these.
+
+    Raises:
+        InputError: if it cannot be read, or is another base.
+    """
+    try:
+        tensors = read(path)
+    except InputError as error:
+        raise InputError(f"the base of {checkpoint} cannot be read: {error}") from error
+    if missing := sorted(names - tensors.keys()):
+        raise InputError(f"{path} is not the base of {checkpoint}: it lacks {listed(missing, 3)}; {remedy}")
+    base = {name: tensor for name, tensor in tensors.items() if name in names}
+    found, expected = base_digest(base), record["digest"]
+    if found != expected:
+        raise InputError(
+            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {found[:_SHOWN]}…, not "
+            f"{expected[:_SHOWN]}…; {remedy}"
+        )
+    return base

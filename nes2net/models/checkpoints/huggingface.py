@@ -1,0 +1,240 @@
+"""Hugging Face folders of wav2vec 2.0, HuBERT and WavLM: their options and names, and fairseq's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.plain_data import read_json
+from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
+from nes2net.models.checkpoints.state_dict import load_state_dict
+
+CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
+_OUR_NORMALIZE = "nes2net_normalize"  # how an exported front-end normalises, if not as the library does
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
+
+# fairseq's option → the transformers library's, where the value is the same.
+_OPTIONS = {
+    "conv_bias": "conv_bias",
+    "layer_norm_first": "do_stable_layer_norm",
+    "encoder_layers": "num_hidden_layers",
+    "encoder_embed_dim": "hidden_size",
+    "encoder_ffn_embed_dim": "intermediate_size",
+    "encoder_attention_heads": "num_attention_heads",
+    "conv_pos": "num_conv_pos_embeddings",
+    "conv_pos_groups": "num_conv_pos_embedding_groups",
+    "dropout": "hidden_dropout",
+    "attention_dropout": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "dropout_input": "feat_proj_dropout",
+    "encoder_layerdrop": "layerdrop",
+    "num_buckets": "num_buckets",
+    "max_distance": "max_bucket_distance",
+    "final_dim": "proj_codevector_dim",
+    "latent_vars": "num_codevectors_per_group",
+    "latent_groups": "num_codevector_groups",
+}
+EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
+
+# Tensors of pre-training, and the names under which older releases wrote the weight norm.
+_RENAMED = {
+    "masked_spec_embed": "mask_emb",
+    "quantizer.codevectors": "quantizer.vars",
+    "project_hid.weight": "final_proj.weight",
+    "project_hid.bias": "final_proj.bias",
+    "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
+    "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
+}
+# Heads of fine-tuned models, and convolutions after the encoder, which a front-end does not have.
+_HEADS = (
+    "adapter.",
+    "lm_head.",
+    "classifier.",
+    "projector.",
+    "layer_weights",
+    "tdnn.",
+    "feature_extractor.proj",
+    "objective.",
+)
+# Heads of the pre-training of UniSpeech-SAT; HuBERT's folders have none.
+_HUBERT_HEADS = (
+    "quantizer.",
+    "project_q.",
+    "project_hid.",
+    "speaker_proj.",
+    "label_embeddings_concat",
+    "layer_norm_for_extract.",
+)
+# Options whose other values make another network.
+_SUPPORTED = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "feat_proj_layer_norm": True,
+    "conv_pos_batch_norm": False,
+    "adapter_attn_dim": None,  # adapters in the layers, of a fine-tuned MMS
+}
+
+
+def library_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Translate fairseq's options to the transformers library's.
+
+    What the library would do in training alone (masking, layer drop) is switched off.
+    """
+    channels, kernels, strides = zip(*options["conv_feature_layers"])
+    return {
+        **{theirs: options[ours] for ours, theirs in _OPTIONS.items() if ours in options},
+        "feat_extract_norm": EXTRACTOR_MODES[options["extractor_mode"]],
+        "conv_dim": channels,
+        "conv_kernel": kernels,
+        "conv_stride": strides,
+        "layerdrop": 0.0,  # our own forward drops layers
+        "apply_spec_augment": False,
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+    }
+
+
+def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the transformers library's configurations of a front-end and of its preprocessing."""
+    kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
+    config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
+    options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
+    network = config_class(**options, architectures=[f"{kind}Model"])
+    normalize = config.get("normalize", False)
+    further = {} if normalize in (False, "huggingface") else {_OUR_NORMALIZE: normalize}
+    preprocessing = preprocessing_class(do_normalize=bool(normalize), return_attention_mask=False, **further)
+    return network, preprocessing
+
+
+def read_huggingface_folder(
+    folder: str | Path, types: Iterable[str], known: Iterable[str]
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Read a Hugging Face folder: its state dict under fairseq's names, its options, and its type.
+
+    The weights are safetensors or ``pytorch_model.bin``, in one file or several.
+
+    A ``preprocessor_config.json`` is not needed: these models read the waveform itself. Where there
+    is one, :func:`says_normalize` reads it.
+
+    Args:
+        types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
+            expected.
+        known: options that the front-end has; others are left out.
+
+    Raises:
+        InputError: if the folder has no configuration or weights, or holds another type of model.
+    """
+    folder = Path(folder)
+    config = read_configuration(folder)
+    kind = check_type(folder, config.get("model_type"), types)
+    for option, supported in _SUPPORTED.items():
+        if config.get(option, supported) != supported:
+            raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
+    mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
+    heads_of_kind = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
+    prefix = f"{kind.replace('-', '_')}."
+    state_dict = {}
+    for name, tensor in read_weights(folder).items():
+        name = name.removeprefix(prefix)
+        if not name.startswith(heads_of_kind):
+            state_dict[from_library(name, mode)] = tensor
+    modes = {theirs: ours for ours, theirs in EXTRACTOR_MODES.items()}
+    try:
+        options = {
+            **{ours: config[theirs] for ours, theirs in _OPTIONS.items() if theirs in config},
+            "extractor_mode": modes[config["feat_extract_norm"]],
+            "conv_feature_layers": list(
+                zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True)
+            ),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
+        ) from error
+    heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
+    if not heads:
+        state_dict.pop("mask_emb", None)
+    return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}, kind
+
+
+def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
+    """The option ``normalize`` as the folder's feature extractor says it; None if it has none.
+
+    Raises:
+        InputError: if the file is damaged, or says neither true nor false.
+    """
+    path = folder / PREPROCESSOR_FILE
+    if not path.is_file():
+        return None
+    preprocessing = read_json(path)
+    found = preprocessing.get("do_normalize", True)  # the transformers library's default
+    if not isinstance(found, bool):
+        raise InputError(f"{path}: do_normalize is true or false, not {shown(found)}")
+    ours = preprocessing.get(_OUR_NORMALIZE)
+    if found and (ours is True or ours == "batch"):
+        return ours
+    return "huggingface" if found else False
+
+
+def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
+    """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's.
+
+    >>> from_library("encoder.pos_conv_embed.conv.weight_g")
+    'encoder.pos_conv.0.weight_g'
+    """
+    return _RENAMED.get(name) or to_fairseq(name, extractor_mode)
+
+
+def holds_other_model(folder: Path) -> bool:
+    """Whether a folder holds tensors as Hugging Face folders do, but of another model than a front-end."""
+    if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
+        return False
+    if not (folder / CONFIG_FILE).is_file():
+        return True
+    model_type = read_configuration(folder).get("model_type")
+    return not isinstance(model_type, str) or model_type not in MODEL_TYPES
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors of a Hugging Face folder, in one file or several, under the names in it.
+
+    Raises:
+        InputError: if there are none, or they are damaged.
+    """
+    for name in _WEIGHT_FILES:
+        if (folder / name).is_file():
+            return load_state_dict(folder / name)
+    for name in _INDEX_FILES:
+        if (folder / name).is_file():
+            index = read_json(folder / name).get("weight_map")
+            if not isinstance(index, dict) or not index:
+                raise InputError(
+                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected"
+                )
+            shards = list(index.values())
+            beside = {path.name for path in folder.iterdir() if path.is_file()}
+            if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
+                raise InputError(
+                    f"{folder / name} names {shown(missing[0])}, which is not a file beside it: files outside its "
+                    "folder are not read"
+                )
+            return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
+    raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
+
+
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a Hugging Face folder.
+
+    Raises:
+        InputError: if the folder has none, or it is damaged.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}")
+    return read_json(path)

@@ -1,0 +1,225 @@
+"""Pre-trained encoders of log-mel features: Hugging Face folders of w2v-BERT 2.0 and Whisper.
+
+OpenAI's own files of Whisper are read too. Options have the names of fairseq's configurations, as
+for the other front-ends; tensors have the transformers library's names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.plain_data import read_json
+from nes2net.models.checkpoints.fairseq import model_type_of
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
+from nes2net.models.checkpoints.model_types import check_type, is_openai
+from nes2net.models.checkpoints.state_dict import state_dict_of
+from nes2net.models.checkpoints.torch_file import read_torch_file
+
+#: Where newer releases of the transformers library write the feature extractor of a processor.
+_PROCESSOR_FILE = "processor_config.json"
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the folders of one type of model describe it."""
+
+    model_type: str
+    """The type, in the configuration."""
+    title: str
+    """Its name in the literature."""
+    options: Mapping[str, str]
+    """Option of the front-end → the configuration's; the values are the same."""
+    presumed: Mapping[str, Any]
+    """Further entries of the configuration, and the only value of each that is computed here."""
+    prefixes: tuple[str, ...]
+    """What the encoder's tensors begin with in models that hold more."""
+    left_out: tuple[str, ...]
+    """Beginnings of the names, without these prefixes, of tensors outside the encoder."""
+    extractor: str
+    """Class of the feature extractor."""
+    features: Mapping[str, Any]
+    """What the feature extractor must say if it says it, where a name stands for that option."""
+
+
+W2V_BERT2 = Family(
+    model_type="wav2vec2-bert",
+    title="w2v-BERT 2.0",
+    options={
+        "encoder_layers": "num_hidden_layers",
+        "encoder_embed_dim": "hidden_size",
+        "encoder_ffn_embed_dim": "intermediate_size",
+        "encoder_attention_heads": "num_attention_heads",
+        "conv_kernel": "conv_depthwise_kernel_size",
+        "left_positions": "left_max_position_embeddings",
+        "right_positions": "right_max_position_embeddings",
+        "dropout": "hidden_dropout",
+        "attention_dropout": "attention_dropout",
+        "activation_dropout": "activation_dropout",
+        "dropout_input": "feat_proj_dropout",
+        "conv_dropout": "conformer_conv_dropout",
+        "encoder_layerdrop": "layerdrop",
+    },
+    presumed={
+        "feature_projection_input_dim": 160,
+        "hidden_act": "swish",
+        "layer_norm_eps": 1e-5,
+        "position_embeddings_type": "relative_key",
+    },
+    prefixes=("wav2vec2_bert.",),
+    left_out=(
+        "adapter.", "intermediate_ffn.", "lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.",
+        "feature_extractor.", "objective.",
+    ),
+    extractor="SeamlessM4TFeatureExtractor",
+    features={"sampling_rate": 16_000, "feature_size": 80, "num_mel_bins": 80, "stride": 2},
+)  # fmt: skip
+WHISPER = Family(
+    model_type="whisper",
+    title="Whisper",
+    options={
+        "num_mel_bins": "num_mel_bins",
+        "chunk_length": "max_source_positions",
+        "encoder_layers": "encoder_layers",
+        "encoder_embed_dim": "d_model",
+        "encoder_ffn_embed_dim": "encoder_ffn_dim",
+        "encoder_attention_heads": "encoder_attention_heads",
+        "dropout": "dropout",
+        "attention_dropout": "attention_dropout",
+        "activation_dropout": "activation_dropout",
+        "encoder_layerdrop": "encoder_layerdrop",
+    },
+    presumed={"activation_function": "gelu"},
+    prefixes=("model.encoder.", "encoder."),
+    left_out=("model.decoder.", "decoder.", "proj_out.", "classifier.", "projector.", "layer_weights"),
+    extractor="WhisperFeatureExtractor",
+    features={
+        "sampling_rate": 16_000,
+        "feature_size": "num_mel_bins",
+        "chunk_length": "chunk_length",
+        "hop_length": 160,
+        "n_fft": 400,
+        "dither": 0.0,
+        "do_normalize": False,
+    },
+)
+#: Frames of Whisper's encoder in one second.
+FRAMES_PER_SECOND = 50
+
+# OpenAI's name of a tensor → the transformers library's.
+_OPENAI = {
+    r"blocks\.(\d+)\.attn\.query\.": r"layers.\1.self_attn.q_proj.",
+    r"blocks\.(\d+)\.attn\.key\.": r"layers.\1.self_attn.k_proj.",
+    r"blocks\.(\d+)\.attn\.value\.": r"layers.\1.self_attn.v_proj.",
+    r"blocks\.(\d+)\.attn\.out\.": r"layers.\1.self_attn.out_proj.",
+    r"blocks\.(\d+)\.attn_ln\.": r"layers.\1.self_attn_layer_norm.",
+    r"blocks\.(\d+)\.mlp\.0\.": r"layers.\1.fc1.",
+    r"blocks\.(\d+)\.mlp\.2\.": r"layers.\1.fc2.",
+    r"blocks\.(\d+)\.mlp_ln\.": r"layers.\1.final_layer_norm.",
+    r"positional_embedding$": "embed_positions.weight",
+    r"ln_post\.": "layer_norm.",
+}
+_OPENAI_DIMS = {
+    "num_mel_bins": "n_mels",
+    "encoder_layers": "n_audio_layer",
+    "encoder_embed_dim": "n_audio_state",
+    "encoder_attention_heads": "n_audio_head",
+}
+
+
+def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a Hugging Face folder, or for Whisper a file of OpenAI: tensors and options of the encoder.
+
+    Heads, adapters and decoders are left out.
+
+    Raises:
+        InputError: if it holds another type of model, a model that is not computed here, or no
+            feature extractor with the numbers of the front-end's own.
+    """
+    path = Path(checkpoint)
+    if path.is_dir():
+        return _read_folder(path, family)
+    if family is not WHISPER:
+        raise InputError(
+            f"{path} is not a folder: {family.title} is read from a Hugging Face folder with {CONFIG_FILE}, weights and "
+            f"{PREPROCESSOR_FILE}"
+        )
+    content, _ = read_torch_file(path)
+    if (found := model_type_of(content)) is not None:
+        check_type(path, found, [WHISPER.model_type])
+    if not is_openai(content):
+        raise InputError(
+            f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
+            "'model_state_dict', is expected"
+        )
+    dims = content["dims"]
+    try:
+        options = {ours: dims[theirs] for ours, theirs in _OPENAI_DIMS.items()}
+        options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
+        options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the 'dims' of {path} do not describe an encoder as OpenAI's files do ({error})") from error
+    state_dict = {}
+    for name, tensor in state_dict_of(content["model_state_dict"], path).items():
+        if name.startswith("encoder."):
+            own = name.removeprefix("encoder.")
+            theirs = next((pattern for pattern in _OPENAI if re.match(pattern, own)), None)
+            state_dict[re.sub(theirs, _OPENAI[theirs], own) if theirs else own] = tensor
+    return state_dict, options
+
+
+def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    config = read_configuration(folder)
+    check_type(folder, config.get("model_type"), [family.model_type])
+    for name, value in family.presumed.items():
+        if config.get(name, value) != value:
+            raise InputError(f"{folder} has {name} {shown(config[name])}: only {value!r} is supported")
+    options = {ours: config[theirs] for ours, theirs in family.options.items() if theirs in config}
+    if "chunk_length" in options:
+        options["chunk_length"] = _seconds(options["chunk_length"], folder)
+    path = folder / PREPROCESSOR_FILE
+    if path.is_file():
+        found: Any = read_json(path)
+    elif (folder / _PROCESSOR_FILE).is_file():
+        path = folder / _PROCESSOR_FILE
+        found = read_json(path).get("feature_extractor")
+    else:
+        raise InputError(
+            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
+        )
+    kind = found.get("feature_extractor_type") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or kind != family.extractor:
+        raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
+    for name, value in family.features.items():
+        expected = options.get(value, found.get(name)) if isinstance(value, str) else value
+        if found.get(name, expected) != expected:
+            raise InputError(
+                f"{path} has {name} {shown(found[name])}: {family.title} was trained with features of {name} "
+                f"{expected}, as this front-end computes them"
+            )
+    state_dict = {}
+    for name, tensor in read_weights(folder).items():
+        own = next((name[len(p) :] for p in family.prefixes if name.startswith(p)), name)
+        if not own.startswith(family.left_out):
+            state_dict[own] = tensor
+    return state_dict, options
+
+
+def _seconds(positions: Any, path: Path) -> int:
+    if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
+        raise InputError(
+            f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
+        )
+    return positions // FRAMES_PER_SECOND
+
+
+def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Put ``prefix`` before the names, and make numbers of any precision float32."""
+    return {f"{prefix}{k}": v.to(torch.float32) if v.is_floating_point() else v for k, v in state_dict.items()}

@@ -1,0 +1,215 @@
+"""ONNX files of detectors, opened by onnxruntime. Nothing in a file can run code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from nes2net.lib.devices import named_device
+from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.lib.files import sha256_of
+from nes2net.lib.installation import how_to_install
+from nes2net.lib.options import ModelDescription
+from nes2net.lib.plain_data import validated_json
+from nes2net.models.checkpoints.onnx_format import damaged, foreign, read_onnx
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: Key of the file's metadata under which its description stands, as JSON.
+METADATA = "nes2net"
+#: Inputs and outputs of the graph: name, type and number of dimensions.
+_INTERFACE = [
+    [("waveform", "tensor(float)", 2)],
+    [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
+]
+_LONGEST = 16_000 * 3600  # samples; the shortest input of a back-end is far below an hour
+_ALIGNMENT = 2**16  # bytes, the largest that ONNX pads tensors in a file to
+_LARGEST_CONSTANT = 2**28  # bytes that onnxruntime may compute ahead for one constant
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class OnnxFile:
+    """A detector's ONNX file, open for computing.
+
+    onnxruntime computes with as many threads as torch would. It loads only a file that
+    :func:`nes2net.models.checkpoints.onnx_format.read_onnx` found to be of this toolkit's kind, with all
+    weights in the file or in the one that it declares beside it.
+
+    Args:
+        path: the file.
+        device: ``"auto"`` takes CUDA if onnxruntime has it (the package onnxruntime-gpu) and the
+            file is not quantised; or ``"cpu"``, ``"cuda"``, ``"cuda:N"``.
+
+    Attributes:
+        session: onnxruntime's.
+        computes_on: the device of the provider that the session really uses.
+        description: the description in the file, as JSON holds it.
+        precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.
+        config: configuration of the detector that was exported.
+        min_samples, max_samples: lengths of the shortest and longest waveform that it takes. The
+            longest is None without a limit, and equal to the shortest if time is fixed.
+
+    Raises:
+        InputError: if the file is missing, damaged or not of this toolkit; if onnxruntime is
+            missing or has no CUDA; or if a quantised file is to compute on CUDA.
+    """
+
+    def __init__(self, path: str | Path, device: str = "auto") -> None:
+        require("onnxruntime")
+        import onnxruntime  # optional
+
+        self.path = Path(path)
+        self.description = _read_description(self.path)
+        beside = self.description["external_data"]
+        self._files = [self.path] + ([self.path.parent / beside] if beside else [])
+        self.precision: str = self.description["quantize"] or "float32"
+        if self.precision == "int8":
+            # On a GPU, onnxruntime computes quantised graphs through TensorRT only.
+            if device != "auto" and named_device(device).type == "cuda":
+                raise InputError(
+                    f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
+                    "`quantize`"
+                )
+            device = "cpu" if device == "auto" else device
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # what goes wrong is raised
+        options.add_session_config_entry(
+            "optimization.constant_folding_max_output_size_in_bytes",
+            str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
+        )
+        wanted = providers(device, onnxruntime.get_available_providers())
+        try:
+            self.session: InferenceSession = onnxruntime.InferenceSession(str(self.path), options, providers=wanted)
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise damaged(self.path, first_line(error)) from error
+        if device.startswith("cuda") and _CUDA not in self.session.get_providers():
+            raise InputError(
+                "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
+            )
+        try:
+            found = [
+                [(v.name, v.type, len(v.shape)) for v in ends]
+                for ends in (self.session.get_inputs(), self.session.get_outputs())
+            ]
+        except UnicodeDecodeError:
+            raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
+        if found != _INTERFACE:
+            raise foreign(self.path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")
+        self.computes_on = device_in_use(self.session.get_provider_options())
+        self.config: dict[str, Any] = self.description["config"]
+        self.min_samples: int = self.description["min_samples"]
+        self.max_samples: int | None = self.description["max_samples"]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file and of any weights beside it."""
+        return sha256_of(*self._files)
+
+
+def require(*modules: str) -> None:
+    """Raise :class:`MissingLibrary` unless the libraries that ONNX files need can be imported."""
+    for name in modules:
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise MissingLibrary(f"{name} is not installed: {how_to_install('onnx')}") from error
+
+
+def accepted_lengths(shortest: int, longest: int | None) -> str:
+    """Say which numbers of samples a detector takes.
+
+    >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
+    ('at least 400', '400 to 64000', 'only 64000')
+    """
+    if shortest == longest:
+        return f"only {shortest}"
+    return f"{shortest} to {longest}" if longest else f"at least {shortest}"
+
+
+def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
+    """The available providers that onnxruntime is to use for ``device``.
+
+    On CUDA, float32 has its whole mantissa: TF32 products have ten bits of it, and the scores would
+    not be torch's. cuDNN estimates which convolution is fast, because the exhaustive search, the
+    default, would be done again for each new length.
+
+    Raises:
+        InputError: if the device is unknown or onnxruntime does not have it.
+
+    >>> providers("auto", ["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    wanted = named_device(("cuda" if _CUDA in available else "cpu") if device == "auto" else device)
+    if wanted.type == "cpu":
+        return [_CPU]
+    if wanted.type != "cuda" or _CUDA not in available:
+        raise InputError(f"this onnxruntime has no {wanted.type}: install onnxruntime-gpu, or take `device=cpu`")
+    return [(_CUDA, {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}), _CPU]
+
+
+def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
+    """The device that computes, from the options of a session's providers by their names.
+
+    >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
+    device(type='cuda', index=1)
+    """
+    return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
+
+
+class _Description(BaseModel):
+    """The description in a file's metadata; further keys are for people."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    config: ModelDescription
+    min_samples: int = Field(ge=1, le=_LONGEST)
+    max_samples: int | None = Field(ge=1, le=_LONGEST)
+    external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
+    quantize: Literal["int8"] | None
+    score_rule: Literal["logit", "difference", "probability", "cosine"]
+    training: dict[str, Any]
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """Read the description in a file, and check the file that its weights are in.
+
+    Raises:
+        InputError: if the file is missing or not of this toolkit, or its weights are not where it says.
+    """
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
+        )
+    if not os.path.isfile(path):
+        raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
+    content = read_onnx(path)
+    if METADATA not in content.metadata:
+        raise foreign(path, f"its metadata {METADATA} are missing")
+    try:
+        description = validated_json(_Description, content.metadata[METADATA].encode())
+    except ValueError as error:
+        raise foreign(path, f"its metadata {METADATA}: {error}") from None
+    declared = description.external_data
+    if undeclared := sorted(content.beside.keys() - {declared}):
+        raise InputError(
+            f"{path} has weights in {shown(undeclared[0])}, but declares {shown(declared)} as their file, "
+            "so they are not part of its identity: export it anew"
+        )
+    if declared is not None:
+        beside, size = path.parent / declared, content.beside.get(declared, 0)
+        if not os.path.isfile(beside):  # False for a name that no system takes
+            raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
+        if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
+            raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
+        found = beside.stat().st_size
+        if not size <= found <= size + _ALIGNMENT:
+            raise InputError(
+                f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew"
+            )
+    return description.model_dump()

@@ -1,0 +1,171 @@
+"""Names of tensors in whole-model checkpoints of the published code.
+
+The front-end's are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The back-end's begin
+with a prefix of its own, which may be empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.models.checkpoints.fairseq import from_torchaudio
+from nes2net.models.checkpoints.huggingface import from_library
+
+
+def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
+    """Replace the modules' own names by the published ones, where they begin with ``prefix``.
+
+    >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
+    >>> write_published_names(state_dict, "", "TDNN.")
+    >>> state_dict
+    {'ssl_model.model.mask_emb': 1, 'TDNN.fc.bias': 2}
+    """
+    published = {"frontend": "ssl_model.", "aggregation": "ssl_model.", "backend": backend_prefix}
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        part, _, name = key[len(prefix) :].partition(".")
+        state_dict[prefix + published[part] + name] = state_dict.pop(key)
+
+
+def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
+    """Replace the published names by the modules' own, where they begin with ``prefix``.
+
+    >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
+    >>> read_published_names(state_dict, "", "TDNN.")
+    >>> state_dict
+    {'aggregation.weight_hidd': 1, 'backend.fc.bias': 2}
+    """
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        name = key[len(prefix) :]
+        if name.startswith("ssl_model.model."):
+            own = "frontend." + name[len("ssl_model.") :]
+        elif name.startswith("ssl_model."):
+            own = "aggregation." + name[len("ssl_model.") :]
+        else:
+            own = "backend." + name.removeprefix(backend_prefix)
+        state_dict[prefix + own] = state_dict.pop(key)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the whole-model files of a published code name what this toolkit names otherwise."""
+
+    marks: tuple[str, ...]
+    """Tensors that all its files have; no others have all of them."""
+    parts: Mapping[str, str]
+    """Beginning of a name → beginning of the name here; other names stay as they are."""
+    library_encoder: str = ""
+    """Beginning of the encoder's names, if it names tensors as the transformers library does."""
+    torchaudio_encoder: str = ""
+    """Beginning of the encoder's names, if it names tensors as torchaudio does."""
+    unused: str = r"(?!)"
+    """Pattern of the names of tensors that no part of a detector has."""
+    code: str = ""
+    """The code that writes it, if its models share all tensors with models of other code."""
+
+    def name_here(self, name: str) -> str:
+        """The name that a detector saves for the tensor ``name`` of such a file."""
+        for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
+            if encoder and name.startswith(encoder):
+                return "ssl_model.model." + translate(name.removeprefix(encoder))
+        for theirs, ours in self.parts.items():
+            if name.startswith(theirs):
+                return ours + name.removeprefix(theirs)
+        return name
+
+
+def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = MappingProxyType({})) -> Layout:
+    """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
+
+    Its states keep all, one or none of the tensors of the encoder's pre-training, which no score
+    depends on.
+
+    Args:
+        mark: a tensor of the back-end.
+        backend: what its names begin with here.
+        last: name of the last layer here.
+        others: further beginnings of names in the back-end → those here.
+    """
+    parts = {**{f"backend.{theirs}": ours for theirs, ours in others.items()}, "backend.": backend}
+    return Layout(
+        marks=("losses.0.fc.weight", f"backend.{mark}"),
+        parts={"losses.0.fc.": last, **parts},
+        library_encoder="frontend.model.",  # or fairseq's names, by its option `source`
+        unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
+        r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
+        code="deepfense",
+    )
+
+
+_LAYOUTS = (
+    Layout(  # mixture of experts, a checkpoint of Lightning
+        marks=("model.moe_l.w_gate",),
+        parts={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
+        library_encoder="model.pretrain_model.",
+        unused=r"loss_criterion\.weight|model\.pretrain_model\.masked_spec_embed",
+    ),
+    Layout(  # the multi-resolution gMLP of PartialSpoof
+        marks=("m_angle_scales.64.weight", "output_std"),
+        parts={"extracter.model.": "ssl_model.model."},
+        unused=r"(input|output)_(mean|std)",
+    ),
+    Layout(  # GF, LGF and LLGF
+        marks=("output_std",),
+        parts={"m_ssl.model.": "ssl_model.model."},
+        unused=r"(input|output)_(mean|std)",
+    ),
+    Layout(marks=("proj_fc.weight",), parts={"m_ssl.model.": "ssl_model.model."}),  # AntiDeepfake
+    Layout(  # DF Arena
+        marks=("backbone.attn_scores.weight",),
+        parts={"backbone.": ""},
+        library_encoder="backbone.ssl_model.",
+        unused=r"backbone\.ssl_model\.masked_spec_embed",
+    ),
+    Layout(  # XLSR-MamBo
+        marks=("stacked_mamba2.layers.norm.weight",), parts={}, torchaudio_encoder="feature_extractor.model.model."
+    ),
+    Layout(  # Spoof-SUPERB; its encoder, if there, has s3prl's prefix
+        marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
+        parts={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
+    ),
+    _deepfense("Build_in_Res2Nets.0.conv1.weight", "Nested_Res2Net_TDNN.", "Nested_Res2Net_TDNN.fc."),
+    _deepfense("pos_S", "", "out_layer."),
+    _deepfense("class_token", "conformer.", "conformer.fc5.", {"LL.": "LL.", "first_bn.": "first_bn."}),
+)
+
+
+def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
+    """The published layout of a whole-model file; None if its code has no layout of its own."""
+    return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
+
+
+def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Give the tensors of a whole-model file the names that a detector saves.
+
+    Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
+    a prefix to WavLM's keys.
+
+    >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
+    ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
+    """
+    if (layout := layout_of(state_dict)) is not None:
+        unused = re.compile(layout.unused)
+        state_dict = {layout.name_here(k): v for k, v in state_dict.items() if not unused.fullmatch(k)}
+    end = "encoder.pos_conv.0.weight_v"
+    wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
+    if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
+        return state_dict
+    return {
+        f"ssl_model.model.{k.removeprefix(wrappers[0])}" if k.startswith(wrappers[0]) else k: v
+        for k, v in state_dict.items()
+    }
+
+
+def of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the front-end in a whole-model state dict."""
+    return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}

@@ -1,0 +1,200 @@
+"""Published files on this machine: fetched once, checked, and kept in huggingface_hub's folders.
+
+A file of the hub is kept where huggingface_hub keeps it. A file of another server is kept below the
+folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``): ``nes2net/models/NAME/FILE``. A file that
+somebody put there by hand counts as fetched, one of the hub too. ``NAME.json`` beside that folder
+records what was found first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pydantic import RootModel
+
+from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.files import sha256_of, write_text
+from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.terminal import print_note
+from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_RECORD = 10_000  # bytes
+# What a folder of the hub may hold that is read here.
+_OF_A_FOLDER = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
+_MOST_TRIES = 3  # without a byte in between: whoever is offline learns it after three seconds
+
+
+@dataclass(frozen=True)
+class FirstSeen:
+    """What was found at an address when a file was first fetched from there, or put in its place."""
+
+    url: str
+    first_seen: str
+    """Date, in UTC."""
+    sha256: str = ""
+    """Empty for a folder."""
+    size: int | None = None
+    revision: str = ""
+    """Commit of the hub; empty for other servers, and for files that were put there."""
+
+
+class _Record(RootModel[FirstSeen]):
+    """A record on disk."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The place of a published file on this machine."""
+
+    name: str
+    """What the file is asked for by, such as ``"AASIST"``."""
+    file: PublishedFile
+    licence: str = ""
+    """Said once, when the file is fetched."""
+
+    @property
+    def folder(self) -> Path:
+        from huggingface_hub import constants  # start-up
+
+        return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "models" / self.name
+
+    @property
+    def place(self) -> Path:
+        """Where the file may be put by hand, and where a file of another server than the hub is kept."""
+        return self.folder / self.file.name if self.file.name else self.folder
+
+    @property
+    def record(self) -> Path:
+        """The file that says what was first seen."""
+        return self.folder.with_name(f"{self.name}.json")
+
+    def first_seen(self) -> FirstSeen | None:
+        """What was found when it was first fetched; None if it never was, or from another address."""
+        if not self.record.is_file():
+            return None
+        seen = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
+        return seen if seen.url == self.file.url else None
+
+    def holds(self, path: Path) -> bool:
+        """Whether ``path``, or the file in that folder, is the published file, by the digest it is known by here."""
+        if path.is_dir() and self.file.name:
+            path = path / self.file.name
+        if not path.is_file():
+            return False
+        known: PublishedFile | FirstSeen | None = self.file
+        if not self.file.sha256:
+            known = self.first_seen()
+        if known is None or known.size not in (None, path.stat().st_size):
+            return False
+        return sha256_of(path) == known.sha256
+
+    def here(self) -> Path | None:
+        """The file, or the folder, if it is on this machine; no server is asked."""
+        if self.place.exists():
+            return self.place
+        if (hub := self.file.hub) is None:
+            return None
+        from huggingface_hub import snapshot_download, try_to_load_from_cache  # start-up
+
+        repository, revision = hub["repository"], hub["revision"]
+        if hub["file"]:
+            found = try_to_load_from_cache(repository, hub["file"], revision=revision)
+            return Path(found) if isinstance(found, str) else None
+        with suppress(OSError):
+            folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+            # Another program may have fetched the configuration alone.
+            return folder if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()) else None
+        return None
+
+    def take(self) -> Path:
+        """The file, or the folder: fetched if it is not here, checked and recorded when it is first seen.
+
+        Raises:
+            InputError: if it is not here and cannot be fetched, or if it is another file than it is
+                known to be, or than was first seen.
+            Unfinished: if the connection breaks; the same call goes on from there.
+        """
+        found, seen = self.here(), self.first_seen()
+        if found is not None and seen is not None and self.file.sha256 in ("", seen.sha256):
+            # A file of the same size is not read again: it may have gigabytes.
+            if found.is_dir() or found.stat().st_size == seen.size:
+                return found
+        if found is None:
+            found = self._fetched()
+        self._check(found, seen)
+        return found
+
+    def _fetched(self) -> Path:
+        print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
+        try:
+            return self._from_server() if self.file.hub is None else self._from_hub(self.file.hub)
+        except (InputError, Unfinished) as error:
+            if isinstance(error, Unfinished) and self.place.with_name(f"{self.place.name}.part").exists():
+                raise  # the same command goes on from what has come
+            what = "the file" if self.file.name else "the files of"
+            reason = str(error).removeprefix(f"{self.file.url}: ").partition("; ")[0]
+            raise InputError(
+                f"{self.name} is not on this machine and was not fetched ({reason}): get {what} "
+                f"{self.file.address} ({self.file.known_by}) and put {'it' if self.file.name else 'them'} at {self.place}"
+            ) from error
+
+    def _from_hub(self, hub: re.Match[str]) -> Path:
+        from huggingface_hub import hf_hub_download, snapshot_download  # start-up
+
+        repository, revision = hub["repository"], hub["revision"]
+        with hub_errors("the hub did not give it", f"https://huggingface.co/{repository}"):
+            if hub["file"]:
+                return Path(hf_hub_download(repository, hub["file"], revision=revision))
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=_OF_A_FOLDER))
+
+    def _from_server(self) -> Path:
+        from huggingface_hub import constants  # start-up
+        from huggingface_hub.utils import WeakFileLock  # start-up
+
+        from nes2net.lib.http_files import HttpFiles, RemoteFile  # start-up
+
+        if constants.HF_HUB_OFFLINE:
+            raise InputError("HF_HUB_OFFLINE is set")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remote = RemoteFile(self.file.url, self.file.size, {"sha256": self.file.sha256} if self.file.sha256 else {})
+        # Of several processes one fetches it, and the others wait.
+        with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
+            if not self.place.exists():
+                client.fetch(client.described(remote), self.place, f"fetching {self.name}")
+        return self.place
+
+    def _check(self, found: Path, seen: FirstSeen | None) -> None:
+        """Compare what was found with what is known of it, and record it."""
+        from nes2net.lib.http_files import digests_of  # start-up
+
+        sha256, size, revision = "", None, ""
+        if self.file.hub is not None and found != self.place:
+            revision = next((part for part in reversed(found.parts) if COMMIT.fullmatch(part)), "")
+        if found.is_file():
+            size, sha256 = found.stat().st_size, digests_of(found, ("sha256",), f"checking {found.name}")["sha256"]
+        stored = found.resolve().name  # the hub's files are stored under the digest that the hub states
+        known = {
+            "published with": self.file.sha256,
+            "stated by the hub": stored if revision and _SHA256.fullmatch(stored) else "",
+            f"first seen ({self.record})": seen.sha256 if seen else "",
+        }
+        for source, expected in known.items():
+            if expected and sha256 != expected:
+                raise InputError(
+                    f"{found} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
+                    "run the same command again; if its publisher replaced it and you trust that, name the file itself"
+                )
+        if seen is None:
+            today = datetime.now(timezone.utc).date().isoformat()
+            seen = FirstSeen(self.file.url, today, sha256, size, revision)
+            write_text(self.record, json.dumps(asdict(seen), indent=1) + "\n")
+            if not self.file.pinned:
+                what = f"SHA-256 {sha256}" if sha256 else f"revision {revision or 'unknown'}"
+                print_note(f"{self.name} is not pinned; first seen with {what}, as {self.record} records")

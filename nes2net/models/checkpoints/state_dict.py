@@ -1,0 +1,320 @@
+"""State dicts in files: reading, writing and comparing them. Nothing in a file is run.
+
+A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. This
+toolkit keeps what else it knows (the architecture, the recipe, how it was averaged) in the state
+dict's own metadata, which PyTorch preserves and other code ignores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, first_line, listed, shown
+from nes2net.lib.files import replacing, writing
+from nes2net.lib.this_process import usable_processors
+from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
+from nes2net.models.checkpoints.unpickling import Record, plain
+
+_METADATA = "nes2net"
+_MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
+# Keys under which training programs save a model, and the dictionaries around it.
+_USUAL_KEYS, _MOST_CONTAINERS = ("model", "state_dict", "model_state"), 2
+_MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
+
+#: Types of the numbers of weights, and of counters such as those in batch normalisation.
+WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
+    """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
+
+    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), the only one in a dictionary with other
+    things such as the epoch, and safetensors. If there are several, ``"model"``, ``"state_dict"`` or
+    ``"model_state"`` is read. The ``module.`` that ``DataParallel`` puts before every name is
+    removed. The tensors are views of the memory-mapped file: do not write to the file while they are
+    in use.
+
+    Args:
+        tensors_only: also read a file that asks for functions; they are not called.
+
+    Raises:
+        InputError: if the file is missing or damaged, has no state dict, or asks for functions.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return state_dict_of(read_torch_file(path, tensors_only)[0], path)
+    check_file(path)
+    try:
+        with open(path, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(_MOST_HEADER, path.stat().st_size):
+            raise ValueError(f"its header would take {header} bytes")
+        tensors = load_file(path)
+    except Exception as error:  # of the library, or of PyTorch for a type or a shape that it does not have
+        raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
+    return state_dict_of(tensors, path)
+
+
+def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
+    """Return the state dict in the content of a checkpoint file.
+
+    Raises:
+        InputError: if there is no state dict in it, or several, or too much metadata.
+    """
+    state_dicts = _state_dicts_in(content)
+    if len(state_dicts) > 1:
+        keys = [".".join(map(shown, keys)) for keys in state_dicts]
+        raise InputError(f"{path} holds several state dicts, {listed(keys, 5)}: save one of them alone with torch.save")
+    if state_dicts:
+        (content,) = state_dicts.values()
+    else:
+        found = f"a {type(content).__name__}"
+        if isinstance(content, Record):
+            found = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
+        elif isinstance(content, dict):
+            found = f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
+        raise InputError(f"{path} holds no state dict: expected names and tensors, found {found}")
+    if len(content) > _MOST_TENSORS:
+        raise InputError(
+            f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
+        )
+    metadata: OrderedDict[str, dict[str, Any]] | None = None
+    if (stated := metadata_of(content)) is not None:
+        metadata = OrderedDict()  # the versions of modules, which PyTorch reads, and our record
+        for module, entries in stated.items():
+            if isinstance(module, str) and isinstance(entries, dict):
+                version, record = entries.get("version"), entries.get(_METADATA)
+                metadata[module] = {"version": version} if isinstance(version, int) else {}
+                if isinstance(record, dict) and not module:
+                    metadata[module][_METADATA] = plain(record, f"{path}")
+    if all(k.startswith("module.") for k in content):
+        content = {k[len("module.") :]: v for k, v in content.items()}
+    return with_metadata(content, metadata)
+
+
+def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
+    """The outermost state dicts in ``content``, by the keys that lead to them; one of the usual key alone, if there is."""
+    level: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    for _ in range(_MOST_CONTAINERS + 1):
+        distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
+        state_dicts = {keys: value for keys, value in distinct.values() if _is_state_dict(value)}
+        for key in _USUAL_KEYS:
+            for keys, state_dict in state_dicts.items():
+                if keys[-1:] == (key,):
+                    return {keys: state_dict}
+        if state_dicts:
+            return state_dicts
+        level = []
+        for keys, container in distinct.values():
+            level += [((*keys, key), value) for key, value in container.items() if isinstance(key, str)]
+    return {}
+
+
+def _is_state_dict(value: Any) -> bool:
+    if not isinstance(value, dict) or not value:
+        return False
+    if not all(isinstance(tensor, Tensor) for tensor in value.values()):
+        return False
+    return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
+
+
+def state_dict_in(content: Any) -> dict[str, Tensor] | None:
+    """The state dict in the content of a checkpoint file, as it is; None if there is none, or several are."""
+    state_dicts = list(_state_dicts_in(content).values())
+    return state_dicts[0] if len(state_dicts) == 1 else None
+
+
+def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Return the metadata that PyTorch keeps in an attribute of its state dicts, if there are any."""
+    metadata = getattr(state_dict, "_metadata", None)
+    return metadata if isinstance(metadata, dict) else None
+
+
+def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | None) -> OrderedDict[str, Tensor]:
+    """Copy a state dict, with ``metadata`` instead of its own."""
+    copy = OrderedDict(state_dict)
+    if metadata is not None:
+        copy._metadata = metadata  # type: ignore[attr-defined]  # PyTorch's own attribute
+    return copy
+
+
+def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
+    """Write a bare state dict as ``torch.save`` does, with ``record`` (plain data) in its metadata.
+
+    The file appears whole or not at all. Equal content gives equal bytes.
+    """
+    metadata = OrderedDict(metadata_of(state_dict) or {})
+    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _canonical(record, {}, {})}
+    with writing(path):
+        save_atomically(with_metadata(state_dict, metadata), path)
+
+
+def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any:
+    """Copy plain data so that equal parts are one object, whether they were or not.
+
+    A pickle tells objects apart: the record of a run that went on was made of other texts, and its
+    file differed from the file of a run without a break. The time is linear in the number of objects,
+    also for lists that hold one list many times.
+
+    Args:
+        copies: earlier copies, by the id of the original.
+        parts: all copies by their content.
+    """
+    if id(value) in copies:
+        return copies[id(value)]
+    copy = value
+    key: Any = (type(value), repr(value) if isinstance(value, (str, int, float)) else id(value))
+    if isinstance(value, dict):
+        copy = {_canonical(name, copies, parts): _canonical(part, copies, parts) for name, part in value.items()}
+        key = (dict, tuple((id(name), id(part)) for name, part in copy.items()))
+    elif isinstance(value, (list, tuple)):
+        kind = tuple if isinstance(value, tuple) else list
+        copy = kind(_canonical(part, copies, parts) for part in value)
+        key = (kind, tuple(map(id, copy)))
+    copies[id(value)] = parts.setdefault(key, copy)
+    return copies[id(value)]
+
+
+def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the record of :func:`save_state_dict`; empty for a checkpoint of other code."""
+    record: Any = metadata_of(state_dict)
+    for key in ("", _METADATA):
+        record = record.get(key) if isinstance(record, dict) else None
+    return dict(record) if isinstance(record, dict) else {}
+
+
+def save_atomically(content: Any, path: str | Path) -> None:
+    """Write with ``torch.save`` under a temporary name, then rename.
+
+    An interruption or a power cut leaves the old file, or no file.
+
+    Raises:
+        OSError: if the disk is full or the file cannot be written.
+    """
+    with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # PyTorch's writer hides the error of the system behind its own
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+@dataclass
+class Misfit:
+    """How a state dict differs from the state dict of a model.
+
+    Attributes:
+        missing: names that only the model has.
+        left_over: names that only the state dict has.
+        shapes: for each tensor of another shape, its name and both shapes.
+        types: name and type of each tensor that is not a weight or counter where one is needed.
+        values: names of tensors with NaN or infinite numbers (:func:`not_finite`), if asked for.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+
+    def _parts(self) -> list[tuple[str, list[str]]]:
+        return [
+            ("missing", self.missing),
+            ("left over", self.left_over),
+            ("other shape", self.shapes),
+            ("other type", self.types),
+            ("NaN or infinite numbers", self.values),
+        ]
+
+    def __len__(self) -> int:
+        return sum(len(names) for _, names in self._parts())
+
+    def __str__(self) -> str:
+        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
+
+
+def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
+    """Compare the names and shapes of two state dicts, and the kinds of their numbers.
+
+    Weights are floating-point numbers of any precision. Averages by other programs have counters
+    that are floating-point numbers too.
+    """
+    return Misfit(
+        missing=[k for k in expected if k not in found],
+        left_over=[k for k in found if k not in expected],
+        shapes=[
+            f"{k} {tuple(found[k].shape)} where {tuple(expected[k].shape)} is needed"
+            for k in expected
+            if k in found and found[k].shape != expected[k].shape
+        ],
+        types=[
+            f"{k} {named_type(found[k])} where {named_type(expected[k])} is needed"
+            for k in expected
+            if k in found
+            and not (found[k].dtype == expected[k].dtype or {found[k].dtype, expected[k].dtype} <= {*COUNTERS})
+            and not (found[k].dtype in WEIGHTS and expected[k].dtype in WEIGHTS + COUNTERS)
+        ],
+    )
+
+
+def named_type(tensor: Tensor) -> str:
+    """Name of the type of a tensor's numbers, such as ``"float32"``."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
+    """Check that two state dicts have the same names and shapes, and weights where weights are needed.
+
+    Raises:
+        InputError: if they differ, or ``found`` has NaN or infinite numbers; the message names the
+            tensors.
+    """
+    if misfit := compare(found, expected):
+        raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
+    if names := not_finite(found):
+        raise InputError(
+            f"{path} has NaN or infinite numbers in {listed(names, 5)}, so that no score would be a number: take "
+            "another checkpoint, such as an earlier epoch, or download it again"
+        )
+
+
+def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors with NaN or infinite numbers."""
+    names = []
+    for name, tensor in state_dict.items():
+        if tensor.dtype not in WEIGHTS or tensor.is_meta:
+            continue
+        total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))  # much faster than isfinite
+        if not total.isfinite() and not tensor.isfinite().all():
+            names.append(name)
+    return names
+
+
+def digest(state_dict: Mapping[str, Tensor]) -> bytes:
+    """SHA-256 of the names, types, shapes and numbers of all tensors.
+
+    Tensors are hashed by several threads, each for itself, so that hashing is not slower than reading
+    the file.
+    """
+
+    def digest_of(item: tuple[str, Tensor]) -> bytes:
+        name, tensor = item
+        facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return hashlib.sha256(facts.encode()).digest() + hashlib.sha256(numbers).digest()
+
+    with ThreadPoolExecutor(usable_processors()) as threads:
+        return hashlib.sha256(b"".join(threads.map(digest_of, state_dict.items()))).digest()

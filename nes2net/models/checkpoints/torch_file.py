@@ -1,0 +1,222 @@
+"""Files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
+
+Archives are memory-mapped, with verified checksums. PyTorch's own safe reader (``torch.load`` with
+``weights_only=True``) runs nothing either, but a file can make it crash, hang or reserve memory
+without limit: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import os
+import struct
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.guarded_pickle import Exceeded, Refused
+from nes2net.lib.this_process import is_out_of_memory
+from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
+
+#: Gives a tensor's storage for its key and number of bytes.
+_StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
+
+# What torch.save wrote before PyTorch 1.6, in front of everything else.
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+# Bytes that tensors may take, as a multiple of the file's. A tensor that repeats its storage
+# (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
+_MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 28
+# What files of other kinds begin with: place, bytes, kind.
+_OTHER_KINDS = (
+    (8, b"WAVE", "a recording (WAV)"),
+    (8, b"AIF", "a recording (AIFF)"),
+    (0, b"fLaC", "a recording (FLAC)"),
+    (0, b"OggS", "a recording (Ogg)"),
+    (0, b"ID3", "a recording (MP3)"),
+    (0, b"\xff\xfb", "a recording (MP3)"),
+    (0, b"\xff\xf3", "a recording (MP3)"),
+    (0, b"\xff\xf1", "a recording (AAC)"),
+    (4, b"ftyp", "a recording (MP4)"),
+    (0, b"\x1a\x45\xdf\xa3", "a recording (WebM)"),
+    (0, b"\x30\x26\xb2\x75", "a recording (WMA)"),
+    (0, b".snd", "a recording (AU)"),
+    (0, b"NIST_1A", "a recording (SPHERE)"),
+    (0, b"PAR1", "a Parquet file"),
+    (0, b"\x89PNG", "a picture"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"\x1f\x8b", "a packed file (gzip)"),
+    (257, b"ustar", "a tar archive"),
+)
+_NAME_WEIGHTS = "name the file that holds the weights"
+_MOST_STEPS = 6_000_000  # a checkpoint of 1,000 tensors takes some 110,000
+_REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
+
+
+def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
+    """Return the content of a file of ``torch.save``, and the classes that became records.
+
+    The tensors of a zip archive are views of the memory-mapped file: do not write to it while they
+    are in use. ``tensors_only`` makes records of refused names too.
+
+    Raises:
+        InputError: if the file is missing, damaged or of another kind, or asks for functions.
+    """
+    check_file(path)
+    check_arrived(path)
+    records: dict[str, type[Record]] = {}
+    beginning = b""
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(1024)
+            for place, mark, what in _OTHER_KINDS:
+                if beginning.startswith(mark, place):
+                    raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}")
+            zipped = beginning.startswith(b"PK\x03\x04")
+            file.seek(0)
+            size = path.stat().st_size
+            budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
+
+            def unpickled(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
+                return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
+
+            content = (_read_zip if zipped else _read_legacy)(path, file, unpickled)
+        budget.take("tensors, repeated parts included", bytes=_expanded(content))
+    except InputError:
+        raise
+    except Refused as error:
+        raise InputError(
+            f"{path} was not read: {error}, which could run code and has no place in a checkpoint; nothing was run. If it is a "
+            "configuration class that should be known, report the name; its tensors alone come with "
+            "load_state_dict(path, tensors_only=True)"
+        ) from error
+    except Exceeded as error:
+        raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
+    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut
+        if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
+            what = "a text file" if beginning else "an empty file"
+            raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}") from error
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
+            ) from error
+        raise InputError(
+            f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
+        ) from error
+    return content, sorted(records)
+
+
+def check_file(path: Path) -> None:
+    """Raise :class:`InputError` unless ``path`` is a file."""
+    if not os.path.isfile(path):  # False also for a name that no file can have
+        raise InputError(f"checkpoint {path} not found")
+
+
+def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
+    size = path.stat().st_size
+    with zipfile.ZipFile(file) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise InputError(
+                f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
+            )
+        members: dict[str, zipfile.ZipInfo] = {}  # by their names below the archive's folder
+        for member in archive.infolist():  # what torch.save never writes is refused
+            folder, _, name = member.filename.partition("/")
+            odd = {"..", "."} & set(member.filename.split("/")) or "\\" in member.filename or ":" in folder
+            if not folder or not name or odd:
+                raise ValueError(f"'{member.filename[:80]}' is not a member of a checkpoint")
+            if name in members:
+                raise ValueError(f"'{name[:80]}' occurs twice")
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"'{name[:80]}' is compressed, which torch.save never does")
+            members[name] = member
+        if sum(member.file_size for member in members.values()) > size:
+            raise ValueError("its members claim more bytes than the file has")
+        if "data.pkl" not in members:
+            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
+        if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
+            raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
+        if damaged := archive.testzip():
+            raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
+        mapped = torch.UntypedStorage.from_file(str(path), False, size)
+        storages: dict[str, torch.UntypedStorage] = {}
+
+        def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
+            if key not in storages:
+                member = members[f"data/{key}"]
+                if num_bytes > member.file_size:
+                    raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
+                file.seek(member.header_offset + 26)
+                # The bytes stand after a local header of variable length.
+                start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+                storage = mapped[start : start + num_bytes] if num_bytes else torch.UntypedStorage(0, device="cpu")
+                storages[key] = storage if start % 8 == 0 else storage.clone()
+            return storages[key]
+
+        with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
+            return unpickled(stream, members["data.pkl"].file_size, storage_of)
+
+
+def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
+    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
+    size = path.stat().st_size
+    storages: dict[str, torch.UntypedStorage] = {}
+
+    def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
+        if key not in storages:
+            if num_bytes + sum(len(s) for s in storages.values()) > size:
+                raise ValueError(f"storage {key} claims more bytes than the file has")
+            storages[key] = torch.UntypedStorage(num_bytes, device="cpu")
+        return storages[key]
+
+    def load() -> Any:
+        return unpickled(file, size, storage_of)
+
+    if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
+        raise ValueError("it does not begin as a checkpoint does")
+    load()  # byte order and integer sizes of the machine that wrote it; every machine in use is little-endian
+    content = load()
+    keys = load()
+    if keys != sorted(storages):
+        raise ValueError("it does not hold the storages that its tensors use")
+    for key in keys:
+        file.read(8)  # the number of elements, which the pickle has given
+        buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
+        if file.readinto(buffer.data) != len(buffer):
+            raise EOFError("it ends too early")
+    return content
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """The values in a container or record."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return value
+    return [value.arguments, value.state, value.items, value.elements] if isinstance(value, Record) else ()
+
+
+def _expanded(content: Any) -> int:
+    """Count the bytes of all tensors in nested containers and records, in each place that holds them."""
+    sizes: dict[int, int] = {}
+    stack = [(content, False)]
+    while stack:
+        value, parts_are_known = stack.pop()
+        if isinstance(value, Tensor):
+            sizes[id(value)] = math.prod(value.shape) * value.element_size()
+        elif parts_are_known:
+            sizes[id(value)] = sum(sizes.get(id(part), 0) for part in _parts(value))
+        elif id(value) not in sizes and (parts := _parts(value)):
+            sizes[id(value)] = 0  # for a part that holds the whole, as a node of omegaconf holds its parent
+            stack.append((value, True))
+            stack += [(part, False) for part in parts]
+    return sizes.get(id(content), 0)

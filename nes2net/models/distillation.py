@@ -1,0 +1,248 @@
+"""One-class distillation: a student that hears bona fide speech only imitates a teacher that knows both classes.
+
+J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
+2309.08285). There is no published code. The student has learned what the teacher makes of bona fide
+speech, so a low similarity of the two means spoofed speech. Teacher and student are the halves of
+one front-end and of one back-end, which make an ordinary detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Size, Takes, name_and_options
+from nes2net.models.backends.base import Backend
+from nes2net.models.backends.frame_backend import FrameBackend
+from nes2net.models.frontends.base import Frontend, Layers
+from nes2net.models.registry import create_backend, create_frontend
+
+PartOption = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
+    Takes("a name, or a mapping of name and options"),
+]
+#: Names of the two halves, in this order.
+HALVES = ("teacher", "student")
+_STUDENT_LAYERS = 6
+
+
+class TeacherStudent(Frontend):
+    """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
+
+    The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe gives
+    its weights and the weights from which the student starts.
+
+    Args:
+        teacher: name and options of the teacher's front-end.
+        student: the options in which the student's front-end differs from the teacher's, or another
+            name with its options; null for the first 6 layers of the teacher, if it has more. Their
+            number is an assumption.
+
+    Raises:
+        InputError: if the two do not give frames of one size at the same times.
+
+    >>> frontend = TeacherStudent(teacher="wav2vec2_small", student={"encoder_layers": 1})
+    >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000), layers="all")]
+    [(2, 61, 128), (2, 61, 128)]
+    """
+
+    num_layers = 2
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        teacher: PartOption = "xlsr_300m",
+        student: PartOption | None = None,
+    ) -> None:
+        super().__init__()
+        if checkpoint is not None:
+            raise InputError(
+                "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
+                "trained detector with `train.task.teacher`"
+            )
+        name, options = _half("teacher", teacher, given="checkpoint")
+        first = create_frontend(name, **options)
+        if student is None:
+            deeper = first.config.get("encoder_layers", 0) > _STUDENT_LAYERS
+            student = {"encoder_layers": _STUDENT_LAYERS} if deeper else {}
+        if not isinstance(student, str) and student.get("name", first.config["name"]) == first.config["name"]:
+            student = {**first.config, **student}
+        name, options = _half("student", student, given="checkpoint")
+        second = create_frontend(name, **options)
+        if len({any(True for _ in part.parameters()) for part in (first, second)}) == 2:
+            raise InputError("either teacher and student learn, or neither does: give both front-ends of one kind")
+        for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
+            ours, theirs = getattr(first, fact), getattr(second, fact)
+            if ours != theirs:
+                raise InputError(
+                    f"teacher and student must give frames of one size at the same times, but {fact} is {ours} for "
+                    f"the teacher and {theirs} for the student: give both the same options except the number of layers"
+                )
+        # Under the name that published checkpoints give to a front-end.
+        self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
+        self.config = {"name": "teacher_student", "teacher": first.config, "student": second.config}
+        self.out_dim, self.hop_length, self.min_samples = first.out_dim, first.hop_length, first.min_samples
+        self.full_precision = first.full_precision
+        self.used_samples, self.num_unused = first.used_samples, first.num_unused + second.num_unused
+        self.train()
+
+    def train(self, mode: bool = True) -> TeacherStudent:
+        """Set the mode of the student; the teacher stays in eval mode."""
+        super().train(mode)
+        self.model["teacher"].eval()
+        return self
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the last hidden states of ``waveform`` B×N.
+
+        Args:
+            layers: ``"all"`` for the teacher's and the student's, ``"last"`` for the student's alone.
+            final_norm: as for the two front-ends.
+        """
+        halves = HALVES if layers == "all" else HALVES[1:]
+        return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
+
+    @property
+    def transformer_layers(self) -> Sequence[nn.Module]:
+        """The student's transformer layers, the only ones that training changes."""
+        student = self.model["student"]
+        assert isinstance(student, Frontend)
+        return student.transformer_layers
+
+    @property
+    def after_layers(self) -> Sequence[nn.Module]:
+        """What computes after the student's transformer layers."""
+        student = self.model["student"]
+        assert isinstance(student, Frontend)
+        return student.after_layers
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile both halves in place, with the arguments of ``torch.compile``."""
+        for half in self.model.values():
+            half.compile(*args, **options)
+
+
+class OneClassDistillation(Backend):
+    """Hidden states of teacher and student, B×T×``feature_dim`` each → (−s, s), B×2; s is the score.
+
+    s is the mean of two cosines between teacher and student. One compares the means over time of
+    their hidden states, the other the embeddings before the last layer of the back-ends that each
+    has. These two levels, with equal weights, are an assumption. The last layers themselves are
+    left out. The teacher's back-end is never trained and always in eval mode. The front-end is
+    ``teacher_student``.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        backend: name and options of the back-end that teacher and student have.
+        frontend_level: compare the hidden states too. If false, s is the cosine of the embeddings
+            alone, for front-ends without weights, such as ``lps``, whose states are equal.
+        num_logits: n, always 2.
+
+    Raises:
+        InputError: if the back-end reads several hidden states, or has no last layer of its own.
+
+    >>> backend = OneClassDistillation(feature_dim=64, backend={"name": "nes2net_x", "nes_ratio": [4, 4]})
+    >>> backend([torch.randn(2, 50, 64), torch.randn(2, 50, 64)]).shape
+    torch.Size([2, 2])
+    """
+
+    wants_layers = "all"
+    num_states = 2
+    score_rule = "cosine"
+    last_layer_name = "similarity"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: Size = 1024,
+        backend: PartOption = "nes2net_x",
+        frontend_level: bool = True,
+        num_logits: Annotated[int, Field(ge=2, le=2), Takes("2, the negative and the positive similarity")] = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        self.frontend_level = frontend_level
+        name, options = _half("backend", backend, given="feature_dim")
+        self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
+        if self.student.wants_layers == "all" or not self.student.last_layer_name:
+            why = "reads all hidden states" if self.student.wants_layers == "all" else "has no last layer of its own"
+            raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
+        if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
+            raise InputError(
+                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
+            )
+        for half in (self.teacher, self.student):
+            half.replace_last_layer(nn.Identity())
+        self.teacher.requires_grad_(False)
+        self.wants_final_norm, self.receptive_field = self.student.wants_final_norm, self.student.receptive_field
+        self.min_frames, self.max_frames = self.student.min_frames, self.student.max_frames
+        self.fixed_frames = self.student.fixed_frames
+        self.similarity = Similarity([feature_dim] if frontend_level else [])
+        self.train()
+
+    def train(self, mode: bool = True) -> OneClassDistillation:
+        """Set the mode of the student; the teacher stays in eval mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×2E of the two hidden states: the teacher's levels, then the student's.
+
+        The levels are the mean over time, of size D, and the embedding of the back-end.
+        """
+        self.check_hidden_states(features)
+        levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
+        return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
+
+    def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
+        embedding = half.embed(state)
+        return [state.mean(1).to(embedding.dtype), embedding] if self.frontend_level else [embedding]
+
+
+class Similarity(nn.Module):
+    """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
+
+    Args:
+        first: sizes of all levels but the last one, which takes the rest of the E numbers.
+    """
+
+    def __init__(self, first: Sequence[int]) -> None:
+        super().__init__()
+        self.first = list(first)
+
+    def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The teacher's and the student's part of each level, in at least float32."""
+        size = embeddings.shape[1] // 2
+        sizes = [*self.first, size - sum(self.first)]
+        teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))
+        return list(zip(teacher, student))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(−s, s) B×2 of ``embeddings`` B×2E, in at least float32."""
+        with without_autocast(embeddings.device):
+            normal = [[F.normalize(half, dim=1) for half in level] for level in self.levels(embeddings)]
+            cosines = [(teacher * student).sum(dim=1) for teacher, student in normal]  # (B,) each
+            similarity = torch.stack(cosines, dim=1).mean(dim=1, keepdim=True)  # B×1
+            return torch.cat([-similarity, similarity], dim=1)
+
+
+def _half(option: str, part: str | Mapping[str, Any], given: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of the part that ``option`` describes, and that gets ``given`` from elsewhere.
+
+    Raises:
+        InputError: if it has no name, or is itself made of teacher and student.
+    """
+    name, options = name_and_options({option: part}, option, given=(given,), owner=f"`{option}`")
+    if name in ("teacher_student", "one_class_distillation"):
+        raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
+    return name, options

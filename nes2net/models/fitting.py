@@ -1,0 +1,165 @@
+"""Read options of a detector from the shapes of its tensors.
+
+Names and shapes tell most options of a back-end: the number of logits, the pooling, the groups, the
+size of a hidden layer. They are searched for, so that every part is covered by what it declares:
+options change one after the other as long as fewer tensors differ. Options that change no shape, such
+as a dilation, stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import declared, name_and_options
+from nes2net.lib.without_memory import without_memory
+from nes2net.models.checkpoints.published_names import of_frontend
+from nes2net.models.checkpoints.state_dict import Misfit, compare
+from nes2net.models.frontends.base import Frontend
+from nes2net.models.network import Network
+from nes2net.models.registry import Registry, aggregations, backends
+
+_PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
+_OF_FRONTEND = ("feature_dim",)  # options that the front-end decides
+_MOST_SHARE = 0.5  # with a larger share of names that differ, the parts are others, whatever their options
+_MOST_NUMBERS = 40  # that are tried for an option
+_MOST_TRIES = 400  # of a few milliseconds each
+
+
+def fitted_config(
+    state_dict: Mapping[str, Tensor], frontend: Frontend, config: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """``config`` with the options of aggregation and back-end that the shapes of ``state_dict`` tell.
+
+    None if no options fit.
+
+    Args:
+        frontend: the front-end of ``config``, without memory.
+    """
+    tensors = _without_frontend(state_dict)
+    model = dict(config)
+    misfit, expected = _misfit(tensors, frontend, model)
+    heard = of_frontend(state_dict)
+    if heard and not fits_frontend(heard, frontend):
+        return None
+    if misfit is None or share_of_other_kinds(tensors, expected) > _MOST_SHARE:
+        return None
+    tries = 0
+    while misfit:
+        best: tuple[Misfit, dict[str, Any], dict[str, Tensor]] | None = None
+        for candidate in _candidates(model, tensors, expected):
+            tries += 1
+            if tries > _MOST_TRIES:
+                return None
+            new_misfit, its_tensors = _misfit(tensors, frontend, candidate)
+            if new_misfit is not None and len(new_misfit) < len(best[0] if best else misfit):
+                best = new_misfit, candidate, its_tensors
+        if best is None:
+            return None
+        misfit, model, expected = best
+    return model
+
+
+def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
+    """Whether ``tensors``, under published names, are all tensors of ``frontend``."""
+    return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
+
+
+def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The options of ``after`` that ``before`` does not have, as ``backend.num_logits=1``."""
+    changes = []
+    for part, (_, usual) in _PARTS.items():
+        _, old = name_and_options(before, part, usual)
+        _, new = name_and_options(after, part, usual)
+        changes += [f"{part}.{key}={value}" for key, value in new.items() if key not in old or old[key] != value]
+    return changes
+
+
+def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    left_out = of_frontend(state_dict)
+    return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
+
+
+def _misfit(
+    tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
+) -> tuple[Misfit | None, dict[str, Tensor]]:
+    """Compare ``tensors`` with the parts of ``model`` behind the front-end; None if they cannot be built."""
+    try:
+        with without_memory():
+            expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
+    except (InputError, ValueError, RuntimeError):
+        return None, {}
+    return compare(tensors, expected), expected
+
+
+def share_of_other_kinds(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The share of the kinds of names behind the front-end that only one side has; numbers in names do not count."""
+    found_kinds = {_kind(name) for name in _without_frontend(state_dict)}
+    expected_kinds = {_kind(name) for name in _without_frontend(expected)}
+    all_kinds = found_kinds | expected_kinds
+    return len(found_kinds ^ expected_kinds) / max(1, len(all_kinds))
+
+
+def _kind(name: str) -> str:
+    return ".".join("#" if part.isdecimal() else part for part in name.split("."))
+
+
+def _candidates(
+    model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> Iterator[dict[str, Any]]:
+    """``model`` with one option of one part changed, for each value that the tensors suggest."""
+    counts, sizes, factors = _numbers(tensors, expected)
+    for part, (registry, usual) in _PARTS.items():
+        name, options = name_and_options(model, part, usual)
+        if name not in registry.names():
+            continue
+        for key, option in declared(registry.get(name)).items():
+            if key in _OF_FRONTEND:
+                continue
+            value = options.get(key, option.default)
+            for new_value in _values(value, option.choices, counts, sizes, factors):
+                if new_value != value and option.fits(new_value):
+                    yield {**model, part: {"name": name, **options, key: new_value}}
+
+
+def _values(
+    value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
+) -> Iterator[Any]:
+    """Other values of an option, whose present one is ``value``."""
+    if choices:
+        yield from choices
+    elif isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        scaled = {value * up // down for up, down in factors}
+        yield from sorted(counts | sizes | scaled)
+    elif isinstance(value, (list, tuple)):
+        for index, element in enumerate(value):
+            for new_element in _values(element, (), counts, sizes, factors):
+                yield [*value[:index], new_element, *value[index + 1 :]]
+
+
+def _numbers(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[set[int], set[int], set[tuple[int, int]]]:
+    """Numbers that options may be: of modules in a list, sizes, and ratios of found and expected sizes."""
+    counts: set[int] = set()
+    for name in tensors.keys() ^ expected.keys():
+        for part in name.split("."):
+            if part.isdecimal() and len(part) < 4:
+                # A list may be one longer than the number of its modules, as the groups of Nes2Net are.
+                counts |= {int(part), int(part) + 1, int(part) + 2}
+    sizes: set[int] = set()
+    factors: set[tuple[int, int]] = set()
+    for name, tensor in tensors.items():
+        if name not in expected or tensor.shape == expected[name].shape:
+            continue
+        for found, needed in zip(tensor.shape, expected[name].shape):
+            if found != needed and found and needed:
+                sizes.add(found)
+                factors |= {(found, needed), (needed, found)}
+    few = set(sorted(counts)[:_MOST_NUMBERS])
+    return few, set(sorted(sizes)[:_MOST_NUMBERS]), set(sorted(factors)[:_MOST_NUMBERS])

@@ -1,0 +1,283 @@
+"""Parameter-efficient fine-tuning: a few trained tensors in a front-end whose own weights stay as they are.
+
+The tensors of the front-end, its base, keep their names in the state dict, and the added ones stand
+beside them, such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the
+library peft.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.options import Probability, Takes, check_options
+from nes2net.models.frontends.base import Frontend
+
+#: Options of each kind.
+KINDS: dict[str, tuple[str, ...]] = {
+    "lora": ("rank", "alpha", "targets", "dropout"),
+    "dora": ("rank", "alpha", "targets", "dropout"),
+    "adapter": ("bottleneck",),
+    "prompt": ("tokens", "deep"),
+    "bitfit": (),
+}
+# Last names of linear layers in the transformer layers of all front-ends.
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
+_FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
+
+Targets = Annotated[
+    Literal["attention", "feed_forward", "all"]
+    | Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=16)],
+    Takes("attention, feed_forward, all or a list of names of linear layers"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What is trained in a front-end instead of its weights.
+
+    Args:
+        kind: ``"lora"`` adds a product of two small matrices to the weight of linear layers,
+            W + (alpha / rank)·B·A (Hu et al., "LoRA", arXiv 2106.09685, Sec. 4.1); ``"dora"``
+            trains the length of each row of W besides (Liu et al., "DoRA", arXiv 2402.09353).
+            ``"adapter"`` puts a small network of two linear layers after the attention and after the
+            feed-forward network of each transformer layer (Houlsby et al., arXiv 1902.00751,
+            Sec. 2.1). ``"prompt"`` puts learned vectors before the frames that the transformer
+            layers read (Jia et al., "Visual prompt tuning", arXiv 2203.12119). ``"bitfit"`` trains
+            the biases of the transformer layers (Ben Zaken et al., arXiv 2106.10199).
+        rank: for LoRA and DoRA: rows of A and columns of B.
+        alpha: for LoRA and DoRA: the product is multiplied by alpha / rank.
+        targets: for LoRA and DoRA: the linear layers that get a product: ``"attention"`` (queries,
+            keys, values and output), ``"feed_forward"``, ``"all"`` of these, or their names, such
+            as ``["q_proj", "v_proj"]``.
+        dropout: for LoRA and DoRA: chance of dropping a number of the input of A, in training.
+        bottleneck: for adapters: size between their two linear layers; the paper has 8, 64 and 256.
+        tokens: for prompts: number of vectors; 10 is an assumption.
+        deep: for prompts: each transformer layer has vectors of its own, which replace the output
+            of the layer before for its vectors (VPT-Deep).
+    """
+
+    kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
+    rank: Annotated[int, Field(ge=1, le=4096)] = 8
+    alpha: Annotated[float, Field(gt=0, le=65_536)] = 16
+    targets: Targets = "attention"
+    dropout: Probability = 0.0
+    bottleneck: Annotated[int, Field(ge=1, le=4096)] = 64
+    tokens: Annotated[int, Field(ge=1, le=1000)] = 10
+    deep: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its kind and the options of that kind, as plain data."""
+        return {"kind": self.kind, **{name: asdict(self)[name] for name in KINDS[self.kind]}}
+
+
+def check_adaptation(options: Any, owner: str) -> Adaptation:
+    """Check a mapping of the options of :class:`Adaptation`.
+
+    Args:
+        owner: begins the message, such as ``"`train.adapt`"``.
+
+    Raises:
+        InputError: if it is not a mapping, or an option is unknown, out of its range or of another
+            kind.
+
+    >>> check_adaptation({"kind": "lora", "rank": 4}, "`train.adapt`").options
+    {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
+    >>> check_adaptation({"kind": "bitfit", "rank": 4}, "`train.adapt`")
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: `train.adapt` of kind bitfit has no option 'rank': it is of lora and dora
+    """
+    if not isinstance(options, Mapping):
+        raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {shown(options)}")
+    names = [key if isinstance(key, str) else shown(key) for key in options]
+    check_known(names, inspect.signature(Adaptation).parameters, f"{owner} has no option")
+    if "kind" not in options:
+        raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")
+    check_options(Adaptation, options, owner)
+    kind = options["kind"]
+    for name in options:
+        if name != "kind" and name not in KINDS[kind]:
+            others = " and ".join(other for other, own in KINDS.items() if name in own)
+            raise InputError(f"{owner} of kind {kind} has no option '{name}': it is of {others}")
+    return Adaptation(**options)
+
+
+def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
+    """Freeze all parameters of ``frontend`` and add the ones to train instead, in place.
+
+    LoRA, DoRA and adapters begin as the identity, so the hidden states first equal the base's.
+    Random numbers come from PyTorch's generator, in the order of the layers.
+
+    Raises:
+        InputError: if it is adapted already, has no transformer layers of its own, or these lack
+            the named linear layers or are too small for the rank.
+    """
+    name, kind = frontend.config["name"], adaptation.kind
+    if frontend.adapted:
+        raise InputError(f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)")
+    if not frontend.transformer_layers:
+        raise InputError(f"front-end '{name}' has no transformer layers to adapt: leave adapt out")
+    if getattr(frontend, "engine", "") == "fairseq":
+        raise InputError("the layers of the engine fairseq are not adapted: leave `engine=fairseq` out")
+    if kind == "prompt" and not frontend.takes_prompt:
+        raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
+    base = frozenset(frontend.state_dict())
+    frontend.requires_grad_(False)
+    if kind == "adapter":
+        for place, linear in _linear_layers(frontend, "all").items():
+            if _last(place) in (
+                "out_proj",
+                "linear_out",
+                "output_dense",
+                "fc2",
+            ):  # the last of attention or of the rest
+                parent = frontend.get_submodule(place.rpartition(".")[0])
+                setattr(parent, _last(place), _rename(Bottleneck(linear, adaptation.bottleneck)))
+    elif kind == "prompt":
+        like = next(frontend.transformer_layers[0].parameters())
+        layers = len(frontend.transformer_layers) if adaptation.deep else 1
+        prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
+        # As large as what a layer norm gives to the layers, which is an assumption.
+        frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
+    elif kind == "bitfit":
+        for layer in frontend.transformer_layers:
+            for place, parameter in layer.named_parameters():
+                parameter.requires_grad_(_last(place) == "bias")
+    else:
+        _add_lora(frontend, adaptation)
+    tensors = frontend.state_dict(keep_vars=True)
+    frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
+    frontend.config["adapt"] = adaptation.options
+
+
+def merge(frontend: Frontend) -> None:
+    """Fold what was trained into the weights of ``frontend``, in place; all of them can be trained again.
+
+    LoRA and DoRA become part of the weights, and the biases of BitFit are part of them already.
+    Adapters and prompts stay as they are, because no weight could hold them.
+    """
+    if not frontend.adapted:
+        return
+    for parent, name, layer in _lora_layers(frontend):
+        layer.merge(safe_merge=True)  # into a copy: the weight may be mapped from the file of the base
+        setattr(parent, name, layer.get_base_layer())
+    frontend.base = frozenset()
+    frontend.requires_grad_(True)
+    if frontend.config["adapt"]["kind"] not in ("adapter", "prompt"):
+        del frontend.config["adapt"]
+
+
+def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
+    """The linear layers of the transformer layers that ``targets`` means, with their names in ``frontend``.
+
+    Raises:
+        InputError: if ``targets`` names a layer that does not exist.
+    """
+    inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
+    layers = {
+        name: module
+        for name, module in frontend.named_modules()
+        if id(module) in inside and isinstance(module, nn.Linear) and _last(name) in (*_ATTENTION, *_FEED_FORWARD)
+    }
+    known = dict.fromkeys(map(_last, layers))
+    if isinstance(targets, str):
+        wanted = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(known)}[targets]
+    else:
+        # fairseq's names, which checkpoints have → the transformers library's names
+        theirs = {"fc1": "intermediate_dense", "fc2": "output_dense"}
+        wanted = tuple(name if name in known else theirs.get(name, name) for name in targets)
+        check_known(
+            wanted, known, f"the transformer layers of front-end '{frontend.config['name']}' have no linear layer"
+        )
+    return {name: module for name, module in layers.items() if _last(name) in wanted}
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
+    from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
+
+    layers = _linear_layers(frontend, adaptation.targets)
+    smallest = min(min(layer.weight.shape) for layer in layers.values())
+    if adaptation.rank > smallest:
+        raise InputError(f"rank {adaptation.rank} is larger than a layer to adapt, whose smaller size is {smallest}")
+    config = LoraConfig(
+        r=adaptation.rank,
+        lora_alpha=adaptation.alpha,  # type: ignore[arg-type]  # it divides by the rank
+        lora_dropout=adaptation.dropout,
+        target_modules=list(layers),
+        use_dora=adaptation.kind == "dora",
+    )
+    inject_adapter_in_model(config, frontend)
+    del frontend.peft_config
+    for _, _, layer in _lora_layers(frontend):
+        _rename(layer)
+
+
+def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
+    """The layers of peft in ``frontend``, each with the module that holds it and its name there."""
+    return [
+        (parent, name, child)
+        for parent in frontend.modules()
+        for name, child in parent.named_children()
+        if hasattr(child, "lora_A")
+    ]
+
+
+class Bottleneck(nn.Module):
+    """``linear``, then an adapter: y + W₂·GELU(W₁·y + b₁) + b₂ of its output y, …×D → …×D.
+
+    W₂ and b₂ begin as zeros, so that it begins as ``linear`` alone.
+
+    Args:
+        size: rows of W₁.
+    """
+
+    def __init__(self, linear: nn.Linear, size: int) -> None:
+        super().__init__()
+        dim, weight = linear.out_features, linear.weight
+        self.base_layer = linear
+        self.adapter_down = nn.Linear(dim, size, device=weight.device, dtype=weight.dtype)
+        self.adapter_up = nn.Linear(size, dim, device=weight.device, dtype=weight.dtype)
+        nn.init.zeros_(self.adapter_up.weight)
+        nn.init.zeros_(self.adapter_up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply both to ``x`` …×D'."""
+        y = self.base_layer(x)
+        return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
+
+
+# Names of a layer's tensors in its module, and in state dicts.
+_NAMES = [
+    ("base_layer.weight", "weight"),
+    ("base_layer.bias", "bias"),
+    ("lora_A.default.weight", "lora_A"),
+    ("lora_B.default.weight", "lora_B"),
+    ("lora_magnitude_vector.default.weight", "lora_magnitude"),
+]
+
+
+def _rename(layer: nn.Module) -> nn.Module:
+    """Let a layer that replaced a linear one keep the names of its tensors in state dicts."""
+    layer.register_state_dict_post_hook(partial(_hook, _NAMES))
+    layer.register_load_state_dict_pre_hook(partial(_hook, [(name, own) for own, name in _NAMES]))
+    return layer
+
+
+def _hook(names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    for old, new in names:
+        if prefix + old in tensors:
+            tensors[prefix + new] = tensors.pop(prefix + old)

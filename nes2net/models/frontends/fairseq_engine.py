@@ -1,0 +1,83 @@
+"""The original wav2vec 2.0 module, for users who have fairseq installed.
+
+Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations.
+The module is built from this toolkit's options. fairseq never reads a checkpoint itself, because
+that would let the file run code.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
+from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.frontends.base import Layers
+
+# Our options that fairseq's Wav2Vec2Config does not have, or that only its pre-training uses.
+_OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
+
+
+def build_model(options: dict[str, Any]) -> nn.Module:
+    """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
+
+    Its state dict has the published keys. It also loads the keys of the transformers library,
+    because the front-end converts a checkpoint's keys to them.
+
+    Raises:
+        MissingLibrary: if fairseq cannot be imported.
+    """
+    try:
+        from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
+    except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
+        raise MissingLibrary(
+            f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
+            f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
+            "compiler); or use engine=transformers, whose outputs are the same"
+        ) from error
+    fields = {k: v for k, v in options.items() if k not in _OTHERS}
+    fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
+    with torch.device("cpu"):  # its initialisation cannot run on the meta device
+        model = Wav2Vec2Model(Wav2Vec2Config(**fields))
+        if model.post_extract_proj is None:  # fairseq leaves it out if the size does not change; ours is always there
+            model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
+    model.remove_pretraining_modules()
+    del model.mask_emb
+    model.register_load_state_dict_pre_hook(partial(_read_transformers_names, options["extractor_mode"]))
+    return model
+
+
+def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
+    """Compute the hidden states that :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns."""
+    encoder = model.encoder
+    inputs: dict[Any, Tensor] = {}
+
+    def keep(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
+        inputs[name] = args[0]
+
+    hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
+    if layers == "all":
+        hooks += [layer.register_forward_pre_hook(partial(keep, i)) for i, layer in enumerate(encoder.layers)]
+    try:
+        out = model(waveform, mask=False, features_only=True)["x"]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = inputs["layer_norm"] if encoder.layer_norm_first else out  # the last layer's own output
+    states = [out if final_norm else last]
+    # A layer that layer drop skips gets the input of the next one. Layers work on T×B×D, T padded
+    # to be even.
+    given = last
+    for i in reversed(range(len(encoder.layers) if layers == "all" else 0)):
+        given = inputs[i].transpose(0, 1)[:, : out.shape[1]] if i in inputs else given
+        states.insert(0, given)
+    return states
+
+
+def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

@@ -1,0 +1,109 @@
+"""Linear-frequency cepstral coefficients (``lfcc``), computed on the device of the waveform."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.errors import InputError
+from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
+
+Filters = Annotated[int, Field(ge=1, le=1024)]
+
+
+class LinearFrequencyCepstrum(SpectralFrontend):
+    """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
+
+    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
+    detection", Interspeech 2015. Each frame goes through pre-emphasis, a symmetric Hamming window,
+    |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and
+    an orthonormal DCT-II. Its lowest coefficients are kept, including the 0th. Then Δc[t] =
+    ``delta_scale``·(c[t+1] − c[t−1]), with the first and last frame repeated at the ends, and ΔΔ
+    likewise from Δ.
+
+    The defaults are the LFCC-GMM baseline of ASVspoof 2019. The baseline of 2021 LA in MATLAB is
+    ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
+    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA goes to 8000 Hz. Only MATLAB's halves
+    the differences. The baseline in Python with spafe 0.3.3, whose filters go to 8000 Hz whatever
+    it is asked for, is the same with ``max_frequency=8000, delta_scale=1``. The baselines pad the
+    last frame with zeros. Here an incomplete frame is left out, as in every other front-end.
+
+    Args:
+        window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
+        num_filters: triangular filters.
+        num_coefficients: cepstral coefficients to keep, at most ``num_filters``.
+        max_frequency: upper edge of the last filter in Hz.
+        pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
+        deltas: how many orders of differences are appended, 0 to 2; D is
+            (1 + deltas)·num_coefficients.
+        delta_scale: ½ in the baseline of 2021 in MATLAB, 1 in the others.
+        num_samples: how many leading samples of a waveform are read; None for all.
+
+    Raises:
+        InputError: if options do not go together.
+
+    >>> [tuple(state.shape) for state in LinearFrequencyCepstrum()(torch.zeros(2, 16000))]
+    [(2, 99, 60)]
+    """
+
+    name = "lfcc"
+    length_option = "window_length"
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        window_length: WindowLength = 320,
+        hop_length: HopLength = 160,
+        n_fft: WindowLength = 512,
+        num_filters: Filters = 20,
+        num_coefficients: Filters = 20,
+        max_frequency: Annotated[float, Field(gt=0, le=SAMPLE_RATE / 2)] = SAMPLE_RATE / 2,
+        pre_emphasis: PreEmphasis = 0.97,
+        deltas: Annotated[int, Field(ge=0, le=2)] = 2,
+        delta_scale: float = 1.0,
+        num_samples: LeadingSamples = None,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
+        super().__init__(checkpoint, options)
+        if window_length > n_fft:
+            raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
+        if num_coefficients > num_filters:
+            raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
+        self.out_dim = (1 + deltas) * num_coefficients
+        self.window_length, self.n_fft, self.deltas, self.delta_scale = window_length, n_fft, deltas, delta_scale
+        self.num_filters, self.num_coefficients, self.max_frequency = num_filters, num_coefficients, max_frequency
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the LFCC of ``x`` B×N: static, Δ and ΔΔ, B×T×D.
+
+        T = 1 + (N − window_length) // hop_length.
+        """
+        window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
+        frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
+        power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
+
+        # Triangles of height 1, bins×filters, each between the centres of its neighbours.
+        float64: dict[str, Any] = {"dtype": torch.float64, "device": x.device}
+        bins = torch.linspace(0, SAMPLE_RATE / 2, self.n_fft // 2 + 1, **float64).unsqueeze(1)
+        edges = torch.linspace(0, self.max_frequency, self.num_filters + 2, **float64)
+        spacing = self.max_frequency / (self.num_filters + 1)
+        filters = (1 - (bins - edges[1:-1]).abs() / spacing).clamp(min=0).to(x.dtype)
+        log_bands = torch.log10(power @ filters + torch.finfo(torch.float64).eps)  # B×T×filters
+
+        # The first columns of the orthonormal DCT-II, filters×coefficients.
+        n = torch.arange(self.num_filters, **float64).unsqueeze(1)
+        k = torch.arange(self.num_coefficients, **float64)
+        cosines = torch.cos(math.pi * k * (2 * n + 1) / (2 * self.num_filters)) * math.sqrt(2 / self.num_filters)
+        features = [log_bands @ torch.where(k == 0, cosines / math.sqrt(2), cosines).to(x.dtype)]
+        for _ in range(self.deltas):
+            last = features[-1]
+            padded = torch.cat([last[:, :1], last, last[:, -1:]], dim=1)
+            features.append(self.delta_scale * (padded[:, 2:] - padded[:, :-2]))
+        return torch.cat(features, dim=2)

@@ -1,0 +1,80 @@
+"""Logarithm of the magnitude spectrum (``lps``), computed on the device of the waveform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from nes2net.lib.errors import InputError
+from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
+
+_WINDOWS = {
+    "blackman": torch.blackman_window,
+    "hamming": torch.hamming_window,
+    "hann": torch.hann_window,
+}
+
+
+class LogPowerSpectrum(SpectralFrontend):
+    """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
+
+    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
+    + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
+    2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band, 0 to
+    416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
+
+    Args:
+        n_fft: length of the FFT and of the window in samples.
+        hop_length: samples from one frame to the next.
+        window: ``"blackman"``, ``"hamming"`` or ``"hann"``.
+        pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
+        num_bins: how many of the lowest bins to keep; None for all n_fft/2 + 1.
+        normalize: subtract the mean of each bin over the utterance, and divide by the standard
+            deviation over all bins and frames. No value of it is published.
+        num_samples: how many leading samples of a waveform are read; None for all.
+
+    Raises:
+        InputError: if options do not go together.
+
+    >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
+    >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
+    [(2, 97, 256)]
+    """
+
+    name = "lps"
+    length_option = "n_fft"
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        n_fft: WindowLength = 1728,
+        hop_length: HopLength = 130,
+        window: Literal["blackman", "hamming", "hann"] = "blackman",
+        pre_emphasis: PreEmphasis = 0.97,
+        num_bins: Annotated[int, Field(ge=1)] | None = None,
+        normalize: bool = False,
+        num_samples: LeadingSamples = None,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
+        super().__init__(checkpoint, options)
+        all_bins = n_fft // 2 + 1
+        if num_bins is not None and num_bins > all_bins:
+            raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
+        self.out_dim = num_bins or all_bins
+        self.n_fft, self.normalize, self.window = n_fft, normalize, _WINDOWS[window]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the log spectrum B×T×bins of ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""
+        window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
+        spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
+        # B×all bins×T → B×T×bins
+        log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)
+        if self.normalize:
+            log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
+            log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
+        return log_magnitude

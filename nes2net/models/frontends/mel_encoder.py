@@ -1,0 +1,95 @@
+"""The base of the front-ends whose pre-trained encoders read log-mel features."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import check_options
+from nes2net.models.checkpoints.mel_encoders import Family, as_float32, read_mel_encoder
+from nes2net.models.checkpoints.state_dict import check_fit
+from nes2net.models.frontends.base import Frontend, Layers
+from nes2net.models.frontends.onednn import with_onednn
+
+
+class MelEncoder(Frontend):
+    """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
+
+    L, the number of hidden states for ``layers="all"``, is one per layer and one for the final
+    output. Tensors have the transformers library's names, after ``model.``. A ``checkpoint`` gives
+    the options and the weights; without one the weights are random. The features are computed in
+    float32 whatever the precision of the encoder.
+    """
+
+    name: str
+    """Name of the front-end in the registry."""
+    family: ClassVar[Family]
+    """How its checkpoints describe it."""
+    full_precision = True
+    takes_prompt = True
+    model: Any
+    """The encoder of the transformers library."""
+
+    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
+        super().__init__()
+        state_dict = None
+        if checkpoint is not None:
+            state_dict, in_file = read_mel_encoder(checkpoint, self.family)
+            self.model_type = self.family.model_type
+            if "pretraining_heads" in options:
+                in_file["pretraining_heads"] = "masked_spec_embed" in state_dict
+            check_options(type(self), in_file, str(checkpoint))
+            options = {**options, **in_file}
+        dim, heads = options["encoder_embed_dim"], options["encoder_attention_heads"]
+        if dim % heads:
+            raise InputError(f"encoder_embed_dim {dim} is not divisible by encoder_attention_heads {heads}")
+        self.config = {"name": self.name, **options}
+        self.encoder_layerdrop = options["encoder_layerdrop"]
+        self.out_dim, self.num_layers = dim, options["encoder_layers"] + 1
+        with nullcontext() if state_dict is None else torch.device("meta"):  # the file's tensors take their places
+            self.model = with_onednn(self.build_model(options))
+        if state_dict is not None:
+            state_dict = as_float32(state_dict, "model.")
+            check_fit(state_dict, self.state_dict(), str(checkpoint))
+            self.load_state_dict(state_dict, assign=True)
+
+    def build_model(self, options: dict[str, Any]) -> nn.Module:
+        """Build the encoder of the transformers library for ``options``."""
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Compute the features that the encoder reads of ``waveform`` B×N, float32 or float64."""
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Compute the input B×T×D of the first layer."""
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
+
+        Args:
+            layers: ``"all"`` or ``"last"``.
+            final_norm: whether the last state is taken after the final layer norm, if there is one.
+
+        Returns:
+            For ``"all"`` L tensors B×T×D: the input of each layer, then the final output. For
+            ``"last"`` only the final output.
+
+        Raises:
+            InputError: if the waveform is too short for one frame.
+        """
+        self.check_length(waveform)
+        with without_autocast(waveform.device):
+            features = self.features(at_least_float32(waveform)).to(next(self.model.parameters()).dtype)
+        return [self.covering(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
+
+    def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
+        """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
+        return x

@@ -1,0 +1,381 @@
+"""The published sizes of the pre-trained front-ends: one table of what differs between them.
+
+``create_frontend`` builds a front-end of a published size by its name, and with a file it checks
+that the file has this size. The front-ends that the table names in :data:`MODEL_TYPES` read any size.
+
+Checked against lists of the tensors of published files: names, shapes, counts and options of
+``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
+``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``, and the dropouts of all of these but the last.
+
+The addresses of files are those of the pages of fairseq, HuBERT and MMS, and of Whisper's code. The
+digests of Whisper are in its addresses; that of ``xlsr_300m`` is the one that several users of the
+file state.
+
+From memory, not checked: every licence and ``normalize``; ``hub_options``; that
+``xlsr_53`` has the options of ``xlsr_300m``; all of ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``
+(its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed); the sizes and
+dropouts of ``w2v_bert2`` and ``whisper_*``, whose counts follow from them. We had no pre-training
+file at hand: ``nes2net info FILE`` says whether a file is as written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from nes2net.lib.errors import InputError, shown
+from nes2net.models.checkpoints.model_types import MODEL_TYPES
+from nes2net.models.checkpoints.published_file import PublishedFile
+
+
+@dataclass(frozen=True)
+class PublishedSize:
+    """A pre-trained model that can be downloaded."""
+
+    title: str
+    """Its name in the literature."""
+    model_type: str
+    """Its type, one of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
+    parameters: int
+    """Count of the numbers that the front-end reads from its pre-training file."""
+    file: str
+    """Name of its pre-training file; empty if only the Hugging Face folder is read."""
+    source: str
+    """Where to get that file."""
+    hub: str
+    """Its repository on the Hugging Face hub."""
+    licence: str
+    """Licence of the weights, as the hub or the authors state it."""
+    normalize: bool | None
+    """Whether its own configuration layer-normalises waveforms; None for a spectrum's own scaling.
+    The front-ends of the published detectors do so only if their recipes say so."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options that make this size and differ from the front-end's defaults."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Dropouts and the like of its file that differ from the defaults. A file's own take precedence."""
+    hub_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the folder on the hub that differ from the pre-training file's."""
+    notes: str = ""
+    """What else a user has to know."""
+    size: int | None = None
+    """Bytes of its pre-training file; None if not known."""
+    sha256: str = ""
+    """Of its pre-training file; empty if not known."""
+
+    @property
+    def published(self) -> PublishedFile:
+        """What is fetched by its name: its pre-training file, or its folder on the hub."""
+        if (address := _ADDRESSES.get(self.source)) is None:
+            return PublishedFile(f"hub:{self.hub}")
+        return PublishedFile(address.format(file=self.file, sha256=self.sha256), self.size, self.sha256)
+
+    @property
+    def frontend(self) -> str:
+        """Name of the front-end that reads any size of this type."""
+        return MODEL_TYPES[self.model_type].frontend
+
+
+#: The options that make a size: a checkpoint with other values has another size. Dropouts,
+#: normalisation and tensors that only pre-training uses are not among them.
+SHAPE = (
+    "extractor_mode",
+    "conv_feature_layers",
+    "conv_bias",
+    "layer_norm_first",
+    "encoder_layers",
+    "encoder_embed_dim",
+    "encoder_ffn_embed_dim",
+    "encoder_attention_heads",
+    "conv_pos",
+    "conv_pos_groups",
+    "num_buckets",
+    "max_distance",
+    "num_mel_bins",
+    "chunk_length",
+    "conv_kernel",
+    "left_positions",
+    "right_positions",
+)
+
+#: Front-end → what builds it, as in the registry.
+_CLASSES = {
+    "wav2vec2": "nes2net.models.frontends.ssl:wav2vec2",
+    "hubert": "nes2net.models.frontends.ssl:hubert",
+    "wavlm": "nes2net.models.frontends.ssl:wavlm",
+    "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
+    "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
+}
+
+_FAIRSEQ = "https://github.com/facebookresearch/fairseq/tree/main/examples"
+_W2V, _XLSR, _HUBERT, _MMS = (f"{_FAIRSEQ}/{name}" for name in ("wav2vec", "wav2vec/xlsr", "hubert", "mms"))
+_APACHE, _NC, _NC_SA = "Apache-2.0", "CC BY-NC 4.0 (not for commercial use)", "CC BY-NC-SA 4.0 (not for commercial use)"
+_UNISPEECH = "CC BY-SA 3.0, by the model card's link to UniSpeech's licence"
+
+_BASE = {
+    "extractor_mode": "default",
+    "conv_bias": False,
+    "layer_norm_first": False,
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+    "final_dim": 256,
+}
+_LARGE = {
+    "extractor_mode": "layer_norm",
+    "layer_norm_first": True,
+    "encoder_layers": 24,
+    "encoder_embed_dim": 1024,
+    "encoder_ffn_embed_dim": 4096,
+    "encoder_attention_heads": 16,
+    "final_dim": 768,
+}
+_1B = {**_LARGE, "encoder_layers": 48, "encoder_embed_dim": 1280, "encoder_ffn_embed_dim": 5120, "final_dim": 1024}
+_2B = {**_1B, "encoder_embed_dim": 1920, "encoder_ffn_embed_dim": 7680}
+_BASE_DROPOUTS = {
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "dropout_input": 0.1,
+    "encoder_layerdrop": 0.05,
+    "feature_grad_mult": 0.1,
+}
+_INPUT_DROPOUT = {"dropout_input": 0.1}
+_HUB_BIAS = {"conv_bias": True}
+_HUB_HUBERT = "The hub's folder has biases of the convolutions, which fairseq's file does not have."
+_HUB_NORMALIZES = "The hub's folder says that waveforms are normalised; fairseq's configuration says they are not."
+_WHISPER = "https://github.com/openai/whisper"
+#: Source → address of its files.
+_ADDRESSES = {
+    _W2V: "https://dl.fbaipublicfiles.com/fairseq/wav2vec/{file}",
+    _XLSR: "https://dl.fbaipublicfiles.com/fairseq/wav2vec/{file}",
+    _HUBERT: "https://dl.fbaipublicfiles.com/hubert/{file}",
+    _MMS: "https://dl.fbaipublicfiles.com/mms/pretraining/{file}",
+    _WHISPER: "https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{file}",
+}
+_WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
+
+
+def _whisper(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
+    """The options of a size of Whisper: heads have 64 numbers, feed-forward networks 4·D."""
+    return {
+        "num_mel_bins": num_mel_bins,
+        "encoder_layers": layers,
+        "encoder_embed_dim": dim,
+        "encoder_ffn_embed_dim": 4 * dim,
+        "encoder_attention_heads": dim // 64,
+    }
+
+
+#: Name → what it is.
+SIZES: dict[str, PublishedSize] = {
+    "wav2vec2_base": PublishedSize(
+        "wav2vec 2.0 Base", "wav2vec2", 95_044_608, "wav2vec_small.pt", _W2V, "facebook/wav2vec2-base", _APACHE, False,
+        _BASE, _BASE_DROPOUTS, notes=_HUB_NORMALIZES,
+    ),
+    "wav2vec2_large": PublishedSize(
+        "wav2vec 2.0 Large (LV-60, Fisher, Switchboard, Common Voice)", "wav2vec2", 317_390_592,
+        "w2v_large_lv_fsh_swbd_cv.pt", _W2V, "facebook/wav2vec2-large-robust", _APACHE, True, _LARGE,
+    ),
+    "xlsr_53": PublishedSize(
+        "XLSR-53", "wav2vec2", 317_390_592, "xlsr_53_56k.pt", _W2V, "facebook/wav2vec2-large-xlsr-53", _APACHE, True,
+        _LARGE,
+    ),
+    "xlsr_300m": PublishedSize(
+        "XLS-R 300M", "wav2vec2", 317_390_592, "xlsr2_300m.pt", _XLSR, "facebook/wav2vec2-xls-r-300m", _APACHE, True,
+        _LARGE, size=3_808_868_242, sha256="b08927597f2c9eb2ebd7dcc3ac78ee4b5f6021cbac4b3a6c5a9deec445d80ed9",
+    ),
+    "xlsr_1b": PublishedSize(
+        "XLS-R 1B", "wav2vec2", 965_514_752, "xlsr2_960m_1000k.pt", _XLSR, "facebook/wav2vec2-xls-r-1b", _APACHE, True,
+        _1B, _INPUT_DROPOUT,
+    ),
+    "xlsr_2b": PublishedSize(
+        "XLS-R 2B", "wav2vec2", 2_162_932_352, "xlsr2_2B_1000k.pt", _XLSR, "facebook/wav2vec2-xls-r-2b", _APACHE, True,
+        _2B, _INPUT_DROPOUT,
+    ),
+    "mms_300m": PublishedSize(
+        "MMS 300M", "wav2vec2", 317_390_592, "base_300m.pt", _MMS, "facebook/mms-300m", _NC, True, _LARGE,
+    ),
+    "mms_1b": PublishedSize(
+        "MMS 1B", "wav2vec2", 965_514_752, "base_1b.pt", _MMS, "facebook/mms-1b", _NC, True, _1B, _INPUT_DROPOUT,
+    ),
+    "hubert": PublishedSize(
+        "HuBERT Base", "hubert", 94_697_600, "hubert_base_ls960.pt", _HUBERT, "facebook/hubert-base-ls960", _APACHE,
+        False, {}, _BASE_DROPOUTS, notes=_HUB_NORMALIZES,
+    ),
+    "hubert_large": PublishedSize(
+        "HuBERT Large", "hubert", 316_609_408, "hubert_large_ll60k.pt", _HUBERT, "facebook/hubert-large-ll60k", _APACHE,
+        True, _LARGE, hub_options=_HUB_BIAS, notes=_HUB_HUBERT,
+    ),
+    "hubert_xlarge": PublishedSize(
+        "HuBERT X-Large", "hubert", 964_321_664, "hubert_xtralarge_ll60k.pt", _HUBERT, "facebook/hubert-xlarge-ll60k",
+        _APACHE, True, _1B, hub_options=_HUB_BIAS, notes=_HUB_HUBERT,
+    ),
+    "unispeech_sat_large": PublishedSize(
+        "UniSpeech-SAT Large", "unispeech-sat", 315_434_112, "", "", "microsoft/unispeech-sat-large",
+        "not stated in the hub's fields", True, {**_LARGE, "pretraining_heads": False},
+        notes="Its heads of pre-training are not read.",
+    ),
+    "mhubert_147": PublishedSize(
+        "mHuBERT-147", "hubert", 94_825_600, "checkpoint_best.pt", "https://huggingface.co/utter-project/mHuBERT-147",
+        "utter-project/mHuBERT-147", _NC_SA, True, {"num_targets": 1004}, _BASE_DROPOUTS,
+    ),
+    "wavlm_large": PublishedSize(
+        "WavLM-Large", "wavlm", 315_453_120, "WavLM-Large.pt", "https://github.com/microsoft/unilm/tree/master/wavlm",
+        "microsoft/wavlm-large", _UNISPEECH, True,
+    ),
+    "w2v_bert2": PublishedSize(
+        "w2v-BERT 2.0", "wav2vec2-bert", 580_493_120, "", "", "facebook/w2v-bert-2.0", "MIT", None,
+        training={"conv_dropout": 0.1, "encoder_layerdrop": 0.1},
+        notes="It reads log-mel features, which are normalised per bin and utterance.",
+    ),
+    "whisper_tiny": PublishedSize(
+        "Whisper Tiny", "whisper", 8_208_384, "tiny.pt", _WHISPER, "openai/whisper-tiny", _WHISPER_LICENCE, None,
+        _whisper(4, 384), sha256="65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9",
+    ),
+    "whisper_base": PublishedSize(
+        "Whisper Base", "whisper", 20_590_592, "base.pt", _WHISPER, "openai/whisper-base", _WHISPER_LICENCE, None,
+        _whisper(6, 512), sha256="ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
+    ),
+    "whisper_small": PublishedSize(
+        "Whisper Small", "whisper", 88_154_112, "small.pt", _WHISPER, "openai/whisper-small", _WHISPER_LICENCE, None,
+        _whisper(12, 768), sha256="9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794",
+    ),
+    "whisper_medium": PublishedSize(
+        "Whisper Medium", "whisper", 307_216_384, "medium.pt", _WHISPER, "openai/whisper-medium", _WHISPER_LICENCE, None,
+        _whisper(24, 1024), sha256="345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1",
+    ),
+    "whisper_large_v2": PublishedSize(
+        "Whisper Large v2", "whisper", 636_784_640, "large-v2.pt", _WHISPER, "openai/whisper-large-v2", _WHISPER_LICENCE, None,
+        _whisper(32, 1280), sha256="81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524",
+    ),
+    "whisper_large_v3": PublishedSize(
+        "Whisper Large v3", "whisper", 636_968_960, "large-v3.pt", _WHISPER, "openai/whisper-large-v3", _WHISPER_LICENCE, None,
+        _whisper(32, 1280, 128), sha256="e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
+    ),
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """The constructor of a published size; the registry takes it from here by its name."""
+    if name not in SIZES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    size = SIZES[name]
+    module, _, attribute = _CLASSES[size.frontend].partition(":")
+    return partial(getattr(import_module(module), attribute), **size.options, **size.training)
+
+
+def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
+    """The published sizes that fit a front-end's ``config``; several may be equal."""
+    return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
+
+
+def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
+    """Check that the checkpoint ``path``, of a front-end with ``config``, has the size ``name``.
+
+    A name that is not a published size, or that stands for any size of its type, takes everything.
+
+    Raises:
+        InputError: if it has another size or type, or if its name belongs to another model of this
+            size.
+    """
+    if name not in SIZES or name == SIZES[name].frontend:
+        return
+    size = SIZES[name]
+    differences = _differences(name, config)
+    own_names = (
+        (other, {SIZES[other].file, SIZES[other].hub.rpartition("/")[2]}) for other in sizes_of(model_type, config)
+    )
+    others = [other for other, names in own_names if Path(path).name in names]
+    if not differences and others and name not in others:  # equal networks: nothing but its name tells them apart
+        raise InputError(
+            f"{path} is by its name {SIZES[others[0]].title} ({others[0]}), not {size.title} ({name}), which has the same "
+            f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
+            f"`model.frontend={others[0]}`"
+        )
+    if model_type and model_type != size.model_type:
+        differences.insert(0, f"it is {MODEL_TYPES[model_type].title}")
+    if differences:
+        fitting = " or ".join(f"`model.frontend={other}`" for other in sizes_of(model_type, config))
+        raise InputError(
+            f"{path} is not {size.title} ({name}): {', '.join(differences)}. Write `model.frontend={size.frontend}`, "
+            f"which reads any size{f', or {fitting}' if fitting else ''}"
+        )
+
+
+def pretraining_file(given: str | Path | None) -> Path | None:
+    """The file or folder that ``given`` names: itself, or what is published under the name of a size.
+
+    A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). A file or folder of
+    this name that is here comes first.
+
+    Raises:
+        InputError: if a published file cannot be fetched, or is another one.
+    """
+    if given is None or str(given) not in SIZES or Path(given).exists():
+        return None if given is None else Path(given)
+    from nes2net.models.checkpoints.shelf import Shelf  # start-up: names are listed without pydantic
+
+    size = SIZES[str(given)]
+    return Shelf(str(given), size.published, size.licence).take()
+
+
+def check_exists(name: str, path: str | Path) -> None:
+    """Check that there is a pre-training file ``path`` for the published size ``name``.
+
+    Raises:
+        InputError: if there is no such file; the message says where to get it.
+    """
+    if name in SIZES and not Path(path).exists():
+        raise InputError(
+            f"front-end checkpoint {path} not found: download it ({obtain(name)}) and name it with `ssl_checkpoint`, or have "
+            f"it fetched by its name, `ssl_checkpoint={name}`, or train a small front-end from scratch: "
+            "`model.frontend=wav2vec2_small`"
+        )
+
+
+def check_pretrained(name: str) -> None:
+    """Refuse to train the published size ``name`` without its pre-training file.
+
+    Raises:
+        InputError: if ``name`` is a published size, and not a front-end of any size.
+    """
+    if name in SIZES and name != SIZES[name].frontend:
+        raise InputError(
+            f"refusing to train {SIZES[name].title} from random weights: name its pre-training file with "
+            f"`ssl_checkpoint` ({obtain(name)}), or have it fetched by its name, `ssl_checkpoint={name}`, or take a small "
+            "front-end: `model.frontend=wav2vec2_small`"
+        )
+
+
+def obtain(name: str) -> str:
+    """Where to get the pre-training file of a published size, in words; empty if no place is known.
+
+    >>> obtain("wavlm_large")
+    'WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm, or the folder https://huggingface.co/microsoft/wavlm-large'
+    """
+    if name not in SIZES:
+        return ""
+    size = SIZES[name]
+    folder = f"the folder https://huggingface.co/{size.hub}"
+    return f"{size.file} from {size.source}, or {folder}" if size.file else folder
+
+
+def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
+    """How ``config`` differs from the size ``name``, option by option."""
+    defaults = {key: parameter.default for key, parameter in signature(__getattr__(name)).parameters.items()}
+    found = []
+    for key in SHAPE:
+        if key in config and key in defaults:
+            expected = _plain(defaults[key])
+            if _plain(config[key]) not in (expected, _plain(SIZES[name].hub_options.get(key, defaults[key]))):
+                found.append(f"{key} is {shown(config[key])}, not {shown(expected)}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

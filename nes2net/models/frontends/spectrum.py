@@ -1,0 +1,70 @@
+"""Shared by the front-ends without weights: options, precision, pre-emphasis, refusing checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
+
+WindowLength = Annotated[int, Field(ge=16, le=16_384)]
+HopLength = Annotated[int, Field(ge=32, le=16_384)]
+PreEmphasis = Annotated[float, Field(ge=0, lt=1)]
+LeadingSamples = Annotated[int, Field(ge=1)] | None
+
+
+def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
+    """Raise :class:`InputError` if a checkpoint is given to a front-end without weights."""
+    if checkpoint is not None:
+        raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
+
+
+class SpectralFrontend(Frontend):
+    """Waveform B×N → features of frames B×T×D, after pre-emphasis.
+
+    They are computed and returned in float32 in any precision, also within autocast, and in float64
+    if the waveform is: powers of a spectrum leave the range of float16.
+    """
+
+    takes_checkpoint = False
+    name: str
+    """Name of the front-end in the registry."""
+    length_option: str
+    """The option that says how many samples a frame has."""
+
+    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
+        super().__init__()
+        check_no_checkpoint(self.name, checkpoint)
+        self.config = {"name": self.name, **options}
+        length, self.hop_length, most = options[self.length_option], options["hop_length"], options["num_samples"]
+        check_hop_length(self.hop_length, length // 64)  # at most 64 frames read the same sample
+        if most is not None and most < length:
+            raise InputError(
+                f"num_samples must be at least {self.length_option}, {length}, or null for all, not {most}"
+            )
+        self.min_samples = length
+        self.used_samples = UsedSamples(length, self.hop_length, most)
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
+
+        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
+
+        Raises:
+            InputError: if the waveform is shorter than one frame.
+        """
+        self.check_length(waveform)
+        with without_autocast(waveform.device):
+            x = at_least_float32(waveform[:, : self.config["num_samples"]])
+            x = torch.cat([x[:, :1], x[:, 1:] - self.config["pre_emphasis"] * x[:, :-1]], dim=1)
+            return [self.features(x)]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the features B×T×D of ``x`` B×N, float32 or float64, after pre-emphasis."""
+        raise NotImplementedError

@@ -1,0 +1,446 @@
+"""Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
+
+One network serves wav2vec 2.0, HuBERT and WavLM, whose checkpoints have fairseq's parameter names.
+WavLM differs in its attention, which has a gated bias of relative positions; the others differ only
+in tensors of pre-training. :mod:`nes2net.models.frontends.sizes` has their published sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Preset, Probability, Size, Takes, check_options
+from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
+from nes2net.models.checkpoints.huggingface import (
+    PREPROCESSOR_FILE,
+    library_options,
+    read_huggingface_folder,
+    says_normalize,
+)
+from nes2net.models.checkpoints.mel_encoders import as_float32
+from nes2net.models.checkpoints.model_types import from_transformers, types_of
+from nes2net.models.checkpoints.state_dict import check_fit
+from nes2net.models.frontends import fairseq_engine
+from nes2net.models.frontends.attention import for_transformers
+from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
+from nes2net.models.frontends.feature_extractor import embed_positions, extract_features
+from nes2net.models.frontends.onednn import with_onednn
+from nes2net.models.frontends.relative_attention import GatedRelativeAttention
+
+#: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
+STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
+#: Network → the options that it has and not every network does.
+OWN_OPTIONS = {
+    "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
+    "hubert": {"final_dim", "num_targets"},
+    "wavlm": {"num_buckets", "max_distance"},
+}
+# Arguments that say nothing of the network.
+_NO_NETWORK = {"self", "__class__", "name", "checkpoint", "normalize", "repeat_last"}
+_OF_SOME = set().union(*OWN_OPTIONS.values())
+_LONGEST_FRAME, _LEAST_HOP = 160_000, 128  # samples; 400 and 320 in XLS-R
+_MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
+
+_Number = Annotated[int, Field(ge=1, le=4096)]
+Convolutions = Annotated[
+    Sequence[Annotated[Sequence[_Number], Field(min_length=3, max_length=3)]],
+    Field(min_length=1, max_length=16),
+    Takes("a list of 1 to 16 lists [channels, kernel, stride] of whole numbers from 1 to 4096"),
+]
+EncoderLayers = Annotated[int, Field(ge=1, le=128)]
+Heads = Annotated[int, Field(ge=1, le=64)]
+Kernel = Annotated[int, Field(ge=1, le=1024)]
+Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
+_NORM_EPS, _HUGGINGFACE_EPS = 1e-5, 1e-7  # added to the variance, by PyTorch and by Wav2Vec2FeatureExtractor
+
+
+class SSLFrontend(Frontend):
+    """Waveform B×N → hidden states B×T×D of a self-supervised transformer.
+
+    L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for
+    the final output. A ``checkpoint``, a fairseq file or a Hugging Face folder, gives the options
+    and the weights; without one the weights are random.
+
+    Args:
+        name: the network, ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``; options that it does not have
+            (:data:`OWN_OPTIONS`) have no effect.
+        checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder, whose
+            configuration then replaces the options except ``normalize``; None for random weights.
+        normalize: layer-normalise each waveform first; ``"batch"`` normalises the whole batch B×N as
+            one block, as torchaudio's bundles and the systems on them do, so that a score depends
+            on the utterances that share its batch. ``"huggingface"`` adds 1e-7 to the variance and
+            not 1e-5, as the transformers library's feature extractor does, so that quiet waveforms
+            get as loud as others. None leaves it to the folder's ``preprocessor_config.json``, which
+            means ``"huggingface"`` or false; without that file waveforms stay as they are.
+        repeat_last: repeat the last frame until there is one for each hop that begins in the
+            waveform, as s3prl.nn does: 202 frames of 64,600 samples, not 201.
+        extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
+            group norm follows the first one.
+        conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
+        conv_bias: whether these convolutions have a bias.
+        layer_norm_first: normalise before attention and feed-forward network, not after them.
+        encoder_layers: transformer layers, L − 1.
+        encoder_embed_dim: D, size of a hidden state.
+        encoder_ffn_embed_dim: hidden size of the feed-forward networks.
+        encoder_attention_heads: heads of the self-attention.
+        conv_pos: kernel of the convolution that encodes positions, in frames.
+        conv_pos_groups: groups of that convolution.
+        num_buckets, max_distance: buckets of the relative position bias. All frames further apart
+            than ``max_distance`` share a bucket.
+        dropout: chance of dropping a number of a layer's output. This and the chances below apply
+            only in training.
+        attention_dropout: chance of dropping an attention weight.
+        activation_dropout: chance of dropping a number inside a feed-forward network.
+        dropout_input: chance of dropping a number of the convolutions' output.
+        encoder_layerdrop: chance of skipping a transformer layer.
+        feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
+        pretraining_heads: keep the mask embedding, for wav2vec 2.0 also the quantizer and the
+            projections, and for HuBERT the embeddings of the targets and the projections. The
+            detector never uses them, but the published checkpoints hold them and the published code
+            loads strictly.
+        final_dim: size of the projections of pre-training.
+        num_targets: targets of pre-training: the clusters and fairseq's four special symbols.
+        latent_vars: entries of each codebook of pre-training.
+        latent_groups: codebooks of pre-training.
+        engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
+            installed. Names, shapes and outputs are the same, so a checkpoint does not depend on
+            the engine.
+
+    Raises:
+        InputError: if options do not go together, or the checkpoint cannot be used.
+
+    >>> frontend = wavlm(encoder_layers=2, encoder_embed_dim=48, encoder_ffn_embed_dim=48)
+    >>> [tuple(state.shape) for state in frontend(torch.randn(1, 8000), layers="all")]
+    [(1, 24, 48), (1, 24, 48), (1, 24, 48)]
+    """
+
+    takes_prompt = True
+    normalize: bool | str = False
+    """Whether and how waveforms are normalised first, see the option."""
+    model: Any
+    """The network of the transformers library, or of fairseq."""
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: str | Path | None = None,
+        *,
+        normalize: Normalize = None,
+        repeat_last: bool = False,
+        extractor_mode: Literal["layer_norm", "default"] = "layer_norm",
+        conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
+        conv_bias: bool = True,
+        layer_norm_first: bool = True,
+        encoder_layers: EncoderLayers = 24,
+        encoder_embed_dim: Size = 1024,
+        encoder_ffn_embed_dim: Size = 4096,
+        encoder_attention_heads: Heads = 16,
+        conv_pos: Kernel = 128,
+        conv_pos_groups: Size = 16,
+        num_buckets: Size = 320,
+        max_distance: Size = 800,
+        dropout: Probability = 0.0,
+        attention_dropout: Probability = 0.0,
+        activation_dropout: Probability = 0.0,
+        dropout_input: Probability = 0.0,
+        encoder_layerdrop: Probability = 0.0,
+        feature_grad_mult: Annotated[float, Field(ge=0, le=1)] = 1.0,
+        pretraining_heads: bool = True,
+        final_dim: Size = 768,
+        num_targets: Size = 504,
+        latent_vars: Size = 320,
+        latent_groups: Size = 2,
+        engine: Literal["transformers", "fairseq"] = "transformers",
+    ) -> None:
+        given = {k: v for k, v in locals().items() if k not in _NO_NETWORK}
+        options = {k: v for k, v in given.items() if k not in _OF_SOME - OWN_OPTIONS[name]}
+        super().__init__()
+        state_dict = None
+        if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
+            said = says_normalize(Path(checkpoint))
+            who = f"it has no {PREPROCESSOR_FILE}" if said is None else f"its {PREPROCESSOR_FILE} says so"
+            normalize = said or False
+            how = "normalised" if said else "not normalised"
+            self.note = f"{checkpoint}: waveforms are {how}, because {who}; `model.frontend.normalize` comes first"
+        if checkpoint is not None:
+            read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
+            state_dict, in_file, self.model_type = read(checkpoint, types_of(name), known=options)
+            check_options(type(self), in_file, str(checkpoint))
+            options = {**options, **in_file}
+        options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
+        _check_together(options)
+        self.engine = options.pop("engine", "transformers")
+        self.config = {"name": name, **options, **({"normalize": normalize} if normalize else {})}
+        if repeat_last:
+            self.config["repeat_last"] = True
+        self.encoder_layerdrop = options["encoder_layerdrop"]
+        self.layer_norm_first = options["layer_norm_first"]
+        self.extractor_mode = options["extractor_mode"]
+        self.out_dim = options["encoder_embed_dim"]
+        self.num_layers = options["encoder_layers"] + 1
+        self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
+        self.min_samples = receptive_field(options["conv_feature_layers"])
+        self.used_samples = UsedSamples(self.min_samples, self.hop_length)
+        if self.extractor_mode == "default":  # group norm over the whole time axis of the first convolution
+            _, kernel, stride = options["conv_feature_layers"][0]
+            self.used_samples = UsedSamples(kernel, stride)
+        self.repeat_last = repeat_last
+        if repeat_last:  # the number of frames depends on all samples
+            self.used_samples = UsedSamples()
+        self.set_normalize(normalize or False)
+
+        # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the
+        # parameters.
+        with nullcontext() if state_dict is None else torch.device("meta"):
+            self.model = _build_model(options, self.engine)
+            self.unused = nn.Module()  # buffers have ``__`` in place of dots
+            for key, shape in _unused_shapes(options).items() if options["pretraining_heads"] else ():
+                self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
+        self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
+        # Otherwise the library makes the waveform require a gradient in train mode, for gradient
+        # checkpointing.
+        self.model.feature_extractor._requires_grad = False
+        self.register_state_dict_post_hook(_write_fairseq_names)
+        self.register_load_state_dict_pre_hook(_read_fairseq_names)
+        if state_dict is not None:
+            state_dict = as_float32(state_dict, "model.")
+            check_fit(state_dict, self.state_dict(), str(checkpoint))
+            self.load_state_dict(state_dict, assign=True)
+
+    @property
+    def transformer_layers(self) -> Sequence[nn.Module]:
+        """Its transformer layers, from the first to the last."""
+        return self.model.encoder.layers
+
+    @property
+    def after_layers(self) -> Sequence[nn.Module]:
+        """The final layer norm, if the network normalises before each sublayer; otherwise it comes first."""
+        return [self.model.encoder.layer_norm] if self.layer_norm_first else []
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
+
+        No mask and no padding mask are applied.
+
+        Args:
+            layers: ``"all"`` or ``"last"``.
+            final_norm: whether the last state is taken after the final layer norm. Otherwise it is
+                the last layer's own output, as in fairseq's ``layer_results``, which SLS and AttM
+                read.
+
+        Returns:
+            For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final
+            output. For ``"last"`` only the final output. T is the number of frames after the
+            convolutions: 64,600 samples give 201, unless ``repeat_last`` repeats the last.
+
+        Raises:
+            InputError: if the waveform is too short for one frame.
+        """
+        self.check_length(waveform)
+        if self.normalize:
+            shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
+            eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
+            waveform = functional.layer_norm(waveform, shape, eps=eps)
+        states = self._encode(waveform, layers, final_norm)
+        if self.repeat_last:
+            num_frames = -(-waveform.shape[-1] // self.hop_length)
+            frames = torch.arange(num_frames, device=waveform.device).clamp(max=states[-1].shape[1] - 1)
+            states = [state[:, frames] for state in states]
+        return states
+
+    def _encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
+        """Compute the hidden states of a waveform that is normalised already."""
+        if self.engine == "fairseq":
+            return fairseq_engine.encode(self.model, waveform, layers, final_norm)
+        encoder = self.model.encoder
+        x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
+        if (scale := self.config["feature_grad_mult"]) != 1:
+            x = x.detach() + scale * (x - x.detach())
+        x = self.model.feature_projection(x)[0]  # B×T×D
+        x = x + embed_positions(encoder.pos_conv_embed, x)
+        if not self.layer_norm_first:
+            x = encoder.layer_norm(x)
+        return self.through_layers(encoder.dropout(x), layers, final_norm)
+
+    def set_normalize(self, normalize: bool | str) -> None:
+        """Normalise waveforms from now on, in a way of the option ``normalize``."""
+        self.normalize = normalize
+        if normalize:  # mean and variance depend on all samples
+            self.used_samples = UsedSamples()
+
+    def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
+        """Apply one transformer layer to ``x`` B×T×D; WavLM's share the bias of their attention."""
+        if "num_buckets" not in self.config:
+            return super().run_layer(layer, x, shared)
+        if shared is None:  # made here, so that it exists even if layer drop skips the first layer
+            shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
+        return layer(x, position_bias=shared)[0], shared
+
+
+def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
+    """Samples that one frame sees; this is also the length of the shortest input that gives a frame.
+
+    >>> receptive_field(STANDARD_CONVOLUTIONS)
+    400
+    """
+    length = 1
+    for _, kernel, stride in reversed(conv_feature_layers):
+        length = (length - 1) * stride + kernel
+    return length
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Check the options that limit each other.
+
+    Raises:
+        InputError: if they do not go together, or make frames that are too many or too long.
+    """
+    dim = options["encoder_embed_dim"]
+    for name in ("encoder_attention_heads", "conv_pos_groups"):
+        if dim % options[name]:
+            raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
+    layers, hop = options["conv_feature_layers"], 1
+    for channels, _, stride in layers:
+        hop *= stride
+        if channels > _MOST_NUMBERS * hop:
+            raise InputError(
+                f"conv_feature_layers make {channels} numbers of every {hop} samples: at most {_MOST_NUMBERS} of each "
+                "sample are expected"
+            )
+    check_hop_length(hop, _LEAST_HOP)
+    if (length := receptive_field(layers)) > _LONGEST_FRAME:
+        raise InputError(
+            f"conv_feature_layers read {length:.3g} samples for a frame: at most {_LONGEST_FRAME} are expected"
+        )
+
+
+def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
+    """Build the network for ``options``; the library's HubertModel would compute what its Wav2Vec2Model does."""
+    if engine == "fairseq":
+        return fairseq_engine.build_model(options)
+    gated = "num_buckets" in options
+    kind, attention = ("WavLM", "eager") if gated else ("Wav2Vec2", "nes2net")
+    config_class, model_class, interface = from_transformers(f"{kind}Config", f"{kind}Model", "AttentionInterface")
+    interface.register("nes2net", for_transformers)
+    model = model_class(config_class(**library_options(options), attn_implementation=attention))
+    if gated:
+        for layer in model.encoder.layers:
+            layer.attention = GatedRelativeAttention(layer.attention)
+    return with_onednn(model)
+
+
+def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that only pre-training uses; they are never trained."""
+    channels, dim = options["conv_feature_layers"][-1][0], options["encoder_embed_dim"]
+    shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
+    final = options.get("final_dim", 0)
+    if "num_targets" in options:
+        shapes["label_embs_concat"] = (options["num_targets"], final)
+    if "latent_vars" in options:
+        codes = options["latent_vars"] * options["latent_groups"]
+        shapes |= {
+            "quantizer.vars": (1, codes, final // options["latent_groups"]),
+            "quantizer.weight_proj.weight": (codes, channels),
+            "quantizer.weight_proj.bias": (codes,),
+            "project_q.weight": (final, final),
+            "project_q.bias": (final,),
+        }
+    return {**shapes, "final_proj.weight": (final, dim), "final_proj.bias": (final,)} if final else shapes
+
+
+def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        part, _, name = key[len(prefix) :].partition(".")
+        published = to_fairseq(name, module.extractor_mode) if part == "model" else name.replace("__", ".")
+        state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
+
+
+def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
+    unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
+    for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
+        name = key[len(prefix) + len("model.") :]
+        own = f"unused.{name.replace('.', '__')}" if name in unused else f"model.{to_transformers(name)}"
+        state_dict[prefix + own] = state_dict.pop(key)
+
+
+def _network(name: str, about: str, **defaults: Any) -> Preset:
+    return Preset(SSLFrontend, name, about=about, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
+
+
+wav2vec2 = _network(
+    "wav2vec2",
+    """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
+
+    The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv
+    2111.09296.
+
+    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
+    The published detectors, on fairseq's file, do not normalise it either, although XLS-R's task
+    configuration asks for it (see DEVIATIONS.md).
+
+    The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
+    ``engine``. The defaults are XLS-R 300M's, from its pre-training file, with every dropout 0: 24
+    layers of 1024, and 317,390,592 parameters with the pre-training heads.
+    """,
+)
+hubert = _network(
+    "hubert",
+    """Waveform B×N → hidden states B×T×D of a HuBERT or UniSpeech-SAT transformer.
+
+    Hsu et al., "HuBERT" (IEEE/ACM TASLP 2021, arXiv 2106.07447): the network of wav2vec 2.0 without
+    its quantiser. UniSpeech-SAT (Chen et al., ICASSP 2022, arXiv 2110.05752) and mHuBERT-147 (Zanon
+    Boito et al., Interspeech 2024, arXiv 2406.06371) are the same network.
+
+    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
+    options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
+    ``num_targets``. The defaults are HuBERT Base's, with every dropout 0: 12 layers of 768.
+    UniSpeech-SAT's heads of pre-training are not read.
+    """,
+    extractor_mode="default",
+    conv_bias=False,
+    layer_norm_first=False,
+    encoder_layers=12,
+    encoder_embed_dim=768,
+    encoder_ffn_embed_dim=3072,
+    encoder_attention_heads=12,
+    final_dim=256,
+)
+wavlm = _network(
+    "wavlm",
+    """Waveform B×N → hidden states B×T×D of a WavLM transformer.
+
+    Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative
+    position bias. The first layer holds the embedding of that bias, and all layers share it.
+
+    The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration), the
+    ASVspoof 5 systems do not. The options have unilm's names and meanings, except ``normalize`` and
+    ``pretraining_heads``. The defaults are WavLM-Large's: 24 layers of 1024, 315,453,120 parameters.
+    """,
+    conv_bias=False,
+)
+
+#: Options of a front-end that learns from scratch in minutes on a CPU; its four convolutions have a hop of
+#: 16 ms. It is not a published model.
+SMALL: dict[str, Any] = {
+    "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
+    "encoder_layers": 3,
+    "encoder_embed_dim": 128,
+    "encoder_ffn_embed_dim": 256,
+    "encoder_attention_heads": 4,
+    "conv_pos": 32,
+    "conv_pos_groups": 4,
+    "pretraining_heads": False,
+}
+#: The front-end of :data:`SMALL`, for tests and the demonstration: 0.6 M parameters, and no pre-training.
+wav2vec2_small = partial(wav2vec2, checkpoint=None, **SMALL)

@@ -1,0 +1,124 @@
+"""w2v-BERT 2.0 front-ends on the transformers library.
+
+Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
+2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. Options
+that fairseq's ``Wav2Vec2Config`` has too have the names there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability, Size
+from nes2net.models.checkpoints.mel_encoders import W2V_BERT2
+from nes2net.models.checkpoints.model_types import from_transformers
+from nes2net.models.frontends.base import UsedSamples
+from nes2net.models.frontends.log_mel import HOP, WINDOW, kaldi_log_mel
+from nes2net.models.frontends.mel_encoder import MelEncoder
+from nes2net.models.frontends.relative_attention import RelativeKeyAttention
+from nes2net.models.frontends.ssl import EncoderLayers, Heads, Kernel
+
+Positions = Annotated[int, Field(ge=0, le=4096)]
+
+
+class W2VBert2Frontend(MelEncoder):
+    """Waveform B×N → hidden states B×T×D of a w2v-BERT 2.0 Conformer.
+
+    It reads 80 log-mel bins of Kaldi, normalised per bin and utterance, in pairs of frames: T is half
+    the number of 10 ms frames, rounded down. An odd frame at the end counts in the normalisation, as
+    published. Each layer ends with a layer norm, so that there is no final one, and ``final_norm``
+    has no effect.
+
+    The defaults are the published model's, with every dropout 0: 24 layers of 1024.
+
+    Args:
+        checkpoint: a Hugging Face folder, whose configuration then replaces the options; heads and
+            adapters of fine-tuned models are left out. None for random weights.
+        encoder_layers: Conformer layers, L − 1.
+        encoder_embed_dim: D, size of a hidden state.
+        encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
+        encoder_attention_heads: heads of the self-attention.
+        conv_kernel: kernel of the causal depthwise convolutions, in frames; odd.
+        left_positions, right_positions: distance in frames beyond which keys before and after the
+            query share a position.
+        dropout: chance of dropping a number of the encoder's input or of a feed-forward network's
+            output. This and the chances below apply only in training.
+        attention_dropout: chance of dropping an attention weight, and a number of its output.
+        activation_dropout: chance of dropping a number inside a feed-forward network.
+        dropout_input: chance of dropping a number of the projected features.
+        conv_dropout: chance of dropping a number of a convolution module's output.
+        encoder_layerdrop: chance of skipping a layer.
+        pretraining_heads: keep the mask embedding, which the published files hold.
+
+    Raises:
+        InputError: if options do not go together, or the checkpoint cannot be used.
+
+    >>> small = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    >>> frontend = W2VBert2Frontend(encoder_layers=2, **small)
+    >>> [tuple(state.shape) for state in frontend(torch.randn(1, 8000), layers="all")]
+    [(1, 24, 32), (1, 24, 32), (1, 24, 32)]
+    """
+
+    name = "w2v_bert2"
+    family = W2V_BERT2
+    hop_length = 2 * HOP
+    min_samples = WINDOW + HOP
+    used_samples = UsedSamples(WINDOW + HOP, HOP)
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        encoder_layers: EncoderLayers = 24,
+        encoder_embed_dim: Size = 1024,
+        encoder_ffn_embed_dim: Size = 4096,
+        encoder_attention_heads: Heads = 16,
+        conv_kernel: Kernel = 31,
+        left_positions: Positions = 64,
+        right_positions: Positions = 8,
+        dropout: Probability = 0.0,
+        attention_dropout: Probability = 0.0,
+        activation_dropout: Probability = 0.0,
+        dropout_input: Probability = 0.0,
+        conv_dropout: Probability = 0.0,
+        encoder_layerdrop: Probability = 0.0,
+        pretraining_heads: bool = True,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
+        super().__init__(checkpoint, options)
+        self.num_unused = self.out_dim if self.config["pretraining_heads"] else 0
+
+    def build_model(self, options: dict[str, Any]) -> nn.Module:
+        if options["conv_kernel"] % 2 == 0:
+            raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
+        config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
+        config = {theirs: options[ours] for ours, theirs in W2V_BERT2.options.items()}
+        # Our own forward drops layers, and nothing is masked.
+        unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+        model = model_class(config_class(**{**config, **W2V_BERT2.presumed, **unused}))
+        for layer in model.encoder.layers:
+            layer.self_attn = RelativeKeyAttention(layer.self_attn)
+        if options["pretraining_heads"]:
+            model.register_buffer("masked_spec_embed", torch.zeros(options["encoder_embed_dim"]))
+        return model
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Compute the features B×T×160 of ``waveform`` B×N."""
+        log_mel = kaldi_log_mel(waveform, 80)
+        return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Compute the input B×T×D of the first layer."""
+        return self.model.encoder.dropout(self.model.feature_projection(features)[0])
+
+    @property
+    def transformer_layers(self) -> Sequence[nn.Module]:
+        """Its Conformer layers, from the first to the last."""
+        return self.model.encoder.layers

@@ -1,0 +1,31 @@
+"""The waveform itself as a front-end (``waveform``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from nes2net.models.frontends.base import Frontend, Layers
+from nes2net.models.frontends.spectrum import check_no_checkpoint
+
+
+class Waveform(Frontend):
+    """The waveform itself as one hidden state B×N×1, for back-ends with their own filters.
+
+    >>> import torch
+    >>> Waveform()(torch.zeros(2, 100))[0].shape
+    torch.Size([2, 100, 1])
+    """
+
+    takes_checkpoint = False
+    out_dim = hop_length = min_samples = 1
+
+    def __init__(self, checkpoint: str | Path | None = None) -> None:
+        super().__init__()
+        check_no_checkpoint("waveform", checkpoint)
+        self.config = {"name": "waveform"}
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Return ``waveform`` B×N as one hidden state B×N×1; the other arguments have no effect."""
+        return [waveform.unsqueeze(-1)]

@@ -1,0 +1,129 @@
+"""Whisper front-ends, the encoder alone, on the transformers library.
+
+Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
+``Wav2Vec2Config`` has too have the names there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability, Size
+from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
+from nes2net.models.checkpoints.model_types import from_transformers
+from nes2net.models.frontends.base import UsedSamples
+from nes2net.models.frontends.log_mel import HOP, whisper_log_mel
+from nes2net.models.frontends.mel_encoder import MelEncoder
+from nes2net.models.frontends.ssl import EncoderLayers, Heads
+
+Seconds = Annotated[int, Field(ge=1, le=30)]
+
+
+class WhisperFrontend(MelEncoder):
+    """Waveform B×N → hidden states B×T×D of Whisper's encoder.
+
+    The waveform is padded with zeros to 30 s, for which the positions of the encoder are fixed, and
+    attention reads all of it, as published. Only the frames of the waveform are returned, T = N //
+    320. This is an assumption, because Whisper has no such interface. A waveform of 30 s, or one
+    repeated to 480,000 samples, has all 1500 frames. Of a longer waveform only the first 30 s are
+    read: cut it, as training, '4sec' protocols and `track` do.
+
+    The defaults are Whisper Base's, with every dropout 0: 6 layers of 512.
+
+    Args:
+        checkpoint: a Hugging Face folder or a file of OpenAI, whose configuration then replaces the
+            options; only the encoder is read. None for random weights.
+        num_mel_bins: bins of the log-mel spectrogram: 80, or 128 in large-v3.
+        chunk_length: seconds that a waveform is padded to.
+        encoder_layers: transformer layers, L − 1.
+        encoder_embed_dim: D, size of a hidden state; even.
+        encoder_ffn_embed_dim: hidden size of the feed-forward networks.
+        encoder_attention_heads: heads of the self-attention.
+        dropout: chance of dropping a number of a layer's output. This and the chances below apply
+            only in training.
+        attention_dropout: chance of dropping an attention weight.
+        activation_dropout: chance of dropping a number inside a feed-forward network.
+        encoder_layerdrop: chance of skipping a layer.
+
+    Raises:
+        InputError: if options do not go together, or the checkpoint cannot be used.
+
+    >>> small = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    >>> frontend = WhisperFrontend(encoder_layers=2, chunk_length=2, **small)
+    >>> [tuple(state.shape) for state in frontend(torch.randn(1, 8000), layers="all")]
+    [(1, 25, 32), (1, 25, 32), (1, 25, 32)]
+    """
+
+    name = "whisper"
+    family = WHISPER
+    hop_length = min_samples = 2 * HOP
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        num_mel_bins: Annotated[int, Field(ge=1, le=256)] = 80,
+        chunk_length: Seconds = 30,
+        encoder_layers: EncoderLayers = 6,
+        encoder_embed_dim: Size = 512,
+        encoder_ffn_embed_dim: Size = 2048,
+        encoder_attention_heads: Heads = 8,
+        dropout: Probability = 0.0,
+        attention_dropout: Probability = 0.0,
+        activation_dropout: Probability = 0.0,
+        encoder_layerdrop: Probability = 0.0,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
+        super().__init__(checkpoint, options)
+        self.most_samples = self.config["chunk_length"] * SAMPLE_RATE
+        self.used_samples = UsedSamples(most=self.most_samples)
+
+    def build_model(self, options: dict[str, Any]) -> nn.Module:
+        if options["encoder_embed_dim"] % 2 or options["encoder_embed_dim"] < 4:
+            raise InputError(
+                f"encoder_embed_dim must be an even number of at least 4, not {options['encoder_embed_dim']}"
+            )
+        config_class, models = from_transformers("WhisperConfig", "models")
+        config = {theirs: options[ours] for ours, theirs in WHISPER.options.items()}
+        config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
+        config["encoder_layerdrop"] = 0.0  # our own forward drops layers
+        return models.whisper.modeling_whisper.WhisperEncoder(
+            config_class(**config, **WHISPER.presumed, attn_implementation="sdpa")
+        )
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N, padded to 30 s or cut."""
+        silence = waveform.new_zeros(waveform.shape[0], self.most_samples)
+        return whisper_log_mel(
+            torch.cat([waveform, silence], dim=1)[:, : self.most_samples], self.config["num_mel_bins"]
+        )
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Compute the input B×T×D of the first layer."""
+        x = functional.gelu(self.model.conv1(features))
+        x = functional.gelu(self.model.conv2(x)).transpose(1, 2) + self.model.embed_positions.weight
+        return functional.dropout(x, self.config["dropout"], self.training)
+
+    def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
+        """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
+        return x[:, : waveform.shape[1] // self.hop_length]
+
+    @property
+    def transformer_layers(self) -> Sequence[nn.Module]:
+        """Its transformer layers, from the first to the last."""
+        return self.model.layers
+
+    @property
+    def after_layers(self) -> Sequence[nn.Module]:
+        """The final layer norm."""
+        return [self.model.layer_norm]

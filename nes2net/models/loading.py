@@ -1,0 +1,588 @@
+"""Read and write detectors in files: architecture and weights, with or without what was frozen in training."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache, reduce
+from os.path import exists
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
+from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
+from nes2net.lib.options import check_model, name_and_options
+from nes2net.lib.terminal import print_note
+from nes2net.lib.without_memory import without_memory
+from nes2net.lib.yaml_text import set_value
+from nes2net.models.checkpoints.folder import (
+    CONFIG,
+    NAME_IT,
+    WEIGHTS,
+    base_digest,
+    clear,
+    download,
+    find_base,
+    read_base,
+    read_folder,
+    upload,
+    write_description,
+    write_tensors,
+)
+from nes2net.models.checkpoints.huggingface import holds_other_model, read_weights
+from nes2net.models.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
+from nes2net.models.checkpoints.shelf import Shelf
+from nes2net.models.checkpoints.state_dict import (
+    Misfit,
+    check_fit,
+    compare,
+    load_state_dict,
+    metadata_of,
+    read_record,
+    save_state_dict,
+    with_metadata,
+)
+from nes2net.models.fitting import changed_options, fitted_config, share_of_other_kinds
+from nes2net.models.frontends.adaptation import merge
+from nes2net.models.frontends.base import Frontend
+from nes2net.models.frontends.sizes import SIZES, pretraining_file
+from nes2net.models.network import Network
+from nes2net.models.published_models import ARCHITECTURE_KEY, CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
+from nes2net.models.registry import create_frontend
+from nes2net.models.weights_known import TENSORS_KEY, checked_record, holds_weights_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+_MOST_WRAPPERS = 4  # modules around a detector
+
+
+class SavedNetwork(Network):
+    """A network in files: made of a description, saved, and loaded."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
+        """Build a detector with random weights, except those in the front-end's ``checkpoint``.
+
+        Args:
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
+                name alone means its default options; or the name of a published model, such as
+                ``"wav2vec2_Nes2Net_X"``.
+            checkpoint: the front-end's pre-training file or folder, or the name of a published size
+                such as ``"xlsr_300m"``, which is fetched once.
+
+        Raises:
+            InputError: if a name or option is unknown, or the checkpoint cannot be used.
+        """
+        if isinstance(config, str):
+            check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
+            config = PUBLISHED_MODELS[config]
+        checkpoint = pretraining_file(checkpoint)
+        check_model(config)
+        frontend_name, frontend_options = name_and_options(config, "frontend", given=("checkpoint",))
+        detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
+        if checkpoint is not None and detector.frontend.adapted:
+            detector._set_base(checkpoint)
+        return detector
+
+    @classmethod
+    def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
+        """Build the architecture without memory, for weights from a file.
+
+        None if a part has tensors that are computed when it is built and not saved in checkpoints.
+        """
+        with without_memory():
+            detector = cls.from_config(config)
+        return detector if detector._saves_all else None
+
+    @property
+    def _saves_all(self) -> bool:
+        """Whether its state dict has all its tensors: none is computed when it is built."""
+        held = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
+        return all(id(tensor) in held for tensor in (*self.parameters(), *self.buffers()))
+
+    def base_names(self) -> set[str]:
+        """Names in its state dict of the frozen tensors of an adapted front-end; empty without one."""
+        return {f"ssl_model.{name}" for name in self.frontend.base}
+
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """Its state dict without the frozen tensors of an adapted front-end."""
+        state_dict = self.state_dict()
+        for name in self.base_names():
+            del state_dict[name]
+        return state_dict
+
+    def base_digest(self) -> str:
+        """SHA-256 of the frozen tensors of an adapted front-end."""
+        return base_digest(self._base_tensors())
+
+    def _set_base(self, file: str | Path) -> None:
+        """Leave the frozen tensors of an adapted front-end out of checkpoints from now on: ``file`` has them."""
+        self.base = {"digest": self.base_digest(), "file": str(file)}
+
+    def save_base(self, file: str | Path) -> None:
+        """Write the frozen tensors of an adapted front-end to ``file``, and leave them out from now on."""
+        save_state_dict(self._base_tensors(), file)
+        self._set_base(file)
+
+    def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
+        """Names of the tensors that ``state_dict`` leaves out because they were frozen.
+
+        These are the base of an adapted front-end, or the whole front-end in files that have all
+        else, such as Spoof-SUPERB's.
+        """
+        if names := self.base_names():
+            return names if not names & state_dict.keys() else set()
+        own = self.state_dict()
+        names = set(of_frontend(own))
+        return names if own.keys() - names == state_dict.keys() else set()
+
+    def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
+        """Whether ``state_dict`` leaves tensors out, see :meth:`left_out`."""
+        return bool(self.left_out(state_dict))
+
+    def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Its own tensors, except the ones that ``state_dict`` may leave out."""
+        left_out = self.left_out(state_dict)
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
+
+    def load_base(
+        self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
+    ) -> None:
+        """Load the frozen tensors of its adapted front-end, which ``checkpoint`` leaves out.
+
+        Args:
+            record: what the checkpoint says of them, the :attr:`base` of the detector that was saved.
+            checkpoint: a file or folder; its base may stand beside it.
+            base: as for :meth:`from_pretrained`.
+            remedy: what to do if they are not found or are others, for the message.
+
+        Raises:
+            InputError: if they are not found, or are others.
+        """
+        checkpoint, frontend, base = Path(checkpoint), self.config["frontend"], pretraining_file(base)
+        if not self.frontend.adapted:  # the whole front-end was left out
+            if base is None or not base.exists():
+                raise InputError(
+                    f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
+                    + (f"; {base} was not found" if base is not None else "")
+                )
+            tensors = of_frontend(_tensors_of_base(base, frontend))
+            check_fit(tensors, of_frontend(self.state_dict()), str(base))
+            self.load_state_dict(tensors, strict=False, assign=True)
+            return
+        found = find_base(record, checkpoint, base, remedy)
+        tensors = read_base(
+            found, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
+        )
+        check_fit(tensors, self._base_tensors(), str(found))
+        self.load_state_dict(tensors, strict=False, assign=True)
+        self.base = dict(record)
+
+    def _base_tensors(self) -> dict[str, Tensor]:
+        names = self.base_names()
+        return {name: tensor for name, tensor in self.state_dict().items() if name in names}
+
+    def merged(self) -> Self:
+        """A copy with what was trained folded into its front-end's weights: an ordinary detector.
+
+        Adapters and prompts, which no weight can hold, stay as they are. :meth:`save` writes all
+        tensors of the copy in either case.
+        """
+        detector = copy.deepcopy(self)
+        merge(detector.frontend)
+        detector.base = None
+        return detector
+
+    def whole(self) -> Self:
+        """Itself, or :meth:`merged` if its front-end is adapted."""
+        return self.merged() if self.frontend.adapted else self
+
+    def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
+        """Load a whole-model state dict strictly.
+
+        A state dict without the frozen tensors of an adapted front-end leaves these as they are.
+
+        Args:
+            path: its file, for messages.
+
+        Raises:
+            InputError: if it does not fit; the message names keys and shapes.
+        """
+        state_dict = unwrap_frontend(state_dict)
+        partial = self.is_partial(state_dict)
+        check_fit(state_dict, self.expected(state_dict), path)
+        self.load_state_dict(state_dict, strict=not partial)
+
+    def save(self, path: str | Path, **record: Any) -> None:
+        """Write a state dict with the published names, or a folder with a model card.
+
+        The folder holds safetensors, YAML and the model card. The tensors of a :attr:`base` are
+        left out.
+
+        Args:
+            path: a file that ends in ``.pth`` or ``.pt``, or a folder.
+            record: plain data to keep beside the tensors and the architecture.
+        """
+        path = Path(path)
+        record = {**start_of(self.record, places=False), **record}
+        state_dict = self.state_dict()
+        if self.base is not None:
+            state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
+        if RECORD_KEY in record:
+            record[TENSORS_KEY] = base_digest(state_dict)
+        if path.suffix in (".pth", ".pt"):
+            save_state_dict(state_dict, path, model=self.config, **record)
+        else:
+            clear(path)
+            write_tensors(state_dict, path / WEIGHTS)
+            write_description(path, self.config, record)
+
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
+
+        Args:
+            name: ``owner/name`` on the hub.
+            private: whether a new repository is private.
+            token: None for the token of ``hf auth login``.
+
+        Raises:
+            InputError: if the hub refuses the upload or cannot be reached.
+        """
+        with TemporaryDirectory() as folder:
+            self.whole().save(folder)
+            return upload(folder, name, private, token)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_name: str | Path,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        config: dict[str, Any] | str | None = None,
+        base: str | Path | None = None,
+    ) -> Self:
+        """Load a trained detector, in eval mode; the front-end's pre-training file is not needed.
+
+        On the CPU the weights stay memory-mapped: do not write to a checkpoint while its detector
+        exists.
+
+        Args:
+            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
+                name: of a published model that can be fetched (:func:`nes2net.list_models`), or
+                ``owner/name`` on the Hugging Face hub. A file or folder of that name comes first.
+            device: ``"auto"`` for CUDA if there is one, else the CPU.
+            dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
+                precision, or the type that holds all of its numbers if it has several.
+            config: the architecture, for a checkpoint that does not contain it, such as the
+                published code's. It is given as for :meth:`from_config`; options may follow a
+                name, as in ``"Nes2Net-X,backend.dilation=1"``. None for the published model with
+                the keys of the checkpoint. What its shapes tell, such as the number of logits, is
+                read from them, and a note says so.
+            base: the file or folder with the frozen tensors of an adapted front-end, which its
+                checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
+                the ``base.pth`` of a run.
+                None for the file that the checkpoint names, there or beside the checkpoint.
+
+        Raises:
+            InputError: if there is no such checkpoint, or it is damaged or does not fit, or its base
+                is not found or is another one.
+        """
+        precision = None if dtype in ("auto", "fastest") else named_precision(dtype)
+        on = choose_device(device)
+        if precision is not None:
+            check_precision(precision, on)
+        path, by_name = Path(path_or_name), ""
+        if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
+            path, config, by_name = fetched(name), config or name, name
+        elif not exists(path):
+            if "/" not in name and (meant := nearest(name, PUBLISHED_MODELS)):
+                raise InputError(f"checkpoint {name} not found{meant}")
+            path = download(name)
+        if path.suffix == ".onnx":
+            raise InputError(
+                f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … "
+                f"--model {path} --engine onnx`, or in Python by nes2net.models.onnx_detector.OnnxDetector"
+            )
+        state_dict: Mapping[str, Tensor]
+        if path.is_dir():
+            bare = not (path / CONFIG).is_file() and holds_other_model(path)
+            state_dict, record = (read_weights(path), {}) if bare else read_folder(path)
+        else:
+            state_dict = load_state_dict(path)
+            record = read_record(state_dict)
+        record = checked_record(record, state_dict)
+        architecture = record.pop("model", None)
+        published_name = ""
+        if architecture is None and config is None:
+            about = f" (it has no {CONFIG})" if path.is_dir() else ""
+            state_dict = without_wrapper(state_dict, str(path_or_name))
+            published_name, config = recognised(state_dict, str(path_or_name), about)
+        elif isinstance(config, str):
+            published_name, config = config.partition(",")[0], named_architecture(config)
+        if architecture is None:
+            state_dict = without_wrapper(state_dict, str(path_or_name), config)
+        if architecture is None and by_name:  # the shelf has checked it
+            record[RECORD_KEY] = by_name
+        elif architecture is None and published_name in PUBLISHED_MODELS:
+            known = holds_weights_of(published_name, state_dict, path, str(path_or_name))
+            record[RECORD_KEY if known else ARCHITECTURE_KEY] = published_name
+        state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
+        assert isinstance(config, dict) or architecture is not None
+        if architecture is None and config is not None:
+            architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
+        with sound_description(str(path_or_name)), without_memory():
+            empty = cls.from_config(architecture)
+        partial = empty.is_partial(state_dict)
+        if base is not None and not partial:
+            raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
+        # The file's own weights are read before memory is taken for the weights that it describes.
+        check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
+        detector = empty if empty._saves_all else cls.from_config(architecture)
+        if partial:
+            detector.load_base(base_record, path, base)
+        detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
+        detector.record, detector.source = record, str(path_or_name)
+        types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
+        if dtype == "fastest":
+            return detector.to(on).set_precision(dtype).eval()
+        if precision is None:
+            precision = named_precision(reduce(torch.promote_types, types))
+        return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a front-end in a detector, the base of a run or a pre-training file, under published names.
+
+    Args:
+        frontend: its name and options.
+    """
+    state_dict: Mapping[str, Tensor] = {}
+    ours = (path / CONFIG).is_file()
+    if ours:
+        state_dict = read_folder(path)[0]
+    elif path.is_file():
+        with suppress(InputError):  # a pre-training file may be no state dict; the front-end says what is wrong
+            state_dict = load_state_dict(path)
+            ours = "model" in read_record(state_dict)
+    state_dict = unwrap_frontend(state_dict)
+    if ours or any(name.startswith("ssl_model.") for name in state_dict):
+        return dict(state_dict)
+    options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
+    tensors = create_frontend(frontend["name"], path, **options).state_dict()
+    return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}
+
+
+def fetched(name: str) -> Path:
+    """The file of the published model ``name`` on this machine; it is fetched once.
+
+    Raises:
+        InputError: if no program can fetch it, or it is another file than it is known to be.
+        Unfinished: if the connection breaks.
+    """
+    model = PUBLISHED[name]
+    if model.file is None:
+        raise InputError(
+            f"{name} has no address from which a program can fetch it: get its file by hand "
+            f"({model.by_hand or model.source}), and name the file with `model`, and `config={name}` if it is not recognised"
+        )
+    return Shelf(name, model.file, model.licence).take()
+
+
+def named_architecture(name: str) -> dict[str, Any]:
+    """Architecture of the published model ``name``, which options may follow.
+
+    Raises:
+        InputError: if there is no such model, or an option is not of the form ``part.option=value``.
+
+    >>> named_architecture("AASIST,backend.num_logits=1")["backend"]
+    {'name': 'raw_aasist', 'num_logits': 1}
+    """
+    name, *options = split_options(name)
+    if name not in PUBLISHED_MODELS:
+        raise InputError(
+            f"architecture '{name}' is neither a published model nor a recipe"
+            f"{did_you_mean(name, PUBLISHED_MODELS, 'nes2net info')}"
+        )
+    described = {"model": PUBLISHED_MODELS[name]}
+    for option in options:
+        keys, equals, text = option.partition("=")
+        if not equals:
+            raise InputError(f"option {shown(option)} of the architecture is not of the form part.option=value")
+        set_value(described, ["model", *keys.split(".")], text, None, f"option {shown(option)}: the value")
+    return described["model"]
+
+
+def split_options(name: str) -> list[str]:
+    """Split ``NAME,backend.option=value,…`` into the name and its options.
+
+    >>> split_options("AASIST,backend.num_logits=1")
+    ['AASIST', 'backend.num_logits=1']
+    """
+    return re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
+
+
+def _with_options_of(
+    state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
+) -> dict[str, Any]:
+    """``config`` with the options that the shapes of ``state_dict`` tell; a note names them."""
+    with sound_description(path):
+        check_model(config)
+        frontend = _meta_frontend(json.dumps(config["frontend"]))
+    fitted = fitted_config(state_dict, frontend, config)
+    if fitted is None:  # the message of the loader says what differs
+        return config
+    if changes := changed_options(config, fitted):
+        example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
+        print_note(
+            f"{path}: read from its shapes: {', '.join(changes)}. Options that change no shape are as in "
+            f"{published_name or 'the architecture that was named'}; `config={example}` sets one"
+        )
+    return fitted
+
+
+@contextmanager
+def sound_description(path: str) -> Iterator[None]:
+    """Turn errors of building the model that ``path`` describes into :class:`InputError`."""
+    try:
+        yield
+    except MissingLibrary:
+        raise
+    except InputError as error:
+        raise InputError(f"{path} describes a model that cannot be built: {error}") from error
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
+        raise InputError(
+            f"{path} describes a model that cannot be built ({type(error).__name__}: {first_line(error)})"
+        ) from error
+
+
+def without_wrapper(
+    state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
+) -> Mapping[str, Tensor]:
+    """Remove prefixes that stand before all names, such as ``net.``, and that the detector does not have.
+
+    Args:
+        config: its architecture; None for any published model, none of which has such a prefix.
+    """
+    for _ in range(_MOST_WRAPPERS):
+        prefix = next(iter(state_dict)).partition(".")[0] + "."
+        if layout_of(state_dict) is not None or not all(name.startswith(prefix) for name in state_dict):
+            break
+        if config is not None:
+            with sound_description(path):
+                check_model(config)
+                own = _published_tensors(json.dumps(config), True)
+            if any(name in own for name in state_dict):
+                break
+        renamed = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
+        state_dict = with_metadata(renamed, metadata_of(state_dict))
+    return state_dict
+
+
+def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
+    """Compare a whole-model state dict with each published model; the nearest one comes first.
+
+    Args:
+        pretrained: whether to compare with models whose front-end is pre-trained, too.
+    """
+    layout, state_dict = layout_of(state_dict), unwrap_frontend(state_dict)
+    code = layout.code if layout else ""
+    heard = bool(of_frontend(state_dict))  # else the front-end was frozen
+    misfits = {
+        name: compare(state_dict, _published_tensors(json.dumps(config), heard))
+        for name, config in PUBLISHED_MODELS.items()
+        if CODES.get(name, "") == code and (pretrained or name_and_options(config, "frontend")[0] not in SIZES)
+    }
+    return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
+
+
+def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
+    """Whether ``state_dict``, which fits the published model ``name``, is without its front-end."""
+    return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
+
+
+@cache
+def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
+    """The tensors, without memory, of the architecture in the JSON ``config``, with its front-end or without."""
+    model = json.loads(config)
+    with without_memory():
+        detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
+    tensors = detector.state_dict()
+    left_out = set() if frontend else set(of_frontend(tensors))
+    return {name: tensor for name, tensor in tensors.items() if name not in left_out}
+
+
+@cache
+def _meta_frontend(config: str) -> Frontend:
+    """The front-end in the JSON ``config``, without memory; many published models share one."""
+    name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
+    with without_memory():
+        return create_frontend(name, **options)
+
+
+def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> tuple[str, dict[str, Any]]:
+    """Name and architecture of the only published model that a checkpoint fits.
+
+    If no model has its shapes, the model whose options can be chosen so that it has them.
+
+    Args:
+        about: what else the message says of ``path``.
+
+    Raises:
+        InputError: if no published model fits, or several do.
+    """
+    # The few models without a pre-trained front-end come first, because the others are built by the transformers
+    # library, which takes seconds to import; no file fits one of each.
+    misfits = recognise(state_dict, pretrained=False)
+    fitting = fitting_models(state_dict, misfits)
+    if not fitting:
+        misfits = recognise(state_dict)
+        fitting = fitting_models(state_dict, misfits)
+    if len(fitting) == 1:
+        return next(iter(fitting.items()))
+    if fitting:
+        raise InputError(
+            f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one "
+            "with `config`"
+        )
+    nearest_name, misfit = next(iter(misfits.items()))
+    raise InputError(
+        f"{path} fits no published model{about}; it differs from the nearest, {nearest_name}, in {misfit}: name its "
+        f"architecture with `config`, such as `config={nearest_name},backend.OPTION=VALUE`"
+    )
+
+
+def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
+    """The published models that ``state_dict`` fits, with their architectures.
+
+    If it fits none, these are the models with the fewest options that its shapes tell otherwise.
+
+    Args:
+        misfits: the result of :func:`recognise`.
+    """
+    if fitting := [name for name, misfit in misfits.items() if not misfit]:
+        return {name: PUBLISHED_MODELS[name] for name in fitting}
+    state_dict = unwrap_frontend(state_dict)
+    heard = bool(of_frontend(state_dict))
+    shares = {}
+    for name, misfit in misfits.items():
+        different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
+        if not any(text.startswith("ssl_model.model.") for text in different):
+            expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), heard)
+            shares[name] = share_of_other_kinds(state_dict, expected)
+    fitted: dict[str, dict[str, Any]] = {}
+    for name in [name for name, share in shares.items() if share == min(shares.values())]:
+        config = PUBLISHED_MODELS[name]
+        with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
+        if with_options is not None:
+            fitted[name] = with_options
+    changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
+    return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

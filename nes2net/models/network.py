@@ -1,0 +1,408 @@
+"""The network of a detector: front-end, aggregation and back-end, with the published parameter names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.devices import PRECISIONS, at_least_float32, check_precision, named_precision
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Input, declared, fitted, name_and_options
+from nes2net.lib.terminal import printable_name
+from nes2net.models.aggregations.base import Aggregation
+from nes2net.models.backends.base import Backend
+from nes2net.models.checkpoints.published_names import read_published_names, write_published_names
+from nes2net.models.checkpoints.state_dict import digest
+from nes2net.models.frontends.adaptation import merge
+from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.models.published_models import PublishedModel, published_model
+from nes2net.models.quantisation import fastest_precision, quantise
+from nes2net.models.registry import backends, create_aggregation, create_backend
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+#: What an embedding is taken of, see :meth:`Network.embeddings`.
+EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
+
+
+class Network(nn.Module):
+    """A waveform B×N → logits B×n, or a score.
+
+    The back-end's ``score_rule`` makes the score from the logits: in most systems the score is the
+    second of two logits, or the only one. Higher means more bona fide. It is not calibrated: choose
+    a threshold on a development set of your own conditions. ``state_dict()`` and
+    ``load_state_dict`` use the parameter names of the published whole-model checkpoints.
+
+    Args:
+        frontend: waveform B×N → list of hidden states B×T×D.
+        aggregation: list of hidden states B×T×D → features B×T×D.
+        backend: features B×T×D → logits B×n.
+
+    Attributes:
+        record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
+            detector that was not loaded.
+        source: the file, folder or name that it was loaded from; empty if it was not loaded.
+        base: for a detector with an adapted front-end (:mod:`nes2net.models.frontends.adaptation`),
+            ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
+            came from. :meth:`save` leaves them out. None if they are in no file.
+
+    Its text is a few lines; print a part to see its layers, as in ``print(detector.backend)``.
+
+    >>> from nes2net import Detector
+    >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": backend})
+    >>> detector(torch.zeros(2, 16000)).shape
+    torch.Size([2, 2])
+    """
+
+    def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
+        super().__init__()
+        self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
+        if backend.wants_layers == "all" and backend.num_states > frontend.num_layers:
+            raise InputError(
+                f"back-end '{backend.config['name']}' reads {backend.num_states} hidden states, and front-end "
+                f"'{frontend.config['name']}' gives {frontend.num_layers}: take a back-end that reads the last one, such as "
+                "`model.backend=nes2net_x`, or a front-end with more layers"
+            )
+        self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
+        self.record: dict[str, Any] = {}
+        self.source = ""
+        self.base: dict[str, str] | None = None
+        self._asked_for = ""  # a precision that the type of the weights does not tell
+        self._fingerprint = ""  # of the weights before they were quantised
+        self._replayed: Replayed | None = None  # once it is compiled
+        self.register_state_dict_post_hook(_write_published_names)
+        self.register_load_state_dict_pre_hook(_read_published_names)
+
+    @classmethod
+    def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
+        """Build the other parts of ``config`` for ``frontend``."""
+        name, options = name_and_options(config, "aggregation", "last", given=("num_layers", "feature_dim"))
+        aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
+        name, options = name_and_options(config, "backend")
+        if name in backends.names():
+            frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
+            options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
+        return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain data from which :meth:`from_config` builds this architecture again."""
+        return {
+            "frontend": dict(self.frontend.config),
+            "aggregation": dict(self.aggregation.config),
+            "backend": dict(self.backend.config),
+        }
+
+    def __repr__(self) -> str:
+        name = self.backend.config["name"]
+        known = declared(backends.get(name)) if name in backends.names() else {}
+        options = ", ".join(  # defaults too, except the size that the front-end gives
+            f"{key}={list(value) if isinstance(value, tuple) else value}"
+            for key, value in ({key: option.default for key, option in known.items()} | self.backend.config).items()
+            if key not in ("name", "feature_dim")
+        )
+        states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
+        unused = "" if self.backend.wants_layers == "last" else "not used: the back-end reads all layers"
+        parts = [
+            _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
+            _part_line("aggregation", self.aggregation, unused),
+            _part_line("back-end", self.backend, options),
+        ]
+        size = f"{_count(self):,} parameters, {self.precision} on {self.device}, {'train' if self.training else 'eval'} mode"
+        origin = [f"from {printable_name(self.source)}"] if self.source else []
+        return "\n  ".join([type(self).__name__, *parts, size, *origin])
+
+    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+
+        def __call__(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Device of its weights."""
+        return next(self.parameters()).device
+
+    @property
+    def computes_on(self) -> torch.device:
+        """The device that computes, where its weights are."""
+        return self.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def precision(self) -> str:
+        """Precision of its scores: the type of its weights, ``"tf32"`` or ``"int8"``."""
+        if self._asked_for == "int8" or (self._asked_for == "tf32" and self.dtype == torch.float32):
+            return self._asked_for
+        return str(self.dtype).removeprefix("torch.")
+
+    def set_precision(self, precision: str | torch.dtype) -> Self:
+        """Compute scores in ``precision`` from now on; return this detector.
+
+        Args:
+            precision: one of :data:`nes2net.lib.devices.PRECISIONS`. ``"float32"`` keeps its
+                whole mantissa on a GPU too; ``"tf32"`` is faster there. ``"int8"`` quantises the
+                weights, see :mod:`nes2net.models.quantisation`, which cannot be undone. ``"fastest"`` is
+                one of them (:func:`nes2net.models.quantisation.fastest_precision`).
+
+        Raises:
+            InputError: if the precision is unknown, the device does not compute it, or the weights
+                are quantised already.
+        """
+        name = fastest_precision(self, self.device) if precision == "fastest" else named_precision(precision)
+        check_precision(name, self.device)
+        if self.precision == "int8" != name:
+            raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
+        if name != "int8":
+            self.to(PRECISIONS[name])
+        elif self.precision != "int8":
+            self._fingerprint = self.fingerprint()
+            merge(self.frontend)
+            quantise(self)
+        self._asked_for = name
+        return self
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest waveform that gives the back-end enough frames."""
+        return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
+
+    @property
+    def score_rule(self) -> str:
+        """How its scores are made of its logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
+        return self.backend.score_rule
+
+    @property
+    def num_scores(self) -> int:
+        """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
+        return self.backend.num_scores
+
+    @property
+    def published(self) -> PublishedModel | None:
+        """The facts of the published model whose weights it has; None for other weights."""
+        found = published_model(self.record)
+        return found[1] if found else None
+
+    @property
+    def used_samples(self) -> UsedSamples:
+        """How many leading samples of a waveform its scores depend on."""
+        return self.frontend.used_samples
+
+    def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
+        """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
+
+        The waveform is float32 for any precision of the detector.
+
+        Args:
+            scores: B×``num_scores`` scores of other systems, normalised as in training
+                (:func:`nes2net.scoring.system_scores.normalised`), for a detector that fuses them.
+
+        Raises:
+            InputError: if it fuses scores and none are given, or the other way round.
+        """
+        return self.logits(self.features(self.hidden_states(waveform)), scores)
+
+    def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
+        """Logits B×n of :meth:`features`, and of ``scores`` if the back-end takes scores."""
+        if scores is None:
+            return self.backend.utterance_logits(features)
+        if not self.num_scores:
+            raise InputError(
+                f"back-end '{self.backend.config['name']}' takes no scores of other systems: leave them out"
+            )
+        return self.backend(features, scores)
+
+    def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
+        """The hidden states B×T×D of the front-end.
+
+        Args:
+            layers: which of them; None for the ones that aggregation and back-end ask for.
+        """
+        weight = next(self.frontend.parameters(), None)
+        if weight is not None:
+            least = torch.float32 if self.frontend.full_precision else weight.dtype
+            waveform = waveform.to(torch.promote_types(weight.dtype, least))
+        states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
+        # A front-end without weights, such as a spectrum, computes in the waveform's precision.
+        return states if weight is not None else [state.to(self.dtype) for state in states]
+
+    def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
+        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them.
+
+        Zeros fill them up to the back-end's ``feature_dim`` if that is more than D.
+        """
+        features = hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+        if not (missing := self.num_zeros):
+            return features
+        return [pad(x, (0, missing)) for x in features] if isinstance(features, list) else pad(features, (0, missing))
+
+    @property
+    def num_zeros(self) -> int:
+        """Zeros behind the numbers of a hidden state, for a back-end that reads other sizes."""
+        return max(0, self.backend.feature_dim - self.frontend.out_dim)
+
+    def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
+        """Embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
+
+        Args:
+            of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
+                mean of the back-end's input, ``"backend"`` for the input of the back-end's last
+                layer.
+            layer: hidden state of the front-end: ``"last"``, a number from 0, the input of the
+                first transformer layer, to L − 1, the last one, or ``"all"`` for all L of them in a
+                row, E = L·D.
+
+        Raises:
+            InputError: if there is no such embedding.
+        """
+        if of == "frontend":
+            states = self.hidden_states(waveform, "last" if layer == "last" else "all")
+            if isinstance(layer, int):
+                if not 0 <= layer < len(states):
+                    raise InputError(
+                        f"the front-end has hidden states 0 to {len(states) - 1}: there is no `layer` {layer}"
+                    )
+                states = [states[layer]]
+            elif layer not in ("last", "all"):
+                raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
+            return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
+        if layer != "last":
+            raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
+        features = self.features(self.hidden_states(waveform))
+        if of == "backend":
+            return self.backend.embed(features)
+        if isinstance(features, list):
+            name = self.backend.config["name"]
+            raise InputError(f"back-end '{name}' reads all hidden states without an aggregation: embed its front-end")
+        return at_least_float32(features).mean(1)
+
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
+
+        Args:
+            system_scores: the ``scores`` of :meth:`forward`.
+        """
+        if self._replayed is None or self.training or system_scores is not None:
+            return self._scores(waveform, system_scores)
+        return self._replayed(waveform)
+
+    def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        return self.backend.scores(self(waveform, *(() if system_scores is None else (system_scores,))))
+
+    @property
+    def frame_ms(self) -> float:
+        """Milliseconds from one frame of its front-end to the next."""
+        return self.frontend.hop_length * 1000 / SAMPLE_RATE
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
+        return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
+
+    def num_segments(self, num_samples: int) -> dict[float, int]:
+        """How many segments it scores of a waveform of ``num_samples``, by the length of a segment in ms."""
+        num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
+        counts = self.backend.num_segments(num_frames)
+        return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
+
+    @property
+    def trained_on_segments(self) -> bool:
+        """Whether the scores of its segments were trained, as far as its record or its back-end tells.
+
+        The recipe of a checkpoint of this toolkit tells it. Without a recipe, back-ends that are
+        made for segments count as trained on them. Others do not, because their frames share the
+        last layer with the utterance.
+        """
+        recipe = self.record.get("recipe")
+        if isinstance(recipe, dict):
+            section = recipe.get("segments")
+            return isinstance(section, dict) and bool(section.get("resolutions"))
+        return self.backend.made_for_segments
+
+    def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
+        """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.
+
+        Raises:
+            InputError: if its back-end sees no segments.
+        """
+        return self.backend.segments(self.features(self.hidden_states(waveform)), self.frame_ms)
+
+    def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
+        """Scores B×T of the segments of ``waveform`` B×N, by the length of a segment in ms.
+
+        Segment t begins t times its length after the beginning. Higher means more bona fide.
+        """
+        return {
+            resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])
+            for resolution, logits in self.segment_logits(waveform).items()
+        }
+
+    def compile(self, **options: Any) -> None:
+        """Compile its parts in place, and a front-end of equal layers layer by layer.
+
+        Each part is compiled when it computes the next time, and again for further shapes. On a GPU
+        the kernels of a batch are then replayed as a CUDA graph, too.
+
+        Args:
+            options: options of ``torch.compile``.
+        """
+        for part in (self.frontend, self.aggregation, self.backend):
+            part.compile(**options)
+        self._replayed = Replayed(self._scores)
+
+    def _apply(self, *args: Any, **options: Any) -> Self:
+        self.forget_recordings()
+        return super()._apply(*args, **options)
+
+    def forget_recordings(self) -> None:
+        """Drop the CUDA graphs of :meth:`compile`, which know where in memory the weights were.
+
+        They are also dropped when the detector is moved or converted, and when weights are loaded.
+        Call it after moving a part of a compiled detector.
+        """
+        if self._replayed is not None:
+            self._replayed = Replayed(self._scores)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the architecture and the weights; in int8, of the weights before quantisation."""
+        if self.precision == "int8":
+            return self._fingerprint
+        architecture = json.dumps(self.config, sort_keys=True).encode()
+        return hashlib.sha256(architecture + digest(self.state_dict())).hexdigest()
+
+
+def _part_line(role: str, part: Frontend | Aggregation | Backend, about: str) -> str:
+    """A line of a detector's text."""
+    facts = [f"{_count(part):,} parameters"] if _count(part) else []
+    facts += [about] if about else []
+    return shorten(
+        f"{role}: {part.config['name']}" + (f" ({', '.join(facts)})" if facts else ""), 98, placeholder=" …)"
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
+    write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
+
+
+def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
+    network.forget_recordings()
+    read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)

@@ -1,0 +1,89 @@
+"""An exported detector, run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nes2net.lib.errors import InputError, counted, first_line
+from nes2net.lib.this_process import is_out_of_memory
+from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
+from nes2net.models.frontends.base import UsedSamples
+from nes2net.models.published_models import without_weights
+
+
+class OnnxDetector(OnnxFile):
+    """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`.
+
+    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. It takes the arguments of
+    :class:`OnnxFile` and raises the same errors.
+
+    A quantised file computes one waveform after another. onnxruntime quantises activations with one
+    range for the whole batch, so a score would otherwise depend on the utterances that it shares a
+    batch with.
+
+    Attributes:
+        device: the CPU, which waveforms are given on even if onnxruntime computes on CUDA
+            (:attr:`computes_on`).
+        record: what its training used (:func:`nes2net.models.published_models.start_of`), as its checkpoint
+            said.
+    """
+
+    device = torch.device("cpu")
+    used_samples = UsedSamples()
+    num_scores = 0
+
+    def __init__(self, path: str | Path, device: str = "auto") -> None:
+        super().__init__(path, device)
+        self.record: dict[str, Any] = without_weights(self.description["training"])
+        self.score_rule: str = self.description["score_rule"]
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """Logits B×n of ``waveform`` B×N, on the CPU."""
+        return self._run("logits", waveform)
+
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, on the CPU; an exported detector takes no ``system_scores``."""
+        return self._run("scores", waveform)
+
+    def modules(self) -> Iterable[nn.Module]:
+        """No modules: there is no train mode."""
+        return ()
+
+    def train(self, mode: bool = True) -> OnnxDetector:
+        """Raise :class:`InputError` for train mode; it is in eval mode already."""
+        if mode:
+            raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
+        return self
+
+    def compile(self, **_: Any) -> None:
+        """Raise :class:`InputError`: onnxruntime optimises in its own way."""
+        raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
+
+    def _run(self, output: str, waveform: Tensor) -> Tensor:
+        samples = waveform.shape[1]
+        if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
+            limit = accepted_lengths(self.min_samples, self.max_samples)
+            raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
+        array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
+        computed: list[np.ndarray] = []
+        for part in np.split(array, len(array)) if self.precision == "int8" else [array]:
+            try:
+                computed += self.session.run([output], {"waveform": part})
+            except Exception as error:  # onnxruntime's exceptions have no common class
+                if is_out_of_memory(error):
+                    raise
+                raise InputError(
+                    f"{self.path} fails for {len(part)} × {samples} samples ({first_line(error)}): export it anew"
+                ) from error
+            shape = computed[-1].shape
+            if shape != ((len(part),) if output == "scores" else (len(part), *shape[1:2])):
+                raise InputError(
+                    f"{self.path} computed {output} of shape {shape} for {counted(len(part), 'waveform')}: export it anew"
+                )
+        return torch.from_numpy(np.concatenate(computed))

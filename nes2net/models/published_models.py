@@ -1,0 +1,549 @@
+"""The published detectors: their architectures, how their authors score, licences and training data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nes2net.models.checkpoints.published_file import PublishedFile
+
+#: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
+_CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A published detector.
+
+    A corpus of this toolkit has its name here, as in ``nes2net info``, with a part behind a colon
+    where the source names the part: ``"asvspoof2019_la:train"``. Corpora that the toolkit does not
+    read have the names of their authors.
+    """
+
+    config: Mapping[str, Any]
+    """Its architecture, as for :meth:`nes2net.Detector.from_config`. It holds the rule of the score
+    and the normalisation of the waveform."""
+    source: str
+    """Publication, and where code or weights are."""
+    licence: str
+    """Licence of the weights."""
+    code_licence: str = "none"
+    """Licence of the published code."""
+    trained_on: tuple[str, ...] = ()
+    """Corpora whose trials trained it."""
+    selected_on: tuple[str, ...] = ()
+    """Corpora on which its epoch was selected."""
+    until: int | None = None
+    """Year of the newest attacks that it may have been trained on: that of the newest corpus, or of
+    the publication."""
+    num_samples: int | Literal["corpus"] | None = "corpus"
+    """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
+    utterance, ``"corpus"`` for the corpus's own number."""
+    crop: Literal["head", "random"] = "head"
+    """Where its authors cut these samples out of the utterance. The default of this toolkit is always the head."""
+    scored_in: str = ""
+    """Where its authors show how they score: files of their code, or a card. Empty if nothing public
+    shows it, so that :attr:`scored` is an assumption."""
+    code: str = ""
+    """The code whose layout its files have, if other models have all its names and shapes."""
+    file: PublishedFile | None = None
+    """Where its weights are fetched from by its name; None if no program can, because they are behind
+    a page for people, or nobody knows which file is meant."""
+    tensors_sha256: str = ""
+    """SHA-256 of its tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), by which they are known in any file;
+    empty if not known."""
+    by_hand: str = ""
+    """Where a person finds its file, if no program can fetch it and its publisher released it."""
+    parameters: int | None = None
+    """Count of its trainable numbers, stated where :attr:`file` is."""
+    good_for: str = ""
+    """What somebody takes it for who has no detector yet, stated where :attr:`file` is."""
+    notes: tuple[str, ...] = ()
+    """What else a user should know."""
+
+    @property
+    def scored(self) -> str:
+        """How its authors score, in words.
+
+        >>> PUBLISHED["df_arena_1b"].scored
+        'the first 64,600 samples, shorter utterances repeated; probability'
+        >>> PublishedModel({"backend": "aasist"}, "a paper without code", "not stated", num_samples=None).scored
+        'whole utterances; logit (assumption)'
+        """
+        places = {"head": "the first {}", "random": "{} from a random start"}
+        if self.num_samples is None:
+            heard = "whole utterances"
+        elif self.num_samples == "corpus":
+            heard = "the first samples, as many as go with the corpus"
+        else:
+            heard = places[self.crop].format(f"{self.num_samples:,} samples") + ", shorter utterances repeated"
+        return f"{heard}; {self.score_rule}{'' if self.scored_in else ' (assumption)'}"
+
+    @property
+    def score_rule(self) -> str:
+        """How its score is made of the logits."""
+        backend = self.config["backend"]
+        return backend.get("score_rule", "logit") if isinstance(backend, dict) else "logit"
+
+    @property
+    def trained(self) -> str:
+        """What trained it, in short.
+
+        >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained
+        ('asvspoof2019_la:train', '9 corpora')
+        """
+        few = len(self.trained_on) <= 2
+        return ", ".join(self.trained_on) if few else f"{len(self.trained_on)} corpora"
+
+    @property
+    def frontend(self) -> str:
+        """Name of its front-end."""
+        frontend = self.config["frontend"]
+        return frontend if isinstance(frontend, str) else frontend["name"]
+
+    @property
+    def backend(self) -> str:
+        """Name of its back-end."""
+        backend = self.config["backend"]
+        return backend if isinstance(backend, str) else backend["name"]
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence of its weights forbids commercial use."""
+        return "NC" in self.licence or "non-commercial" in self.licence
+
+    def facts(self) -> dict[str, Any]:
+        """What a score file's record keeps of it, as plain data."""
+        return {
+            "source": self.source,
+            "licence": self.licence,
+            "code_licence": self.code_licence,
+            "scored": self.scored,
+            "trained_on": list(self.trained_on),
+            "selected_on": list(self.selected_on),
+        }
+
+
+#: XLS-R without the tensors of its pre-training, as the transformers library saves it.
+_XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
+_WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
+_NES2NET = "arXiv 2504.05657, github.com/Liu-Tianchi"
+_AASIST = "https://github.com/clovaai/aasist/raw/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
+_ON_2019: dict[str, Any] = {
+    "trained_on": ("asvspoof2019_la:train",),
+    "selected_on": ("asvspoof2019_la:dev",),
+    "until": 2019,
+}
+_ON_ASVSPOOF5: dict[str, Any] = {
+    "trained_on": ("asvspoof5:train",),
+    "selected_on": ("asvspoof5:dev",),
+    "until": 2024,
+    "scored_in": "main.py",
+}
+
+
+def _ctrsvdd(backend: str) -> PublishedModel:
+    """A CtrSVDD system: WavLM-Large, SE aggregation, one logit, dilation 1."""
+    options = {"name": backend, "dilation": 1, "num_logits": 1}
+    return PublishedModel(
+        {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
+        f"{_NES2NET}/Nes2Net",
+        licence="not stated",
+        trained_on=("ctrsvdd:train",),
+        selected_on=("ctrsvdd:dev",),
+        until=2024,
+        num_samples=None,
+        scored_in="eval.py, eval.sh",
+    )
+
+
+def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
+    """A detector of AntiDeepfake: the mean of the last hidden state and a linear layer."""
+    return PublishedModel(
+        {
+            "frontend": {"name": frontend, "normalize": True},
+            "aggregation": "last",
+            "backend": {"name": "mean_linear", "score_rule": "probability"},
+        },
+        f"arXiv 2506.21090, hub nii-yamagishilab/{hub}-anti-deepfake",
+        licence="CC BY-NC-SA 4.0",
+        code_licence="BSD-3-Clause",
+        trained_on=(
+            "asvspoof2019_la:train",
+            "asvspoof2019_la:eval",
+            "asvspoof2021_la",
+            "asvspoof2021_df",
+            "asvspoof5:train",
+            "asvspoof5:eval",
+            "CFAD",
+            "Codecfake",
+            "CodecFake",
+            "CVoiceFake",
+            "DECRO",
+            "DFADD",
+            "Diffuse or Confuse",
+            "DiffSSD",
+            "DSD",
+            "FLEURS-R",
+            "HABLA",
+            "LibriTTS-R",
+            "LibriTTS-Vocoded",
+            "MLAAD",
+            "SpoofCeleb",
+            "VoiceMOS",
+            "VoxCeleb2-Vocoded",
+            "WaveFake",
+        ),
+        selected_on=("asvspoof2019_la:dev", "asvspoof5:dev"),
+        until=2025,
+        num_samples=None,
+        scored_in="evaluation.py, dataio/dataio.py",
+        good_for="many languages, codecs and generators; not for commercial use",
+        file=PublishedFile(f"hub:nii-yamagishilab/{hub}-anti-deepfake/model.safetensors"),
+        parameters=parameters,
+        notes=(
+            "trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2, too; its "
+            "epoch is selected on the development sets of all its corpora that have one",
+            "the variant -nda, trained without RawBoost, has the same names and shapes",
+            "a one-class head is loaded with the back-end's option head: one_class",
+            "EERs that its authors printed before October 2025 were computed wrongly, by their own account",
+        ),
+    )
+
+
+def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
+    """A detector of DF Arena: RAPTOR on XLS-R."""
+    return PublishedModel(
+        {
+            "frontend": {"name": frontend, "pretraining_heads": False, "normalize": False},
+            "backend": {"name": "raptor", "score_rule": "probability"},
+        },
+        f"arXiv 2603.06164, hub Speech-Arena-2025/DF_Arena_{size}_V_1",
+        licence="non-commercial, of its own (see its card)",
+        code_licence="non-commercial, of its own (see its card)",
+        trained_on=(
+            "asvspoof2019_la",
+            "asvspoof5",
+            "ctrsvdd",
+            "CodecFake",
+            "DFADD",
+            "EnvSDD",
+            "LibriSeVoc",
+            "MLAAD",
+            "SpoofCeleb",
+        ),
+        num_samples=_CROP,
+        scored_in="the code beside its files on the hub; card of its copy at hub SpeechAntiSpoofingBenchmarks",
+        until=2025,
+        good_for="speech, singing and sounds around it, from many corpora; not for commercial use",
+        file=file,
+        parameters=parameters,
+        notes=("the card names the corpora, not their parts",),
+    )
+
+
+#: Other than AASIST's authors, it keeps 0.7 of the temporal nodes.
+_DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
+
+
+def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
+    """A detector of DeepFense: an encoder, a back-end, and the linear layer of its loss."""
+    encoder = {"name": frontend, "pretraining_heads": False}
+    return PublishedModel(
+        {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
+        "github.com/Yaselley/deepfense-framework, hub DeepFense",
+        licence="not stated",
+        code_licence="Apache-2.0",
+        num_samples=_DEEPFENSE_CROP,
+        scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
+        code="deepfense",
+        notes=(
+            "its release 0.2.2 ranks by the logit of bona fide alone (score_rule: logit), its repository by the "
+            "difference; the source does not say which of them gave the published figures",
+            "the hub has one for each of several corpora and seeds; the first word of its name there is the corpus that "
+            "trained it, which its file does not say",
+            "names and shapes are those of files that its release 0.2.2 writes; no published file was at hand",
+        ),
+    )
+
+
+def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> PublishedModel:
+    """A detector of Spoof-SUPERB: a frozen encoder, the weighted sum of its layers, and a linear head.
+
+    Args:
+        upstream: s3prl's name of the encoder, if it is another one.
+        normalize: whether s3prl layer-normalises the waveform for it, by its pre-training file.
+    """
+    return PublishedModel(
+        {
+            "frontend": {"name": frontend, "normalize": normalize, "repeat_last": True},
+            "aggregation": "weighted_sum",
+            "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
+        },
+        f"arXiv 2603.01482, github.com/issflab/spoof_SUPERB, hub issf/spoof-superb-models ({upstream or frontend})",
+        licence="not stated",
+        code_licence="not stated",
+        num_samples=_CROP,
+        scored_in="spoof_superb/scoring/backends.py",
+        notes=(
+            "its files leave out the encoder, which is frozen: name that encoder's pre-training file as its `base`",
+            "names and shapes are read from the code; no published file was at hand",
+        ),
+        **_ON_2019,
+    )
+
+
+#: Name → published detector. `WavLM_*` are the CtrSVDD systems and `wavlm_*` the ASVspoof 5
+#: systems; AASIST and AASIST-L work on the waveform.
+PUBLISHED: dict[str, PublishedModel] = {
+    "wav2vec2_Nes2Net_X": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
+        licence="not stated",
+        scored_in="main.py",
+        notes=("its published scores of In-the-Wild are of whole utterances, made in train mode (DEVIATIONS.md, 2)",),
+        **_ON_2019,
+    ),
+    "Nes2Net-X": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
+        licence="not stated",
+        scored_in="main.py, easy_inference_demo.py",
+        by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
+        notes=(
+            "the released checkpoint with an EER of 1.65 % on ASVspoof 2021 DF has one output: the published programs "
+            "have to be told so, and here its shapes tell it",
+        ),
+        **_ON_2019,
+    ),
+    "wav2vec2_AASIST": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
+        "arXiv 2202.12233, github.com/TakHemlata/SSL_Anti-spoofing",
+        licence="not stated",
+        code_licence="MIT",
+        scored_in="main_SSL_LA.py, main_SSL_DF.py, data_utils_SSL.py",
+        **_ON_2019,
+    ),
+    "WavLM_Nes2Net": _ctrsvdd("nes2net"),
+    "WavLM_Nes2Net_X": _ctrsvdd("nes2net_x"),
+    "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
+    "wavlm_nes2net": PublishedModel(
+        {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
+        licence="not stated",
+        **_ON_ASVSPOOF5,
+    ),
+    "wavlm_aasist": PublishedModel(
+        {**_WAVLM_LAST, "backend": "aasist"},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
+        licence="not stated",
+        **_ON_ASVSPOOF5,
+    ),
+    "moe_AASIST": PublishedModel(
+        {
+            "frontend": _XLSR_ENCODER,
+            "aggregation": "moe",
+            "backend": {"name": "aasist", "score_rule": "probability"},
+        },
+        "arXiv 2409.11909, github.com/john852517791/pytorch_lightning_FAD",
+        licence="not stated",
+        code_licence="MIT",
+        trained_on=("asvspoof2019_la:train",),
+        until=2019,
+        scored_in="models/tl_model.py, utils/arg_parse.py",
+        notes=("its epoch is the one with the lowest training loss",),
+    ),
+    "AASIST": PublishedModel(
+        {"frontend": "waveform", "backend": "raw_aasist"},
+        "arXiv 2110.01200, github.com/clovaai/aasist",
+        licence="MIT",
+        code_licence="MIT",
+        scored_in="main.py, data_utils.py",
+        file=PublishedFile(
+            f"{_AASIST}/AASIST.pth", 1_281_532, "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0"
+        ),
+        tensors_sha256="fcb9968a4e169ad015f760e04be6307fe209dc02be6b00ebb5b80f0496ac481d",
+        parameters=297_866,
+        good_for="a first try, and small machines; it knows no attack since 2019",
+        **_ON_2019,
+    ),
+    "AASIST-L": PublishedModel(
+        {"frontend": "waveform", "backend": "raw_aasist_l"},
+        "arXiv 2110.01200, github.com/clovaai/aasist",
+        licence="MIT",
+        code_licence="MIT",
+        scored_in="main.py, data_utils.py",
+        file=PublishedFile(
+            f"{_AASIST}/AASIST-L.pth", 426_428, "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a"
+        ),
+        tensors_sha256="0ec7e57e877c7021e114499814e17a7561d44dd5fdcb7190033f672c2e10eae1",
+        parameters=85_306,
+        good_for="AASIST in a third of the size",
+        **_ON_2019,
+    ),
+    "antideepfake_w2v_small": _antideepfake("wav2vec2_base", "wav2vec-small", 94_372_482),
+    "antideepfake_w2v_large": _antideepfake("wav2vec2_large", "wav2vec-large", 315_439_746),
+    "antideepfake_mms_300m": _antideepfake("mms_300m", "mms-300m", 315_439_746),
+    "antideepfake_mms_1b": _antideepfake("mms_1b", "mms-1b", 962_498_690),
+    "antideepfake_xlsr_1b": _antideepfake("xlsr_1b", "xls-r-1b", 962_498_690),
+    "antideepfake_xlsr_2b": _antideepfake("xlsr_2b", "xls-r-2b", 2_159_261_570),
+    "antideepfake_hubert_xlarge": _antideepfake("hubert_xlarge", "hubert-xlarge", 962_495_106),
+    "multiapi_nes2net_la": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_la"},
+        "arXiv 2512.07352, github.com/XuepingZhang/MultiAPI-Spoof",
+        licence="CC BY-NC 4.0",
+        code_licence="CC BY-NC 4.0",
+        trained_on=("MultiAPI-Spoof",),
+        selected_on=("in_the_wild",),
+        until=2025,
+        num_samples=_CROP,
+        crop="random",
+        scored_in="main1.py, data_utils.py",
+        notes=("trained on further corpora, which its code does not list",),
+    ),
+    "df_arena_500m": _df_arena(
+        "xlsr_300m",
+        "500M",
+        PublishedFile(
+            "hub:Speech-Arena-2025/DF_Arena_500M_V_1@8258fa8e74ff9b8ad20d4c939c1a7f694a6e4080/pytorch_model.bin"
+        ),
+        436_190_853,
+    ),
+    "df_arena_1b": _df_arena(
+        "xlsr_1b",
+        "1B",
+        PublishedFile(
+            "hub:Speech-Arena-2025/DF_Arena_1B_V_1@fb6ce85de12c2c5a509d89114adaf827dd75f49f/pytorch_model.bin",
+            sha256="780bc14fd4c15e65d58efdef728427cf03cd29cd60be528e97badf8c89087988",
+        ),
+        1_147_843_973,
+    ),
+    "xlsr_mambo_3_hydra_n3": PublishedModel(
+        {
+            "frontend": {**_XLSR_ENCODER, "normalize": True},
+            "aggregation": "last",
+            "backend": {
+                "name": "mambo",
+                "topology": "mambo_3",
+                "mixer": "hydra",
+                "num_layers": 5,
+                "num_mixers": 3,
+                "score_rule": "difference",
+            },
+        },
+        "arXiv 2601.02944, github.com/saki-ciallo/XLSR-MamBo",
+        licence="MIT",
+        code_licence="MIT",
+        num_samples=_MAMBO_CROP,
+        scored_in="eval_asv_txt.py",
+        notes=(
+            "the best configuration of the paper; the others have other options of the back-end, and the mixers GDN and "
+            "Bi_add of its code are not built",
+            "its authors score in bfloat16 autocast, and in batches of 64 that are normalised as one block: bfloat16, "
+            "that batch size and the front-end's normalize: batch come near",
+        ),
+        **_ON_2019,
+    ),
+    "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),
+    "deepfense_xlsr_aasist": _deepfense("xlsr_300m", _DEEPFENSE_AASIST),
+    "deepfense_xlsr_tcm": _deepfense(
+        "xlsr_300m", {"name": "tcm", "embed_dim": 128, "num_blocks": 1, "kernel_size": 16}
+    ),
+    "deepfense_hubert_nes2net": _deepfense("hubert_large", {"name": "nes2net", "se_ratio": 8}),
+    "deepfense_hubert_aasist": _deepfense("hubert_large", _DEEPFENSE_AASIST),
+    "deepfense_hubert_tcm": _deepfense(
+        "hubert_large", {"name": "tcm", "embed_dim": 128, "num_blocks": 1, "kernel_size": 16}
+    ),
+    "spoof_superb_xlsr_300m": _spoof_superb("xlsr_300m", "xls_r_300m"),
+    "spoof_superb_wavlm_large": _spoof_superb("wavlm_large"),
+    "spoof_superb_hubert_large": _spoof_superb("hubert_large", "hubert_large_ll60k"),
+    "spoof_superb_unispeech_sat": _spoof_superb("unispeech_sat_large"),
+    "spoof_superb_hubert_base": _spoof_superb("hubert", "hubert_base", normalize=False),
+    "spoof_superb_wav2vec2_base": _spoof_superb("wav2vec2_base", "wav2vec2_base_960", normalize=False),
+}
+
+#: Names of the published models → their architectures.
+PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
+
+#: Name → code, for the models that only their layout tells from others.
+CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
+
+#: Key of a detector's record that holds the name of the published model whose weights it has.
+RECORD_KEY = "published_model"
+#: Key of a detector's record that holds the name of the published model whose architecture it has, with other weights,
+#: or with weights of which nothing is known.
+ARCHITECTURE_KEY = "architecture_of"
+#: Key of a detector's record that holds :func:`start_of` what its training started from.
+START_KEY = "started_from"
+#: Key of a detector's record that tells its trials from others in the same layout (``Corpus.describe_trials``).
+TRIALS_KEY = "trials"
+
+# What is kept of a recipe's ``data``, and of each of its ``corpora``.
+_DATA = ("num_samples", "crop")
+_OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
+
+
+def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
+    """What a detector's ``record`` says of its training, for a copy of it and for a detector that starts from it.
+
+    Args:
+        places: whether to keep the folders of the data; false for files that other people get.
+
+    >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
+    >>> start_of({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3})
+    {'recipe': {'name': 'A', 'data': {'corpora': [{'name': 'ctrsvdd', 'root': 'DB'}]}}}
+    """
+    kept = {key: record[key] for key in (RECORD_KEY, ARCHITECTURE_KEY) if key in record}
+    recipe, starts = record.get("recipe"), record.get(START_KEY)
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    if isinstance(recipe, dict) and isinstance(data, dict):
+        kept["recipe"] = {"name": recipe.get("name"), "data": {key: data[key] for key in _DATA if key in data}}
+        kept["recipe"] |= {"segments": recipe["segments"]} if "segments" in recipe else {}
+        if isinstance(corpora := data.get("corpora"), list):
+            keys = (*_OF_EACH, *(["root"] if places else []))
+            kept["recipe"]["data"]["corpora"] = [
+                {key: corpus[key] for key in keys if key in corpus} for corpus in corpora if isinstance(corpus, dict)
+            ]
+    if isinstance(record.get(TRIALS_KEY), list):
+        kept[TRIALS_KEY] = record[TRIALS_KEY]
+    if isinstance(starts, list):
+        kept[START_KEY] = [start_of(start, places) for start in starts if isinstance(start, dict)]
+    return kept
+
+
+def published_model(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | None:
+    """Name and facts of the published model whose weights a detector has, as its record says; None for other weights.
+
+    >>> published_model({"architecture_of": "AASIST"}) is None
+    True
+    """
+    return _named(record.get(RECORD_KEY))
+
+
+def published_architecture(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | None:
+    """Name and facts of the published model whose architecture a detector has, with its weights or others."""
+    return _named(record.get(RECORD_KEY, record.get(ARCHITECTURE_KEY)))
+
+
+def without_weights(record: Mapping[str, Any]) -> dict[str, Any]:
+    """``record``, which says no more than the architecture of the published model that it names.
+
+    >>> without_weights({"published_model": "AASIST", "epoch": 3})
+    {'epoch': 3, 'architecture_of': 'AASIST'}
+    """
+    rest = {key: value for key, value in record.items() if key != RECORD_KEY}
+    return {**rest, ARCHITECTURE_KEY: record[RECORD_KEY]} if RECORD_KEY in record else rest
+
+
+def architecture_words(*names: str) -> str:
+    """What is said of weights that have the names and shapes of these published models and no known digest.
+
+    >>> architecture_words("AASIST")
+    'architecture of AASIST, weights unknown'
+    """
+    return f"architecture of {' or '.join(names)}, weights unknown"
+
+
+def _named(name: Any) -> tuple[str, PublishedModel] | None:
+    return (name, PUBLISHED[name]) if isinstance(name, str) and name in PUBLISHED else None

@@ -1,0 +1,214 @@
+"""Published results: the rows of ``published_results.yaml``, or of a file with the same layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from inspect import Parameter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.options import Takes, check_options, declared
+from nes2net.lib.text_files import read_text
+
+_PACKAGED = Path(__file__).with_name("published_results.yaml")
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published result, what its source says of the system, and what is needed to measure it again.
+
+    The head of ``published_results.yaml`` explains the fields. ``best``, ``mean`` and EERs in general are
+    in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
+    """
+
+    id: str
+    system: str
+    train: str
+    test: str
+    metric: Annotated[Literal["EER"], Takes("EER")]
+    source: str
+    corpus: str
+    best: float | None = None
+    mean: float | None = None
+    digits: Annotated[int, Field(ge=0, le=6)] = 2
+    label: str | None = None
+    paper: str | None = None
+    year: int | None = None
+    reported_frontend: str | None = None
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    averaged: Annotated[int, Field(ge=1)] | None = None
+    fusion: bool = False
+    notes: list[str] = field(default_factory=list)
+    model: str | None = None
+    frontend: str | dict[str, Any] | None = None
+    here: str | None = None
+    split: str = "eval"
+    phase: str = "eval"
+    exclude: dict[str, list[str]] = field(default_factory=dict)
+    protocol: Literal["4sec", "full", "unknown"] = "4sec"
+    samples: int | None = None
+    checkpoint: str | None = None
+    recipe: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    select: Literal["val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug"] = "val_loss_wo_aug"
+    average: int = 1
+    average_mode: Literal["mean", "legacy"] = "mean"
+    legacy_train_mode: bool = False
+    min_tdcf: float | None = None
+
+    @property
+    def ways(self) -> list[str]:
+        """How the figure can be measured again here: ``"recipe"``, ``"checkpoint"``, both, or not at all.
+
+        A checkpoint counts if the toolkit has the model that it belongs to.
+        """
+        return [*(["recipe"] if self.recipe else []), *(["checkpoint"] if self.checkpoint and self.model else [])]
+
+    @property
+    def cell(self) -> str:
+        """The figures as a table prints them: best and, in brackets, mean."""
+        mean = "" if self.mean is None else f" ({self.percent(self.mean)})"
+        return f"{self.percent(self.best)}{mean}{self._tdcf}"
+
+    def percent(self, figure: float | None) -> str:
+        """Write ``figure`` with as many digits as the source gives; a dash if there is no figure."""
+        return "–" if figure is None else f"{figure:.{self.digits}f}"
+
+    @property
+    def figures(self) -> str:
+        """The figures in words, with the test."""
+        best = None if self.best is None else f"{self.percent(self.best)} %"
+        mean = None if self.mean is None else f"mean {self.percent(self.mean)}{'' if best else ' %'}"
+        return f"{self.metric} on {self.test} {', '.join(filter(None, (best, mean)))}{self._tdcf}"
+
+    def describe(self) -> str:
+        """One line: system, corpora, figures, source."""
+        return f"{self.system}, trained on {self.train}: {self.figures} [{self.source}]"
+
+    @property
+    def _tdcf(self) -> str:
+        return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table of results: ``columns`` is test → heading; ``systems`` has a mapping test → row for each system."""
+
+    title: str
+    about: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    systems: list[dict[str, PublishedRow]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[PublishedRow]:
+        """All results, system by system."""
+        return [row for results in self.systems for row in results.values()]
+
+
+def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
+    """Read the results of the packaged ``published_results.yaml``, or of another file of tables.
+
+    Raises:
+        InputError: if the file cannot be read or is malformed.
+    """
+    return _read(Path(path or _PACKAGED))[0]
+
+
+def published_tables() -> tuple[PublishedTable, ...]:
+    """The tables of the packaged ``published_results.yaml``."""
+    return _read(_PACKAGED)[1]
+
+
+@cache
+def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
+    tables = tuple(_tables(content, path))
+    rows = tuple(row for table in tables for row in table.rows)
+    if len({row.id for row in rows}) < len(rows):
+        raise InputError(f"{path}: two rows have one id")
+    return rows, tables
+
+
+def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
+    """The tables of a file: each result gets the fields of its test, table and system."""
+    check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
+    tests, texts = _mapping(content.get("tests"), f"{path}, tests"), _mapping(content.get("notes"), f"{path}, notes")
+
+    def written(names: Any, where: str) -> list[str]:
+        if not isinstance(names, list):
+            raise InputError(f"{where}: notes is a list of names, not {shown(names)}")
+        check_known(map(str, names), texts, f"{where}: no note")
+        return [texts[str(name)] for name in names]
+
+    for number, table in enumerate(content.get("tables") or [], start=1):
+        where = f"{path}, table {number}"
+        table = dict(_mapping(table, where))
+        check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
+        shared, systems = (_mapping(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
+        table["notes"] = written(table.get("notes", []), where)
+        if not isinstance(table.get("title"), str):
+            raise InputError(f"{where}: lacks title")
+        check_options(PublishedTable, table, where)
+        columns = table.get("columns", {})
+        check_known(columns, tests, f"{where}: no test")
+        found = []
+        for system, facts in systems.items():
+            facts = dict(_mapping(facts, f"{where}, {system}"))
+            results = _mapping(facts.pop("results", None), f"{where}, {system}, results")
+            check_known(results, columns, f"{where}, {system}: no column")
+            rows = {}
+            for test, result in results.items():
+                of_it = f"{path}, {system}-{test}"
+                fields = {"id": f"{system}-{test}"}
+                for part in (tests[test], shared, facts, result):
+                    fields |= _mapping(part, of_it)
+                rows[test] = _row({**fields, "notes": written(fields.get("notes", []), of_it)}, of_it)
+            found.append(rows)
+        yield PublishedTable(**table, systems=found)
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    """``value``, or an empty mapping for nothing."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: a mapping is expected, found {shown(value)}")
+    return value
+
+
+def _row(values: Mapping[str, Any], where: str) -> PublishedRow:
+    options = declared(PublishedRow)
+    check_known(values, options, f"{where}: unknown key")
+    given = {name: value for name, value in values.items() if value is not None}
+    if lacking := [name for name, option in options.items() if option.default is Parameter.empty and name not in given]:
+        raise InputError(f"{where}: lacks {', '.join(lacking)}")
+    check_options(PublishedRow, given, where)
+    row = PublishedRow(**given)
+    if row.best is None and row.mean is None:
+        raise InputError(f"{where}: has no figure; give best, mean, or both")
+    if row.protocol == "4sec" and row.samples is None:
+        raise InputError(f"{where}: protocol 4sec needs the number of samples")
+    return row
+
+
+def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
+    """Return the row named ``id``.
+
+    Raises:
+        InputError: if no row has this id; the message names the nearest.
+    """
+    by_id = {row.id: row for row in rows}
+    check_known([id], by_id, "no published row", "nes2net experiment reproduce")
+    return by_id[id]

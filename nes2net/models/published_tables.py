@@ -1,0 +1,82 @@
+"""The tables of published results as the sources print them, for ``nes2net info published`` and the manual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nes2net.models.published_results import PublishedRow, PublishedTable
+
+#: What the signs of the tables mean.
+LEGEND = {
+    "figures": "EER in %, best (mean) of the runs that the source reports; –: not reported",
+    "front-end": "as the source names it",
+    "params": "of the back-end, as the source counts them",
+    "avg.": "checkpoints that are averaged; N/A: a single one",
+    "‡": "several systems are fused",
+    "here": "R: a recipe of this package trains it; C: the authors' checkpoint or code is public, and the model is here; "
+    "–: only reported",
+}
+
+
+def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
+    """The notes of all results, each with its number: they are numbered as they come."""
+    notes = dict.fromkeys(note for table in tables for row in table.rows for note in row.notes)
+    return {note: number for number, note in enumerate(notes, start=1)}
+
+
+def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
+    """A row for each system: what the source says of it, its figures, and the numbers of its notes."""
+    rows = []
+    for results in table.systems:
+        row = next(iter(results.values()))
+        notes = sorted({numbers[note] for result in results.values() for note in result.notes})
+        rows.append(
+            {
+                "system": _label(row),
+                "front-end": row.reported_frontend or "–",
+                "params": "–" if row.parameters is None else f"{round(row.parameters / 1000):,}k",
+                "avg.": {None: "–", 1: "N/A"}.get(row.averaged, str(row.averaged)),
+                **{heading: results[test].cell if test in results else "–" for test, heading in table.columns.items()},
+                "here": " ".join(way[0].upper() for way in row.ways) or "–",
+                "notes": ", ".join(map(str, notes)),
+            }
+        )
+    return rows
+
+
+def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
+    """A row for each system that says how it can be measured again, or why not; equal ones once."""
+    rows = []
+    for table in tables:
+        for results in table.systems:
+            row = next(iter(results.values()))
+            rows.append(
+                {
+                    "system": _label(row),
+                    "recipe": " ".join([Path(row.recipe).stem, *row.overrides]) if row.recipe else "",
+                    "checkpoint or code": (row.checkpoint or "") if "checkpoint" in row.ways else "",
+                    "remark": " ".join(filter(None, ["" if row.ways else "Only reported.", row.here])),
+                }
+            )
+    return list({tuple(row.items()): row for row in rows}.values())
+
+
+def _label(row: PublishedRow) -> str:
+    return f"{row.label or row.system}{'‡' if row.fusion else ''}"
+
+
+def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
+    """All that is known, as plain data: each table with its results and all their fields."""
+    return [
+        {
+            "title": table.title,
+            "about": table.about,
+            "columns": table.columns,
+            "notes": table.notes,
+            "results": [{**asdict(row), "ways": row.ways} for row in table.rows],
+        }
+        for table in tables
+    ]

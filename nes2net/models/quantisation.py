@@ -1,0 +1,321 @@
+"""Int8 products on the CPU: weights are quantised per output channel, activations per row as they come.
+
+A row is quantised by itself, so that no score depends on the other utterances of a batch, and
+nothing has to be calibrated. The transformer's linear layers are such products. The rest is
+computed in bfloat16 if the processor has instructions for it, otherwise in float32.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from nes2net.lib.devices import check_precision
+from nes2net.lib.errors import InputError
+from nes2net.models.frontends.attention import attend
+
+_OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
+_LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127
+_TINY = 1e-30  # smallest magnitude that a row is scaled by, for rows of zeros
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
+#: Linear layers in the transformer layers of Whisper and of w2v-BERT 2.0 that are quantised one by one.
+_SINGLE = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
+
+
+class Rows(NamedTuple):
+    """A tensor …×K, quantised by row."""
+
+    values: Tensor
+    """uint8, …×K: round(x / scale) + 128."""
+    scale: Tensor
+    """…×1."""
+
+
+def quantised_rows(x: Tensor) -> Rows:
+    """Quantise each row of ``x`` …×K, bfloat16 or float32, by its largest magnitude."""
+    if torch.compiler.is_compiling():  # in float32, in one pass
+        factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
+        return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
+    # Without their sign, the bits of floating-point numbers have the order of the numbers. PyTorch
+    # finds the largest integer several times as fast.
+    integer = torch.int16 if x.element_size() == 2 else torch.int32
+    largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
+    factor = _LARGEST / largest.clamp_min_(_TINY)
+    values = (x * factor).round_().to(torch.int8).view(torch.uint8)
+    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))
+
+
+class Int8Linear(nn.Module):
+    """Linear layers with int8 weights that read the same input; their outputs stand side by side.
+
+    There are no gradients. A state dict would not have the weights, so asking for one is an error.
+
+    Args:
+        linears: layers with K inputs each, and N outputs together.
+    """
+
+    def __init__(self, *linears: nn.Linear) -> None:
+        super().__init__()
+        weight = torch.cat([linear.weight.detach().float() for linear in linears])  # N×K
+        scale = weight.abs().amax(1).clamp_min(_TINY) / 127
+        values = (weight / scale[:, None]).round_().to(torch.int8)
+        biases: list[Tensor] = [
+            weight.new_zeros(len(linear.weight)) if linear.bias is None else linear.bias for linear in linears
+        ]
+        self.bias: Tensor
+        self.register_buffer("bias", torch.cat(biases).detach())
+        self.product = fastest_product(values, scale)
+        self.register_state_dict_pre_hook(_refuse_saving)
+
+    def _apply(self, *args: Any, **options: Any) -> Int8Linear:
+        super()._apply(*args, **options)
+        if self.bias.device.type != "cpu":
+            raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
+        return self
+
+    def forward(self, rows: Rows) -> Tensor:
+        """Compute x Wᵀ + b of the quantised ``rows`` …×K: …×N."""
+        return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
+
+
+def _refuse_saving(*_: Any) -> None:
+    raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
+
+
+#: (values uint8 …×K, precision) → (values − 128) Wᵀ, …×N
+Product = Callable[[Tensor, torch.dtype], Tensor]
+
+
+def onednn_product(weight: Tensor, scale: Tensor) -> Product:
+    """Prepare oneDNN's product with W = ``weight`` (int8, N×K) · ``scale`` (float32, N)."""
+    packed, zeros = torch.ops.onednn.qlinear_prepack(weight, None), torch.zeros(len(weight), dtype=torch.int64)
+
+    def product(values: Tensor, dtype: torch.dtype) -> Tensor:
+        call = _compilable if torch.compiler.is_compiling() else _call_onednn
+        return call(values, packed, scale, zeros, dtype)
+
+    return product
+
+
+def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
+    onednn: Any = torch.ops.onednn
+    return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
+
+
+# An operator of our own: the compiler's rule for oneDNN's takes only constant weights.
+_compilable = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
+_compilable.register_fake(
+    lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
+)
+
+
+def plain_product(weight: Tensor, scale: Tensor) -> Product:
+    """Prepare the same product in float32, for every processor."""
+
+    def product(values: Tensor, dtype: torch.dtype) -> Tensor:
+        return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
+
+    return product
+
+
+def fastest_product(weight: Tensor, scale: Tensor) -> Product:
+    """Prepare the product in the way that is fastest on this processor."""
+    return (onednn_product if has_fast_product() else plain_product)(weight, scale)
+
+
+@cache
+def has_fast_product() -> bool:
+    """Whether oneDNN multiplies int8 numbers exactly on this processor.
+
+    It does with VNNI or AMX. Without them it adds pairs of products in 16 bits, which overflows.
+    Builds of PyTorch without oneDNN, and those for ARM, do not have such products.
+    """
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-127, 128, (32, 64), dtype=torch.int8, generator=generator)
+    values = torch.randint(1, 256, (8, 64), dtype=torch.uint8, generator=generator)
+    weight[:8], values[:2] = 127, 255  # the largest sums
+    try:
+        computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
+    except (AttributeError, RuntimeError):  # a build without these operators
+        return False
+    return torch.equal(computed, plain_product(weight, torch.ones(32))(values, torch.float32))
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # missing from other builds
+    return any(getattr(torch.cpu, question, bool)() for question in questions)
+
+
+def has_fast_float16() -> bool:
+    """Whether this processor has instructions for products of float16 numbers; True if PyTorch does not tell."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # newer versions have it
+    return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
+
+
+def emulation_note(precision: str, device: torch.device) -> str:
+    """Say that the processor of this machine emulates ``precision`` on ``device``; empty if it does not."""
+    is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # nothing tells it of others
+    if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
+        return ""
+    return (
+        f"this processor has no instructions for {precision} and emulates it, which is slower than float32, often by "
+        "far: `dtype=fastest` takes what is fast here"
+    )
+
+
+class Int8Rows(Int8Linear):
+    """One linear layer with int8 weights that quantises its own input, …×K → …×N."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Compute x Wᵀ + b."""
+        return super().forward(quantised_rows(x))
+
+
+class Int8FeedForward(nn.Module):
+    """The feed-forward part of a transformer layer, B×T×D → B×T×D."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        self.intermediate_dense = Int8Linear(original.intermediate_dense)
+        self.intermediate_act_fn = original.intermediate_act_fn
+        self.output_dense = Int8Linear(original.output_dense)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it to ``x`` B×T×D."""
+        return _in_parts(self._compute, x)
+
+    def _compute(self, x: Tensor) -> Tensor:
+        inner = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
+        return self.output_dense(quantised_rows(inner))
+
+
+class Int8Attention(nn.Module):
+    """Self-attention, B×T×D → B×T×D. Queries, keys and values are one product."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        self.num_heads = original.num_heads
+        self.qkv_proj = Int8Linear(original.q_proj, original.k_proj, original.v_proj)
+        self.out_proj = Int8Linear(original.out_proj)
+
+    def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
+        """Attend over ``hidden_states`` B×T×D; the output is the first of what a layer expects."""
+        return _in_parts(self._attend, hidden_states), None  # type: ignore[return-value]
+
+    def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
+        query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
+        out = attend(query, key, value, bias)
+        return self.out_proj(quantised_rows(out.transpose(1, 2).flatten(2)))
+
+
+class Int8RelativeAttention(Int8Attention):
+    """The same with WavLM's gated bias, which the float module computes."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__(original)
+        for name in _PROJECTIONS:
+            delattr(original, name)
+        self.original = original
+
+    def position_bias(self, frames: int) -> Tensor:
+        """Bias 1×H×T×T of T ``frames``, before the gate."""
+        return self.original.position_bias(frames)
+
+    def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
+        """Attend over ``hidden_states`` B×T×D with the bias 1×H×T×T, which is returned last."""
+        shared = self.position_bias(hidden_states.shape[1]) if position_bias is None else position_bias
+
+        def attend(x: Tensor) -> Tensor:
+            return self._attend(x, self.original.gated_bias(x, shared).to(x.dtype))
+
+        return _in_parts(attend, hidden_states), None, shared  # type: ignore[return-value]
+
+
+def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply ``compute`` to parts of the batch ``x`` B×T×D.
+
+    What is computed in between fits into the cache for a few hundred rows per thread, but not for a
+    batch.
+    """
+    if torch.compiler.is_compiling():
+        return compute(x)
+    utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 rows
+    return compute(x) if len(x) <= utterances else torch.cat([compute(part) for part in x.split(utterances)])
+
+
+def fastest_precision(model: nn.Module, device: torch.device) -> str:
+    """Name the precision in which ``model`` scores fastest on ``device``, by rule, so that a machine always takes the same.
+
+    On a GPU it is bfloat16 if it computes that. On a CPU only the transformers of pre-trained front-ends gain: it is
+    int8 where the processor multiplies it (:func:`has_fast_product`), otherwise bfloat16 (:func:`has_fast_bfloat16`).
+    All else is float32.
+    """
+    if device.type == "cuda":
+        with suppress(InputError):
+            check_precision("bfloat16", device)
+            return "bfloat16"
+    if device.type != "cpu" or not _transformer_layers(model):
+        return "float32"
+    if has_fast_product() and not _why_not(model):
+        return "int8"
+    return "bfloat16" if has_fast_bfloat16() else "float32"
+
+
+def _transformer_layers(model: nn.Module) -> list[nn.Module]:
+    return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
+
+
+def _why_not(model: nn.Module) -> str | None:
+    if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
+        return "int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`"
+    if any(hasattr(module, "adapter_up") for module in model.modules()):
+        return "int8 does not compute adapters: take bfloat16 or float32"
+    return None
+
+
+def quantise(model: nn.Module) -> nn.Module:
+    """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
+
+    These are the layers of the pre-trained front-ends. Everything else becomes bfloat16, or float32
+    (:func:`has_fast_bfloat16`). The result is for scoring: it has no gradients and no dropout, and
+    cannot be saved.
+
+    Raises:
+        InputError: if it has no such layers, they have adapters, or fairseq computes them.
+    """
+    if reason := _why_not(model):
+        raise InputError(reason)
+    layers = _transformer_layers(model)
+    in_layers = {id(module) for layer in layers for module in layer.modules()}  # a back-end may have the same names
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}
+            if linear.issuperset(_PROJECTIONS):
+                setattr(module, name, (Int8RelativeAttention if hasattr(child, "gated_bias") else Int8Attention)(child))
+            elif linear.issuperset(("intermediate_dense", "output_dense")):
+                setattr(module, name, Int8FeedForward(child))
+            elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
+                setattr(module, name, Int8Rows(child))
+            elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
+                # With the weight that ``child`` computes anew in each call, from norm and direction. (Removing the
+                # parametrization would remove it from copies of ``child`` as well.) embed_positions() pads.
+                shape = child.in_channels, child.out_channels, child.kernel_size[0]
+                plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
+                plain.weight, plain.bias = nn.Parameter(child.weight.detach()), child.bias
+                setattr(module, name, plain)
+    if not any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")
+    return model.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()

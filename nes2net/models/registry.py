@@ -1,0 +1,434 @@
+"""The names of front-ends, aggregations, back-ends, losses, corpora and effects, and building parts by name.
+
+The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
+which is imported when it is first needed, so that listing the names costs nothing. Installed
+packages add names of their own by entry points of the groups ``nes2net.frontends``,
+``nes2net.models.aggregations``, ``nes2net.models.backends``, ``nes2net.losses``, ``nes2net.data.corpora`` and
+``nes2net.effects`` (see CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import cached_property, partial
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
+from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
+
+if TYPE_CHECKING:
+    from nes2net.data.augment import Effect, Sources
+    from nes2net.data.corpora.corpus import Corpus
+    from nes2net.models.aggregations.base import Aggregation
+    from nes2net.models.backends.base import Backend
+    from nes2net.models.frontends.base import Frontend
+
+T = TypeVar("T")
+Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
+
+
+class Registry(Generic[T]):
+    """The names of one kind of thing: factories of parts, or corpora.
+
+    Args:
+        kind: its name in messages.
+        group: name of the entry points by which installed packages add names.
+        table: name → ``"module:attribute"``.
+    """
+
+    def __init__(self, kind: str, group: str, table: dict[str, str]) -> None:
+        self.kind, self.group = kind, group
+        self._own = dict(table)
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        """Names of this package and of installed ones; this package's names take precedence."""
+        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
+
+    def names(self, *, installed: bool = True) -> list[str]:
+        """All registered names, sorted; without ``installed``, those of this package alone."""
+        return sorted(self._table if installed else self._own)
+
+    def module(self, name: str) -> str:
+        """The name of the module that holds what is registered under ``name``."""
+        return self._table[name].partition(":")[0]
+
+    def add(self, name: str, target: str) -> None:
+        """Register ``target`` (``"module:attribute"``) under ``name``.
+
+        Raises:
+            InputError: if the name is taken, or ``target`` has another form.
+        """
+        if not all(target.partition(":")):
+            raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
+        if name in self._table:
+            raise InputError(f"{self.kind} '{name}' is registered already as {self._table[name]}")
+        self._table[name] = target
+
+    def get(self, name: str) -> Any:
+        """Import the object that is registered under ``name``.
+
+        Raises:
+            InputError: if there is no such name, with the nearest one; or if an installed package
+                registers what it does not have.
+        """
+        check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
+        module, _, attribute = self._table[name].partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except Exception as error:  # whatever the module of another package raises
+            if name in self._own:
+                raise
+            raise InputError(
+                f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
+                f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
+            ) from error
+
+    def checked(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Get the factory ``name``, and check its ``options``.
+
+        Raises:
+            InputError: if there is no such name or option, with the nearest one; or if an option has
+                another type or range than the factory declares.
+        """
+        from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
+
+        factory, owner = self.get(name), f"{self.kind} '{name}'"
+        parameters = inspect.signature(factory).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            check_known(options, parameters, f"{owner} has no option", f"nes2net info {name}")
+        check_options(factory, options, owner)
+        return factory
+
+    def create(self, name: str, **options: Any) -> T:
+        """Call the factory ``name`` with ``options``.
+
+        Raises:
+            InputError: as :meth:`checked`, or if the part is too large.
+        """
+        from nes2net.lib.module_size import limited_size  # start-up: names are listed without torch
+
+        factory = self.checked(name, options)
+        with limited_size(f"{self.kind} '{name}'"):
+            return factory(**options)
+
+
+class CorpusRegistry(Registry["Corpus"]):
+    """The names of corpora, and the names of data sets of the Hugging Face hub, ``hub:OWNER/NAME``."""
+
+    def get(self, name: str) -> Corpus:
+        """As :meth:`Registry.get`; for a data set of the hub, the corpus that downloads it when asked."""
+        if not name.startswith("hub:"):
+            return super().get(name)
+        from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
+
+        return hub_corpus(name)
+
+    def module(self, name: str) -> str:
+        """As :meth:`Registry.module`."""
+        return "nes2net.data.corpora.hub" if name.startswith("hub:") else super().module(name)
+
+
+frontends: Registry[Frontend] = Registry(
+    "front-end",
+    "nes2net.frontends",
+    {
+        **{name: f"nes2net.models.frontends.sizes:{name}" for name in SIZES},
+        "wav2vec2": "nes2net.models.frontends.ssl:wav2vec2",
+        "wav2vec2_small": "nes2net.models.frontends.ssl:wav2vec2_small",
+        "hubert": "nes2net.models.frontends.ssl:hubert",
+        "wavlm": "nes2net.models.frontends.ssl:wavlm",
+        "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
+        "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
+        "lps": "nes2net.models.frontends.lps:LogPowerSpectrum",
+        "lfcc": "nes2net.models.frontends.lfcc:LinearFrequencyCepstrum",
+        "waveform": "nes2net.models.frontends.waveform:Waveform",
+        "teacher_student": "nes2net.models.distillation:TeacherStudent",
+    },
+)
+aggregations: Registry[Aggregation] = Registry(
+    "aggregation",
+    "nes2net.aggregations",
+    {
+        "last": "nes2net.models.aggregations.last:Last",
+        "weighted_sum": "nes2net.models.aggregations.weighted_sum:WeightedSum",
+        "sea": "nes2net.models.aggregations.sea:SqueezeExcitationAggregation",
+        "attm": "nes2net.models.aggregations.attm:AttentiveMerging",
+        "moe": "nes2net.models.aggregations.moe:MixtureOfExperts",
+    },
+)
+backends: Registry[Backend] = Registry(
+    "back-end",
+    "nes2net.backends",
+    {
+        "nes2net": "nes2net.models.backends.nes2net:nes2net",
+        "nes2net_x": "nes2net.models.backends.nes2net:nes2net_x",
+        "nes2net_x_selu": "nes2net.models.backends.nes2net:nes2net_x_selu",
+        "nes2net_la": "nes2net.models.backends.nes2net:Nes2NetLA",
+        "aasist": "nes2net.models.backends.aasist:Aasist",
+        "aasist2": "nes2net.models.backends.aasist2:Aasist2",
+        "raw_aasist": "nes2net.models.backends.raw_aasist:raw_aasist",
+        "raw_aasist_l": "nes2net.models.backends.raw_aasist:raw_aasist_l",
+        "sls": "nes2net.models.backends.sls:SLS",
+        "conformer": "nes2net.models.backends.conformer:conformer",
+        "tcm": "nes2net.models.backends.conformer:tcm",
+        "mamba": "nes2net.models.backends.mamba:Mamba",
+        "mambo": "nes2net.models.backends.mambo:MamBo",
+        "raptor": "nes2net.models.backends.raptor:Raptor",
+        "mean_linear": "nes2net.models.backends.mean_linear:MeanLinear",
+        "mpif_res2net": "nes2net.models.backends.mpif_res2net:MpifRes2Net",
+        "asp_mlp": "nes2net.models.backends.asp_mlp:AspMlp",
+        "asp_cosine": "nes2net.models.backends.asp_cosine:AspCosine",
+        "logistic": "nes2net.models.backends.logistic:Logistic",
+        "attm_lstm": "nes2net.models.backends.attm_lstm:AttMLSTM",
+        "one_class_distillation": "nes2net.models.distillation:OneClassDistillation",
+        "ensemble": "nes2net.models.backends.ensemble:Ensemble",
+        "gf": "nes2net.models.backends.global_feature:GF",
+        "lgf": "nes2net.models.backends.global_feature:LGF",
+        "llgf": "nes2net.models.backends.global_feature:LLGF",
+        "mfa": "nes2net.models.backends.mfa:MFA",
+        "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
+    },
+)
+losses: Registry[Any] = Registry(  # of nes2net.losses.Criterion, which stands above
+    "loss",
+    "nes2net.losses",
+    {
+        "cross_entropy": "nes2net.losses:WeightedCrossEntropy",
+        "focal": "nes2net.losses:BinaryFocal",
+        "angular_softmax": "nes2net.losses:AngularSoftmax",
+        "am_softmax": "nes2net.losses:AdditiveMarginSoftmax",
+        "oc_softmax": "nes2net.losses:OneClassSoftmax",
+        "p2sgrad": "nes2net.losses:P2SGrad",
+        "cosine_error": "nes2net.losses:CosineError",
+        "prototypes": "nes2net.losses:Prototypes",
+    },
+)
+corpora = CorpusRegistry(
+    "corpus",
+    "nes2net.corpora",
+    {
+        "asvspoof2019_la": "nes2net.data.corpora.asvspoof2019_la:CORPUS",
+        "asvspoof2021_la": "nes2net.data.corpora.asvspoof2021_la:CORPUS",
+        "asvspoof2021_df": "nes2net.data.corpora.asvspoof2021_df:CORPUS",
+        "asvspoof5": "nes2net.data.corpora.asvspoof5:CORPUS",
+        "in_the_wild": "nes2net.data.corpora.in_the_wild:CORPUS",
+        "ctrsvdd": "nes2net.data.corpora.ctrsvdd:CORPUS",
+        "partialspoof": "nes2net.data.corpora.partialspoof:CORPUS",
+        "mlaad": "nes2net.data.corpora.mlaad:CORPUS",
+        "spoofceleb": "nes2net.data.corpora.spoofceleb:CORPUS",
+        "deepfake_eval_2024": "nes2net.data.corpora.deepfake_eval_2024:CORPUS",
+        "codecfake": "nes2net.data.corpora.codecfake:CORPUS",
+        "wavefake": "nes2net.data.corpora.wavefake:CORPUS",
+        "fake_or_real": "nes2net.data.corpora.fake_or_real:CORPUS",
+        "dfadd": "nes2net.data.corpora.dfadd:CORPUS",
+        "add2022": "nes2net.data.corpora.add2022:CORPUS",
+        "add2023": "nes2net.data.corpora.add2023:CORPUS",
+        "librisevoc": "nes2net.data.corpora.librisevoc:CORPUS",
+        "habla": "nes2net.data.corpora.habla:CORPUS",
+        "asvspoof_laundered": "nes2net.data.corpora.asvspoof_laundered:CORPUS",
+        "famous_figures": "nes2net.data.corpora.famous_figures:CORPUS",
+        "generic": "nes2net.data.corpora.generic:CORPUS",
+        "shards": "nes2net.data.corpora.shards:CORPUS",
+    },
+)
+effects: Registry[type[Effect]] = Registry(
+    "condition",
+    "nes2net.effects",
+    {
+        "mp3": "nes2net.data.augment.codecs:Mp3",
+        "aac": "nes2net.data.augment.codecs:Aac",
+        "opus": "nes2net.data.augment.codecs:Opus",
+        "g722": "nes2net.data.augment.codecs:G722",
+        "alaw": "nes2net.data.augment.codecs:ALaw",
+        "ulaw": "nes2net.data.augment.codecs:MuLaw",
+        "gsm": "nes2net.data.augment.codecs:Gsm",
+        "amr_nb": "nes2net.data.augment.codecs:AmrNb",
+        "telephone": "nes2net.data.augment.channels:Telephone",
+        "resample": "nes2net.data.augment.channels:Resample",
+        "white": "nes2net.data.augment.noise:White",
+        "pink": "nes2net.data.augment.noise:Pink",
+        "babble": "nes2net.data.augment.noise:Babble",
+        "noise": "nes2net.data.augment.noise:MusanNoise",
+        "music": "nes2net.data.augment.noise:MusanMusic",
+        "speech": "nes2net.data.augment.noise:MusanSpeech",
+        "room": "nes2net.data.augment.rooms:Room",
+        "rir": "nes2net.data.augment.rooms:MeasuredRoom",
+        "gain": "nes2net.data.augment.channels:Gain",
+        "clip": "nes2net.data.augment.channels:Clip",
+        "trim": "nes2net.data.augment.timing:Trim",
+        "cut": "nes2net.data.augment.timing:Cut",
+        "speed": "nes2net.data.augment.timing:Speed",
+        "pitch": "nes2net.data.augment.timing:Pitch",
+        "rawboost": "nes2net.data.augment.rawboost:RawBoost",
+    },
+)
+
+
+def takes_checkpoint(name: str) -> bool:
+    """Whether the front-end ``name`` can start from a pre-training file; a spectrum cannot.
+
+    Raises:
+        InputError: if there is no such front-end.
+    """
+    from nes2net.models.frontends.base import Frontend  # start-up: names are listed without torch
+
+    factory = frontends.get(name)
+    while isinstance(factory, partial):
+        if "checkpoint" in factory.keywords:  # bound to None
+            return False
+        factory = factory.func
+    return factory.takes_checkpoint if inspect.isclass(factory) and issubclass(factory, Frontend) else True
+
+
+def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
+    """Build a front-end: waveform B×N → list of hidden states B×T×D.
+
+    Args:
+        name: one of ``nes2net.models.registry.frontends.names()``.
+        checkpoint: a pre-training file of its kind, or the name of a published size
+            (:data:`nes2net.models.frontends.sizes.SIZES`), which is fetched once; None for random weights.
+            For a front-end of a published size the file has to be of this size.
+        options: keyword arguments of its class or function, and ``adapt``, which every front-end
+            has: a mapping of the options of :class:`nes2net.models.frontends.adaptation.Adaptation`, or
+            None.
+
+    Raises:
+        InputError: if a name or option is unknown, or the checkpoint cannot be used.
+    """
+    from nes2net.models.frontends.base import Frontend  # start-up: names are listed without torch
+
+    adaptation = options.pop("adapt", None)
+    if adaptation is not None:  # before a checkpoint is read
+        from nes2net.models.frontends.adaptation import adapt, check_adaptation  # start-up, as above
+
+        adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
+    checkpoint = pretraining_file(checkpoint)
+    if checkpoint is not None:
+        check_exists(name, checkpoint)
+    frontend = frontends.create(name, checkpoint=checkpoint, **options)
+    if checkpoint is not None:
+        check_size(name, frontend.model_type, frontend.config, checkpoint)
+    frontend = _checked(frontend, Frontend, "front-end", name, options)
+    if adaptation is not None:
+        adapt(frontend, adaptation)
+    return frontend
+
+
+def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: Any) -> Aggregation:
+    """Build an aggregation: ``num_layers`` hidden states B×T×D → features B×T×D.
+
+    Args:
+        name: one of ``nes2net.models.registry.aggregations.names()``.
+        num_layers, feature_dim: the front-end's ``num_layers`` and ``out_dim``.
+        options: keyword arguments of its class.
+
+    Raises:
+        InputError: if a name or option is unknown.
+    """
+    from nes2net.models.aggregations.base import Aggregation  # start-up: names are listed without torch
+
+    aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
+    return _checked(aggregation, Aggregation, "aggregation", name, options)
+
+
+def create_backend(name: str, **options: Any) -> Backend:
+    """Build a back-end: features B×T×D → logits B×n.
+
+    Args:
+        name: one of ``nes2net.models.registry.backends.names()``.
+        options: keyword arguments of its function or class, such as ``feature_dim`` and
+            ``num_logits``, and the options of every back-end
+            (:class:`nes2net.models.backends.heads.GeneralOptions`): ``head`` and ``score_rule``.
+
+    Raises:
+        InputError: if a name or option is unknown, or the score rule does not fit ``num_logits``.
+    """
+    from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
+    from nes2net.models.backends.base import Backend, check_score_rule  # start-up: names are listed without torch
+    from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
+
+    own = inspect.signature(backends.get(name)).parameters
+    general: dict[str, Any] = {k: options[k] for k in ("head", "score_rule") if k in options and k not in own}
+    check_options(GeneralOptions, general, f"back-end '{name}'")
+    backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
+    backend = _checked(backend, Backend, "back-end", name, options)
+    GeneralOptions(**general).apply(backend)
+    if "num_logits" in own:  # a rule that does not fit would end a training run at its first validation
+        check_score_rule(backend.score_rule, options.get("num_logits", own["num_logits"].default))
+    return backend
+
+
+def create_condition(text: str, sources: Sources | None = None) -> Effect:
+    """Build a condition, an effect at one strength: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
+
+    Raises:
+        InputError: if there is no such name, or the strength or a source does not fit.
+    """
+    name, colon, strength = text.partition(":")
+    condition = effects.get(name)
+    try:
+        number = float(strength) if colon else None
+    except ValueError:
+        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+    try:
+        return condition(number, sources)
+    except InputError as error:
+        raise type(error)(f"condition '{text}': {error}") from None
+
+
+class ConditionSuite(NamedTuple):
+    """The conditions of a robustness report by default."""
+
+    names: list[str]
+    """As ``"mp3:16"``: family by family, and from mild to hard."""
+    left_out: dict[str, str]
+    """The conditions that are not possible here: name → reason."""
+
+
+def default_conditions(sources: Sources | None = None) -> ConditionSuite:
+    """Every condition at each of its default strengths, as far as ``sources`` and libraries allow.
+
+    Raises:
+        InputError: if a folder of ``sources`` cannot be used.
+    """
+    from nes2net.data.augment import Sources  # start-up: names are listed without NumPy
+
+    sources = sources or Sources()
+    suite = ConditionSuite([], {})
+    own = list(effects._own)
+    for name in own + [name for name in effects.names() if name not in own]:
+        condition = effects.get(name)
+        if missing := [source for source in condition.needs if not getattr(sources, source)]:
+            suite.left_out[name] = f"needs {' and '.join(missing)}"
+            continue
+        texts = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+        try:
+            create_condition(texts[0], sources)
+        except InputError as error:
+            if not isinstance(error, MissingLibrary) and "speech" not in condition.needs:
+                raise  # a folder that was named and cannot be used
+            suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
+        else:
+            suite.names.extend(texts)
+    return suite
+
+
+def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
+    """Check that ``part`` keeps its ``contract``, and set ``part.config`` unless its class sets it.
+
+    Raises:
+        InputError: if ``part`` is an object of another class.
+    """
+    if not isinstance(part, contract):
+        raise InputError(
+            f"{kind} '{name}' is a {type(part).__name__}: make it a subclass of "
+            f"{contract.__module__}.{contract.__name__}"
+        )
+    if not hasattr(part, "config"):
+        part.config = {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}}
+    return part

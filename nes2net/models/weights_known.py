@@ -1,0 +1,49 @@
+"""Whose weights tensors are: names and shapes tell an architecture, and only a digest tells a published model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os.path import exists
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.models.checkpoints.folder import base_digest
+from nes2net.models.checkpoints.published_names import unwrap_frontend
+from nes2net.models.checkpoints.shelf import Shelf
+from nes2net.models.published_models import PUBLISHED, RECORD_KEY, without_weights
+
+#: Key of a saved record that holds the digest of the tensors beside it, if these are a published model's.
+TENSORS_KEY = "tensors_sha256"
+
+
+def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
+    """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes alone tell nothing.
+
+    Args:
+        path: the file or folder that it was read from.
+        given_name: ``owner/name`` on the hub, if it was fetched from there.
+    """
+    model = PUBLISHED.get(name)
+    if model is None:
+        return False
+    if model.tensors_sha256 and base_digest(unwrap_frontend(state_dict)) == model.tensors_sha256:
+        return True
+    if model.file is None:
+        return False
+    hub = model.file.hub
+    if hub is not None and given_name == hub["repository"] and not exists(given_name):
+        return True
+    return Shelf(name, model.file).holds(path)
+
+
+def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
+
+    It names a published model only if the tensors are those that were saved, and else its architecture.
+    """
+    facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
+    if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):
+        return facts
+    return without_weights(facts)

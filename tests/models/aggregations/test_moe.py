@@ -1,0 +1,197 @@
+"""Mixture of experts: equal to the published code, the noise, both ends and the balancing loss."""
+
+import copy
+from collections import OrderedDict
+
+import pytest
+import torch
+from builders import golden_backends as gb
+from builders import zoo
+from torch import nn
+
+from nes2net import Detector
+from nes2net.lib.errors import InputError
+from nes2net.models.aggregations.moe import MixtureOfExperts
+from nes2net.models.registry import create_aggregation, create_backend
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
+from nes2net.training.objective import Objective, Part
+
+every_file = pytest.mark.parametrize("name", ["moe_d24_e2_k1_h8", "moe_aasist_d48_e4_k2_h16"])
+
+
+def published(name, **options):
+    file = zoo.read(name)
+    moe = create_aggregation("moe", **file["config"], **options)
+    moe.load_state_dict(file["state_dict"]["moe_l"])
+    return moe, file
+
+
+@every_file
+@pytest.mark.parametrize("underflow", ["exact", "floor"])
+def test_eval_equals_published_code(name, underflow):
+    moe, file = published(name, underflow=underflow)
+    double = copy.deepcopy(moe.eval()).double()
+    for case in file["cases"].values():
+        states = case["hidden_states"]
+        with torch.no_grad():
+            zoo.close(moe(states.unbind(1)), case["agg_output"], zoo.AGREES)
+            choice = moe.choose(states[:, -1].flatten(0, 1))
+            assert torch.equal(choice.experts.view_as(case["experts"]), case["experts"])
+            zoo.close(choice.log_gates.exp().view_as(case["gates"]), case["gates"], zoo.AGREES)
+            assert moe.balance_loss(choice).item() == pytest.approx(case["balance_loss"], rel=1e-5)
+            zoo.close(double(states.double().unbind(1)), case["agg_output_f64"], zoo.AGREES_F64)
+
+
+@every_file
+def test_noise_equals_published_code(name):
+    moe, file = published(name)
+    moe.double().train()
+    for case in file["cases"].values():
+        states = case["hidden_states"].double().unbind(1)
+        moe.zero_grad()
+        choice = moe.choose(states[-1].flatten(0, 1), case["noise"].double())
+        merged, loss = moe.combine(states, choice), moe.balance_loss(choice)
+        (merged.mean() + 0.1 * loss).backward()
+        zoo.close(merged.detach(), case["noisy_agg_output_f64"], zoo.AGREES_F64)
+        assert loss.item() == pytest.approx(case["noisy_balance_loss_f64"], rel=1e-9)
+        gb.check_norms(gb.gradient_norms(dict(moe.named_parameters())), case["noisy_grad_norms"], zoo.GRADIENTS)
+
+
+def test_with_aasist_equals_published_code():
+    moe, file = published("moe_aasist_d48_e4_k2_h16")
+    backend = create_backend("aasist", feature_dim=48)
+    backend.load_state_dict(file["state_dict"]["classifier"])
+    for case in file["cases"].values():
+        system = nn.Sequential(OrderedDict(moe_l=copy.deepcopy(moe), classifier=copy.deepcopy(backend))).eval()
+        double = case["hidden_states"].double()
+        with torch.no_grad():
+            zoo.close(gb.logits_of(system, case["hidden_states"]), case["output"], zoo.AGREES)
+        logits, norms = gb.published_gradients(system.double(), double)
+        zoo.close(logits, case["output_f64"], zoo.AGREES_F64)
+        unused = {key for key in norms if key not in case["grad_norms"]}
+        assert all(norms[key] is None and (".bn1." in key or key == "moe_l.w_noise") for key in unused)
+        gb.check_norms({key: norms[key] or 0.0 for key in case["grad_norms"]}, case["grad_norms"], zoo.GRADIENTS)
+        gb.without_dropout(system.classifier).train()
+        with torch.no_grad():
+            zoo.close(gb.logits_of(system, double), case["train_mode_output_f64"], zoo.AGREES_F64)
+
+
+@every_file
+def test_underflow_is_a_floor_or_exact(name):
+    """Where the published sum overflows to infinity, both stay finite."""
+    floor, file = published(name, underflow="floor")
+    exact, _ = published(name)
+    case, states = file["underflow"], file["underflow"]["hidden_states"].unbind(1)
+    for moe in (floor, exact):
+        for expert in moe.eval().experts:
+            nn.init.constant_(expert.conv2.bias, case["conv2_bias"])
+    found = floor(states)
+    zoo.close(found.detach(), case["agg_output"], zoo.AGREES)
+    assert found.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
+    found.sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in floor.parameters())
+    merged = exact(states)
+    assert merged.max() < -150
+    merged.sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in exact.parameters())
+    for expert in exact.experts:
+        nn.init.constant_(expert.conv2.bias, file["overflow"]["conv2_bias"])
+    merged = exact(states)
+    assert file["overflow"]["agg_output"].isinf().any() and (merged - 100).abs().max() < 20
+
+
+def small(**options) -> MixtureOfExperts:
+    """Three experts for each of four layers, with random weights."""
+    torch.manual_seed(0)
+    moe = MixtureOfExperts(5, 8, experts_per_layer=3, hidden_dim=4, **options)
+    for parameter in moe.parameters():
+        nn.init.normal_(parameter)
+    return moe
+
+
+def states_of(batch=2, frames=7, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(batch)
+    return [torch.randn(batch, frames, 8, generator=generator, dtype=dtype) for _ in range(5)]
+
+
+def test_is_its_formula():
+    moe = small(top_k=2).double().eval()
+    states = states_of(dtype=torch.float64)
+    logits = states[-1] @ moe.w_gate
+    expected = torch.zeros_like(states[-1])
+    for b, t in torch.cartesian_prod(torch.arange(2), torch.arange(7)).tolist():
+        first, second = logits[b, t].argsort(descending=True)[:2].tolist()
+        gates = torch.softmax(logits[b, t, [first, second]], 0)
+        for e, gate in zip((first, second), gates):
+            expected[b, t] += gate * moe.experts[e](states[e // 3][b, t]).exp()
+    torch.testing.assert_close(moe(states), expected.log(), rtol=1e-10, atol=1e-10)
+
+
+def test_weights_of_layers_are_the_mean_gates_of_their_experts():
+    """In eval mode; in train mode noise moves the choice."""
+    moe, states = small(top_k=2), states_of()
+    assert not torch.equal(moe(states), moe(states))
+    moe.eval()
+    logits = states[-1] @ moe.w_gate
+    chosen = logits >= logits.topk(2, dim=2).values[..., 1:]
+    gates = logits.masked_fill(~chosen, -torch.inf).softmax(2).mean(1)  # B×12, three experts a layer
+    expected = torch.stack([*gates.split(3, dim=1), torch.zeros(2, 3)], 1).sum(2)
+    torch.testing.assert_close(moe.layer_weights(states), expected)
+
+
+def test_the_loss_of_training_has_the_penalty():
+    targets, found, penalties = torch.tensor([0, 1, 1]), [], []
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64}
+        aggregation = {"name": "moe", "balance_weight": weight}
+        detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
+        detector.aggregation.register_forward_hook(lambda moe, *_: penalties.append(moe.penalty))
+        objective = Objective(detector, Recipe(train=TrainConfig()))
+        objective.begin_training(1)
+        found.append(objective(torch.randn(3, 2000), targets))
+        assert detector.aggregation.penalty is None  # it does not keep the graph
+        objective.validated(Part(torch.randn(3, 2000), targets))  # in train mode too
+        assert detector.aggregation.penalty is None
+    weight_of_the_batch = 0.1 + 0.9 + 0.9
+    assert (found[1] - found[0]).item() == pytest.approx(penalties[2].item() * weight_of_the_batch, rel=1e-4)
+
+
+def test_all_experts_chosen_makes_load_a_count():
+    moe = small(top_k=12)
+    choice = moe.choose(torch.randn(4, 8), noise=torch.randn(4, 12))
+    gates = torch.zeros(4, 12).scatter(1, choice.experts, choice.log_gates.exp()).sum(0)
+    assert moe.balance_loss(choice).item() == pytest.approx((gates.var() / gates.mean() ** 2).item(), rel=1e-4)
+
+
+def test_compiled_form_has_the_same_values_and_gradients(monkeypatch):
+    """A compiled or exported detector computes every expert."""
+    moe, states = small(top_k=3).double().eval(), states_of(dtype=torch.float64)
+    with torch.no_grad():
+        choice = moe.choose(states[-1].flatten(0, 1))
+    found = []
+    for is_compiled in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda is_compiled=is_compiled: is_compiled)
+        moe.zero_grad()
+        outputs = moe.combine(states, choice)
+        outputs.square().sum().backward()
+        found.append([outputs, *(p.grad for p in moe.experts.parameters())])
+    for sparse, dense in zip(*found):
+        torch.testing.assert_close(sparse, dense, rtol=1e-10, atol=1e-10)
+
+
+def test_sizes_that_do_not_go_together_are_named():
+    with pytest.raises(InputError, match="12 experts, so top_k is at most that, not 13"):
+        MixtureOfExperts(4, 8, top_k=13)
+    with pytest.raises(InputError, match="at least 2 hidden states, and the front-end gives 1"):
+        MixtureOfExperts(1, 8)
+    with pytest.raises(InputError, match="aggregation 'moe': underflow is one of exact, floor"):
+        create_aggregation("moe", 4, 8, underflow="flor")
+
+
+def test_of_equal_logits_the_first_experts_are_chosen():
+    """A new gate is of zeros, and ``topk`` takes other experts on a GPU than on a CPU."""
+    moe = create_aggregation("moe", num_layers=3, feature_dim=4, experts_per_layer=4, top_k=2)
+    choice = moe.choose(torch.randn(5, 4))
+    assert choice.experts.tolist() == [[0, 1]] * 5

@@ -1,0 +1,71 @@
+"""AASIST on features and on waveforms equals the published code, also with published weights."""
+
+import copy
+import hashlib
+
+import pytest
+import torch
+from builders import golden
+from builders import golden_backends as gb
+
+from nes2net import Detector
+from nes2net.lib.errors import InputError
+from nes2net.models.backends.aasist import Aasist
+from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist_l
+
+
+def test_eval_equals_published_code():
+    """In train mode too; dropouts are in attention, in the pool's scores, after each branch and before the last layer."""
+    model = Aasist()
+    model.load_state_dict(gb.state_dict("aasist_w2v_main"))
+    drops = {name: part.p for name, part in model.named_modules() if isinstance(part, torch.nn.Dropout)}
+    found = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
+    assert found == {("GAT", 0.2), ("HtrgGAT", 0.2), ("pool", 0.3), ("drop_way", 0.2), ("drop", 0.5)}
+    for case, x in gb.cases("aasist_w2v_main"):
+        gb.check_eval(copy.deepcopy(model), case, x, atol=1e-5)
+        gb.check_train(copy.deepcopy(model), case, x)
+
+
+@pytest.mark.parametrize("name", [pytest.param("AASIST", marks=pytest.mark.slow), "AASIST-L"])
+def test_published_weights_give_their_outputs(shared, name):
+    file = shared / "real" / "aasist" / f"{name}.pth"
+    if not file.is_file():
+        pytest.skip(f"no published weights at {file}")
+    expected = golden.read("aasist_raw_published_weights_outputs")
+    waveforms, expected = expected["waveforms"], expected[name]
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == expected["weights_sha256"]
+    detector = Detector.from_pretrained(file, device="cpu", config=name)
+    score = detector.score(waveforms[0], 16000)
+    assert score == pytest.approx(expected["logits_single_first"][0, 1].item(), abs=1e-5)
+    with torch.no_grad():
+        hidden = detector.backend.embed(waveforms)
+        torch.testing.assert_close(hidden, expected["last_hidden"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(detector(waveforms), expected["logits"], rtol=0, atol=1e-5)
+        logits = detector.double()(waveforms[:1].double())
+    torch.testing.assert_close(logits, expected["logits_f64"][:1], rtol=0, atol=gb.AGREES_F64)
+
+
+@pytest.mark.slow
+def test_raw_aasist_l_equals_published_code():
+    """Its numbers are float32, the gradients too."""
+    file = golden.read("aasist_raw_L_random")
+    case = file["cases"]["wav_2x64600"]
+    waveforms = golden.read("aasist_raw_published_weights_outputs")["waveforms"]
+    model = gb.without_dropout(raw_aasist_l()).eval()
+    model.load_state_dict(file["state_dict"])
+    logits = gb.check_gradients(model, waveforms, case["grad_norms"], rel=2e-3)
+    torch.testing.assert_close(logits, case["output"], rtol=0, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(model.train()(waveforms), case["train_mode_output"], rtol=0, atol=1e-5)
+    gb.check_statistics(model, case, rel=1e-5)
+
+
+def test_shapes_of_waveforms():
+    """B×N with at least one frame, or as the only channel of a feature map."""
+    model, waveform = raw_aasist_l().eval(), torch.randn(2, RawAasist.min_frames)
+    with torch.no_grad():
+        logits = model(waveform)
+        assert logits.isfinite().all() and torch.equal(logits, model(waveform.unsqueeze(2)))
+    for shape in ((2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)):
+        with pytest.raises(InputError, match="at least 2315 samples, got"):
+            model(torch.zeros(shape))

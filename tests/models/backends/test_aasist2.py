@@ -1,0 +1,24 @@
+"""The Res2Net block of AASIST2."""
+
+import pytest
+import torch
+
+from nes2net.models.backends.aasist2 import Res2NetBlock
+
+
+@pytest.mark.parametrize("channels", [8, 12])
+def test_squeeze_excitation_scales_the_block_but_not_its_skip(channels):
+    """Gates of σ(0) = ½ halve what gates of 1 leave as it is."""
+    torch.manual_seed(0)
+    block = Res2NetBlock(8, channels, width=4, scale=3, se_ratio=4).eval()
+    x, last = torch.randn(2, 8, 5, 6), block.se[2]
+
+    def residual(bias: float) -> torch.Tensor:
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.fill_(bias)
+            return block(x) - block.skip(x)
+
+    whole = residual(100.0)
+    assert whole.abs().max() > 0.1
+    torch.testing.assert_close(residual(0.0), 0.5 * whole)

@@ -1,0 +1,51 @@
+"""AttM + LSTM equals the published code."""
+
+import torch
+from builders import golden
+from builders import golden_backends as gb
+
+from nes2net.models.backends.attm_lstm import AttMLSTM
+
+NAME, FRONTEND = "attm_pandarial", "ssl_model."
+
+
+def published():
+    model = AttMLSTM(feature_dim=24, num_layers=12)
+    weights = gb.state_dict(NAME)
+    model.load_state_dict({key: value for key, value in weights.items() if not key.startswith(FRONTEND)})
+    return model
+
+
+def cases():
+    """What the published code gave, without its stand-in for a front-end, and the input."""
+    file = golden.read(NAME)
+    for key, case in file["cases"].items():
+        norms = {
+            name: {k: v for k, v in case[name].items() if not k.startswith(FRONTEND)}
+            for name in ("grad_norms", "train_grad_norms")
+        }
+        yield {**case, **norms, "merged": file["merge_output"][key]}, file["all_inputs"][key]
+
+
+def test_state_dict_has_published_names_and_shapes():
+    expected = gb.manifest(f"{NAME}_full_L12")
+    assert gb.shapes(AttMLSTM()) == {key: shape for key, shape in expected.items() if not key.startswith(FRONTEND)}
+
+
+def test_eval_equals_published_code():
+    """In train mode too, and the merged layers."""
+    for case, x in cases():
+        gb.check_eval(published(), case, x, atol=1e-5)
+        gb.check_train(published(), case, x)
+        torch.testing.assert_close(published().feat_merge(x.unbind(1)[1:]), case["merged"], rtol=0, atol=1e-5)
+
+
+def test_merges_the_outputs_of_the_first_layers_only():
+    torch.manual_seed(0)
+    model, given = AttMLSTM(feature_dim=8, num_layers=4).eval(), list(torch.randn(7, 2, 5, 8))
+    with torch.no_grad():
+        logits = model(given)
+        for layer in range(7):
+            changed = [*given]
+            changed[layer] = changed[layer] + 1
+            assert torch.equal(model(changed), logits) == (layer not in (1, 2, 3, 4)), layer

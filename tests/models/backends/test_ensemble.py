@@ -1,0 +1,126 @@
+"""The ensemble back-end equals the published code with the authors' trained weights."""
+
+import pytest
+import torch
+from builders import SHARED, zoo
+from builders import golden_backends as gb
+
+from nes2net import Detector, create_backend
+from nes2net.export.formats import export
+from nes2net.lib.errors import InputError
+from nes2net.models.backends.ensemble import Ensemble
+from nes2net.scoring.kernel import score_batch
+
+TRAINED = ("ensemble_fusion_seed1", "ensemble_fusion_seed12", "ensemble_classification_seed1")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_weights_give_the_published_outputs(name):
+    """Single and double precision, the summary or the weights of the systems, gradients, and train mode."""
+    file = zoo.read(name)
+    inputs = torch.load(SHARED / "golden" / "inputs.pt", weights_only=True)  # B×L×T×D
+    for key, case in file["cases"].items():
+        options = {key: value for key, value in file["config"].items() if value}  # the classification has num_scores 0
+        backend = Ensemble(**options).eval()
+        backend.load_state_dict(file["state_dict"])
+        states = case["features_f16"].float() if "features_f16" in case else inputs[key][:, 1:]
+        with torch.no_grad():
+            zoo.close(backend(as_given(states), case["scores"]).flip(1), case["output"], 1e-6)
+            if backend.kind == "classification":
+                zoo.close(backend.summary(as_given(states)), case["embedding"], 1e-6)
+            else:
+                bonafide, spoof = backend.weights(as_given(states))
+                zoo.close(bonafide, case["weights_bonafide"], 1e-6)
+                zoo.close(spoof, case["weights_spoof"], 1e-6)
+        backend.double()
+        states, scores = states.double().requires_grad_(), case["scores"].double().requires_grad_()
+        logits = backend(as_given(states), scores).flip(1)
+        zoo.close(logits.detach(), case["output_f64"], 1e-12)
+        gb.published_loss(logits).backward()
+        norms = gb.gradient_norms({**dict(backend.named_parameters()), "__input__": states, "__scores__": scores})
+        norms = {key: norm for key, norm in norms.items() if norm is not None}
+        gb.check_norms(norms, case["grad_norms"], rel=1e-6, atol=1e-12)
+        logits = backend.train()(as_given(states), scores).flip(1)
+        zoo.close(logits.detach(), case["train_mode_output_f64"], 1e-12)
+        for key, expected in case["bn_after_train"].items():
+            assert backend.state_dict()[key].flatten().tolist() == pytest.approx(expected, rel=1e-6), key
+
+
+def as_given(states):
+    """The states as the front-end gives them: state 0 is not used."""
+    return [torch.full_like(states[:, 0], torch.nan), *states.unbind(1)]
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return create_backend("ensemble", feature_dim=8, num_layers=3, projection_dim=6, hidden_dim=5, **options).eval()
+
+
+def states(batch=2):
+    return list(torch.randn(4, batch, 7, 8, generator=torch.Generator().manual_seed(1)))
+
+
+SCORES = torch.tensor([[0.5, 0.6, 0.7, 0.55], [0.7, 0.65, 0.6, 0.5]])
+
+
+@pytest.mark.parametrize("how", ["weights", "autocast"])
+def test_a_fusion_in_half_precision_has_float32_logits_near_those_of_float32(how):
+    backend = small()
+    with torch.no_grad():
+        exact = backend(states(), SCORES)
+        dtype = torch.bfloat16 if how == "weights" else torch.float32
+        with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+            rounded = backend.to(dtype)([s.to(dtype) for s in states()], SCORES)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_scores_that_are_missing_or_do_not_fit_are_named():
+    missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
+    wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}
+    for scores, message in ((None, missing), *((x, f"must be 2 × 4, got {size}") for size, x in wrong.items())):
+        with pytest.raises(InputError, match=message):
+            small()(states(), scores)
+
+
+def test_a_classification_takes_a_head():
+    backend = small(kind="classification", head="cosine")
+    assert backend.score_rule == "difference" and backend.num_scores == 0
+    with torch.no_grad():
+        assert backend(states()).abs().max() <= 1
+
+
+# The detector
+
+
+@pytest.fixture
+def detector(small_model):
+    backend = {"name": "ensemble", "num_layers": 2, "num_scores": 2, "projection_dim": 8, "hidden_dim": 8}
+    torch.manual_seed(0)
+    return Detector.from_config({**small_model, "backend": backend}).eval()
+
+
+def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector):
+    waveform, scores = 0.1 * torch.randn(2, 8000), torch.tensor([[0.5, 0.7], [0.6, 0.6]])
+    with torch.no_grad():
+        logits = detector(waveform, scores)
+        assert not torch.equal(logits, detector(waveform, scores + 0.1))
+        assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
+        with pytest.raises(InputError, match="fuses the scores of 2 other systems"):
+            detector(waveform)
+        with pytest.raises(InputError, match="takes no scores of other systems"):
+            spectral_detector(waveform, scores)
+
+
+def test_audio_alone_is_refused(detector, tmp_path):
+    waveform = torch.zeros(16_000)
+    for call in (
+        lambda: detector.score(waveform),
+        lambda: list(detector.score_files(["a.wav"])),
+        lambda: detector.score_track(waveform),
+        lambda: export(detector, "space", tmp_path / "space"),
+    ):
+        with pytest.raises(InputError, match=r"fuses the scores of 2 other systems, so it cannot score audio alone"):
+            call()
+    (reason,) = score_batch(detector, torch.zeros(1, 8000))
+    assert "give them as the second argument" in reason

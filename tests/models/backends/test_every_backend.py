@@ -1,0 +1,200 @@
+"""What every registered back-end must do: a name that is registered is tested here.
+
+A back-end declares what it takes: ``wants_layers`` ("last": B×T×D, "all": a list of hidden states), ``min_frames``, and
+``fixed_frames`` if it takes one number of frames only. If it reads the waveform, a frame is a sample.
+"""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from builders import golden, pinned
+from builders.golden_backends import without_dropout
+from builders.small_parts import BACKENDS
+from torch import nn
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Input, fitted
+from nes2net.models import registry
+
+LAYERS = 5
+WAVEFORM = {"raw_aasist", "raw_aasist_l"}
+SAMPLES_PER_FRAME = 160
+#: options that make a back-end smaller without changing what it is made of; one that gives logits, and of utterances
+SMALLER = {
+    **BACKENDS,
+    **{name: {"nes_ratio": (4, 4)} for name in ("nes2net_la", "nes2net_x")},
+    "aasist2": {**BACKENDS["aasist2"], "se_ratio": 4},
+    "ensemble": {"kind": "classification"},  # test_ensemble.py has the fusion, which also takes scores
+    "mambo": {**BACKENDS["mambo"], "topology": "mambo_2"},
+    "multires_gmlp": {"gmlp_layers": 1, "max_frames": 256},
+    "sls": {"num_frames": 30},
+}
+#: parameters of the published checkpoints that are not used in the computation: no gradient
+UNUSED = {
+    **dict.fromkeys(["aasist", "raw_aasist", "raw_aasist_l"], r"encoder\.[1-5]\.0\.bn1\."),
+    "attm_lstm": r"feat_merge\.linear_proj\.1\.inplace\.",
+    "mamba": r"conformer\.(forward|backward)_layers\.0\.",
+    "multires_gmlp": r"m_transform\.0\.post_nets_seg\.|m_angle_scales\.(2|4|8|16|32)\.",  # of the segments
+}
+#: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
+#: which nodes are kept
+BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
+#: torch.compile does not trace recurrent layers
+RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
+
+#: other sizes or another activation of a back-end that is compiled
+MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
+#: they compare two classes
+TWO_LOGITS = {"asp_cosine", "aasist2", "multires_gmlp", "one_class_distillation"}
+
+every_backend = pytest.mark.parametrize("name", registry.backends.names())
+
+
+def dim_of(name: str) -> int:
+    return 1 if name in WAVEFORM else 256 if name == "multires_gmlp" else 192
+
+
+def create(name: str, seed: int = 0, **options) -> nn.Module:
+    """The back-end with small options, for as many hidden states as there are."""
+    torch.manual_seed(seed)
+    small = fitted(registry.backends.get(name), SMALLER.get(name, {}), Input(dim_of(name), LAYERS, 20))
+    return registry.create_backend(name, feature_dim=dim_of(name), **small, **options)
+
+
+def frames_of(backend: nn.Module, frames: int = 20) -> int:
+    """A number of frames that ``backend`` takes, near ``frames`` of 20 ms."""
+    if backend.config["name"] in WAVEFORM:
+        frames *= SAMPLES_PER_FRAME
+    return backend.fixed_frames or max(frames, backend.min_frames)
+
+
+def features_for(
+    backend: nn.Module, batch: int, frames: int | None = None, dim: int | None = None, dtype=torch.float32
+):
+    """Seeded features of the kind that ``backend`` takes."""
+    shape = (batch, frames_of(backend) if frames is None else frames, dim or dim_of(backend.config["name"]))
+    generator = torch.Generator().manual_seed(batch)
+    if backend.wants_layers == "last":
+        return torch.randn(shape, generator=generator).to(dtype)
+    return [torch.randn(shape, generator=generator).to(dtype) for _ in range(LAYERS)]
+
+
+def in_double_precision(features, index: int):
+    """One utterance of a batch, as a batch of one."""
+    if isinstance(features, list):
+        return [state[index : index + 1].double() for state in features]
+    return features[index : index + 1].double()
+
+
+@every_backend
+def test_gives_as_many_logits_as_asked(name):
+    if name in TWO_LOGITS:
+        with pytest.raises(InputError, match="num_logits is 2"):
+            create(name, num_logits=3)
+        return
+    backend = create(name, num_logits=3, score_rule="logit").eval()
+    with torch.no_grad():
+        logits = backend(features_for(backend, batch=2))
+    assert logits.shape == (2, 3) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", pinned.MODELS)
+def test_equals_pinned_numbers(name):
+    np.testing.assert_allclose(pinned.logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
+
+
+@every_backend
+def test_every_parameter_gets_a_gradient(name):
+    backend = without_dropout(create(name)).train()
+    features = features_for(backend, batch=3, frames=frames_of(backend, 50))
+    inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
+    nn.functional.cross_entropy(backend(features), torch.tensor([0, 1, 1])).backward()
+    gradients = [x.grad for x in inputs if x.grad is not None]  # a back-end may leave out some of the hidden states
+    assert gradients and all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
+    unused = re.compile(UNUSED.get(name, r"(?!)"))
+    for key, parameter in backend.named_parameters():
+        if unused.match(key) or not parameter.requires_grad:
+            assert parameter.grad is None, f"{key} is listed as unused"
+        else:
+            assert parameter.grad is not None, f"{key} gets no gradient"
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.ndim == 1 or parameter.grad.abs().sum() > 0, f"{key} gets a gradient of zero"
+
+
+@every_backend
+def test_utterances_alone_in_float64_have_the_logits_of_a_batch_after_a_state_dict_round_trip(name):
+    backend, other = create(name).eval(), create(name, seed=1).eval()
+    features, file = features_for(backend, batch=3), io.BytesIO()
+    torch.save(backend.state_dict(), file)
+    file.seek(0)
+    with torch.no_grad():
+        together = backend(features)
+        assert not torch.equal(together, other(features))
+        other.load_state_dict(torch.load(file, weights_only=True))
+        assert torch.equal(together, other(features))
+        alone = torch.cat([other.double()(in_double_precision(features, i)) for i in range(3)])
+    assert alone.dtype == torch.float64
+    torch.testing.assert_close(together.double(), alone, rtol=1e-4, atol=1e-5)
+
+
+@every_backend
+def test_any_number_of_frames_from_the_least(name):
+    """Another dimension, fewer frames or hidden states are named."""
+    backend = create(name).eval()
+    lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, n) for n in (23, 61)}
+    for frames in [backend.fixed_frames] if backend.fixed_frames else sorted(lengths):
+        with torch.no_grad():
+            logits = backend(features_for(backend, batch=1, frames=frames))
+        assert logits.shape == (1, 2) and logits.isfinite().all(), frames
+    for frames in [backend.min_frames - 1, *([backend.fixed_frames + 10] if backend.fixed_frames else [])]:
+        with pytest.raises(InputError, match=str(frames)):
+            backend(features_for(backend, batch=2, frames=frames))
+    wrong = dim_of(name) + 1
+    with pytest.raises(InputError, match=f"{wrong - 1}.* × {wrong}"):
+        backend(features_for(backend, batch=2, dim=wrong))
+    if backend.num_states > 2:  # one_class_distillation has two
+        with pytest.raises(InputError, match=f"reads {LAYERS} hidden states, got {LAYERS - 1}"):
+            backend(features_for(backend, batch=1)[:-1])
+
+
+@pytest.mark.parametrize(
+    "name, precision",
+    # A CPU computes float16 slowly, and the last layer is the same.
+    [*((name, torch.bfloat16) for name in registry.backends.names()), ("nes2net_x", torch.float16)],
+)
+def test_scores_of_half_precision_have_no_ties(name, precision):
+    """The last layer computes float32: 24 scores of 8 bits would have ties, which move error rates.
+
+    They stay near those of float32.
+    """
+    backend = create(name).eval()
+    features = features_for(backend, batch=24)
+    rounded = [x.to(precision) for x in features] if isinstance(features, list) else features.to(precision)
+    with torch.no_grad():
+        exact = backend(features)
+        with torch.autocast("cpu", precision):
+            mixed = backend(features)
+        for logits in (mixed, backend.to(precision)(rounded)):
+            assert logits.dtype == torch.float32
+            assert (logits - exact).abs().max() < BFLOAT16.get(name, 0.05) * exact.abs().max()
+            assert len(set(backend.scores(logits).tolist())) == 24
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
+def test_compiles_into_one_graph_in_training(name):
+    """Only the graphs are captured, forward and backward: generating code would take minutes."""
+    torch.compiler.reset()  # back-ends share Backend.forward, of which torch keeps eight graphs in a process
+    backend, same = (without_dropout(create(name)).train() for _ in range(2))
+    compiled = torch.compile(same, fullgraph=name not in RECURRENT, backend="aot_eager")
+    features = features_for(backend, batch=2)
+    gradients = []
+    for network in (backend, compiled):
+        logits = network(features)
+        logits.square().sum().backward()
+        gradients.append([logits, *(p.grad for p in network.parameters() if p.grad is not None)])
+    for eager, graph in zip(*gradients):
+        torch.testing.assert_close(eager, graph, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,37 @@
+"""GF, LGF and LLGF: equal to the published code."""
+
+import pytest
+import torch
+from builders import zoo
+
+from nes2net.models.registry import create_backend
+
+
+@pytest.mark.parametrize("name", ["gf_d64_h128", "lgf_d64_h128", "llgf_d48_h128"])
+def test_equals_published_code(name):
+    """In train mode too, with batch statistics, which move the running ones."""
+    file = zoo.read(name)
+    backend = create_backend(**file["config"])
+    backend.load_state_dict(file["state_dict"])
+    assert sum("train_mode_output_f64" in case for case in file["cases"].values()) == 2
+    for case in file["cases"].values():
+        logits = zoo.check_case(backend, case, case["features"])
+        zoo.close(backend.scores(logits), case["score"], zoo.AGREES)
+        with torch.no_grad():
+            zoo.close(backend.embed(case["features"]), case["embedding"], zoo.AGREES)
+
+
+def test_dropout_of_llgf_is_before_the_lstms():
+    """In train mode 70 % of the CNN's outputs are dropped, and all else is scaled up."""
+    backend = create_backend("llgf", feature_dim=16, hidden_dim=64)
+    dropped = backend.m_transform[0][28]
+    found = dropped.train()(torch.ones(20_000))
+    assert found[found > 0].unique().tolist() == pytest.approx([1 / 0.3])
+    assert (found == 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
+
+
+def test_floors_of_llgf():
+    """Time and frequency are halved four times, rounded down each time."""
+    backend = create_backend("llgf", feature_dim=16, hidden_dim=70).eval()
+    assert backend.embed(torch.randn(2, 47, 16)).shape == (2, 32 * 4)
+    assert backend.m_transform[0](torch.randn(2, 1, 47, 70)).shape == (2, 32, 2, 4)

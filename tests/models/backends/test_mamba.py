@@ -1,0 +1,191 @@
+"""XLSR-Mamba equals the published code, and its scan equals a loop."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from builders import golden_backends as gb
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nes2net.models.backends import mamba
+from nes2net.models.backends.mamba import Mamba, Mixer
+from nes2net.models.backends.selective_scan import selective_scan
+from nes2net.training.seeding import cuda_algorithms
+
+#: reference file → options. All its numbers are float32, as mamba_ssm's reference scan is.
+PUBLISHED = {
+    "xlsr_mamba_e24_n2": {"embed_dim": 24, "num_layers": 2},
+    "xlsr_mamba_e32_n4": {"embed_dim": 32, "num_layers": 4},
+}
+
+
+def test_state_dict_has_published_names_and_shapes():
+    assert gb.shapes(Mamba()) == gb.manifest("xlsr_mamba_full_e144_n12")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_eval_equals_published_code(name):
+    """In train mode too; norms below 2e-6 are rounded zeros."""
+    for case, x in gb.cases(name):
+        for train, output, norms in ((False, "output", "grad_norms"), (True, "train_mode_output", "train_grad_norms")):
+            model = Mamba(**PUBLISHED[name]).train(train)
+            model.load_state_dict(gb.state_dict(name))
+            logits = gb.check_gradients(model, x, case[norms], rel=2e-3, atol=2e-6)
+            torch.testing.assert_close(logits, case[output], rtol=0, atol=1e-5)
+        gb.check_statistics(model, case, rel=1e-6)
+
+
+def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The recurrence as the paper writes it, a frame at a time."""
+    state, outputs = x.new_zeros(x.shape[0], *A.shape), []
+    for t in range(x.shape[1]):
+        state = torch.exp(delta[:, t, :, None] * A) * state + (delta[:, t] * x[:, t])[:, :, None] * B[:, t, None]
+        outputs.append((state * C[:, t, None]).sum(dim=2))
+    return torch.stack(outputs, dim=1)
+
+
+def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]:
+    torch.manual_seed(frames)
+    x, delta = torch.randn(2, frames, 3), scale * torch.rand(2, frames, 3)
+    B, C = torch.randn(2, 2, frames, 4)
+    return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3, 4), B, C)]
+
+
+@pytest.mark.parametrize("frames, scale", [(n, 1.0) for n in (1, 2, 15, 16, 17, 256, 257)] + [(600, 1e-3)])
+def test_scan_and_its_gradients_are_those_of_a_loop(frames, scale):
+    """With small Δ a state still counts hundreds of frames later, beyond a chunk of chunks."""
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames, scale=scale)]
+    y, expected = selective_scan(*inputs), loop(*inputs)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    weights = torch.randn_like(y)
+    gradients = [torch.autograd.grad((out * weights).sum(), inputs) for out in (y, expected)]
+    for ours, its in zip(*gradients):
+        torch.testing.assert_close(ours, its, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_scan_passes_gradcheck_and_torchs_operator_checks():
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
+    assert torch.autograd.gradcheck(selective_scan, inputs)
+    torch.library.opcheck(torch.ops.nes2net.selective_scan.default, inputs)
+
+
+def test_scan_in_float32_is_that_of_a_loop_also_where_states_vanish_within_a_frame():
+    y, expected = selective_scan(*scan_inputs(600, torch.float32)), loop(*scan_inputs(600))
+    assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
+    for dtype in (torch.float32, torch.float64):
+        inputs = [tensor.requires_grad_() for tensor in scan_inputs(300, dtype, scale=1e4)]
+        y = selective_scan(*inputs)
+        torch.testing.assert_close(y, loop(*inputs), rtol=1e-5, atol=1e-3)
+        assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), inputs))
+
+
+def test_scan_keeps_its_precision_under_autocast():
+    inputs = scan_inputs(40, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = selective_scan(*inputs)
+    assert under.dtype == torch.float32
+    assert torch.equal(under, selective_scan(*inputs))
+
+
+def plain_mixer(mixer: Mixer, x: Tensor) -> Tensor:
+    """The block from the paper's text, a frame and a tap at a time."""
+    inner = mixer.D.shape[0]
+    u, z = mixer.in_proj(x).split(inner, dim=2)
+    taps = mixer.conv1d.weight[:, 0]  # inner×4, the last tap on the frame itself
+    past = torch.cat([u.new_zeros(u.shape[0], 3, inner), u], dim=1)
+    u = F.silu(sum(past[:, k : k + u.shape[1]] * taps[:, k] for k in range(4)) + mixer.conv1d.bias)
+    rank = math.ceil(x.shape[2] / 16)
+    dt, B, C = mixer.x_proj(u).split([rank, 16, 16], dim=2)
+    y = loop(u, F.softplus(mixer.dt_proj(dt)), -torch.exp(mixer.A_log), B, C)
+    return mixer.out_proj((y + mixer.D * u) * F.silu(z))
+
+
+def plain_output(model: Mamba, features: Tensor) -> Tensor:
+    """``final_norm="output"`` from the paper's text."""
+
+    def norm(x, layer):
+        return x / (x.square().mean(dim=2, keepdim=True) + 1e-5).sqrt() * layer.weight
+
+    bn, core = model.first_bn, model.conformer
+    x = (model.LL(features) - bn.running_mean) / (bn.running_var + bn.eps).sqrt() * bn.weight + bn.bias
+    pooled = []
+    for frames, layers, score in (
+        (F.selu(x), core.forward_layers, core.f_attention_pool),
+        (F.selu(x).flip(1), core.backward_layers, core.b_attention_pool),
+    ):
+        for layer in layers:
+            frames = frames + plain_mixer(layer.mixer, norm(frames, layer.norm))
+        frames = norm(frames, core.norm_f)
+        pooled.append((torch.softmax(score(frames), dim=1) * frames).sum(dim=1))
+    return core.classifier(core.LL(torch.cat(pooled, dim=1)))
+
+
+def small(final_norm: str, num_layers: int = 6) -> Mamba:
+    torch.manual_seed(0)
+    return Mamba(feature_dim=8, embed_dim=24, num_layers=num_layers, final_norm=final_norm).double().eval()
+
+
+def test_output_norm_is_the_papers_drawing():
+    model, x = small("output"), torch.randn(2, 21, 8, dtype=torch.float64)
+    torch.testing.assert_close(model(x), plain_output(model, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("final_norm", "effect"), [("published", False), ("output", True)])
+def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
+    model, x = small(final_norm), torch.randn(2, 21, 8, dtype=torch.float64)
+    before = model(x)
+    before.sum().backward()
+    for layers in (model.conformer.forward_layers, model.conformer.backward_layers):
+        assert all((parameter.grad is not None) == effect for parameter in layers[-1].parameters())
+        torch.nn.init.constant_(layers[-1].mixer.out_proj.weight, 0.3)
+    assert torch.equal(model(x), before) != effect
+
+
+def test_deltas_start_in_their_range():
+    projection = Mixer(144).dt_proj  # from 9 numbers
+    delta = F.softplus(projection.bias)
+    assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
+    assert 0.3 < projection.weight.abs().max() < 1 / 3
+
+
+def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
+    """mamba_ssm's kernel as documented: B×D×T, Δ = softplus(delta + bias), gated by SiLU(z)."""
+    assert all(tensor.is_contiguous() for tensor in (u, delta, B, C, z)) and delta_softplus
+    delta = F.softplus(delta + delta_bias[:, None])
+    y = loop(*(tensor.mT for tensor in (u, delta)), A, B.mT, C.mT).mT
+    return (y + D[:, None] * u) * F.silu(z)
+
+
+def test_fused_scan_is_called_as_documented(monkeypatch):
+    """Check the arguments, which needs no CUDA; the next test runs the kernel."""
+    monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
+    torch.manual_seed(0)
+    mixer = Mixer(24)
+    x, delta, z = torch.randn(3, 2, 21, 48)
+    B, C = torch.randn(2, 2, 21, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
+
+
+def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monkeypatch):
+    monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
+    with FakeTensorMode():
+        on_gpu = torch.empty(1, device="cuda")
+    assert Mixer._takes_fused_scan(on_gpu) and not Mixer._takes_fused_scan(torch.empty(1))
+    with cuda_algorithms(deterministic=True):
+        assert not Mixer._takes_fused_scan(on_gpu)
+        with torch.no_grad():
+            assert Mixer._takes_fused_scan(on_gpu)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm's kernel needs CUDA")
+def test_fused_scan_equals_ours():
+    pytest.importorskip("mamba_ssm")
+    torch.manual_seed(0)
+    mixer, x = Mixer(24).cuda(), torch.randn(2, 201, 24, device="cuda")
+    with torch.no_grad():
+        fused = mixer(x)
+        torch.testing.assert_close(fused, mixer.double()(x.double()).float(), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,59 @@
+"""XLSR-MamBo equals the published code, with the libraries' own formulas of its mixers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from builders import zoo
+
+from nes2net import create_backend
+from nes2net.models.backends.mambo import Hydra, Mamba2
+
+
+@pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
+def test_equals_published_code(name):
+    file = zoo.read(name)
+    options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
+    backend = create_backend("mambo", **options)
+    backend.load_state_dict(file["state_dict"])
+    stack = backend.stacked_mamba2["layers"]
+    for case in file["cases"].values():
+        zoo.check_case(backend, case, case["features"])
+        with torch.no_grad():
+            projected = backend.input_proj(case["features"])
+            zoo.close(projected, case["projected"], zoo.AGREES)
+            zoo.close(stack.layers[0].mamba(projected), case["first_mixer_of_projected"], zoo.AGREES)
+            zoo.close(stack(projected), case["stack_output"], zoo.AGREES)
+
+
+M, MLP, MHA = "mamba", "mlp", "mha"
+GROUPS = {
+    "mambo_1": [M, M, MLP],
+    "mambo_2": [M, M, MHA],
+    "mambo_3": [M, M, MLP, MHA, MLP],
+    "mambo_4": [M, M, MLP, M, M, MHA],
+}
+
+
+@pytest.mark.parametrize(
+    ("topology", "mixer"), [*((topology, "hydra") for topology in GROUPS), ("mambo_4", "mamba2"), ("mambo_3", "mamba")]
+)
+def test_every_topology_and_mixer(topology, mixer):
+    sizes = {"feature_dim": 6, "embed_dim": 16, "state_dim": 4, "head_dim": 8, "num_layers": 2, "num_mixers": 2}
+    backend = create_backend("mambo", topology=topology, mixer=mixer, **sizes).eval()
+    assert [block.kind for block in backend.stacked_mamba2["layers"].layers] == 2 * GROUPS[topology]
+    assert backend(torch.randn(2, 9, 6)).isfinite().all()
+
+
+def test_hydra_reads_both_ways_and_mamba2_one_way():
+    x = torch.randn(1, 40, 16, dtype=torch.float64)
+    changed = x.clone()
+    changed[:, 20] += 1
+    for mixer, before in ((Hydra(16, 4, 8, 2), True), (Mamba2(16, 4, 8, 2), False)):
+        mixer.double()
+        unlike = (mixer(changed) - mixer(x)).abs().amax(dim=2)[0] > 1e-12
+        assert unlike[20:].all() and unlike[:10].any() == before
+
+
+def test_deltas_start_in_their_range():
+    delta = F.softplus(Mamba2(64, 4, 1, 2).dt_bias)
+    assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01

@@ -1,0 +1,92 @@
+"""Mean and linear: the detectors of AntiDeepfake on tiny encoders, whole and from their frames on."""
+
+import pytest
+import torch
+from builders import golden_backends as gb
+from builders import zoo
+
+from nes2net import Detector, create_backend
+from nes2net.losses import OneClassSoftmax
+from nes2net.models.checkpoints.fairseq import to_fairseq
+
+ONE_CLASS = "antideepfake_xlsr_ocsoftmax"
+FILES = ["antideepfake_base", "antideepfake_large", ONE_CLASS, "antideepfake_hubert"]
+
+#: the published code takes softmax, layer norms and the unit length of the vector in float32
+AGREES = 1e-6
+
+
+def detector_of(name, folder):
+    """The detector of a published file, and the reference."""
+    file = zoo.read(name)
+    torch.save({"state_dict": file["state_dict"]}, folder / "published.ckpt")
+    return Detector.from_pretrained(folder / "published.ckpt", "cpu", config=zoo.antideepfake_config(name)), file
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_from_the_frames_on_it_equals_the_published_code(name):
+    file = zoo.read(name)
+    backend = create_backend("mean_linear", feature_dim=24, head="one_class" if name == ONE_CLASS else "linear").eval()
+    backend.load_state_dict({key: value for key, value in file["state_dict"].items() if key.startswith("proj_fc.")})
+    for case in file["cases"].values():
+        with torch.no_grad():
+            zoo.close(backend.embed(case["frames"]), case["pooled"], AGREES)
+            logits = backend(case["frames"])
+        zoo.close(logits, case["output"], AGREES)
+        score = case["output"][:, 1] if name == ONE_CLASS else case["probability_real"]
+        zoo.close(backend.scores(logits), score, AGREES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whole_detectors_equal_the_published_code(name, tmp_path):
+    """From the file and a waveform to the probability or cosine.
+
+    Gradients are those of float64, but for softmax and layer norms of the published code.
+    Zeros behind shorter waveforms of a batch count in the mean.
+    """
+    detector, file = detector_of(name, tmp_path)
+    assert detector.score_rule == ("cosine" if name == ONE_CLASS else "probability")
+    with torch.no_grad():
+        for case in file["cases"].values():
+            zoo.close(detector(case["waveform"][None]), case["output"], AGREES)
+            published = case["output"][0, 1] if name == ONE_CLASS else case["probability_real"]
+            assert detector.score(case["waveform"], 16000) == pytest.approx(published.item(), abs=1e-5)
+        detector.frontend.set_normalize(False)
+        zoo.close(detector(padded(file)), file["padded_batch_output"], AGREES)
+    detector.double()
+    for case in file["cases"].values():
+        detector.zero_grad()
+        waveform = case["normalised"][None].double().requires_grad_()
+        logits = detector(waveform)
+        zoo.close(logits.detach(), case["output_f64"], AGREES)
+        gb.published_loss(logits).backward()
+        mode = detector.frontend.extractor_mode
+        encoder = {f"m_ssl.model.{to_fairseq(k, mode)}": p for k, p in detector.frontend.model.named_parameters()}
+        named = {**encoder, **dict(detector.backend.named_parameters()), "__input__": waveform}
+        gb.check_norms(gb.gradient_norms({key: named[key] for key in case["grad_norms"]}), case["grad_norms"], rel=1e-5)
+
+
+def padded(file):
+    """All waveforms as one batch; they are normalised before they are padded."""
+    return torch.nn.utils.rnn.pad_sequence([case["normalised"] for case in file["cases"].values()], batch_first=True)
+
+
+def test_the_loss_of_the_one_class_head_is_the_published(tmp_path):
+    detector, file = detector_of(ONE_CLASS, tmp_path)
+    published, head = file["loss"], detector.backend.last_layer
+    criterion = OneClassSoftmax(24, published["alpha"], published["m_real"], published["m_fake"], head=head)
+    detector.frontend.set_normalize(False)
+    with torch.no_grad():
+        embeddings = detector.backend.embed(*detector.frontend(padded(file)))
+        assert criterion(embeddings, published["labels"]).item() == pytest.approx(published["value"], rel=1e-6)
+        assert torch.equal(criterion.logits(embeddings), head(embeddings))
+    assert [parameter is head.weight for parameter in criterion.parameters()] == [True]
+
+
+def test_a_short_vector_stays_short():
+    """Published: the vector of the one-class head is not made longer than 10⁵ times its length."""
+    backend = create_backend("mean_linear", feature_dim=4, head="one_class")
+    with torch.no_grad():
+        backend.proj_fc.weight.copy_(torch.tensor([[3e-6], [0], [0], [0]]))
+    features = torch.tensor([[[2.0, 0, 0, 0]]])
+    zoo.close(backend(features).detach(), torch.tensor([[-0.3, 0.3]]), 1e-6)

@@ -1,0 +1,133 @@
+"""Nes2Net, Nes2Net-X, Nes2Net-X SeLU and Nes2Net-LA: equal to the published code, and their options."""
+
+import pytest
+import torch
+from builders import SHARED, zoo
+from builders import golden_backends as gb
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nes2net.models.aggregations.attm import AttentiveMerging
+from nes2net.models.aggregations.last import Last
+from nes2net.models.aggregations.sea import SqueezeExcitationAggregation
+from nes2net.models.aggregations.weighted_sum import WeightedSum
+from nes2net.models.backends.nes2net import Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
+
+SVDD = {"dilation": 1, "num_logits": 1}
+#: Its numbers are float32, in which its train mode is ill-conditioned: float64 gives others.
+FLOAT32_ONLY = "svdd_WavLM_Nes2Net_X__AttM_mean_16_8_se8_d1"
+#: reference file → back-end, its options, aggregation
+PUBLISHED = {
+    "nes2net_x_main__mean_8_8_se1_d2_o2": (nes2net_x, {}, Last),
+    "nes2net_x_main__ASTP_8_8_se1_d2_o2": (nes2net_x, {"pool": "astp"}, Last),
+    "nes2net_x_main__mean_4_4_se8_d2_o2": (nes2net_x, {"nes_ratio": (4, 4), "se_ratio": 8}, Last),
+    "nes2net_x_main__mean_8_4_se8_d2_o2": (nes2net_x, {"nes_ratio": (8, 4), "se_ratio": 8}, Last),
+    "nes2net_x_asv5__mean_8_8_se1_d1": (nes2net_x, {"dilation": 1, "se_floor": 2}, Last),
+    "svdd_WavLM_Nes2Net__SEA_mean_8_8_se1_d1": (nes2net, SVDD, SqueezeExcitationAggregation),
+    "svdd_WavLM_Nes2Net_X__WeightedSum_mean_8_8_se1_d1": (nes2net_x, SVDD, WeightedSum),
+    "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1": (nes2net_x_selu, SVDD, SqueezeExcitationAggregation),
+    FLOAT32_ONLY: (nes2net_x, {**SVDD, "nes_ratio": (16, 8), "se_ratio": 8}, AttentiveMerging),
+}
+
+
+class Head(nn.Module):
+    """Aggregation and back-end under the published names; the back-end alone takes B×T×D."""
+
+    def __init__(self, aggregation: nn.Module, backend: Nes2Net) -> None:
+        super().__init__()
+        self.ssl_model = aggregation
+        self.Nested_Res2Net_TDNN = backend
+
+    def forward(self, x):
+        return self.Nested_Res2Net_TDNN(self.ssl_model(x) if isinstance(x, tuple) else x)
+
+
+def published_head(name: str) -> Head:
+    """The head with the weights of the file ``name``, which must have its names and shapes."""
+    factory, options, aggregation = PUBLISHED[name]
+    head = Head(aggregation(25, 1024), factory(**options))
+    head.load_state_dict(gb.state_dict(name))
+    return head
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_eval_equals_published_code(name):
+    """In train mode too."""
+    for case, x in gb.cases(name):
+        gb.check_eval(published_head(name), case, x, atol=1e-4 if "ASTP" in name else 1e-5)
+        if name == FLOAT32_ONLY:
+            gb.check_gradients(published_head(name).eval(), x, case["grad_norms"], rel=2e-3)
+        else:
+            gb.check_train(published_head(name), case, x)
+
+
+def test_cost_at_200_frames_is_the_papers():
+    """0.167 GFLOP; a multiply-add counts as two."""
+    for pool, parameters in (("mean", 512_039), ("astp", 777_383)):
+        assert sum(p.numel() for p in nes2net_x(pool=pool).parameters()) == parameters
+    backend = nes2net_x().eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backend(torch.randn(1, 200, 1024))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(0.167, abs=0.001)
+
+
+def test_weighted_sums_start_as_means():
+    for block in nes2net_x(feature_dim=256).Build_in_Res2Nets:
+        for step, weight in enumerate(block.weighted_sum):
+            torch.testing.assert_close(weight, torch.full((1, 1, 1, step + 2), 1 / (step + 2)))
+
+
+def test_squeeze_excitation_floor():
+    for floor in (1, 2):
+        backend = nes2net_x(feature_dim=128, se_ratio=16, se_floor=floor)
+        assert backend.Build_in_Res2Nets[0].se.se[1].out_channels == floor
+
+
+@pytest.mark.parametrize("build", [nes2net, nes2net_x])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
+    """The gradient of one frame before the pooling, without the squeeze-excitation over all frames."""
+    backend = build(feature_dim=16, nes_ratio=(4, 4), dilation=dilation).double().eval()
+    backend.activation = nn.Identity()  # a rectifier may cut paths off
+    for block in backend.Build_in_Res2Nets:
+        block.se = block.activation = nn.Identity()
+    seen = []
+    backend.pooling.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    features = torch.randn(1, 101, 16, dtype=torch.float64, requires_grad=True)
+    backend(features)
+    seen[0][0, :, 50].sum().backward()
+    touched = features.grad[0].abs().sum(1).nonzero().flatten()
+    assert backend.receptive_field == 1 + 2 * dilation * 9
+    assert touched.max() - touched.min() + 1 == backend.receptive_field
+
+
+# Nes2Net-LA
+
+
+@pytest.mark.parametrize("name", ["nes2net_la_d128_8_8_mean", "nes2net_la_d64_4_4_astp", "nes2net_la_d1024_8_8_mean"])
+def test_local_attention_equals_published_code(name):
+    """The file lacks only the unused attention at full size."""
+    file = zoo.read(name)
+    config = file["config"]
+    backend = Nes2NetLA(
+        feature_dim=config["feature_dim"],
+        nes_ratio=config["Nes_ratio"],
+        dilation=config["dilation"],
+        pool=config["pool_func"].lower(),
+        se_ratio=config["SE_ratio"][0],
+        num_logits=config["n_output_logits"],
+    )
+    unused = {key: value for key, value in backend.state_dict().items() if key.startswith("global_attn.")}
+    stored = {key.removeprefix(backend.checkpoint_prefix): value for key, value in file["state_dict"].items()}
+    backend.load_state_dict({**unused, **stored})
+    if "unused_parameters" in file:
+        shapes = {key: list(shape) for key, shape in file["unused_parameters"].items()}
+        assert shapes == {backend.checkpoint_prefix + key: list(value.shape) for key, value in unused.items()}
+    inputs = torch.load(SHARED / "golden" / "inputs.pt", weights_only=True)
+    for key, case in file["cases"].items():
+        zoo.check_case(backend, case, case["features"] if "features" in case else inputs[key])
+        if "attention_alone_input" in case:
+            groups = case["attention_alone_input"].unsqueeze(3).unbind(1)
+            with torch.no_grad():
+                attended = torch.stack(backend.local_block_attn(groups), dim=1)
+            zoo.close(attended.squeeze(3), case["attention_alone_output"], zoo.AGREES)

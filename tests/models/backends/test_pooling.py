@@ -1,0 +1,26 @@
+"""Attentive statistics of hardly varying features; test_mfa.py has their formula."""
+
+import pytest
+import torch
+
+from nes2net.models.backends.pooling import AttentiveStatisticsPooling
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_constant_features_have_the_smallest_deviation_and_finite_gradients(frames):
+    x = torch.ones(2, 8, frames, requires_grad=True)
+    pooled = AttentiveStatisticsPooling(8)(x)
+    torch.testing.assert_close(pooled[:, 8:], torch.full((2, 8), 1e-5), rtol=0, atol=1e-3)
+    pooled.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
+    """The difference of squares would lose it in bfloat16, where numbers near 100² are 64 apart."""
+    torch.manual_seed(0)
+    pooling = AttentiveStatisticsPooling(8)
+    x = (100 + torch.randn(2, 8, 400)).bfloat16()
+    expected = pooling(x.float())
+    pooled = pooling.bfloat16()(x)
+    assert pooled.dtype == torch.bfloat16
+    torch.testing.assert_close(pooled.float(), expected, rtol=0.05, atol=0.05)

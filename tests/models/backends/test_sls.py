@@ -1,0 +1,78 @@
+"""SLS equals the published code, and declares what it reads."""
+
+import copy
+
+import pytest
+import torch
+from builders import golden
+from builders import golden_backends as gb
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Input, fitted
+from nes2net.models.backends.sls import SLS
+
+
+def states(layers, frames=9, dim=12):
+    return list(torch.randn(layers, 2, frames, dim, generator=torch.Generator().manual_seed(0)))
+
+
+def small():
+    torch.manual_seed(0)
+    return SLS(feature_dim=12, num_layers=4, num_frames=9).eval()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """What the published code gave in float32, the input, and the model with its weights."""
+    file = golden.read("sls")
+    rule = {key: value for key, value in file["input_formula"].items() if key != "layout"}
+    model = SLS()
+    model.load_state_dict(gb.state_dict("sls"))
+
+    return file["cases"][file["input_key"]], gb.hashed(**rule), model
+
+
+def test_eval_equals_published_code(reference):
+    case, x, model = reference
+    logits = gb.check_gradients(model.eval(), x, case["grad_norms"], rel=2e-3)
+    torch.testing.assert_close(logits, case["output"], rtol=0, atol=1e-5)
+
+
+def test_training_equals_published_code(reference):
+    case, x, model = reference
+    # In float64: one norm is so small that processors round it differently in float32.
+    model = copy.deepcopy(model).double().train()
+    logits = gb.check_gradients(model, x.double(), case["train_grad_norms"], rel=2e-3)
+    torch.testing.assert_close(logits.float(), case["train_mode_output"], rtol=0, atol=1e-5)
+    gb.check_statistics(model, case, rel=1e-6)
+
+
+def test_reads_the_last_layers_of_those_given():
+    model, given = small(), states(5)
+    with torch.no_grad():
+        assert torch.equal(model(given), model(torch.stack(given[1:])))
+        assert not torch.equal(model(given), model(given[:4]))
+
+
+def test_frames_that_are_pooled_away_are_taken_and_another_number_is_named():
+    """The number is that of the front-end for 64,600 samples."""
+    assert fitted(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
+    assert fitted(SLS, {}, Input(1024, 25, 201)) == {}
+    for frames in (9, 10, 11):
+        assert small()(states(4, frames)).shape == (2, 2)
+    for frames in (3, 8, 12):
+        with pytest.raises(InputError, match=f"reads 9 frames, got {frames}; crop or repeat"):
+            small()(states(4, frames))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (states(3), "reads 4 hidden states, got 3; ask the front-end for layers='all'"),
+        (states(4, dim=13), "batch × frames × 12, got 2 × 9 × 13"),
+        ([*states(3), *states(1, frames=10)], r"one shape, got \(2, 9, 12\) first and \(2, 10, 12\) at 3"),
+    ],
+)
+def test_hidden_states_that_do_not_fit_are_named(given, message):
+    with pytest.raises(InputError, match=message):
+        small()(given)

@@ -1,0 +1,191 @@
+"""Checkpoints of adapted detectors: what they hold, how the base is found and checked, and merged files."""
+
+import copy
+import os
+import re
+
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.export.formats import export
+from nes2net.models.checkpoints.averaging import average_checkpoints
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
+
+WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
+
+
+def shaken(detector, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in detector.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return detector.eval()
+
+
+def adapted(config, checkpoint=None, kind="lora"):
+    options = {"kind": kind, "rank": 2} if kind in ("lora", "dora") else {"kind": kind}
+    return Detector.from_config({**config, "frontend": {**config["frontend"], "adapt": options}}, checkpoint)
+
+
+def logits(detector):
+    with torch.no_grad():
+        return detector(WAVEFORM)
+
+
+@pytest.fixture
+def trained(small_model, tmp_path):
+    """An adapted detector whose base is in ``base.pth``, saved as ``lora.pth``."""
+    torch.manual_seed(0)
+    detector = adapted(small_model)
+    detector.save_base(tmp_path / "base.pth")
+    shaken(detector).save(tmp_path / "lora.pth", epoch=3)
+    return detector
+
+
+def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
+    saved = load_state_dict(tmp_path / "lora.pth")
+    assert set(saved) == set(trained.trained_state_dict()) == set(trained.state_dict()) - trained.base_names()
+    assert {key for key in saved if key.startswith("ssl_model.")} == {
+        f"ssl_model.model.encoder.layers.{number}.self_attn.{part}_proj.lora_{matrix}"
+        for number in (0, 1)
+        for part in ("q", "k", "v", "out")
+        for matrix in "AB"
+    }
+    record = read_record(saved)
+    assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
+    assert record["epoch"] == 3 and record["model"] == trained.config
+    again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
+    assert torch.equal(logits(again), logits(trained))
+    assert again.fingerprint() == trained.fingerprint() and again.base == trained.base and again.record == {"epoch": 3}
+    assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
+
+
+def test_the_base_is_found_where_it_was_or_beside_or_is_named(trained, small_model, tmp_path):
+    expected, moved = logits(trained), tmp_path / "moved"
+    moved.mkdir()
+    whole = Detector.from_config(small_model)
+    whole.load_state_dict({**whole.state_dict(), **load_state_dict(tmp_path / "base.pth")})
+    whole.save(tmp_path / "whole.pth")
+    whole.save(tmp_path / "whole")
+    for name in ("base.pth", "lora.pth"):
+        os.rename(tmp_path / name, moved / name)
+    trained.save(moved / "folder")
+    for name in ("lora.pth", "folder"):
+        assert torch.equal(logits(Detector.from_pretrained(moved / name, "cpu")), expected)
+    os.rename(moved / "base.pth", tmp_path / "weights.pth")
+    with pytest.raises(InputError) as error:
+        Detector.from_pretrained(moved / "lora.pth", "cpu")
+    assert str(error.value) == (
+        f"{moved / 'lora.pth'} holds only the trained part of its front-end, and its base '{tmp_path / 'base.pth'}' is "
+        "neither there nor beside it: name the base with `base`"
+    )
+    for base in ("weights.pth", "whole.pth", "whole"):  # whole detectors are bases, too
+        found = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / base)
+        assert torch.equal(logits(found), expected)
+    # A checkpoint that is called as its base is not taken for it.
+    os.rename(moved / "lora.pth", moved / "base.pth")
+    with pytest.raises(InputError, match="neither there nor beside it"):
+        Detector.from_pretrained(moved / "base.pth", "cpu")
+    os.rename(moved / "base.pth", moved / "lora.pth")
+    with pytest.raises(InputError, match="the base nowhere.pth was not found"):
+        Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
+
+
+def test_a_pre_training_file_is_a_base(pretrained, tmp_path):
+    """In fairseq's form, and as a folder of the transformers library."""
+    config = {"frontend": {"name": "wav2vec2"}, "backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
+    file = pretrained / "tiny_w2v2_namespace.pt"
+    export(Detector.from_config({**config, "frontend": {"name": "wav2vec2"}}, file), "hf", tmp_path / "folder")
+    for checkpoint in (file, tmp_path / "folder"):
+        detector = shaken(adapted(config, checkpoint))
+        assert detector.base == {"digest": detector.base_digest(), "file": str(checkpoint)}
+        detector.save(tmp_path / "lora.pth")
+        assert torch.equal(logits(Detector.from_pretrained(tmp_path / "lora.pth", "cpu")), logits(detector))
+
+
+@pytest.mark.parametrize("kind", ["dora", "bitfit", "prompt", "adapter"])
+def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
+    torch.manual_seed(0)
+    detector = adapted(small_model, kind=kind)
+    detector.save_base(tmp_path / "base.pth")
+    shaken(detector).save(tmp_path / "part.pth")
+    found = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
+    assert torch.equal(logits(found), logits(detector))
+    found.merged().save(tmp_path / "merged.pth")
+    merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
+    torch.testing.assert_close(logits(merged), logits(detector), atol=1e-6, rtol=0)
+    assert merged.base is None and merged.frontend.adapted is (kind in ("prompt", "adapter"))
+    with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: leave `base` out"):
+        Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
+
+
+def test_another_base_is_refused(trained, small_model, tmp_path):
+    torch.manual_seed(1)
+    other = adapted(small_model)
+    other.save_base(tmp_path / "other.pth")
+    other.save(tmp_path / "third.pth")
+    for mode in ("mean", "legacy"):
+        with pytest.raises(InputError) as error:
+            average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
+        assert str(error.value) == (
+            f"{tmp_path / 'third.pth'} cannot be averaged with the first checkpoint: its base has the SHA-256 "
+            f"{other.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
+            "(`nes2net export --to merged`)"
+        )
+    with pytest.raises(InputError) as error:
+        Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
+    assert str(error.value) == (
+        f"{tmp_path / 'other.pth'} is not the base of {tmp_path / 'lora.pth'}: the SHA-256 of its tensors is "
+        f"{other.base_digest()[:12]}…, not {trained.base_digest()[:12]}…; name the base with `base`"
+    )
+    Detector.from_config({"frontend": "lps", "backend": "mean_linear"}).save(tmp_path / "lps.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    save_state_dict(load_state_dict(tmp_path / "lora.pth"), tmp_path / "bare.pth", model=trained.config)
+    for name, base, said in (
+        ("lora.pth", "lora.pth", r"is not the base of .*: it lacks ssl_model.model.encoder.*\(\d+ in all\)"),
+        ("lora.pth", "lps.pth", "lps.pth is not the base of .*: it lacks ssl_model"),
+        ("lora.pth", "text.pth", "the base of .*lora.pth cannot be read: .*text.pth"),
+        ("bare.pth", "base.pth", "bare.pth holds only the trained part .* no record of its base"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Detector.from_pretrained(tmp_path / name, "cpu", base=tmp_path / base)
+
+
+def test_without_a_base_everything_is_saved(small_model, tmp_path):
+    detector = shaken(adapted(small_model))
+    detector.save(tmp_path / "whole.pth")
+    found = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
+    assert torch.equal(logits(found), logits(detector)) and found.base is None and found.frontend.adapted
+
+
+def test_what_was_trained_loads_into_a_detector_with_its_base(trained):
+    """As when a run goes on, or takes its best epoch back."""
+    other = shaken(copy.deepcopy(trained), seed=2)
+    assert not torch.equal(logits(other), logits(trained))
+    other.load_published(trained.trained_state_dict(), "epoch_1.pth")
+    assert torch.equal(logits(other), logits(trained))
+    state_dict = dict(trained.trained_state_dict())
+    key = next(key for key in state_dict if key.endswith("lora_A"))
+    del state_dict[key]
+    with pytest.raises(InputError, match=re.escape(f"does not fit this model; missing: {key}")):
+        other.load_published(state_dict, "epoch_1.pth")
+
+
+def test_averages_have_one_base(trained, tmp_path):
+    before = {key: value.clone() for key, value in trained.trained_state_dict().items()}
+    shaken(trained, seed=3).save(tmp_path / "second.pth")
+    average = average_checkpoints([tmp_path / "lora.pth", tmp_path / "second.pth"])
+    assert read_record(average)["base"] == trained.base
+    key = next(key for key in before if key.endswith("lora_B"))
+    torch.testing.assert_close(average[key], (before[key] + trained.state_dict()[key]) / 2)
+
+
+def test_int8_merges_first_and_refuses_adapters(trained, small_model):
+    expected, fingerprint = logits(trained), trained.fingerprint()
+    plain = logits(trained.merged().set_precision("int8"))
+    trained.set_precision("int8")
+    assert torch.equal(logits(trained), plain) and trained.fingerprint() == fingerprint
+    torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
+    with pytest.raises(InputError, match="int8 does not compute adapters: take bfloat16 or float32"):
+        adapted(small_model, kind="adapter").eval().set_precision("int8")

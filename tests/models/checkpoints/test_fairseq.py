@@ -1,0 +1,37 @@
+"""Configurations of fairseq that were made to take for ever; tests/models/frontends has what its files give."""
+
+import argparse
+
+import pytest
+import torch
+
+from nes2net import InputError, create_frontend
+from nes2net.cli.main import main
+
+DOUBLED = (16, 3, 2)
+for _ in range(40):
+    DOUBLED = [DOUBLED, DOUBLED]
+
+
+EXPRESSIONS = (
+    *("[(16,3,2)]" + "*64" * 30, "[(16,3,2)]*65", "(" * 900 + ")" * 900, "-" * 1900 + "1", "[(16,3)]", "[(0,3,2)]"),
+    *("[(16,3,2)]+[" + "9" * 1900 + "]", "[(16,3,2)]" + "+[(16,3,2)]" * 2000, "[]"),
+)
+
+
+@pytest.mark.parametrize(
+    "layers, said",
+    [
+        (DOUBLED, "its metadata is nested more than 32 deep"),
+        *((expression, "conv_feature_layers must be a list of") for expression in EXPRESSIONS),
+    ],
+)
+@pytest.mark.parametrize("packing", ["cfg", "args"])
+def test_configurations_that_are_refused(tmp_path, capsys, packing, layers, said):
+    path, options = tmp_path / "evil.pt", {"conv_feature_layers": layers}
+    configuration = {"cfg": {"model": options}} if packing == "cfg" else {"args": argparse.Namespace(**options)}
+    torch.save({"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}, **configuration}, path)
+    with pytest.raises(InputError, match=said):
+        create_frontend("wav2vec2", path)
+    assert main(["info", str(path)]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())

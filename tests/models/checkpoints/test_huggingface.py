@@ -1,0 +1,163 @@
+"""Hugging Face folders give the library's own outputs, whatever saved them."""
+
+import json
+
+import pytest
+import torch
+
+from nes2net import InputError, create_frontend
+from nes2net.cli.main import main
+from nes2net.models.checkpoints.huggingface import library_options
+
+SIZES = {
+    **{"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
+    **{"conv_dim": (32,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4},
+    **{"codevector_dim": 32, "proj_codevector_dim": 32, "num_codevectors_per_group": 8},
+    **{"hidden_dropout": 0.25, "layerdrop": 0.125},
+}
+LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+BASE = {"do_stable_layer_norm": False, "feat_extract_norm": "group", "conv_bias": False}
+
+
+# Beginning of the names of the library's classes → front-end that reads the folder.
+KINDS = {"Wav2Vec2": "wav2vec2", "WavLM": "wavlm", "Hubert": "hubert", "UniSpeechSat": "hubert"}
+
+
+def kind_of(name):
+    return next((start, frontend) for start, frontend in KINDS.items() if name.startswith(start))
+
+
+def library_model(name, family):
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind_of(name)[0]}Config")
+    return getattr(transformers, name)(config(**SIZES, **family)).eval()
+
+
+@pytest.mark.parametrize("family", [LARGE, BASE], ids=["large", "base"])
+@pytest.mark.parametrize(
+    "name",
+    "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
+    "UniSpeechSatModel UniSpeechSatForPreTraining".split(),
+)
+def test_output_is_the_librarys(tmp_path, name, family):
+    """Of the last state and, but for the library's own last one, of all others; no preprocessor is needed."""
+    model = library_model(name, family)
+    model.save_pretrained(tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    kind = kind_of(name)[1]
+    frontend = create_frontend(kind, tmp_path).eval()
+    assert (frontend.config["dropout"], frontend.config["encoder_layerdrop"]) == (0.25, 0.125)
+    assert frontend.config["pretraining_heads"] == (name in ("Wav2Vec2ForPreTraining", "WavLMModel", "WavLMForCTC"))
+    waveform = torch.randn(2, 8000)
+    with torch.inference_mode():
+        expected = getattr(model, model.base_model_prefix, model)(waveform, output_hidden_states=True)
+        found = frontend(waveform, layers="all")
+    torch.testing.assert_close(found[-1], expected.last_hidden_state, atol=1e-5, rtol=0)
+    for state, value in zip(found[:-1], expected.hidden_states[:-1], strict=True):
+        torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
+    assert frontend.model_type == model.config.model_type
+
+
+WAVLM, HUBERT, WAV2VEC2 = "WavLMModel", "HubertModel", "Wav2Vec2Model"
+YES, NO = '{"do_normalize": true}', '{"do_normalize": false}'
+
+
+@pytest.mark.parametrize(
+    "name, text, option, normalized, reason",
+    [
+        (WAVLM, None, None, False, "not normalised, because it has no preprocessor_config.json"),
+        (HUBERT, YES, None, "huggingface", "normalised, because its preprocessor_config.json says so"),
+        (WAVLM, NO, None, False, "not normalised, because its preprocessor_config.json says so"),
+        (WAV2VEC2, "{}", None, "huggingface", "normalised, because"),  # the library's default
+        (WAVLM, YES, False, False, None),
+        (WAV2VEC2, NO, "batch", "batch", None),
+    ],
+)
+def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name, text, option, normalized, reason):
+    library_model(name, BASE).save_pretrained(tmp_path)
+    if text is not None:
+        (tmp_path / "preprocessor_config.json").write_text(text)
+    frontend = create_frontend(kind_of(name)[1], tmp_path, normalize=option)
+    assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalized, normalized)
+    assert create_frontend(**frontend.config).normalize == normalized  # as from a checkpoint of the detector
+    assert frontend.note.startswith(f"{tmp_path}: waveforms are {reason}") if reason else not frontend.note
+    if option is None:
+        assert main(["info", str(tmp_path)]) == 0
+        assert f"waveforms are {reason}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("level", [0, -30, -50, -70], ids="{} dBFS".format)
+def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
+    """At −50 dBFS, a layer norm with 1e-5 would give 0.7 of what the extractor gives."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    library_model(WAV2VEC2, BASE).save_pretrained(tmp_path)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
+    extractor.save_pretrained(tmp_path)
+    waveform = 10 ** (level / 20) * torch.randn(8000, generator=torch.Generator().manual_seed(0)) + 0.001
+    expected = torch.from_numpy(extractor(waveform.numpy(), sampling_rate=16000).input_values[0])
+    frontend = create_frontend("wav2vec2", tmp_path).eval()
+    plain = create_frontend("wav2vec2", tmp_path, normalize=False).eval()
+    with torch.inference_mode():
+        found, same = frontend(waveform[None], layers="all"), plain(expected[None], layers="all")
+    for state, value in zip(found, same, strict=True):
+        torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
+
+
+def test_older_forms(tmp_path):
+    """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter; half precision."""
+    model = library_model("Wav2Vec2Model", LARGE)
+    model.save_pretrained(tmp_path / "new")
+    old = "encoder.pos_conv_embed.conv.parametrizations.weight.original"
+    names = {f"{old}0": "encoder.pos_conv_embed.conv.weight_g", f"{old}1": "encoder.pos_conv_embed.conv.weight_v"}
+    state_dict = {f"wav2vec2.{names.get(k, k)}": v for k, v in model.state_dict().items()}
+    state_dict["wav2vec2.adapter.layers.0.conv.weight"] = torch.zeros(2, 2, 3)  # after the encoder
+    halves = list(state_dict)[::2], list(state_dict)[1::2]
+    for folder in ("bin", "sharded"):
+        model.config.save_pretrained(tmp_path / folder)
+    torch.save(state_dict, tmp_path / "bin" / "pytorch_model.bin")
+    index = {}
+    for number, half in enumerate(halves):
+        torch.save({k: state_dict[k] for k in half}, tmp_path / "sharded" / f"{number}.bin")
+        index |= dict.fromkeys(half, f"{number}.bin")
+    (tmp_path / "sharded" / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": index}))
+    expected = create_frontend("wav2vec2", tmp_path / "new").state_dict()
+    for folder in ("bin", "sharded"):
+        found = create_frontend("wav2vec2", tmp_path / folder).state_dict()
+        assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
+    model.half().save_pretrained(tmp_path / "half")
+    assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"not a Hugging Face folder: it has no config\.json"):
+        create_frontend("wav2vec2", tmp_path)
+    library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
+        create_frontend("wav2vec2", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, message in (
+        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
+        ({"adapter_attn_dim": 16}, "has adapter_attn_dim 16: only None is supported"),
+        ({"model_type": "bert"}, "holds a model of type 'bert': front-ends read the types wav2vec2, hubert"),
+        ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(InputError, match=message):
+            create_frontend("wavlm", tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "yes"}')
+    with pytest.raises(InputError, match=r"preprocessor_config.json: do_normalize is true or false, not 'yes'"):
+        create_frontend("wavlm", tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no weights: model\.safetensors or pytorch_model\.bin"):
+        create_frontend("wavlm", tmp_path)
+
+
+def test_library_options_draw_no_layer_and_mask_nothing():
+    options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
+    assert options["layerdrop"] == 0.0 and not options["apply_spec_augment"]

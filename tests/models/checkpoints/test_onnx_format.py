@@ -1,0 +1,35 @@
+"""The reader of ONNX files knows every place of the format that matters."""
+
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
+
+from nes2net.models.checkpoints.onnx_format import PARTS  # noqa: E402
+
+
+def test_every_way_to_a_tensor_is_known():
+    """Each message that can hold a tensor is in PARTS, and so is each field that leads there."""
+    found: dict[str, set[int]] = {}
+
+    def leads_to_a_tensor(message, above=()) -> bool:
+        if message.name == "TensorProto":
+            return True
+        if message.name in above:
+            return message.name == "GraphProto"
+        numbers = {
+            field.number
+            for field in message.fields
+            if field.message_type is not None and leads_to_a_tensor(field.message_type, (*above, message.name))
+        }
+        if numbers:
+            found[message.name] = found.get(message.name, set()) | numbers
+        return bool(numbers)
+
+    assert leads_to_a_tensor(onnx.ModelProto.DESCRIPTOR)
+    refused = {"FunctionProto", "SparseTensorProto", "TrainingInfoProto"}
+    assert set(PARTS) | refused == set(found)
+    for message, fields in PARTS.items():
+        names = {number: part for number, part in fields.items() if part not in ("metadata", "domain")}
+        assert set(names) == found[message]
+    assert PARTS["NodeProto"][onnx.NodeProto.DESCRIPTOR.fields_by_name["domain"].number] == "domain"
+    assert PARTS["ModelProto"][onnx.ModelProto.DESCRIPTOR.fields_by_name["metadata_props"].number] == "metadata"

@@ -1,0 +1,106 @@
+"""Published files: fetched once, checked, recorded, and found when somebody put them there."""
+
+import hashlib
+import json
+
+import pytest
+from builders.http_server import running
+from builders.hub_server import make_cache, serving, use_cache
+
+from nes2net import InputError
+from nes2net.models.checkpoints import shelf
+from nes2net.models.checkpoints.published_file import PublishedFile
+from nes2net.models.checkpoints.shelf import Shelf
+
+CONTENT = b"weights" * 100
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def assets(tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hub", offline=False)
+    monkeypatch.setattr(shelf, "_MOST_TRIES", 1)
+    return tmp_path / "hub" / "assets" / "nes2net" / "models"
+
+
+def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
+    with running(CONTENT) as server:
+        url = f"{server.address}/weights/MODEL.pth"
+        model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
+        assert model.here() is None
+        model.folder.mkdir(parents=True)
+        model.place.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
+        assert model.take() == assets / "MODEL" / "MODEL.pth" and model.take().read_bytes() == CONTENT
+        assert server.fetched() == ["/weights/MODEL.pth"] and model.here() == model.place
+        assert server.requests[-1][2]["range"] == "bytes=300-"
+    said = capsys.readouterr().err
+    assert said.count("licence: MIT") == 1 and url in said and "not pinned" not in said
+    seen = json.loads((assets / "MODEL.json").read_text())
+    assert seen["url"] == url and seen["sha256"] == SHA256 and seen["size"] == len(CONTENT)
+
+
+def test_another_file_than_published_is_refused(assets):
+    with running(CONTENT[::-1]) as server:
+        for size, said in ((700, f"the SHA256 of what came is .*not {SHA256}"), (5, "announces 700 bytes, but 5 were")):
+            model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", size, SHA256))
+            with pytest.raises(InputError, match=said):
+                model.take()
+            assert not model.place.exists()
+
+
+def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsys):
+    with running(CONTENT) as server:
+        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
+        model.take()
+        assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
+        model.place.unlink()
+        server.content = CONTENT + b"!"
+        with pytest.raises(InputError, match=f"not {SHA256}, as first seen .*MODEL.json"):
+            model.take()
+
+
+def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
+    with pytest.raises(InputError) as caught:
+        model.take()
+    message = str(caught.value)
+    assert "HF_HUB_OFFLINE" in message and "\n" not in message
+    for part in ("https://a.example/MODEL.pth", SHA256, "700 bytes", str(model.place)):
+        assert part in message
+    model.folder.mkdir(parents=True)
+    model.place.write_bytes(CONTENT)
+    assert model.take() == model.place
+    model.record.unlink()
+    model.place.write_bytes(b"another file")
+    with pytest.raises(InputError, match=f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
+        model.take()
+
+
+def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path, monkeypatch, capsys):
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "model.safetensors").write_bytes(CONTENT)
+    model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"), "CC BY-NC-SA 4.0")
+    with serving(monkeypatch, {"owner/name": served}, kind="model") as server:
+        found = model.take()
+        assert found.read_bytes() == CONTENT and found.is_relative_to(tmp_path / "hub")
+        asked = len(server.requests)
+        assert model.take() == found and len(server.requests) == asked
+    said = capsys.readouterr().err
+    assert "licence: CC BY-NC-SA 4.0" in said and f"first seen with SHA-256 {SHA256}" in said
+    assert json.loads(model.record.read_text())["revision"] == found.parent.name
+    found.resolve().write_bytes(b"damaged")
+    with pytest.raises(InputError, match="as stated by the hub"):
+        model.take()
+
+
+def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    model = Shelf("MODEL", PublishedFile("hub:owner/name"))
+    snapshot = make_cache(tmp_path / "hub", "owner/name", folder, kind="model")
+    assert model.here() is None  # the configuration alone
+    (snapshot / "model.safetensors").write_bytes(CONTENT)
+    assert model.take() == snapshot and model.first_seen().revision == snapshot.name

@@ -1,0 +1,183 @@
+"""Reading checkpoints without running them, and saying how two differ."""
+
+import io
+import json
+import zipfile
+
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from nes2net import InputError, load_state_dict
+from nes2net.models.checkpoints.state_dict import (
+    check_fit,
+    digest,
+    read_record,
+    save_atomically,
+    save_state_dict,
+    with_metadata,
+)
+
+
+def saved(content):
+    """The bytes that torch.save writes."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def a_zip_file():
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr("a/readme.txt", "nothing")
+    return file.getvalue()
+
+
+def a_recording(kind):
+    soundfile.write(file := io.BytesIO(), torch.rand(16000).numpy(), 16000, format={"SPHERE": "NIST"}.get(kind, kind))
+    return file.getvalue()
+
+
+NAME_IT = ": name the file that holds the weights$"
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"PK\x03\x04 torn", "is not a checkpoint or is damaged"),
+        (b"\x80\x02}q\x00", "is not a checkpoint or is damaged"),
+        *(
+            (text.encode(), f"is a text file, not a checkpoint{NAME_IT}")
+            for text in ("LA_0079 LA_E_2834763 - A11 spoof\n", '["nes2net"]', "(l.", "a" + 2000 * "é")
+        ),
+        (b"", f"is an empty file, not a checkpoint{NAME_IT}"),
+        (bytes(257) + b"ustar", "is a tar archive, not a checkpoint"),
+        *(
+            (a_recording(kind), rf"is a recording \((?i:{kind})\), not a checkpoint{NAME_IT}")
+            for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "SPHERE")
+        ),
+        (a_zip_file(), "is a zip archive but not a checkpoint"),
+        (saved({"epoch": 3, "loss": 0.1}), "holds no state dict: .* found a dictionary with 'epoch', 'loss'"),
+        (
+            saved({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}),
+            "holds several state dicts, 'a', 'b': save one",
+        ),
+        (saved([1, 2]), "holds no state dict: expected names and tensors, found a list$"),
+        (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, said):
+    (tmp_path / "torn.pth").write_bytes(content)
+    with pytest.raises(InputError, match=rf"torn\.pth {said}"):
+        load_state_dict(tmp_path / "torn.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_forms_that_are_read(tmp_path, legacy):
+    tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
+    parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
+    usual = [{key: tensors} for key in ("model", "state_dict", "model_state")]
+    others = [{"net": tensors, "epoch": 3, "optimizer": optimizer}, {"saved": {"weights": tensors}, "loss": 0.1}]
+    others.append({"ema": {"a": torch.ones(2)}, "model": tensors})
+    for content in (tensors, parallel, *usual, *others):
+        torch.save(content, tmp_path / "file.pth", _use_new_zipfile_serialization=not legacy)
+        found = load_state_dict(tmp_path / "file.pth")
+        assert list(found) == list(tensors)
+        assert all(torch.equal(found[k], tensors[k]) for k in tensors)
+    save_file(tensors, tmp_path / "file.safetensors")
+    assert torch.equal(load_state_dict(tmp_path / "file.safetensors")["a.weight"], tensors["a.weight"])
+
+
+def test_record_travels_and_the_file_stays_a_bare_state_dict(tmp_path):
+    layer = torch.nn.BatchNorm1d(3)
+    save_state_dict(layer.state_dict(), tmp_path / "layer.pth", epoch=7, recipe={"lr": 1e-6})
+    layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)  # as other code does
+    assert read_record(load_state_dict(tmp_path / "layer.pth")) == {"epoch": 7, "recipe": {"lr": 1e-6}}
+    torch.save(layer.state_dict(), tmp_path / "layer.pth")
+    assert read_record(load_state_dict(tmp_path / "layer.pth")) == {}
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    """Whether its texts and lists are the same objects or copies, as after a training went on."""
+    shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
+    record = {"model": shared, "recipe": {"model": shared}}
+    for folder, same in (("one", record), ("other", json.loads(json.dumps(record)))):
+        (tmp_path / folder).mkdir()
+        save_state_dict({"a": torch.ones(2)}, tmp_path / folder / "a.pth", **same)
+    assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
+    laughs: list = ["ha"]
+    for _ in range(64):
+        laughs = [laughs, laughs]
+    save_state_dict({"a": torch.ones(2)}, tmp_path / "laughs.pth", laughs=laughs)  # in linear time
+    with pytest.raises(InputError, match="nested"):
+        load_state_dict(tmp_path / "laughs.pth")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    class Unsaveable:
+        def __reduce__(self):
+            raise OSError("disk full")
+
+    path = tmp_path / "state.pt"
+    save_atomically({"epoch": 1}, path)
+    with pytest.raises(OSError, match="disk full"):
+        save_atomically({"epoch": 2, "bad": Unsaveable()}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_misfit_names_keys_shapes_and_types():
+    """Weights may be of any precision, and averages by other programs have counters that are weights."""
+    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
+    said = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
+    with pytest.raises(InputError, match=said):
+        check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
+    for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
+        check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, expected, "file")
+    for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
+        with pytest.raises(InputError, match=r"does not fit this model; other type: w \w+ where float32 is needed"):
+            check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_that_are_not_finite_are_named(dtype):
+    largest = torch.full((64,), torch.finfo(dtype).max, dtype=dtype)  # their sum is infinite
+    check_fit({"w": largest}, {"w": largest}, "file")
+    for number in (float("nan"), float("inf"), -float("inf")):
+        found = {"w": largest, "b": torch.tensor([1, number], dtype=dtype), "n": torch.ones(1, dtype=torch.int64)}
+        with pytest.raises(InputError, match="file has NaN or infinite numbers in b, so that no score"):
+            check_fit(found, found, "file")
+
+
+@pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
+def test_metadata_of_others_are_left_out(tmp_path, metadata):
+    layer = torch.nn.BatchNorm1d(3)
+    torch.save(with_metadata(layer.state_dict(), metadata), tmp_path / "layer.pth")
+    layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.999])
+def test_truncated_safetensors_are_named(tmp_path, part):
+    save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
+    content = (tmp_path / "whole.safetensors").read_bytes()
+    (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
+    with pytest.raises(InputError, match=r"torn\.safetensors is not a safetensors file or is damaged"):
+        load_state_dict(tmp_path / "torn.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes((len(content) + 1).to_bytes(8, "little") + content[8:])
+    with pytest.raises(InputError, match="is damaged .its header would take"):
+        load_state_dict(tmp_path / "torn.safetensors")
+
+
+def test_a_digest_tells_names_types_shapes_numbers_and_order():
+    whole = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
+    others = [
+        {"a": whole["a"], "c": whole["b"]},
+        {"a": whole["a"].view(torch.int32), "b": whole["b"]},
+        {"a": whole["a"].reshape(3, 2), "b": whole["b"]},
+        {"a": whole["a"] + 1e-6, "b": whole["b"]},
+        {"b": whole["b"], "a": whole["a"]},
+        {"a": whole["a"]},
+    ]
+    assert len({digest(state) for state in (whole, *others)}) == 7
+    assert digest({"a": whole["a"].mT.contiguous().mT, "b": whole["b"].clone()}) == digest(whole)

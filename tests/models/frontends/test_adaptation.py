@@ -1,0 +1,167 @@
+"""Adaptations of every front-end with transformer layers: what is trained, the names of tensors, and merging."""
+
+import copy
+
+import pytest
+import torch
+from builders import small_parts
+from torch import nn
+
+from nes2net import InputError, create_frontend
+from nes2net.models.frontends.adaptation import KINDS, adapt, check_adaptation, merge
+from nes2net.models.frontends.onednn import OneDNNLinear
+
+#: Front-ends with transformer layers.
+FRONTENDS = {name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "w2v_bert2", "whisper")}
+SMALL = FRONTENDS["wav2vec2"]
+ADAPTATIONS = [
+    {"kind": "lora", "targets": "all", "rank": 2},
+    {"kind": "dora", "rank": 2},
+    {"kind": "adapter", "bottleneck": 3},
+    {"kind": "prompt", "tokens": 3},
+    {"kind": "prompt", "tokens": 2, "deep": True},
+    {"kind": "bitfit"},
+]
+WAVEFORM = 0.1 * torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+
+
+def states(frontend, layers="all"):
+    with torch.no_grad():
+        return frontend(WAVEFORM.to(next(frontend.parameters()).dtype), layers=layers)
+
+
+def shake(frontend):
+    """Give random values to what is trained."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in frontend.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        pytest.param(
+            name,
+            options,
+            id="-".join(map(str, [name, *options.values()])),
+            marks=() if name == "wav2vec2" or options["kind"] == "lora" else pytest.mark.slow,
+        )
+        for name in FRONTENDS
+        for options in ADAPTATIONS
+    ],
+)
+def test_every_kind_of_every_front_end(name, options):
+    torch.manual_seed(0)
+    plain = create_frontend(name, **FRONTENDS[name]).eval()
+    names = set(plain.state_dict())
+    frontend = copy.deepcopy(plain)
+    adapt(frontend, check_adaptation(options, "adapt"))
+
+    # It begins as the base, under whose names its tensors stay; a prompt is read from the first step on.
+    for found, expected in zip(states(frontend), states(plain), strict=True):
+        assert found.shape == expected.shape
+        if options["kind"] != "prompt":
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert frontend.adapted and frontend.config["adapt"].keys() == {"kind", *KINDS[options["kind"]]}
+    trained = set(frontend.state_dict()) - frontend.base
+    assert names <= set(frontend.state_dict()) and not [
+        key for key in frontend.state_dict() if "base_layer" in key or "default" in key
+    ]
+
+    # Only what is added learns, or the biases.
+    frontend.train()(WAVEFORM)[-1].square().sum().backward()
+    frontend.eval()
+    learning = {id(p) for p in frontend.parameters() if p.grad is not None}
+    tensors = frontend.state_dict(keep_vars=True)
+    assert learning == {id(tensors[key]) for key in trained}
+    for key in names - trained:
+        assert torch.equal(tensors[key], plain.state_dict()[key])
+
+    # Its state dict goes round, onto the meta device too, in every precision.
+    shake(frontend)
+    expected = states(frontend)
+    assert not torch.equal(expected[-1], states(plain)[-1])
+    with torch.device("meta"):
+        again = create_frontend(name, **FRONTENDS[name], adapt=frontend.config["adapt"]).eval()
+    again.load_state_dict(frontend.state_dict(), assign=True)
+    assert all(map(torch.equal, states(again), expected)) and again.base == frontend.base
+    assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in frontend.parameters()]
+    torch.testing.assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected[-1], atol=1e-5, rtol=1e-5)
+    assert states(copy.deepcopy(frontend).bfloat16())[-1].isfinite().all()
+
+    # Merged, it is the same; LoRA, DoRA and BitFit leave an ordinary front-end.
+    merged = copy.deepcopy(frontend)
+    merge(merged)
+    for found, value in zip(states(merged), expected, strict=True):
+        torch.testing.assert_close(found, value, atol=1e-6, rtol=1e-6)
+    assert not merged.base and all(p.requires_grad for p in merged.parameters())
+    assert merged.adapted is (options["kind"] in ("adapter", "prompt"))
+    if not merged.adapted:
+        assert merged.config == plain.config
+        plain.load_state_dict(merged.state_dict())
+        assert torch.equal(states(plain)[-1], states(merged)[-1])
+
+
+def test_targets_are_attention_feed_forward_or_names():
+    def adapted(targets):
+        frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 1, "targets": targets})
+        return {key.split(".")[-2] for key in frontend.state_dict() if key.endswith("lora_A")}
+
+    attention, feed_forward = {"q_proj", "k_proj", "v_proj", "out_proj"}, {"fc1", "fc2"}
+    assert adapted("attention") == attention and adapted("all") == attention | feed_forward
+    assert adapted("feed_forward") == adapted(["intermediate_dense", "fc2"]) == feed_forward
+    assert adapted(["v_proj"]) == {"v_proj"}
+
+
+def test_lora_is_the_papers():
+    """W x + (alpha / rank) B A x, with A drawn at random and B zero."""
+    frontend = create_frontend(
+        "wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 2, "alpha": 6, "targets": ["q_proj"]}
+    )
+    layer = frontend.transformer_layers[0].attention.q_proj
+    assert type(layer.get_base_layer()) is OneDNNLinear  # the fast product of the base stays
+    tensors = frontend.state_dict()
+    prefix = "model.encoder.layers.0.self_attn.q_proj."
+    assert tensors[prefix + "lora_A"].abs().min() > 0 and not tensors[prefix + "lora_B"].any()
+    shake(frontend)
+    weight, bias, a, b = (tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B"))
+    x = torch.randn(3, 32)
+    torch.testing.assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("lora", "is a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
+        ({"rank": 8}, "has no kind: one of lora, dora, adapter, prompt, bitfit is expected"),
+        ({"kind": "lora", "ranks": 8}, "has no option 'ranks'; did you mean 'rank'?"),
+        ({"kind": "lore"}, "kind is one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
+        ({"kind": "lora", "rank": 0}, "rank is a whole number from 1 to 4096, not 0"),
+        ({"kind": "lora", "targets": "heads"}, "targets is attention, feed_forward, all or a list of names"),
+        ({"kind": "adapter", "rank": 8}, "of kind adapter has no option 'rank': it is of lora and dora"),
+        ({"kind": "lora", "rank": 33}, "rank 33 is larger than a layer to adapt, whose smaller size is 32"),
+        ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
+    ],
+)
+def test_wrong_options_are_one_line(options, message):
+    with pytest.raises(InputError) as error:
+        create_frontend("wav2vec2", **SMALL, adapt=options)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_front_ends_that_cannot_be_adapted():
+    lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
+    with pytest.raises(InputError, match="front-end 'lps' has no transformer layers to adapt: leave adapt out"):
+        create_frontend("lps", adapt={"kind": "lora"})
+    frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "bitfit"})
+    with pytest.raises(InputError, match="front-end 'wav2vec2' is adapted already: merge it first"):
+        adapt(frontend, lora)
+    frontend = create_frontend("wav2vec2", **SMALL)
+    frontend.engine = "fairseq"
+    with pytest.raises(InputError, match="the layers of the engine fairseq are not adapted"):
+        adapt(frontend, lora)
+    halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **SMALL}, student={"encoder_layers": 1})
+    with pytest.raises(InputError, match="front-end 'teacher_student' takes no prompt"):
+        adapt(halves, check_adaptation({"kind": "prompt"}, "adapt"))
+    assert not any(isinstance(module, nn.ModuleDict) and "default" in module for module in halves.modules())

@@ -1,0 +1,106 @@
+"""HuBERT, UniSpeech-SAT and the encoders of AntiDeepfake: the published outputs and files."""
+
+import pytest
+import torch
+from builders import zoo
+
+from nes2net import InputError, create_frontend
+from nes2net.models.checkpoints.fairseq import model_type_of
+
+GOLDEN = {
+    "antideepfake_base": "wav2vec2",
+    "antideepfake_large": "wav2vec2",
+    "antideepfake_xlsr_ocsoftmax": "wav2vec2",
+    "antideepfake_hubert": "hubert",
+}
+PREFIX = "m_ssl.model."
+
+
+def encoder_file(name, path):
+    """The encoder of a published detector as a file of fairseq; its tensors."""
+    file = zoo.read(name)
+    tensors = {k.removeprefix(PREFIX): v for k, v in file["state_dict"].items() if k.startswith(PREFIX)}
+    torch.save({"cfg": {"model": file["config"]["model"]}, "model": tensors}, path)
+    return file, tensors
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_frames_are_the_published(name, tmp_path):
+    """Waveforms are normalised as published; all tensors of the file are kept and written back."""
+    file, tensors = encoder_file(name, tmp_path / "encoder.pt")
+    frontend = create_frontend(GOLDEN[name], tmp_path / "encoder.pt", normalize=True).eval()
+    for case in file["cases"].values():
+        with torch.inference_mode():
+            (found,) = frontend(case["waveform"][None])
+            frontend.set_normalize(False)
+            (of_normalised,) = frontend(case["normalised"][None])
+            frontend.set_normalize(True)
+        zoo.close(found, case["frames"], atol=1e-5)
+        zoo.close(of_normalised, case["frames"], atol=1e-5)
+    written = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
+    assert written.keys() == tensors.keys() and all(torch.equal(written[k], v) for k, v in tensors.items())
+    assert frontend.model_type == GOLDEN[name]
+    # fairseq's default where the configuration says nothing
+    assert frontend.config["dropout"] == frontend.config["attention_dropout"] == (0.1 if name.endswith("base") else 0.0)
+
+
+TINY = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 48,
+    "encoder_ffn_embed_dim": 48,
+    "conv_feature_layers": [[8, 320, 320]],
+}
+
+
+@pytest.fixture
+def hubert():
+    torch.manual_seed(0)
+    return create_frontend("hubert", **TINY, num_targets=20, final_dim=16)
+
+
+def save(path, tensors, **config):
+    torch.save({"cfg": {"model": {"_name": "hubert", **TINY, **config}}, "model": tensors}, path)
+
+
+def tensors_of(frontend):
+    return {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
+
+
+def test_sizes_of_the_heads_come_from_the_file(hubert, tmp_path):
+    tensors = tensors_of(hubert)
+    assert tensors["label_embs_concat"].shape == (20, 16) and not any("quantizer" in name for name in tensors)
+    save(tmp_path / "hubert.pt", tensors)
+    read = create_frontend("hubert", tmp_path / "hubert.pt")
+    assert (read.config["num_targets"], read.config["final_dim"]) == (20, 16)
+    assert all(torch.equal(read.state_dict()[k], v) for k, v in hubert.state_dict().items())
+    assert read.num_unused == 48 + 20 * 16 + 16 * 48 + 16
+    assert not any("label" in name for name, _ in read.named_parameters())
+
+
+def test_a_file_without_heads_is_hubert_by_its_configuration(hubert, tmp_path):
+    tensors = {k: v for k, v in tensors_of(hubert).items() if not k.startswith(("mask_emb", "label", "final"))}
+    save(tmp_path / "encoder.pt", tensors)
+    assert create_frontend("hubert", tmp_path / "encoder.pt").state_dict().keys() == {f"model.{k}" for k in tensors}
+    assert model_type_of({"model": tensors}) == "wav2vec2"
+    with pytest.raises(InputError, match="holds HuBERT, not wav2vec"):
+        create_frontend("wav2vec2", tmp_path / "encoder.pt")
+
+
+def test_unispeech_sats_heads_are_left_out(hubert, tmp_path):
+    tensors = tensors_of(hubert)
+    heads = {"spk_proj.weight": torch.zeros(16, 48), "encoder.layer_norm_for_extract.weight": torch.zeros(48)}
+    save(tmp_path / "sat.pt", {**tensors, **heads, "quantizer.vars": torch.zeros(1, 8, 8)})
+    read = create_frontend("hubert", tmp_path / "sat.pt")
+    assert read.model_type == "unispeech-sat" and not read.config["pretraining_heads"]
+    assert all(torch.equal(v, tensors[k.removeprefix("model.")]) for k, v in read.state_dict().items())
+
+
+def test_what_is_no_such_network_is_refused(hubert, tmp_path):
+    save(tmp_path / "norm.pt", tensors_of(hubert), conv_pos_batch_norm=True)
+    with pytest.raises(InputError, match="conv_pos_batch_norm"):
+        create_frontend("hubert", tmp_path / "norm.pt")
+    tensors = tensors_of(hubert)
+    del tensors["final_proj.bias"]
+    save(tmp_path / "torn.pt", tensors)
+    with pytest.raises(InputError, match=r"missing: model\.final_proj\.bias"):
+        create_frontend("hubert", tmp_path / "torn.pt")

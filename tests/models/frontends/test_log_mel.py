@@ -1,0 +1,66 @@
+"""Log-mel features equal those of the transformers library's feature extractors."""
+
+import numpy as np
+import pytest
+import torch
+from builders.tiny_corpus import generated_clips, real_clips
+
+from nes2net.models.frontends.log_mel import kaldi_log_mel, whisper_log_mel
+
+TIME = np.arange(24_000) / 16_000
+CLIPS = {
+    "noise": 0.1 * np.random.default_rng(0).standard_normal(20_123),
+    "chirp": 0.9 * np.sin(2 * np.pi * 2500 * TIME**2),
+    "tone": 0.5 * np.sin(2 * np.pi * 440 * TIME),
+    "noise, then silence": np.r_[0.3 * np.random.default_rng(1).standard_normal(8000), np.zeros(8123)],
+    "silence": np.zeros(8000),
+    "shortest": 0.1 * np.random.default_rng(2).standard_normal(560),
+}
+
+
+def clips() -> dict[str, np.ndarray]:
+    speech = {f"generated {label}": generated_clips(label, 1)[0] for label in ("bonafide", "spoof")}
+    return {name: clip.astype(np.float32) for name, clip in {**CLIPS, **speech}.items()}
+
+
+@pytest.fixture(scope="module")
+def seamless():
+    from transformers import SeamlessM4TFeatureExtractor
+
+    return SeamlessM4TFeatureExtractor()
+
+
+@pytest.mark.parametrize("name", clips())
+def test_kaldi_features_are_the_librarys(seamless, name):
+    """Its normalisation is repeated in float64: it sums in float32, in which a bin that hardly varies
+    has another mean. Its logarithms are float32, of values up to 30, so the difference is relative
+    to their standard deviation where this is below 1."""
+    clip = clips()[name]
+    log_mel = seamless._extract_fbank_features(clip).astype(np.float64)
+    variance = log_mel.var(0, ddof=1)
+    expected = (log_mel - log_mel.mean(0)) / np.sqrt(variance + 1e-7)
+    found = kaldi_log_mel(torch.from_numpy(clip)[None])[0].numpy()
+    assert found.shape == expected.shape == (1 + (len(clip) - 400) // 160, 80)
+    difference = np.abs(found - expected) * np.minimum(np.sqrt(variance), 1)
+    assert difference.max() < (1e-5 if name != "tone" else 2e-4)
+
+
+def test_kaldi_features_of_recordings_are_the_librarys(shared, seamless):
+    """Of real speech, with the library's own normalisation and pairs of frames."""
+    folder = shared / "real" / "audio"
+    for clip in [*real_clips(folder, "bonafide", 3), *real_clips(folder, "spoof", 3)]:
+        expected = seamless(clip, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
+        found = kaldi_log_mel(torch.as_tensor(clip)[None])[0].float()
+        pairs = found[: len(found) // 2 * 2].reshape(-1, 160)
+        torch.testing.assert_close(pairs, expected[: len(pairs)], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_bins", [80, 128])
+def test_whisper_features_are_the_librarys(num_bins):
+    from transformers import WhisperFeatureExtractor
+
+    extractor = WhisperFeatureExtractor(feature_size=num_bins)
+    for clip in clips().values():
+        expected = torch.as_tensor(extractor(clip, sampling_rate=16_000)["input_features"])
+        padded = torch.cat([torch.from_numpy(clip), torch.zeros(480_000 - len(clip))])[None]
+        torch.testing.assert_close(whisper_log_mel(padded, num_bins), expected, rtol=0, atol=1e-5)

@@ -1,0 +1,126 @@
+"""Linear layers on oneDNN equal PyTorch's own, which serve where oneDNN cannot."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
+
+from nes2net import create_frontend
+from nes2net.inspect.info import count_flops
+from nes2net.models.frontends import onednn
+from nes2net.models.frontends.onednn import OneDNNLinear
+from nes2net.models.frontends.ssl import SMALL
+
+needs_onednn = pytest.mark.skipif(
+    onednn._product is None, reason="this processor or build of PyTorch has no fast oneDNN"
+)
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """The arguments of the calls of oneDNN."""
+    calls, product = [], onednn._product
+    monkeypatch.setattr(onednn, "_product", lambda *args: calls.append(args) or product(*args))
+    return calls
+
+
+def computed(layer, x, gradient):
+    """The output, and gradients of the input and the parameters for ``gradient`` of the output."""
+    x = x.clone().requires_grad_()
+    layer.zero_grad()
+    output = layer(x)
+    output.backward(gradient)
+    return [output, x.grad, *(parameter.grad.clone() for parameter in layer.parameters())]
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "shape, out", [((5,), 11), ((1, 5), 1), ((3, 7, 5), 11), ((2, 201, 96), 130), ((2, 3, 7, 5), 4)]
+)
+def test_outputs_and_gradients_are_pytorchs(products, bias, shape, out):
+    torch.manual_seed(0)
+    linear, x = nn.Linear(shape[-1], out, bias), torch.randn(shape)
+    layer = OneDNNLinear(copy.deepcopy(linear))
+    dense = torch.randn(*shape[:-1], out)
+
+    def strided(tensor):
+        return tensor.mT.contiguous().mT if tensor.ndim > 1 else tensor
+
+    cases = ((x, dense), (x, torch.ones(()).expand(dense.shape)), (strided(x), strided(dense.flip(-1))))
+    for x, gradient in cases:
+        found = computed(layer, x, gradient)
+        for a, b in zip(found, computed(linear, x, gradient), strict=True):
+            assert a.shape == b.shape
+            torch.testing.assert_close(a, b, atol=3e-6 * b.abs().max().item(), rtol=0)  # sums of 402 products
+        assert all(map(torch.equal, found, computed(layer, x, gradient)))  # to the last bit
+    assert len(products) == 2 * 3 * 3
+
+
+@needs_onednn
+def test_gradients_of_gradients_are_pytorchs():
+    linear, x = nn.Linear(5, 4), torch.randn(3, 5, requires_grad=True)
+    penalties = []
+    for layer in (linear, OneDNNLinear(copy.deepcopy(linear))):
+        (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+        penalties.append(layer.weight.grad)
+    torch.testing.assert_close(*penalties, atol=1e-4, rtol=1e-5)
+
+
+@needs_onednn
+def test_other_cases_are_left_to_pytorch(products):
+    linear, x = nn.Linear(5, 11), torch.randn(3, 5)
+    layer = OneDNNLinear(linear)
+    layer(x[:0]).sum().backward()
+    assert layer.weight.grad.abs().sum() == 0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    assert layer.double()(x.double()).dtype == torch.float64
+    assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
+    assert layer.to("meta")(x.to("meta", torch.bfloat16)).shape == (3, 11)
+    assert not products
+
+
+def _forward_mode(layer, x):
+    weight = layer.weight.detach()
+    with forward_ad.dual_level():
+        weights = {"weight": forward_ad.make_dual(weight, weight.cos())}
+        outputs = layer(forward_ad.make_dual(x, x.cos())), functional_call(layer, weights, (x,))
+        return [forward_ad.unpack_dual(output).tangent for output in outputs]
+
+
+TRANSFORMS = {
+    "trace": lambda layer, x: torch.jit.trace(layer, x, check_trace=False)(x.flip(0)),  # the check runs the layer itself
+    "vmap": lambda layer, x: vmap(layer)(x),
+    "vmap of weights": lambda layer, x: vmap(lambda weight: functional_call(layer, {"weight": weight}, (x,)))(layer.weight[None]),
+    "jacobians": lambda layer, x: (jacrev(layer)(x), jacfwd(layer)(x), hessian(lambda x: layer(x).square().sum())(x)),
+    "forward": _forward_mode,
+    "export": lambda layer, x: torch.export.export(layer, (x,)).module()(x),
+}  # fmt: skip
+
+
+@needs_onednn
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("transformed", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
+    linear, x = nn.Linear(5, 11).requires_grad_(trainable), torch.randn(3, 5)
+    found, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    assert not products
+
+
+@needs_onednn
+def test_every_layer_of_a_front_end_runs_on_it_and_is_counted(products, monkeypatch):
+    frontend = create_frontend("wav2vec2", **SMALL).eval()
+    waveform = torch.randn(1, 8000)
+    with torch.inference_mode():
+        found = frontend(waveform)[-1]
+    assert len(products) == 1 + 6 * SMALL["encoder_layers"]
+    counted = count_flops(frontend, waveform)
+    monkeypatch.setattr(onednn, "_product", None)
+    torch.testing.assert_close(found, frontend(waveform)[-1].detach(), atol=1e-5, rtol=0)
+    assert counted == count_flops(frontend, waveform) > 0

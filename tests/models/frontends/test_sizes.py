@@ -1,0 +1,112 @@
+"""The published sizes: their networks, and files of another size or type."""
+
+from functools import cache
+from math import prod
+
+import pytest
+import torch
+from builders import golden
+
+from nes2net import InputError, create_frontend
+from nes2net.cli.main import main
+from nes2net.inspect.identify import identify
+from nes2net.lib.errors import one_line
+from nes2net.models.checkpoints.fairseq import to_fairseq, to_transformers
+from nes2net.models.frontends.sizes import SIZES, obtain
+
+SMALL = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 48,
+    "encoder_ffn_embed_dim": 48,
+    "conv_feature_layers": [[8, 320, 320]],
+}
+
+
+@cache
+def size_on_meta(name):
+    with torch.device("meta"):
+        frontend = create_frontend(name)
+    return frontend, {k.removeprefix("model."): list(v.shape) for k, v in frontend.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_each_size_has_its_numbers(name):
+    frontend, found = size_on_meta(name)
+    size = SIZES[name]
+    assert sum(map(prod, found.values())) == size.parameters and frontend.config["name"] == size.frontend
+    assert size.hub in obtain(name) and size.file in obtain(name) and size.licence
+    assert not frontend.config.get("normalize", False) or name == "wavlm_large"
+
+
+@pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
+def test_names_and_shapes_are_those_of_the_pre_training_files(name, kind):
+    frontend, found = size_on_meta(name)
+    manifest = golden.read("manifests")[kind]
+    assert found == {key: shape for key, (shape, _) in manifest["keys"].items()}
+    assert SIZES[name].parameters == manifest.get("n_params", 315_453_120)
+    names = [name for name, _ in frontend.model.named_parameters()]
+    assert [to_transformers(to_fairseq(name)) for name in names] == names
+
+
+def write(frontend, path, **changes):
+    """Save ``frontend`` as fairseq does."""
+    options = {k: v for k, v in frontend.config.items() if k not in ("name", "normalize", "pretraining_heads")}
+    content = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
+    torch.save({"cfg": {"model": {"_name": "hubert", **options, **changes}}, "model": content}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        (
+            "xlsr_1b",
+            "wav2vec2",
+            r"is not XLS-R 1B \(xlsr_1b\): conv_feature_layers is .*, encoder_layers is 2, not 48, encoder_embed_dim is "
+            r"48, not 1280, .* Write `model.frontend=wav2vec2`, which reads any size$",
+        ),
+        ("xlsr_53", "hubert", r"holds HuBERT, not wav2vec 2\.0: `model.frontend=hubert` reads any size of it"),
+        ("unispeech_sat_large", "hubert", r"is not UniSpeech-SAT Large .*: it is HuBERT, .*`model.frontend=hubert`"),
+        ("hubert_large", "wav2vec2", r"holds wav2vec 2\.0, not HuBERT or UniSpeech-SAT"),
+        ("wavlm_large", "wav2vec2", r"holds wav2vec 2\.0, not WavLM: `model.frontend=wav2vec2`"),
+        ("wav2vec2", "wavlm", r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"),
+    ],
+)
+def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind, message, tmp_path):
+    write(create_frontend(kind, **SMALL), tmp_path / "file.pt")
+    with pytest.raises(InputError, match=message) as error:
+        create_frontend(name, tmp_path / "file.pt")
+    assert str(error.value) == one_line(str(error.value))
+    assert create_frontend(kind, tmp_path / "file.pt").config["encoder_layers"] == 2
+
+
+def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypatch):
+    """A small file of each type; that it is of a published size is made up by smaller sizes."""
+    for name in ("hubert", "mhubert_147", "xlsr_53"):
+        size = SIZES[name]
+        monkeypatch.setitem(SIZES, name, type(size)(**{**vars(size), "options": {**size.options, **SMALL}}))
+    expected = {"wav2vec2": ["xlsr_53"], "hubert": ["hubert", "mhubert_147"], "wavlm": ["wavlm"]}
+    for kind, names in expected.items():
+        options = dict(SIZES["xlsr_53"].options) if kind == "wav2vec2" else SMALL
+        write(create_frontend(kind, **options), tmp_path / f"{kind}.pt")
+        identity = identify(tmp_path / f"{kind}.pt")
+        assert identity.models == names and not identity.misfit
+        assert bool(identity.notes) == (kind == "wavlm")
+        assert main(["info", str(tmp_path / f"{kind}.pt")]) == 0
+        assert " or ".join(names) in " ".join(capsys.readouterr().out.split())
+    assert create_frontend("xlsr_53", tmp_path / "wav2vec2.pt").out_dim == 48
+    with pytest.raises(InputError, match=r"is not XLS-R 300M .* or `model\.frontend=xlsr_53`$"):
+        create_frontend("xlsr_300m", tmp_path / "wav2vec2.pt")
+    # A file of equal options by its name alone.
+    monkeypatch.setitem(SIZES, "mms_300m", type(size)(**{**vars(SIZES["mms_300m"]), "options": options}))
+    (tmp_path / "wav2vec2.pt").rename(tmp_path / "xlsr_53_56k.pt")
+    message = r"is by its name XLSR-53 \(xlsr_53\), not MMS 300M .*`ssl_checkpoint` \(base_300m\.pt from .*\)"
+    with pytest.raises(InputError, match=message):
+        create_frontend("mms_300m", tmp_path / "xlsr_53_56k.pt")
+    for name in ("xlsr_53", "wav2vec2"):
+        assert create_frontend(name, tmp_path / "xlsr_53_56k.pt").out_dim == 48
+
+
+@pytest.mark.parametrize("name", ["mms_1b", "hubert", "whisper_tiny", "w2v_bert2"])
+def test_a_missing_file_is_named_with_its_place(name):
+    with pytest.raises(InputError, match=f"none not found: download it .*{SIZES[name].hub}.* with `ssl_checkpoint`"):
+        create_frontend(name, "none")

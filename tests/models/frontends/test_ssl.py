@@ -1,0 +1,78 @@
+"""What the self-supervised front-ends share: compiling by layer."""
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from nes2net import create_frontend
+from nes2net.lib.options import declared
+from nes2net.models.quantisation import quantise
+from nes2net.models.registry import frontends
+
+LAYERS = 10  # more than PyTorch would compile one by one
+SMALL = {
+    "encoder_layers": LAYERS,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 48,
+    "encoder_attention_heads": 4,
+    "pretraining_heads": False,
+}
+
+
+@pytest.fixture
+def frontend(request):
+    torch.manual_seed(0)
+    return create_frontend(getattr(request, "param", "wavlm"), **SMALL).eval()
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def graphs():
+    return counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("frontend", "precision"),
+    [("wav2vec2", "float32"), ("wavlm", "bfloat16"), ("wavlm", "int8")],
+    indirect=["frontend"],
+)
+def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
+    if precision == "int8":
+        quantise(frontend)
+    elif precision == "bfloat16":
+        frontend.bfloat16()
+    waveforms = (0.1 * torch.randn(3, 8000)).to(next(frontend.parameters()).dtype)
+    with torch.inference_mode():
+        expected = frontend(waveforms)[0]
+        frontend.compile(dynamic=False, backend="eager")
+        for _ in range(2):
+            atol = 0.05 * expected.float().std().item()
+            torch.testing.assert_close(frontend(waveforms)[0], expected, rtol=0, atol=atol)
+            assert graphs() == 1
+        frontend(waveforms[:2])
+        assert graphs() == 2
+
+
+@pytest.mark.slow
+def test_compiled_int8_scores_as_eager_int8(frontend):
+    """By inductor, which takes the products as they are and fuses what is between them."""
+    quantise(frontend)
+    waveforms = (0.1 * torch.randn(2, 8000)).to(next(frontend.parameters()).dtype)
+    with torch.inference_mode():
+        expected = frontend(waveforms)[0].float()
+        frontend.compile(dynamic=False)
+        difference = frontend(waveforms)[0].float() - expected
+    assert graphs() == 1
+    assert difference.abs().mean() < 0.02 * expected.std()
+
+
+def test_the_least_values_of_its_options_are_in_their_ranges():
+    options = declared(frontends.get("wav2vec2"))
+    assert options["conv_feature_layers"].fits([[1, 1, 1]]) and options["encoder_embed_dim"].fits(1)

@@ -1,0 +1,199 @@
+"""wav2vec 2.0: fairseq's outputs, the library's own forward, and the published names."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from builders import golden, zoo
+from builders.genuine_checkpoint import FORMS, configuration, write_form
+
+from nes2net import InputError, create_frontend
+from nes2net.cli.main import main
+from nes2net.inspect.identify import identify
+from nes2net.models.checkpoints.fairseq import from_torchaudio, to_fairseq
+from nes2net.models.frontends.ssl import SMALL
+
+
+@pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
+def test_every_hidden_state_is_fairseqs(pretrained, packing):
+    frontend = create_frontend("wav2vec2", pretrained / f"tiny_w2v2_{packing}.pt").eval()
+    assert (frontend.out_dim, frontend.num_layers, frontend.hop_length, frontend.min_samples) == (48, 4, 320, 400)
+    golden.check_tiny_wav2vec2(frontend)
+
+
+@pytest.mark.parametrize("name, kind, file", [("wav2vec2", "w2v2", "w2v2_plain"), ("wavlm", "wavlm", "wavlm_unilm")])
+def test_gradients_are_fairseqs_and_unilms(pretrained, name, kind, file):
+    frontend = create_frontend(name, pretrained / f"tiny_{file}.pt").eval()
+    frontend.set_normalize(False)
+    published = golden.read(f"frontends/tiny_{kind}")
+    for length, expected in published["gradient_norms"].items():
+        frontend.zero_grad()
+        frontend(torch.from_numpy(published["arrays"][f"in_{length}"]))[-1].square().mean().backward()
+        found = {to_fairseq(name): p.grad.norm().item() for name, p in frontend.model.named_parameters()}
+        assert found == {k: pytest.approx(v, rel=1e-3, abs=1e-7) for k, v in expected.items() if v is not None}
+
+
+DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_dropouts_come_from_the_files_configuration(tmp_path, name):
+    options = {**SMALL, "pretraining_heads": True}
+    state_dict = create_frontend(name, **options).state_dict()
+    state_dict = {k.removeprefix("model."): v for k, v in state_dict.items()}
+    cfg = {**options, **DROPOUTS, "encoder_layerdrop": 0.05, "feature_grad_mult": 0.1}
+    cfg["conv_feature_layers"] = str(list(SMALL["conv_feature_layers"]))
+    torch.save({"cfg": {"model": cfg} if name == "wav2vec2" else cfg, "model": state_dict}, tmp_path / "file.pt")
+    frontend = create_frontend(name, tmp_path / "file.pt")
+    assert (frontend.encoder_layerdrop, frontend.config["feature_grad_mult"]) == (0.05, 0.1)
+    assert frontend.model.feature_projection.dropout.p == 0.4
+    assert frontend.model.encoder.dropout.p == 0.1
+    assert len(frontend.model.encoder.layers) == 3
+    for layer in frontend.model.encoder.layers:
+        assert (layer.dropout.p, layer.feed_forward.output_dropout.p) == (0.1, 0.1)
+        assert (layer.attention.dropout, layer.feed_forward.intermediate_dropout.p) == (0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *((name, option) for name in ("wav2vec2", "wavlm") for option in (*DROPOUTS, "encoder_layerdrop")),
+        ("hubert", "dropout"),
+    ],
+)
+def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
+    torch.manual_seed(0)
+    waveform = torch.randn(1, 4000)
+    with torch.no_grad():
+        frontend = create_frontend(name, **SMALL)
+        outputs = [frontend.train(mode)(waveform)[-1] for mode in (True, True, False)]
+        assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+        frontend = create_frontend(name, **{**SMALL, option: 0.5})
+        train = {frontend(waveform)[-1].sum().item() for _ in range(6)}
+        frontend.eval()
+        assert len({frontend(waveform)[-1].sum().item() for _ in range(3)}) == 1
+    assert len(train) > 1
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_layers_are_dropped_with_the_published_probability(name):
+    torch.manual_seed(0)
+    frontend = create_frontend(name, **{**SMALL, "encoder_layers": 10, "encoder_layerdrop": 0.3})
+    waveform = torch.randn(1, 1000)
+    dropped = torch.zeros(10)
+    with torch.no_grad():
+        for _ in range(100):
+            states = frontend(waveform, layers="all", final_norm=False)
+            assert len(states) == frontend.num_layers == 11
+            dropped += torch.tensor([torch.equal(a, b) for a, b in pairwise(states)])
+    assert dropped.sum().item() / 1000 == pytest.approx(0.3, abs=0.06)  # four standard deviations
+    assert dropped.min() > 10 and dropped.max() < 50  # every layer alike, the first and the last too
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_the_convolutions_gradient_is_scaled_as_in_the_file(name):
+    waveform = torch.randn(1, 4000)
+    frontends = [create_frontend(name, **{**SMALL, "feature_grad_mult": factor}) for factor in (1.0, 0.1)]
+    frontends[1].load_state_dict(frontends[0].state_dict())
+    outputs = [frontend(waveform)[-1] for frontend in frontends]
+    assert torch.equal(*outputs)
+    weights = torch.randn_like(outputs[0])
+    for output in outputs:
+        (output * weights).sum().backward()
+    whole, scaled = (dict(frontend.model.named_parameters()) for frontend in frontends)
+    for key, parameter in whole.items():
+        factor = 0.1 if key.startswith("feature_extractor.") else 1.0
+        torch.testing.assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_wrong_files_say_what_they_are(pretrained, tmp_path):
+    torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
+    del torn["model"]["encoder.layers.1.fc1.weight"]
+    for content, message in (
+        (None, r"file\.pt not found.*`ssl_checkpoint`"),
+        ({"epoch": 3}, "holds no state dict"),
+        ({"model": {"weight": torch.zeros(2)}}, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"),
+        (torn, r"missing: model\.encoder\.layers\.1\.fc1\.weight"),
+    ):
+        if content is not None:
+            torch.save(content, tmp_path / "file.pt")
+        with pytest.raises(InputError, match=message):
+            create_frontend("wav2vec2", tmp_path / "file.pt")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_in_other_forms_are_read(tmp_path, form):
+    frontend = create_frontend("wav2vec2", **SMALL)
+    path = write_form(frontend, tmp_path / "file.pt", form)
+    read = create_frontend("wav2vec2", path)
+    expected = frontend.state_dict()
+    assert read.config == frontend.config
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
+    identity = identify(path)
+    assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)"
+    assert not identity.misfit and identity.config == {"frontend": frontend.config}
+    assert ("of the whole model, only the encoder is read" in identity.notes) == (form == "fine-tuned")
+
+
+@pytest.mark.parametrize("has_options", [True, False])
+def test_what_cannot_be_used_is_not_called_complete(tmp_path, capsys, has_options):
+    """A file with NaN, and one without the options of its model."""
+    frontend = create_frontend("wav2vec2", **SMALL)
+    content = {"model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}}
+    said = "does not fit this model"
+    if has_options:
+        content["cfg"] = {"model": configuration(frontend)}
+        content["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
+        said = r"NaN or infinite numbers in model\.encoder\.layers\.0\.fc1\.weight"
+    torch.save(content, tmp_path / "file.pt")
+    with pytest.raises(InputError, match=said):
+        create_frontend("wav2vec2", tmp_path / "file.pt")
+    assert main(["info", str(tmp_path / "file.pt")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not usable as a front-end" in shown and "all there" not in shown
+
+
+TORCHAUDIO = {
+    "encoder_layers": 3,
+    "encoder_embed_dim": 24,
+    "encoder_ffn_embed_dim": 40,
+    "encoder_attention_heads": 4,
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+    "conv_feature_layers": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],
+}
+
+
+def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(tmp_path):
+    file = zoo.read("frontend_torchaudio_tiny")
+    torch.save(file["state_dict_torchaudio"], tmp_path / "encoder.pt")
+    frontend = create_frontend("wav2vec2", tmp_path / "encoder.pt", normalize="batch", **TORCHAUDIO).eval()
+    for case in ("alone", "batch"):
+        expected = file["cases"][case]
+        with torch.inference_mode():
+            states = frontend(expected["waveform"], layers="all", final_norm=False)
+            (last,) = frontend(expected["waveform"])
+        zoo.close(torch.stack(states[1:], 1), expected["extract_features"], 1e-5)
+        zoo.close(last, expected["forward"], 1e-5)
+    assert frontend.config["normalize"] == "batch" and frontend.used_samples(6399) == 6399
+
+
+def test_torchaudios_names_become_fairseqs():
+    file = zoo.read("frontend_torchaudio_tiny")
+    theirs, ours = file["state_dict_torchaudio"], file["state_dict_fairseq"]
+    unused = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
+    renamed = {from_torchaudio(name): tensor for name, tensor in theirs.items()}
+    assert renamed.keys() == {name for name in ours if not name.startswith(unused)}
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in renamed.items())
+
+
+def test_each_waveform_is_normalised_by_itself():
+    torch.manual_seed(0)
+    frontend = create_frontend("wav2vec2", **SMALL, normalize=True).eval()
+    waveform = torch.randn(2, 8000)
+    waveform[1] *= 10
+    with torch.inference_mode():
+        together = frontend(waveform)[0]
+        alone = torch.cat([frontend(5 * x[None] + 1)[0] for x in waveform])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert "normalize" not in create_frontend("wav2vec2", **SMALL).config

@@ -1,0 +1,22 @@
+"""The detectors that are fetched by name."""
+
+import pytest
+import torch
+
+from nes2net import Detector
+from nes2net.lib.files import sha256_of
+from nes2net.models.catalogue import list_models
+from nes2net.models.published_models import PUBLISHED
+
+
+@pytest.mark.parametrize("name", [model.name for model in list_models()])
+def test_the_number_of_parameters_is_the_architecture_s(name):
+    with torch.device("meta"):
+        detector = Detector.from_config(name)
+    assert PUBLISHED[name].parameters == sum(parameter.numel() for parameter in detector.parameters())
+
+
+def test_the_pinned_files_are_the_ones_at_hand(shared):
+    for name in ("AASIST", "AASIST-L"):
+        file, path = PUBLISHED[name].file, shared / "real" / "aasist" / f"{name}.pth"
+        assert (file.size, file.sha256, file.name) == (path.stat().st_size, sha256_of(path), path.name)

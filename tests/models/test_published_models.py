@@ -1,0 +1,300 @@
+"""The published detectors: rows, full sizes, numbers of the published code, and their own scoring."""
+
+import json
+import re
+import sys
+from importlib.machinery import ModuleSpec
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import zoo
+from safetensors.torch import save_file
+
+from nes2net import Detector, InputError
+from nes2net.cli.main import main
+from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.inspect.identify import identify
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
+from nes2net.models.registry import corpora, create_frontend
+from nes2net.scoring.heard import samples_to_score
+
+#: Row → kind in the manifest of AntiDeepfake.
+KINDS = ("w2v_small", "w2v_large", "mms_300m", "mms_1b", "xlsr_1b", "xlsr_2b", "hubert_xlarge_ll60k")
+ANTIDEEPFAKE = {f"antideepfake_{kind.removesuffix('_ll60k')}": kind for kind in KINDS}
+ENCODERS = {"hubert_large": "hubert_large_ll60k", "xlsr_300m": "w2v_large", "xlsr_53": "w2v_large"}
+
+
+@pytest.mark.parametrize("name, kind", {**ANTIDEEPFAKE, **ENCODERS}.items())
+def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
+    """And its dropouts; encoders that no detector has fine-tuned are those of others."""
+    entry, shapes = zoo.antideepfake_manifest(kind)
+    config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
+    with torch.device("meta"):
+        detector = Detector.from_config(config)
+    state_dict, options = detector.state_dict(), detector.frontend.config
+    for option in (entry["config"].keys() & options.keys()) - {"conv_feature_layers"}:
+        assert options[option] == entry["config"][option], option
+    found = {key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()}
+    assert found == shapes
+    assert sum(x.numel() for x in state_dict.values()) == entry["parameters"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_row_is_complete(name):
+    row = PUBLISHED[name]
+    assert row.licence and row.code_licence and row.source and row.scored_in
+    with torch.device("meta"):
+        rule = Detector.from_config(PUBLISHED_MODELS[name]).score_rule
+    assert row.scored.endswith(f"; {rule}")
+    for data in row.trained_on + row.selected_on:
+        corpus, _, part = data.partition(":")
+        if part or re.fullmatch(r"[a-z0-9_]+", corpus):  # the names of this toolkit's corpora
+            assert corpus in corpora.names()
+            assert not part or canonical_phase(part) in corpora.get(corpus).splits
+
+
+def test_licences_and_names():
+    forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
+    assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
+    assert published_model({"published_model": "AASIST"}) == ("AASIST", PUBLISHED["AASIST"])
+    assert published_model({"published_model": "none"}) is None
+
+
+@pytest.mark.parametrize(
+    "record, samples, why",
+    [
+        ({"published_model": "df_arena_1b"}, 64600, "by the detector's authors"),
+        ({"published_model": "xlsr_mambo_3_hydra_n3"}, 66800, "by the detector's authors"),
+        ({"published_model": "antideepfake_xlsr_2b"}, None, "by the detector's authors"),
+        ({"published_model": "AASIST"}, 7, ""),
+        ({"architecture_of": "df_arena_1b"}, 64600, "by the authors of df_arena_1b, whose architecture it has"),
+        ({"num_samples": 16000}, 16000, "in training"),
+        ({"num_samples": 80000, "crop": "random"}, 80000, "in training"),
+        ({"num_samples": 16000, "crop": "pieces"}, None, "in training"),
+        ({"num_samples": None}, None, "in training"),
+        ({"num_samples": 64600}, 7, ""),  # about 4 s: as the corpus's own protocol
+        ({"num_samples": 64000, "crop": "random_tiled"}, 7, ""),
+        ({"num_samples": 7}, 7, ""),
+        *(({"num_samples": wrong}, 7, "") for wrong in (0, True, 2.5, "5", 1 << 40)),
+        ({}, 7, ""),
+    ],
+)
+def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
+    record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
+    assert samples_to_score(record, usual=7) == (samples, why)
+    assert samples_to_score(record, 5) == (5, "") and samples_to_score(record, None) == (None, "")
+    assert samples_to_score(record, usual=7, protocol="full") == (None, "")
+    assert samples_to_score(record, usual=7, protocol="4sec").num_samples == (7 if samples is None else samples)
+
+
+def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp_path, monkeypatch, capsys):
+    """A copy of a detector that was trained on half a second: said once, and other flags come first."""
+    monkeypatch.chdir(tmp_path)
+    recipe = {"name": "short", "data": {"num_samples": 8000, "crop": "random", "root": "secret"}, "segments": {}}
+    spectral_detector.save("trained.pth", recipe=recipe)
+    Detector.from_pretrained("trained.pth", device="cpu").save("copy.pth")
+    detector = Detector.from_pretrained("copy.pth", device="cpu")
+    assert detector.record == {"recipe": {**recipe, "data": {"num_samples": 8000, "crop": "random"}}}
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(30_000)).astype(np.float32)
+    soundfile.write("a.wav", waveform, 16000, subtype="FLOAT")
+    expected = detector.score("a.wav", num_samples=8000)
+    assert detector.score("a.wav") == expected
+    assert detector.score_track("a.wav").scores[0] == pytest.approx(expected, abs=1e-6)
+
+    def run(*words):
+        assert main([*map(str, words), "--model", "copy.pth"]) == 0
+        printed = capsys.readouterr()
+        return printed.out, printed.err.count("note: the first 0.50 s of each recording are scored")
+
+    scoring = ["score", "asvspoof2019_la", corpus, "--split", "dev", "--workers", 0, "--overwrite", "--out", "s.txt"]
+    embedding = ["embed", "--files", "a.wav", "--workers", 0, "--overwrite", "--out", "e.npy"]
+    for command, about in ((scoring, "s.txt.json"), (embedding, "e.npy.json")):
+        for flags, samples in (([], 8000), (["--samples", 9000], 9000)):
+            assert run(*command, *flags)[1] == (flags == [])
+            assert json.loads((tmp_path / about).read_text())["run"]["num_samples"] == samples
+    row = json.loads(run("predict", "a.wav", "--json")[0])
+    assert (row["score"], row["method"], row["samples"]) == (pytest.approx(expected, abs=1e-6), "beginning", 8000)
+    assert "# the first 0.50 s of each recording are" in run("predict", "a.wav")[0]
+    assert json.loads(run("predict", "a.wav", "--json", "--track")[0])["window"] == 0.5
+    out, said = run("explain", "a.wav", "--json", "--draws", 1)
+    assert json.loads(out)["score"] == pytest.approx(expected, abs=1e-6) and said == 1
+    assert main(["info", "copy.pth"]) == 0 and "seed" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def small_published(small_model, tmp_path):
+    """A small detector that says that it is a published one; what is asked for is a function of the name."""
+    detector = Detector.from_config(small_model).eval()
+
+    def save(name):
+        detector.record["published_model"] = name
+        detector.save(tmp_path / f"{name}.pth")
+        return tmp_path / f"{name}.pth"
+
+    return save
+
+
+def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(70_000)).astype(np.float32)
+    detector = Detector.from_pretrained(small_published("df_arena_500m"), device="cpu")
+    assert detector.published is PUBLISHED["df_arena_500m"]
+    expected = detector.score(waveform, 16000, num_samples=64_600)
+    assert detector.score(waveform, 16000) == expected != detector.score(waveform, 16000, num_samples=None)
+    soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+    assert [score for _, score in detector.score_files([tmp_path / "a.wav"])] == [pytest.approx(expected, abs=1e-6)]
+    random = detector.score(waveform, 16000, num_samples=8000, crop="random")
+    assert random == detector.score(waveform, 16000, num_samples=8000, crop="random")
+    assert random != detector.score(waveform, 16000, num_samples=8000)
+    with pytest.raises(InputError, match="`crop` is 'head' or 'random', not 'tail'"):
+        detector.score(waveform, 16000, num_samples=8000, crop="tail")
+    with pytest.raises(InputError, match="whole recordings have no such place"):
+        detector.score(waveform, 16000, num_samples=None, crop="random")
+
+
+def test_the_command_line_scores_and_records_what_is_published(small_published, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def scored(name, *flags):
+        arguments = ["score", "in_the_wild", str(corpus), "--model", str(small_published(name)), "--workers", "0"]
+        assert main([*arguments, "--out", "s.txt", "--overwrite", *flags]) == 0
+        record = json.loads((tmp_path / "s.txt.json").read_text())
+        return record, capsys.readouterr().err, (tmp_path / "s.txt").read_text()
+
+    record, warnings, _ = scored("antideepfake_mms_1b")
+    assert record["run"]["num_samples"] is None and record["corpus"]["protocol"] == "full"
+    assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0" and record["seen"] == []
+    whole = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
+    assert warnings == whole
+    short = ("multiapi_nes2net_la", "--samples", "3000")
+    record, warnings, head = scored(*short)
+    assert record["run"]["num_samples"] == 3000 and "crop" not in record["run"]
+    assert warnings.startswith("warning: scores of multiapi_nes2net_la on in_the_wild may be too good")
+    record, _, first = scored(*short, "--crop", "random")
+    assert record["run"]["crop"] == "random"
+    assert scored(*short, "--crop", "random")[2] == first
+    assert len({head, first, scored(*short, "--crop", "random", "--crop-seed", "1")[2]}) == 3
+    record, _, filled = scored(*short, "--padding", "zeros", "--peak-normalize", "cut")
+    assert (record["run"]["padding"], record["run"]["peak_normalize"]) == ("zeros", "cut") and filled != head
+
+    soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)
+    licence = PUBLISHED["df_arena_1b"].licence
+    assert main(["predict", "a.wav", "--model", str(small_published("df_arena_1b")), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["samples"], row["published_model"], row["licence"]) == (64600, "df_arena_1b", licence)
+    assert main(["info", "AASIST"]) == 0
+    sheet = " ".join(capsys.readouterr().out.split())
+    assert f"licence of the weights {PUBLISHED['AASIST'].licence}" in sheet and "trained on asvspoof2019_la" in sheet
+
+
+def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
+    """As DF Arena's on the hub: its architecture is recognised by its tensors alone, and scored as its authors do."""
+    original = Detector.from_config("AASIST-L").eval()
+    save_file(original.state_dict(), tmp_path / "model.safetensors")
+    for kind in ("antispoofing", ["wav2vec2"]):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        assert identify(tmp_path).models == ["AASIST-L"]
+    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    assert detector.published is None and detector.record == {"architecture_of": "AASIST-L"}
+    waveform = np.sin(np.arange(16_000, dtype=np.float32))
+    assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
+
+
+def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
+    """The names and the computation of the published code, on a small encoder from its pre-training file."""
+    base = pretrained / "tiny_w2v2_plain.pt"
+    config = {
+        "frontend": {"name": "wav2vec2", "normalize": True, "repeat_last": True},
+        "aggregation": "weighted_sum",
+        "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
+    }
+    torch.manual_seed(0)
+    detector = Detector.from_config(config, base).eval()
+    detector.aggregation.weight_hidd.data.normal_()
+    renamed = {"ssl_model.weight_hidd": "ssl_model.featurizer.weights"}
+    parts = {"ssl_model.model.": "ssl_model.model.upstream.model.", "proj_fc.": "post_net.linear."}
+    whole = {}
+    for name, tensor in detector.state_dict().items():
+        start = next((start for start in parts if name.startswith(start)), "")
+        whole[renamed.get(name, parts.get(start, "") + name.removeprefix(start))] = tensor
+    head = {name: tensor for name, tensor in whole.items() if not name.startswith("ssl_model.model.")}
+    assert head.keys() == {
+        "ssl_model.featurizer.weights",
+        *(f"{layer}.{part}" for layer in ("projector", "post_net.linear") for part in ("weight", "bias")),
+    }
+    torch.save(whole, tmp_path / "whole.pth")
+    torch.save(head, tmp_path / "swa.pth")
+
+    waveform = 0.1 * torch.randn(8000)
+    with torch.inference_mode():
+        normalised = torch.nn.functional.layer_norm(waveform, waveform.shape)
+        plain = Detector.from_config({**config, "frontend": "wav2vec2"}, base).eval()
+        states = torch.stack(plain.hidden_states(normalised[None], layers="all"))
+        frames = torch.einsum("l,lbtd->btd", head["ssl_model.featurizer.weights"].softmax(0), states)
+        assert frames.shape[1] == 24
+        frames = torch.cat([frames, frames[:, -1:]], 1)  # s3prl.nn: ⌈8,000 / 320⌉ frames, the last one repeated
+        frames = frames @ head["projector.weight"].T + head["projector.bias"]
+        expected = (frames.mean(1) @ head["post_net.linear.weight"].T + head["post_net.linear.bias"])[0, 1].item()
+    known = {**config, "frontend": detector.config["frontend"]}
+    for file, given in (("whole.pth", None), ("swa.pth", base)):
+        loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=known, base=given)
+        assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
+    loaded.save(tmp_path / "own.pth")
+    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
+    with pytest.raises(InputError, match="leaves out the front-end, which was frozen: name its pre-training file with"):
+        Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
+    with pytest.raises(InputError, match="holds all tensors of its detector"):
+        Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=known, base=base)
+
+
+def test_every_system_of_spoof_superb_has_the_frames_of_s3prl():
+    """s3prl.nn repeats the last frame of each layer up to ⌈64,600 / 320⌉, here on small networks."""
+    small = {"encoder_layers": 1, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 48, "pretraining_heads": False}
+    for name in (name for name in PUBLISHED if name.startswith("spoof_superb")):
+        options = {k: v for k, v in PUBLISHED[name].config["frontend"].items() if k != "name"}
+        frontend = create_frontend("wav2vec2", **small, **options).eval()
+        with torch.inference_mode():
+            states = frontend(torch.randn(1, 64600), layers="all")
+        assert [state.shape[1] for state in states] == [202, 202], name
+        assert all(torch.equal(state[:, 201], state[:, 200]) for state in states)
+        assert frontend.used_samples(64719) == 64719
+
+
+@pytest.mark.weekly
+def test_spoof_superb_is_s3prl_and_its_featurizer(pretrained, monkeypatch):
+    """Its upstream and its sum over the layers, on a small WavLM, at lengths with and without a repeated frame."""
+    parts = ("", ".compliance", ".compliance.kaldi", ".transforms", ".functional", ".sox_effects", ".models")
+    with monkeypatch.context() as patched:
+        for part in parts:  # for other upstreams than this one
+            patched.setitem(sys.modules, f"torchaudio{part}", MagicMock(__spec__=ModuleSpec("torchaudio", None)))
+        nn = pytest.importorskip("s3prl.nn", reason="s3prl is not installed: pip install --no-deps s3prl==0.4.18")
+    upstream = nn.S3PRLUpstream("wavlm_local", str(pretrained / "tiny_wavlm_unilm.pt")).eval()
+    featurizer = nn.Featurizer(upstream)
+    torch.nn.init.normal_(featurizer.weights)
+    config = {
+        "frontend": {"name": "wavlm", "normalize": upstream.upstream.cfg.normalize, "repeat_last": True},
+        "aggregation": "weighted_sum",
+        "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
+    }
+    detector = Detector.from_config(config, pretrained / "tiny_wavlm_unilm.pt").eval()
+    detector.aggregation.weight_hidd.data.copy_(featurizer.weights.data)
+    for samples in (64600, 16000, 16240):
+        waveform = 0.1 * torch.randn(2, samples)
+        with torch.inference_mode():
+            states, lengths = upstream(waveform, torch.tensor([samples] * 2))
+            expected, _ = featurizer(states, lengths)
+            found = detector.features(detector.hidden_states(waveform))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_head_of_spoof_superb_is_recognised(tmp_path):
+    head = {"ssl_model.featurizer.weights": torch.zeros(13), "projector.weight": torch.zeros(256, 768)}
+    head |= {"projector.bias": torch.zeros(256), "post_net.linear.weight": torch.zeros(2, 256)}
+    torch.save({**head, "post_net.linear.bias": torch.zeros(2)}, tmp_path / "swa.pth")
+    found = identify(tmp_path / "swa.pth")
+    assert sorted(found.models) == ["spoof_superb_hubert_base", "spoof_superb_wav2vec2_base"]
+    assert "its front-end, which was frozen, is not in it" in " ".join(found.notes)
+    with pytest.raises(InputError, match="fits spoof_superb_hubert_base and spoof_superb_wav2vec2_base"):
+        Detector.from_pretrained(tmp_path / "swa.pth", "cpu")

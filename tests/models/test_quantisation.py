@@ -1,0 +1,210 @@
+"""Int8 products: exact integers, a row at a time, on every processor; and detectors that use them."""
+
+import copy
+import platform
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from nes2net import Detector, InputError
+from nes2net.cli.main import main
+from nes2net.models import quantisation
+from nes2net.models.quantisation import (
+    Int8Linear,
+    has_fast_product,
+    onednn_product,
+    plain_product,
+    quantise,
+    quantised_rows,
+)
+
+SMALL = {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+FRONTENDS = {
+    "wav2vec2": {"name": "wav2vec2_small"},
+    "wav2vec2, norms last": {"name": "wav2vec2_small", "layer_norm_first": False, "extractor_mode": "default"},
+    "wavlm": {"name": "wavlm", "encoder_layers": 3, "encoder_embed_dim": 128, "encoder_ffn_embed_dim": 192,
+              "encoder_attention_heads": 4, "conv_feature_layers": [[64, 16, 8], [64, 4, 4], [64, 4, 4], [64, 4, 2]]},
+}  # fmt: skip
+
+needs_fast_product = pytest.mark.skipif(not has_fast_product(), reason="this processor has no exact int8 products")
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=FRONTENDS)
+def detector(request):
+    return Detector.from_config({"frontend": FRONTENDS[request.param], **SMALL}).eval()
+
+
+@pytest.fixture
+def waveforms():
+    """Noise of different colours and levels, so that scores differ: 12×16000."""
+    rng = np.random.default_rng(0)
+    noise = [np.convolve(rng.standard_normal(16000), np.hanning(3 + 4 * i), "same") for i in range(12)]
+    return torch.from_numpy(np.stack([0.1 * (1 + i) * x / np.abs(x).max() for i, x in enumerate(noise)])).float() / 2
+
+
+def scores(detector, waveforms):
+    with torch.inference_mode():
+        return detector.scores(waveforms).float()
+
+
+@pytest.mark.parametrize(
+    "frontend, fast_product, fast_bfloat16, fastest",
+    [
+        ({"name": "wav2vec2_small"}, True, True, "int8"),
+        ({"name": "wav2vec2_small"}, False, True, "bfloat16"),
+        ({"name": "wav2vec2_small"}, False, False, "float32"),
+        ({"name": "lfcc"}, True, True, "float32"),  # only transformers gain
+    ],
+)
+def test_fastest_precision_by_detector_and_processor(frontend, fast_product, fast_bfloat16, fastest, monkeypatch):
+    monkeypatch.setattr(quantisation, "has_fast_product", lambda: fast_product)
+    monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: fast_bfloat16)
+    detector = Detector.from_config({"frontend": frontend, **SMALL})
+    assert detector.set_precision("fastest").precision == fastest
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="nothing tells it of others")
+def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": False, "amx_fp16": False}, raising=False)
+    Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save(tmp_path / "a.pth")
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    (tmp_path / "list.csv").write_text("path,label\na.wav,spoof\n")
+    score = f"score generic {tmp_path}/list.csv --split all --workers 0 --overwrite --out {tmp_path}/s.txt"
+    predict, bench = (
+        f"predict {tmp_path}/a.wav",
+        f"bench {tmp_path}/a.wav --seconds 0.5 --rounds 1 --batch-size 1 --workers 0",
+    )
+    for command, dtype, is_fast in (
+        (score, "bfloat16", False),
+        (predict, "bfloat16", False),
+        (predict, "float16", True),  # of which bfloat16 tells nothing
+        (bench, "bfloat16", False),
+        (predict, "bfloat16", True),
+        (predict, "float32", False),
+    ):
+        monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda is_fast=is_fast: is_fast)
+        assert main(f"{command} --model {tmp_path}/a.pth --device cpu --dtype {dtype}".split()) == 0
+        told = f"note: this processor has no instructions for {dtype}" in capsys.readouterr().err
+        assert told == (dtype == "float16" or (dtype == "bfloat16" and not is_fast)), (command, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 5), (7, 64), (2, 3, 33)])
+@pytest.mark.parametrize("compiling", [False, True])
+def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    x = (torch.randn(shape) * 10.0 ** torch.arange(-3, shape[-2] - 3)[:, None]).to(dtype)
+    rows = quantised_rows(x)
+    assert rows.values.dtype == torch.uint8 and rows.scale.dtype == dtype
+    back = (rows.values.double() - 128) * rows.scale.double()
+    largest = x.double().abs().amax(-1, keepdim=True)
+    error = (back - x.double()).abs() / largest
+    # Half a step; in bfloat16 scale and quotient are rounded to 8 bits besides.
+    assert error.max() <= 0.5 / 126 * (1 + 1e-4) + (0 if dtype == torch.float32 else 1.5 * 2**-8)
+    assert rows.values.min() >= 1
+
+
+def test_a_row_of_zeros_stays_zero_and_a_row_of_nan_does_not_look_like_a_number():
+    rows = quantised_rows(torch.zeros(2, 8, dtype=torch.bfloat16))
+    assert (rows.values == 128).all() and rows.scale.isfinite().all()
+    linear = Int8Linear(nn.Linear(8, 3))
+    x = torch.randn(2, 8)
+    x[0, 3] = torch.nan
+    out = linear(quantised_rows(x))
+    assert out[0].isnan().all() and out[1].isfinite().all()
+
+
+def reference(values, weight, scale):
+    """The product in integers of 64 bits."""
+    integers = (values.numpy().astype(np.int64) - 128) @ weight.numpy().astype(np.int64).T
+    return torch.from_numpy(integers * scale.double().numpy())
+
+
+@pytest.mark.parametrize(
+    "prepare", [pytest.param(onednn_product, marks=needs_fast_product), plain_product], ids=["onednn", "plain"]
+)
+@pytest.mark.parametrize("shape, out", [((1, 1), 1), ((5, 7), 3), ((3, 201, 130), 67), ((2, 4096), 8)])
+def test_products_are_those_of_integers(prepare, shape, out):
+    values = torch.randint(1, 256, shape, dtype=torch.uint8)
+    weight, scale = torch.randint(-127, 128, (out, shape[-1]), dtype=torch.int8), torch.rand(out)
+    values[0], weight[0] = 255, 127  # the largest sum
+    product = prepare(weight, scale)
+    expected = reference(values, weight, scale)
+    assert torch.allclose(product(values, torch.float32).double(), expected, rtol=1e-6, atol=1e-3)
+    assert product(values, torch.bfloat16).dtype == torch.bfloat16
+    assert torch.allclose(product(values, torch.bfloat16).double(), expected, rtol=2**-8, atol=1)
+
+
+def test_layers_side_by_side_are_the_layers():
+    linears = [nn.Linear(40, 8), nn.Linear(40, 5, bias=False)]
+    x = torch.randn(2, 9, 40)
+    together = Int8Linear(*linears)(quantised_rows(x))
+    apart = torch.cat([linear(x) for linear in linears], -1)
+    assert (together - apart).square().mean().sqrt() < 0.02 * apart.std()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_detector_scores_nearly_as_with_float_products(detector, waveforms, monkeypatch, dtype):
+    monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: dtype == torch.bfloat16)
+    before = scores(copy.deepcopy(detector).to(dtype), waveforms)
+    after = scores(quantise(detector), waveforms)
+    assert detector.dtype == dtype
+    assert not torch.equal(before, after)
+    assert spearmanr(before, after)[0] >= (0.99 if dtype == torch.float32 else 0.97)
+    assert (after - before).abs().max() < 0.1 * before.std()
+
+
+def test_a_score_does_not_depend_on_the_batch_nor_on_the_processor(detector, waveforms, monkeypatch):
+    """In float32: bfloat16 products of PyTorch depend on the number of rows by themselves."""
+    monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: False)
+    plain = copy.deepcopy(detector)
+    quantise(detector)
+    together = scores(detector, waveforms)
+    monkeypatch.setattr(quantisation, "has_fast_product", lambda: False)
+    torch.testing.assert_close(scores(quantise(plain), waveforms), together, atol=1e-5, rtol=0)
+    loud = torch.cat([waveforms[:2], 2 * waveforms[-1:]])
+    torch.testing.assert_close(scores(detector, loud)[:2], together[:2], atol=1e-5, rtol=0)
+    torch.testing.assert_close(scores(detector, waveforms[:1]), together[:1], atol=1e-5, rtol=0)
+
+
+def test_products_that_are_missing_or_overflow_are_not_taken(monkeypatch):
+    """As oneDNN's without VNNI, which add pairs of products in 16 bits; or of a build without the operators."""
+
+    def missing(*_):
+        raise AttributeError("'_OpNamespace' 'onednn' object has no attribute 'qlinear_prepack'")
+
+    def overflowing(weight, scale):
+        def product(values, dtype):
+            pairs = (values.int()[:, None] * weight.int()).unflatten(-1, (-1, 2)).sum(-1).clamp(-32768, 32767)
+            return (pairs.sum(-1) - 128 * weight.int().sum(-1)).to(dtype)
+
+        return product
+
+    for capability, product, fast in (
+        ("AVX2", missing, False),
+        ("AVX2", overflowing, False),
+        ("AVX2", plain_product, True),
+        ("DEFAULT", plain_product, False),
+    ):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        monkeypatch.setattr(quantisation, "onednn_product", product)
+        assert has_fast_product.__wrapped__() is fast
+
+
+def test_a_back_end_with_the_names_of_a_layer_is_not_quantised():
+    """SLS has a linear layer ``fc1``, as Whisper's transformer layers have."""
+    backend = {"name": "sls", "num_frames": 30}
+    detector = Detector.from_config({"frontend": FRONTENDS["wav2vec2"], "backend": backend})
+    assert isinstance(detector.backend.fc1, nn.Linear)
+    assert isinstance(quantise(detector).backend.fc1, nn.Linear)
+    with pytest.raises(InputError, match="has no transformer layers to quantise"):
+        quantise(Detector.from_config({"frontend": "lps", "backend": backend}))

@@ -1,0 +1,98 @@
+"""Claims about published weights: made for weights that a digest tells, and for no others of the same shapes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, create_backend
+from nes2net.cli.main import main
+from nes2net.export.arena import paper_of
+from nes2net.inspect.files import file_sheet
+from nes2net.lib.files import sha256_of
+from nes2net.models.checkpoints.published_file import PublishedFile
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
+from nes2net.models.published_models import PUBLISHED
+from nes2net.training.averaging import average_files
+
+UNKNOWN = "architecture of AASIST, weights unknown"
+KNOWN = "AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT"
+
+
+@pytest.fixture
+def other(tmp_path, monkeypatch):
+    """Random weights of AASIST's architecture, as the published code would save them."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    torch.save(create_backend("raw_aasist").state_dict(), "other.pth")
+    soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    return tmp_path / "other.pth"
+
+
+def said(capsys, *words):
+    assert main([*map(str, words)]) == 0
+    printed = capsys.readouterr()
+    return printed.out, printed.err
+
+
+def make_known(monkeypatch, path):
+    """Let ``path`` be the published file of AASIST."""
+    file = PublishedFile("https://example.org/AASIST.pth", path.stat().st_size, sha256_of(path))
+    monkeypatch.setitem(PUBLISHED, "AASIST", replace(PUBLISHED["AASIST"], file=file))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_claims_need_a_digest(other, corpus, monkeypatch, capsys, known):
+    """In the lines and rows of predict, in info, in the record of scores and in its warning."""
+    if known:
+        make_known(monkeypatch, other)
+    out, _ = said(capsys, "predict", "a.wav", "--model", other)
+    assert f"# detector: {KNOWN if known else UNKNOWN}" in out
+    row = json.loads(said(capsys, "predict", "a.wav", "--model", other, "--json")[0])
+    assert [row.get(key) for key in ("published_model", "licence")] == (["AASIST", "MIT"] if known else [None, None])
+    facts = file_sheet(other).facts
+    assert ("trained on" in facts) == ("licence of the weights" in facts) == known
+    assert facts["model"] == ("AASIST" if known else UNKNOWN)
+    words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", other, "--samples", 16000)
+    _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
+    record = json.loads((other.parent / "s.txt.json").read_text())
+    assert bool(record["seen"]) == ("AASIST on asvspoof2019_la" in warned) == known
+    assert record.get("published_model", {}).get("licence") == ("MIT" if known else None)
+    assert Detector.from_pretrained(other, "cpu").source == str(other)
+
+
+def test_a_name_is_no_evidence(other):
+    detector = Detector.from_pretrained(other, "cpu", config="AASIST")
+    assert detector.record == {"architecture_of": "AASIST"} and detector.published is None
+    assert paper_of(detector) == "2110.01200"
+
+
+def test_copies_keep_the_claim_only_with_their_tensors(other, monkeypatch):
+    make_known(monkeypatch, other)
+    for name in ("copy.pth", "copy"):
+        Detector.from_pretrained(other, "cpu").save(name)
+        Detector.from_pretrained(name, "cpu").save(f"second_{name}")
+        for copy in (name, f"second_{name}"):
+            assert Detector.from_pretrained(copy, "cpu").record == {"published_model": "AASIST"}
+        assert file_sheet(name).facts["licence of the weights"] == "MIT"
+    saved = load_state_dict("copy.pth")
+    changed = {key: tensor + 1 if key == "out_layer.bias" else tensor for key, tensor in saved.items()}
+    save_state_dict(changed, "changed.pth", **read_record(saved))
+    assert Detector.from_pretrained("changed.pth", "cpu").record == {"architecture_of": "AASIST"}
+    assert file_sheet("changed.pth").facts["model"] == UNKNOWN
+    average_files(["copy.pth", "changed.pth"], "average.pth")
+    assert Detector.from_pretrained("average.pth", "cpu").record.get("architecture_of") == "AASIST"
+
+
+@pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
+def test_the_published_tensors_are_known_in_any_file(name, shared, tmp_path):
+    file = shared / "real" / "aasist" / f"{name}.pth"
+    if not file.is_file():
+        pytest.skip(f"{file} is not here")
+    state_dict = torch.load(file, map_location="cpu", weights_only=True)
+    torch.save(dict(reversed(state_dict.items())), tmp_path / "again.pth")
+    assert Detector.from_pretrained(tmp_path / "again.pth", "cpu").record == {"published_model": name}
+    assert file_sheet(tmp_path / "again.pth").facts["licence of the weights"] == "MIT"
