@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers
-    from nes2net import decisions, losses, metrics
+    from nes2net import losses, metrics
     from nes2net.data import augment
     from nes2net.detector import Detector
     from nes2net.lib.errors import InputError
@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.models.checkpoints.averaging import average_checkpoints
     from nes2net.models.checkpoints.state_dict import load_state_dict
     from nes2net.models.registry import create_aggregation, create_backend, create_frontend
+    from nes2net.scoring import decisions
 
 #: Public names that are modules themselves.
 _MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
@@ -62,7 +63,7 @@ _MODULE_OF = {
     "create_aggregation": "nes2net.models.registry",
     "create_backend": "nes2net.models.registry",
     "create_frontend": "nes2net.models.registry",
-    "decisions": "nes2net",
+    "decisions": "nes2net.scoring",
     "list_models": "nes2net.models.catalogue",
     "load_state_dict": "nes2net.models.checkpoints.state_dict",
     "localisation": "nes2net.metrics",

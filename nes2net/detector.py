@@ -24,8 +24,8 @@ from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import Audio, Crop, PeakNormalize, WaveformReader
 
 if TYPE_CHECKING:
-    from nes2net.decisions.calibration import LinearCalibration
-    from nes2net.decisions.decision import Decider, Decision
+    from nes2net.scoring.decisions.calibration import LinearCalibration
+    from nes2net.scoring.decisions.decision import Decider, Decision
 
 
 class Detector(SavedNetwork):
@@ -177,7 +177,7 @@ class Detector(SavedNetwork):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            calibration: a calibration of this detector, or a :class:`nes2net.decisions.Decider`
+            calibration: a calibration of this detector, or a :class:`nes2net.scoring.decisions.Decider`
                 with another prior or operating point.
 
         Raises:

@@ -11,8 +11,8 @@ below=$(realpath "${VENV:-.venv}")
 venv=$below-numpy-$numpy
 # What computes with arrays: not the readers of containers and protocols, nor how processes share the reading.
 tests=(tests/data/augment tests/data/audio/test_{cache,containers,crop,decoders,frames,read}.py)
-tests+=(tests/data/corpora/test_{npy_dictionary,partialspoof,segments,trial}.py tests/decisions tests/metrics/localisation tests/metrics)
-tests+=(nes2net/data/augment nes2net/data/audio nes2net/data/corpora nes2net/decisions nes2net/metrics/localisation nes2net/metrics)
+tests+=(tests/data/corpora/test_{npy_dictionary,partialspoof,segments,trial}.py tests/scoring/decisions tests/metrics/localisation tests/metrics)
+tests+=(nes2net/data/augment nes2net/data/audio nes2net/data/corpora nes2net/scoring/decisions nes2net/metrics/localisation nes2net/metrics)
 dataset=tests/training/test_dataset.py
 tests+=("$dataset::test_speed_then_noise_then_rawboost_then_condition_then_filter_then_crop_from_one_stream")
 tests+=("$dataset::test_what_cannot_be_used_leaves_the_trial_out_and_is_named")

@@ -23,16 +23,6 @@ from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
-from nes2net.decisions.calibration import (
-    LinearCalibration,
-    ScoredBy,
-    few_trials,
-    figures,
-    fit,
-    how_sure,
-    separates,
-)
-from nes2net.decisions.population import Population
 from nes2net.detector import Detector
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
@@ -43,12 +33,22 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of, write_output
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import corpora
+from nes2net.scoring.decisions.calibration import (
+    LinearCalibration,
+    ScoredBy,
+    few_trials,
+    figures,
+    fit,
+    how_sure,
+    separates,
+)
+from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import holds_frames, write_scores
 
-#: Name of a row → its figures (:func:`nes2net.decisions.calibration.figures`), before and after calibration.
+#: Name of a row → its figures (:func:`nes2net.scoring.decisions.calibration.figures`), before and after calibration.
 Figures = list[tuple[str, dict[str, float]]]
 
 
@@ -113,7 +113,7 @@ def calibrate(
 
     Args:
         scores: a score file of each system. Scores of frames come from a single system.
-        prior, l2: as for :func:`nes2net.decisions.calibration.fit`.
+        prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame, if no record of the frame scores states it.
@@ -121,7 +121,7 @@ def calibrate(
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not go together; if higher scores
-            mean spoofed; or as :func:`nes2net.decisions.calibration.fit`.
+            mean spoofed; or as :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus, path, names = corpora.get(labels.corpus), Path(scores[0]), list(map(str, scores))
     of_frames = len(scores) == 1 and holds_frames(path)

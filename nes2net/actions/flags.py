@@ -18,8 +18,8 @@ from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.trial import Part
-    from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
+    from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
 
 
@@ -185,8 +185,8 @@ class Deciding:
         Raises:
             InputError: if the file or a number cannot be used, or a flag needs ``calibration``.
         """
-        from nes2net.decisions.calibration import load  # start-up
-        from nes2net.decisions.decision import Decider, OperatingPoint  # start-up
+        from nes2net.scoring.decisions.calibration import load  # start-up
+        from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
         settings: dict[str, Any] = {
             key: value

@@ -17,8 +17,6 @@ from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.read import LongAudio, count_samples
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.decisions.decision import CANNOT_TELL, Decider
-from nes2net.decisions.population import Traits
 from nes2net.detector import Detector
 from nes2net.evaluation.origin import card
 from nes2net.lib.errors import InputError, one_line, worded
@@ -30,6 +28,8 @@ from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fa
 from nes2net.models.backends.base import NATURE
 from nes2net.models.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
+from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import score_files
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import check_takes_audio_alone

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
-from nes2net.decisions.decision import Decider
 from nes2net.evaluation.origin import seen
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import sha256_of
@@ -22,6 +21,7 @@ from nes2net.models.published_models import published_model
 from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import Scorer

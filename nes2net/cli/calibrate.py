@@ -17,7 +17,7 @@ from nes2net.lib.terminal import print_warnings, printable, say_written, table_l
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
-    from nes2net.decisions.calibration import LinearCalibration
+    from nes2net.scoring.decisions.calibration import LinearCalibration
 
 # Figure → heading and factor.
 _COLUMNS = {
@@ -177,8 +177,8 @@ def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("F
         eval_corpus: their corpus; no evaluation if not given
     """
     from nes2net.actions.calibration import apply_calibration
-    from nes2net.decisions.calibration import load
     from nes2net.evaluation.key import Labels
+    from nes2net.scoring.decisions.calibration import load
 
     _check_not_read([parameters, *scores], out)
     calibration, labels = load(parameters), None

@@ -40,8 +40,8 @@ class Elsewhere:
 
     def source(self) -> ThresholdSource | None:
         """Where thresholds come from; None if nowhere."""
-        from nes2net.decisions.decision import OperatingPoint
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
+        from nes2net.scoring.decisions.decision import OperatingPoint
 
         point = OperatingPoint.parse(self.operating_point)
         if not self.threshold_from and not self.calibration:

@@ -15,9 +15,9 @@ from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
     from nes2net.actions.prediction import Prediction
-    from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
     from nes2net.metrics.localisation.segments import Segment
+    from nes2net.scoring.decisions.decision import Decider
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:

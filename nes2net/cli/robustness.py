@@ -74,11 +74,11 @@ def robustness(
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
         num_workers: processes that read and change audio
     """
-    from nes2net.decisions import Decider, OperatingPoint, load
     from nes2net.evaluation.page import write_robustness
     from nes2net.experiments.robustness import plan, run
     from nes2net.models.registry import corpora
     from nes2net.scoring.calibrated import check_belongs
+    from nes2net.scoring.decisions import Decider, OperatingPoint, load
 
     point = OperatingPoint.parse(operating_point)
     planned = plan(

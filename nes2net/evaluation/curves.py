@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
-from nes2net.decisions.calibration import Llrs
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.eer import det_curve, roc_corners
+from nes2net.scoring.decisions.calibration import Llrs
 
 #: Rates at which the axes may have ticks.
 RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)

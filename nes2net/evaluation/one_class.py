@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.decisions.decision import Decider
 from nes2net.evaluation.breakdown import sorting_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
+from nes2net.scoring.decisions.decision import Decider
 
 #: Label of the trials → what they are called, and what the share of wrong decisions on them is called.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.decisions.calibration import ScoredBy
 from nes2net.lib.errors import InputError, listed
 from nes2net.models.published_models import (
     START_KEY,
@@ -19,6 +18,7 @@ from nes2net.models.published_models import (
     published_model,
 )
 from nes2net.models.registry import corpora
+from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.record import WholeRecord, read_whole_record
 
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
-from nes2net.decisions import Decider, Llrs, OperatingPoint
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.key import score_input
@@ -30,6 +29,7 @@ from nes2net.lib.files import sha256_of
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora, effects
+from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
 #: Name of the trials as they are.
 CLEAN = "clean"

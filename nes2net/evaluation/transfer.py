@@ -19,8 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
-from nes2net.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.curves import Bin, reliability
 from nes2net.evaluation.key import Key, score_input
@@ -32,6 +30,8 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import sha256_of
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
+from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
+from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
 # Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
 _SAME_LENGTH = 0.05

@@ -17,7 +17,6 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.data.augment import Effect, Sources
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
-from nes2net.decisions import Decider, OperatingPoint
 from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.lib.errors import InputError, counted, listed, one_line
 from nes2net.lib.files import exclusive_lock, json_text, write_text
@@ -25,6 +24,7 @@ from nes2net.lib.plain_data import read_json
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.models.registry import corpora, create_condition, default_conditions, effects
+from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 

@@ -6,13 +6,13 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nes2net.decisions import calibration as calibrations
-from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
 from nes2net.lib.files import write_text
 from nes2net.lib.installation import requirement
 from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import check_belongs
+from nes2net.scoring.decisions import calibration as calibrations
+from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
 _GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
@@ -22,7 +22,7 @@ _APP = '''\
 import os
 from pathlib import Path
 
-from nes2net.decisions import Decider, load
+from nes2net.scoring.decisions import Decider, load
 from nes2net.serve.server import Address, serve
 
 HERE = Path(__file__).resolve().parent

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import Detector
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
@@ -34,6 +33,7 @@ from nes2net.models.published_models import (
 from nes2net.models.registry import corpora
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.resume_file import RESUME_FILE

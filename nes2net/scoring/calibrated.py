@@ -21,13 +21,13 @@ import torch
 
 from nes2net.data.audio.remarks import Channels, remark_of
 from nes2net.data.corpora.trial import Trial
-from nes2net.decisions.calibration import LinearCalibration, ScoredBy
-from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
+from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
 from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
@@ -44,7 +44,7 @@ def as_decider(calibration: LinearCalibration | Decider) -> Decider:
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
     """Check that ``calibration`` was learned from scores of ``scorer``.
 
-    It returns and raises what :meth:`nes2net.decisions.LinearCalibration.check_made_of` does.
+    It returns and raises what :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of` does.
 
     Args:
         resolution_ms: length of the frames that are scored; None for scores of recordings.

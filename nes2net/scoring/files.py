@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from nes2net.data.audio.remarks import Channels, Remark, remark_of
-from nes2net.decisions.population import Traits
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
+from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (
     Result,

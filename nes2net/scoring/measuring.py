@@ -18,8 +18,6 @@ from torch import Tensor
 from nes2net.data.audio.read import load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
-from nes2net.decisions.decision import Decider
-from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.lib.files import json_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.processes import Processes
@@ -27,6 +25,8 @@ from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
 from nes2net.scoring.batches import Item, Plan, Read, Reading
 from nes2net.scoring.corpus import EmbeddingOutput, embed_trials
+from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows

@@ -36,8 +36,8 @@ from nes2net.scoring.waveforms import WaveformReader
 from nes2net.serve.decoding import TooSlow, decode
 
 if TYPE_CHECKING:
-    from nes2net.decisions.decision import Decider, Decision
     from nes2net.detector import Detector
+    from nes2net.scoring.decisions.decision import Decider, Decision
 
 #: Seconds from one score of a track to the next, as in `nes2net predict --track`.
 HOP = 0.5

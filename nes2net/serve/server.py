@@ -20,10 +20,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, worded
 from nes2net.lib.terminal import printable_name
+from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.serve.desk import UPLOADS, Desk, Limits
 from nes2net.serve.guard import is_address, is_loopback

@@ -37,8 +37,6 @@ from nes2net import Detector, InputError, create_frontend
 from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
-from nes2net.decisions import calibration
-from nes2net.decisions.population import Population, Traits
 from nes2net.lib.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.models import registry
@@ -49,6 +47,8 @@ from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scale.reading import pieces_of
 from nes2net.scale.sources import shards_of
+from nes2net.scoring.decisions import calibration
+from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.training.run import train

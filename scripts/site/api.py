@@ -71,7 +71,7 @@ API = {
         [
             "nes2net.metrics",
             "nes2net.metrics.localisation",
-            "nes2net.decisions",
+            "nes2net.scoring.decisions",
             "nes2net.evaluation.evaluate.evaluate",
             "nes2net.evaluation.evaluate.Evaluation",
             "nes2net.evaluation.evaluate.evaluate_systems",

@@ -18,8 +18,8 @@ from builders.tiny_corpus import generated_clips, make_partialspoof
 from nes2net import Detector, metrics
 from nes2net.cli.main import main
 from nes2net.data.audio.read import load_head_and_length
-from nes2net.decisions import calibration
-from nes2net.decisions.population import Population, measure
+from nes2net.scoring.decisions import calibration
+from nes2net.scoring.decisions.population import Population, measure
 from nes2net.scoring.segment_file import lines
 
 PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.cm.eval.trl.txt"}

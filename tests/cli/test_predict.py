@@ -16,7 +16,7 @@ from builders import PATIENCE
 from builders.unfit import write_unfit
 
 from nes2net import Detector
-from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
 from nes2net.scoring.track_plot import BONAFIDE
 
 FILES = ["speech/a.wav", "speech/b.flac", "speech/more/c.WAV"]

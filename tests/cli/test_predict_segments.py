@@ -11,9 +11,9 @@ from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 
 from nes2net import Detector, InputError
-from nes2net.decisions import Decider, LinearCalibration, ScoredBy
 from nes2net.lib.errors import worded
 from nes2net.metrics.localisation import read_rttm
+from nes2net.scoring.decisions import Decider, LinearCalibration, ScoredBy
 from nes2net.scoring.track import frame_scores
 
 LOUD = {"a.wav": FAKES, "b.flac": [], "more/a.wav": [(31.0, 33.5)]}

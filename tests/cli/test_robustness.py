@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nes2net.decisions import ScoredBy, fit
+from nes2net.scoring.decisions import ScoredBy, fit
 
 
 @pytest.fixture

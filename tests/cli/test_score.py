@@ -9,9 +9,9 @@ import pytest
 
 from nes2net.cli.main import build_parser
 from nes2net.data.corpora import asvspoof2019_la
-from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.calibrated import COLUMNS
 from nes2net.scoring.corpus import ScoringWay
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.journal import Journal, Row, stamp
 from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
 from nes2net.scoring.record import recordings_digest

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nes2net import metrics
-from nes2net.decisions import Llrs
 from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
+from nes2net.scoring.decisions import Llrs
 
 
 @pytest.mark.parametrize("eer, high", [(0.001, 0.4), (0.17, 0.4), (0.27, 0.6), (0.5, 0.95), (0.96, 0.98), (1.0, 0.999)])

@@ -8,7 +8,6 @@ import pytest
 from builders.files import write
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.decisions import Decider, LinearCalibration
 from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
@@ -18,6 +17,7 @@ from nes2net.evaluation.tables import latex, markdown
 from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import Decider, LinearCalibration
 from nes2net.scoring.score_file import read_scores
 
 

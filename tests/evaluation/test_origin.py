@@ -10,12 +10,12 @@ import soundfile
 from builders.report_case import make_case, report_of
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.decisions import ScoredBy
 from nes2net.evaluation.origin import Origin, read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page
 from nes2net.models.published_models import start_of
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.decisions import ScoredBy
 
 
 def record_of(scores, **changes):

@@ -10,9 +10,9 @@ import pytest
 
 from nes2net import InputError, metrics
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.decisions import Decider, OperatingPoint, fit
 from nes2net.evaluation.page import robustness_page, write_robustness
 from nes2net.evaluation.robustness import CLEAN, evaluate_robustness
+from nes2net.scoring.decisions import Decider, OperatingPoint, fit
 from nes2net.scoring.score_file import write_scores
 
 DRAWS = 50

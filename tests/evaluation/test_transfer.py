@@ -12,7 +12,6 @@ from builders.report_case import make_case
 
 from nes2net import metrics
 from nes2net.actions.calibration import calibrate
-from nes2net.decisions import OperatingPoint, calibration, load
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import html_page
@@ -22,6 +21,7 @@ from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.lib.errors import InputError
 from nes2net.metrics import compute_cllr
+from nes2net.scoring.decisions import OperatingPoint, calibration, load
 
 POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
 

@@ -16,8 +16,8 @@ from builders import PATIENCE
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.lib.installation import requirement
+from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 
 
 @pytest.fixture

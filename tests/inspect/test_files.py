@@ -11,8 +11,8 @@ from builders.recipes import short_run
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.decisions.calibration import LinearCalibration
 from nes2net.export.formats import export
+from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.training.run import train
 
 

@@ -11,11 +11,11 @@ from builders import loud_is_fake
 from builders.unfit import LOUD, UNFIT, write_unfit
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
-from nes2net.decisions.population import measure
 from nes2net.lib.errors import InputError
 from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
+from nes2net.scoring.decisions.population import measure
 
 FITTED = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
 

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.decisions.population import measure
 from nes2net.scoring import engine
+from nes2net.scoring.decisions.population import measure
 from nes2net.scoring.measuring import drawn, measure_file, measure_trials
 
 

@@ -21,7 +21,7 @@ from builders.recordings import encode
 from builders.voices import voice
 
 from nes2net import Detector
-from nes2net.decisions.calibration import LinearCalibration
+from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.serve import decoding
 from nes2net.serve.desk import Desk
 

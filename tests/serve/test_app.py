@@ -12,7 +12,7 @@ from builders import PATIENCE, needs_gradio
 from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wait, wav
 
 from nes2net import __version__
-from nes2net.decisions import Decider
+from nes2net.scoring.decisions import Decider
 from nes2net.serve.desk import Limits
 
 pytestmark = needs_gradio

@@ -14,9 +14,9 @@ from builders.unfit import write_unfit
 from PIL import Image
 
 from nes2net.cli.main import main
-from nes2net.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
-from nes2net.decisions.population import measure
 from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
+from nes2net.scoring.decisions.population import measure
 from nes2net.serve.decoding import NotDecoded, TooSlow
 from nes2net.serve.desk import Busy, Closed, Desk, Limits, draw
 

@@ -12,7 +12,7 @@ from builders import PATIENCE, needs_gradio
 from builders.page_requests import left
 
 from nes2net.cli.main import main
-from nes2net.decisions import Decider
+from nes2net.scoring.decisions import Decider
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

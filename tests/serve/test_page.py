@@ -16,7 +16,7 @@ pytest.importorskip("gradio")
 
 from builders import loud_is_fake
 
-from nes2net.decisions import Decider, Population, Traits
+from nes2net.scoring.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
 from nes2net.serve.desk import Desk
 from nes2net.serve.page import _TEMPLATES, _downloads, _levels, _picture, _rows, _ticks, span, thinned

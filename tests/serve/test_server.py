@@ -14,8 +14,8 @@ from builders import PATIENCE, needs_gradio
 from builders.page_requests import send
 
 from nes2net.cli.main import build_parser, main
-from nes2net.decisions.calibration import LinearCalibration
 from nes2net.lib.installation import how_to_install
+from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.serve.desk import Limits
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")

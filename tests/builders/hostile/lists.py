@@ -52,7 +52,7 @@ def _calibrated(path: Path) -> Any:
 
 
 def _loaded(path: Path) -> Any:
-    from nes2net.decisions.calibration import load
+    from nes2net.scoring.decisions.calibration import load
 
     return load(path)
 

@@ -7,7 +7,7 @@ from nes2net.models import registry
 
 for _name in (
     "nes2net.cli.main",
-    "nes2net.decisions.calibration",
+    "nes2net.scoring.decisions.calibration",
     "nes2net.evaluation.page",
     "nes2net.models.onnx_detector",
     "nes2net.inspect.info",

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import LONGEST_CUT, SAMPLE_RATE
-from nes2net.decisions.population import Population, as_saved
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import json_text, write_output
 from nes2net.lib.plain_data import read_json_as
@@ -32,6 +31,7 @@ from nes2net.metrics import (
     compute_min_dcf,
     wilson_interval,
 )
+from nes2net.scoring.decisions.population import Population, as_saved
 
 _FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
 # Slopes of the loss: the solver's aim, and what still counts as zero if rounding ends its steps.

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.decisions import Decider, Llrs, OperatingPoint, fit
 from nes2net.lib.errors import InputError
 from nes2net.metrics.rates import compute_rates
+from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint, fit
 
 VALUES = st.lists(st.integers(-30, 30).map(lambda n: n / 4), min_size=1, max_size=60)  # with ties
 RATES = st.sampled_from([1, 2.5, 5, 10, 33, 50, 90])

@@ -5,9 +5,9 @@ log-likelihood ratios, and keeps the ratios of its own trials. The thresholds of
 are read off these.
 """
 
-from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
-from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
-from nes2net.decisions.population import Population, Traits, Typicality
+from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
+from nes2net.scoring.decisions.population import Population, Traits, Typicality
 
 __all__ = [
     "CANNOT_TELL",

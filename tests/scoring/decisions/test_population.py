@@ -9,9 +9,9 @@ from scipy.signal import butter, sosfilt
 
 from nes2net.data.audio.read import load_audio, stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE, to_mono_16k
-from nes2net.decisions import CANNOT_TELL, Decider, calibration
-from nes2net.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
 from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, calibration
+from nes2net.scoring.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
 
 
 def telephone(waveform):

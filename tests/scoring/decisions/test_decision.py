@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, Traits, fit
 from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import (
+    CANNOT_TELL,
+    Decider,
+    LinearCalibration,
+    OperatingPoint,
+    Population,
+    ScoredBy,
+    Traits,
+    fit,
+)
 
 CALIBRATION = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
 

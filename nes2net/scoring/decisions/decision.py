@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.decisions.calibration import LinearCalibration, Llrs
-from nes2net.decisions.population import Traits
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name
 from nes2net.metrics.dcf import act_dcf_threshold
+from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs
+from nes2net.scoring.decisions.population import Traits
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ class Decider:
     def described(self) -> list[str]:
         """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.
 
-        >>> from nes2net.decisions import OperatingPoint, fit
+        >>> from nes2net.scoring.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
         decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.decisions import calibration
 from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import calibration
 
 overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
 
