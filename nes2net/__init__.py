@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers
-    from nes2net import losses, metrics
+    from nes2net import metrics
     from nes2net.data import augment
     from nes2net.detector import Detector
     from nes2net.lib.errors import InputError
@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.models.checkpoints.state_dict import load_state_dict
     from nes2net.models.registry import create_aggregation, create_backend, create_frontend
     from nes2net.scoring import decisions
+    from nes2net.training import losses
 
 #: Public names that are modules themselves.
 _MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
@@ -67,7 +68,7 @@ _MODULE_OF = {
     "list_models": "nes2net.models.catalogue",
     "load_state_dict": "nes2net.models.checkpoints.state_dict",
     "localisation": "nes2net.metrics",
-    "losses": "nes2net",
+    "losses": "nes2net.training",
     "metrics": "nes2net",
 }
 

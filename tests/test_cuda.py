@@ -23,13 +23,13 @@ from train import generated_trials  # of scripts/benchmarks
 
 from nes2net import Detector, create_frontend
 from nes2net.lib.cuda_graph import Replayed
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run import train
 from nes2net.training.seeding import cuda_algorithms
 

@@ -65,7 +65,7 @@ def test_commands_are_accepted(capsys):
     """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
     from nes2net.cli.main import build_parser
     from nes2net.cli.published import easy_inference_demo, main
-    from nes2net.recipes.reading import load_recipe
+    from nes2net.training.recipes.reading import load_recipe
 
     parsers = {
         "nes2net": build_parser(),

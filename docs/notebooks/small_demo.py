@@ -15,10 +15,10 @@ import soundfile
 
 from nes2net.detector import Detector
 from nes2net.models.registry import corpora
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.corpus import score_trials
 from nes2net.training.averaging import average_run
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 
 HERE = Path(__file__).parent

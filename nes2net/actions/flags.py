@@ -57,7 +57,7 @@ def architecture_in(name: str) -> dict[str, Any] | str:
         InputError: if the recipe cannot be read, or an option is wrong.
     """
     from nes2net.models.loading import split_options  # start-up: torch
-    from nes2net.recipes.reading import load_recipe  # start-up: pydantic
+    from nes2net.training.recipes.reading import load_recipe  # start-up: pydantic
 
     file, *options = [name] if isfile(name) else split_options(name)
     return load_recipe(file, [f"model.{option}" for option in options]).model if isfile(file) else name

@@ -85,9 +85,9 @@ def augment(
 
     from nes2net.data.audio.read import load_audio
     from nes2net.data.audio.waveform import SAMPLE_RATE
-    from nes2net.recipes.augment import AugmentConfig
     from nes2net.training.preview import augment as augmented
     from nes2net.training.preview import plot as draw
+    from nes2net.training.recipes.augment import AugmentConfig
 
     parameters: dict[str, float] = {}
     for text in set_:

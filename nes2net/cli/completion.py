@@ -55,7 +55,7 @@ def names() -> dict[str, list[str]]:
     from nes2net.models.published_models import PUBLISHED_MODELS
     from nes2net.models.published_results import published_rows
     from nes2net.models.registry import aggregations, backends, effects, frontends, losses
-    from nes2net.recipes.reading import packaged_recipes
+    from nes2net.training.recipes.reading import packaged_recipes
 
     models, recipes = list(PUBLISHED_MODELS), packaged_recipes()
     parts = [*frontends.names(), *aggregations.names(), *backends.names()]

@@ -36,8 +36,8 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.inspect.names import names, overview, sheets
     from nes2net.inspect.part_options import mapping_rows
     from nes2net.inspect.sheet import Sheet, table
-    from nes2net.recipes.documentation import describe, facts_of
-    from nes2net.recipes.reading import packaged_recipes
+    from nes2net.training.recipes.documentation import describe, facts_of
+    from nes2net.training.recipes.reading import packaged_recipes
 
     if model == "recipe" and key in packaged_recipes():
         model, key = key, None

@@ -11,7 +11,7 @@ from nes2net.lib.terminal import printable_name
 from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
-    from nes2net.recipes.recipe import Recipe
+    from nes2net.training.recipes.recipe import Recipe
 
 Words = Sequence[object]
 

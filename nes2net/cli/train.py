@@ -31,7 +31,7 @@ def train(
         overrides: override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them
         device: auto, cpu, cuda or cuda:N
     """
-    from nes2net.recipes.reading import load_recipe
+    from nes2net.training.recipes.reading import load_recipe
     from nes2net.training.run import train as trained
 
     asked = load_recipe(recipe, overrides)

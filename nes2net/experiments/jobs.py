@@ -30,11 +30,11 @@ from nes2net.lib.files import json_text, make_folder, sha256_of, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
 from nes2net.models.registry import corpora
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
 from nes2net.training.averaging import average_path, average_run
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.run_folder import check_recipe
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, best_epochs, read_history

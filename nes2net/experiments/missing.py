@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Part
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.registry import corpora, takes_checkpoint
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task
 
 

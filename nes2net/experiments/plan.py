@@ -16,8 +16,8 @@ from nes2net.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, json_text
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
 _LONGEST = 60  # characters of a grid point in the name of a folder
 _MOST_TRAININGS, _MOST_EVALUATIONS = 1000, 10_000  # planning a training takes 8 ms

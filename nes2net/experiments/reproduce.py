@@ -21,10 +21,10 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
-from nes2net.recipes.reading import PACKAGED, load_recipe
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
+from nes2net.training.recipes.reading import PACKAGED, load_recipe
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs
 

@@ -31,11 +31,11 @@ from nes2net.models.published_models import (
     published_model,
 )
 from nes2net.models.registry import corpora
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs

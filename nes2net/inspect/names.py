@@ -33,8 +33,8 @@ from nes2net.models.registry import (
     frontends,
     losses,
 )
-from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
-from nes2net.recipes.recipe import SECTIONS, Recipe
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 

@@ -12,9 +12,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.losses.by_name import with_head
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.losses.by_name import with_head
 from nes2net.training.objective import Part
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.start import adapted
 from nes2net.training.tasks.task import create_task
 

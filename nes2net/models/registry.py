@@ -3,7 +3,7 @@
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.models.aggregations``, ``nes2net.models.backends``, ``nes2net.losses``, ``nes2net.data.corpora`` and
+``nes2net.models.aggregations``, ``nes2net.models.backends``, ``nes2net.training.losses``, ``nes2net.data.corpora`` and
 ``nes2net.effects`` (see CONTRIBUTING.md).
 """
 
@@ -194,18 +194,18 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
-losses: Registry[Any] = Registry(  # of nes2net.losses.Criterion, which stands above
+losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, which stands above
     "loss",
     "nes2net.losses",
     {
-        "cross_entropy": "nes2net.losses:WeightedCrossEntropy",
-        "focal": "nes2net.losses:BinaryFocal",
-        "angular_softmax": "nes2net.losses:AngularSoftmax",
-        "am_softmax": "nes2net.losses:AdditiveMarginSoftmax",
-        "oc_softmax": "nes2net.losses:OneClassSoftmax",
-        "p2sgrad": "nes2net.losses:P2SGrad",
-        "cosine_error": "nes2net.losses:CosineError",
-        "prototypes": "nes2net.losses:Prototypes",
+        "cross_entropy": "nes2net.training.losses:WeightedCrossEntropy",
+        "focal": "nes2net.training.losses:BinaryFocal",
+        "angular_softmax": "nes2net.training.losses:AngularSoftmax",
+        "am_softmax": "nes2net.training.losses:AdditiveMarginSoftmax",
+        "oc_softmax": "nes2net.training.losses:OneClassSoftmax",
+        "p2sgrad": "nes2net.training.losses:P2SGrad",
+        "cosine_error": "nes2net.training.losses:CosineError",
+        "prototypes": "nes2net.training.losses:Prototypes",
     },
 )
 corpora = CorpusRegistry(

@@ -15,8 +15,8 @@ from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, worded
 from nes2net.models import registry
-from nes2net.recipes.augment import AugmentConfig
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.recipes.augment import AugmentConfig
+from nes2net.training.recipes.recipe import Recipe
 
 
 def effects_of(

@@ -21,10 +21,10 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.published_models import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, without_weights
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import saved_epochs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, listed
-from nes2net.recipes.data import DataConfig
+from nes2net.training.recipes.data import DataConfig
 
 
 class Level(NamedTuple):

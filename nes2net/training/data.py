@@ -19,10 +19,6 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.registry import corpora
-from nes2net.recipes.data import DataConfig
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.segments import LABEL_SAMPLES
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.dataset import (
@@ -36,6 +32,10 @@ from nes2net.training.dataset import (
     training_loader,
 )
 from nes2net.training.frame_labels import FrameLabels, check_lengths
+from nes2net.training.recipes.data import DataConfig
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.segments import LABEL_SAMPLES
+from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.sampling import WHOLE, EpochBatches, StepShare
 from nes2net.training.validation import passes
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
-from nes2net.recipes.segments import LABEL_SAMPLES
+from nes2net.training.recipes.segments import LABEL_SAMPLES
 
 #: Seconds by which labels and recording may differ; frames without a label are not trained on.
 _TOLERANCE = 0.5

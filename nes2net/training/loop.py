@@ -14,13 +14,13 @@ from torch import Tensor
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
-from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import learning_rate, plateaus, set_learning_rate
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState

@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, first_line, one_line, worded
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
 from nes2net.training.selection import OF_CORPUS, Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker

@@ -16,11 +16,11 @@ from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
-from nes2net.losses import Criterion
-from nes2net.losses.by_name import create_loss
 from nes2net.models.backends.base import Backend
-from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch
+from nes2net.training.losses import Criterion
+from nes2net.training.losses.by_name import create_loss
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
 # They keep the draws apart from other streams of the same (seed, epoch).

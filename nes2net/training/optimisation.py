@@ -11,7 +11,7 @@ from torch import nn
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
-from nes2net.recipes.train import TrainConfig
+from nes2net.training.recipes.train import TrainConfig
 
 # Without gradients, `logistic` does no step of Adam: nes2net.training.tasks.logistic fits the last layer at once.
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}

@@ -11,9 +11,9 @@ from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
-from nes2net.recipes.augment import AugmentConfig
 from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
+from nes2net.training.recipes.augment import AugmentConfig
 
 _WINDOW = 512  # samples: 32 ms
 _SPECTRUM_COLUMNS, _WAVEFORM_COLUMNS = 1500, 2000  # more than these would fall on one pixel

@@ -16,7 +16,6 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory
 from nes2net.models.published_models import TRIALS_KEY
-from nes2net.recipes.recipe import Recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import (
     check_fills_a_batch,
@@ -39,6 +38,7 @@ from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, parameter_groups
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare

@@ -16,7 +16,7 @@ import yaml
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, make_folder, no_empty_folders, remove_left, write_text
 from nes2net.lib.yaml_text import read_yaml_file
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
 from nes2net.training.selection import HISTORY_FILE

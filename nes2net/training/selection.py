@@ -16,8 +16,8 @@ from nes2net.lib.errors import InputError, check_known, counted
 from nes2net.lib.files import json_text, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import text_table
-from nes2net.recipes.train import TrainConfig
-from nes2net.recipes.validation import ValidationConfig
+from nes2net.training.recipes.train import TrainConfig
+from nes2net.training.recipes.validation import ValidationConfig
 
 #: A list with a row per epoch.
 HISTORY_FILE = "history.json"

@@ -12,7 +12,6 @@ from torch import Tensor
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.terminal import print_note
-from nes2net.losses.by_name import checked_loss, with_head
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -23,7 +22,8 @@ from nes2net.models.loading import recognise, without_wrapper
 from nes2net.models.published_models import ARCHITECTURE_KEY, PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import checked_record, holds_weights_of
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.losses.by_name import checked_loss, with_head
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
 from nes2net.training.tasks.task import Task
 

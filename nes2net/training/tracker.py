@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.files import json_text, write_text
 from nes2net.lib.plain_data import read_json_as
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe
 
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
 TRACKER_FILE = "tracker.json"

@@ -19,10 +19,6 @@ from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import in_this_process
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
-from nes2net.recipes.augment import AugmentConfig
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
-from nes2net.recipes.validation import ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered
@@ -30,6 +26,10 @@ from nes2net.training.interruption import stop_without_data
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.progress import Meter
+from nes2net.training.recipes.augment import AugmentConfig
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.train import TrainConfig
+from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
 
 #: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.

@@ -23,9 +23,9 @@ from torch import Tensor
 from train import generated_trials
 
 from nes2net.lib.errors import Unfinished
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training import loop
 from nes2net.training.loop import Trainer
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE, read_resume_file
 from nes2net.training.run import train
 

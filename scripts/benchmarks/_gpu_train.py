@@ -17,13 +17,13 @@ from scoring import PublishedDetector
 from torch import nn
 
 from nes2net.lib.devices import float32_products
-from nes2net.recipes.recipe import recipe_from_dict
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.dataset import Batch
 from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
 from nes2net.training.optimisation import create_optimizer
+from nes2net.training.recipes.recipe import recipe_from_dict
+from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run import Run as TrainingRun
 from nes2net.training.seeding import cuda_algorithms
 from nes2net.training.selection import Selection

@@ -43,14 +43,14 @@ from nes2net.models import registry
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scale.reading import pieces_of
 from nes2net.scale.sources import shards_of
 from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.segment_file import read_segment_scores
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.state import RunState
 

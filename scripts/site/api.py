@@ -95,9 +95,9 @@ API = {
         "Recipes and training",
         "[Recipe keys](/reference/recipe-keys.md) has every key of a recipe; see also [Train](/train.md).",
         [
-            "nes2net.recipes.reading.load_recipe",
-            "nes2net.recipes.reading.packaged_recipes",
-            "nes2net.recipes.recipe.Recipe",
+            "nes2net.training.recipes.reading.load_recipe",
+            "nes2net.training.recipes.reading.packaged_recipes",
+            "nes2net.training.recipes.recipe.Recipe",
             "nes2net.training.run.train",
         ],
     ),

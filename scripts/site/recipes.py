@@ -18,8 +18,8 @@ from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
 from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.models.registry import corpora
-from nes2net.recipes.reading import load_recipe, packaged_recipes
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.recipes.reading import load_recipe, packaged_recipes
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task
 
 PAGE = """\

@@ -16,9 +16,9 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.recipe import Recipe
 from nes2net.training import loop
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 
 RANK = int(os.environ.get("RANK", "0"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
 
 def short_run(corpus: Path, folder: Path, values: dict[str, Any], changes: dict[str, Any]) -> Recipe:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from nes2net.lib.errors import InputError, Unfinished
-from nes2net.recipes.recipe import Recipe
 from nes2net.training import loop
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 
 

@@ -23,16 +23,16 @@ from torch import Tensor
 
 from builders.simulated_device import simulated_device, waits
 from nes2net import Detector
-from nes2net.losses.by_name import with_head
 from nes2net.models.frontends.adaptation import KINDS
 from nes2net.models.registry import losses
-from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.scoring.kernel import differentiable, scoring_mode, start
 from nes2net.training.dataset import FRAMES, Batch
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
+from nes2net.training.losses.by_name import with_head
 from nes2net.training.objective import Part
 from nes2net.training.optimisation import create_optimizer
+from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.start import build_detector
 from nes2net.training.state import Progress
 from nes2net.training.tasks.task import create_task

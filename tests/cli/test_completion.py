@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from nes2net.recipes.reading import packaged_recipes
+from nes2net.training.recipes.reading import packaged_recipes
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -16,7 +16,7 @@ from nes2net.data.corpora.corpus import Counts, key_digest
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.experiments.reproduce import compare_conditions, published_architecture
 from nes2net.models.published_results import PublishedRow, published_rows
-from nes2net.recipes.reading import load_recipe
+from nes2net.training.recipes.reading import load_recipe
 
 SPECTRAL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last", "backend": "asp_mlp"}
 ROW = PublishedRow(**PUBLISHED | {"corpus": "tiny", "model": "asp_mlp", "frontend": SPECTRAL["frontend"]})

@@ -21,8 +21,8 @@ from nes2net.experiments.missing import missing_for_training, missing_part
 from nes2net.experiments.reproduce import Places, find_missing, judge
 from nes2net.models.published_results import find_row, published_rows
 from nes2net.models.registry import corpora
-from nes2net.recipes.reading import load_recipe
 from nes2net.scoring.score_file import read_scores
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.selection import best_epochs
 
 ROWS = published_rows()

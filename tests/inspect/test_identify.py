@@ -7,8 +7,8 @@ from nes2net import Detector, InputError
 from nes2net.export.formats import export
 from nes2net.inspect.identify import identify
 from nes2net.models.checkpoints.state_dict import save_state_dict
-from nes2net.recipes.recipe import Recipe
 from nes2net.training.optimisation import create_optimizer
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.selection import Selection
 from nes2net.training.state import Progress, RunState
 

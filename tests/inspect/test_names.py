@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
-from nes2net.recipes.reading import load_recipe, packaged_recipes
+from nes2net.training.recipes.reading import load_recipe, packaged_recipes
 
 RESULTS = published_results()
 KINDS = names.names(RESULTS)

@@ -4,8 +4,8 @@ import pytest
 
 from nes2net.detector import Detector
 from nes2net.inspect.training_memory import training_memory
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.train import TrainConfig
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.lib.errors import settings_called, worded
-from nes2net.recipes.data import CorpusConfig
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.score_file import write_scores
+from nes2net.training.recipes.data import CorpusConfig
+from nes2net.training.recipes.recipe import Recipe
 
 PACKAGE = REPOSITORY / "nes2net"
 # Double backticks are those of a docstring.

@@ -13,7 +13,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import published_rows, published_tables
 from nes2net.models.published_tables import numbered_notes, system_rows
 from nes2net.models.registry import backends
-from nes2net.recipes.reading import packaged_recipes
+from nes2net.training.recipes.reading import packaged_recipes
 
 ROWS = published_rows()
 #: The comparison tables of arXiv 2504.05657, typed: front-end, parameters, averaged checkpoints, 2021 LA, 2021 DF and

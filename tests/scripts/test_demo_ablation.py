@@ -1,4 +1,4 @@
-"""`scripts/demo_ablation`: what is not there is named; tests/recipes/test_published.py runs an ablation."""
+"""`scripts/demo_ablation`: what is not there is named; tests/training/recipes/test_published.py runs an ablation."""
 
 import pytest
 from builders.scripts import run

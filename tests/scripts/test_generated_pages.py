@@ -13,7 +13,7 @@ from nes2net.inspect.part_options import PLURALS, option_rows
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import aggregations, backends, corpora, frontends, losses
-from nes2net.recipes.documentation import all_keys
+from nes2net.training.recipes.documentation import all_keys
 from nes2net.training.tasks.task import tasks
 
 

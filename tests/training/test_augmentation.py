@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.augmentation import augmentation_stream
+from nes2net.training.recipes.recipe import recipe_from_dict
 
 OTHERS = "not speed, noise, reverberation, conditions, filters and random crops"
 

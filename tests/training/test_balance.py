@@ -5,8 +5,8 @@ import pytest
 
 from nes2net import InputError
 from nes2net.data.corpora.trial import Trial
-from nes2net.recipes.data import DataConfig
 from nes2net.training.balance import Balance, Level, balance_of
+from nes2net.training.recipes.data import DataConfig
 
 #: 20 bona fide and 180 spoofed items of a, 60 and 40 of b
 CORPUS = ["a"] * 200 + ["b"] * 100

@@ -7,9 +7,9 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nes2net import Detector
-from nes2net.recipes.reading import load_recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.optimisation import create_optimizer, learning_rate, parameter_groups, plateaus, set_learning_rate
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.train import TrainConfig
 
 GOLDEN = golden.read("losses_schedules_names")
 

@@ -13,8 +13,8 @@ from nes2net.evaluation.origin import card, seen
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.published_models import start_of
 from nes2net.models.registry import corpora
-from nes2net.recipes.reading import load_recipe
 from nes2net.training.averaging import average_run
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 from nes2net.training.start import without_needless_checkpoint
 from nes2net.training.tasks import task

@@ -12,10 +12,10 @@ from nes2net import Detector, InputError, create_backend, metrics
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import partialspoof
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.segments import SegmentsConfig
 from nes2net.training.data import examples
 from nes2net.training.objective import Part
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.segments import SegmentsConfig
 from nes2net.training.run import train
 from nes2net.training.tasks.segments import SegmentObjective, Segments
 

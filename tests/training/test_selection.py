@@ -4,7 +4,7 @@ import pytest
 from builders.runs import history_of
 
 from nes2net.cli.main import main
-from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.selection import Selection, best_epochs, choices, saved_epochs
 from nes2net.training.validation import passes

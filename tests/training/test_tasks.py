@@ -3,7 +3,7 @@
 import pytest
 
 from nes2net import InputError
-from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.tasks.task import create_task
 
 SEGMENTS = {"segments": {"resolutions": [20]}}

@@ -15,11 +15,11 @@ from builders.runs import same
 from torch.nn.functional import cross_entropy
 
 from nes2net import Detector, InputError, metrics
-from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.data import development_batches
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import Selection
 from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due
 

@@ -23,8 +23,8 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
-    from nes2net.recipes.recipe import Recipe
     from nes2net.training.averaging import RunAverage
+    from nes2net.training.recipes.recipe import Recipe
 
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
 # The published program reads a wav2vec 2.0 file of any size; without one the options are XLS-R 300M's.
@@ -159,8 +159,8 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
 
 def build_parser(prog: str = "main.py") -> OneLineParser:
     """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
-    from nes2net.recipes.train import TrainConfig
-    from nes2net.recipes.validation import ValidationConfig
+    from nes2net.training.recipes.train import TrainConfig
+    from nes2net.training.recipes.validation import ValidationConfig
 
     parser = OneLineParser(
         prog=prog,
@@ -218,8 +218,8 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 def _names() -> dict[str, str]:
     """Map settings of the library to flags; a key of the recipe without a flag is given by ``--set``."""
-    from nes2net.recipes.data import DataConfig
-    from nes2net.recipes.recipe import Recipe
+    from nes2net.training.recipes.data import DataConfig
+    from nes2net.training.recipes.recipe import Recipe
 
     keys = [
         f"{section}.{key}" if isinstance(values, dict) else section
@@ -273,8 +273,8 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe from the flags, ``--set`` last."""
-    from nes2net.recipes.reading import apply_overrides, named_after_model
-    from nes2net.recipes.recipe import recipe_from_dict
+    from nes2net.training.recipes.reading import apply_overrides, named_after_model
+    from nes2net.training.recipes.recipe import recipe_from_dict
 
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}

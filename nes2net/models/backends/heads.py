@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
 Any back-end takes one by its option ``head``, in place of its linear layer. Losses of
-:mod:`nes2net.losses` that need such vectors train the head's vectors.
+:mod:`nes2net.training.losses` that need such vectors train the head's vectors.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class PrototypeHead(Head):
     """Largest cosine of an embedding and the prototypes of a class: B×E → B×2.
 
     The difference of both classes is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss that
-    trains them is :class:`nes2net.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
+    trains them is :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
     2501.14240).
 
     Args:

@@ -14,15 +14,15 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import declared
-from nes2net.losses import Criterion
 from nes2net.models.backends.base import Backend
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.models.published_models import START_KEY, start_of
 from nes2net.models.registry import backends
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
+from nes2net.training.losses import Criterion
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
 #: options that change nothing in eval mode, and options of the last layer, which is left out

@@ -13,10 +13,10 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
-from nes2net.recipes.data import DataConfig
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.objective import Objective, Part
+from nes2net.training.recipes.data import DataConfig
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
 _SCORES = "scores"

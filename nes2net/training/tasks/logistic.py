@@ -12,11 +12,11 @@ from torch import nn
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.models.backends.base import LogitLayer
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.corpus import embed_trials
 from nes2net.training.distributed import write_once
 from nes2net.training.loop import Trainer
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
 #: Holds the embeddings of the training set in the run folder.

@@ -12,12 +12,12 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.losses.by_name import create_loss
 from nes2net.models.registry import corpora
-from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
+from nes2net.training.losses.by_name import create_loss
 from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
 _LABEL_MS = 10

@@ -15,12 +15,12 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.models.registry import Registry
-from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.recipe import Recipe
 
 
 class Start(NamedTuple):

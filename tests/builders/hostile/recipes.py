@@ -18,7 +18,7 @@ def _on_a_pipe(folder: Path) -> Path:
 
 
 def _read(path: Path, overrides: Sequence[str] = ()) -> Any:
-    from nes2net.recipes.reading import load_recipe
+    from nes2net.training.recipes.reading import load_recipe
 
     return load_recipe(path, overrides)
 

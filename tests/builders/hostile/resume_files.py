@@ -28,7 +28,7 @@ _VICTIM = "epoch_7.pth"
 @functools.cache
 def _good_run() -> Path:
     """A folder with a corpus and a run that was stopped in its second epoch."""
-    from nes2net.recipes.reading import load_recipe
+    from nes2net.training.recipes.reading import load_recipe
 
     place = Path(tempfile.mkdtemp(prefix="hostile-run-"))
     tiny_corpus.make(place / "corpus", per_class=2)

@@ -7,7 +7,7 @@ from builders import golden
 from nes2net import Detector, InputError
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe
 
 FLAGS = golden.read("cli_flags")
 OWN_PATHS = "<a path of the user>"

@@ -13,9 +13,9 @@ from nes2net import Detector
 from nes2net.lib.errors import InputError
 from nes2net.models.aggregations.moe import MixtureOfExperts
 from nes2net.models.registry import create_aggregation, create_backend
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.objective import Objective, Part
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.train import TrainConfig
 
 every_file = pytest.mark.parametrize("name", ["moe_d24_e2_k1_h8", "moe_aasist_d48_e4_k2_h16"])
 

@@ -6,8 +6,8 @@ from builders import golden_backends as gb
 from builders import zoo
 
 from nes2net import Detector, create_backend
-from nes2net.losses import OneClassSoftmax
 from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.training.losses import OneClassSoftmax
 
 ONE_CLASS = "antideepfake_xlsr_ocsoftmax"
 FILES = ["antideepfake_base", "antideepfake_large", ONE_CLASS, "antideepfake_hubert"]

@@ -7,7 +7,7 @@ from builders import zoo
 
 from nes2net import create_backend
 from nes2net.lib.errors import InputError
-from nes2net.losses import P2SGrad
+from nes2net.training.losses import P2SGrad
 
 NAME = "multires_gmlp_f128_l2"
 SMALL = {"feature_dim": 128, "num_layers": 2, "gmlp_layers": 1, "max_frames": 64}

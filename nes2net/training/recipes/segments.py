@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from nes2net.lib.options import Takes
-from nes2net.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
+from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
 #: Samples of a label of 10 ms.
 LABEL_SAMPLES = 160

@@ -9,7 +9,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, number_of
+from nes2net.training.losses.criterion import (
+    ClassWeighted,
+    ClassWeights,
+    MeanOfSamples,
+    NotNegative,
+    Positive,
+    number_of,
+)
 
 
 class WeightedCrossEntropy(ClassWeighted):

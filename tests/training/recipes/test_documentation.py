@@ -10,14 +10,14 @@ import yaml
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.lib.yaml_text import read_yaml
-from nes2net.recipes.data import CorpusConfig, DataConfig
-from nes2net.recipes.documentation import SCHEMA, all_keys, describe, json_schema
-from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
-from nes2net.recipes.recipe import Recipe
+from nes2net.training.recipes.data import CorpusConfig, DataConfig
+from nes2net.training.recipes.documentation import SCHEMA, all_keys, describe, json_schema
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.recipe import Recipe
 
 
 def test_the_schema_is_that_of_the_models():
-    anew = "run: python -m nes2net.recipes.documentation"
+    anew = "run: python -m nes2net.training.recipes.documentation"
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), anew
 
 

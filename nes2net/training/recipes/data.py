@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Takes
-from nes2net.recipes.section import (
+from nes2net.training.recipes.section import (
     AboveZero,
     Alias,
     AlsoCalled,

@@ -14,12 +14,12 @@ from pydantic import (
 
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import Takes, check_model
-from nes2net.recipes.augment import AugmentConfig
-from nes2net.recipes.data import CorpusConfig, DataConfig
-from nes2net.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, refuse, text_keys
-from nes2net.recipes.segments import LABEL_SAMPLES, SegmentsConfig
-from nes2net.recipes.train import TrainConfig
-from nes2net.recipes.validation import ValidationConfig
+from nes2net.training.recipes.augment import AugmentConfig
+from nes2net.training.recipes.data import CorpusConfig, DataConfig
+from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, refuse, text_keys
+from nes2net.training.recipes.segments import LABEL_SAMPLES, SegmentsConfig
+from nes2net.training.recipes.train import TrainConfig
+from nes2net.training.recipes.validation import ValidationConfig
 
 DEFAULT_MODEL = {
     "frontend": {"name": "xlsr_300m"},

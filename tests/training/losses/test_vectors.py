@@ -8,8 +8,8 @@ from builders import golden
 from torch import nn
 
 from nes2net import InputError
-from nes2net.losses import AdditiveMarginSoftmax, AngularSoftmax, OneClassSoftmax, P2SGrad, Prototypes, vectors
 from nes2net.models.backends.heads import AngularHead, create_head, renormed_cosines
+from nes2net.training.losses import AdditiveMarginSoftmax, AngularSoftmax, OneClassSoftmax, P2SGrad, Prototypes, vectors
 
 GOLDEN = golden.read("vector_losses")
 BONAFIDE_FIRST = torch.tensor([1, 0])  # the published columns of am_softmax, put into ours

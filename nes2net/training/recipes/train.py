@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from nes2net.lib.options import Takes
-from nes2net.recipes.section import (
+from nes2net.training.recipes.section import (
     AboveZero,
     AlsoCalled,
     BelowOne,

@@ -1,6 +1,6 @@
 """The keys of a recipe for ``nes2net info recipe``, for editors (JSON schema) and for the site.
 
-``python -m nes2net.recipes.documentation`` writes the schema anew.
+``python -m nes2net.training.recipes.documentation`` writes the schema anew.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from nes2net.lib.errors import InputError, did_you_mean
 from nes2net.lib.options import what_it_takes
-from nes2net.recipes.reading import PACKAGED
-from nes2net.recipes.recipe import ITEMS, SECTIONS, Recipe
-from nes2net.recipes.section import Section, meant_key
+from nes2net.training.recipes.reading import PACKAGED
+from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
+from nes2net.training.recipes.section import Section, meant_key
 
 #: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
 SCHEMA = PACKAGED / "recipe.schema.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from nes2net.recipes.section import AlsoCalled, Count, Flag, Section, Source, UsedWith
+from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, UsedWith
 
 
 class ValidationConfig(Section):

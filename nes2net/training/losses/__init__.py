@@ -1,8 +1,8 @@
 """Losses of the published recipes, for class numbers and for mixed labels."""
 
-from nes2net.losses.criterion import Criterion
-from nes2net.losses.logits import BinaryFocal, WeightedCrossEntropy
-from nes2net.losses.vectors import (
+from nes2net.training.losses.criterion import Criterion
+from nes2net.training.losses.logits import BinaryFocal, WeightedCrossEntropy
+from nes2net.training.losses.vectors import (
     AdditiveMarginSoftmax,
     AngularSoftmax,
     CosineError,

@@ -9,8 +9,8 @@ from typing import Any
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
-from nes2net.recipes.data import CorpusConfig, alias_of
-from nes2net.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
+from nes2net.training.recipes.data import CorpusConfig, alias_of
+from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 
 #: The packaged recipes, one file for each published system; ``configs/`` links to them.
 PACKAGED = Path(__file__).parent / "published"

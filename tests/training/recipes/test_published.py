@@ -14,9 +14,9 @@ from builders import noise_folders, slow, tiny_corpus
 from nes2net import Detector, create_backend
 from nes2net.data.augment.specmix import Specmix
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.recipes.reading import apply_overrides, load_recipe
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores
+from nes2net.training.recipes.reading import apply_overrides, load_recipe
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
 from nes2net.training.start import adapted

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Size, Takes
-from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, shares_of
 from nes2net.models.backends.heads import (
     AngularHead,
     CosineHead,
@@ -22,6 +21,14 @@ from nes2net.models.backends.heads import (
     cosines,
     nearest_cosines,
     renormed_cosines,
+)
+from nes2net.training.losses.criterion import (
+    ClassWeighted,
+    ClassWeights,
+    MeanOfSamples,
+    NotNegative,
+    Positive,
+    shares_of,
 )
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]

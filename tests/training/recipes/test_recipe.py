@@ -11,13 +11,13 @@ from nes2net import InputError
 from nes2net.data.augment.rawboost import ALGORITHMS
 from nes2net.data.augment.specmix import Specmix
 from nes2net.models.registry import corpora
-from nes2net.recipes.augment import AugmentConfig
-from nes2net.recipes.data import DataConfig
-from nes2net.recipes.documentation import all_keys
-from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.distributed import PRECISIONS
+from nes2net.training.recipes.augment import AugmentConfig
+from nes2net.training.recipes.data import DataConfig
+from nes2net.training.recipes.documentation import all_keys
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.recipes.train import TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options
-from nes2net.losses.criterion import Criterion
 from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import HEADS
 from nes2net.models.registry import losses
+from nes2net.training.losses.criterion import Criterion
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
@@ -28,7 +28,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     name, options = name_and_options({"loss": loss}, "loss", given=("head", "feature_dim"), owner=f"`{key}`")
     kind = losses.checked(name, options)
     if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
-        raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.losses.Criterion")
+        raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.training.losses.Criterion")
     return kind, options
 
 

@@ -7,7 +7,7 @@ import torch
 from builders import SHARED, golden
 from torch import nn
 
-from nes2net.losses import BinaryFocal, WeightedCrossEntropy
+from nes2net.training.losses import BinaryFocal, WeightedCrossEntropy
 
 GOLDEN = golden.read("losses_schedules_names")
 

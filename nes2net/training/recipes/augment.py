@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
+from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
 
 
 class AugmentConfig(Section):
