@@ -11,7 +11,7 @@ from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
 from builders.small_parts import frontend_families, small_options
 
 from nes2net import Detector, InputError
-from nes2net.inspect.identify import identify
+from nes2net.apps.info.identify import identify
 from nes2net.lib.devices import choose_device
 from nes2net.models.checkpoints.fairseq import to_transformers
 from nes2net.models.checkpoints.published_names import unwrap_frontend

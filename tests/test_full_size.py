@@ -5,7 +5,7 @@ import torch
 from builders import genuine_checkpoint
 
 from nes2net import create_frontend
-from nes2net.inspect.identify import identify
+from nes2net.apps.info.identify import identify
 
 
 @pytest.mark.weekly

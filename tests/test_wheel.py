@@ -107,7 +107,7 @@ def user(built, tmp_path_factory):
 
 @pytest.mark.weekly
 def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
-    """Also the links of configs/, as files; the archive passes a few quick tests of the code, the pages and the files."""
+    """The archive passes a few quick tests of the code, the pages and the files."""
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")
@@ -119,8 +119,9 @@ def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         names = {Path(name) for name in file.namelist() if ".dist-info/" not in name}
-    assert names == {path for path in FILES if path.parts[0] == "nes2net"}
-    tests = ["recipes/test_published.py", "recipes/test_documentation.py", "metrics/test_eer.py", "test_house.py"]
+    recipes = {Path("nes2net/training/recipes/published", path.name) for path in FILES if path.parts[0] == "configs"}
+    assert names == {path for path in FILES if path.parts[0] == "nes2net"} | recipes
+    tests = ["training/recipes/test_published.py", "training/recipes/test_documentation.py", "metrics/test_eer.py", "test_house.py"]
     tests += ["test_imports.py", "test_documentation.py", "test_wheel.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not two_steps"]
     command += [f"tests/{name}" for name in tests]

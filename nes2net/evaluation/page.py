@@ -1,6 +1,6 @@
 """Reports as HTML pages without scripts or links: styles and plots are inside.
 
-There are templates for score files, for frame scores, for conditions and for experiments. Templates
+There are templates for score files and for frame scores, and apps have further ones. Templates
 escape all text from files (names of systems, attacks, utterances, paths), and the page's own policy
 forbids scripts and requests. The same report gives the same bytes.
 """
@@ -18,11 +18,9 @@ from markupsafe import Markup, escape
 
 from nes2net.evaluation.breakdown import FEWEST
 from nes2net.evaluation.evaluate import Report
-from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.plots import (
-    conditions_svg,
     det_svg,
     distribution_svgs,
     reliability_svg,
@@ -38,7 +36,6 @@ from nes2net.evaluation.report_tables import (
     summary,
     title_of,
 )
-from nes2net.evaluation.robustness import Robustness, origin_facts
 from nes2net.evaluation.segments import SegmentEvaluation
 from nes2net.evaluation.tables import (
     cost,
@@ -46,7 +43,6 @@ from nes2net.evaluation.tables import (
     format_p,
     latex,
     markdown,
-    markdown_text,
     percent,
     percent_interval,
     points,
@@ -54,13 +50,13 @@ from nes2net.evaluation.tables import (
 )
 from nes2net.evaluation.transfer import in_words
 from nes2net.evaluation.transfer_tables import tables_of
-from nes2net.lib.files import json_text, write_output, write_text
+from nes2net.lib.files import json_text, write_output
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
-from nes2net.models.registry import corpora, effects
+from nes2net.models.registry import corpora
 
 # Tables of more rows start folded, and so do matrices of more than ten times as many cells.
 _LONG = 40
@@ -102,9 +98,13 @@ def json_of(plain: dict[str, Any]) -> str:
     return json_text(plain, indent=1, ensure_ascii=False) + "\n"
 
 
-def page_of(template: str, title: str, **facts: Any) -> str:
-    """Make a page from a template, with the style, the filters and the glossary that all pages share."""
-    environment = page_templates("nes2net.evaluation")
+def page_of(template: str, title: str, *, app: str | None = None, **facts: Any) -> str:
+    """Make a page from a template, with the style, the filters and the glossary that all pages share.
+
+    Args:
+        app: the package of an app that has templates of its own, which may extend those of this one.
+    """
+    environment = page_templates(*[app] if app else [], "nes2net.evaluation")
     environment.filters |= FILTERS
     style = Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8"))
     return environment.get_template(template).render(title=title, style=style, terms_in=terms_in, **facts)
@@ -194,38 +194,6 @@ FILTERS = {
 }
 
 
-def write_robustness(
-    result: Robustness,
-    page: str | Path | None = None,
-    data: str | Path | None = None,
-    markdown: str | Path | None = None,
-) -> None:
-    """Write the page, the JSON and the Markdown of ``result``, each whole or not at all, or to a pipe.
-
-    Raises:
-        InputError: if one of the files cannot be written.
-    """
-    write_forms(
-        (page, lambda: robustness_page(result)), (data, lambda: json_of(result.to_dict())), (markdown, result.markdown)
-    )
-
-
-def robustness_page(result: Robustness) -> str:
-    """Make the page of ``result``; the same result gives the same bytes."""
-    meanings = {
-        name: " ".join((effects.get(name).__doc__ or "").strip().partition("\n\n")[0].split())
-        for name in result.families
-    }
-    return page_of(
-        "robustness.html.jinja",
-        result.title,
-        result=result,
-        meanings=meanings,
-        plot=conditions_svg(result),
-        origin=origin_facts(result.origin),
-    )
-
-
 # Of a strip, in its own units.
 _WIDTH, _HEIGHT = 1000, 100
 _MOST_POINTS = 500  # of a line; if there are more frames, each point is the lowest of several neighbours
@@ -286,36 +254,3 @@ def strip(
     within = threshold is not None and low <= threshold <= high
     height = round(_HEIGHT * (1 - (threshold - low) / (high - low)), 1) if within and threshold is not None else None
     return {"name": one.name, "duration": one.duration, "parts": parts, "points": points, "threshold": height}
-
-
-def write_experiment(result: ExperimentResult, folder: Path) -> list[Path]:
-    """Write ``table.html``, ``.json``, ``.md`` and ``.tex`` of ``result`` to ``folder``, and return their paths.
-
-    Raises:
-        InputError: if one of the files cannot be written.
-    """
-    notes = "".join(f"\n- {markdown_text(note)}" for note in result.notes)
-    texts = {
-        "html": experiment_page(result),
-        "json": json_of(result.to_dict()),
-        "md": markdown(result.tables()) + (f"{notes}\n" if notes else ""),
-        "tex": latex(result.tables()),
-    }
-    paths = [folder / f"table.{suffix}" for suffix in texts]
-    for path, text in zip(paths, texts.values()):
-        write_text(path, printable(text))
-    return paths
-
-
-def experiment_page(result: ExperimentResult) -> str:
-    """Make the page of ``result``; the same result gives the same bytes."""
-    *tables, details = both = result.tables()
-    return page_of(
-        "experiment.html.jinja",
-        result.title,
-        result=result,
-        tables=tables,
-        details=details,
-        latex=latex(both),
-        markdown=markdown(both),
-    )

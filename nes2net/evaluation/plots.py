@@ -15,7 +15,6 @@ from scipy.special import ndtri
 
 from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
-from nes2net.evaluation.robustness import Robustness
 from nes2net.evaluation.transfer import Transfer
 from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
 
@@ -37,12 +36,12 @@ _LINES = (
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
 # Plots are drawn in placeholder colours, which become CSS variables to suit light and dark pages.
-_INK, _GRID = "#010203", "#010204"
+_INK, GRID = "#010203", "#010204"
 _BONAFIDE, _SPOOF = "#010205", "#010206"
-_PLACEHOLDERS = {_INK: "currentColor", _GRID: "var(--line)", _BONAFIDE: "var(--bonafide)", _SPOOF: "var(--spoof)"} | {
+_PLACEHOLDERS = {_INK: "currentColor", GRID: "var(--line)", _BONAFIDE: "var(--bonafide)", _SPOOF: "var(--spoof)"} | {
     f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)
 }
-_SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
+SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS, _MOST_BINS = 5, 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # inches of a histogram, by how many there are beside the DET curves
 _STEPS = 400  # of a curve against the threshold
@@ -51,12 +50,12 @@ _STEPS = 400  # of a curve against the threshold
 _TAILS = (0.001, 0.01)
 
 
-def _line(number: int) -> tuple[int, _Line]:
+def line_of(number: int) -> tuple[int, _Line]:
     """Choose colour and line of system ``number``: 32 systems have different ones.
 
     Systems of one line style have colours that all readers can tell apart.
 
-    >>> [(colour, line.marker) for colour, line in map(_line, (0, 1, 4, 8))]
+    >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
     """
     return number % len(SERIES), _LINES[(number + number // len(SERIES)) % len(_LINES)]
@@ -64,7 +63,7 @@ def _line(number: int) -> tuple[int, _Line]:
 
 def swatch_svg(number: int) -> Markup:
     """Draw the line and the mark of system ``number`` as in the plots, for legends."""
-    colour, line = _line(number)
+    colour, line = line_of(number)
     dashes = f' stroke-dasharray="{" ".join(f"{2.2 * dash:g}" for dash in line.dashes)}"' if line.dashes else ""
     return Markup(
         f'<svg class="swatch" viewBox="0 0 36 12" aria-hidden="true" style="color: {SERIES[colour]}">'
@@ -77,7 +76,7 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
     low, high = det_range(curves, [system.eer for system in systems])
-    figure, axes = _figure(4.6, 4.4)
+    figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
     ticks: list[float] = []
     # Powers of ten first, then their halves and doubles; none is so near to another one that their labels would touch.
@@ -86,10 +85,10 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
     ):
         if all(abs(ndtri(rate) - ndtri(other)) > 0.065 * (limits[1] - limits[0]) for other in ticks):
             ticks.append(rate)
-    axes.plot(limits, limits, color=_GRID, linewidth=0.8, linestyle=":")
+    axes.plot(limits, limits, color=GRID, linewidth=0.8, linestyle=":")
     for number, (frr, far) in enumerate(curves):
-        series, line = _line(number)
-        colour = _SERIES_PLACEHOLDERS[series]
+        series, line = line_of(number)
+        colour = SERIES_PLACEHOLDERS[series]
         # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
         x, y = (np.clip(ndtri(rate), limits[0] - 1, limits[1] + 1) for rate in (far, frr))
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, line.dashes) if line.dashes else "-")
@@ -99,10 +98,10 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
     axes.set_ylabel("misses: bona fide rejected, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks([float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks])
-    axes.grid(color=_GRID, linewidth=0.5)
+    axes.grid(color=GRID, linewidth=0.5)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
     eers = "; ".join(f"{system.system}: EER {100 * system.eer:.2f} %" for system in systems)
-    return _svg(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
+    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
 
 
 def distribution_svgs(systems: Sequence[Evaluation]) -> list[Markup]:
@@ -135,7 +134,7 @@ def _distribution_svg(
 ) -> Markup:
     classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
     low, high = float(edges[0]), float(edges[-1])
-    figure, axes = _figure(4.6, height)
+    figure, axes = figure_of(4.6, height)
     for share, colour in zip(shares, (_SPOOF, _BONAFIDE)):
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
@@ -155,36 +154,12 @@ def _distribution_svg(
             offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
             axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=8.5)
     description = f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials; "
-    return _svg(
+    return svg_of(
         figure,
         f"scores-{name}",
         f"Scores of {system.system} by class",
         description + "; ".join([threshold, *outside]) + ".",
     )
-
-
-def conditions_svg(result: Robustness) -> Markup:
-    """Draw the EER and the HTER under each condition with their intervals, by family; dotted are those of the clean trials."""
-    groups = [[result.clean], *result.families.values()]
-    rows = [one for group in groups for one in group]
-    # A row each, and half a row between two families.
-    places = np.arange(len(rows)) + 0.5 * np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    figure, axes = _figure(4.6, 0.8 + 0.18 * float(places[-1]))
-    for number, name in enumerate(("eer", "hter")):
-        series, line = _line(number)
-        colour, own = _SERIES_PLACEHOLDERS[series], places + 0.3 * (number - 0.5)
-        bounds = 100 * np.array([getattr(one, f"{name}_interval") for one in rows])
-        axes.axvline(100 * getattr(result.clean, name), color=colour, linewidth=1, linestyle=":")
-        axes.hlines(own, bounds[:, 0], bounds[:, 1], color=colour, linewidth=1.2)
-        rates = [100 * getattr(one, name) for one in rows]
-        axes.plot(rates, own, color=colour, linestyle="", marker=line.marker, markersize=3.5, zorder=3)
-    axes.set_yticks(places, labels=[one.condition for one in rows])
-    axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(places[-1] + 0.8, -0.8), xlabel="EER and HTER, %")
-    axes.set_xlim(left=0)
-    axes.grid(axis="x", color=_GRID, linewidth=0.5)
-    said = (f"{one.condition}: EER {100 * one.eer:.1f} %, HTER {100 * one.hter:.1f} %" for one in rows)
-    return _svg(figure, "conditions", "Error rates under each condition", "; ".join(said) + ".")
 
 
 def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
@@ -197,7 +172,7 @@ def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
     low, high = min(low, threshold, row.eer_llr), max(high, threshold, row.eer_llr)
     at = np.linspace(low, high, _STEPS)
     missed, rejected = (np.searchsorted(np.sort(scores), at) / scores.size for scores in row.llrs)
-    figure, axes = _figure(5.2, 3.6)
+    figure, axes = figure_of(5.2, 3.6)
     axes.plot(at, 100 * missed, color=_BONAFIDE, linewidth=1.6)
     axes.plot(at, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
     axes.axvline(threshold, color=_INK, linewidth=1.4)
@@ -209,19 +184,19 @@ def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
         f"At the transferred threshold, {threshold:.4g}, {100 * row.miss.value:.2f} % of bona fide trials are missed and "
         f"{100 * row.false_alarm.value:.2f} % of spoofed ones accepted. At {row.eer_llr:.4g} both rates are nearest to equal."
     )
-    return _svg(figure, f"threshold-{name}", f"Misses and false alarms of {row.name} by threshold", description)
+    return svg_of(figure, f"threshold-{name}", f"Misses and false alarms of {row.name} by threshold", description)
 
 
 def reliability_svg(row: Transfer, name: str) -> Markup:
     """Draw the share of bona fide trials against their predicted probability, before and after calibration."""
-    figure, axes = _figure(5.2, 3.6)
-    axes.plot([0, 1], [0, 1], color=_GRID, linewidth=1.2)
+    figure, axes = figure_of(5.2, 3.6)
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     for number, bins in ((1, reliability(row.raw) if row.raw else []), (0, row.reliability)):
         if not bins:
             continue
-        series, line = _line(number)
+        series, line = line_of(number)
         x, y, lower, upper = np.array([(b.predicted, b.share, b.share - b.low, b.high - b.share) for b in bins]).T
-        colour, dashes = _SERIES_PLACEHOLDERS[series], (0, line.dashes) if line.dashes else "-"
+        colour, dashes = SERIES_PLACEHOLDERS[series], (0, line.dashes) if line.dashes else "-"
         axes.plot(x, y, marker=line.marker, markersize=5, color=colour, linestyle=dashes, linewidth=1.4, zorder=3)
         if number == 0:
             axes.errorbar(x, y, yerr=(lower, upper), fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
@@ -232,7 +207,7 @@ def reliability_svg(row: Transfer, name: str) -> Markup:
         ylabel="share that is bona fide",
     )
     text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in row.reliability)
-    return _svg(figure, f"reliability-{name}", f"Reliability of {row.name}", f"Share of bona fide trials: {text}.")
+    return svg_of(figure, f"reliability-{name}", f"Reliability of {row.name}", f"Share of bona fide trials: {text}.")
 
 
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
@@ -269,7 +244,7 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     return int(np.clip(min(wanted), _FEWEST_BINS, _MOST_BINS))
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(colors=_INK, labelsize=8.5)
@@ -277,12 +252,12 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
         axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
         axis.label.set(color=_INK, fontsize=9)
     for spine in axes.spines.values():
-        spine.set_color(_GRID)
+        spine.set_color(GRID)
     axes.patch.set_visible(False)
     return figure, axes
 
 
-def _svg(figure: Figure, name: str, title: str, description: str) -> Markup:
+def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     """Write the figure as an ``<svg>`` element, the same every time; ids begin with ``name``."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(

@@ -18,7 +18,7 @@ from nes2net.models.published_models import without_weights
 
 
 class OnnxDetector(OnnxFile):
-    """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`.
+    """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`.
 
     It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. It takes the arguments of
     :class:`OnnxFile` and raises the same errors.

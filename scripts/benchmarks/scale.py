@@ -30,12 +30,12 @@ import pyarrow.parquet as pq
 import soundfile
 import torch
 
+from nes2net.apps.scale.cluster import Resources, connected
+from nes2net.apps.scale.collection import score_collection
+from nes2net.apps.scale.engine import Model
+from nes2net.apps.scale.results import to_score_file
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.scale.cluster import Resources, connected
-from nes2net.scale.collection import score_collection
-from nes2net.scale.engine import Model
-from nes2net.scale.results import to_score_file
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import score_batch
 

@@ -22,12 +22,12 @@ import pyarrow as pa
 import scale
 import torch
 
+from nes2net.apps.scale.cluster import Resources
+from nes2net.apps.scale.collection import Outcome, score_collection
+from nes2net.apps.scale.engine import Model
+from nes2net.apps.scale.results import write_results
+from nes2net.apps.scale.sources import shards_of
 from nes2net.detector import Detector
-from nes2net.scale.cluster import Resources
-from nes2net.scale.collection import Outcome, score_collection
-from nes2net.scale.engine import Model
-from nes2net.scale.results import write_results
-from nes2net.scale.sources import shards_of
 
 _RATE = 16000
 

@@ -34,6 +34,8 @@ from transformers import (
 
 from fuzzing import FIXED, Boundary
 from nes2net import Detector, InputError, create_frontend
+from nes2net.apps.scale.reading import pieces_of
+from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
@@ -43,8 +45,6 @@ from nes2net.models import registry
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
-from nes2net.scale.reading import pieces_of
-from nes2net.scale.sources import shards_of
 from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise

@@ -24,12 +24,12 @@ import torch
 from train import generated_trials  # of scripts/benchmarks
 
 from nes2net import Detector
+from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import Unfinished
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.engine import NothingDone
-from nes2net.serve.desk import Desk
 from nes2net.training import loop
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run import train

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from nes2net.cli.info import published_results
-from nes2net.inspect import names
-from nes2net.inspect.overview import STORED
+from nes2net.apps.info import names
+from nes2net.apps.info.command import published_results
+from nes2net.apps.info.overview import STORED
 
 
 def listed() -> str:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nes2net.inspect.part_options import PLURALS, option_rows, rows_of
-from nes2net.inspect.sheet import plain
+from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
+from nes2net.apps.info.sheet import plain
 from nes2net.lib.options import declared
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.backends.heads import HEADS, GeneralOptions

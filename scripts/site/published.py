@@ -13,7 +13,7 @@ from pathlib import Path
 
 from marked import filled
 
-from nes2net.inspect.names import architecture
+from nes2net.apps.info.names import architecture
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_tables

@@ -14,7 +14,7 @@ it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` pr
 
 An editor with a YAML language server completes and checks a recipe whose first line is
 `# yaml-language-server: $schema=PATH`, where PATH leads to
-`nes2net/training/recipes/published/recipe.schema.json`. The packaged recipes have this line. The last line
+`configs/recipe.schema.json`. The packaged recipes have this line. The last line
 that `nes2net info recipe` prints is that path.
 
 Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD program* and

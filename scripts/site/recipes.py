@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from nes2net.apps.info.info import SPEED, count_flops
+from nes2net.apps.info.training_memory import training_memory
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.inspect.info import SPEED, count_flops
-from nes2net.inspect.training_memory import training_memory
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
 from nes2net.models.published_results import PublishedRow, published_rows
@@ -81,7 +81,7 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
   development part (twice that with `validation.augmented`).
 - *Memory* is 16 bytes for each trained number (weight, gradient, Adam), 4 for each other one, and
   what the forward pass of the whole batch keeps for the backward pass in the recipe's precision,
-  counted on the network (`nes2net.inspect.training_memory`). The library's own memory, about 1 GB,
+  counted on the network (`nes2net.apps.info.training_memory`). The library's own memory, about 1 GB,
   and what a kernel needs while it computes come on top. If it is too much, `train.accumulate=2`
   halves the second part, and `train.activation_checkpointing=true` leaves little of it. No GPU has
   confirmed these figures; a run on a GPU ends with the peak of its memory.

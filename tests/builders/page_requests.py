@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from builders import PATIENCE
-from nes2net.serve.desk import Desk
+from nes2net.apps.serve.desk import Desk
 
 
 def left(desk: Desk) -> list[Path]:

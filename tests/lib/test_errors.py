@@ -53,8 +53,8 @@ def texts() -> list[tuple[str, int, str]]:
 @pytest.fixture(scope="module")
 def messages(texts) -> list[tuple[str, str]]:
     """Place and text of what the library says; the command line and the page speak for themselves."""
-    pages = ("part_options.py", "result_table.py", "space.py")
-    of_commands = ("cli/", "serve/", "actions/flags.py", "lib/command")
+    pages = ("part_options.py", "published_tables.py", "space.py", "command.py")
+    of_commands = ("cli/", "apps/serve/", "actions/flags.py", "lib/command")
     ours = [one for one in texts if not one[0].startswith(of_commands) and not one[0].endswith(pages)]
     return [(f"{name}, line {line}", text) for name, line, text in ours]
 

@@ -52,7 +52,7 @@ def test_processes_that_decode(corpus, tmp_path):
     assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
     text = """
     from pathlib import Path
-    from nes2net.serve.decoding import decode
+    from nes2net.apps.serve.decoding import decode
     if __name__ == "__main__":
         print(decode(Path("0.wav"), Path("whole.wav"), None, longest=60, check=lambda: None)[0])
     """

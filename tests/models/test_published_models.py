@@ -14,9 +14,9 @@ from builders import zoo
 from safetensors.torch import save_file
 
 from nes2net import Detector, InputError
+from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.inspect.identify import identify
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
 from nes2net.models.registry import corpora, create_frontend
 from nes2net.scoring.heard import samples_to_score

@@ -8,8 +8,8 @@ from conftest import REPOSITORY
 from demo_corpus import cues
 
 from nes2net import Detector
+from nes2net.apps.explanation.explain import How, explain
 from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
-from nes2net.explanation import How, explain
 from nes2net.scoring.score_file import read_scores
 
 

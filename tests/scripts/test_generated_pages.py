@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from nes2net.inspect.part_options import PLURALS, option_rows
+from nes2net.apps.info.part_options import PLURALS, option_rows
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import aggregations, backends, corpora, frontends, losses

@@ -16,7 +16,7 @@ from nes2net.training.recipes.reading import PACKAGED
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, meant_key
 
-#: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
+#: Lies beside the packaged recipes, whose first line names it.
 SCHEMA = PACKAGED / "recipe.schema.json"
 #: Facts of a key that an editor does not need; the last three are not JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")

@@ -12,8 +12,9 @@ from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 
-#: The packaged recipes, one file for each published system; ``configs/`` links to them.
-PACKAGED = Path(__file__).parent / "published"
+_IN_WHEEL = Path(__file__).with_name("published")
+#: The packaged recipes, one file for each published system: ``configs/`` of a checkout, which a wheel has beside this file.
+PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "configs"
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:

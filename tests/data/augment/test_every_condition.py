@@ -131,7 +131,7 @@ def test_what_a_library_lacks_is_left_out(monkeypatch):
 
 
 def test_the_page_has_a_row_for_every_condition():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "robustness.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
         [f"`{name}`", of.unit, ", ".join(f"{strength:g}" for strength in of.strengths)]

@@ -6,7 +6,7 @@ from builders import SHARED, zoo
 from builders import golden_backends as gb
 
 from nes2net import Detector, create_backend
-from nes2net.export.formats import export
+from nes2net.apps.export.formats import export
 from nes2net.lib.errors import InputError
 from nes2net.models.backends.ensemble import Ensemble
 from nes2net.scoring.kernel import score_batch

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.export.formats import export
+from nes2net.apps.export.formats import export
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 

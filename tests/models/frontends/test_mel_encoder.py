@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.inspect.identify import identify
+from nes2net.apps.info.identify import identify
 
 WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 SMALL = {

@@ -8,8 +8,8 @@ import torch
 from builders import golden
 
 from nes2net import InputError, create_frontend
+from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
-from nes2net.inspect.identify import identify
 from nes2net.lib.errors import one_line
 from nes2net.models.checkpoints.fairseq import to_fairseq, to_transformers
 from nes2net.models.frontends.sizes import SIZES, obtain

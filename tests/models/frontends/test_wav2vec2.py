@@ -8,8 +8,8 @@ from builders import golden, zoo
 from builders.genuine_checkpoint import FORMS, configuration, write_form
 
 from nes2net import InputError, create_frontend
+from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
-from nes2net.inspect.identify import identify
 from nes2net.models.checkpoints.fairseq import from_torchaudio, to_fairseq
 from nes2net.models.frontends.ssl import SMALL
 

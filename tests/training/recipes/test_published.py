@@ -21,7 +21,7 @@ from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
 from nes2net.training.start import adapted
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 CONFIGS = REPOSITORY / "configs"
 
 #: Values of the first recipe by sections, typed a second time here. Every other key has the toolkit's default.

@@ -19,7 +19,7 @@ from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_rec
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.recipes.train import TrainConfig
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 
 
 @pytest.fixture

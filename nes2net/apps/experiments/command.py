@@ -1,0 +1,276 @@
+"""`nes2net experiment`: recipe × seeds → checkpoints → scores → one table; or a published result, measured again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from nes2net.actions.flags import Batches
+from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
+from nes2net.lib.commands import Count, Flag, Folder, called
+from nes2net.lib.errors import InputError, worded
+from nes2net.lib.terminal import printable, say_written, text_table
+from nes2net.lib.this_process import process_count
+
+if TYPE_CHECKING:
+    from nes2net.apps.experiments.jobs import Machine
+    from nes2net.apps.experiments.plan import Plan
+    from nes2net.apps.experiments.running import Failure
+
+
+_File = Annotated[Path, Flag("FILE")]
+_Folder = Annotated[Path, Flag("DIR")]
+
+
+@called(names={"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"})
+def run(
+    file: str,
+    overrides: Annotated[Sequence[str], Flag("key=value")] = (),
+    *,
+    set_: Annotated[Sequence[str], Flag("NAME=VALUE", repeated=True)] = (),
+    out: Folder | None = None,
+    dry_run: bool = False,
+    allow_missing: bool = False,
+    overwrite: bool = False,
+    on: Literal["here", "slurm"] = "here",
+    jobs: Count = 1,
+    gpus: Annotated[str | None, Flag("IDS")] = None,
+    slurm: Annotated[Sequence[str], Flag("KEY=VALUE", repeated=True)] = (),
+    device: str = "auto",
+    batches: Batches,
+    task: str | None = None,
+) -> int:
+    """Train with several seeds, evaluate, make one table.
+
+    Finished work is not repeated: the same command goes on after an interruption, a failure, or a change of the file.
+    Exit status 1 means that figures are missing.
+
+    Example:
+        nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
+
+    Args:
+        file: YAML file, or name of a packaged experiment
+        overrides: override a key of the recipe, e.g. train.epochs=3
+        set_: what ${NAME} in the file stands for; repeatable
+        out: folder to write; results/NAME if the file names none
+        dry_run: say what is missing and to do, and in which time
+        allow_missing: begin even if data is missing
+        overwrite: replace scores of changed audio or another device
+
+    Where:
+        on: on this machine, or as jobs of a cluster
+        jobs: processes at once on this machine
+        gpus: GPUs for these, e.g. 0,1,2; all if not given
+        slurm: override a key of the file's section slurm
+        device: auto, cpu, cuda or cuda:N
+    """
+    from nes2net.apps.experiments.description import load_experiment
+    from nes2net.apps.experiments.experiment import missing_for, work_table
+    from nes2net.apps.experiments.jobs import Machine, unfinished
+    from nes2net.apps.experiments.plan import plan_experiment
+    from nes2net.apps.experiments.running import do_here, do_in_processes
+    from nes2net.lib.files import exclusive_lock
+    from nes2net.lib.search_path import python_command
+
+    if process_count() > 1:
+        raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
+    described = load_experiment(file, list(set_), list(overrides), list(slurm))
+    folder = Path(out or described.out or Path("results", described.name))
+    plan = plan_experiment(described, folder)
+    machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
+    if task:
+        return _task(task, plan, machine)
+    left = unfinished(plan.jobs)
+    missing = missing_for(left)
+    lacking = [f"missing, {len(missing)} in all:", *map(str, missing)] if missing else ["nothing is missing"]
+    if dry_run:
+        print(printable(worded("\n".join([*lacking, "", *work_table(plan, left)]))))
+        return INCOMPLETE if missing else 0
+    if missing:
+        print(printable(worded("\n".join(lacking))), file=sys.stderr)
+        if not allow_missing:
+            return WRONG_INPUT
+    words = python_command("from nes2net.cli.main import main; sys.exit(main())")
+    words += ["experiment", "run", file, *overrides]
+    words += [word for pair in set_ for word in ("--set", pair)]
+    words += ["--out", str(folder), "--device", device]
+    for flag, value in (("--batch-size", batches.batch_size), ("--workers", batches.num_workers)):
+        words += [] if value is None else [flag, str(value)]
+    words += ["--overwrite"] if overwrite else []
+    with exclusive_lock(
+        folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
+    ):
+        logs = plan.out / "logs"
+        tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
+        if on == "slurm":
+            from nes2net.apps.experiments.slurm import submit
+
+            settings = described.slurm
+            if tasks:
+                names = submit(
+                    tasks, lambda name: [*words, "--task", name], plan.out / "slurm", settings, described.name
+                )
+                print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
+            if not tasks or settings.cluster == "local":
+                return _tables(plan, [])
+            print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
+            return 0
+        if jobs == 1:
+            return _tables(plan, do_here(plan.jobs if left else [], machine, logs, say=_say))
+        if not gpus and device in ("auto", "cuda"):  # all of this machine's
+            import torch
+
+            gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        used = gpus.split(",") if gpus else []
+        failures = do_in_processes(tasks, lambda one: [*words, "--task", one.name], logs, num_processes=jobs, gpus=used)
+        return _tables(plan, failures)
+
+
+@called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols"})
+def reproduce(
+    row: str | None = None,
+    *,
+    data: Annotated[Path | None, Flag("ROOT")] = None,
+    keys: _Folder | None = None,
+    protocols: _Folder | None = None,
+    checkpoint: _File | None = None,
+    recipe: _File | None = None,
+    ssl_checkpoint: _File | None = None,
+    out: _Folder | None = None,
+    rows: _File | None = None,
+    batch_size: int = 8,
+    num_workers: int = 2,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    num_resamples: int = 1000,
+    device: str = "auto",
+) -> int:
+    """Measure a published result again, and compare.
+
+    Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification
+    system differ from the published ones.
+
+    Example:
+        nes2net experiment reproduce nes2net_x-2021_df --data DB \\
+          --checkpoint detector.pth
+
+    Args:
+        row: which published result; lists all if not given
+
+    Files and folders:
+        data: folder that holds the corpora
+        keys: their folder; searched for in ROOT if not given
+        protocols: their folder; searched for in ROOT if not given
+        checkpoint: trained detector; trained if not given
+        recipe: to train by, instead of the published one
+        ssl_checkpoint: pre-trained front-end, for training
+        out: folder to work in; reproduce/ROW if not given
+        rows: your own rows, as in nes2net/models/published_results.yaml
+
+    How:
+        batch_size: utterances per batch in scoring
+        num_workers: processes that read audio
+        allow_partial: evaluate even if files are missing or unreadable
+        overwrite: replace the scores of another checkpoint
+        num_resamples: bootstrap draws for the interval
+        device: auto, cpu, cuda or cuda:N
+    """
+    from nes2net.models.published_results import find_row, published_rows
+
+    known = published_rows(rows)
+    if row is None:
+        print("\n".join(text_table([(each.id, each.describe()) for each in known], "l")))
+        return 0
+    from nes2net.apps.experiments.reproduce import Places, find_missing
+    from nes2net.apps.experiments.reproduce import reproduce as reproduced
+
+    published = find_row(row, known)
+    if data is None:
+        raise InputError("where are the corpora? name the folder that holds them with --data")
+    out = out or Path("reproduce") / published.id
+    places = Places(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
+    print(published.describe())
+    missing = find_missing(published, places)
+    if missing:
+        goes_on = allow_partial and all(m.spares_some for m in missing)
+        head = "warning: the result will be partial, missing are" if goes_on else f"missing, {len(missing)} in all:"
+        print(worded("\n".join([head, *map(str, missing)])), file=sys.stderr)
+        if not goes_on:
+            return WRONG_INPUT
+    result = reproduced(
+        published,
+        places,
+        device=device,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        allow_partial=allow_partial,
+        overwrite=overwrite,
+        num_resamples=num_resamples,
+    )
+    print(result.text())
+    for name in ("scores.txt", "scores.txt.json", "report.html", "report.json"):
+        say_written(out / name, beside_data=True)
+    return INCOMPLETE if result.conditions.differences else 0
+
+
+@called(ways=(run, reproduce))
+def experiment() -> None:
+    """Train, score and evaluate in one go; measure a published result again.
+
+    Example:
+        nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
+    """
+
+
+def _task(name: str, plan: Plan, machine: Machine) -> int:
+    from nes2net.apps.experiments.jobs import unfinished
+    from nes2net.apps.experiments.running import do_here
+    from nes2net.apps.experiments.slurm import TABLE
+    from nes2net.lib.errors import check_known
+
+    if name == TABLE:
+        return _tables(plan, [])
+    tasks = {task.name: task for task in plan.tasks}
+    check_known([name], tasks, "the experiment has no task")
+    task = tasks[name]
+    if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
+        raise InputError(f"{name} comes after {before[0].name}, which is not done")
+    return _print_failures(do_here(task.jobs, machine, plan.out / "logs", say=_say))
+
+
+def _say(line: str) -> None:
+    print(printable(f"== {line}"))
+
+
+def _print_failures(failures: list[Failure]) -> int:
+    for failure in failures:
+        print(printable(worded(str(failure))), file=sys.stderr)
+    return max((failure.status or INCOMPLETE for failure in failures), default=0)
+
+
+def _tables(plan: Plan, failures: list[Failure]) -> int:
+    """Write and print the table of what is done, and name what failed."""
+    from nes2net.apps.experiments.experiment import write_tables
+
+    status = INCOMPLETE if failures else 0
+    if failures:
+        print(f"{len(failures)} failed or were not begun; the same command goes on:", file=sys.stderr)
+        _print_failures(failures)
+    try:
+        result, paths = write_tables(plan)
+    except InputError:
+        if not failures:
+            raise
+        return INCOMPLETE
+    *tables, _ = result.tables()
+    for table in tables:
+        rows = [table.head, *([cell.text for cell in row] for row in table.rows)]
+        print(printable("\n".join([table.caption, *text_table(rows)])))
+    for note in result.notes:
+        print(printable(f"note: {note}"))
+    for path in paths:
+        say_written(path, beside_data=True)
+    return status if result.is_complete else INCOMPLETE

@@ -1,0 +1,139 @@
+"""An experiment as a whole: what is missing, what is left to do and how long it takes, and the table of what is done.
+
+Nothing is measured for the times: they are what earlier jobs took, seconds per epoch and trials per
+second. If no job of the same kind was done, the length is unknown. Evaluating takes seconds to
+minutes and is left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+
+from nes2net.apps.experiments.jobs import Job, Run, ScoreJob, TrainJob, unfinished
+from nes2net.apps.experiments.missing import Missing, Search
+from nes2net.apps.experiments.page import write_experiment
+from nes2net.apps.experiments.plan import Plan
+from nes2net.apps.experiments.result import ExperimentResult, ResultCell, ResultRow, comparability
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import write_text
+from nes2net.lib.terminal import text_table
+from nes2net.lib.times import readable_duration
+from nes2net.lib.yaml_text import write_yaml
+
+
+def missing_for(jobs: Sequence[Job]) -> list[Missing]:
+    """List what ``jobs`` need and the disk lacks, each once."""
+    found: dict[str, Missing] = {}
+    search = Search()
+    for job in jobs:
+        for missing in job.missing(search):
+            found.setdefault(missing.problem, missing)  # a protocol may hold the labels
+    return list(found.values())
+
+
+def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
+    """Sum up the rows of the result and the work that is ``left``, then lay out all jobs with their times."""
+    columns = plan.experiment.evaluate
+    measured = [["seeds measured of each row on", *(one.title for one in columns)]]
+    for system in plan.systems:
+        of_row = [plan.evaluations(system, one) for one in columns]
+        measured.append([system.title, *(f"{sum(job not in left for job in jobs)} of {len(jobs)}" for jobs in of_row)])
+    expected = _estimates(plan.jobs, left)
+    rows = [["job", "state", "time", "estimated from"]]
+    for job in plan.jobs:
+        seconds, basis = expected.get(job, (0.0, ""))
+        time = "short" if job not in expected else "unknown" if seconds is None else readable_duration(seconds)
+        rows.append([job.name, "to do", time, basis] if job in left else [job.name, "done", "", ""])
+    known = [seconds for seconds, _ in expected.values() if seconds is not None]
+    total, unknown = sum(known), len(expected) - len(known)
+    text = f"{counted(len(plan.jobs), 'job')}, {len(plan.jobs) - len(left)} done, {len(left)} to do"
+    if left:
+        text += f": about {readable_duration(total)} one after another" if total else ""
+        text += (
+            f"{', and' if total else ':'} {unknown} of unknown length, because none like them was done"
+            if unknown
+            else ""
+        )
+    return [*text_table(measured), text, "", *text_table(rows, "l")]
+
+
+def _estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
+    """Seconds that each training and scoring of those ``left`` will take, None if unknown, and what that rests on."""
+    done: dict[str, int] = {}
+    epochs: list[tuple[Run, float]] = []  # of runs, with the seconds of an epoch
+    rates: list[tuple[ScoreJob, int, float]] = []  # of scorings, with their trials and how many a second
+    for job in jobs:
+        with suppress(InputError):  # what is damaged says nothing; doing the job will say so
+            if isinstance(job, TrainJob):
+                history = job.run.history()
+                done[job.run.name] = len(history)
+                if seconds := [row["seconds"] for row in history if isinstance(row.get("seconds"), float)]:
+                    epochs.append((job.run, median(seconds)))
+            elif isinstance(job, ScoreJob) and (record := job.record()):
+                said = record.model_extra or {}
+                total, kept, took = (said.get(key) for key in ("total", "kept_from_earlier_runs", "seconds"))
+                if isinstance(total, int) and isinstance(kept, int) and isinstance(took, int | float):
+                    rates += [(job, total, (total - kept) / took)] if total > kept and took > 0 else []
+    found: dict[Job, tuple[float | None, str]] = {}
+    for job in left:
+        if isinstance(job, TrainJob):
+            own, count = job.run, max(job.run.recipe.train.epochs - done.get(job.run.name, 0), 0)
+            found[job] = None, ""
+            # As this run, as one with another seed, as one without another corpus, or as one of the grid.
+            alike = min(
+                epochs,
+                key=lambda of: (of[0].name != own.name, of[0].point != own.point, of[0].sets != own.sets),
+                default=None,
+            )
+            if alike is not None:
+                run, each = alike
+                found[job] = count * each, f"{counted(count, 'epoch')} of {each:.3g} s, as in {run.name}"
+        elif isinstance(job, ScoreJob):
+            found[job] = None, ""
+            for other, total, rate in rates:  # as the same set with another detector
+                if other.tested == job.tested:
+                    found[job] = total / rate, f"{counted(total, 'trial')}, {rate:.3g} a second, as in {other.run.name}"
+                    break
+    return found
+
+
+def write_tables(plan: Plan) -> tuple[ExperimentResult, list[Path]]:
+    """Write the table of what is done, in all its forms, and what was asked; return result and paths.
+
+    Raises:
+        InputError: if nothing is measured yet, a report is damaged, or a file cannot be written.
+    """
+    experiment = plan.experiment
+    columns = [one.title for one in experiment.evaluate]
+    left = unfinished(plan.jobs)
+    rows = []
+    for system in plan.systems:
+        cells = {}
+        for one in experiment.evaluate:
+            jobs = plan.evaluations(system, one)
+            reports = [job.read() for job in jobs if job not in left]
+            cells[one.title] = ResultCell([report.measured for report in reports if report is not None], len(jobs))
+        rows.append(ResultRow(system.title, cells))
+    if not any(cell.measured for row in rows for cell in row.cells.values()):
+        raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
+    lacking = [
+        f"{row.system} on {column}: {len(cell.measured):,} of {counted(cell.num_expected, 'seed is', 'seeds are')} measured"
+        for row, column in itertools.product(rows, columns)
+        if len((cell := row.cells[column]).measured) < cell.num_expected
+    ]
+    result = ExperimentResult(
+        experiment.title or experiment.name,
+        columns,
+        rows,
+        list(experiment.metrics),
+        experiment.seeds,
+        experiment.num_resamples,
+        experiment.leave_one_out,
+        [*lacking, *comparability(columns, rows)],
+    )
+    write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
+    return result, write_experiment(result, plan.out)

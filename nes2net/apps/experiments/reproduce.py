@@ -1,0 +1,342 @@
+"""Reproduction of a published result: train if necessary, score, evaluate, and compare figures and conditions."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nes2net.actions.scoring import score_corpus
+from nes2net.apps.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
+from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.corpora.trial import Part
+from nes2net.detector import Detector
+from nes2net.evaluation.evaluate import Evaluation, Report, evaluate_systems
+from nes2net.evaluation.page import write_report
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.models.published_models import PUBLISHED_MODELS
+from nes2net.models.published_results import PublishedRow
+from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
+from nes2net.scoring.kernel import check_takes_audio_alone
+from nes2net.training.averaging import average_run
+from nes2net.training.recipes.reading import PACKAGED, load_recipe
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.run import train
+from nes2net.training.selection import best_epochs
+
+_PARTS: dict[str, tuple[str, Registry[Any]]] = {
+    "frontend": ("front-end", frontends),
+    "aggregation": ("aggregation", aggregations),
+    "backend": ("back-end", backends),
+}
+# Options that no score depends on: the source of the weights, settings of training, and sizes of
+# tensors that only pre-training uses.
+_IRRELEVANT = frozenset(
+    "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
+    "pretraining_heads final_dim latent_vars latent_groups".split()
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files and folders of a reproduction.
+
+    ``data`` holds the corpora side by side, or each in a folder of its registered name. ``keys``
+    and ``protocols`` default to the folder of the corpus, ``ssl_checkpoint`` to the recipe's, and
+    ``recipe`` to the row's. Everything is written to ``out``.
+    """
+
+    data: Path
+    out: Path
+    keys: Path | None = None
+    protocols: Path | None = None
+    checkpoint: Path | None = None
+    ssl_checkpoint: Path | None = None
+    recipe: Path | None = None
+
+    def root(self, corpus: str) -> Path:
+        own = self.data / corpus
+        return own if own.is_dir() else self.data
+
+    def key(self, row: PublishedRow) -> Path:
+        """The labels of ``row``."""
+        return self.keys or self.root(row.corpus)
+
+    def recipe_of(self, row: PublishedRow) -> Path | None:
+        """The recipe that trains ``row``; None if no recipe does."""
+        return self.recipe if self.recipe is not None or row.recipe is None else recipe_path(row.recipe)
+
+
+def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
+    """List everything that ``row`` needs and the disk lacks."""
+    released = row.checkpoint or "no published checkpoint is known"
+    if not row.ways and row.here:
+        released += f". The figure is only reported: {row.here}"
+    path, missing = places.recipe_of(row), list[Missing]()
+    if places.checkpoint is not None:
+        if not places.checkpoint.exists():
+            missing.append(Missing("checkpoint", f"{places.checkpoint} not found", released))
+    elif path is None:
+        problem = "none given (`checkpoint`), and there is no recipe to train it"
+        missing.append(Missing("checkpoint", problem, released))
+    else:
+        try:
+            recipe = _recipe(path, row, places)
+        except InputError as error:
+            missing.append(Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
+        else:
+            missing += missing_for_training(recipe, path.name)
+            if recipe.data.train_scores:
+                problem = "the detector fuses them, and a row is measured with the audio alone"
+                remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
+                missing.append(Missing("scores of other systems", problem, remedy))
+            if missing:
+                missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
+    missing += missing_part(Part(row.corpus, places.root(row.corpus), row.split, places.protocols))
+    known = [m.problem for m in missing]  # the protocol may hold the labels
+    return missing + [m for m in missing_keys(row.corpus, places.key(row), row.phase) if m.problem not in known]
+
+
+def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
+    """The recipe that trains ``row``, with the folders of ``places``."""
+    recipe = load_recipe(path, row.overrides)
+    trains = recipe.data.parts("train")
+    for corpus in recipe.data.corpora:
+        corpus.root = str(places.root(corpus.name))
+        if places.protocols is not None and corpus.name in [one.name for one in trains]:
+            corpus.protocols = str(places.protocols)
+    if places.ssl_checkpoint is not None:
+        recipe.ssl_checkpoint = str(places.ssl_checkpoint)
+    return recipe
+
+
+@dataclass
+class Conditions:
+    """The differences between a measurement and a published one, and what could not be checked.
+
+    Each is one text.
+    """
+
+    differences: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+
+def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
+    """Compare the conditions of a measurement with the conditions of ``row``.
+
+    Args:
+        config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.
+        evaluation: The evaluation of its scores.
+        keys: The file or folder of the labels.
+
+    Raises:
+        InputError: if the keys or the ASV scores cannot be read.
+    """
+    conditions = Conditions()
+    if row.protocol == "unknown":
+        conditions.unchecked.append("the length of what is scored: the source does not say; here whole utterances")
+    if evaluation.is_partial:
+        evaluated = evaluation.num_bonafide + evaluation.num_spoof
+        conditions.differences.append(
+            f"PARTIAL: rests on {evaluated:,} of {counted(evaluation.num_expected, 'trial')}; {evaluation.left_out}"
+        )
+    corpus, phase = corpora.get(row.corpus), canonical_phase(row.phase)
+    if corpus.labelled_counts(phase) is None:
+        conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
+    elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
+        text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
+        conditions.differences.append(text)
+    if row.model is None:
+        conditions.unchecked.append("the architecture: the row names no model")
+    else:
+        with torch.device("meta"):
+            expected = _options(Detector.from_config(published_architecture(row)).config)
+        found, differing = _options(config), []
+        for part, (role, _) in _PARTS.items():
+            name, published_name = found[part].pop("name"), expected[part].pop("name")
+            if name != published_name:
+                differing.append(f"{role} {name} instead of {published_name}")
+                continue
+            differing += [
+                f"{role} {option} {found[part].get(option)} instead of {value}"
+                for option, value in expected[part].items()
+                if found[part].get(option) != value
+            ]
+        if differing:
+            conditions.differences.append(f"the architecture differs from {row.model}: {listed(differing)}")
+    if row.min_tdcf is None or evaluation.min_tdcf is None:
+        return conditions
+    official = corpus.asv_counts.get(phase)
+    if official is None or corpus.asv_scores is None:
+        text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
+        conditions.unchecked.append(text)
+    elif (counts := tuple(len(scores) for scores in corpus.asv_scores(keys, phase))) != official:
+        there, theirs = (
+            f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (counts, official)
+        )
+        text = f"the speaker-verification scores are not the organisers': {there} instead of {theirs}"
+        conditions.differences.append(text)
+    return conditions
+
+
+def published_architecture(row: PublishedRow) -> dict[str, Any]:
+    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
+
+    A back-end has the front-end of the row's recipe, unless the row names a front-end.
+
+    Raises:
+        InputError: if the recipe cannot be read.
+    """
+    if row.model in PUBLISHED_MODELS:
+        return PUBLISHED_MODELS[row.model]
+    if row.recipe is not None and row.frontend is None:
+        return load_recipe(recipe_path(row.recipe), row.overrides).model
+    return {"frontend": row.frontend or "xlsr_300m", "aggregation": "last", "backend": row.model}
+
+
+def recipe_path(recipe: str) -> Path:
+    """Find the ``recipe`` of a row: a packaged one by the name of its file, or any file."""
+    packaged = PACKAGED / Path(recipe).name
+    return packaged if packaged.is_file() else Path(recipe)
+
+
+def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Collect the name and the options of each part that scores depend on, as JSON has them."""
+    options = {}
+    for part, (_, registry) in _PARTS.items():
+        parameters = inspect.signature(registry.get(config[part]["name"])).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        options[part] = json.loads(
+            json.dumps({name: value for name, value in {**defaults, **config[part]}.items() if name not in _IRRELEVANT})
+        )
+    return options
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A published row measured again, with a verdict if the conditions do not differ.
+
+    ``trained`` means that the detector was trained by the recipe, not given as a checkpoint.
+    """
+
+    row: PublishedRow
+    report: Report
+    conditions: Conditions
+    trained: bool
+
+    def text(self) -> str:
+        """Write the published and the measured figures and the verdict."""
+        row, system = self.row, self.report.systems[0]
+        low, high = (100 * bound for bound in system.interval)
+        known = (("best", row.best), ("mean", row.mean))
+        figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in known if value is not None)
+        lines = [
+            f"published  {figures}   ({row.metric} on {row.test}, {row.source})",
+            f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
+            f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
+        ]
+        if row.min_tdcf is not None:
+            measured = "–" if system.min_tdcf is None else f"{system.min_tdcf:.4f}"
+            lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
+        if row.legacy_train_mode:
+            lines.append("scored in train mode, as the published figure was (deviation 2)")
+        if self.trained and row.average > 1 and row.average_mode == "legacy":
+            lines.append(
+                "checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+            )
+        lines += [f"not checked: {text}" for text in self.conditions.unchecked]
+        if self.conditions.differences:
+            lines.append("no verdict, for measured and published figures cannot be compared:")
+            return "\n".join([*lines, *(f"- {difference}" for difference in self.conditions.differences)])
+        for name, value in (("single best", row.best), ("mean over runs", row.mean)):
+            if value is not None:
+                verdict = judge(value, low, high, row.digits)
+                lines.append(f"against the published {name}, {row.percent(value)} %: {verdict}")
+        lines.append(
+            "The interval covers the choice of trials, not the choice of seeds: another training run may differ by "
+            "more."
+        )
+        return "\n".join(lines)
+
+
+def reproduce(
+    row: PublishedRow,
+    places: Places,
+    *,
+    device: str = "auto",
+    batch_size: int = 8,
+    num_workers: int = 2,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    num_resamples: int = 1000,
+) -> Reproduction:
+    """Train if there is no checkpoint, score, evaluate, and compare with ``row``.
+
+    Scores, ``report.html`` and ``report.json`` are written to ``places.out``. Finished work there
+    is not repeated: training and scoring continue where they were stopped.
+
+    Args:
+        overwrite: Score anew, even over the scores of another checkpoint.
+
+    Raises:
+        InputError: if something is missing (:func:`find_missing` lists all of it), malformed, or of
+            another run.
+    """
+    if (checkpoint := places.checkpoint) is None:  # the best checkpoint, or the average that the row asks for
+        path = places.recipe_of(row)
+        if path is None:
+            raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
+        recipe = _recipe(path, row, places)
+        recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
+        folder = train(recipe, device)
+        best = best_epochs(folder, row.average, row.select)
+        several = len(best) > 1
+        checkpoint = average_run(folder, best, row.average_mode).path if several else folder / f"epoch_{best[0]}.pth"
+    scores = places.out / "scores.txt"
+    config = None if row.model is None else published_architecture(row)  # for a file that records none
+    detector = Detector.from_pretrained(checkpoint, device, config=config)
+    check_takes_audio_alone(detector)
+    score_corpus(
+        detector,
+        Part(row.corpus, places.root(row.corpus), row.split, places.protocols),
+        scores,
+        checkpoint=checkpoint,
+        num_samples=row.samples if row.protocol == "4sec" else None,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        overwrite=overwrite,
+        legacy_train_mode=row.legacy_train_mode,
+    )
+    report = evaluate_systems(
+        row.corpus,
+        [scores],
+        places.key(row),
+        row.phase,
+        allow_partial=allow_partial,
+        exclude=row.exclude,
+        num_resamples=num_resamples,
+    )
+    report = replace(report, systems=[replace(report.systems[0], system=row.system)])
+    write_report(report, places.out / "report.html", places.out / "report.json")
+    conditions = compare_conditions(row, detector.config, report.systems[0], places.key(row))
+    return Reproduction(row, report, conditions, trained=places.checkpoint is None)
+
+
+def judge(published: float, low: float, high: float, digits: int = 2) -> str:
+    """Say where a published figure lies relative to a measured interval, all in percent.
+
+    The published figure is taken to be rounded to ``digits`` decimal places.
+
+    >>> judge(1.65, 1.50, 1.80), judge(1.65, 1.10, 1.40), judge(1.65, 1.654, 1.9)
+    ('within the interval', 'better: the whole interval lies below it', 'within the interval')
+    """
+    rounding = 0.5 * 10**-digits
+    if published + rounding < low:
+        return "worse: the whole interval lies above it"
+    if published - rounding > high:
+        return "better: the whole interval lies below it"
+    return "within the interval"

@@ -1,0 +1,150 @@
+"""The tasks of an experiment as jobs of a Slurm cluster, by submitit.
+
+The trainings are one array. The tasks of each run follow as an array that waits for its training,
+and at the end a job makes the table. A job that runs into its time limit, or has to make room for
+another one, saves and is queued again.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from nes2net.apps.experiments.description import SlurmSettings
+from nes2net.apps.experiments.plan import Task
+from nes2net.lib.errors import InputError, MissingLibrary, first_line
+from nes2net.lib.files import json_text, write_text
+from nes2net.lib.installation import how_to_install
+from nes2net.lib.plain_data import read_json_as
+
+#: Name of the task that makes the table.
+TABLE = "table"
+_TO_SAVE = 80  # seconds for a process to save; submitit's signal comes 90 before the end
+
+
+class TaskCommand:
+    """A command as submitit runs it, which saves and is queued again if its time is over."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = list(command)
+        self._process: subprocess.Popen | None = None
+
+    def __call__(self) -> None:
+        """Run the command.
+
+        Raises:
+            RuntimeError: if it fails, so that jobs that need this one do not begin.
+        """
+        self._process = subprocess.Popen(self.command)
+        while (status := self._process.poll()) is None:
+            time.sleep(0.2)
+        if status:
+            raise RuntimeError(f"exit status {status} of {' '.join(self.command)}")
+
+    def checkpoint(self) -> Any:
+        """Let the process save, and submit the same command again; submitit calls this."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            until = time.monotonic() + _TO_SAVE
+            while self._process.poll() is None and time.monotonic() < until:
+                time.sleep(0.2)
+        return _submitit().helpers.DelayedSubmission(TaskCommand(self.command))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"command": self.command, "_process": None}
+
+
+class _Submitted(BaseModel):
+    """What ``jobs.json`` holds: the cluster, and the job of each task."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    cluster: str
+    jobs: dict[str, str]
+
+
+def submit(
+    tasks: Sequence[Task],
+    command: Callable[[str], list[str]],
+    folder: Path,
+    settings: SlurmSettings,
+    name: str,
+) -> dict[str, str]:
+    """Submit ``tasks`` and the table; return the id of each task's job.
+
+    A task whose job is still queued or running is not submitted again. On ``local``, which knows no
+    dependencies, this waits for each stage.
+
+    Args:
+        command: what to run for the task of this name.
+        folder: where submitit's files go, and the ids of the jobs.
+
+    Raises:
+        MissingLibrary: if submitit is not installed.
+        InputError: if there is no Slurm here, or it refuses the jobs.
+    """
+    submitit = _submitit()
+    kind = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
+    active: dict[str, Any] = {}
+    if (path := folder / "jobs.json").is_file():
+        earlier = read_json_as(_Submitted, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued")
+        if earlier.cluster == settings.cluster:
+            jobs = {task: kind(folder=folder, job_id=id) for task, id in earlier.jobs.items()}
+            active = {task: job for task, job in jobs.items() if not job.done()}
+    submitted = dict(active)
+
+    def put(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
+        names = [one for one in names if one not in active]
+        if not names:
+            return
+        executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=100)
+        executor.update_parameters(
+            name=name,
+            timeout_min=settings.minutes,
+            gpus_per_node=settings.gpus,
+            cpus_per_task=settings.cpus,
+            mem_gb=settings.memory_gb,
+            slurm_partition=settings.partition,
+            slurm_array_parallelism=settings.parallel,
+            slurm_additional_parameters={"kill-on-invalid-dep": "yes", **settings.more},
+        )
+        if settings.cluster == "local":
+            for job in wait_for:
+                job.wait()
+        elif after is not None:
+            executor.update_parameters(slurm_dependency=after)
+        with executor.batch():
+            new = [executor.submit(TaskCommand(command(one))) for one in names]
+        submitted.update(zip(names, new))
+        ids = {task: job.job_id for task, job in submitted.items()}
+        write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
+
+    try:
+        put([task.name for task in tasks if task.needs is None], None, [])
+        for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
+            training = submitted.get(needed)
+            after = None if training is None else f"afterok:{training.job_id}"
+            put([t.name for t in tasks if t.needs == needed], after, [] if training is None else [training])
+        before = list(submitted.values())
+        # This job runs whether or not the others succeeded: the table says what is missing.
+        put([TABLE], f"afterany:{':'.join(job.job_id for job in before)}" if before else None, before)
+        if settings.cluster == "local" and TABLE in submitted:
+            submitted[TABLE].wait()
+    except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
+        raise InputError(
+            f"the jobs cannot be submitted ({first_line(error)}): is this a machine of the cluster?"
+        ) from error
+    return {task: job.job_id for task, job in submitted.items()}
+
+
+def _submitit() -> Any:
+    try:
+        import submitit  # optional dependency
+    except ImportError as error:
+        raise MissingLibrary(f"jobs of a cluster need submitit: {how_to_install('slurm')}") from error
+    return submitit

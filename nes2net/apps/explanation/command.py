@@ -1,0 +1,175 @@
+"""`nes2net explain`: which parts of a recording, in time and in frequency, move its score."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from nes2net.actions.flags import Length, Loading, ModelName
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import json_text, replacing, write_output, writing
+from nes2net.lib.outputs import check_places, named_alike
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import print_note, printable_name, say_written
+
+if TYPE_CHECKING:
+    from nes2net.apps.explanation.explain import Explanation
+
+
+@dataclass(frozen=True)
+class Method:
+    """How.
+
+    Args:
+        method: occlusion removes parts; the others need captum
+        baseline: what stands for absence
+        bin_seconds: seconds of a time bin
+        num_bands: frequency bands up to 8 kHz
+        steps: steps of integrated gradients
+        draws: random tenths that the check removes
+        seed: seed of the noise and of the check
+    """
+
+    method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
+    baseline: Literal["floor", "silence"] = "floor"
+    bin_seconds: Annotated[float, Flag("S")] = 0.1
+    num_bands: Annotated[int, Flag("N", least=2)] = 16
+    steps: Annotated[int, Flag("N", least=2)] = 32
+    draws: Count = 20
+    seed: FromZero = 0
+
+
+@called(resumes=False)
+def explain(
+    files: Annotated[Sequence[str], Flag("FILE")],
+    *,
+    model: ModelName,
+    loading: Loading,
+    out: Folder | None = None,
+    picture: Literal["png", "svg", "pdf"] = "png",
+    json_: bool = False,
+    start: Annotated[float, Flag("S")] = 0.0,
+    duration: Annotated[float | None, Flag("S")] = None,
+    length: Length,
+    method: Method,
+    batch_size: Count | None = None,
+) -> int:
+    """Explain the score of recordings.
+
+    A part of relevance above 0 moves the score towards bona fide. The check says whether that can be believed: removing
+    the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that a file could
+    not be explained.
+
+    Example:
+        nes2net explain recording.wav --model detector.pth --out pictures/
+
+    Args:
+        files: audio files, or folders of them
+        out: folder for a picture and a .json of each
+        picture: format of the pictures
+        json_: print a JSON object a line
+        batch_size: versions scored at once
+
+    Which part; at most 30 s are explained at once:
+        start: seconds to leave out at the beginning
+        duration: seconds to explain; all if not given
+    """
+    from nes2net.actions.prediction import reason
+    from nes2net.apps.explanation.explain import How
+    from nes2net.apps.explanation.explain import explain as explained
+    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.scoring.heard import samples_to_score
+
+    paths = with_folders_listed(files)
+    places = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()} if out else {}
+    check_places(places.values(), "name another folder with --out")
+    detector = loading.load(model)
+    num_samples = length.of_files()
+    if num_samples == "auto":
+        heard = samples_to_score(detector.record)
+        print_note(heard.words and f"{heard.words}; --samples chooses another number")
+    failed = 0
+    for path in paths:
+        title = f"explaining {printable_name(path.name)}"
+        try:
+            with ProgressDisplay[None](title=title, unit="version", delay=1) as display:
+
+                def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
+                    display.total = display.bar.total = total
+                    display.update(count)
+
+                found = explained(
+                    detector,
+                    path,
+                    num_samples=num_samples,
+                    start=start,
+                    duration=duration,
+                    progress=progress,
+                    how=How(**vars(method), batch_size=batch_size),
+                )
+        except InputError as error:
+            if len(paths) == 1:
+                raise
+            failed += 1
+            why = reason(path, error)
+            text = json.dumps({"file": str(path), "error": why}) if json_ else f"{printable_name(path)}: {why}\n"
+            print(text, flush=True)
+            continue
+        row = {"file": str(path), "model": model, **found.to_dict()}
+        print(json_text(row) if json_ else "\n".join(_lines(path, found)) + "\n", flush=True)
+        if places:
+            from nes2net.apps.explanation.picture import draw
+
+            drawn, data = places[path], places[path].with_suffix(".json")
+            with writing(drawn, "name another folder with --out"), replacing(drawn, durable=True) as temporary:
+                draw(temporary, found, name=path.name, model=Path(model).name, file_format=drawn.suffix[1:])
+            write_output(data, json_text(row, indent=1) + "\n")
+            for written in (drawn, data):
+                say_written(written, beside_data=True)
+    if failed:
+        print(f"{failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
+    return INCOMPLETE if failed else 0
+
+
+def _lines(path: Path, found: Explanation) -> list[str]:
+    from nes2net.apps.explanation.picture import TITLES
+
+    part = f" from {found.start:.2f} s on" if found.start else ""
+    lines = [
+        f"{printable_name(path)}: score {found.score:.4f}",
+        f"  {found.duration:.2f} s{part} explained by {TITLES[found.method]}; absence is {_ABSENCE[found.baseline]}",
+        "  moved most by",
+    ]
+    lines[1:1] = [f"  remark: {found.remark}"] if found.remark else []
+    parts = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in found.relevance.stretches()]
+    parts += [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in found.relevance.strongest_bands()]
+    for place, value in parts:
+        lines.append(f"    {place:14} {value:+9.4f}  towards {'bona fide' if value > 0 else 'spoof'}")
+    if not parts:
+        lines.append("    nothing: no part changes the score")
+    if found.layers is not None:
+        strongest = ", ".join(f"{layer} ({found.layers.shares[layer]:.0%})" for layer in found.layers.strongest())
+        lines.append(f"  layers with the largest shares: {strongest}")
+    for one in found.checks:
+        what = "time" if one.of == "time" else "the cells of time and frequency"
+        wrong = "" if one.change > one.mean_random_change else "; DO NOT TRUST this explanation"
+        lines.append(
+            f"  check: without the most relevant tenth of {what} the score changes by {one.change:.4f}, without a random "
+            f"tenth by {one.mean_random_change:.4f} ({one.ratio:.1f} times; more than {one.share_smaller:.0%} of "
+            f"{len(one.random_changes)}){wrong}"
+        )
+    if found.difference is not None and found.unexplained is not None:
+        total = found.difference - found.unexplained
+        rough = abs(found.unexplained) > 0.1 * max(abs(found.difference), 0.1)
+        advice = "; the gradients are too rough, take more --steps or --method occlusion" if rough else ""
+        lines.append(f"  relevance adds up to {total:.4f} of {found.difference:.4f}{advice}")
+    return lines
+
+
+_ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}

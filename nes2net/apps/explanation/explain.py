@@ -1,0 +1,194 @@
+"""Explain one recording: which parts move its score, by which layers, and whether that can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.apps.explanation.faithfulness import Check, check
+from nes2net.apps.explanation.gradients import METHODS, attribute, num_gradients
+from nes2net.apps.explanation.layers import Layers, weigh_layers
+from nes2net.apps.explanation.occlusion import num_occlusions, occlude
+from nes2net.apps.explanation.relevance import Relevance
+from nes2net.apps.explanation.subject import Fill, Removable, Subject
+from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
+from nes2net.data.audio.remarks import remark_of
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, check_known
+from nes2net.scoring.heard import length_of_training, samples_to_score
+from nes2net.scoring.waveforms import Audio, recording_of
+
+#: Seconds of audio that are explained at once.
+LONGEST = 30.0
+#: Names of the methods.
+EXPLANATION_METHODS = ("occlusion", *METHODS)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What moves the score of a recording, or of a part of it."""
+
+    score: float
+    """Higher means more bona fide."""
+    start: float
+    """Where the explained part begins in the recording, in seconds."""
+    duration: float
+    """Seconds of the explained part."""
+    method: str
+    """One of :data:`EXPLANATION_METHODS`."""
+    baseline: str
+    """What stood for absence, ``"floor"`` or ``"silence"``."""
+    relevance: Relevance
+    """Over time, in seconds of the recording, over frequency bands, and both."""
+    layers: Layers | None
+    """Weights of the layers; None if the detector has none."""
+    checks: tuple[Check, ...]
+    """Whether removing the most relevant tenth changes the score more than removing a random tenth."""
+    difference: float | None = None
+    """For integrated gradients, the score minus the baseline's score; relevance should add up to it."""
+    waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
+    """(N,) the explained samples at 16 kHz."""
+    remark: str = ""
+    """What is remarkable about them (:mod:`nes2net.data.audio.remarks`); empty if nothing is."""
+
+    @property
+    def unexplained(self) -> float | None:
+        """What the relevance of integrated gradients lacks to :attr:`difference`."""
+        return None if self.difference is None else self.difference - float(self.relevance.over_time.sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without the samples."""
+        parts = {"stretches": self.relevance.stretches(), "strongest_bands": self.relevance.strongest_bands()}
+        return {
+            "score": self.score,
+            "start": self.start,
+            "duration": self.duration,
+            "method": self.method,
+            "baseline": self.baseline,
+            **({"remark": self.remark} if self.remark else {}),
+            **{name: [part._asdict() for part in found] for name, found in parts.items()},
+            "layers": self.layers and self.layers.to_dict(),
+            "checks": [one.to_dict() for one in self.checks],
+            **({} if self.difference is None else {"difference": self.difference, "unexplained": self.unexplained}),
+            "relevance": self.relevance.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class How:
+    """How an explanation is computed.
+
+    Args:
+        method: ``"occlusion"`` removes parts and works in every precision;
+            ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
+        baseline: what stands for absence: noise of the recording's own floor, or silence.
+        bin_seconds, num_bands: the grid of time bins and of bands of equal width up to 8 kHz.
+        steps: steps of integrated gradients.
+        draws: random tenths that the check removes.
+        seed: seed of the floor's noise and of the random tenths.
+        batch_size: versions that are scored at once; None for a number that suits the device.
+    """
+
+    method: str = "occlusion"
+    baseline: Fill = "floor"
+    bin_seconds: float = 0.1
+    num_bands: int = 16
+    steps: int = 32
+    draws: int = 20
+    seed: int = 0
+    batch_size: int | None = None
+
+
+def explain(
+    detector: Detector,
+    audio: Audio,
+    sample_rate: float | None = None,
+    how: How = How(),
+    *,
+    num_samples: int | Literal["auto"] | None = "auto",
+    start: float = 0.0,
+    duration: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Explanation:
+    """Explain the score of a recording, or of the part of it that ``start`` and ``duration`` choose.
+
+    The same arguments give the same explanation, up to the rounding of the device.
+
+    Args:
+        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; the samples are
+            taken from ``start`` on.
+        duration: in seconds; None for all that follows ``start``.
+        progress: called after each batch with the number of new versions and the number of all.
+
+    Raises:
+        InputError: as for :meth:`nes2net.Detector.score`; if the part is empty, or longer than
+            30 s; if a setting is out of its range; or if the detector has no gradients.
+        MissingLibrary: if the method needs captum and it is not installed.
+
+    >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
+    >>> noise = np.random.default_rng(0).standard_normal(8000) / 10
+    >>> explanation = explain(detector, noise, 16000, How(draws=2))
+    >>> explanation.relevance.cells.shape, [check.of for check in explanation.checks]
+    ((16, 5), ['time', 'cells'])
+    """
+    method, draws = how.method, how.draws
+    check_known([method], EXPLANATION_METHODS, "there is no `method`")
+    if not 1 <= draws <= 10_000:
+        raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
+    samples = samples_to_score(detector.record, num_samples).num_samples
+    waveform = _read(audio, sample_rate, start, duration, samples)
+    subject = Subject(detector, waveform, samples, how.batch_size)
+    parts = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
+    if progress is not None:
+        found = num_occlusions(parts) if method == "occlusion" else num_gradients(method, how.steps)
+        total = 1 + found + 2 * (1 + draws)  # the check removes bins of time, and cells
+        subject.progress = lambda count: progress(count, total)
+    score, difference = subject.score(), None
+    if method == "occlusion":
+        relevance = occlude(subject, parts, score)
+    else:
+        relevance, difference = attribute(subject, parts, method, how.steps)
+    return Explanation(
+        score,
+        start,
+        len(subject.waveform) / SAMPLE_RATE,
+        method,
+        how.baseline,
+        replace(relevance, times=relevance.times + start),
+        weigh_layers(subject),
+        tuple(check(subject, parts, score, relevance, draws, how.seed)),
+        difference,
+        subject.waveform.numpy(),
+        remark_of(waveform, len(waveform), None, length_of_training(detector.record)).text,
+    )
+
+
+def _read(
+    audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
+) -> NDArray:
+    """The samples from ``start`` on, at most 30 s of them."""
+    if not 0 <= start < float("inf"):
+        raise InputError(f"`start` is a place in the recording, 0 s or more, not {start}")
+    if duration is not None and not 0 < duration < float("inf"):
+        raise InputError(f"`duration` is more than 0 s, not {duration}")
+    first, most = round(start * SAMPLE_RATE), round(LONGEST * SAMPLE_RATE)
+    asked = None if duration is None else max(1, round(duration * SAMPLE_RATE))
+    wanted = min(n for n in (most + 1, samples, asked) if n is not None)
+    recording = recording_of(audio, sample_rate)
+    if isinstance(recording, np.ndarray):
+        name, waveform = "the recording", recording[first : first + wanted]
+    else:
+        name, waveform = str(recording), load_excerpt(recording, first, wanted)
+    if not len(waveform):
+        total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
+        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
+    if len(waveform) > most:
+        raise InputError(
+            f"{name} is longer than {LONGEST:g} s, and at most so much is explained at once: choose a part of it with "
+            "`start` and `duration`"
+        )
+    return waveform

@@ -1,0 +1,103 @@
+"""Whether an explanation is faithful: removing what it calls relevant must change the score.
+
+Samek et al., "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS
+28(11), 2017, compare in this way with random removal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nes2net.apps.explanation.relevance import Relevance
+from nes2net.apps.explanation.subject import Removable, Subject
+
+#: Share of a recording that is removed.
+REMOVED = 0.1
+
+
+@dataclass(frozen=True)
+class Check:
+    """Change of the score without the most relevant tenth, and without random tenths."""
+
+    of: str
+    """What was removed: ``"time"`` bins or time-frequency ``"cells"``."""
+    change: float
+    """Change without the most relevant tenth; above 0 in the direction that the relevance predicts."""
+    random_changes: tuple[float, ...]
+    """Sizes of the changes without random tenths."""
+
+    @property
+    def mean_random_change(self) -> float:
+        """Mean size of the change without a random tenth."""
+        return float(np.mean(self.random_changes))
+
+    @property
+    def ratio(self) -> float:
+        """How many times larger the change is than the mean random one; infinite if that is 0."""
+        mean = self.mean_random_change
+        return self.change / mean if mean else float("inf") * np.sign(self.change) if self.change else 0.0
+
+    @property
+    def share_smaller(self) -> float:
+        """Share of the random tenths that change the score less."""
+        return float(np.mean(np.array(self.random_changes) < self.change))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "of": self.of,
+            "change": self.change,
+            "mean_random_change": self.mean_random_change,
+            "ratio": self.ratio,
+            "share_of_random_smaller": self.share_smaller,
+            "draws": len(self.random_changes),
+        }
+
+
+def in_words(checks: Sequence[Check]) -> str:
+    """Say in a sentence what the checks found.
+
+    >>> in_words([Check("time", 0.2, (0.1,)), Check("cells", 0.9, (0.1,))])
+    'Without its most relevant tenth the score changes 2.0 times (time) and 9.0 times (cells) as much as without a random tenth.'
+    >>> in_words([Check("time", 0.1, (0.4,))])
+    'Do not trust this: without its most relevant tenth the score changes 0.2 times (time) as much as without a random tenth.'
+    """
+    times = " and ".join(f"{one.ratio:.1f} times ({one.of})" for one in checks).replace("-", "−")
+    trusted = all(one.change > one.mean_random_change for one in checks)
+    begin = "Without" if trusted else "Do not trust this: without"
+    return f"{begin} its most relevant tenth the score changes {times} as much as without a random tenth."
+
+
+def check(
+    subject: Subject, parts: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
+) -> list[Check]:
+    """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
+
+    The most relevant tenth has the largest relevance in one direction, the one with the larger sum,
+    so that effects of the two directions do not cancel. Random tenths have as many bins or
+    cells, drawn without replacement.
+
+    Args:
+        score: score of the whole recording.
+        draws: random tenths of each kind.
+    """
+    rng = np.random.default_rng(seed)
+    checks = []
+    for kind, candidates in (("time", relevance.over_time), ("cells", relevance.cells.ravel())):
+        number = max(1, round(REMOVED * len(candidates)))
+        order = np.argsort(candidates, kind="stable")
+        lowest, highest = order[:number], order[::-1][:number]
+        sign = 1 if candidates[highest].sum() >= -candidates[lowest].sum() else -1
+        drawn = [np.zeros(len(candidates), dtype=bool)]
+        drawn[0][highest if sign > 0 else lowest] = True
+        for _ in range(draws):
+            drawn.append(np.zeros(len(candidates), dtype=bool))
+            drawn[-1][rng.choice(len(candidates), number, replace=False)] = True
+        # A bin of time is one row, which all bands share.
+        cells = [np.broadcast_to(one.reshape(-1, parts.shape[1]), parts.shape) for one in drawn]
+        changes = subject.changes(parts, np.array(cells), score)
+        checks.append(Check(kind, float(sign * changes[0]), tuple(np.abs(changes[1:]).tolist())))
+    return checks

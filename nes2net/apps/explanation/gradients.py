@@ -1,0 +1,98 @@
+"""Gradient × input and integrated gradients of the score, over the cells of the Fourier transform.
+
+The waveform is the inverse transform of its cells, so the score is a function of the cells. The
+relevance of a cell by gradient × input is the real part of its gradient times the cell, which is
+the derivative by the logarithm of its magnitude. Integrated gradients add up this derivative on the
+way from the baseline's magnitudes to the recording's, along straight lines in their logarithms; the
+phases come from the recording. Straight lines between complex cells would pass near 0, where the
+logarithm of a spectrum has no gradient. Cells add up to relevance over time, and over bands.
+
+Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
+"Axiomatic attribution for deep networks", ICML 2017 (integrated gradients, whose sum is the
+difference between the scores of recording and baseline).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes2net.apps.explanation.relevance import Relevance
+from nes2net.apps.explanation.subject import Removable, Subject
+from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.installation import how_to_install
+from nes2net.scoring.kernel import differentiable, scoring_mode
+
+#: Names of the methods.
+METHODS = ("gradient_x_input", "integrated_gradients")
+# Magnitude of a cell of silence: 150 dB below a tone of full scale.
+_SILENCE = 1e-5
+
+
+def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
+    """Compute the relevance of ``parts`` by ``method``.
+
+    Args:
+        method: ``"gradient_x_input"``, or ``"integrated_gradients"``, whose baseline has the
+            magnitudes of what ``parts`` has for absence.
+        steps: steps of the path of integrated gradients.
+
+    Returns:
+        The relevance, and the score of the recording minus the score of the baseline, which the
+        relevance should add up to; None for gradient × input.
+
+    Raises:
+        MissingLibrary: if captum is not installed.
+        InputError: if the detector computes in int8, which has no gradients, or a gradient is not
+            finite.
+    """
+    detector = subject.detector
+    if detector.precision == "int8":
+        raise InputError(
+            f"int8 has no gradients for `method={method}`: load the detector in float32, or take occlusion"
+        )
+    if not 2 <= steps <= 10_000:
+        raise InputError(f"`steps` is a number from 2 to 10,000, not {steps}")
+
+    def score_of(spectrum: Tensor) -> Tensor:
+        """Scores (B,) of transforms B×R×C."""
+        subject.progress(len(spectrum))
+        return detector.backend.scores(detector(subject.heard(parts.waveform_of(spectrum))))
+
+    spectrum = parts.spectrum[None].to(detector.device)
+    with scoring_mode(detector), differentiable(detector):
+        if method == "gradient_x_input":
+            attributor = _captum().InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
+            found = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C
+            difference = None
+        else:
+            phases = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
+            present, absent = (
+                cells.to(detector.device).abs().clamp(min=_SILENCE).log() for cells in (spectrum, parts.absent[None])
+            )  # logarithms of magnitudes
+            attributor = _captum().IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
+            found = attributor.attribute(present, absent, n_steps=steps, internal_batch_size=subject.batch_size)
+            ends = subject.scores(parts.waveform_of(torch.cat([present, absent]).exp() * phases).cpu())
+            difference = float(ends[0] - ends[1])
+    if not torch.isfinite(found).all():
+        raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
+    of_cells = parts.summed(found[0].detach().cpu())
+    relevance = Relevance(parts.times, parts.bands, of_cells.sum(0), of_cells.sum(1), of_cells, additive=True)
+    return relevance, difference
+
+
+def num_gradients(method: str, steps: int) -> int:
+    """How many versions of the recording :func:`attribute` scores."""
+    return 1 if method == "gradient_x_input" else steps + 2
+
+
+def _captum() -> Any:
+    try:
+        import captum.attr  # optional dependency
+    except ImportError as error:
+        raise MissingLibrary(
+            f"gradients need captum: {how_to_install('explain')}, or take `method=occlusion`"
+        ) from error
+    return captum.attr

@@ -1,0 +1,53 @@
+"""How a detector weighs the layers of its front-end for a recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nes2net.apps.explanation.subject import Subject
+from nes2net.detector import Detector
+from nes2net.scoring.kernel import scoring_mode
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Weights of the L hidden states; 0 is the input of the first transformer layer."""
+
+    weights: NDArray
+    """(L,) what each is multiplied by: gates from 0 to 1, or shares of 1; 0 if it is not read."""
+    shares: NDArray
+    """(L,) of the sum of all weighted states: weight times root mean square of the state. They add up to 1."""
+
+    def strongest(self, most: int = 3) -> list[int]:
+        """Numbers of the states with the largest shares, the largest first."""
+        return [int(layer) for layer in np.argsort(-self.shares, kind="stable")[:most]]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
+
+
+def weigh_layers(subject: Subject) -> Layers | None:
+    """The weights that the aggregation, or a back-end that reads all layers, gives to ``subject``.
+
+    None if it has no weights of layers, or there is but one hidden state. A weight says nothing
+    alone, because the states differ in size a hundredfold; therefore the shares.
+    """
+    detector: Detector = subject.detector
+    if detector.frontend.num_layers < 2:
+        return None
+    waveform = subject.heard(subject.waveform[None]).to(detector.device)
+    with scoring_mode(detector), torch.inference_mode():
+        states = detector.hidden_states(waveform)
+        part = detector.backend if detector.backend.wants_layers == "all" else detector.aggregation
+        weights = part.layer_weights(states)
+        if weights is None:
+            return None
+        found = weights[0].abs().double().cpu().numpy()
+        sizes = torch.stack([state.double().square().mean().sqrt() for state in states]).cpu().numpy()
+    sums = found * sizes
+    return Layers(weights[0].double().cpu().numpy(), sums / (sums.sum() or 1.0))

@@ -1,0 +1,113 @@
+"""An explanation as a picture: its relevance over the spectrogram, with curves along time and frequency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nes2net.apps.explanation.explain import Explanation
+from nes2net.apps.explanation.faithfulness import in_words
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
+
+_BAR = "#6b7785"
+_WINDOW, _RANGE = 400, 70.0  # samples of a spectrum, and dB from white to black
+_MOST_COLUMNS = 1200  # the picture has hardly more pixels
+#: What the methods are called in a title.
+TITLES = {
+    "occlusion": "occlusion",
+    "gradient_x_input": "gradient × input",
+    "integrated_gradients": "integrated gradients",
+}
+
+
+def draw(
+    picture: str | Path, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
+) -> None:
+    """Draw ``explanation``.
+
+    Args:
+        picture: file to write.
+        name: name of the recording, for the title.
+        model: name of the detector, for the title.
+        file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
+    """
+    relevance, layers = explanation.relevance, explanation.layers
+    figure = Figure(figsize=(11, 6.4 if layers is None else 8.2), layout="constrained")
+    heights = [3.2, 1.3] if layers is None else [3.2, 1.3, 1.1]
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=[5, 1.2], height_ratios=heights)
+    cells = figure.add_subplot(grid[0, 0])
+    time = figure.add_subplot(grid[1, 0], sharex=cells)
+    bands = figure.add_subplot(grid[0, 1], sharey=cells)
+    tint = _draw_cells(cells, explanation)
+    time.stairs(relevance.over_time, relevance.times, color=INK, linewidth=1)
+    for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
+        one_side = np.maximum(sign * relevance.over_time, 0) * sign
+        time.stairs(one_side, relevance.times, fill=True, color=colour, alpha=0.7)
+    time.axhline(0, color=INK, linewidth=0.8)
+    time.set_xlabel("time, s")
+    time.set_ylabel("relevance")
+    edges = relevance.bands / 1000
+    colours = [BONAFIDE if value > 0 else SPOOF for value in relevance.over_bands]
+    bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)
+    bands.axvline(0, color=INK, linewidth=0.8)
+    bands.set_xlabel("relevance")
+    if layers is not None:
+        numbers, axes = np.arange(len(layers.shares)), figure.add_subplot(grid[2, 0])
+        axes.bar(numbers, layers.shares, color=_BAR, label="share of the weighted sum")
+        axes.plot(numbers, layers.weights, color=INK, marker="o", markersize=3, linewidth=1, label="weight")
+        axes.set_xlabel("hidden state (0: input of the first layer)")
+        axes.set_ylabel("layers")
+        axes.legend(frameon=False, fontsize="x-small", ncols=2)
+        style(axes)
+    for axes in (time, bands):
+        style(axes)
+    place = figure.add_subplot(grid[1, 1])
+    place.axis("off")
+    scale = place.inset_axes((0, 0.5, 1, 0.15))
+    # Ends: a few cells are stronger than the strongest tint.
+    figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
+    scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
+    scale.tick_params(colors=INK, labelsize=9)
+    for x, side, colour, text in ((0, "left", SPOOF, "spoof"), (1, "right", BONAFIDE, "bona fide")):
+        scale.text(x, 1.3, text, color=colour, transform=scale.transAxes, ha=side, weight="bold", fontsize="small")
+    title = f"score {explanation.score:.4f}, explained by {TITLES[explanation.method]}".replace("-", "−")
+    about = f"{drawable(model)}: {title}" if model else title
+    name_picture(cells, name, f"{about}\n{in_words(explanation.checks)}")
+    figure.savefig(picture, dpi=110, format=file_format)
+
+
+def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
+    """Draw the spectrogram in grey, black being loud, and over it the relevance, the more opaque the stronger.
+
+    Returns:
+        What was drawn over it.
+    """
+    relevance = explanation.relevance
+    padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
+    hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MOST_COLUMNS))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop] * np.hanning(_WINDOW)
+    decibels = 10 * np.log10(np.abs(np.fft.rfft(frames)).T ** 2 + 1e-9)
+    loudest = np.quantile(decibels, 0.999)
+    extent = (float(relevance.times[0]), float(relevance.times[-1]), 0, SAMPLE_RATE / 2000)
+    axes.imshow(
+        decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
+    )
+    # A few cells may be far stronger than all others, which would then not be seen.
+    strength = np.abs(relevance.cells)
+    most = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
+    ends = [
+        (0.0, to_rgba(SPOOF, 0.6)),
+        (0.5, to_rgba(SPOOF, 0)),
+        (0.5, to_rgba(BONAFIDE, 0)),
+        (1.0, to_rgba(BONAFIDE, 0.6)),
+    ]
+    tints = LinearSegmentedColormap.from_list("tints", ends)
+    edges = relevance.bands / 1000
+    tint = axes.pcolormesh(relevance.times, edges, relevance.cells, cmap=tints, vmin=-most, vmax=most, rasterized=True)
+    axes.set(xlim=extent[:2], ylim=(0, edges[-1]), ylabel="frequency, kHz")
+    style(axes)
+    axes.grid(False)
+    return tint

@@ -1,0 +1,281 @@
+"""A folder with which the client of the Speech Anti-Spoofing Arena runs a detector: an adapter and ``meta.yaml``.
+
+The client (`speech-spoof-bench`) calls a class of the submitter's: ``load`` once, ``score_batch`` for
+every few recordings, ``unload`` at the end. :class:`ArenaModel` is that class; the adapter adds the
+client's own base class, which is not needed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import make_folder, write_text
+from nes2net.lib.plain_data import first_problem
+from nes2net.lib.yaml_text import read_yaml_file, write_yaml
+from nes2net.models.published_models import PUBLISHED, published_architecture, published_model
+from nes2net.scoring.kernel import check_takes_audio_alone, score_each
+from nes2net.scoring.waveforms import WaveformReader
+
+ADAPTER, META, DETECTOR = "arena_model.py", "meta.yaml", "detector"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+_ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7}")
+_MODULE = '''\
+"""A detector of nes2net as the Arena's client runs it; in this folder:
+
+speech-spoof-bench run --model-module arena_model:Model --datasets SpeechAntiSpoofingBenchmarks/InTheWild
+"""
+
+from pathlib import Path
+
+from nes2net.apps.export.arena import ArenaModel
+from speech_spoof_bench.model import AntiSpoofingModel
+
+HERE = Path(__file__).resolve().parent
+
+
+class Model(ArenaModel, AntiSpoofingModel):
+    name = {name!r}
+    batch_size = {batch_size}
+    checkpoint = {checkpoint}
+    num_samples = {num_samples}  # leading samples of a recording that are scored; None: all
+    precision = {precision!r}
+'''
+_HEAD = "# Before you submit, fill in what is null; `nes2net export FOLDER --to arena --check` says what is left.\n"
+
+
+class ArenaModel:
+    """A detector with the methods that the Arena's client calls; it scores as `nes2net score` does.
+
+    A subclass sets the class variables.
+    """
+
+    name: ClassVar[str] = "unnamed"
+    """Name of the system in the client's result."""
+    expected_sample_rate: ClassVar[int] = SAMPLE_RATE
+    """Hz; the client resamples to it."""
+    batch_size: ClassVar[int] = 16
+    """Recordings that the client gives at once, at most."""
+    checkpoint: ClassVar[str | Path] = ""
+    """What :meth:`nes2net.Detector.from_pretrained` loads."""
+    num_samples: ClassVar[int | None] = None
+    """Leading samples that are scored, repeated if there are fewer; None for whole recordings."""
+    precision: ClassVar[str] = "auto"
+    """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
+    device: ClassVar[str] = "auto"
+    """Device that computes; ``"auto"`` for CUDA if there is one."""
+
+    _detector: Detector | None = None
+
+    def load(self) -> None:
+        """Load the detector.
+
+        Raises:
+            InputError: as :meth:`nes2net.Detector.from_pretrained`, or if the detector needs scores
+                of other systems.
+        """
+        detector = Detector.from_pretrained(self.checkpoint, self.device, self.precision)
+        check_takes_audio_alone(detector)
+        self._detector = detector
+
+    def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
+        """Score recordings, in their order; higher is more bona fide.
+
+        Recordings of one length share a batch, so a score does not depend on the others beyond 1e-6.
+
+        Args:
+            audios: floating-point samples (N,) in [−1, 1], of any lengths. The client gives float32
+                at 16 kHz; other rates are resampled, and the mean of (channels, N) is taken, as
+                `nes2net score` does.
+            srs: their rates in Hz.
+
+        Raises:
+            InputError: if the detector is not loaded, or there are not as many rates as recordings;
+                if samples are whole numbers, not finite or far outside [−1, 1]; or if a score is
+                missing. The client then calls with one recording at a time, and leaves the faulty
+                one out.
+        """
+        detector = self._detector
+        if detector is None:
+            raise InputError("the detector is not loaded: call load() before score_batch()")
+        if len(audios) != len(srs):
+            raise InputError(
+                f"{counted(len(audios), 'recording')} with {counted(len(srs), 'sample rate')}: give one rate for each"
+            )
+        reader = WaveformReader.of(detector, self.num_samples)
+        return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
+
+    def unload(self) -> None:
+        """Let go of the detector and of a GPU's memory."""
+        self._detector = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+_Text = Annotated[str, Field(min_length=1)]
+_Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
+
+
+class _Paper(_Strict):
+    arxiv_id: Annotated[str, Field(pattern=rf"^(?:{_ARXIV.pattern})$")]
+    url: _Address
+    bibtex: _Text
+
+
+class _System(_Strict):
+    name: _Text
+    slug: Annotated[str, Field(pattern=f"^{_SLUG.pattern}$")]
+    description: _Text
+    code: _Address
+    checkpoint: _Address
+    params_millions: Annotated[float, Field(gt=0)] | None = None
+    paper: _Paper | None = None
+
+
+class _Meta(_Strict):
+    """What the Arena asks of a system."""
+
+    system: _System
+    notes: str | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What a submitter says of a system."""
+
+    name: str | None = None
+    slug: str | None = None
+    description: str | None = None
+    """None, as for ``name`` and ``slug``, takes what the detector says of itself."""
+    code_url: str | None = None
+    checkpoint_url: str | None = None
+    """Where both are published; None if that is not known yet, but for a detector on the hub."""
+    arxiv: str | None = None
+    """Number of its paper; None for the paper of a published system of the same front-end and
+    back-end, ``"none"`` for no paper."""
+
+
+def write_arena(
+    detector: Detector,
+    folder: Path,
+    about: About = About(),
+    *,
+    num_samples: int | None,
+    hub_name: str | None = None,
+    precision: str = "auto",
+    batch_size: int = ArenaModel.batch_size,
+) -> dict[str, Any]:
+    """Write the adapter, ``meta.yaml`` and the detector to ``folder``.
+
+    Args:
+        num_samples: as :attr:`ArenaModel.num_samples`.
+        hub_name: name of the detector on the Hugging Face hub, which the adapter then loads; None
+            to write the detector to the folder.
+
+    Returns:
+        The ``system`` of :data:`META`; what still has to be filled in (:func:`lacking`) is None.
+
+    Raises:
+        InputError: if an argument is not what the Arena accepts, the detector cannot score audio
+            alone, or a file cannot be written.
+    """
+    check_takes_audio_alone(detector)
+    WaveformReader.of(detector, num_samples)  # checks the number
+    if batch_size < 1:
+        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    named, recipe = published_model(detector.record), detector.record.get("recipe")
+    of_recipe = recipe.get("name") if isinstance(recipe, dict) else None
+    own = of_recipe if isinstance(of_recipe, str) else f"{frontend} + {backend}"
+    name = about.name or (named[0] if named else own)
+    slug = about.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not name.isprintable() or not _SLUG.fullmatch(slug):
+        raise InputError(
+            f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
+        )
+    on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
+    heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
+    system: dict[str, Any] = {
+        "name": name,
+        "slug": slug,
+        "description": about.description
+        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by nes2net.",
+        "code": about.code_url,
+        "checkpoint": on_hub if about.checkpoint_url is None else about.checkpoint_url,
+        "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
+    }
+    number = paper_of(detector) if about.arxiv is None else about.arxiv
+    if number is not None and number != "none":
+        url, key = f"https://arxiv.org/abs/{number}", re.sub(r"\W", "_", number)
+        bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
+        system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
+    empty = lacking(system)
+    _check({"system": system | dict.fromkeys(empty, "https://to.fill/in")}, "the arguments")
+    if hub_name is None:
+        detector.whole().save(folder / DETECTOR)
+    adapter = _MODULE.format(
+        name=name,
+        batch_size=batch_size,
+        checkpoint=f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name),
+        num_samples=num_samples,
+        precision=precision,
+    )
+    make_folder(folder)
+    write_text(folder / ADAPTER, adapter)
+    write_text(folder / META, (_HEAD if empty else "") + write_yaml({"system": system}))
+    return system
+
+
+def check_meta(folder: Path) -> None:
+    """Check that ``meta.yaml`` of ``folder`` says all that the Arena asks.
+
+    Raises:
+        InputError: if the file is missing or malformed, or a value is missing or not accepted.
+    """
+    path = folder / META
+    if not path.is_file():
+        raise InputError(f"{path} not found: name a folder that `nes2net export CHECKPOINT --to arena --out DIR` wrote")
+    content = read_yaml_file(path, None, str(path))
+    system = content.get("system") if isinstance(content, dict) else None
+    if isinstance(system, dict) and (empty := lacking(system)):
+        raise InputError(f"{path}: fill in {', '.join(f'system.{key}' for key in empty)}")
+    _check(content, str(path))
+
+
+def lacking(system: dict[str, Any]) -> list[str]:
+    """The keys of ``system`` that have to be filled in."""
+    return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
+
+
+def paper_of(detector: Detector) -> str | None:
+    """Number on arXiv of the paper of a published system with the detector's front-end and back-end.
+
+    For a detector that was loaded as a published system, or with the architecture of one, only the
+    paper of that system counts. None if no paper is known.
+    """
+    named = published_architecture(detector.record)
+    own = [detector.config[part]["name"] for part in ("frontend", "backend")]
+    alike = [row for row in PUBLISHED.values() if [row.frontend, row.backend] == own]
+    numbers = [re.search(rf"arXiv ({_ARXIV.pattern})", row.source) for row in ([named[1]] if named else alike)]
+    return next((found[1] for found in numbers if found), None)
+
+
+def _check(content: Any, what: str) -> None:
+    try:
+        _Meta.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{what}: not what the Arena asks of a system ({first_problem(error)})") from error

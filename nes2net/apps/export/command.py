@@ -1,0 +1,134 @@
+"""`nes2net export`: write a detector in another format, or push it to the Hugging Face hub."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from nes2net.actions.flags import Architecture, Length, ModelName, Precision
+from nes2net.lib.commands import File, Flag, called, given
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable_name, say_written
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
+
+
+@dataclass(frozen=True)
+class Arena(Length):
+    """With --to arena: the adapter, and what meta.yaml says of the system.
+
+    Args:
+        dtype: precision; auto: the checkpoint's
+        batch_size: recordings at once
+        name: its name; if not given, the recipe's or the parts'
+        slug: its name in addresses, of a-z, 0-9 and -
+        code_url: where its code is
+        checkpoint_url: where its weights are, if not on the hub
+        arxiv: number of its paper, such as 2504.05657, or none
+        check: say what the folder MODEL lacks, and write nothing
+    """
+
+    dtype: Precision = "auto"
+    batch_size: int = 16
+    name: str | None = None
+    slug: str | None = None
+    code_url: Annotated[str | None, Flag("URL")] = None
+    checkpoint_url: Annotated[str | None, Flag("URL")] = None
+    arxiv: Annotated[str | None, Flag("NUMBER")] = None
+    check: bool = False
+
+    def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
+        """Write the adapter of ``detector``, and say what its description lacks."""
+        from nes2net.apps.export.arena import ADAPTER, META, About, lacking, write_arena
+        from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+
+        folder = Path(out)
+        meta = write_arena(
+            detector,
+            folder,
+            About(self.name, self.slug, None, self.code_url, self.checkpoint_url, self.arxiv),
+            num_samples=self.chosen(ASVSPOOF_SAMPLES, detector.record),
+            hub_name=hub_name,
+            precision=self.dtype,
+            batch_size=self.batch_size,
+        )
+        say_written(folder / ADAPTER)
+        say_written(folder / META)
+        if "paper" not in meta:
+            print("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
+        elif self.arxiv is None:
+            print(f"paper: arXiv {meta['paper']['arxiv_id']}, of a published system of the same parts")
+        if empty := lacking(meta):
+            print(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
+        name = printable_name(shlex.quote(str(folder)))
+        run = "speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME"
+        print(f"next:\n  cd {name} && {run}")
+
+
+@called(resumes=False)
+def export(
+    model: ModelName,
+    *,
+    to: Literal["pth", "safetensors", "merged", "hf", "onnx", "space", "arena"] | None = None,
+    out: str | None = None,
+    overwrite: bool = False,
+    quantize: Literal["int8"] | None = None,
+    calibration: File | None = None,
+    push: Annotated[str | None, Flag("OWNER/NAME")] = None,
+    private: bool = False,
+    architecture: Architecture,
+    arena: Arena,
+) -> None:
+    """Write a detector in another format, or upload it.
+
+    An adapted detector is merged with its base first.
+
+    Example:
+        nes2net export detector.pth --to onnx --out detector.onnx
+        nes2net export detector.pth --to arena --out my-system --name 'My system'
+
+    Args:
+        to: pth: published names; safetensors: this package; merged: an adapted detector with its record; hf: transformers
+            and the head; space: the page of nes2net serve; arena: the Speech Anti-Spoofing Arena
+        out: file (pth, onnx, merged) or folder to write
+        overwrite: replace what is there
+        quantize: for onnx: the front-end's linear layers
+        calibration: for space: saved by nes2net calibrate
+        push: upload the detector to the hub under this name
+        private: make the hub's repository private
+    """
+    from nes2net.apps.export.formats import export as exported
+    from nes2net.detector import Detector
+
+    if to != "arena" and (only := given(arena)):
+        raise InputError(f"{only[0]} goes with `to=arena`")
+    if arena.check:
+        from nes2net.apps.export.arena import META, check_meta
+
+        if out or push:
+            raise InputError("`check` looks at an existing folder: leave out `out` and `push`")
+        check_meta(Path(model))
+        print(f"{printable_name(Path(model) / META)} says all that the Arena asks")
+        return
+    if bool(to) != bool(out) or not (to or push):
+        raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
+    if quantize and not to:
+        raise InputError("`quantize` goes with `to=onnx`")
+    if calibration and not to:
+        raise InputError("`calibration` goes with `to=space`")
+    if out and Path(out).exists() and not overwrite:
+        raise InputError(f"{out} exists: pass --overwrite or name another")
+    detector = Detector.from_pretrained(model, device="cpu", config=architecture.described, base=architecture.base)
+    if to == "arena" and out:
+        on_hub = not Path(model).exists() and architecture == Architecture()
+        arena.write(detector, out, model if on_hub else None)
+    elif to and out:
+        written = exported(detector, to, out, quantize=quantize, calibration=calibration)
+        say_written(written)
+        if (weights := written.with_name(f"{written.name}.data")).exists():  # of an ONNX file beyond 2 GB
+            say_written(weights)
+    if push:
+        print(f"pushed to {detector.push_to_hub(push, private=private)}")

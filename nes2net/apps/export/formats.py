@@ -1,0 +1,100 @@
+"""Export a detector: as a published ``.pth``, as a folder, for the transformers library, as ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nes2net.apps.export.space import write_space
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError
+from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
+from nes2net.models.checkpoints.huggingface import library_config
+from nes2net.models.frontends.ssl import SSLFrontend
+from nes2net.scoring.kernel import check_takes_audio_alone
+
+FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
+_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
+
+
+def export(
+    detector: Detector,
+    to: str,
+    out: str | Path,
+    *,
+    quantize: str | None = None,
+    calibration: str | Path | None = None,
+) -> Path:
+    """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
+
+    - ``pth``: a file with the bare state dict under the published names, which the published code
+      loads strictly.
+    - ``safetensors``: a folder with weights, architecture and a model card.
+    - ``merged``: an adapted detector as a file or folder of this package with the record of its checkpoint.
+    - ``hf``: a folder in two parts. ``AutoModel.from_pretrained`` of transformers reads the
+      front-end; the head lies beside it.
+    - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
+      :func:`nes2net.apps.export.onnx.export_onnx`.
+    - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given; see
+      :func:`nes2net.apps.export.space.write_space`.
+
+    :meth:`Detector.from_pretrained` reads back the first four. A detector with an adapted front-end
+    is merged first (:meth:`Detector.merged`).
+
+    Raises:
+        InputError: if the format is unknown, cannot hold this detector or cannot be quantised, or
+            ``out`` has the wrong kind of name.
+    """
+    out = Path(out)
+    if to not in FORMATS:
+        raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
+    if quantize is not None and to != "onnx":
+        raise InputError(f"only ONNX files are quantised, not `to={to}`: leave out `quantize`, or take `to=onnx`")
+    if calibration is not None and to != "space":
+        raise InputError(f"only a Space has a calibration beside it, not `to={to}`: leave out `calibration`")
+    if to in _SUFFIXES:
+        if out.suffix not in _SUFFIXES[to]:
+            raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
+    elif to != "merged" and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
+        raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
+    if to == "space":
+        check_takes_audio_alone(detector)
+    adapt = detector.frontend.config.get("adapt", {"kind": ""})
+    if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
+        raise InputError(
+            "this detector holds all its tensors: there is nothing to merge; take `to=pth` or `to=safetensors`"
+        )
+    detector = detector.whole()
+    if to == "onnx":
+        from nes2net.apps.export.onnx import export_onnx  # optional: the extra onnx
+
+        export_onnx(detector, out, quantize=quantize)
+    elif to == "space":
+        write_space(detector, out, calibration)
+    elif to == "hf":
+        frontend = detector.frontend
+        if not isinstance(frontend, SSLFrontend):
+            raise InputError(
+                f"the front-end '{frontend.config['name']}' is not written as a folder of the transformers library: export "
+                "to safetensors"
+            )
+        if frontend.engine == "fairseq":
+            raise InputError(
+                "this front-end runs on the fairseq engine: load the detector with engine=transformers first"
+            )
+        if frontend.adapted:
+            kind = frontend.config["adapt"]["kind"]
+            raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
+        parts = library_config(frontend.config)
+        clear(out)
+        for part in parts:
+            part.save_pretrained(out)
+        library_tensors = frontend.model.state_dict()
+        write_tensors(library_tensors, out / WEIGHTS)
+        published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
+        head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
+        write_tensors(head, out / HEAD)
+        write_description(out, detector.config)
+    else:
+        detector.save(out, **(detector.record if to == "merged" else {}))
+    return out

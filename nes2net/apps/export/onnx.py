@@ -1,0 +1,331 @@
+"""Export a detector as an ONNX file.
+
+:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
+``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
+fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
+length only. The metadata describe the detector, as JSON under ``nes2net``. The graph uses only
+standard ONNX operators and holds up to 2 GB of weights itself. Weights of the front-end may be
+quantised to int8, which makes the file smaller and its scores faster on a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
+from nes2net.models.backends.base import NATURE, ScoreRule
+from nes2net.models.checkpoints.onnx_file import METADATA, accepted_lengths, require
+from nes2net.models.onnx_detector import OnnxDetector
+from nes2net.models.published_models import RECORD_KEY, START_KEY, start_of, without_weights
+from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
+from nes2net.version import __version__
+
+#: The opset that torch.onnx translates to; it only converts to later ones.
+OPSET = 18
+#: Largest accepted difference between the logits of onnxruntime and torch, relative to a largest
+#: logit above 1.
+TOLERANCE = 1e-4
+#: The same for the shortest waveform, where the standard deviation of two similar frames magnifies
+#: rounding.
+ROUGH_TOLERANCE = 1e-2
+#: The same for int8. It finds a quantisation that fails, not a small loss of accuracy.
+INT8_TOLERANCE = 0.1
+#: Fewest inputs and outputs of a linear layer that int8 makes faster.
+_FEWEST_FEATURES = 64
+#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, and the graph needs a part of
+#: it.
+LARGEST_FILE = 2**31 - 2**26
+
+
+#: How the output `scores` of an ONNX file is made, by the score rule.
+_SCORES: dict[ScoreRule, str] = {
+    "logit": "logits[:, -1]",
+    "difference": "logits[:, 1] - logits[:, 0]",
+    "probability": "softmax(logits)[:, 1]",
+    "cosine": "logits[:, -1]",
+}
+
+
+class _WithScores(nn.Module):
+    """A detector with the two outputs of the ONNX file."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.detector(waveform)
+        return self.detector.backend.scores(logits), logits
+
+
+def export_onnx(
+    detector: Detector, path: str | Path, *, num_samples: int | None = None, quantize: str | None = None
+) -> Path:
+    """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
+
+    Before the file appears, the logits of onnxruntime are compared with torch's, on batches and
+    lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to stay
+    beside the file. Besides the detector, the export needs memory for three to four copies of the
+    weights, and five to quantise them.
+
+    Args:
+        path: a name that ends in ``.onnx``.
+        num_samples: the only length that the file accepts; None leaves the length free. A back-end
+            that reads one number of frames (SLS) always fixes the length: at 64,600 samples if they
+            give these frames, as in the published recipes, and otherwise at the shortest.
+        quantize: ``"int8"`` quantises the linear layers of the front-end, by onnxruntime's own
+            tool: weights to whole numbers from −64 to 64, with a scale per output, and activations
+            while they are computed, to 8 bits with one range per layer and waveform. Everything
+            else stays float32. A line on standard error says how much logits change.
+
+    Raises:
+        InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a pipe;
+            if the detector is on another device or of another dtype; if ``num_samples`` does not
+            fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
+            front-end has no linear layers for it; or if the logits differ by more than
+            :data:`TOLERANCE`, :data:`ROUGH_TOLERANCE` at the shortest length, or
+            :data:`INT8_TOLERANCE`.
+    """
+    require("onnx", "onnxscript", "onnxruntime")
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise InputError(f"{path} has the wrong suffix: the name of an ONNX file ends in .onnx")
+    check_no_device(path)
+    if detector.device.type != "cpu" or detector.dtype != torch.float32:
+        raise InputError(
+            f"export to ONNX needs a detector on the CPU in float32, not on {detector.device} in {detector.dtype}: "
+            "call detector.cpu().float() first"
+        )
+    check_takes_audio_alone(detector)
+    if quantize not in (None, "int8"):
+        raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
+    detector = detector.whole()
+    shortest, longest = _lengths(detector, num_samples)
+    rule = detector.backend.score_rule
+    size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
+    description = {
+        "nes2net": __version__,
+        "torch": torch.__version__,
+        "config": detector.config,
+        "fingerprint": detector.fingerprint(),
+        "sample_rate": SAMPLE_RATE,
+        "min_samples": shortest,
+        "max_samples": longest,
+        "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
+        "score_rule": rule,
+        "quantize": None,
+        "training": _training_of(detector.record),
+        "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
+    }
+    with scoring_mode(detector), temporary_folder(path) as folder:
+        unchecked = folder / path.name
+        linear_layers = _write(detector, description, unchecked)
+        _check(detector, unchecked, path)
+        if quantize:
+            if not linear_layers:
+                name = detector.frontend.config["name"]
+                raise InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
+            _quantise(unchecked, linear_layers, {**description, "quantize": quantize})
+            difference, largest = _check(detector, unchecked, path)
+        for file in sorted(folder.iterdir(), reverse=True):  # weights first, then the graph that names them
+            target = path.parent / file.name
+            with writing(target), replacing(target, durable=True) as temporary:
+                os.replace(file, temporary)
+    if quantize:
+        note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"
+        print(note, file=sys.stderr)
+    return path
+
+
+def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
+    """Samples of the shortest and of the longest waveform.
+
+    The longest is None without a limit, and equal to the shortest if time is fixed.
+    """
+    frontend, backend = detector.frontend, detector.backend
+    shortest = detector.min_samples
+    most_frames = backend.fixed_frames or backend.max_frames
+    longest = most_frames and frontend.min_samples + most_frames * frontend.hop_length - 1
+    if num_samples is None and longest and backend.fixed_frames:
+        num_samples = ASVSPOOF_SAMPLES if shortest <= ASVSPOOF_SAMPLES <= longest else shortest
+    if num_samples is None:
+        return shortest, longest
+    if num_samples < shortest or (longest and num_samples > longest):
+        limit = accepted_lengths(shortest, longest)
+        raise InputError(f"this detector takes {limit} samples, so it cannot be exported for {num_samples}")
+    return num_samples, num_samples
+
+
+def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
+    """Write the float32 graph; return the names of the linear layers in the front-end."""
+    from onnxscript.optimizer import fold_constants  # optional: the extra onnx
+
+    from nes2net.apps.export.onnx_translations import translations  # optional, as above
+
+    waveform = _noise(2, _traced_samples(detector, description))
+    with torch.inference_mode():
+        detector(waveform)  # an error of the detector itself shows before torch.onnx wraps it
+    try:
+        with _quiet(), torch.no_grad():  # with gradients, attention would be traced as another kernel
+            program = torch.onnx.export(
+                _WithScores(detector),
+                (waveform,),
+                dynamo=True,
+                dynamic_shapes=({0: "batch"} if _is_fixed(description) else {0: "batch", 1: "samples"},),
+                input_names=["waveform"],
+                output_names=["scores", "logits"],
+                opset_version=OPSET,
+                optimize=False,  # it drops additions of constants below 1e-8, such as the floor of a logarithm
+                custom_translation_table=translations(),
+                verbose=False,
+            )
+            assert program is not None  # torch returns None only if it is given a file
+            fold_constants(program.model)  # onnxruntime lacks some operators in float64, which constants are made of
+    except Exception as error:  # torch.onnx raises many types, and back-ends may come from elsewhere
+        reason = first_line(error.__cause__ or error)
+        raise InputError(
+            f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"
+        ) from error
+    linear_layers = []
+    for node in program.model.graph.all_nodes():
+        # Only products of linear layers of the front-end are quantised, if their size is worth it; products with
+        # constants, such as the Fourier matrix of a spectrum, are not.
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
+        of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
+        if node.op_type == "MatMul" and of_layer:
+            weight: Any = node.inputs[1]
+            if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
+                linear_layers.append(str(node.name))
+        node.metadata_props.clear()  # source paths of this machine
+        node.doc_string = None
+    program.model.metadata_props[METADATA] = json.dumps(description)
+    program.save(path, external_data=description["external_data"] is not None)
+    return linear_layers
+
+
+def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None:
+    """Quantise the weights of ``nodes`` in an ONNX file to int8, and describe it by ``description``.
+
+    The weights get 7 bits (``reduce_range``). Processors without VNNI add two products of 8 bits in
+    16 bits, and where such a sum is too large, the scores would be wrong without an error.
+    """
+    import onnx  # optional: the extra onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
+
+    model = onnx.load(path)
+    model.graph.ClearField("value_info")  # shapes, which the tool does not correct where it turns Gemm into MatMul
+    weights = {node.input[1] for node in model.graph.node if node.name in nodes}
+    size = sum(t.ByteSize() // (4 if t.name in weights else 1) for t in model.graph.initializer)
+    beside = f"{path.name}.data" if size > LARGEST_FILE else None
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
+    entry.value = json.dumps({**description, "external_data": beside})
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)
+    try:
+        with _quiet():
+            quantize_dynamic(
+                model,
+                path,
+                op_types_to_quantize=["MatMul"],
+                nodes_to_quantize=nodes,
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                use_external_data_format=beside is not None,
+            )
+    except Exception as error:  # the tool raises many types
+        reason = first_line(error)
+        raise InputError(
+            f"{path.name} was not written: onnxruntime cannot quantise this detector ({reason})"
+        ) from error
+
+
+def _is_fixed(description: dict[str, Any]) -> bool:
+    return description["min_samples"] == description["max_samples"]
+
+
+def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
+    """A length that leaves several frames after every pooling.
+
+    torch.export would take a size of one for a constant.
+    """
+    if _is_fixed(description):
+        return description["min_samples"]
+    frames = max(32, 8 * detector.backend.min_frames)
+    return detector.frontend.min_samples + (frames - 1) * detector.frontend.hop_length
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's progress remarks and warnings."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
+    """Compare with torch; return the largest difference between two logits, and the largest logit."""
+    exported = OnnxDetector(unchecked, device="cpu")
+    traced = _traced_samples(detector, exported.description)
+    if _is_fixed(exported.description):
+        sizes = [(1, traced, TOLERANCE), (3, traced, TOLERANCE)]
+    else:
+        sizes = [
+            (3, exported.min_samples, ROUGH_TOLERANCE),
+            (1, traced + 37, TOLERANCE),
+            (4, 2 * traced + 1, TOLERANCE),
+        ]
+    remedy = "try another version of torch, onnxscript or onnxruntime"
+    if exported.precision == "int8":  # the shortest waveform, the first of three, would magnify its rounding
+        sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
+        remedy = "this detector needs float32, so leave out `quantize`"
+    found = []
+    for batch, samples, tolerance in sizes:
+        waveform = _noise(batch, samples)
+        with torch.inference_mode():
+            expected = detector(waveform)
+        difference, largest = (exported(waveform) - expected).abs().max().item(), expected.abs().max().item()
+        if not difference <= tolerance * max(1.0, largest):
+            raise InputError(
+                f"{path} was not written: for {batch} × {samples} samples onnxruntime's logits differ from torch's "
+                f"by {difference:.1e}, more than {tolerance:.0e}: {remedy}"
+            )
+        found.append((difference, largest))
+    return max(difference for difference, _ in found), max(largest for _, largest in found)
+
+
+def _noise(batch: int, samples: int) -> Tensor:
+    """White noise B×N; half of the last row is silent, to test the floor of a logarithm."""
+    waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
+    waveform[-1, samples // 2 :] = 0
+    return waveform
+
+
+def _training_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of the training: it starts from a published model's weights, which nobody can check in it."""
+    training = start_of(record, places=False)
+    if RECORD_KEY not in training:
+        return training
+    start = {RECORD_KEY: training[RECORD_KEY]}
+    return {**without_weights(training), START_KEY: [start, *training.get(START_KEY, [])]}

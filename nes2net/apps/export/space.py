@@ -1,0 +1,105 @@
+"""A folder that becomes a Hugging Face Space with `git push`: a detector with the page of `nes2net serve`."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from nes2net.detector import Detector
+from nes2net.lib.files import write_text
+from nes2net.lib.installation import requirement
+from nes2net.models.backends.base import NATURE
+from nes2net.scoring.calibrated import check_belongs
+from nes2net.scoring.decisions import calibration as calibrations
+from nes2net.scoring.decisions.decision import Decider
+from nes2net.version import __version__
+
+_GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
+_APP = '''\
+"""The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
+
+import os
+from pathlib import Path
+
+from nes2net.scoring.decisions import Decider, load
+from nes2net.apps.serve.server import Address, serve
+
+HERE = Path(__file__).resolve().parent
+CALIBRATION = HERE / "calibration.json"
+
+if __name__ == "__main__":
+    on_hub = "SPACE_ID" in os.environ
+    # A further argument of Decider chooses where to decide: operating_point=OperatingPoint.parse("fa:1%").
+    decider = Decider(load(CALIBRATION), prior=0.5) if CALIBRATION.is_file() else None
+    address = Address(
+        host="0.0.0.0" if on_hub else "127.0.0.1",
+        port=int(os.environ.get("GRADIO_SERVER_PORT", 7860)) if on_hub else None,
+        names=[os.environ.get("SPACE_HOST", "localhost")],
+        frames=["https://huggingface.co"] if on_hub else [],
+    )
+    serve(HERE / "detector", decider, address)
+'''
+_REQUIREMENTS = """\
+# nes2net {version}, by an address that a Space can reach: of its repository or its wheel.
+{line}
+"""
+_README = """\
+---
+title: {quoted}
+emoji: 👂
+colorFrom: gray
+colorTo: blue
+sdk: gradio
+sdk_version: {gradio}
+app_file: app.py
+pinned: false
+# Choose the licence of these weights before you publish them, as an identifier of the hub such as apache-2.0.
+license: other
+tags: [anti-spoofing, deepfake-speech-detection]
+---
+
+# {title}
+
+Is this speech bona fide or spoofed? The detector is {parts}. {meaning}
+
+Try it here before you push: `pip install -r requirements.txt`, then `python app.py`.
+
+To publish, make a Space of the kind Gradio on the Hugging Face hub, then in this folder:
+
+```console
+$ git init -b main && git lfs install && git add . && git commit -m "Add the detector and its page"
+$ git remote add space https://huggingface.co/spaces/OWNER/NAME
+$ git push --force space main
+```
+"""
+_ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
+
+
+def write_space(detector: Detector, folder: Path, calibration: str | Path | None = None) -> None:
+    """Write the detector, its calibration if there is one, and what a Space needs, to ``folder``.
+
+    Raises:
+        InputError: if the calibration is not of this detector alone, or a file cannot be written.
+    """
+    loaded = None if calibration is None else calibrations.load(calibration)
+    if loaded is not None:
+        check_belongs(detector, Decider(loaded).calibration)
+    detector.save(folder / "detector")
+    if loaded is None:
+        (folder / "calibration.json").unlink(missing_ok=True)
+        meaning = f"Its score is higher for bona fide speech and is {NATURE[detector.backend.score_rule]}."
+    else:
+        loaded.save(folder / "calibration.json")
+        meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
+    parts = " → ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
+    try:
+        gradio = version("gradio")
+    except PackageNotFoundError:
+        gradio = _GRADIO
+    about = {"title": title, "quoted": json.dumps(title), "gradio": gradio, "parts": parts, "meaning": meaning}
+    write_text(folder / "README.md", _README.format(**about))
+    write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__, line=requirement("serve")))
+    write_text(folder / ".gitattributes", _ATTRIBUTES)
+    write_text(folder / "app.py", _APP)

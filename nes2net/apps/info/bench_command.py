@@ -1,0 +1,100 @@
+"""`nes2net bench`: how fast this machine runs a detector, as a table to paste into an issue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from nes2net.actions.flags import ModelName, Precision
+from nes2net.lib.commands import Count, File, Flag, FromZero, called
+from nes2net.lib.errors import InputError, counted
+
+_DEFAULT = "wav2vec2_Nes2Net_X"
+
+
+@called(resumes=False)
+def bench(
+    files: Annotated[Sequence[str], Flag("FILE")] = (),
+    *,
+    model: ModelName | None = None,
+    architecture: Annotated[str | None, Flag("NAME|FILE")] = None,
+    base: File | None = None,
+    frontend: Annotated[str | None, Flag("NAME")] = None,
+    device: str = "auto",
+    dtype: Precision = "auto",
+    seconds: float = 64600 / 16000,
+    batch_size: Sequence[Count] | None = None,
+    rounds: Count = 3,
+    num_workers: FromZero | None = None,
+) -> None:
+    """Measure how fast this machine runs a detector.
+
+    It prints medians as a Markdown table, below the versions and the hardware. At full size a round takes a minute or
+    more on a CPU.
+
+    Example:
+        nes2net bench --model detector.pth
+
+    Args:
+        files: audio to score; generated if not given
+        architecture: random weights of a published model or recipe instead; wav2vec2_Nes2Net_X if not given
+        base: the weights that an adapted checkpoint leaves out
+        frontend: another one for --architecture, e.g. wav2vec2_small
+        device: auto, cpu, cuda or cuda:N
+        dtype: precision; auto: the checkpoint's
+        seconds: length of the utterances
+        batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
+        rounds: measured rounds, after a first one
+        num_workers: processes that read audio
+    """
+    import numpy as np
+    import soundfile
+
+    from nes2net.actions.flags import architecture_in
+    from nes2net.apps.info.benchmark import environment, measure, table
+    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.data.audio.waveform import SAMPLE_RATE
+    from nes2net.detector import Detector
+    from nes2net.lib.devices import choose_device
+    from nes2net.lib.terminal import print_note
+    from nes2net.models.loading import named_architecture
+    from nes2net.models.quantisation import emulation_note
+    from nes2net.scoring.kernel import default_batch_size
+
+    if model and frontend:
+        raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")
+    if model and architecture:
+        raise InputError("argument --architecture: not allowed with argument --model")
+    if model:
+        detector = Detector.from_pretrained(model, device, dtype, base=base)
+    else:
+        chosen, config = choose_device(device), architecture_in(architecture or _DEFAULT)
+        config = dict(named_architecture(config) if isinstance(config, str) else config)
+        if frontend:
+            config["frontend"] = frontend
+        print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
+        detector = Detector.from_config(config).to(chosen).set_precision("float32" if dtype == "auto" else dtype).eval()
+    print_note(emulation_note(detector.precision, detector.device))
+    num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
+    if num_samples < detector.min_samples:
+        shortest = detector.min_samples / SAMPLE_RATE
+        raise InputError(f"--seconds is {shortest:.4g} or more for this detector and below an hour, not {seconds}")
+    sizes = list(batch_size or [1, default_batch_size(detector.device)])
+    with TemporaryDirectory() as folder:
+        if files:
+            paths = with_folders_listed(files)
+        else:  # two batches, at least eight files
+            rng = np.random.default_rng(0)
+            paths = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * max(sizes)))]
+            for path in paths:
+                # Low-passed noise under a varying envelope is about as hard to decode as speech.
+                samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
+                envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
+                soundfile.write(path, samples / samples.std() * envelope, SAMPLE_RATE)
+        measured, product = measure(detector, paths, num_samples, sizes, rounds, num_workers)
+    what = f"{len(paths)} {'files' if files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
+    lines = [*environment(detector), f"- {what}, medians of {counted(rounds, 'round')} by turns", ""]
+    print("\n".join([*lines, *table(measured, product, detector)]))

@@ -1,0 +1,189 @@
+"""Speed of a detector on this machine, by stage.
+
+The stages are decoding, the front-end, the back-end, and all of it, from files to scores.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+import transformers
+from torch import nn
+
+from nes2net.apps.info.info import count_flops
+from nes2net.data.audio.read import SAMPLE_RATE, load_audio
+from nes2net.data.corpora.trial import Trial
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.processes import ALONE
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import markdown_table
+from nes2net.lib.this_process import peak_bytes, processor_name, usable_processors
+from nes2net.models.frontends.onednn import OneDNNLinear
+from nes2net.scoring.batches import Plan, compute_scores, waveforms_for
+from nes2net.scoring.engine import Share
+from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
+from nes2net.scoring.waveforms import WaveformReader
+from nes2net.version import __version__
+
+# Size of the square matrices whose product is the yardstick, by kind of device.
+_PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The speed of one stage."""
+
+    stage: str
+    seconds: float
+    """Median duration of a round."""
+    utterances: int
+    """Utterances in a round."""
+    audio: float
+    """Seconds of audio in a round."""
+    flops: float | None = None
+    """Floating-point operations of a round; None if they are not counted."""
+
+    @property
+    def per_second(self) -> float:
+        return self.utterances / self.seconds
+
+    @property
+    def times_real_time(self) -> float:
+        return self.audio / self.seconds
+
+
+def measure(
+    detector: Detector,
+    files: Sequence[Path],
+    num_samples: int,
+    batch_sizes: Sequence[int],
+    rounds: int,
+    num_workers: int | None = None,
+) -> tuple[list[Measured], float]:
+    """Measure every stage once in each of ``rounds`` rounds, after one round to warm up.
+
+    Args:
+        files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
+        num_samples: samples of an utterance at 16 kHz.
+        batch_sizes: numbers of utterances that the network gets at once.
+        num_workers: processes that read files while others are scored; None for the number of
+            :func:`nes2net.scoring.corpus.score_trials`.
+
+    Returns:
+        The stages, and the speed of a matrix product in FLOP/s.
+    """
+    check_takes_audio_alone(detector)
+    # Operations for one utterance are counted on the meta device if the architecture allows it.
+    copy = Detector.on_meta(detector.config) or detector
+    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
+    of_all, of_frontend = count_flops(copy, silence), count_flops(copy.frontend, silence)
+    flops = {"front-end": of_frontend, "back-end": of_all - of_frontend}
+    seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
+    seconds = num_samples / SAMPLE_RATE
+    decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
+    stages: list[tuple[Callable[[], Any], dict[str, Any]]] = [(lambda: [load_audio(file) for file in files], decoding)]
+    for size in batch_sizes:
+        waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
+        with torch.inference_mode():
+            states = detector.hidden_states(waveform)
+        amount = {"utterances": size, "audio": size * seconds}
+        parts: dict[str, Callable[[], Any]] = {
+            "front-end": partial(detector.hidden_states, waveform),
+            "back-end": lambda states=states: detector.logits(detector.features(states)),  # type: ignore[misc]
+        }
+        for name, compute in parts.items():
+            stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
+    size = max(batch_sizes)
+    given = [*files] * -(-size // len(files))  # at least one batch
+    end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
+    end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
+    trials = [Trial(str(number), path) for number, path in enumerate(given)]
+    reader = WaveformReader.of(detector, num_samples)
+    plan = Plan(size, whole=num_samples is None)
+    read, score = waveforms_for(detector.device, reader, plan, num_workers), compute_scores(detector, plan)
+    stages.append((lambda: _scored(score(read(trials, (), ALONE))), end))
+    product = _PRODUCT_SIZE.get(detector.device.type, 2048)
+    matrix = torch.randn(product, product).to(detector.device, detector.dtype)
+    linear = nn.Linear(product, product, bias=False, device="meta")
+    linear.weight = nn.Parameter(matrix, requires_grad=False)
+    # oneDNN computes it if it computes the detector's layers.
+    stages.append((partial(OneDNNLinear(linear), matrix), {}))
+
+    wait = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
+    taken: list[list[float]] = [[] for _ in stages]
+    with (
+        scoring_mode(detector),
+        torch.inference_mode(),
+        ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display,
+    ):
+        for number in range(rounds + 1):
+            for (run, _), times in zip(stages, taken):
+                wait()
+                start = time.perf_counter()
+                run()
+                wait()
+                if number:
+                    times.append(time.perf_counter() - start)
+                display.update()
+    medians = [statistics.median(times) for times in taken]
+    measured = [Measured(seconds=median, **what) for median, (_, what) in zip(medians, stages[:-1])]
+    return measured, 2 * product**3 / medians[-1]
+
+
+def _scored(shares: Iterable[Share]) -> None:
+    """Wait for all scores.
+
+    Raises:
+        InputError: for the first file without one.
+    """
+    for share in shares:
+        for name, reason in share.failures.items():
+            raise InputError(f"{name}: {reason}")
+
+
+def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
+    """Format the stages as lines of a Markdown table."""
+    rows = []
+    for stage in measured:
+        speed = share = "–"
+        if stage.flops:
+            speed, share = f"{stage.flops / stage.seconds / 1e9:,.1f}", f"{stage.flops / stage.seconds / product:.0%}"
+        rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
+    product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
+    rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
+    return markdown_table(
+        ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"], rows
+    ).splitlines()
+
+
+def environment(detector: Detector) -> list[str]:
+    """List the versions and hardware that the figures depend on, as lines of a Markdown list."""
+    lines = [
+        f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",
+        f"{platform.system()} {platform.release()}, {processor_name()}, "
+        f"{counted(usable_processors(), 'processor')}, {counted(torch.get_num_threads(), 'thread')}",
+    ]
+    if detector.device.type == "cuda":
+        lines.append(
+            f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        )
+    parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    size = sum(p.numel() for p in detector.parameters())
+    lines.append(f"{parts}, {size:,} parameters, {detector.precision} on {detector.device}")
+    peak = peak_bytes()  # None or 0 if the system keeps no count
+    memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []
+    if detector.device.type == "cuda":
+        memory.append(f"on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB")
+    return [f"- {line}" for line in [*lines, ", ".join(memory)] if line]

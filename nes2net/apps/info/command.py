@@ -1,0 +1,126 @@
+"""`nes2net info`: a map of all names, and what a name, a file, a folder or a recipe's key is."""
+
+from __future__ import annotations
+
+import json
+from os.path import exists
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nes2net.lib.commands import Flag
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable
+
+if TYPE_CHECKING:
+    from nes2net.apps.info.names import Result
+
+
+def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = None, *, json_: bool = False) -> None:
+    """Say what a name, a file or a folder is; without one, list all names.
+
+    Example:
+        nes2net info wav2vec2_Nes2Net_X
+
+    Args:
+        model: a recipe, model, part, corpus, condition or published result by name; a file or folder; all of a kind,
+            such as corpora; recipe: the keys of a recipe; published: the tables of published results
+        key: after recipe: one key or section of a recipe, e.g. train.lr
+        json_: print it as JSON
+    """
+    if key is None and (model is None or not exists(model)):
+        from nes2net.apps.info.overview import stored_overview
+
+        if (stored := stored_overview(model)) is not None:
+            print(_as_json([stored.to_dict()]) if json_ else stored.text())
+            return
+    from nes2net.apps.info.files import file_sheet
+    from nes2net.apps.info.names import names, overview, sheets
+    from nes2net.apps.info.part_options import mapping_rows
+    from nes2net.apps.info.sheet import Sheet, table
+    from nes2net.training.recipes.documentation import describe, facts_of
+    from nes2net.training.recipes.reading import packaged_recipes
+
+    if model == "recipe" and key in packaged_recipes():
+        model, key = key, None
+    if model == "recipe":
+        options, facts = mapping_rows(key), facts_of(key)
+        if options:
+            facts[0]["options"] = options
+        lines = [describe(key), *(["", "options", *table(options)] if options else [])]
+        print(json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines))
+    elif model == "published" and key is None:
+        from nes2net.models.published_results import published_tables
+        from nes2net.models.published_tables import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
+
+        tables = published_tables()
+        if json_:
+            print(printable(json.dumps(plain_tables(tables), indent=1, ensure_ascii=False)))
+            return
+        numbers = numbered_notes(tables)
+        rows: dict[str, list[dict[str, Any]]] = {each.title: system_rows(each, numbers) for each in tables}
+        rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
+        ways = []
+        for row in way_rows(tables):
+            cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
+            ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
+        commands = [
+            "nes2net info ID, what is known of one result",
+            "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",
+        ]
+        about = LEGEND | {each.title: [each.about, *each.notes] for each in tables}
+        rows["how they are measured again"] = ways
+        print(Sheet("Published results", about, tables=rows, commands=commands).text())
+    elif key is not None:
+        raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
+    else:
+        results = published_results()
+        if model is None:
+            found = [overview(results)]
+        elif exists(model) and not any(model in (kind, *known) for kind, known in names(results).items()):
+            found = [file_sheet(model, results)]
+        else:
+            found = sheets(model, results)
+            if exists(model):
+                found[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
+        if json_:
+            print(_as_json([sheet.to_dict() for sheet in found]))
+        else:
+            print("\n\n".join(sheet.text() for sheet in found))
+
+
+def _as_json(data: list[dict[str, Any]]) -> str:
+    return printable(json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, default=str))
+
+
+def published_results() -> list[Result]:
+    """The published results as the room of `inspect` takes them, which does not import `experiments`."""
+    from pathlib import Path
+
+    from nes2net.apps.info.names import Result
+    from nes2net.models.published_results import published_rows
+
+    lengths = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
+    found = []
+    for row in published_rows():
+        recipe = Path(row.recipe).stem if row.recipe else None
+        about = frozenset(filter(None, (row.model, recipe, row.corpus)))
+        facts = {
+            "model": row.model,
+            "recipe": recipe,
+            "measured again": ", ".join(row.ways) or "only reported",
+            "here": row.here,
+            "front-end": row.reported_frontend,
+            "parameters": row.parameters,
+            "averaged": row.averaged,
+            "fusion": "several systems are fused" if row.fusion else "",
+            "paper": row.paper,
+            "notes": row.notes,
+            "protocol": lengths.get(row.protocol) or f"the first {row.samples:,} samples",
+            "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
+            "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
+            "checkpoint": row.checkpoint,
+        }
+        mean = "mean " if row.best is None else ""
+        best = row.percent(row.mean if row.best is None else row.best)
+        figure = f"{row.metric} {mean}{best} % on {row.test}: {row.system}"
+        found.append(Result(row.id, figure, f"{row.id}: {row.describe()}", about, facts))
+    return found

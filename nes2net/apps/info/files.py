@@ -1,0 +1,331 @@
+"""What a file or folder is, for a person: detectors, runs, scores, calibrations and recipes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+import torch
+
+from nes2net.apps.info.identify import Identity, identify
+from nes2net.apps.info.info import costs, describe_config
+from nes2net.apps.info.names import Result, describe_recipe, model_rows, published_facts
+from nes2net.apps.info.sheet import Sheet, shown
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import sha256_of
+from nes2net.lib.options import name_and_options
+from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE
+from nes2net.models.loading import sound_description
+from nes2net.models.published_models import (
+    PUBLISHED_MODELS,
+    START_KEY,
+    architecture_words,
+    published_architecture,
+    published_model,
+)
+from nes2net.models.registry import corpora
+from nes2net.scoring.decisions.calibration import load as load_calibration
+from nes2net.scoring.record import read_whole_record
+from nes2net.scoring.score_file import read_scores
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.resume_file import RESUME_FILE
+from nes2net.training.run_folder import RECIPE_FILE
+from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
+
+_OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
+_HEADINGS = {
+    "loss": "loss",
+    "val_loss_wo_aug": "dev loss",
+    "val_loss_w_aug": "dev loss, augmented",
+    "val_eer_wo_aug": "dev EER",
+    "val_min_dcf_wo_aug": "dev minDCF",
+}
+
+
+def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
+    """Describe a file or folder by its content; nothing in it is executed.
+
+    Args:
+        results: published results; the results of the detector's architecture are shown.
+
+    Raises:
+        InputError: if ``path`` is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
+        is_run = any(path.glob("epoch_*.pth")) or any(
+            (path / name).is_file() for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
+        )
+        return _run_sheet(path) if is_run and not is_detector else _detector_sheet(identify(path), results)
+    if path.suffix in (".yaml", ".yml"):
+        sheet = describe_recipe(load_recipe(path))
+        sheet.title, sheet.commands = (
+            f"{path}: recipe",
+            [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands],
+        )
+        return sheet
+    if path.suffix == ".json":
+        with suppress(InputError):
+            return _calibration_sheet(path)
+        with suppress(InputError):
+            rows = _epoch_rows(read_history(path), {file.name for file in path.parent.glob("epoch_*.pth")})
+            commands = [f"nes2net info {quote(str(path.parent))}"]
+            return Sheet(f"{path}: history of a training run", {"epochs": len(rows)}, "", {"epochs": rows}, commands)
+        with suppress(InputError):
+            commands = [f"nes2net info {quote(str(scores))}"] if (scores := path.with_suffix("")).is_file() else []
+            return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
+        raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
+    start = b""
+    if path.suffix not in (".onnx", ".safetensors"):
+        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints says why
+            start = file.read(4096)
+    if start and not any(byte < 9 or 13 < byte < 32 for byte in start):  # a checkpoint begins as an archive or a pickle
+        return _scores_sheet(path)
+    return _detector_sheet(identify(path), results)
+
+
+def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
+    path, config = identity.path, identity.architecture
+    types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
+    published = identity.models
+    if identity.config:
+        backend, _ = name_and_options(config, "backend", "")
+        near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
+        with torch.device("meta"):
+            published = [name for name, model in near.items() if Detector.from_config(model).config == config]
+    weights = path / WEIGHTS if path.is_dir() else path
+    compared = identity.parameters and (config or identity.models)
+    loaded_as = published_model(identity.record)
+    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
+    notes = facts_of_model.pop("notes", [])
+    named = identity.models or [found[0] for found in [published_architecture(identity.record)] if found]
+    model = " or ".join(named)
+    if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(named):
+        model = architecture_words(*named)
+    # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
+    adaptation: dict[str, str] = {}
+    _, of_frontend = name_and_options(identity.config, "frontend", "")
+    if isinstance(adapt := of_frontend.get("adapt"), dict):
+        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
+        adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
+    if isinstance(base := identity.record.get("base"), dict):
+        digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
+        adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
+    facts: dict[str, Any] = {
+        "model": model,
+        **facts_of_model,
+        "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
+        "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
+        "SHA-256": sha256_of(weights) if weights.is_file() else "",
+        **adaptation,
+        **_training_facts(identity.record),
+        "not rebuilt": ", ".join(identity.records),
+        "notes": [*identity.notes, *notes],
+        "published": [result.line for result in results if result.about.intersection(published)],
+    }
+    tables: dict[str, list[dict[str, Any]]] = {}
+    if config and not identity.misfit:
+        with sound_description(str(path)):
+            tables["parts"] = costs(describe_config(config))
+    if config:
+        tables["options of the parts that differ from their defaults"] = model_rows(config)
+    if (recipe := _recipe_of(identity.record)) is not None:
+        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
+            "keys that differ from the defaults"
+        ]
+    commands = []
+    if "backend" in config and not identity.misfit and "resume" not in identity.kind:
+        model = quote(str(path))
+        commands = [f"nes2net score CORPUS FOLDER --model {model} --out scores.txt"]
+        if path.suffix == ".onnx":
+            commands = [f"nes2net score CORPUS FOLDER --model {model} --engine onnx --out scores.txt"]
+        else:
+            commands.append(f"nes2net predict --model {model} recording.wav")
+    return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
+
+
+def _recipe_of(record: Mapping[str, Any]) -> Recipe | None:
+    """The recipe in a record; None if this version can read no recipe there."""
+    try:
+        return recipe_from_dict(dict(record["recipe"])) if isinstance(record.get("recipe"), dict) else None
+    except InputError:
+        return None
+
+
+def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says about the training: recipe, epoch, data and values, in words."""
+    recipe, average = _recipe_of(record), record.get("average")
+    facts: dict[str, Any] = {}
+    if recipe is not None:
+        run = (
+            f", seed {recipe.seed}, run {recipe.tag}" if "seed" in record["recipe"] else ""
+        )  # a copy has the data alone
+        facts["recipe"] = f"{recipe.name}{run}"
+        parts = recipe.data.parts("train")
+        facts["trained on"] = "; ".join(f"{part.name} in {part.root}" if part.root else part.name for part in parts)
+    if isinstance(starts := record.get(START_KEY), list):
+        facts["started from"] = []
+        for start in filter(lambda start: isinstance(start, dict), starts):
+            found, by, alike = published_model(start), start.get("recipe"), published_architecture(start)
+            unknown = architecture_words(alike[0]) if alike else "another detector"
+            named = str((isinstance(by, dict) and by.get("name")) or unknown)
+            facts["started from"].append(f"{found[0]}; licence of its weights: {found[1].licence}" if found else named)
+    if isinstance(average, dict):
+        ids, of = (
+            ", ".join(map(str, listed)) if isinstance(listed := average.get(key), list) else "" for key in ("ids", "of")
+        )
+        facts["average"] = f"{average.get('mode', 'mean')} of {f'epochs {ids}' if ids else of}"
+    if "epoch" in record:
+        facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}" if recipe is not None else str(record["epoch"])
+    if isinstance(progress := record.get("progress"), dict):
+        facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
+    facts |= {heading: _value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
+    rest = {key: value for key, value in record.items() if not isinstance(value, (dict, list))}
+    known = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
+    return facts | {key: value for key, value in rest.items() if key not in known}
+
+
+def _value(name: str, value: Any) -> Any:
+    is_rate = "eer" in name and isinstance(value, float) and math.isfinite(value)
+    return f"{100 * value:.2f} %" if is_rate else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _run_sheet(folder: Path) -> Sheet:
+    """What a run folder holds: its recipe, and its epochs with the checkpoints that are there."""
+    facts: dict[str, Any] = {}
+    tables: dict[str, list[dict[str, Any]]] = {}
+    recipe = load_recipe(folder / RECIPE_FILE) if (folder / RECIPE_FILE).is_file() else None
+    rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
+    if recipe is not None:
+        facts = _training_facts({"recipe": recipe.to_dict()})
+        facts["model"] = describe_recipe(recipe).facts["model"]
+        facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
+    checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
+    facts["checkpoints"] = ", ".join(path.name for path in checkpoints) or "none"
+    facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
+    tables["epochs"] = _epoch_rows(rows, {path.name for path in checkpoints})
+    if recipe is not None:
+        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
+            "keys that differ from the defaults"
+        ]
+    commands = [f"nes2net average {quote(str(folder))}"] if len(saved_epochs(folder)) > 1 else []
+    commands += [f"nes2net info {quote(str(checkpoints[-1]))}"] if checkpoints else []
+    return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
+
+
+def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
+    there = [name for name in _HEADINGS if any(name in row for row in rows)]
+    return [
+        {
+            "epoch": row["epoch"],
+            **{_HEADINGS[name]: _value(name, row.get(name)) for name in there},
+            "kept": name if (name := f"epoch_{row['epoch']}.pth") in checkpoints else "",
+        }
+        for row in rows
+    ]
+
+
+def _calibration_sheet(path: Path) -> Sheet:
+    calibration = load_calibration(path)
+    kind = "calibration" if len(calibration.weights) == 1 else "fusion"
+    facts: dict[str, Any] = {
+        "offset": calibration.offset,
+        "prior of bona fide": calibration.prior,
+        "l2": calibration.l2,
+    }
+    facts |= {
+        f"trained on, {key}": value
+        for key, value in calibration.trained_on.items()
+        if not isinstance(value, (dict, list))
+    }
+    by, population = calibration.scored_by, calibration.population
+    if by is not None:
+        heard = "whole recordings" if by.num_samples is None else f"the first {by.num_samples} samples"
+        frames = "" if by.resolution_ms is None else f", in frames of {by.resolution_ms:g} ms"
+        facts["detector"] = f"{by.fingerprint} (SHA-256 of architecture and weights) in {by.precision}"
+        facts["scored"] = heard + frames
+    elif kind == "calibration":
+        facts["detector"] = "not known, so nothing tells whether it is the same one"
+    if calibration.llrs is None:
+        facts["operating points"] = "cost:CMISS,CFA,PRIOR alone: the ratios of its own trials are not kept"
+    elif kind == "calibration":
+        facts["operating points"] = "all"
+    if population is None:
+        facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
+    else:
+        facts["recordings"] = f"{population.num_recordings:,} measured"
+        facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
+        facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
+    rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
+    figures = calibration.trained_on.get("figures")
+    measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
+    tables = {"weights": rows, "figures on the training trials": measured}
+    scores = "SCORES" if len(rows) == 1 else "SCORES …"
+    commands = [f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"]
+    return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
+
+
+def _record_facts(path: Path) -> dict[str, Any]:
+    """What the record of a score file says, in words."""
+    record = read_whole_record(path)
+    extra: dict[str, Any] = record.model_extra or {}
+    corpus, checkpoint, versions = (
+        extra[key] if isinstance(extra.get(key), dict) else {} for key in ("corpus", "checkpoint", "versions")
+    )
+    facts: dict[str, Any] = {}
+    if corpus:
+        facts["corpus"] = ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus)
+    if checkpoint:
+        facts["checkpoint"] = checkpoint.get("path")
+        facts |= {
+            key: value for key, value in _training_facts(checkpoint).items() if key in ("recipe", "epoch", "average")
+        }
+    if isinstance(model := extra.get("published_model"), dict):
+        facts["published detector"] = model.get("name")
+        facts["licence of its weights"] = model.get("licence")
+    if isinstance(warnings := extra.get("seen"), list):
+        facts["warning"] = [str(line) for line in warnings]
+    samples = record.run.get("num_samples")
+    facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
+    facts["precision"] = record.run.get("dtype")
+    facts["device"] = extra.get("device_name") or extra.get("device")
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
+    facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
+    return facts
+
+
+def _scores_sheet(path: Path) -> Sheet:
+    try:
+        ids, scores = read_scores(path)
+    except InputError as error:
+        raise InputError(f"{path} is text, but not a score file ({error}): {_OTHER_FILE}") from error
+    if not ids:
+        raise InputError(f"{path} holds no score: {_OTHER_FILE}")
+    facts: dict[str, Any] = {"trials": len(ids), "first trial": ids[0]}
+    facts["repeated"] = f"{repeated:,} lines repeat an id" if (repeated := len(ids) - len(set(ids))) else ""
+    finite = scores[np.isfinite(scores)]
+    if len(finite):
+        low, middle, high = np.quantile(finite, [0, 0.5, 1]).tolist()
+        facts["scores"] = f"{low:.4f} to {high:.4f}, median {middle:.4f}; higher means more bona fide"
+    facts["not finite"] = len(scores) - len(finite) or ""
+    facts["tied"] = len(scores) - len(np.unique(scores)) or ""
+    facts["SHA-256"] = sha256_of(path)
+    record = path.with_name(f"{path.name}.json")
+    corpus = "CORPUS"
+    if record.is_file():
+        facts |= _record_facts(record)
+        named = str(facts.get("corpus")).partition(",")[0]
+        corpus = named if named in corpora.names() or named.startswith("hub:") else corpus
+    else:
+        facts["record"] = f"{record.name} is not beside it, so what made the scores is not known"
+    return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {quote(str(path))} --keys FOLDER"])

@@ -1,0 +1,87 @@
+"""`nes2net models`: the detectors and front-ends that are fetched by name, and the card of one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+
+from nes2net.lib.errors import check_known
+from nes2net.lib.terminal import printable
+
+
+def models(name: str | None = None, *, json_: bool = False) -> None:
+    """List the detectors that --model fetches by name, or describe one.
+
+    A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME).
+
+    Example:
+        nes2net models
+        nes2net models AASIST
+        nes2net predict recording.wav --model AASIST
+
+    Args:
+        name: one of them, or a front-end for ssl_checkpoint; its card
+        json_: print it as JSON
+    """
+    from nes2net.apps.info.sheet import Sheet
+    from nes2net.models.catalogue import list_models
+    from nes2net.models.frontends.sizes import SIZES
+    from nes2net.models.published_models import PUBLISHED
+
+    if name is not None:
+        from nes2net.apps.info.command import info
+
+        check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
+        info(name, json_=json_)
+        return
+    by_hand = {name: model.by_hand for name, model in PUBLISHED.items() if model.by_hand}
+    if json_:
+        fronts = [
+            {
+                "name": name,
+                "title": size.title,
+                "parameters": size.parameters,
+                "licence": size.licence,
+                "address": size.published.address,
+                "known_by": size.published.pinned or "not pinned",
+            }
+            for name, size in SIZES.items()
+        ]
+        data = {
+            "detectors": [asdict(model) for model in list_models()],
+            "front-ends": fronts,
+            "by hand": [{"name": name, "its file": place} for name, place in by_hand.items()],
+        }
+        print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
+        return
+    detectors = [
+        {
+            "name": model.name,
+            "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
+            "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
+            "reported": "; ".join(model.reported),
+            "licence": re.split(r", | \(", model.licence)[0],
+            "score": model.score,
+        }
+        for model in list_models()
+    ]
+    fronts = [
+        {
+            "name": name,
+            "million parameters": round(size.parameters / 1e6),
+            "licence": size.licence,
+        }
+        for name, size in SIZES.items()
+    ]
+    files = [{"name": name, "its file, for --model FILE": place} for name, place in by_hand.items()]
+    sheet = Sheet(
+        "What is fetched by name",
+        tables={
+            "detectors, for --model": detectors,
+            "detectors, to fetch by hand": files,
+            "pre-trained front-ends, for ssl_checkpoint=": fronts,
+        },
+        commands=["nes2net models NAME, its card", "nes2net predict FILE --model NAME"],
+    )
+    print(sheet.text())

@@ -1,0 +1,495 @@
+"""Every name that ``nes2net info`` knows: recipes, models, parts, corpora, conditions and published results."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from nes2net.apps.info.info import costs, describe, estimates
+from nes2net.apps.info.overview import COMMANDS
+from nes2net.apps.info.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
+from nes2net.apps.info.sheet import Sheet, plain, shown
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.layout import ListedCorpus
+from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
+from nes2net.lib.options import PARTS, name_and_options
+from nes2net.metrics.eer import compute_eer
+from nes2net.models.checkpoints.shelf import Shelf
+from nes2net.models.frontends.sizes import SIZES
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
+from nes2net.models.registry import (
+    Registry,
+    aggregations,
+    backends,
+    corpora,
+    create_condition,
+    effects,
+    frontends,
+    losses,
+)
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.recipe import SECTIONS, Recipe
+
+REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A published result, as the room of the experiments describes it."""
+
+    id: str
+    figure: str
+    """System and figure, in short."""
+    line: str
+    """Training and test corpus, figures and source, on one line."""
+    about: frozenset[str]
+    """Names of its model, recipe and corpora."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def overview(results: Sequence[Result]) -> Sheet:
+    """The map: every name under the heading of its kind, with one line that says what it is."""
+    tables = {kind.plural: kind.table() for kind in _kinds(results)}
+    tables["keys of a recipe"] = [
+        {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
+        for name, section in SECTIONS.items()
+    ]
+    return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
+
+
+class _Kind(NamedTuple):
+    """Things of one kind: their names, the line of each in the map, and what describes one."""
+
+    name: str
+    names: list[str]
+    line: Callable[[str], str]
+    sheet: Callable[[str, Sequence[Result]], Sheet]
+
+    @property
+    def plural(self) -> str:
+        return PLURALS.get(self.name, f"{self.name}s")
+
+    def table(self) -> list[dict[str, str]]:
+        """Each name with its line, or with the reason why an installed package's part has none."""
+        rows = []
+        for name in self.names:
+            try:
+                rows.append({"name": name, "meaning": self.line(name)})
+            except InputError as error:
+                rows.append({"name": name, "meaning": str(error)})
+        return rows
+
+
+def _kinds(results: Sequence[Result]) -> list[_Kind]:
+    """Everything with a name, kind by kind."""
+    figures = {result.id: result.figure for result in results}
+    parts = [
+        _Kind(registry.kind, registry.names(), partial(_part_line, registry), partial(part_sheet, registry))
+        for registry in REGISTRIES.values()
+    ]
+    return [
+        _Kind(
+            "recipe",
+            packaged_recipes(),
+            lambda name: plain(comment(name)[0]).partition(". ")[0].rstrip("."),
+            recipe_sheet,
+        ),
+        _Kind(
+            "model",
+            list(PUBLISHED_MODELS),
+            lambda name: (
+                ("not for commercial use: " if PUBLISHED[name].non_commercial else "")
+                + architecture(PUBLISHED_MODELS[name])
+            ),
+            model_sheet,
+        ),
+        *parts,
+        _Kind("loss", losses.names(), partial(_part_line, losses), loss_sheet),
+        _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
+        _Kind("condition", effects.names(), _condition_line, condition_sheet),
+        _Kind("published result", list(figures), figures.__getitem__, _result_sheet),
+    ]
+
+
+def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
+    """Kinds, such as ``corpora``, and the names of each."""
+    return {kind.plural: kind.names for kind in _kinds(results)}
+
+
+def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
+    """Describe everything that is called ``name``, as a rule one thing, or list the names of the kind ``name``.
+
+    Raises:
+        InputError: if nothing has this name; the message names the nearest.
+    """
+    if name.startswith("hub:"):
+        return [corpus_sheet(name, results)]
+    kinds = _kinds(results)
+    if listed := [kind for kind in kinds if kind.plural == name]:
+        return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
+    known = [word for kind in kinds for word in (kind.plural, *kind.names)]
+    found = [kind.sheet(name, results) for kind in kinds if name in kind.names]
+    if not found:
+        raise InputError(f"'{name}' is neither a name nor a file or folder{did_you_mean(name, known, 'nes2net info')}")
+    others = [word for word in known if word.lower() == name.lower() and word != name]
+    for sheet in found:
+        if others:
+            sheet.facts["not to be confused with"] = f"{others[0]}, which differs in its capital letters"
+        if len(found) > 1:
+            sheet.facts["note"] = f"{len(found)} things are called {name}; each is described here"
+    return found
+
+
+def _part_line(registry: Registry, name: str) -> str:
+    if registry is frontends and name in SIZES and name != SIZES[name].frontend:
+        return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
+    what = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
+    blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
+    return f"{', '.join(blocks)}: {what.partition(': ')[2] or what}" if blocks else what
+
+
+def _corpus_line(name: str) -> str:
+    corpus = corpora.get(name)
+    counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
+    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else corpus.about]))
+
+
+def _condition_line(name: str) -> str:
+    condition = effects.get(name)
+    strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
+    what = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
+    return f"{what} ({f'{strengths} {condition.unit}'.rstrip()})" if strengths else what
+
+
+def architecture(config: Mapping[str, Any]) -> str:
+    """The parts of a model by name, with the options that it gives them.
+
+    >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
+    'lps + nes2net_x (dilation 1)'
+    """
+    parts = []
+    for part in PARTS:
+        if config.get(part) is not None:
+            name, options = name_and_options(config, part)
+            given = ", ".join(f"{key} {shown(option)}" for key, option in options.items())
+            parts.append(name + (f" ({given})" if given else ""))
+    return " + ".join(parts)
+
+
+def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The options of a model's parts that differ from the defaults; one row without them for a part at its defaults."""
+    rows = []
+    for part, registry in REGISTRIES.items():
+        if config.get(part) is None:
+            continue
+        name, options = name_and_options(config, part)
+        known = option_rows(registry, name) + general_rows(registry, name) if name in registry.names() else []
+        defaults = {row["option"]: row["default"] for row in known}
+        changed = [(key, option) for key, option in options.items() if key not in defaults or option != defaults[key]]
+        for key, option in changed or [("(its defaults)", "")]:
+            default = defaults.get(key, "") if changed else ""
+            rows.append({"part": registry.kind, "name": name, "option": key, "value": option, "default": default})
+    return rows
+
+
+def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a front-end, an aggregation or a back-end is, what it costs, and its options."""
+    (cost,) = describe(name, registry)
+    of_it = [result for result in results if name in result.about]
+    facts = {
+        "what": title(registry, name),
+        "made of": variant(registry, name),
+        "about": about(registry, name),
+        "source": source(registry, name),
+        "parameters": cost.parameters,
+        "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
+        "size": cost.notes,
+        **(estimates(name) if registry is frontends else {}),
+        **published_size(name if registry is frontends else ""),
+        "published": [result.line for result in of_it],
+    }
+    part = next(part for part, known in REGISTRIES.items() if known is registry)
+    options = option_rows(registry, name) + general_rows(registry, name)
+    commands = [f"In a recipe: model.{part}.name={name}"]
+    commands += [f"Its weights, fetched once: ssl_checkpoint={name}"] if part == "frontend" and name in SIZES else []
+    commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
+    return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a loss asks for, what it needs of a back-end, and its options."""
+    kind, options = losses.get(name), option_rows(losses, name)
+    facts = {
+        "what": title(losses, name),
+        "about": about(losses, name)[1:],
+        "needs": f"{'any head' if kind.needs_head is None else f'the head {kind.needs_head}'}, "
+        f"{counted(kind.num_logits, 'logit')}",
+        "takes": "embeddings" if kind.takes_embeddings else "logits",
+    }
+    commands = [f"In a recipe: train.loss={name}"]
+    commands += [f"An option of it: train.loss.{options[0]['option']}=…"] if options else []
+    return Sheet(f"{name}: loss", facts, tables={"options": options}, commands=commands)
+
+
+def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a condition does to a recording, at which strengths, and what it needs."""
+    condition = effects.get(name)
+    strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+    folders = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
+    lacks = ""
+    if not condition.needs:
+        try:
+            create_condition(strengths[0])
+        except MissingLibrary as error:
+            lacks = str(error)
+    facts = {
+        "what": about(effects, name),
+        "strength": condition.takes() or "none",
+        "in nes2net robustness": ", ".join(strengths),
+        "needs": " and ".join(condition.needs),
+        "not possible here": lacks,
+        "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
+    }
+    commands = [
+        f"nes2net augment FILE --condition {strengths[0]}{''.join(f' --{name} DIR' for name in condition.needs)} --plot --out DIR",
+        f"In a recipe: augment.conditions=[{strengths[0]}]{folders}",
+    ]
+    return Sheet(f"{name}: condition", facts, commands=commands)
+
+
+def published_size(name: str) -> dict[str, Any]:
+    """Where the weights of a published front-end are to be had, and under which licence."""
+    if name not in SIZES:
+        return {}
+    size = SIZES[name]
+    places = [f"{size.file} from {size.source}"] if size.file else []
+    if size.normalize is None:
+        configuration = "log-mel features with a scaling of their own, for which there is no option"
+    else:
+        waveforms = "waveforms are layer-normalised" if size.normalize else "waveforms as they are"
+        configuration = (
+            f"{waveforms}; here the option normalize decides, or if it is null the folder's preprocessor_config.json"
+        )
+    return {
+        "pre-trained model": size.title,
+        "its file": [*places, f"https://huggingface.co/{size.hub}, a folder"],
+        "its numbers": size.parameters,
+        "its licence": size.licence,
+        "its configuration": configuration,
+        **weights_facts(Shelf(name, size.published)),
+        "note": size.notes,
+    }
+
+
+def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """The parts of a published model, their costs, and what was published for it."""
+    config = PUBLISHED_MODELS[name]
+    facts = {
+        "parts": architecture(config),
+        **published_facts(name),
+        "published": [result.line for result in results if name in result.about],
+    }
+    tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
+    by_name = PUBLISHED[name].file is not None
+    commands = [
+        *([f"Load it, fetched once: Detector.from_pretrained('{name}')"] if by_name else []),
+        f"Build it, with random weights: Detector.from_config('{name}')",
+        *([f"nes2net predict FILE --model {name}"] if by_name else []),
+        f"nes2net score CORPUS FOLDER --model {name} --out s.txt"
+        if by_name
+        else f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt",
+    ]
+    return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
+
+
+def published_facts(name: str) -> dict[str, Any]:
+    """Source, licences, scoring and training data of a published model, in words."""
+    model = PUBLISHED.get(name)
+    if model is None:
+        return {}
+    return {
+        "source": model.source,
+        "licence of the weights": model.licence,
+        "licence of the code": model.code_licence,
+        "its authors score": model.scored,
+        "trained on": ", ".join(model.trained_on) or "not known",
+        "selected on": ", ".join(model.selected_on) or "not known",
+        "newest attacks": str(model.until or ""),
+        **(weights_facts(Shelf(name, model.file)) if model.file else {"its file": _file_by_hand(model)}),
+        "notes": list(model.notes),
+    }
+
+
+def _file_by_hand(model: PublishedModel) -> str:
+    return f"{model.by_hand}; no program can fetch it" if model.by_hand else "no program can fetch it"
+
+
+def weights_facts(shelf: Shelf) -> dict[str, Any]:
+    """Where published weights are fetched from, how they are known again, and whether they are on this machine."""
+    seen = shelf.first_seen()
+    first = "" if seen is None else ", ".join(filter(None, (seen.first_seen, seen.sha256 or seen.revision)))
+    return {
+        "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
+        "known by": shelf.file.known_by,
+        "first seen here": first,
+        "on this machine": "no" if shelf.here() is None else "yes",
+    }
+
+
+def comment(recipe: str) -> list[str]:
+    """The paragraphs at the head of a packaged recipe; a line that ends a sentence ends a paragraph."""
+    text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
+    head = re.match(r"(?:#.*\n)*", text)
+    lines = [line.lstrip("# ") for line in (head[0] if head else "").splitlines() if "$schema" not in line]
+    return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
+
+
+def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a packaged recipe trains, on what, and what differs from the defaults."""
+    sheet = describe_recipe(load_recipe(name), _value_comments(name))
+    sheet.title = f"{name}: recipe"
+    sheet.facts = {
+        "what": [plain(text) for text in comment(name)],
+        **sheet.facts,
+        "published": [result.line for result in results if name in result.about],
+        "file": str(PACKAGED / f"{name}.yaml"),
+    }
+    sheet.commands = [f"nes2net train {name} data.root=FOLDER", *sheet.commands]
+    return sheet
+
+
+def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
+    """What a recipe trains, on what, and which keys differ from the defaults.
+
+    Args:
+        sources: key → where its value comes from.
+    """
+    known = corpora.names()
+    parts = recipe.data.parts("train")
+    checked = parts[0].name if parts[0].name in known and len(parts) == 1 else "CORPUS"
+    trains_on = []
+    for part in parts:
+        titled = f" ({corpora.get(part.name).title})" if part.name in known else ""
+        trains_on.append(f"{part.name}{titled}" + (f", from {part.root}" if part.root else ""))
+    from nes2net.training.tasks.task import create_task  # start-up: most names are described without training
+
+    start = create_task(recipe).start
+    begins = "random weights" if start is None else start.path or f"a {start.what} ({start.key})"
+    facts = {
+        "trains on": "; ".join(trains_on),
+        "model": architecture(recipe.model),
+        "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
+        "run folder": f"{recipe.output}/{recipe.tag}",
+    }
+    values, defaults = _flat(recipe.written()), _flat(Recipe().written())
+    changed = [
+        {"key": key, "value": value, "default": defaults.get(key), "source": (sources or {}).get(key, "")}
+        for key, value in values.items()
+        if value != defaults.get(key)
+    ]
+    if sources is None:
+        changed = [{key: value for key, value in row.items() if key != "source"} for row in changed]
+    tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
+    tables["keys that differ from the defaults"] = changed
+    commands = [
+        f"nes2net data check {checked} FOLDER",
+        "nes2net info recipe KEY, what a key means",
+    ]
+    return Sheet("recipe", facts, tables=tables, commands=commands)
+
+
+def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe by their full names, without the model."""
+    flat: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if key in SECTIONS:
+            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+        elif key != "model":
+            flat[key] = value
+    return flat
+
+
+def _value_comments(recipe: str) -> dict[str, str]:
+    """Key → the comment beside its value in a packaged recipe, or in its base."""
+    found: dict[str, str] = {}
+    section = ""
+    for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
+        entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
+        if entry and len(entry[1]) <= 2:
+            section = section if entry[1] else entry[2]
+            if entry[2] == "base":
+                found = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **found}
+            elif entry[4]:
+                found[f"{section}.{entry[2]}" if entry[1] else entry[2]] = entry[4]
+    return found
+
+
+def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """The parts of a corpus, where its files are expected, its official figures, how to check a copy."""
+    corpus = corpora.get(name)
+    rule = re.search(rf'- ``"{corpus.eer_method}"``, (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
+    trained = [
+        recipe
+        for recipe in packaged_recipes()
+        if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]
+    ]
+    facts = {
+        "parts": ", ".join(corpus.splits),
+        "phases": ", ".join(corpus.phases),
+        "EER rule": f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method,
+        "min t-DCF": f"form of {corpus.tdcf_version}" if corpus.asv_scores else "",
+        "minDCF costs": f"those of {corpus.min_dcf_costs}",
+        "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
+        "'4sec' scoring": f"{corpus.test_samples:,} samples",
+        "licence": corpus.licence,
+        "source": corpus.source,
+        "to be had": [f"{what}: {place}" for what, place in corpus.obtain.items()],
+        "numbers from": corpus.counts_from,
+        "recipes": ", ".join(trained),
+        "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
+    }
+    layout = [
+        {
+            "part": split,
+            # Of several folders none is shown: a line of all of them would be too long to read.
+            "protocol": " or ".join(
+                name if len(part.folders) > 1 else os.path.normpath(f"{part.folders[0]}/{name}")
+                for name in part.protocols
+            ),
+            "audio": " or ".join(part.audio),
+        }
+        for split, part in (corpus.parts.items() if isinstance(corpus, ListedCorpus) else ())
+    ]
+    tables = {
+        "reported numbers" if corpus.counts_from else "official numbers": _count_rows(corpus.counts),
+        **{f"numbers of {edition}": _count_rows(counts) for edition, counts in corpus.editions.items()},
+        "official numbers of the labels": _count_rows(corpus.key_counts),
+        "expected layout, the first that is there": layout,
+    }
+    # The lines of the module's docstring without markup, with its columns where they are.
+    notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
+    for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
+        notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
+    notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
+    commands = [f"nes2net data check {name}" if corpus.home else f"nes2net data check {name} {corpus.takes}"]
+    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
+
+
+def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
+    rows = []
+    for part, of in counts.items():
+        by = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in of.by.items())
+        rows.append({"part": part, "trials": of.trials, "bona fide": of.bonafide, "spoofed": of.spoof, "by": by})
+    return rows
+
+
+def _result_sheet(name: str, results: Sequence[Result]) -> Sheet:
+    result = next(result for result in results if result.id == name)
+    commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
+    return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -1,0 +1,32 @@
+"""The map of all names, from a stored list: to make it, every part is imported, and torch with the parts.
+
+``python scripts/site/overview.py`` writes the list anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from nes2net.apps.info.sheet import Sheet
+from nes2net.models.registry import aggregations, backends, corpora, effects, frontends, losses
+
+STORED = Path(__file__).with_name("overview.json")
+COMMANDS = [
+    "nes2net info published prints the published results as tables",
+    "nes2net info NAME says more about one of these; nes2net info FILE says what a file or folder is",
+]
+
+
+def stored_overview(kind: str | None = None) -> Sheet | None:
+    """The map, or its table of one ``kind``, such as ``"corpora"``.
+
+    None if there is no such kind, or if installed packages have parts, which are not in the list.
+    """
+    registries = (frontends, aggregations, backends, losses, corpora, effects)
+    if any(registry.names() != registry.names(installed=False) for registry in registries):
+        return None
+    tables = json.loads(STORED.read_text(encoding="utf-8"))
+    if kind is None:
+        return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
+    return Sheet(kind, tables={"names": tables[kind]}, brief=True) if kind in tables else None

@@ -1,0 +1,130 @@
+"""The options of a part as its constructor declares them, and what its docstrings say of it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pkgutil import resolve_name
+from typing import Any
+
+from nes2net.apps.info.sheet import plain, shown
+from nes2net.lib.options import Preset, declared
+from nes2net.models.registry import Registry, aggregations, backends, frontends, losses
+
+#: Parameters of constructors that are not options: what a detector gives to its parts.
+_GIVEN = {
+    frontends.kind: ("checkpoint",),
+    aggregations.kind: ("num_layers", "feature_dim"),
+    backends.kind: (),
+    losses.kind: ("head", "feature_dim"),
+    "task": ("recipe",),
+}
+#: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
+_DECLARED_BY = {
+    "augment.fir": "nes2net.data.augment.channels:LowPass",
+    "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
+    "augment.parameters": "nes2net.data.augment.rawboost:RawBoostParameters",
+    "augment.specmix": "nes2net.data.augment.specmix:Specmix",
+    "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
+}
+#: Kind of parts → its plural, if that is not the kind with an s.
+PLURALS = {"corpus": "corpora", losses.kind: "losses"}
+_SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
+# To the end of the last sentence with a year; the point after a single capital belongs to a name.
+_UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
+
+
+def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
+    """The options of a part, one row each: ``option``, ``takes``, ``default``, ``meaning``."""
+    return rows_of(registry.get(name), _GIVEN[registry.kind])
+
+
+def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
+    """The options that a part takes besides its own, as :func:`option_rows` gives them."""
+    if registry.kind == frontends.kind:
+        meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
+        return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
+    if registry.kind != backends.kind:
+        return []
+    from nes2net.models.backends.heads import GeneralOptions  # start-up: names are listed without torch
+
+    return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
+
+
+def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The options of a constructor, one row each, except the options in ``left_out``."""
+    meanings = _meanings(inspect.getdoc(_written(factory)) or "")
+    return [
+        {
+            "option": option,
+            "takes": facts.takes,
+            "default": "required"
+            if facts.default is inspect.Parameter.empty
+            else json.loads(json.dumps(facts.default)),
+            "meaning": meanings.get(option, ""),
+        }
+        for option, facts in declared(factory).items()
+        if option not in left_out
+    ]
+
+
+def mapping_rows(key: str | None) -> list[dict[str, Any]]:
+    """The options of a recipe's key whose value is a mapping, as :func:`option_rows` gives them; empty for other keys."""
+    return rows_of(resolve_name(_DECLARED_BY[key])) if key in _DECLARED_BY else []
+
+
+def title(registry: Registry, name: str) -> str:
+    """What a part is: the first line of the module of its own, or of its class."""
+    factory = _written(registry.get(name))
+    module = inspect.getdoc(inspect.getmodule(factory)) or ""
+    text = inspect.getdoc(factory) if registry.kind in (frontends.kind, losses.kind) else module
+    return plain((text or inspect.getdoc(factory) or name).partition("\n\n")[0])
+
+
+def about(registry: Registry, name: str) -> list[str]:
+    """What the docstring of a part's class says before its arguments, in paragraphs."""
+    text = _SECTIONS.split(inspect.getdoc(_written(registry.get(name))) or "")[0]
+    return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
+
+
+def source(registry: Registry, name: str) -> str:
+    """The publication of a part: the first paragraph of its module or class that has a year, up to it."""
+    factory = _written(registry.get(name))
+    texts = (inspect.getdoc(factory) or "", inspect.getdoc(inspect.getmodule(factory)) or "")
+    paragraphs = [item for text in reversed(texts) for item in _SECTIONS.split(text)[0].split("\n\n")]
+    return next((plain(found[0]) for item in paragraphs if (found := _UP_TO_YEAR.match(item))), "")
+
+
+def variant(registry: Registry, name: str) -> str:
+    """What a part of a family is made of; empty if the class itself is the part."""
+    factory, given = registry.get(name), []
+    while isinstance(factory, partial) and not isinstance(factory, Preset):
+        given += [getattr(value, "__name__", shown(value)) for value in factory.args]
+        given += [f"{key} {shown(value)}" for key, value in factory.keywords.items() if isinstance(value, (int, str))]
+        factory = factory.func
+    return ", ".join(given)
+
+
+def _written(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """What has the docstring of a registered factory, which ``partial`` may have made of it."""
+    while isinstance(factory, partial) and not isinstance(factory, Preset):
+        factory = factory.func
+    return factory
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """Option → its text in the section ``Args`` of a docstring.
+
+    >>> _meanings("A part.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.\\n\\nRaises:\\n    d: e")
+    {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}
+    """
+    arguments = re.search(r"^Args:\n((?:    .*\n?)+)", docstring, re.MULTILINE)
+    found: dict[str, str] = {}
+    for entry in re.findall(
+        r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", arguments[1] if arguments else "", re.M
+    ):
+        found |= dict.fromkeys(entry[0].split(", "), plain(entry[1]))
+    return found

@@ -1,0 +1,122 @@
+"""`nes2net robustness`: one detector on the same trials, clean and under named conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, located
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_warnings, printable, say_written
+
+
+@called(names={"augment.musan": "--musan", "augment.rir": "--rir"})
+def robustness(
+    corpus: CorpusName,
+    root: str | None = None,
+    *,
+    model: ModelName | None = None,
+    loading: Loading,
+    out: Folder | None = None,
+    list_: bool = False,
+    split: str = "eval",
+    phase: str | None = None,
+    keys: Folder | None = None,
+    protocols: Folder | None = None,
+    num_trials: Annotated[int | None, Flag("N")] = None,
+    seed: int = 0,
+    length: Length,
+    conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None,
+    musan: Folder | None = None,
+    rir: Folder | None = None,
+    calibration: File | None = None,
+    operating_point: Annotated[str, Flag("POINT")] = "eer",
+    batch_size: Count | None = None,
+    num_workers: FromZero | None = None,
+    num_resamples: int = 1000,
+) -> int:
+    """Score the same trials clean, coded, noisy and cut, and report what it costs.
+
+    OUT gets a score file for each condition and a report. The same command resumes an interrupted run and adds further
+    conditions. Exit status 1 means that figures or files are missing.
+
+    Example:
+        nes2net robustness in_the_wild DB --model detector.pth --out robustness \\
+          --trials 2000 --conditions mp3 white:5 telephone
+
+    Args:
+        root: its folder; a corpus of the hub is downloaded
+        out: folder to write
+        list_: list trials and conditions, and stop
+        num_resamples: bootstrap draws for each interval
+
+    Which trials:
+        split: train, dev or eval
+        phase: phase of the keys; the split if not given
+        keys: their folder; searched for in root if not given
+        protocols: their folder; searched for in root if not given
+        num_trials: score a subset of so many trials
+        seed: of subset, conditions and bootstrap
+
+    Conditions:
+        conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
+        musan: folder of MUSAN, for noise, music and speech
+        rir: folder of impulse responses, for rir
+
+    Threshold:
+        calibration: take its threshold, not the clean trials'
+        operating_point: eer, fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
+
+    Computing:
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
+        num_workers: processes that read and change audio
+    """
+    from nes2net.apps.robustness.page import write_robustness
+    from nes2net.apps.robustness.run import plan, run
+    from nes2net.models.registry import corpora
+    from nes2net.scoring.calibrated import check_belongs
+    from nes2net.scoring.decisions import Decider, OperatingPoint, load
+
+    point = OperatingPoint.parse(operating_point)
+    planned = plan(
+        located(corpus, root, split, protocols),
+        phase=phase,
+        keys=keys,
+        wanted=conditions,
+        num_trials=num_trials,
+        seed=seed,
+        musan=musan,
+        rir=rir,
+    )
+    if list_:
+        print(printable("\n".join(planned.words())))
+        return 0
+    if not model or not out:
+        raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
+    detector = loading.load(model)
+    num_samples = length.chosen(corpora.get(corpus).test_samples, detector.record)
+    rule: Decider | OperatingPoint = point
+    if calibration is not None:
+        rule = Decider(load(calibration), operating_point=point)
+        doubts = [*check_belongs(detector, rule.calibration), rule.calibration.unlike(num_samples)]
+        print_warnings(filter(None, doubts))
+    result = run(
+        detector,
+        planned,
+        out,
+        num_samples=num_samples,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        rule=rule,
+        checkpoint=model,
+        num_resamples=num_resamples,
+    )
+    print(printable(result.text()))
+    written = [Path(out, f"report.{suffix}") for suffix in ("html", "json", "md")]
+    write_robustness(result, *written)
+    for path in (*written, Path(out, "scores")):
+        say_written(path, beside_data=True)
+    return INCOMPLETE if (result.failed.keys() - planned.left_out.keys()) or result.left_out else 0

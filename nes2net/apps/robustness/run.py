@@ -1,0 +1,285 @@
+"""One detector on the same trials under many conditions: a folder of score files, and their evaluation.
+
+``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. Those that are
+complete are not scored again, and an interrupted one continues.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from nes2net.actions.scoring import score_corpus
+from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
+from nes2net.data.augment import Effect, Sources
+from nes2net.data.corpora.protocol import select_phase
+from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.lib.errors import InputError, counted, listed, one_line
+from nes2net.lib.files import exclusive_lock, json_text, write_text
+from nes2net.lib.plain_data import read_json
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.this_process import process_count, usable_processors
+from nes2net.models.registry import corpora, create_condition, default_conditions, effects
+from nes2net.scoring.decisions import Decider, OperatingPoint
+from nes2net.scoring.engine import NothingDone
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
+
+# Largest number of recordings that babble is made of.
+_MOST_TALKERS = 200
+_RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class UnderCondition:
+    """The transform of utterances by a condition (:class:`nes2net.scoring.waveforms.Transform`).
+
+    What is drawn at random depends on the seed, the name of the condition and the utterance's id
+    alone.
+    """
+
+    name: str
+    condition: Effect
+    seed: int
+    sources: str = ""
+    """What it mixes in, in one text."""
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name}, seed {self.seed}{self.sources}"
+
+    def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
+        """Change ``waveform`` (N,) of the utterance ``id``."""
+        seeds = [self.seed, *(zlib.crc32(text.encode("utf-8", "surrogateescape")) for text in (self.name, id))]
+        return self.condition(waveform, np.random.default_rng(seeds))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a robustness run scores."""
+
+    part: Part
+    phase: str
+    trials: list[Trial]
+    """Labelled, with paths of audio."""
+    num_available: int
+    """Trials of the phase, of which ``trials`` are a subset."""
+    names: list[str]
+    """Conditions, without :data:`CLEAN`."""
+    sources: Sources
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Conditions that are not possible here → why."""
+    seed: int = 0
+
+    def words(self) -> list[str]:
+        """Say which trials and conditions there are."""
+        num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
+        of = f" of {self.num_available:,}" if len(self.trials) < self.num_available else ""
+        lines = [
+            f"{self.part.corpus}, phase {self.phase}: {len(self.trials):,}{of} trials ({num_bonafide:,} bona fide, "
+            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
+        ]
+        families: dict[str, list[str]] = {}
+        for text in self.names:
+            name, _, strength = text.partition(":")
+            families.setdefault(name, []).append(strength)
+        lines += [f"  {name}: {', '.join(of_it)}" if of_it[0] else f"  {name}" for name, of_it in families.items()]
+        return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
+
+
+def plan(
+    part: Part,
+    *,
+    phase: str | None = None,
+    keys: str | Path | None = None,
+    wanted: Sequence[str] | None = None,
+    num_trials: int | None = None,
+    seed: int = 0,
+    musan: str | Path | None = None,
+    rir: str | Path | None = None,
+) -> Plan:
+    """Choose trials and conditions.
+
+    Trials that the published figures of the corpus leave out are left out here, too. Babble is made
+    of up to 200 bona fide trials, whatever the subset.
+
+    Args:
+        phase: phase of the labels; the split if not given.
+        keys: file or folder of the labels; the corpus's if not given.
+        wanted: conditions such as ``"mp3:16"``, or a name alone for all its strengths; all that are
+            possible with these sources and libraries if not given.
+        num_trials: size of the subset, stratified by label and attack; all trials if not given.
+        seed: seed of the subset and of the conditions' random draws.
+        musan, rir: folders of noises and of impulse responses.
+
+    Raises:
+        InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
+            is named twice or is not possible here, or no trial of the phase has audio.
+    """
+    definition = corpora.get(part.corpus)
+    if seed < 0:
+        raise InputError(f"`seed` must be 0 or more, got {seed}")
+    phase = part.split if phase is None else phase
+    key = definition.keys(part.root if keys is None else keys)
+    definition.check_phase(phase, key)
+    paths = {trial.id: trial.path for trial in definition.trials(part.root, part.split, protocols=part.protocols)}
+    labelled = [
+        replace(trial, path=paths[trial.id])
+        for trial in select_phase(key, phase)
+        if trial.id in paths and not any(trial.get(name) in values for name, values in definition.excluded.items())
+    ]
+    if not labelled or any(trial.label is None for trial in labelled):
+        raise InputError(
+            f"{'no trial' if not labelled else 'not every trial'} of {definition.title}, {part.split}, has a label of phase "
+            f"'{phase}': name the folder of the labels with `keys`, or another `phase`"
+        )
+    trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
+    speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
+    if len(speech) > _MOST_TALKERS:
+        chosen = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
+        speech = [speech[number] for number in sorted(chosen.tolist())]
+    sources = Sources(None if musan is None else Path(musan), None if rir is None else Path(rir), tuple(speech))
+    if wanted is None:
+        suite = default_conditions(sources)
+        names, left_out = list(suite.names), dict(suite.left_out)
+    else:
+        names, left_out = [name for text in wanted for name in _expanded(text)], {}
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
+    for name in names if wanted is not None else ():
+        create_condition(name, sources)  # raises now, and not when the others are scored
+    return Plan(part, phase, trials, len(labelled), names, sources, left_out, seed)
+
+
+def _expanded(text: str) -> list[str]:
+    """The conditions that ``text`` names, with strengths as ``%g`` writes them."""
+    name, colon, strength = text.partition(":")
+    condition = effects.get(name)
+    if not colon:
+        return [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+    try:
+        return [f"{name}:{float(strength):g}"]
+    except ValueError:
+        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+
+
+def run(
+    scorer: Scorer,
+    plan: Plan,
+    out: str | Path,
+    *,
+    checkpoint: str | Path,
+    num_samples: int | None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    rule: Decider | OperatingPoint = EER_OF_CLEAN,
+    num_resamples: int = 1000,
+) -> Robustness:
+    """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
+
+    A condition under which no trial can be scored is named in the result and does not end the run. The other arguments are those of
+    :func:`nes2net.actions.scoring.score_corpus` and
+    :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
+
+    Args:
+        num_workers: processes that read and change audio; None for one per processor, at most 8.
+
+    Raises:
+        InputError: if ``out`` belongs to another run or another one is writing there, if a file cannot
+            be written, if the trials are of one class or too few for the operating point, if the clean
+            trials cannot be scored, if no condition has scores, or under ``torchrun``.
+    """
+    check_takes_audio_alone(scorer)
+    if process_count() > 1:
+        raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more readers")
+    out = Path(out)
+    num_workers = min(8, usable_processors()) if num_workers is None else num_workers
+    num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
+    if not 0 < num_bonafide < len(plan.trials):
+        raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
+    # The threshold is read off the clean scores later; that there is one depends on the numbers of trials alone.
+    counts = np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)
+    find_threshold(counts, rule)
+    with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
+        _claim(out, scorer, plan, num_samples)
+        paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
+        failed = dict(plan.left_out)
+        count = len(plan.trials)
+        finished = sum(path.exists() for path in paths.values())
+        with ProgressDisplay[None](
+            title="robustness", unit="utterance", total=count * len(paths), start=count * finished, leave=True
+        ) as display:
+            for number, (name, path) in enumerate(paths.items(), 1):
+                display.title = f"condition {number} of {len(paths)}, {name}"
+                was_finished = path.exists()
+                try:
+                    score_corpus(
+                        scorer,
+                        plan.part,
+                        path,
+                        checkpoint=checkpoint,
+                        trials=plan.trials,
+                        num_samples=num_samples,
+                        batch_size=batch_size,
+                        num_workers=num_workers,
+                        transform=None if name == CLEAN else _transform(name, plan),
+                        about={"condition": name},
+                        say=number == 1,
+                        display=display,
+                    )
+                except NothingDone as error:  # any other error, such as a full disk, is not the condition's
+                    if name == CLEAN:
+                        if not path.parent.exists():  # the folder holds nothing yet, so it belongs to no run
+                            (out / _RUN_FILE).unlink()
+                        raise
+                    failed[name] = one_line(str(error))
+                finished += not was_finished
+                if (behind := count * finished - display.done) > 0:  # failed, or from an earlier run
+                    display.update(behind)
+        done = {name: path for name, path in paths.items() if name not in failed}
+        if len(done) == 1:
+            raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
+        result = evaluate_robustness(
+            plan.part.corpus, plan.phase, plan.trials, done, rule=rule, num_resamples=num_resamples, seed=plan.seed
+        )
+        return replace(result, failed=failed | result.failed, num_available=plan.num_available)
+
+
+def _transform(name: str, plan: Plan) -> UnderCondition:
+    condition = create_condition(name, plan.sources)
+    texts = []
+    for source in condition.needs:
+        found = getattr(plan.sources, source)
+        if isinstance(found, (list, tuple)):  # of speech
+            ids = [Trial(str(Path(path).resolve())) for path in found]
+            texts.append(f"{len(found)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}")
+        else:
+            texts.append(f"{source} {Path(found).resolve()}")
+    return UnderCondition(name, condition, plan.seed, "".join(f", {text}" for text in texts))
+
+
+def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
+    """Write what the folder ``out`` belongs to, or refuse if its conditions cannot be compared with the ``plan``'s."""
+    run = {
+        "corpus": plan.part.corpus,
+        "phase": plan.phase,
+        "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
+        "seed": plan.seed,
+        "model": scorer.fingerprint(),
+        "dtype": scorer.precision,
+        "num_samples": num_samples,
+    }
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the report")
+    path = out / _RUN_FILE
+    if path.exists():
+        found = read_json(path)
+        if differing := [name for name in run if found.get(name) != run[name]]:
+            raise InputError(
+                f"{out} belongs to another run (another {listed(differing)}): name another folder, or remove this one"
+            )
+        return
+    write_text(path, json_text(run, indent=1) + "\n")

@@ -1,0 +1,137 @@
+"""Ray itself: starting or reaching a cluster, and the resources that the scoring actors take from it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nes2net.apps.scale.libraries import library
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.this_process import usable_processors
+from nes2net.training.interruption import StopRequests
+
+_LOCAL_STORE = 4 << 30  # bytes of shared memory, at most, of a Ray that is started here
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How many actors score, and what Ray reserves for each.
+
+    Args:
+        num_actors: None for as many as the GPUs allow, or without GPUs, the processors but one.
+        cpus_per_actor: threads of an actor without a GPU.
+        gpus_per_actor: a part of a GPU, or several; None for one if there are GPUs.
+        address: address of a Ray cluster, such as ``"auto"``; None for RAY_ADDRESS, or this
+            machine.
+    """
+
+    num_actors: int | None = None
+    cpus_per_actor: float = 1
+    gpus_per_actor: float | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_actors is not None and self.num_actors < 1:
+            raise InputError(f"`num_actors` is at least 1, not {self.num_actors}")
+        for name, value in (("cpus_per_actor", self.cpus_per_actor), ("gpus_per_actor", self.gpus_per_actor or 0)):
+            if not (value >= 0 and math.isfinite(value)):
+                raise InputError(f"`{name}` is a number of at least 0, not {value}")
+
+    def on(self, available: dict[str, float], device: str) -> Resources:
+        """Complete them for the resources of a cluster.
+
+        Raises:
+            InputError: if it does not have the GPUs.
+        """
+        gpus = available.get("GPU", 0.0)
+        each = 0.0 if device == "cpu" else self.gpus_per_actor
+        if each is None:
+            each = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
+        if each > gpus:
+            raise InputError(f"an actor is to have {each:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none")
+        fitting = gpus // each if each else (available.get("CPU", 1.0) - 1) // max(self.cpus_per_actor, 1e-3)
+        return replace(
+            self,
+            num_actors=self.num_actors or max(1, int(fitting)),
+            cpus_per_actor=0 if each else self.cpus_per_actor,
+            gpus_per_actor=each,
+        )
+
+    @property
+    def device(self) -> str:
+        """The device of an actor, which sees no other GPUs than its own."""
+        return "cuda" if self.gpus_per_actor else "cpu"
+
+    def remote(self) -> dict[str, float]:
+        """As Ray's options for an actor."""
+        assert self.gpus_per_actor is not None
+        return {"num_cpus": self.cpus_per_actor, "num_gpus": self.gpus_per_actor}
+
+
+def start_ray(resources: Resources) -> bool:
+    """Connect to Ray, unless this process is connected; whether it now is by this call.
+
+    Without an address and the variable RAY_ADDRESS, Ray is started on this machine: without a
+    dashboard, and with a small store.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise a warning without GPUs
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    ray = library("ray")
+    context = library("ray.data").DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if ray.is_initialized():
+        return False
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    # As for a job of a client, so that Ray adds the current folder to no worker's search path.
+    quiet["job_config"] = library("ray.job_config").JobConfig(_client_job=True)
+    try:
+        if resources.address or os.environ.get("RAY_ADDRESS"):
+            ray.init(address=resources.address, **quiet)
+            return True
+        try:  # an eighth of the memory, at most 4 GiB
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            store = min(_LOCAL_STORE, max(256 << 20, memory // 8))
+        except (AttributeError, ValueError, OSError):
+            store = _LOCAL_STORE // 4
+        wanted = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:  # drops what Ray's C++ says of its log level on standard error; errors are exceptions
+            os.dup2(nowhere, 2)
+            ray.init(
+                address="local",
+                # One more, so that tasks read and decode even if actors have all processors.
+                num_cpus=max(usable_processors(), wanted) + 1,
+                include_dashboard=False,
+                object_store_memory=store,
+                **quiet,
+            )
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
+        raise InputError(f"Ray cannot be started or reached on {where} ({first_line(error)})") from error
+    return True
+
+
+@contextmanager
+def connected(resources: Resources) -> Iterator[None]:
+    """Be connected to Ray within this context, and not afterwards if it was not before."""
+    ours = False
+    try:
+        with StopRequests() as stop, stop.deferred():  # a Ray that is half started leaves processes behind
+            ours = start_ray(resources)
+        yield
+    finally:
+        if ours:
+            library("ray").shutdown()

@@ -1,0 +1,84 @@
+"""`nes2net scale`: score a collection of any size on Ray, shard by shard."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from nes2net.actions.flags import Length, Loading, ModelName
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import File, Flag, Folder
+from nes2net.lib.errors import counted, listed
+from nes2net.lib.terminal import printable
+
+
+def scale(
+    source: str,
+    *,
+    model: ModelName,
+    loading: Loading,
+    out: Folder,
+    scores: File | None = None,
+    overwrite: bool = False,
+    retry_errors: bool = False,
+    length: Length,
+    batch_size: Annotated[int | None, Flag("N")] = None,
+    num_actors: int | None = None,
+    cpus_per_actor: float = 1,
+    gpus_per_actor: float | None = None,
+    address: str | None = None,
+) -> int:
+    """Score a collection of any size on Ray, shard by shard.
+
+    OUT gets a .parquet file for each shard. The same command resumes an interrupted run, and scores shards that were
+    added or replaced. Exit status 1 means that a recording or a shard could not be read.
+
+    Example:
+        nes2net scale 's3://bucket/set/*.parquet' --model detector.pth --out DIR
+        nes2net scale files.txt --model detector.pth --out DIR --scores s.txt
+
+    Args:
+        source: folder, file, pattern or URL of shards, list (.txt), folder of recordings, or hub:OWNER/NAME
+        out: folder of the results
+        scores: write all scores to a score file too
+        overwrite: remove the results of another run
+        retry_errors: score again the shards with errors
+
+    Computing:
+        batch_size: recordings in a batch (8, or 64 on a GPU)
+        num_actors: processes that score
+        cpus_per_actor: threads of each without a GPU
+        gpus_per_actor: GPUs of each, or a part of one
+        address: Ray cluster; this machine if not given
+    """
+    from nes2net.apps.scale.cluster import Resources
+    from nes2net.apps.scale.collection import score_collection
+    from nes2net.apps.scale.engine import Model
+    from nes2net.apps.scale.results import to_score_file
+
+    outcome = score_collection(
+        source,
+        Model(model, **vars(loading) | {"config": loading.described}),
+        out,
+        num_samples=length.of_files(),
+        batch_size=batch_size,
+        resources=Resources(num_actors, cpus_per_actor, gpus_per_actor, address),
+        overwrite=overwrite,
+        retry_errors=retry_errors,
+    )
+    read = outcome.shards - len(outcome.unread)
+    kept = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
+    scored = f"{outcome.scored:,} of {counted(outcome.rows, 'recording has a score', 'recordings have scores')}"
+    print(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{kept}")
+    if outcome.without_score:
+        print(
+            f"{counted(outcome.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
+            file=sys.stderr,
+        )
+    if outcome.unread:
+        reasons = printable(listed(list(outcome.unread.values())))
+        print(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
+    if scores and outcome.scored:
+        written = to_score_file(outcome.out, scores)
+        print(f"{counted(written.scored, 'score')} written to {written.path}")
+    return 0 if outcome.complete else INCOMPLETE

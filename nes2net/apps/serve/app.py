@@ -1,0 +1,164 @@
+"""The web application: the page, and the same over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI, File, Query, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from nes2net.apps.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
+from nes2net.apps.serve.drops import ASKED, DATA, HEARTBEAT
+from nes2net.apps.serve.guard import Admit, Guard, Refused
+from nes2net.apps.serve.page import mounted
+from nes2net.apps.serve.uploads import Uploads
+from nes2net.lib.errors import InputError, readable_size
+from nes2net.lib.terminal import printable
+from nes2net.version import __version__
+
+_STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
+_SCORE = "/api/score"
+_UPLOAD = "/gradio_api/upload"
+# All that is answered; Gradio has other routes, which nothing here needs.
+_SENT_TO = {_SCORE, _UPLOAD, *ASKED}
+_FETCHED = {
+    *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
+    *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css", "upload_progress")),
+    DATA,
+}
+_FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/heard/", HEARTBEAT)
+_LONGEST_PATH = 250  # bytes of an address; files of the page have no longer ones
+_TIDYING = 20.0  # seconds from one look at what has to go to the next
+
+
+def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
+    """Build the application.
+
+    Args:
+        model: what the detector is called on the page.
+        names, frames: see :class:`nes2net.apps.serve.guard.Guard`.
+    """
+    uploads = Uploads(desk)
+
+    @asynccontextmanager
+    async def tidied(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(_tidy(desk, uploads))
+        yield
+        task.cancel()
+
+    app = FastAPI(
+        title="nes2net", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=tidied
+    )
+
+    @app.get("/api/info")
+    def info() -> dict[str, Any]:
+        return about(desk, model)
+
+    # The whole body is read before this function is called; `admitted` limits how many of them come
+    # and wait. A plain function runs in a thread, in which it may wait.
+    @app.post(_SCORE)
+    def score(file: UploadFile = File(), track: bool = Query(True)) -> JSONResponse:  # noqa: B008
+        name = printable(display_name(file.filename))
+        try:
+            with desk.work_folder() as folder:
+                source = folder / f"upload{safe_suffix(name)}"
+                with file.file as sent, source.open("wb") as copy:
+                    shutil.copyfileobj(sent, copy)
+                if source.stat().st_size > (most := desk.limits.max_bytes):
+                    raise TooLarge(f"too large: {readable_size(most)} are taken here at once")
+                row = desk.score(source, name).row()
+        except InputError as error:
+            status = _STATUS.get(type(error), 422)
+            later = {"Retry-After": "10"} if status == 503 else None
+            return JSONResponse({"file": name, "error": str(error)}, status, later)
+        for key in () if track else ("times", "scores"):
+            del row[key]
+        return JSONResponse(row)
+
+    @app.get("/heard/{token}")
+    def heard(token: str) -> Any:
+        """The file for the player, once: the browser keeps it, and the server does not."""
+        path = desk.heard.pop(token, None)
+        if path is None or not path.is_file():
+            return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
+        remove = BackgroundTask(path.unlink, missing_ok=True)  # not called if sending fails: Desk.tidy is
+        return FileResponse(path, media_type="audio/wav", headers={"cache-control": "no-store"}, background=remove)
+
+    @app.exception_handler(RequestValidationError)
+    def misunderstood(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = error.errors()[0]
+        text = f"{wrong['loc'][-1]}: {wrong['msg']}; the recording is expected in the form field file"
+        return JSONResponse({"error": printable(text)}, 422)
+
+    @app.exception_handler(HTTPException)
+    def failed(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
+
+    mounted(app, desk, uploads, about(desk, model))
+    app.add_middleware(Guard, names=list(names), admit=_admission(desk, uploads), frames=list(frames))
+    return app
+
+
+def _admission(desk: Desk, uploads: Uploads) -> Admit:
+    """Decide which requests are answered, and how many bytes of each may come."""
+    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)
+
+    @contextmanager
+    def admitted(method: str, path: str, length: int | None) -> Iterator[int]:
+        is_fetched = method in ("GET", "HEAD") and (path in _FETCHED or path.startswith(_FETCHED_BELOW))
+        is_sent = method == "POST" and path in _SENT_TO
+        if not (is_fetched or is_sent) or len(path.encode()) > _LONGEST_PATH:
+            raise Refused(404, "nothing is at this address; GET / is the page, POST /api/score the API")
+        if path == _UPLOAD:
+            with uploads.promised(length) as room:
+                yield room
+        elif path == _SCORE:
+            if desk.is_full or not slots.acquire(blocking=False):
+                raise Refused(503, str(desk.busy()))
+            try:
+                yield desk.limits.max_bytes
+            finally:
+                slots.release()
+        else:
+            yield 0
+
+    return admitted
+
+
+async def _tidy(desk: Desk, uploads: Uploads) -> None:
+    while True:
+        await asyncio.sleep(_TIDYING)
+        with suppress(OSError):  # the folder is being removed
+            desk.tidy()
+            uploads.tidy()
+
+
+def about(desk: Desk, model: str) -> dict[str, Any]:
+    limits = desk.limits
+    config = desk.detector.config
+    return {
+        "version": __version__,
+        "model": printable(model),
+        "parts": {part: config[part]["name"] for part in ("frontend", "aggregation", "backend")},
+        "device": str(desk.detector.computes_on),
+        "precision": desk.detector.precision,
+        "finds_segments": desk.detector.trained_on_segments,
+        "calibrated": desk.decider is not None,
+        "basis": desk.decider.basis() if desk.decider else None,
+        "notes": desk.notes,
+        "limits": {
+            "max_size_mb": limits.max_size,
+            "max_duration_s": limits.max_duration,
+            "timeout_s": limits.timeout,
+            "waiting": limits.waiting,
+        },
+    }

@@ -1,0 +1,62 @@
+"""`nes2net serve`: a page to listen with, and the same over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Annotated
+
+from nes2net.actions.flags import Deciding, Loading, ModelName
+from nes2net.lib.commands import Flag, called
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
+
+
+@called(resumes=False)
+def serve(
+    *,
+    model: ModelName,
+    loading: Loading,
+    deciding: Deciding,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
+    open_: bool = False,
+    max_size: Annotated[float, Flag("MB")] = 200.0,
+    max_duration: Annotated[float, Flag("S")] = 7200.0,
+    timeout: Annotated[float, Flag("S")] = 600.0,
+    waiting: int = 8,
+) -> None:
+    """Open a page to listen with: recordings, and the scores along their time.
+
+    The same over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
+
+    Example:
+        nes2net serve --model detector.pth --open
+
+    Where the page is:
+        port: 7860, or the next one that is free, if not given
+        host: address to listen at
+        allow_name: a further name of this machine, with --host
+        open_: open the page in a browser
+
+    Limits, which protect this machine:
+        max_size: largest file
+        max_duration: longest recording
+        timeout: seconds that one recording may take
+        waiting: recordings that may wait, at most 30
+    """
+    if find_spec("gradio") is None:
+        raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")
+    from nes2net.apps.serve.desk import Limits
+    from nes2net.apps.serve.server import Address
+    from nes2net.apps.serve.server import serve as served
+
+    served(
+        model,
+        deciding.decider(),
+        Address(host, port, allow_name),
+        limits=Limits(max_size, max_duration, timeout, waiting),
+        open_browser=open_,
+        **vars(loading) | {"config": loading.described},
+    )

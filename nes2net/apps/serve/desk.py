@@ -1,0 +1,414 @@
+"""The one place where uploaded recordings are scored and drawn, one at a time and within limits."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+import torch
+from PIL import Image
+
+from nes2net.apps.serve.decoding import TooSlow, decode
+from nes2net.data.audio.remarks import remark_of
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.times import clock, readable_duration
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
+from nes2net.scoring.calibrated import calibrated_samples, notes_on
+from nes2net.scoring.heard import length_of_training
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
+from nes2net.scoring.waveforms import WaveformReader
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
+    from nes2net.scoring.decisions.decision import Decider, Decision
+
+#: Seconds from one score of a track to the next, as in `nes2net predict --track`.
+HOP = 0.5
+#: The part of a desk's folder into which the page uploads.
+UPLOADS = "uploads"
+_MOST_WAITING = 30  # each waits in a thread, and the server has 40 threads
+_OFFERED = 300.0  # seconds in which a browser can fetch what it plays
+_COLUMNS = 1200  # pictures are hardly wider on a page
+_FFT = 512
+_FFT_HOP = 160  # samples from one spectrum to the next
+_MOST_FRAMES = 24  # spectra of one column; in a longer column they are spread over it
+_RANGE = 70.0  # dB from white to black
+_LOUD = -10.0  # dB of what is black in a picture of silence; a sine of full scale has 42
+#: Called with the share that is done and what is being done.
+Progress = Callable[[float, str], object]
+
+
+class Busy(InputError):
+    """As many recordings wait as the server lets wait."""
+
+
+class TooLarge(InputError):
+    """An upload has more bytes than are taken."""
+
+
+class Closed(InputError):
+    """The server is being stopped, or nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one recording may take, and how many may wait."""
+
+    max_size: float = 200.0
+    """Size of an upload in MB, of 10⁶ bytes."""
+    max_duration: float = 7200.0
+    """Seconds of a recording."""
+    timeout: float = 600.0
+    """Seconds for one recording, from the beginning of its decoding."""
+    waiting: int = 8
+    """Recordings that wait while one is scored."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 < value < math.inf:
+                raise InputError(f"`{name}` is a number above 0, not {value}")
+        if self.waiting > _MOST_WAITING:
+            raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
+        if self.max_duration > (most := 12 * 3600):  # a WAV file holds four gigabytes
+            raise InputError(f"`max_duration` is at most {most} s, not {self.max_duration:g}")
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of an upload."""
+        return int(self.max_size * 1e6)
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """The fake stretches of a recording, and how they were found."""
+
+    stretches: list[Segment]
+    resolution_ms: float
+    rule: StretchRule
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "segments": [
+                {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
+                for stretch in self.stretches
+            ],
+            "segment_rule": {"resolution_ms": self.resolution_ms, **self.rule._asdict()},
+        }
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the score of a recording means, and on what that rests."""
+
+    decision: Decision
+    decider: Decider
+
+    def row(self) -> dict[str, Any]:
+        return {**self.decision.row(), "basis": self.decider.basis()}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Waveform and spectrogram with the same columns."""
+
+    low: np.ndarray
+    """(C,) the lowest sample of each column."""
+    high: np.ndarray
+    """(C,) the highest sample of each column."""
+    spectrogram: bytes
+    """PNG in grey, black is loud: 0 Hz at the bottom, 8 kHz at the top."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A recording and its scores."""
+
+    name: str
+    score: float
+    track: Track
+    judged: float
+    """Share of the recording that was scored."""
+    meaning: Meaning | None = None
+    """None without a calibration."""
+    num_samples: int | None = None
+    """Leading samples that were scored; None for all."""
+    picture: Picture | None = None
+    token: str = ""
+    """Key in :attr:`Desk.heard` of its file for a player; empty without one."""
+    fakes: Fakes | None = None
+    """None if the detector was not trained on segments."""
+    remark: str = ""
+    """What is remarkable about what was scored (:mod:`nes2net.data.audio.remarks`); empty if nothing is."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain data with the keys of `nes2net predict --track --json`.
+
+        If the detector was trained on segments, the row has ``segments``, as with ``--segments``, too.
+        """
+        track = self.track
+        start, end, lowest = track.lowest
+        row: dict[str, Any] = {"file": self.name, "score": self.score}
+        row |= self.meaning.row() if self.meaning else {}
+        beginning = {"method": "beginning", "samples": self.num_samples}
+        row |= {
+            "duration": track.duration,
+            "judged": self.judged,
+            **({"method": "track" if self.is_mean else "whole"} if self.num_samples is None else beginning),
+            "window": track.window,
+            "hop": HOP,
+            "windows": len(track),
+            "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
+        }
+        row |= {"remark": self.remark} if self.remark else {}
+        row |= self.fakes.facts() if self.fakes else {}
+        return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the score is the mean along the track, as of long recordings in `nes2net predict`."""
+        return self.num_samples is None and self.track.duration > LONG_RECORDING
+
+
+class Desk:
+    """Scores recordings one at a time, within limits.
+
+    Args:
+        folder: for temporary files; only what :attr:`heard` names stays, until :meth:`withdraw`,
+            or :meth:`tidy` minutes after :meth:`offer`.
+        decider: None for raw scores.
+
+    Raises:
+        InputError: if the calibration is of another detector, or the detector needs longer windows.
+    """
+
+    def __init__(
+        self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
+    ) -> None:
+        window_samples(detector, length_of_training(detector.record) / SAMPLE_RATE, HOP)
+        self.detector, self.folder, self.decider = detector, folder, decider
+        #: Leading samples of a recording that are scored; None for all.
+        self.num_samples, _ = heard = calibrated_samples(decider, detector.record)
+        #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
+        self.notes = [heard.words] if heard.words else []
+        self.notes += notes_on(detector, decider, self.num_samples) if decider else []
+        self.limits = limits or Limits()
+        self._one = threading.Lock()
+        self._here = 0  # recordings that are being scored or wait
+        self._counting = threading.Lock()
+        self._closed = threading.Event()
+        #: Files for the player by their tokens, each until it is fetched or its time is over.
+        self.heard: dict[str, Path] = {}
+        self._until: dict[str, float] = {}  # when the time of each offered one is over
+
+    def close(self) -> None:
+        """End what is being scored at its next step."""
+        self._closed.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further recording may wait."""
+        return self._here > self.limits.waiting
+
+    def busy(self) -> Busy:
+        """The error for a recording that cannot wait."""
+        return Busy(
+            f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
+        )
+
+    def score(
+        self,
+        source: Path,
+        name: str,
+        *,
+        look: bool = False,
+        progress: Progress = lambda share, what: None,
+        check: Callable[[], object] = lambda: None,
+    ) -> Scored:
+        """Score the file ``source``, which is called ``name``, as soon as it is its turn.
+
+        Args:
+            look: whether to make a picture and a file for a player too.
+            progress: is told how far it is.
+            check: called every now and then; what it raises ends the work.
+
+        Raises:
+            InputError: if the file is not a recording, is damaged or too long; :class:`TooSlow`,
+                :class:`Busy` and :class:`Closed` for reasons of the server.
+        """
+        with self._turn(), self.work_folder() as folder:
+            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
+            progress(0.0, "decoding")
+            whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
+            duration, channels = decode(
+                source, whole, heard, longest=self.limits.max_duration, check=watch.check, most=self.num_samples
+            )
+            finds_segments = self.detector.trained_on_segments
+
+            def scored(seconds: float) -> None:
+                watch.check()
+                share = seconds / duration / (2 if finds_segments else 1)
+                progress(share, f"scored {clock(seconds)} of {clock(duration)}")
+
+            watch.check()
+            track = score_track(self.detector, whole, hop=HOP, progress=scored, channels=channels)
+            score, judged, remark, recording = track.score, track.judged, track.remark, None
+            if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
+                recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
+                score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
+                judged = recording.judged
+                trained_on = length_of_training(self.detector.record)
+                remark = remark_of(recording.waveform, recording.num_samples, channels, trained_on)
+            fakes = self._fakes(whole, duration, watch, progress) if finds_segments else None
+            meaning = None
+            if self.decider is not None:
+                # The recording is compared with the calibration's recordings, in one piece or along
+                # the track.
+                measurer, traits = Measurer.of(self.detector, self.decider), None
+                if measurer:
+                    traits = measurer.of_recording(recording, remark) if recording else measurer.along(whole, track)
+                meaning = Meaning(self.decider(score, traits), self.decider)
+            picture = draw(whole, watch.check) if look else None
+            token = token_urlsafe(16) if heard else ""
+            if heard:
+                self.heard[token] = heard.rename(self._heard_path(token))
+            return Scored(name, score, track, judged, meaning, self.num_samples, picture, token, fakes, remark.text)
+
+    def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
+        """The fake stretches of a recording, as in `nes2net predict --segments`."""
+
+        def searched(seconds: float) -> None:
+            watch.check()
+            progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
+
+        rule = StretchRule.of(self.detector.score_rule)
+        frames = frame_scores(self.detector, path, progress=searched)
+        stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
+        return Fakes(stretches, frames.resolution_ms, rule)
+
+    def _heard_path(self, token: str) -> Path:
+        return self.folder / f"{token}.wav"
+
+    def offer(self, tokens: Iterable[str]) -> None:
+        """Begin the minutes in which a browser can fetch these files for its player."""
+        self._until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED)
+
+    def withdraw(self, tokens: Iterable[str]) -> None:
+        """Remove these files for the player."""
+        for token in tokens:
+            self.heard.pop(token, None)
+            with suppress(OSError):  # Windows: it is being sent
+                self._heard_path(token).unlink(missing_ok=True)
+
+    def tidy(self, later: float = 0.0) -> None:
+        """Remove files for the player whose time is over, ``later`` seconds from now."""
+        for token, until in list(self._until.items()):
+            if until < time.monotonic() + later:
+                self.withdraw([token])
+                self._until.pop(token, None)
+
+    @contextmanager
+    def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
+        """A folder that is removed, with all that is in it, at the end of this context."""
+        folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._counting:
+            if self.is_full:
+                raise self.busy()
+            self._here += 1
+        try:
+            with self._one:
+                yield
+        finally:
+            with self._counting:
+                self._here -= 1
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Looks at the time and whether the server goes on and the answer is waited for."""
+
+    deadline: float
+    closed: threading.Event
+    timeout: float
+    also: Callable[[], object]
+
+    def check(self) -> None:
+        self.also()
+        if self.closed.is_set():
+            raise Closed("the server is being stopped")
+        if time.monotonic() > self.deadline:
+            raise TooSlow(
+                f"took longer than {readable_duration(self.timeout, exact=True)}, the time that one recording is given here"
+            )
+
+
+def safe_suffix(name: str) -> str:
+    """The end of a file's name that helps FFmpeg to recognise its format; empty if it is unusual.
+
+    >>> safe_suffix("talk.m4a"), safe_suffix("a/../b.x y")
+    ('.m4a', '')
+    """
+    suffix = Path(name).suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
+
+
+def display_name(name: str | None) -> str:
+    """The last part of a name that a stranger gave a file, for texts; never a path.
+
+    >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
+    ('a.wav', 'passwd', 'recording')
+    """
+    return re.split(r"[/\\]", name or "")[-1].strip()[:200] or "recording"
+
+
+def draw(path: Path, check: Callable[[], object]) -> Picture:
+    """Draw the WAV file ``path``, 16 kHz mono.
+
+    Args:
+        check: called for every column; what it raises ends the drawing.
+    """
+    low, high, spectra = [], [], []
+    window = np.hanning(_FFT).astype(np.float32)
+    before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)  # with it the shortest column fills a window
+    with soundfile.SoundFile(path) as file:
+        samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
+        while len(samples := file.read(samples_a_column, dtype="float32")):
+            check()
+            low.append(samples.min())
+            high.append(samples.max())
+            around = np.concatenate([before, samples, np.zeros(max(0, _FFT_HOP - len(samples)), np.float32)])
+            before = around[-len(before) :]
+            count = min(_MOST_FRAMES, 1 + (len(around) - _FFT) // _FFT_HOP)
+            starts = np.linspace(0, len(around) - _FFT, count).astype(int)
+            frames = around[starts[:, None] + np.arange(_FFT)] * window
+            spectra.append(np.square(np.abs(np.fft.rfft(frames))).mean(0))
+    power = np.array(spectra).T[::-1]  # bins × columns, 8 kHz first
+    decibels = 10 * np.log10(power + 1e-9)
+    loudest = max(_LOUD, np.quantile(decibels, 0.999))
+    grey = np.clip((loudest - decibels) / _RANGE, 0, 1)
+    buffer = io.BytesIO()
+    Image.fromarray((255 * grey).astype(np.uint8)).save(buffer, "png")
+    return Picture(np.array(low), np.array(high), buffer.getvalue())

@@ -1,0 +1,128 @@
+"""What the page asks of Gradio's queue: checked, and written anew, before Gradio sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+
+from nes2net.apps.serve.guard import Refused
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.terminal import printable
+from nes2net.lib.text_files import has_control
+
+#: Where the page announces what was dropped.
+JOIN = "/gradio_api/queue/join"
+#: Where it hears what becomes of that.
+DATA = "/gradio_api/queue/data"
+#: Keeps a page open; a session follows.
+HEARTBEAT = "/gradio_api/heartbeat/"
+#: What each address takes.
+ASKED = {
+    JOIN: ("fn_index", "session_hash", "data"),
+    "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
+    "/gradio_api/reset": ("event_id",),
+}
+_LONGEST_NAME = 255  # bytes of the name of a file
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,100}")  # names that Gradio gives to open pages and to their drops
+
+
+class Understood:
+    """ASGI middleware that passes on what the page asks, and nothing besides; Gradio would fail on others.
+
+    Args:
+        events: number that Gradio gave to each event of the page → whether it takes a list of files.
+        sessions: the open pages.
+        folder: where uploads are, as ``folder/SHA-256/NAME``.
+    """
+
+    def __init__(self, app: Any, events: Mapping[int, bool], sessions: Mapping[str, Any], folder: Path) -> None:
+        self.app, self.events, self.sessions, self.folder = app, events, sessions, folder
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path, session = scope["path"], None
+        try:
+            if path in ASKED:
+                content = await Request(scope, receive).body()
+                receive = _replayed(self._written_anew(content, ASKED[path]), receive)
+            elif path.startswith(HEARTBEAT):
+                _word("session_hash", path.removeprefix(HEARTBEAT))
+            elif path == DATA:
+                session = _word("session_hash", Request(scope).query_params.get("session_hash"))
+                if session not in self.sessions:
+                    raise Refused(404, "there is no such session: nothing was dropped in it")
+        except ValueError as error:
+            text = printable(f"not a drop of the page: {error}")
+            return await JSONResponse({"error": text}, 422)(scope, receive, send)
+        except Refused as refusal:
+            return await JSONResponse({"error": str(refusal)}, refusal.status)(scope, receive, send)
+        try:
+            await self.app(scope, receive, send)
+        except Exception:
+            if session is None or session in self.sessions:
+                raise
+            # Another request has ended the session meanwhile.
+            await send({"type": "http.response.body", "body": b""})
+
+    def _written_anew(self, content: bytes, keys: tuple[str, ...]) -> bytes:
+        """JSON of the named parts of a request, without anything else that it holds."""
+        asked = parsed_json(content, "it")
+        if not isinstance(asked, dict):
+            raise ValueError("it is no JSON object")
+        kept = {key: self._part(key, asked) for key in keys}
+        return json.dumps(kept).encode()
+
+    def _part(self, key: str, asked: Mapping[str, Any]) -> Any:
+        value = asked.get(key)
+        if key == "data":
+            return [self._files(value, self.events[asked["fn_index"]])]
+        if key != "fn_index":
+            return _word(key, value)
+        if type(value) is not int or value not in self.events:
+            raise ValueError("there is no such event (fn_index)")
+        return value
+
+    def _files(self, data: Any, takes_list: bool) -> Any:
+        """The only value of a drop, as Gradio takes it."""
+        if not isinstance(data, list) or len(data) != 1:
+            raise ValueError("data is no list of one value")
+        (value,) = data
+        if value is None:
+            return None
+        if not takes_list:
+            return self._file(value)
+        if not isinstance(value, list):
+            raise ValueError("data holds no list of files")
+        return [self._file(item) for item in value]
+
+    def _file(self, item: Any) -> dict[str, Any]:
+        path = item.get("path") if isinstance(item, dict) else None
+        if not isinstance(path, str) or has_control(path):
+            raise ValueError("data holds what is no file")
+        name = Path(path).name.encode()  # which raises a ValueError if no file can be called so
+        if len(name) > _LONGEST_NAME or Path(path).resolve().parent.parent != self.folder:
+            raise ValueError("data names a file that is not an uploaded one")
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def _word(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
+    return value
+
+
+def _replayed(content: bytes, receive: Any) -> Any:
+    """A function that receives ``content`` as the body, and then what ``receive`` gives."""
+    messages = iter([{"type": "http.request", "body": content}])
+
+    async def again() -> Any:
+        return next(messages, None) or await receive()
+
+    return again

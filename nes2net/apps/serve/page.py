@@ -1,0 +1,343 @@
+"""The page: drop files or record, listen, look at scores along time; built with Gradio."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import functools
+import io
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gradio
+import numpy as np
+from fastapi import FastAPI
+
+from nes2net.apps.serve.desk import Closed, Desk, Scored, display_name
+from nes2net.apps.serve.drops import Understood
+from nes2net.apps.serve.uploads import Uploads
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import json_text
+from nes2net.lib.templates import page_templates
+from nes2net.lib.terminal import printable, printable_name
+from nes2net.lib.text_files import as_cell
+from nes2net.lib.times import clock, readable_duration
+from nes2net.metrics.localisation.stretches import drawn_places
+from nes2net.scoring.track import LEAST_SPAN, Track
+
+#: Files that are scored after one drop.
+MOST_FILES = 100
+_MOST_POINTS = 400  # of a line over the picture
+_BOXES = 1200  # pictures are hardly wider
+_MOST_LISTED = 200  # fake stretches below it
+_BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
+_EMPTY = (
+    '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
+    "which your browser makes.</p>"
+)
+_FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+_TEMPLATES = page_templates("nes2net.apps.serve")
+_TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")
+_TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
+
+
+def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
+    """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
+    blocks = _blocks(desk, uploads, about)
+    events = {number: isinstance(event.inputs[0], gradio.File) for number, event in blocks.fns.items()}
+    sessions = blocks._queue.pending_messages_per_session
+    app.add_middleware(Understood, events=events, sessions=sessions, folder=uploads.folder)
+    fonts, monospaced = _FONTS
+    theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
+    return gradio.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        footer_links=[],
+        allowed_paths=[],
+        max_file_size=desk.limits.max_bytes,
+        enable_monitoring=False,
+        ssr_mode=False,
+        theme=theme,
+        css=_resource("page.css"),
+        head=f"<script>{_resource('page.js')}</script>",
+    )
+
+
+def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
+    """Let ``component`` take files that were uploaded into ``folder`` alone.
+
+    Gradio would also fetch what is at an address, if a request names one in place of an upload.
+    """
+
+    async def take_upload(url_or_file_path: str | Path | None) -> str | None:
+        if url_or_file_path is not None:
+            url_or_file_path = str(Path(url_or_file_path).resolve())
+            if Path(url_or_file_path).parent.parent != folder:
+                raise gradio.Error("not an uploaded file", print_exception=False)
+        return url_or_file_path
+
+    component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
+
+
+def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
+    results = _TEMPLATES.get_template("results.html.jinja")
+
+    def came(
+        paths: list[str] | str | None,
+        request: gradio.Request,
+        progress: gradio.Progress = gradio.Progress(),  # noqa: B008
+    ) -> tuple[str, None]:
+        paths = [paths] if isinstance(paths, str) else paths or []
+        found: list[Scored | dict[str, str]] = []
+
+        def check() -> None:
+            if not any(event.alive for event in _running(blocks) if event.session_hash == request.session_hash):
+                raise Closed("the page was closed")
+
+        try:
+            with uploads.taken(paths) as taken:
+                for number, path in enumerate(paths):
+                    found.append(_row(desk, path, taken.get(path), number, len(paths), progress, check))
+            shown = results.render(rows=_rows(found), about=about, downloads=_downloads(found))
+        except BaseException as error:
+            desk.withdraw(_tokens(found))
+            if isinstance(error, Closed):
+                raise gradio.Error(str(error), print_exception=False) from None
+            raise
+        desk.offer(_tokens(found))  # their time begins now, not when the first of many files was scored
+        return shown, None
+
+    with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
+        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
+        with gradio.Row():
+            dropped = gradio.File(
+                label="Recordings",
+                file_count="multiple",
+                height=170,
+                elem_id="n2-files",
+                scale=3,
+                min_width=280,
+            )
+            spoken = gradio.Audio(
+                label="Microphone", sources=["microphone"], type="filepath", elem_id="n2-microphone", scale=2, buttons=[],
+                editable=False, min_width=280,
+            )  # fmt: skip
+        shown = gradio.HTML(_EMPTY, elem_id="n2-results", min_height=120, apply_default_css=False)
+        _uploads_only(dropped, uploads.folder)
+        _uploads_only(spoken, uploads.folder)
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
+        dropped.upload(came, dropped, [shown, dropped], **private)
+        spoken.stop_recording(came, spoken, [shown, spoken], **private)
+    # A page that is mounted, not launched, would take any path of this machine for the path of an
+    # upload.
+    blocks.has_launched = blocks.is_running = True
+    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1, api_open=False)
+    uploads.named = lambda: _named(blocks)
+    return blocks
+
+
+def _named(blocks: gradio.Blocks) -> Iterator[str]:
+    """The paths in the drops that wait or are being scored; a path comes once for each drop."""
+    lines = list(blocks._queue.event_queue_per_concurrency_id.values())
+    waiting = [event for line in lines for event in list(line.queue)]
+    for event in (*waiting, *_running(blocks)):
+        (value,) = event.data.data if event.data and len(event.data.data) == 1 else [None]
+        items = value if isinstance(value, list) else [value]
+        paths = [item.get("path") for item in items if isinstance(item, dict)]
+        yield from {path for path in paths if isinstance(path, str)}
+
+
+def _running(blocks: gradio.Blocks) -> list[Any]:
+    return [event for job in list(blocks._queue.active_jobs) for event in job or ()]
+
+
+def _row(
+    desk: Desk,
+    path: str,
+    taken: Path | None,
+    number: int,
+    count: int,
+    progress: gradio.Progress,
+    check: Callable[[], object],
+) -> Scored | dict[str, str]:
+    """Score the uploaded file ``path``, which lies at ``taken``, or say why that cannot be done."""
+    name = printable_name(display_name(Path(path).name))
+    which = f"{name}: " if count == 1 else f"{number + 1} of {count}, {name}: "
+
+    def tell(share: float, what: str) -> None:
+        progress((number + share) / count, desc=which + what)
+
+    check()
+    try:
+        if number >= MOST_FILES:
+            raise InputError(f"not scored: {MOST_FILES} files are taken at once")
+        if taken is None:
+            raise InputError("was removed already: drop it again")
+        return desk.score(taken, name, look=True, progress=tell, check=check)
+    except Closed:
+        raise
+    except InputError as error:
+        return {"file": name, "error": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"file": name, "error": f"not scored: the server failed ({type(error).__name__})"}
+
+
+def _tokens(found: Sequence[Scored | dict[str, str]]) -> list[str]:
+    return [item.token for item in found if isinstance(item, Scored)]
+
+
+def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": item["file"], "error": item["error"]}
+        if isinstance(item, dict)
+        else {
+            "name": item.name,
+            "error": "",
+            "score": item.score,
+            "duration": item.track.duration,
+            "token": item.token,
+            "windows": len(item.track),
+            "window": item.track.window,
+            "is_mean": item.is_mean,
+            "picture": _picture(item),
+            "fakes": _fakes(item),
+            "meaning": item.meaning,
+            "samples": item.num_samples,
+            "judged": item.judged,
+            "remark": item.remark,
+        }
+        for item in found
+    ]
+
+
+def _picture(scored: Scored) -> dict[str, Any]:
+    """What the template draws; x in thousandths of the duration, y in per cent of the height from the top."""
+    assert scored.picture is not None
+    track, picture = scored.track, scored.picture
+    times, low, middle, high = thinned(track)
+    ticks = _ticks(track.duration)
+    threshold = scored.meaning.decider.threshold if scored.meaning else None
+    least, most = span(track, threshold)
+
+    def x(seconds: float) -> float:
+        return round(1000 * seconds / track.duration, 2)
+
+    def y(score: float) -> float:
+        return round(100 * (most - score) / (most - least), 2)
+
+    def line(values: Sequence[float]) -> list[str]:
+        return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
+
+    loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
+    places = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
+
+    def outline(samples: np.ndarray) -> list[str]:
+        """Points of the polygon of the waveform, in a box of 1000 × 100."""
+        return [f"{place:.1f},{50 - 48 * sample / loudest:.1f}" for place, sample in zip(places, samples)]
+
+    return {
+        "spectrogram": base64.b64encode(picture.spectrogram).decode(),
+        "waveform": " ".join([*outline(picture.high), *reversed(outline(picture.low))]),
+        "line": " ".join(line(middle)),
+        "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
+        "threshold": None if threshold is None else y(threshold),
+        "levels": [(value, y(value)) for value in _levels(least, most)],
+        "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],
+        "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
+    }
+
+
+def _fakes(scored: Scored) -> dict[str, Any] | None:
+    """What the template says of fake stretches; x and width in thousandths of the duration."""
+    if scored.fakes is None:
+        return None
+    stretches, duration = scored.fakes.stretches, scored.track.duration
+    listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
+    return {
+        "listed": listed,
+        "more": len(stretches) - len(listed),
+        "boxes": [
+            (round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2))
+            for start, end in drawn_places(stretches, duration / _BOXES)
+        ],
+        "share": sum(s.end - s.start for s in stretches) / duration,
+        "rule": scored.fakes.rule,
+        "resolution_ms": scored.fakes.resolution_ms,
+    }
+
+
+def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Times, lowest, median and highest scores of at most ``_MOST_POINTS`` groups of windows.
+
+    The line begins and ends with the recording, because the first and last window do.
+    """
+    groups = np.array_split(np.arange(len(track)), min(len(track), _MOST_POINTS))
+    times = [float(track.times[group].mean()) for group in groups]
+    columns = [[float(f(track.scores[group])) for group in groups] for f in (np.min, np.median, np.max)]
+    low, middle, high = ([values[0], *values, values[-1]] for values in columns)
+    return [0.0, *times, track.duration], low, middle, high
+
+
+def span(track: Track, threshold: float | None) -> tuple[float, float]:
+    """The lowest and highest score of the axis: all scores and the threshold, and not too little."""
+    shown = [float(track.scores.min()), float(track.scores.max()), *([] if threshold is None else [threshold])]
+    middle = (min(shown) + max(shown)) / 2
+    half = max(LEAST_SPAN, 1.15 * (max(shown) - min(shown))) / 2
+    return middle - half, middle + half
+
+
+def _levels(least: float, most: float) -> list[float]:
+    rough = (most - least) / 5
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
+    first = np.ceil((least + 0.06 * (most - least)) / step)
+    last = np.floor((most - 0.06 * (most - least)) / step)
+    return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0: not -0
+
+
+def _ticks(duration: float) -> list[float]:
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+    step = next((step for step in steps if duration / step <= 6), 14400)
+    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # room for the last label on a narrow screen
+
+
+def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
+    """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
+    rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in found]
+    columns = [
+        "file",
+        "score",
+        "duration",
+        "llr",
+        "probability",
+        "decision",
+        "reason",
+        "p_value",
+        "judged",
+        "remark",
+        *_BASIS,
+        "error",
+    ]
+    lines = [{**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row} for row in rows]
+    columns = [column for column in columns if any(column in line for line in lines)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: as_cell(value) for key, value in line.items()} for line in lines)
+    return {
+        "csv": _address("text/csv", text.getvalue()),
+        "json": _address("application/json", json_text(rows, indent=1, ensure_ascii=False)),
+    }
+
+
+def _address(kind: str, text: str) -> str:
+    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
+
+
+def _resource(name: str) -> str:
+    return (files("nes2net.apps.serve") / name).read_text(encoding="utf-8")

@@ -1,0 +1,192 @@
+"""The server: from a checkpoint to a page on an address, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
+from nes2net.apps.serve.guard import is_address, is_loopback
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, worded
+from nes2net.lib.terminal import printable_name
+from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.kernel import check_takes_audio_alone
+
+#: The port that pages of Gradio have.
+PORT = 7860
+_TRIED = 20  # ports from there on, if no port was named
+_CONNECTIONS = 500  # at once; more would use up the files that a process may open
+_PROMPT = 20.0  # seconds in which the head of a request must have come
+_GRACE = 2  # seconds for answers that are being sent when the server is stopped
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a page is served, and to whom."""
+
+    host: str = "127.0.0.1"
+    """Other machines reach all but loopback addresses."""
+    port: int | None = None
+    """None for 7860, or the next one that is free."""
+    names: Sequence[str] = ()
+    """Further names by which browsers may call this machine."""
+    frames: Sequence[str] = ()
+    """Sites that may show the page in a frame."""
+
+
+def serve(
+    model: str | Path,
+    decider: Decider | None = None,
+    address: Address = Address(),
+    *,
+    limits: Limits | None = None,
+    open_browser: bool = False,
+    **loading: Any,
+) -> None:
+    """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        model, loading: as for :meth:`nes2net.Detector.from_pretrained`.
+        decider: decider of a calibration with one system; None for raw scores.
+        open_browser: open the page in a browser.
+
+    Raises:
+        InputError: if the model or the calibration cannot be used, or the address cannot be listened at.
+    """
+    host = address.host
+    local = is_loopback(host)
+    family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    failure = None
+    for number in range(PORT, PORT + _TRIED) if address.port is None else [address.port]:
+        listener = socket.socket(family)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((found[0], number))
+            listener.listen()
+            break
+        except (OSError, OverflowError) as error:
+            listener.close()
+            failure = error
+    else:
+        reason = getattr(failure, "strerror", None) or failure
+        tried = f"none of the ports {PORT} to {PORT + _TRIED - 1} of {host} is free"
+        tried = tried if address.port is None else f"port {address.port} of {host} is not free"
+        raise InputError(f"{tried} ({reason}): name another `port`")
+    with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        detector = Detector.from_pretrained(model, **loading)
+        check_takes_audio_alone(detector)
+        desk = Desk(detector, Path(folder), limits, decider)
+        for note in desk.notes:
+            print(f"note: {worded(note)}", file=sys.stderr, flush=True)
+        set_up_gradio(desk.folder)
+        from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
+
+        app = build(desk, Path(model).name, [*_names(host), *address.names], address.frames)
+        port = listener.getsockname()[1]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        if not local:
+            print(
+                f"warning: everyone who can reach {url} can use this page; there is no password and no encryption. "
+                "Without --host, only this machine can.",
+                file=sys.stderr,
+                flush=True,
+            )
+        print(f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        try:
+            _Server(configured(app), desk).run(sockets=[listener])
+        except KeyboardInterrupt:
+            print("\nstopped", flush=True)
+        finally:
+            desk.close()
+
+
+def set_up_gradio(folder: Path) -> None:
+    """Change Gradio's settings in the environment of this process, before it is imported.
+
+    No history is kept, and files are uploaded below ``folder``.
+    """
+    os.environ |= {"GRADIO_RUN_HISTORY": "False", "GRADIO_TEMP_DIR": str(folder / UPLOADS)}
+
+
+def configured(app: Any) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        http=_Prompt,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE,
+        limit_concurrency=_CONNECTIONS,
+    )
+
+
+class _Prompt(H11Protocol):
+    """Cuts off a client that takes too long for the head of a request; uvicorn would wait without end."""
+
+    ends: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.ends = self.loop.call_later(_PROMPT, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        has_come = self.cycle is not None and not self.cycle.response_complete
+        if has_come:
+            self._wait_on()
+        elif self.ends is None:
+            self.ends = self.loop.call_later(_PROMPT, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_on()
+        super().connection_lost(exc)
+
+    def _wait_on(self) -> None:
+        if self.ends is not None:
+            self.ends.cancel()
+        self.ends = None
+
+
+class _Server(uvicorn.Server):
+    """Ends what is being scored as soon as the server is to stop."""
+
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+        super().__init__(config)
+        self.desk = desk
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.desk.close()
+        # Open pages are answered without end: that this is cut off now is no error to tell of.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)
+
+
+def _names(host: str) -> list[str]:
+    """Names of this machine, besides addresses and ``localhost``."""
+    own = [] if is_address(host) else [host]
+    if is_address(host) and is_loopback(host):
+        return own
+    name = socket.gethostname()
+    return [*own, name, f"{name}.local", socket.getfqdn()]

@@ -1,0 +1,176 @@
+"""`nes2net experiment` on a corpus of a few seconds: whole, again, interrupted, failed, in processes."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from builders import PATIENCE
+from builders.experiments import LA, experiment_file
+
+from nes2net.apps.experiments import jobs
+from nes2net.cli.main import main
+from nes2net.training.selection import best_epochs
+
+WILD = {"name": "wild", "corpus": "in_the_wild", "root": "${data}/release_in_the_wild"}
+
+
+def words(path: Path, *more: str) -> list[str]:
+    return f"experiment run {path} --out {path.parent / 'out'} --device cpu --workers 0".split() + list(more)
+
+
+@pytest.fixture
+def run(command):
+    """A function that runs an experiment: its exit status, standard output and standard error."""
+    return lambda path, *more: command(words(path, *more))
+
+
+def files(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(corpus, tmp_path_factory):
+    """The folder of a finished experiment."""
+    folder = tmp_path_factory.mktemp("done")
+    assert main(words(experiment_file(folder, corpus))) == 0
+    return folder
+
+
+def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, command):
+    out = done / "out"
+    result = json.loads((out / "table.json").read_text())
+    assert result["complete"] and result["notes"] == [] and result["seeds"] == [1, 2]
+    for row, average in zip(result["rows"], ("best1", "best2")):
+        for column, cell in row["cells"].items():
+            reports = [json.loads((out / f"reports/seed{seed}/{average}/{column}.json").read_text()) for seed in (1, 2)]
+            eers = [report["systems"][0]["eer"] for report in reports]
+            assert [one["metrics"]["eer"] for one in cell["measured"]] == eers
+            short = cell["over_seeds"]["eer"]
+            assert (short["best"], short["mean"]) == (min(eers), pytest.approx(sum(eers) / 2))
+            assert all((out / one["page"]).is_file() for one in cell["measured"])
+    assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
+    # The scores are those that the commands give by themselves.
+    (folder,) = out.glob("models/*_seed2")
+    checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"
+    score = f"score in_the_wild {corpus}/release_in_the_wild --model {checkpoint} --samples full --out {done}/alone.txt"
+    assert command(f"{score} --device cpu --workers 0")[0] == 0
+    assert (done / "alone.txt").read_bytes() == (out / "scores/seed2/best2/wild.txt").read_bytes()
+
+
+def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run):
+    folder = shutil.copytree(done, tmp_path / "copy")
+    path, out = experiment_file(folder, corpus), folder / "out"
+
+    def planned(*more):
+        status, printed, _ = run(path, "--dry-run", *more)
+        assert status == 0
+        return printed.splitlines()
+
+    before = {one: content for one, (_, content) in files(out).items()}
+    with monkeypatch.context() as patch:
+        for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_detector"):
+            patch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
+        assert run(path)[0] == 0
+    assert {one: content for one, (_, content) in files(out).items()} == before
+    # A third seed, a set under other settings and a lost report: what they change is done, and nothing else.
+    experiment_file(folder, corpus, seeds=[1, 2, 3])
+    (out / "reports/seed1/best1/wild.json").unlink()
+    record = out / "scores/seed1/best1/wild.txt.json"  # whose run found all scores there
+    facts = json.loads(record.read_text())
+    record.write_text(json.dumps({**facts, "kept_from_earlier_runs": facts["total"]}))
+    lines = planned()
+    assert lines[0] == "nothing is missing" and lines[2].split()[-1] == "wild"
+    assert lines[3].split("  ")[0] == "single" and lines[3].endswith("1 of 3") and lines[4].endswith("2 of 3")
+    assert lines[5].startswith("15 jobs, 9 done, 6 to do: about ") and "unknown" not in lines[5]
+    left = [line.split("  ")[0] for line in lines if " to do " in line]
+    assert left[0] == "evaluate seed1 best1 wild" and len(left) == 6 and all("seed3" in line for line in left[1:])
+    (training,) = (line for line in lines if line.startswith("train seed3"))
+    assert "2 epochs of " in training and training.endswith("as in seed1")
+    assert "15 jobs, 0 done, 15 to do" in planned("train.lr=0.5")[5]  # other runs, in folders of their own
+    (tmp_path / "keys").symlink_to(corpus)
+    other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
+    experiment_file(folder, corpus, evaluate=[other_keys])
+    lines = planned()
+    assert sum(line.startswith("evaluate") for line in lines) == sum(" to do " in line for line in lines) == 4
+    experiment_file(folder, corpus, seeds=[1, 2, 3])
+    # Scores of a run under other settings, whose checkpoint has the same name, are scored again.
+    record = out / "scores/seed2/best1/wild.txt.json"
+    text = record.read_text()
+    record.write_text(text.replace("_lr0.01_", "_lr0.5_"))
+    assert "15 jobs, 7 done, 8 to do" in planned()[5]
+    record.write_text(text)
+    shutil.copy(record.parents[1] / "best2/wild.txt", record.with_suffix(""))  # scores of another detector
+    status, printed, err = run(path)
+    assert status == 1 and "was cut, edited or replaced" in err and "single on wild: 2 of 3 seeds" in printed
+    status, printed, _ = run(path, "--overwrite")
+    assert status == 0 and "score seed2 best1 wild" in printed
+    # A checkpoint that was trained again is scored again.
+    (trained,) = out.glob("models/*_seed1")
+    os.utime(trained / f"epoch_{best_epochs(trained, 1, 'val_loss_wo_aug')[0]}.pth")
+    states = {" ".join(line.split()[1:3]): line.split()[4] for line in planned() if line.startswith("score ")}
+    assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
+
+
+def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
+    path, score, calls = experiment_file(tmp_path, corpus, seeds=[2]), jobs.score_corpus, []
+
+    def interrupted(*args, **options):
+        calls.append(args)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(PATIENCE)
+        return score(*args, **options)
+
+    monkeypatch.setattr(jobs, "score_corpus", interrupted)
+    assert run(path)[0] == 75
+    assert not (tmp_path / "out/table.json").exists() and (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
+    assert run(path)[0] == 0 and len(calls) == 3  # two scorings, one of them begun twice
+    for name in ("scores/seed2/best1/wild.txt", "scores/seed2/best2/wild.txt"):
+        assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
+
+
+def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    path = experiment_file(tmp_path, corpus, averages=[1, 3])
+    status, out, err = run(path)
+    first = "4 failed or were not begun; the same command goes on:\nscore seed1 best3 wild: exit status 2: "
+    assert status == 1 and err.startswith(first)
+    assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in err
+    assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in err
+    assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in out
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith("3 averaged")] == ["–"]
+    shutil.rmtree(tmp_path / "out/reports")
+    (tmp_path / "out/reports").write_text("")  # no folder: a fault of the disk
+    status, _, err = run(path)
+    assert status == 1 and "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in err
+
+
+def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
+    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
+    asked = ("--set", f"data={tmp_path / 'none'}", f"ssl_checkpoint={corpus}", "train.init_from=none.pth")
+    status, _, error = run(path, *asked)
+    said = [line for line in error.splitlines() if line.startswith("- ")]
+    assert status == 2 and len(said) == 10
+    assert error.startswith("missing, 10 in all:\n- protocol of ASVspoof 2019 LA train\n")
+    assert "- checkpoint to start from" in said and not any("pre-training" in line for line in said)  # a folder is one
+    status, out, _ = run(path, *asked, "--dry-run")
+    assert status == 1 and out.startswith(f"{error}\nseeds measured of each row on  ")
+    assert not (tmp_path / "out").exists()
+    shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
+    assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing")[0] == 1
+    table = json.loads((tmp_path / "out/table.json").read_text())
+    assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
+
+
+def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowed(corpus, tmp_path, run):
+    shutil.copytree(corpus, tmp_path / "data")
+    next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
+    changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
+    status, _, err = run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes))
+    assert status == 1 and "1 of 12 recordings of LA without a score" in err
+    status, out, _ = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes))
+    assert status == 0 and "note: LA: a partial result, because scores are missing: seed1" in out

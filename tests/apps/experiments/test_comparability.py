@@ -1,0 +1,140 @@
+"""Comparing the conditions of measurements: trials, architecture, speaker verification."""
+
+import lzma
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from builders.experiments import ROW as PUBLISHED
+from builders.files import write
+from conftest import REPOSITORY
+
+from nes2net import Detector
+from nes2net.apps.experiments.reproduce import compare_conditions, published_architecture
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
+from nes2net.data.corpora.corpus import Counts, key_digest
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.models.published_results import PublishedRow, published_rows
+from nes2net.training.recipes.reading import load_recipe
+
+SPECTRAL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last", "backend": "asp_mlp"}
+ROW = PublishedRow(**PUBLISHED | {"corpus": "tiny", "model": "asp_mlp", "frontend": SPECTRAL["frontend"]})
+
+
+def built(config: dict) -> dict:
+    """Return the full configuration of a detector built from ``config``."""
+    with torch.device("meta"):
+        return Detector.from_config(config).config
+
+
+@pytest.fixture
+def conditions_of(corpus, tmp_path):
+    """A function that compares the conditions of a measurement with scores that are not of a detector."""
+
+    def compared(row: PublishedRow, config: dict = SPECTRAL, keys: Path = corpus / "keys", **options):
+        ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
+        ids = ids[1:] if options else ids
+        scores = write(tmp_path / "s.txt", "".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
+        evaluation = evaluate(row.corpus, scores, keys, num_resamples=2, **options)
+        return compare_conditions(row, built(config), evaluation, keys)
+
+    return compared
+
+
+@pytest.fixture
+def tiny(register_corpus):
+    """Register ASVspoof 2021 LA with the numbers of the tiny corpus as its official ones."""
+
+    def register(name="tiny", **facts):
+        key_counts = {"eval": Counts(12, 6, 6, {"attack": {"A07": 6}})}
+        facts = {"title": "Tiny LA", "key_counts": key_counts, **facts}
+        register_corpus(name, replace(asvspoof2021_la.CORPUS, **facts))
+
+    return register
+
+
+def test_the_same_conditions_and_other_trials(conditions_of, corpus, tmp_path, tiny):
+    tiny(asv_counts={"eval": (5, 5, 5)}, key_digests={"eval": key_digest(asvspoof2021_la.CORPUS.keys(corpus / "keys"))})
+    conditions = conditions_of(replace(ROW, min_tdcf=0.1))
+    assert conditions.differences == conditions.unchecked == []
+    (difference,) = conditions_of(ROW, allow_partial=True).differences
+    assert difference == "PARTIAL: rests on 11 of 12 trials; 1 of 12 trials without a score: LA_E_1000001"
+    text = (corpus / "keys" / "LA" / "CM" / "trial_metadata.txt").read_text()
+    write(tmp_path / "keys/LA/CM/trial_metadata.txt", text.replace("LA_E_1000001", "LA_E_9000001"))
+    (difference,) = conditions_of(ROW, keys=tmp_path / "keys").differences
+    assert difference.endswith(" official ones of Tiny LA, phase eval: as many trials, but other ids or labels")
+    tiny("other", key_counts=asvspoof2021_la.CORPUS.key_counts)
+    (difference,) = conditions_of(replace(ROW, corpus="other")).differences
+    numbers = "12 trials instead of 148,176, 6 bona fide instead of 14,816, 6 spoofed instead of 133,360"
+    assert difference == f"the trials are not the official ones of Tiny LA, phase eval: {numbers}"
+
+
+def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corpus):
+    register_corpus("tiny", replace(generic.CORPUS, title="Mine"))
+    keys = write(tmp_path / "list.csv", "path,label\na.wav,real\nb.wav,fake\n")
+    evaluation = evaluate("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
+    conditions = compare_conditions(ROW, built(SPECTRAL), evaluation, keys)
+    unchecked = ["the trials: the official numbers of Mine, phase eval, are not known"]
+    assert (conditions.differences, conditions.unchecked) == ([], unchecked)
+
+
+def test_another_speaker_verification_system(conditions_of, tiny):
+    """Without official numbers it is not checked, and without a published min t-DCF it does not matter."""
+    row = replace(ROW, min_tdcf=0.1)
+    tiny(asv_counts={"eval": (5370, 33327, 63882)})
+    (difference,) = conditions_of(row).differences
+    assert difference.startswith("the speaker-verification scores are not the organisers': ")
+    assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
+    assert conditions_of(ROW).differences == []
+    tiny("unknown")
+    conditions = conditions_of(replace(row, corpus="unknown"))
+    unchecked = ["the speaker-verification scores: the official numbers of Tiny LA, phase eval, are not known"]
+    assert (conditions.differences, conditions.unchecked) == ([], unchecked)
+
+
+def test_the_organisers_speaker_verification_system(shared, tmp_path):
+    for phase, counts in asvspoof2019_la.CORPUS.asv_counts.items():
+        name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
+        source = shared / "real" / "scores" / "asvspoof2019_la" / f"{name}.xz"
+        (tmp_path / name).write_bytes(lzma.open(source).read())
+        assert tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase))) == counts
+
+
+def test_another_architecture(conditions_of, tiny):
+    tiny()
+    wider = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 30}}
+    for change, difference in (
+        ({"backend": "mean_linear"}, "back-end mean_linear instead of asp_mlp"),
+        ({"backend": {"name": "asp_mlp", "hidden_dim": 8}}, "back-end hidden_dim 8 instead of 256"),
+        (wider, "front-end num_bins 30 instead of 20, back-end feature_dim 30 instead of 20"),
+        ({"aggregation": "weighted_sum"}, "aggregation weighted_sum instead of last"),
+    ):
+        found = conditions_of(ROW, SPECTRAL | change).differences
+        assert found == [f"the architecture differs from asp_mlp: {difference}"]
+    conditions = conditions_of(replace(ROW, model=None))
+    assert conditions.differences == [] and conditions.unchecked == ["the architecture: the row names no model"]
+
+
+def test_options_that_weights_do_not_show(conditions_of, tiny, small_model):
+    tiny()
+    row = replace(ROW, model="nes2net_x", frontend={**small_model["frontend"], "normalize": True})
+    published = published_architecture(row)
+    config = {**published, "backend": {"name": published["backend"], "dilation": 3}}
+    config["frontend"] = {**published["frontend"], "normalize": False}
+    (difference,) = conditions_of(row, config).differences
+    of_parts = "front-end normalize None instead of True, back-end dilation 3 instead of 2"
+    assert difference == f"the architecture differs from nes2net_x: {of_parts}"
+    config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}
+    assert conditions_of(row, config).differences == []  # they act only in training
+
+
+@pytest.mark.parametrize("recipe", sorted({row.recipe for row in published_rows() if row.recipe}))
+def test_every_recipe_trains_the_architecture_of_its_rows(recipe, tmp_path, register_corpus):
+    register_corpus("tiny", replace(in_the_wild.CORPUS, counts={}, key_digests={}))
+    write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
+    evaluation = evaluate("tiny", write(tmp_path / "s.txt", "0 0\n1 1\n"), tmp_path, num_resamples=2)
+    rows = [row for row in published_rows() if row.recipe == recipe]
+    for row in {(*row.overrides, row.model, str(row.frontend)): row for row in rows}.values():
+        config = built(load_recipe(REPOSITORY / recipe, row.overrides).model)
+        assert compare_conditions(replace(row, corpus="tiny"), config, evaluation, tmp_path).differences == []

@@ -1,0 +1,113 @@
+"""The file of an experiment: places, overrides, the packaged ones, and what is refused."""
+
+from math import prod
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.experiments import experiment_file
+from builders.files import folder, write
+from conftest import REPOSITORY
+
+from nes2net.apps.experiments.description import PACKAGED, load_experiment, packaged_experiments
+from nes2net.apps.experiments.plan import plan_experiment
+from nes2net.lib.errors import InputError
+
+WILD = {"corpus": "in_the_wild"}
+
+
+def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_path, monkeypatch):
+    path = experiment_file(tmp_path, Path("of_file"), out="~/${where}", places={"data": "of_file", "where": "there"})
+    monkeypatch.setenv("HOME", "/home/me")
+    found = load_experiment(path)
+    assert (found.overrides["data.root"], found.evaluate[0].root) == ("of_file", "of_file/release_in_the_wild")
+    assert found.out == "/home/me/there"
+    monkeypatch.setenv("data", "of_environment")
+    assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
+    assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
+    monkeypatch.delenv("data")
+    silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
+    for name, place, message in (
+        (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
+        (path, ["data"], "a place is of the form NAME=VALUE, not 'data'"),
+        (silent, [], r"not say what \$\{data\} is: give `set` data="),
+        ("nes2net_x_2018", [], "is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"),
+        (write(tmp_path / "list.yaml", "[1]"), [], r"is a mapping of keys, not \[1\]"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_experiment(name, place)
+
+
+def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
+    with pytest.raises(InputError, match=r"does not say what \$\{HF_TOKEN\} is: give `set` HF_TOKEN=…, or declare it"):
+        load_experiment(path)
+    assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
+
+
+def test_overrides_of_the_command_come_on_top(tmp_path):
+    """A recipe beside the file is found, and a data set of the hub needs no folder."""
+    write(tmp_path / "mine.yaml", "name: mine\n")
+    hub = {"corpus": "hub:OWNER/set", "split": "eval"}
+    path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml", evaluate=[hub])
+    found = load_experiment(path, overrides=["train.epochs=7", "data.root=x"], slurm=["partition=gpu", "minutes=5"])
+    assert found.recipe == str(tmp_path / "mine.yaml")
+    assert (found.overrides["train.epochs"], found.overrides["train.batch_size"]) == (7, 4)
+    assert (found.slurm.partition, found.slurm.minutes, found.slurm.cpus) == ("gpu", 5, 8)
+    (one,) = found.evaluate
+    assert (one.title, one.root, one.key_path, one.samples) == ("hub-OWNER-set", ".", Path("."), None)
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"seed": [1]}, "unknown key 'seed'; did you mean 'seeds'?"),
+        ({"seeds": []}, "seeds: List should have at least 1 item"),
+        ({"seeds": [1, 1]}, "the seed 1 is named twice"),
+        ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, not '1'"),
+        ({"name": "a/b"}, "name: String should match pattern"),
+        ({"averages": [0]}, "averages.0.best: Input should be greater than or equal to 1"),
+        ({"averages": [{"best": 1, "by": "luck"}]}, "averages.0.by: String should match pattern"),
+        ({"metrics": ["cllr"]}, "metrics.0: Input should be 'eer', 'min_tdcf' or 'min_dcf', not 'cllr'"),
+        ({"evaluate": [{"corpus": "asvspoof2021"}]}, "unknown corpus 'asvspoof2021'; did you mean 'asvspoof2021_"),
+        ({"evaluate": [{**WILD, "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
+        ({"evaluate": [{**WILD, "sample": 5}]}, "unknown key 'sample' in evaluate; did you mean 'samples'"),
+        ({"evaluate": [{**WILD, "protocol": "full", "samples": 5}]}, "samples goes with protocol 4sec: leave it out"),
+        ({"evaluate": [WILD] * 2}, "the evaluation set 'in_the_wild' is named twice"),
+        ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides and grid"),
+        ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr '1' is named twice"),
+        ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in overrides and in grid"),
+        ({"slurm": {"minutes": 0}}, "slurm.minutes: Input should be greater than or equal to 1"),
+    ],
+    ids=str,
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
+    path = experiment_file(tmp_path, tmp_path, **changes)
+    with pytest.raises(InputError) as caught:
+        load_experiment(path)
+    assert str(caught.value).startswith(f"experiment {path}: ") and problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts" / "demo_experiment.yaml"], ids=lambda p: p.stem
+)
+def test_packaged_experiments_can_be_planned(path, tmp_path):
+    """Their recipes, corpora and keys exist."""
+    found = load_experiment(path)
+    plan = plan_experiment(found, tmp_path)
+    assert len(plan.runs) == prod(map(len, found.grid.values())) * len(found.seeds)
+    assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {found.places["data"]}
+    if path.parent == PACKAGED:
+        assert found.name == path.stem in packaged_experiments()
+    else:
+        assert yaml.safe_load(path.read_text())["name"] == "demo"
+
+
+def test_the_seeds_of_the_paper():
+    """arXiv 2504.05657, by /configs: averages as published, In-the-Wild whole and in train mode."""
+    found = load_experiment("nes2net_x_2019")
+    assert [(one.best, one.mode) for one in found.averages] == [(1, "mean"), (3, "legacy"), (5, "legacy"), (1, "mean")]
+    assert [one.protocol for one in found.evaluate] == [None, None, "full"]
+    assert [one.legacy_train_mode for one in found.evaluate] == [False, False, True]
+    assert load_experiment("nes2net_ctrsvdd").seeds == [4, 42, 420]

@@ -1,0 +1,83 @@
+"""The runs and jobs of an experiment."""
+
+import pytest
+from builders.experiments import experiment_file
+from builders.files import write
+
+from nes2net.apps.experiments.description import load_experiment
+from nes2net.apps.experiments.jobs import ScoreJob
+from nes2net.apps.experiments.plan import plan_experiment
+from nes2net.lib.errors import InputError
+
+
+def planned(tmp_path, **changes):
+    return plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path, **changes)), tmp_path / "out")
+
+
+def test_a_grid_is_every_combination(tmp_path):
+    """Recipes can be one of its keys."""
+    recipes = ["asvspoof2019_nes2net_x", "asvspoof2019_aasist_rawboost4"]
+    plan = planned(tmp_path, grid={"recipe": recipes})
+    assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
+    grid = {"train.lr": [0.1], "model.backend": ["mean_linear", {"name": "asp_mlp"}]}
+    path = experiment_file(tmp_path, tmp_path, overrides={"comment": "mine"}, grid=grid)
+    write(path, path.read_text().replace("  model.backend: mean_linear\n", "", 1).replace("  train.lr: 0.01\n", "", 1))
+    plan = plan_experiment(load_experiment(path), tmp_path)
+    points = ["lr 0.1, backend mean_linear", 'lr 0.1, backend {"name": "asp_mlp"}']
+    assert [run.point for run in plan.runs[::2]] == points
+    assert [run.recipe.model["backend"] for run in plan.runs[1::2]] == ["mean_linear", {"name": "asp_mlp"}]
+    first, _, third, _ = (run.folder.name for run in plan.runs)
+    assert first.endswith("_seed1_mine_lr0.1_backendmean_linear")
+    assert "_seed1_mine_lr0.1_backend-name-asp" in third and len({run.folder for run in plan.runs}) == 4
+    assert len(plan.systems) == 4 and plan.systems[0].title == f"{points[0]}, single"
+
+
+def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
+    changes = {"a": {}, "b": {"exclude": {"speaker": ["A"]}}, "c": {"samples": 5}}
+    sets = [{"name": name, "corpus": "in_the_wild", "root": "x", **change} for name, change in changes.items()]
+    plan = planned(tmp_path, evaluate=sets, seeds=[1], averages=[1])
+    scored = [job for job in plan.jobs if isinstance(job, ScoreJob)]
+    assert [job.scores.name for job in scored] == ["a.txt", "c.txt"]
+    (system,) = plan.systems
+    (a,), (b,), (c,) = (plan.evaluations(system, one) for one in plan.experiment.evaluate)
+    assert [job.page.name for job in (a, b, c)] == ["a.html", "b.html", "c.html"] and b.needs is scored[0]
+
+
+def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
+    la, wild = {"name": "asvspoof2019_la", "root": "a"}, {"name": "in_the_wild", "root": "b", "train_split": "eval"}
+    wild["dev_split"] = None
+    other = {"name": "generic", "root": "c", "alias": "mine", "train_split": None}
+    sets = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
+    overrides = {"data.corpora": [la, wild, other], "data.root": None}
+    plan = planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets, averages=[1])
+    names = [f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)]
+    assert [run.name for run in plan.runs] == names
+    trained = [[one.name for one in run.recipe.data.corpora] for run in plan.runs[1:3]]
+    assert trained == [["in_the_wild", "generic"], ["asvspoof2019_la", "generic"]]
+    assert [[one.title for one in plan.sets_of(run)] for run in plan.runs[1:3]] == [["asvspoof2019_la"], ["wild"]]
+    (system,) = plan.systems
+    evaluations = [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])]
+    assert evaluations == [f"evaluate {name} best1 wild" for name in names[2:]]
+    twice = {"data.corpora": [la, wild, {**wild, "root": "c", "alias": "wild"}], "data.root": None}
+    further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
+    for chosen, of, message in (
+        (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
+        (twice, sets, "set wild is of two corpora that are left out in turn"),
+        (overrides, further, "has the set asvspoof2021_la, which is of none of the corpora"),
+    ):
+        with pytest.raises(InputError, match=message):
+            planned(tmp_path, overrides=chosen, leave_one_out=True, evaluate=of)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"overrides": {"train.epoch": 3}}, "unknown key 'train.epoch' in the recipe"),
+        ({"recipe": "none"}, "recipe none is neither a YAML file nor"),
+        ({"leave_one_out": True}, "leave_one_out needs at least two corpora in `data.corpora` that train, not 1"),
+        ({"grid": {"date": [1, "1"]}}, "two runs of the grid would share a folder"),
+    ],
+)
+def test_what_cannot_be_planned(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        planned(tmp_path, **changes)

@@ -1,0 +1,64 @@
+"""Tasks in several processes: their order, GPUs, logs, failures, and a signal to all of them."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+from builders import PATIENCE
+
+from nes2net.apps.experiments.plan import Task
+from nes2net.apps.experiments.running import do_in_processes
+from nes2net.lib.errors import InputError, Unfinished
+
+TASKS = [Task("a", []), Task("a_then", [], "a"), Task("b", []), Task("b_then", [], "b"), Task("c", [])]
+
+
+def python(text: str) -> list[str]:
+    return [sys.executable, "-S", "-c", text]
+
+
+def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    say = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
+    commands = {task.name: python(say) for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
+    options = {"num_processes": 2, "gpus": ["4", "6"]}
+    failed, left_out = do_in_processes(TASKS, lambda task: commands[task.name], tmp_path, **options)
+    assert str(failed) == f"b: exit status 3: why ({tmp_path / 'b.log'})"
+    assert str(left_out) == "b_then: not begun: it needs: b"
+    said = {name: (tmp_path / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}
+    assert int(said["a"][2]) < int(said["a_then"][2])
+    assert {gpu for gpu, *_ in said.values()} <= {"4", "6"} and said["a"][0] == "4"
+    assert all(int(threads) >= 1 for _, threads, _ in said.values())
+    # A task whose need is not among them begins at once.
+    assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
+
+
+def test_no_log_is_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").write_text("old")
+    (tmp_path / "a.log").symlink_to("elsewhere")
+    with pytest.raises(InputError, match=r"a\.log: is a link"):
+        do_in_processes(TASKS[:1], lambda _: python("print('new')"), tmp_path, num_processes=1)
+    assert (tmp_path / "elsewhere").read_text() == "old"
+
+
+@pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_reaches_the_processes_which_save_and_end(tmp_path, number, error):
+    handler = "lambda *_: (print('saved', flush=True), os._exit(75))"
+    text = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('ready', flush=True)"
+    command = python(f"{text}; time.sleep({PATIENCE})")
+    logs = [tmp_path / f"{name}.log" for name in ("a", "b")]
+
+    def interrupt() -> None:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and not all(log.is_file() and "ready" in log.read_text() for log in logs):
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(error):
+        do_in_processes(TASKS, lambda _: command, tmp_path, num_processes=2)
+    assert [log.read_text().split() for log in logs] == [["ready", "saved"]] * 2
+    assert not (tmp_path / "c.log").exists()

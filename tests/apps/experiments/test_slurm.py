@@ -1,0 +1,97 @@
+"""An experiment as jobs by submitit: what sbatch is asked for, and a real run by submitit's local cluster."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from builders.experiments import experiment_file
+from builders.files import write
+from conftest import REPOSITORY
+
+from nes2net.apps.experiments.description import SlurmSettings, load_experiment
+from nes2net.apps.experiments.plan import plan_experiment
+from nes2net.apps.experiments.slurm import TaskCommand, submit
+from nes2net.lib.errors import InputError
+
+submitit = pytest.importorskip("submitit")
+
+#: Programs of a cluster that take jobs, number them, and never run them.
+_SBATCH = """#!/bin/sh
+cp "$1" "{folder}/sbatch_$(ls {folder} | grep -c '^sbatch_').sh"
+echo "Submitted batch job $(ls {folder} | grep -c '^sbatch_')00"
+"""
+_SACCT = """#!/bin/sh
+echo 'JobID|State|NodeList'
+for number in 100 200 300 400; do echo "${number}_0|{state}|node"; echo "${number}_1|{state}|node"; echo "$number|{state}|node"; done
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Commands of a Slurm cluster; a function sets the state that its jobs are in."""
+    programs = tmp_path / "programs"
+
+    def set_state(state: str) -> None:
+        for name, text in (("sbatch", _SBATCH), ("sacct", _SACCT), ("srun", "#!/bin/sh\n")):
+            write(programs / name, text.replace("{folder}", str(programs)).replace("{state}", state)).chmod(0o755)
+
+    set_state("PENDING")
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    return programs, set_state
+
+
+def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, monkeypatch):
+    programs, set_state = cluster
+    tasks = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks
+    settings = SlurmSettings(partition="gpu", minutes=90, memory_gb=32, more={"account": "speech"})
+
+    def submitted(tasks):
+        return submit(tasks, lambda task: ["task", task], tmp_path / "out" / "slurm", settings, "tiny")
+
+    jobs = submitted(tasks)
+    numbers = {f"evaluate_seed{seed}_best{best}": f"{seed + 1}00_{best - 1}" for seed in (1, 2) for best in (1, 2)}
+    assert jobs == {"train_seed1": "100_0", "train_seed2": "100_1", **numbers, "table": "400"}
+    texts = [(programs / f"sbatch_{number}.sh").read_text() for number in range(4)]
+    assert all("--array=0-1%2\n" in text for text in texts[:3])
+    all_before = "afterany:100_0:100_1:200_0:200_1:300_0:300_1"
+    awaited = [re.findall("--dependency=(.*)", text) for text in texts]
+    assert awaited == [[], ["afterok:100_0"], ["afterok:100_1"], [all_before]]
+    wanted = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
+    assert all(f"#SBATCH --{option}\n" in text for text in texts for option in wanted.split())
+    assert submitted(tasks) == jobs  # all are queued
+    assert len(list(programs.glob("sbatch_*"))) == 4
+    set_state("FAILED")
+    submitit.SlurmJob.watcher.clear()
+    assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match="the jobs cannot be submitted .*: is this a machine of the cluster?"):
+        submitted(tasks)
+
+
+def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued_again(tmp_path):
+    TaskCommand([sys.executable, "-c", "pass"])()
+    with pytest.raises(RuntimeError, match="exit status 3 of "):
+        TaskCommand([sys.executable, "-c", "raise SystemExit(3)"])()
+    saved = "import signal, sys; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'w').write('saved') and 75)); "
+    words = [sys.executable, "-c", f"{saved}print('ready', flush=True); signal.pause()", str(tmp_path / "saved")]
+    running = TaskCommand(words)
+    running._process = subprocess.Popen(words, stdout=subprocess.PIPE)
+    assert running._process.stdout.readline() == b"ready\n"
+    again = running.checkpoint()
+    assert (tmp_path / "saved").read_text() == "saved" and running._process.poll() == 75
+    assert isinstance(again, submitit.helpers.DelayedSubmission) and again.function.command == words
+
+
+@pytest.mark.weekly
+def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
+    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
+    words = [sys.executable, "-m", "nes2net", "experiment", "run", str(path), "--out", str(tmp_path / "out")]
+    words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
+    found = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
+    assert found.returncode == 0, found.stderr
+    assert json.loads((tmp_path / "out/table.json").read_text())["complete"]
+    jobs = json.loads((tmp_path / "out/slurm/jobs.json").read_text())["jobs"]
+    assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

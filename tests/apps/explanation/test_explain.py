@@ -1,0 +1,154 @@
+"""Explanations of a detector that hears a tone, whose place and band are known."""
+
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from builders import hears_a_tone
+
+from nes2net import Detector, InputError
+from nes2net.apps.explanation.explain import EXPLANATION_METHODS, How, explain
+from nes2net.apps.explanation.faithfulness import in_words
+from nes2net.apps.explanation.picture import draw
+from nes2net.apps.explanation.subject import Removable
+
+
+def explained(detector, samples, **options):
+    place = {name: options.pop(name) for name in ("num_samples", "start", "duration", "progress") if name in options}
+    return explain(detector, samples, 16000, How(**options), **place)
+
+
+@pytest.mark.parametrize("method", EXPLANATION_METHODS)
+def test_the_relevance_is_where_the_cue_is(method):
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    found = explained(detector, samples, method=method)
+    assert found.score == pytest.approx(detector.score(samples, 16000), abs=1e-5)
+    (stretch, *_), (band, *_) = found.relevance.stretches(), found.relevance.strongest_bands()
+    assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11) and band[:2] == (3000, 3500)
+    assert stretch.relevance < 0 and band.relevance < 0  # towards spoof
+    assert found.relevance.cells.shape == (16, 10)
+    bands, bins = np.unravel_index(np.argsort(found.relevance.cells, axis=None)[:2], (16, 10))
+    assert {*bands} <= {6, 7} and {*bins} <= {4, 5}
+    for check in found.checks:
+        assert check.ratio > 1.5 and check.share_smaller >= 0.75 and check.change > 0
+        assert len(check.random_changes) == 20 and 0 < check.mean_random_change < max(check.random_changes)
+    again = explained(detector, samples, method=method, batch_size=3)
+    np.testing.assert_allclose(again.relevance.over_time, found.relevance.over_time, atol=1e-4)
+    assert again.layers is None  # a spectrum has one hidden state
+
+
+@pytest.fixture
+def transformer():
+    torch.manual_seed(0)
+    options = {"encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    frontend = {"name": "wav2vec2_small", **options, "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4]]}
+    return Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+
+
+def test_gradients_add_up(transformer):
+    """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
+    samples = hears_a_tone.recording(0.1, seconds=0.5)
+    found = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
+    cells, total = found.relevance.cells, found.relevance.cells.sum()
+    np.testing.assert_allclose(found.relevance.over_time, cells.sum(0), rtol=1e-9)
+    np.testing.assert_allclose(found.relevance.over_bands, cells.sum(1), rtol=1e-9)
+    assert total == pytest.approx(found.difference, rel=0.02, abs=1e-4)
+    assert found.unexplained == pytest.approx(found.difference - total)
+    assert abs(found.difference) > 1e-3  # there was something to add up
+
+
+def test_a_part_and_a_repeated_recording():
+    """The explained part begins at `start`, and a short one is repeated as in scoring."""
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    found = explained(detector, samples, start=0.3, duration=0.5, draws=1)
+    assert (found.start, found.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert found.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+    assert found.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+    repeated = explained(detector, samples, num_samples=24000, draws=1)
+    assert repeated.score == pytest.approx(detector.score(samples, 16000, num_samples=24000), abs=1e-5)
+    assert repeated.duration == 1 and repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+
+
+@pytest.mark.parametrize("method", EXPLANATION_METHODS)
+def test_the_progress_counts_all_versions(method):
+    counts = []
+    options = {"draws": 2, "steps": 2, "progress": lambda *count: counts.append(count)}
+    explained(hears_a_tone.detector(), hears_a_tone.recording(), method=method, **options)
+    assert {total for _, total in counts} == {sum(count for count, _ in counts)}
+
+
+def test_what_remains_is_as_it_was():
+    """Nothing removed gives the recording, and removed bands leave the others."""
+    waveform = torch.from_numpy(hears_a_tone.recording(0.4))
+    parts = Removable(waveform)
+    cells = np.zeros((2, 16, 10), bool)
+    cells[1, 6] = True  # 3,000 to 3,500 Hz
+    same, without = parts.without(cells)
+    torch.testing.assert_close(same, waveform, rtol=0, atol=1e-6)
+    before, after = (np.abs(np.fft.rfft(one)) ** 2 for one in (waveform, without))  # of 1 Hz each
+    assert after[3000:3500].sum() < 0.05 * before[3000:3500].sum()
+    assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
+    silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
+    assert silent.abs().max() < 1e-6
+
+
+def test_what_cannot_be_explained_is_named():
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording()
+    for message, options in {
+        "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
+        "the recording ends at 1.00 s": {"start": 2},
+        "`start` is a place": {"start": -1},
+        "`duration` is more than 0 s": {"duration": 0},
+        "too short to be divided into bins": {"duration": 0.1},
+        "`baseline` is 'floor' or 'silence'": {"baseline": "noise"},
+        "`num_bands` is a number from 2": {"num_bands": 1},
+        "`draws` is a number from 1": {"draws": 0},
+        "`steps` is a number from 2": {"steps": 1, "method": "integrated_gradients"},
+        "`batch_size` is at least 1": {"batch_size": 0},
+    }.items():
+        with pytest.raises(InputError, match=message):
+            explained(detector, samples, **options)
+    with pytest.raises(InputError, match="longer than 30 s.*`start` and `duration`"):
+        explained(detector, np.tile(samples, 31))
+
+
+def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
+    """cuDNN computes none of a layer in eval mode; explaining drops nothing out and restores the mode."""
+    forward = torch.nn.LSTM.forward
+
+    def ruled(self, x, state=None):
+        if torch.is_grad_enabled() and x.requires_grad and not self.training:
+            raise RuntimeError("cudnn RNN backward can only be called in training mode")
+        return forward(self, x, state)
+
+    detector = Detector.from_config({"frontend": "lps", "backend": {"name": "llgf", "hidden_dim": 16}}).eval()
+    lstm = next(module for module in detector.modules() if isinstance(module, torch.nn.LSTM))
+    lstm.dropout = 0.5
+    samples, options = hears_a_tone.recording(0.1, seconds=0.5), {"method": "gradient_x_input", "draws": 1}
+    plain = explained(detector, samples, **options)
+    monkeypatch.setattr(torch.nn.LSTM, "forward", ruled)
+    found = explained(detector, samples, **options)
+    np.testing.assert_array_equal(found.relevance.cells, plain.relevance.cells)
+    assert not lstm.training and lstm.dropout == 0.5
+
+
+def test_int8_has_no_gradients(transformer):
+    samples = hears_a_tone.recording(0.1, seconds=0.3)
+    transformer.set_precision("int8")
+    with pytest.raises(InputError, match="int8 has no gradients"):
+        explained(transformer, samples, method="gradient_x_input")
+    assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone
+
+
+def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    found = explained(detector, samples, draws=2)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(tmp_path / "a.svg", found, name="tone.wav", model="$5$.pth")
+    drawn = (tmp_path / "a.svg").read_text()
+    places = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
+    assert {"relevance of a cell", "spoof", "bona fide", "frequency, kHz"} <= places.keys()
+    (about,) = (text for text in places if text.startswith("$5$.pth: score "))
+    assert places["tone.wav"] == places[about] == places[in_words(found.checks)]

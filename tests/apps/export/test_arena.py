@@ -1,0 +1,198 @@
+"""The adapter for the Speech Anti-Spoofing Arena: its scores, the folder, and the client that runs it."""
+
+import importlib.util
+import itertools
+import re
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from nes2net import Detector
+from nes2net.apps.export.arena import ArenaModel, check_meta, paper_of
+from nes2net.cli.main import main
+from nes2net.lib.errors import InputError
+from nes2net.scoring.score_file import read_scores
+
+LENGTHS = [16000, 9000, 16000, 30000, 9000, 70000, 12345]
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Seven recordings of five lengths, as a corpus of one's own, and as the client decodes them."""
+    rng, lines, decoded = np.random.default_rng(0), ["path,label,id\n"], {}
+    for number, length in enumerate(LENGTHS):
+        path = tmp_path / f"u{number}.flac"
+        soundfile.write(path, 0.1 * rng.standard_normal(length), 16000, subtype="PCM_16")
+        decoded[path.stem] = soundfile.read(path, dtype="float32")[0]
+        lines.append(f"{path.name},{'spoof' if number % 2 else 'bonafide'},{path.stem}\n")
+    (tmp_path / "list.csv").write_text("".join(lines))
+    return decoded
+
+
+def model_of(checkpoint, **settings):
+    return type("Model", (ArenaModel,), {"checkpoint": checkpoint, "device": "cpu", **settings})()
+
+
+@pytest.fixture
+def checkpoint(tmp_path, spectral_detector):
+    spectral_detector.save(tmp_path / "model.pth")
+    return tmp_path / "model.pth"
+
+
+def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordings, spectral_detector):
+    model, audio = model_of(checkpoint), recordings["u0"]
+    with pytest.raises(InputError, match=r"call load\(\)"):
+        model.score_batch([audio], [16000])
+    model.load()
+    alone = model.score_batch([audio], [16000])
+    assert model.score_batch([audio.astype(np.float64)], [16000]) == alone
+    assert model.score_batch([np.stack([audio, audio])], [16000]) == alone
+    at_8k = model.score_batch([audio], [8000])
+    assert at_8k == pytest.approx([spectral_detector.score(audio, 8000)], abs=1e-6) and at_8k != alone
+    for wrong, says in (
+        ((audio * 32767).astype(np.int16), "whole numbers"),
+        (np.full(16000, np.nan, np.float32), "NaN"),
+        (np.zeros(0, np.float32), "no samples"),
+        (np.zeros((2, 3, 4), np.float32), "axes"),
+    ):
+        with pytest.raises(InputError, match=says):
+            model.score_batch([audio, wrong], [16000, 16000])
+    with pytest.raises(InputError, match="2 recordings with 1 sample rate"):
+        model.score_batch([audio, audio], [16000])
+    assert model.score_batch([], []) == []
+    model.unload()
+    with pytest.raises(InputError, match="not loaded"):
+        model.score_batch([audio], [16000])
+    model.load()  # a client may run again
+    assert model.score_batch([audio], [16000]) == alone
+
+
+def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
+    monkeypatch.setattr("nes2net.scoring.kernel.depends_on_batch", lambda scorer: True)
+    model, audios = model_of(checkpoint, num_samples=16000), list(recordings.values())
+    model.load()
+    together = model.score_batch(audios, [16000] * len(audios))
+    assert together == [model.score_batch([audio], [16000])[0] for audio in audios]
+
+
+def write(checkpoint, out, *more):
+    return main(["export", str(checkpoint), "--to", "arena", "--out", str(out), *more])
+
+
+def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, capsys):
+    out, check = tmp_path / "out", ["export", str(tmp_path / "out"), "--to", "arena", "--check"]
+    assert write(checkpoint, out) == 0
+    printed, system = capsys.readouterr().out, yaml.safe_load((out / "meta.yaml").read_text())["system"]
+    assert "lacks system.code, system.checkpoint" in printed and "arena_model:Model" in printed
+    assert (system["name"], system["slug"]) == ("lps + asp_mlp", "lps-asp-mlp")
+    assert system["params_millions"] == round(sum(p.numel() for p in spectral_detector.parameters()) / 1e6, 4)
+    assert "the first 64,600 samples" in system["description"] and "no paper" in printed and "paper" not in system
+    assert main(check) == 2 and "fill in system.code, system.checkpoint" in capsys.readouterr().err
+    assert write(checkpoint, out) == 2 and "--overwrite" in capsys.readouterr().err
+    urls = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
+    assert write(checkpoint, out, "--overwrite", "--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *urls) == 0
+    assert "lacks" not in capsys.readouterr().out and main(check) == 0
+    system = yaml.safe_load((out / "meta.yaml").read_text())["system"]  # as the client reads it
+    assert system["paper"]["arxiv_id"] == "2504.05657" and system["slug"] == "mine-2"
+    assert "eprint = {2504.05657}" in system["paper"]["bibtex"]
+    for content, says in (
+        ({"system": system | {"code": None}}, "fill in system.code"),
+        ({"system": system | {"slug": "No Slug"}}, "system.slug"),
+        ({"system": system | {"params_millions": "many"}}, "system.params_millions"),
+        ({"system": system | {"paper": {"arxiv_id": "2504.05657"}}}, "system.paper.url"),
+        *((wrong, "not what the Arena asks") for wrong in ([], {"system": 3}, {})),
+    ):
+        (out / "meta.yaml").write_text(yaml.safe_dump(content))
+        with pytest.raises(InputError, match=says):
+            check_meta(out)
+
+
+def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(checkpoint, tmp_path, capsys):
+    for given, says in (
+        ("--name a --slug A_b", "`name` of one line|slug"),
+        ("--arxiv paper.pdf", "arxiv_id"),
+        ("--code-url here", "system.code"),
+        ("--batch-size 0", "--batch-size is at least 1"),
+        ("--check", "leave out --out and --push"),
+    ):
+        assert write(checkpoint, tmp_path / "out", *given.split()) == 2 and not (tmp_path / "out").exists()
+        error = capsys.readouterr().err
+        assert re.search(says, error) and error.count("\n") == 1
+
+
+def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_detector):
+    assert paper_of(spectral_detector) is None
+    published = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist_l"})
+    assert paper_of(published) == "2110.01200"
+    spectral_detector.record = {"published_model": "df_arena_1b"}
+    assert paper_of(spectral_detector) == "2603.06164"
+
+
+@pytest.fixture
+def client(monkeypatch):
+    """The client's package, or a stand-in for its base class where it is not installed.
+
+    The stand-in has the documented attributes alone. `test_the_real_client` runs the real one.
+    """
+    if importlib.util.find_spec("speech_spoof_bench") is None:
+        for name in ("speech_spoof_bench", "speech_spoof_bench.model"):
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        documented = {"name": "unnamed", "expected_sample_rate": 16000, "batch_size": 1, "unload": lambda self: None}
+        sys.modules["speech_spoof_bench.model"].AntiSpoofingModel = type("AntiSpoofingModel", (), documented)
+
+
+def loaded(folder):
+    """The model of an adapter, imported from its file and made without arguments, as the client does."""
+    spec = importlib.util.spec_from_file_location("arena_model", folder / "arena_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Model()
+
+
+def scored_by_nes2net(checkpoint, tmp_path, *more):
+    out = tmp_path / "own.txt"
+    command = ["score", "generic", str(tmp_path / "list.csv"), "--model", str(checkpoint), "--out", str(out)]
+    assert main([*command, "--split", "all", "--device", "cpu", *more]) == 0
+    return dict(zip(*read_scores(out)))
+
+
+@pytest.mark.parametrize("length", [[], ["--samples", "full"], ["--samples", "20000"]])
+def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint, recordings, tmp_path, length):
+    """Made without arguments, loaded once, chunks of `batch_size` with a short last one, unloaded at the end."""
+    assert write(checkpoint, tmp_path / "out", "--batch-size", "3", *length) == 0
+    model, found = loaded(tmp_path / "out"), {}
+    assert (model.name, model.expected_sample_rate, model.batch_size) == ("lps + asp_mlp", 16000, 3)
+    model.load()
+    for start in range(0, len(recordings), model.batch_size):
+        chunk = dict(itertools.islice(recordings.items(), start, start + model.batch_size))
+        found |= zip(chunk, model.score_batch([*chunk.values()], [16000] * len(chunk)), strict=True)
+    model.unload()
+    own = scored_by_nes2net(checkpoint, tmp_path, *length)
+    assert len(chunk) == 1 and list(found) == list(own)
+    assert found == pytest.approx(own, abs=1e-6)
+
+
+def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
+    """`Benchmark.run` of the installed client on a local folder in the Arena's layout."""
+    benchmark = pytest.importorskip("speech_spoof_bench.benchmark", reason="the Arena's client is not installed")
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    dataset, rows = tmp_path / "Tiny", []
+    (dataset / "data").mkdir(parents=True)
+    for number, name in enumerate(recordings):
+        file = f"{name}.flac"
+        audio = {"bytes": (tmp_path / file).read_bytes(), "path": file}
+        rows.append({"path": file, "audio": audio, "label": number % 2, "notes": f'{{"utterance_id": "{name}"}}'})
+    parquet.write_table(arrow.Table.from_pylist(rows), dataset / "data" / "test-00000-of-00001.parquet")
+    task = {"id": "antispoofing_eval", "config": "default", "split": "test", "metrics": ["eer_percent"]}
+    task |= {"field_spec": {"input": "audio", "target": "label"}}
+    (dataset / "eval.yaml").write_text(yaml.safe_dump({"name": "Tiny", "tasks": [task]}))
+    assert write(checkpoint, tmp_path / "out", "--batch-size", "3") == 0
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    result = benchmark.Benchmark.run(loaded(tmp_path / "out"), [str(dataset)], tmp_path / "results")["Tiny"]
+    assert (result.n_trials, result.n_skipped) == (len(LENGTHS), 0)
+    theirs = dict(zip(*read_scores(result.scores_path)))
+    assert theirs == pytest.approx(scored_by_nes2net(checkpoint, tmp_path), abs=1.6e-6)

@@ -1,0 +1,394 @@
+"""ONNX files give the scores of the detector, describe themselves and can do no harm."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from builders import small_parts
+from torch import nn
+
+import nes2net
+from nes2net import Detector, InputError
+from nes2net.apps.export import onnx as onnx_engine
+from nes2net.cli.main import main
+from nes2net.data.corpora import asvspoof2021_la
+from nes2net.lib.installation import how_to_install
+from nes2net.models import registry
+from nes2net.models.checkpoints.onnx_file import device_in_use
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.record import run_identity
+from nes2net.scoring.score_file import read_scores
+
+onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
+pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+
+from nes2net.apps.export.formats import export  # noqa: E402
+from nes2net.apps.export.onnx import export_onnx  # noqa: E402
+from nes2net.apps.export.onnx_translations import translations  # noqa: E402
+from nes2net.models.frontends.sizes import SIZES  # noqa: E402
+from nes2net.models.onnx_detector import OnnxDetector  # noqa: E402
+
+TOLERANCE = 1e-4
+#: Options that make a part small.
+TRANSFORMER = {**small_parts.FRONTENDS["wav2vec2"], "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64}
+FRONTENDS = {
+    **dict.fromkeys(("wav2vec2", "wav2vec2_small", "hubert", "wavlm"), TRANSFORMER),
+    "w2v_bert2": {"encoder_layers": 1, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64},
+    "whisper": {**small_parts.FRONTENDS["whisper"], "chunk_length": 4},
+    "lps": {"n_fft": 256, "num_bins": 64, "normalize": True},
+    "teacher_student": {"teacher": {"name": "wav2vec2_small", **TRANSFORMER}, "student": {"encoder_layers": 1}},
+}
+BACKENDS = {
+    **small_parts.BACKENDS,
+    "ensemble": {"kind": "classification", "lstm_layers": 2},
+    "mambo": {**small_parts.BACKENDS["mambo"], "topology": "mambo_2"},
+    "mean_linear": {"pool": None, "utterance": "min"},
+    "mpif_res2net": {**small_parts.BACKENDS["mpif_res2net"], "blocks": [2, 1, 1, 1]},
+    "multires_gmlp": {"gmlp_layers": 1, "max_frames": 500},
+    "nes2net_la": {"nes_ratio": [2, 2], "pool": None, "utterance": "attentive"},
+    "nes2net_x": {"nes_ratio": [2, 2]},
+    "sls": {"num_frames": 50},
+}
+#: Options of the front-end of a back-end that the small one does not fit.
+WIDER = {"multires_gmlp": {"encoder_embed_dim": 512}}  # of which the utterance reads a 32nd
+#: The front-end of a back-end that does not read one of wav2vec 2.0, or is exported sooner on spectra.
+FRONTEND_OF = dict.fromkeys(("aasist2", "conformer", "mamba", "mambo"), "lps")
+FRONTEND_OF |= {"one_class_distillation": "teacher_student", "raw_aasist_l": "waveform"}
+#: Other sizes or another activation of a back-end that is exported, or parts of one; ASP + MLP is, with every front-end.
+MADE_OF_THE_SAME = {"asp_mlp", "lgf", "nes2net_x_selu", "raw_aasist"}
+
+
+def create(frontend: str, backend: str, aggregation: str = "last") -> Detector:
+    torch.manual_seed(0)
+    config = {
+        "frontend": {"name": frontend, **FRONTENDS.get(frontend, {}), **WIDER.get(backend, {})},
+        "aggregation": aggregation,
+        "backend": {"name": backend, **BACKENDS.get(backend, {})},
+    }
+    detector = Detector.from_config(config).eval()
+    for parameter in detector.aggregation.parameters():
+        if parameter.ndim == 2 and not parameter.any():
+            nn.init.normal_(parameter)  # a gate that starts at zero: libraries choose differently among equal numbers
+    return detector
+
+
+def assert_same(detector: Detector, exported: OnnxDetector) -> None:
+    """Assert equal logits and scores for few frames, and for lengths and batches unlike the traced.
+
+    The standard deviation of two or three similar frames is mostly rounding error, in torch as well.
+    With so few frames the tolerance is therefore larger.
+    """
+    shortest, hop, found = exported.min_samples, max(detector.frontend.hop_length, 200), []
+    sizes = [(1, shortest), (5, shortest)]
+    if exported.max_samples != shortest:
+        sizes += [(1 + i % 3, shortest + i * hop + 7 * i) for i in range(1, 12)] + [(2, shortest + 40_001)]
+    generator = torch.Generator().manual_seed(0)
+    for batch, samples in sizes:
+        waveform = torch.rand(batch, 1, generator=generator) * torch.randn(batch, samples, generator=generator)
+        few = samples < shortest + 3 * hop and exported.max_samples != shortest
+        expected = assert_near(detector, exported, waveform, onnx_engine.ROUGH_TOLERANCE if few else TOLERANCE)
+        scores = detector.backend.scores(exported(waveform))
+        torch.testing.assert_close(exported.scores(waveform), scores, rtol=1e-6, atol=1e-7)  # a softmax rounds
+        found.append(expected[:, -1])
+    assert torch.cat(found).std() > 1e-4  # scores depend on the waveform
+
+
+def assert_near(detector: Detector, exported: OnnxDetector, waveform: torch.Tensor, tolerance: float) -> torch.Tensor:
+    with torch.inference_mode():
+        expected = detector(waveform)
+    torch.testing.assert_close(exported(waveform), expected, rtol=tolerance, atol=tolerance)
+    return expected
+
+
+def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> None:
+    """The graph of a spectrum keeps the floor of the logarithm."""
+    waveform = 0.1 * torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0))
+    waveform[1, 3000:9000] = 0
+    assert_near(detector, exported, waveform, TOLERANCE)
+    assert exported(torch.zeros(1, 12_000)).isfinite().all()
+
+
+def test_the_first_samples_of_a_spectrum(tmp_path, monkeypatch):
+    monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
+    detector = create("lps", "asp_mlp")
+    assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+
+
+def test_other_spectra_are_not_translated():
+    stft = translations()[torch.ops.aten.stft.default]
+    waveform, batch = SimpleNamespace(shape=(800,)), SimpleNamespace(shape=(2, 800))
+    for x, window, normalized in ((waveform, None, False), (batch, 256, False), (batch, None, True)):
+        with pytest.raises(NotImplementedError, match="only an unscaled spectrogram"):
+            stft(x, 512, 160, window, None, normalized)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    detector = create("wav2vec2_small", "nes2net_x")
+    data = {"corpora": [{"name": "ctrsvdd", "root": "/home"}]}
+    detector.record = {"recipe": {"name": "mine", "data": data}, "epoch": 1}
+    return detector
+
+
+@pytest.fixture(scope="module")
+def file(detector, tmp_path_factory) -> Path:
+    detector.train()
+    path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "folder" / "detector.onnx")
+    assert detector.training  # the mode is restored
+    detector.eval()
+    assert [p.name for p in path.parent.iterdir()] == ["detector.onnx"]
+    return path
+
+
+def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, corpus, tmp_path):
+    exported = OnnxDetector(file)
+    assert_same(detector, exported)
+    with pytest.raises(InputError, match=f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
+        exported.scores(torch.zeros(1, exported.min_samples - 1))
+    trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
+    with pytest.raises(InputError, match="eval mode"):
+        score_trials(exported, trials, tmp_path / "s", num_samples=8000, legacy_train_mode=True)
+
+
+def test_the_file_describes_its_detector(detector, file, capsys):
+    assert main(["info", str(file)]) == 0
+    printed, exported = capsys.readouterr().out, OnnxDetector(file)
+    assert "detector exported to ONNX" in printed and "samples at 16 kHz" in printed and "nes2net_x" in printed
+    model = onnx.load(file)
+    onnx.checker.check_model(model, full_check=True)
+    description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
+    assert description["config"] == json.loads(json.dumps(detector.config))
+    assert description["fingerprint"] == detector.fingerprint()
+    assert exported.record == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
+    assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
+    assert Detector.from_config(exported.config).config == detector.config
+    sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
+    assert sizes == {"waveform": ["batch", "samples"]} and [v.name for v in model.graph.output] == ["scores", "logits"]
+    assert {n.domain for n in model.graph.node} <= {""} and not model.functions
+    assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
+    sls = create("wav2vec2_small", "sls")
+    exported = OnnxDetector(export_onnx(sls, tmp_path / "sls.onnx"))
+    assert exported.min_samples == exported.max_samples == sls.min_samples
+    assert_same(sls, exported)
+    for samples in (sls.min_samples - 1, sls.min_samples + 1):
+        with pytest.raises(InputError, match=f"only {sls.min_samples} samples, got {samples}"):
+            exported(torch.zeros(1, samples))
+    with pytest.raises(InputError, match=f"takes {sls.min_samples} to .* cannot be exported for 64600"):
+        export_onnx(sls, tmp_path / "sls.onnx", num_samples=64600)
+
+
+@pytest.mark.slow
+def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
+    """Of a spectrum whose n_fft is not a power of two, where the graph keeps its accuracy."""
+    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000)
+    monkeypatch.setitem(FRONTENDS, "lfcc", {"n_fft": 500})
+    lfcc = create("lfcc", "asp_mlp")
+    path = export_onnx(lfcc, tmp_path / "large.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
+    exported = OnnxDetector(path)
+    assert_same(lfcc, exported)
+    assert_silence_is_the_same(lfcc, exported)
+    before, beside = exported.fingerprint(), tmp_path / "large.onnx.data"
+    beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
+    assert OnnxDetector(path).fingerprint() != before
+    beside.unlink()
+    with pytest.raises(InputError, match=r"large\.onnx needs its weights in .*large\.onnx\.data, which is missing"):
+        OnnxDetector(path)
+
+
+@pytest.mark.parametrize("length", ["8000", "full"])
+def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, monkeypatch, capsys, length):
+    monkeypatch.chdir(tmp_path)
+    detector.save("detector.pth")
+    score = ["score", "asvspoof2021_la", str(corpus), "--samples", length, "--workers", "0"]
+    onnx_command = [*score, "--model", str(file), "--engine", "onnx", "--out"]
+    assert main([*score, "--model", "detector.pth", "--out", "torch.txt"]) == main([*onnx_command, "onnx.txt"]) == 0
+    (ids, expected), (onnx_ids, found) = read_scores("torch.txt"), read_scores("onnx.txt")
+    assert ids == onnx_ids and len(ids) == 12 and expected.std() > 1e-4
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    capsys.readouterr()
+    assert main([*onnx_command, "onnx.txt"]) == 0 and "complete already" in capsys.readouterr().out
+    assert main([*onnx_command, "torch.txt"]) == 2  # a file never mixes scores of two engines
+    assert "another run" in capsys.readouterr().err
+
+
+def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(file, "detector.onnx")
+    Path("cut.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    for name in ("detector.pth", "empty.onnx"):
+        Path(name).touch()
+    other = onnx.load(file)
+    del other.metadata_props[:]
+    onnx.save(other, "other.onnx")
+    for model, engine, message in (
+        ("detector.onnx", "torch", "detector.onnx is an exported detector: add --engine onnx"),
+        ("detector.pth", "onnx", "detector.pth is not an ONNX file"),
+        ("none.onnx", "onnx", "none.onnx not found"),
+        ("cut.onnx", "onnx", "cut.onnx is not an ONNX file or is damaged"),
+        ("empty.onnx", "onnx", "empty.onnx is not"),
+        ("other.onnx", "onnx", "other.onnx is not a detector of this toolkit"),
+    ):
+        words = f"score asvspoof2021_la {corpus} --model {model} --engine {engine} --out scores.txt"
+        assert main(words.split()) == 2 and not Path("scores.txt").exists()
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
+def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
+        OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
+
+
+def test_a_missing_device_is_named(file):
+    with pytest.raises(InputError, match="unknown device 'tpu9'"):
+        OnnxDetector(file, device="tpu9")
+    with pytest.raises(InputError, match="has no mps"):
+        OnnxDetector(file, device="mps")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(InputError, match="has no cuda: install onnxruntime-gpu"):
+            OnnxDetector(file, device="cuda")
+
+
+def test_errors_of_an_export(detector, tmp_path):
+    for exported, name, options, message in (
+        (detector, "d.pt", {}, r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"),
+        (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", {}, r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
+        (detector, "d.onnx", {"num_samples": 519}, "takes at least 520 samples, so it cannot be exported for 519"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_onnx(exported, tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_engine, "_write", lambda _detector, _description, path: shutil.copy(file, path))
+    (tmp_path / "d.onnx").write_text("old")
+    other = create("wav2vec2_small", "nes2net_x")
+    with torch.no_grad():
+        other.backend.fc.bias += 2e-4
+    with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
+        export_onnx(other, tmp_path / "d.onnx")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
+
+
+def test_runs_on_two_providers_have_two_identities(file, corpus):
+    trials, exported = asvspoof2021_la.CORPUS.trials(corpus, "eval"), OnnxDetector(file)
+    assert exported.device == exported.computes_on == torch.device("cpu")
+    on_cpu = run_identity(exported, trials, 8000, False, False)
+    exported.computes_on = device_in_use({"CUDAExecutionProvider": {"device_id": "0"}, "CPUExecutionProvider": {}})
+    on_cuda = run_identity(exported, trials, 8000, False, False)
+    assert {name for name in on_cpu if on_cpu[name] != on_cuda[name]} == {"device"}
+
+
+@pytest.fixture(scope="module")
+def int8_file(detector, tmp_path_factory) -> Path:
+    path = export(detector, "onnx", tmp_path_factory.mktemp("onnx") / "int8.onnx", quantize="int8")
+    assert [p.name for p in path.parent.iterdir()] == ["int8.onnx"]
+    return path
+
+
+def noise(batch: int, samples: int) -> torch.Tensor:
+    """White noise B×N of several levels."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.logspace(-2, 0, batch)[:, None] * torch.randn(batch, samples, generator=generator)
+
+
+@pytest.mark.slow
+def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, capsys):
+    """They do not depend on the batch, and the file says what it holds."""
+    waveforms, exported, plain = noise(4, 16_000), OnnxDetector(int8_file), OnnxDetector(file)
+    with torch.inference_mode():
+        difference = (exported(waveforms) - detector(waveforms)).abs().max().item()
+    assert 1e-6 < difference < 0.02
+    assert int8_file.stat().st_size < 0.7 * file.stat().st_size
+    alone = torch.cat([exported.scores(waveform) for waveform in waveforms.split(1)])
+    assert torch.equal(exported.scores(waveforms), alone)
+    assert (exported.description["quantize"], exported.precision) == ("int8", "int8")
+    assert (plain.description["quantize"], plain.precision) == (None, "float32")
+    assert exported.description["fingerprint"] == plain.description["fingerprint"]
+    assert main(["info", str(int8_file)]) == 0
+    assert "quantised to int8" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_int8_products_are_those_of_the_transformer(int8_file):
+    model = onnx.load(int8_file)
+    onnx.checker.check_model(model, full_check=True)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("MatMulInteger") == 6 * TRANSFORMER["encoder_layers"]  # four of attention, two of the rest
+    assert "ConvInteger" not in kinds and {node.domain for node in model.graph.node} == {""}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = [weights[node.input[1]] for node in model.graph.node if node.op_type == "MatMulInteger"]
+    assert {tensor.data_type for tensor in products} == {onnx.TensorProto.INT8}
+    largest = max(abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() for tensor in products)
+    assert largest <= 64  # 7 bits: two products with 8 bits of activations fit into 16 bits
+    made = {name: node for node in model.graph.node for name in node.output}
+    last = made["logits"]  # back to the product of the last layer, whose weights have other names in other versions
+    while not last.op_type.startswith(("MatMul", "Gemm")):
+        last = made[next(name for name in last.input if name in made)]
+    assert weights[last.input[1]].data_type == onnx.TensorProto.FLOAT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, beside", [("of float32 only", False), ("of both", True)])
+def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
+    detector = create("wav2vec2_small", "asp_mlp")
+    size = sum(tensor.nbytes for tensor in detector.state_dict().values())
+    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else size - 1)
+    exported, waveforms = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8")), noise(2, 16_000)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
+
+
+@pytest.mark.slow
+def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
+    speech, spectral, out = create("wav2vec2_small", "asp_mlp"), create("lps", "asp_mlp"), tmp_path / "d.onnx"
+    monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
+    for exported, to, method, message in (
+        (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
+        (detector, "pth", "int8", "only ONNX files are quantised, not `to=pth`"),
+        (spectral, "onnx", "int8", "front-end 'lps' has no linear layers to quantise: leave out `quantize`"),
+        (speech, "onnx", "int8", "this detector needs float32, so leave out `quantize`"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(exported, to, out.with_suffix(f".{to}"), quantize=method)
+    with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: take `device=cpu`"):
+        OnnxDetector(int8_file, device="cuda")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
+def test_every_back_end(name, tmp_path):
+    detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+    if name == "mamba":  # if torch could not trace it frame by frame, a graph ten times as large gives the same
+        assert "Scan" in {node.op_type for node in onnx.load(tmp_path / "d.onnx").graph.node}
+
+
+#: Exported with the back-ends, or by the fast tests.
+EXPORTED = {"waveform", "wav2vec2_small", "teacher_student", "lps", "lfcc", "last"}
+OTHER_FRONTENDS = {SIZES[name].frontend if name in SIZES else name for name in registry.frontends.names()} - EXPORTED
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("name", [*sorted(OTHER_FRONTENDS), *sorted({*registry.aggregations.names()} - EXPORTED)])
+def test_every_front_end_and_aggregation(name, tmp_path):
+    frontend, aggregation = (name, "last") if name in OTHER_FRONTENDS else ("wav2vec2_small", name)
+    detector = create(frontend, "asp_mlp", aggregation)
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))

@@ -1,0 +1,126 @@
+"""`nes2net info FILE`: a readable summary of every kind of file."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from builders.hostile import onnx_files
+from builders.recipes import short_run
+
+from nes2net import Detector
+from nes2net.apps.export.formats import export
+from nes2net.cli.main import main
+from nes2net.scoring.decisions.calibration import LinearCalibration
+from nes2net.training.run import train
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """The folder of a short run."""
+    folder = tmp_path_factory.mktemp("run")
+    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    changes = {"train": {"epochs": 2, "keep": "all"}, "validation": {"augmented": False}}
+    train(short_run(corpus, folder, {"name": "tiny", "model": model}, changes), "cpu")
+    (made,) = (folder / "models").iterdir()
+    return made
+
+
+def test_a_checkpoint_of_a_run(run, info):
+    text, found = " ".join(info(run / "epoch_2.pth").split()), info(run / "epoch_2.pth", "--json")
+    for line in ("detector checkpoint of this package", "all there, none left over", "2 of 2", "asvspoof2019_la in"):
+        assert line in text
+    assert {row["part"] for row in found["parts"]} == {"front-end", "aggregation", "back-end", "total"}
+    options = {row["option"]: row["value"] for row in found["options of the parts that differ from their defaults"]}
+    assert options["n_fft"] == 128 and "hop_length" not in options
+    assert "train.epochs" in {row["key"] for row in found["keys of the recipe that differ from the defaults"]}
+    assert len(found["SHA-256"]) == 64 and any("predict" in line for line in found["next"])
+
+
+def test_a_run_and_what_is_in_it(run, tmp_path, info):
+    found = info(run, "--json")
+    assert found["title"].endswith(": run folder") and found["epochs"][0]["kept"] == "epoch_1.pth"
+    assert found["checkpoints"] == "epoch_1.pth, epoch_2.pth" and "train.epochs" in info(run / "recipe.yaml")
+    for name, what in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
+        assert what in " ".join(info(run / name).split())
+    assert main(["average", str(run), "--ids", "1", "2", "--out", str(tmp_path / "mean.pth")]) == 0
+    assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
+    folder = shutil.copytree(run, tmp_path / "run of mine")
+    assert info(folder, "--json")["next"][0] == f"nes2net average '{folder}'"
+    (folder / "epoch_1.pth").unlink()
+    assert info(folder, "--json")["next"][0].startswith("nes2net info ")
+
+
+def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp_path, info):
+    export(spectral_detector, "safetensors", tmp_path / "folder")
+    assert "detector folder" in info(tmp_path / "folder")
+    config = tmp_path / "folder" / "config.yaml"
+    described = yaml.safe_load(config.read_text())
+    described["model"]["backend"] = described["model"]["backend"]["name"]
+    config.write_text(yaml.safe_dump(described))
+    assert "detector folder" in info(tmp_path / "folder")
+    onnx = pytest.importorskip("onnx")
+    onnx.save(onnx_files.good(), tmp_path / "d.onnx")
+    found = info(tmp_path / "d.onnx", "--json")
+    assert "exported to ONNX" in found["title"] and "--engine onnx" in found["next"][0] and found["parts"]
+    torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
+    found = info(tmp_path / "published.pth")
+    assert "0.83 %" in found and "its tensors have other names" not in found
+
+
+def test_scores_and_their_record(run, corpus, tmp_path, info):
+    scores = tmp_path / "s.txt"
+    command = f"score asvspoof2019_la {corpus} --split dev --model {run}/epoch_2.pth --samples 8000 --workers 0"
+    assert main([*command.split(), "--out", str(scores)]) == 0
+    found = info(scores, "--json")
+    assert found["trials"] == 12 and found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
+    assert found["checkpoint"].endswith("epoch_2.pth") and found["epoch"] == "2 of 2"
+    assert found["utterances"] == "the first 8,000 samples"
+    assert "record of a score file" in " ".join(info(f"{scores}.json").split())
+    assert "what made the scores is not known" in info(shutil.copy(scores, tmp_path / "lone.txt"))
+    scores.write_text(2 * scores.read_text())
+    found = info(scores, "--json")
+    assert found["repeated"] == "12 lines repeat an id" and "are too good" in found["warning"][0]
+
+
+def test_records_of_strangers(run, tmp_path, info, capsys):
+    """What stands in them is neither trusted nor pasted into a command, nor printed as it is."""
+    scores = tmp_path / "two words.txt"
+    scores.write_text("a 1.0\nb -1.0\n")
+    for changes in (
+        {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
+        {"run": {"num_samples": "x"}},
+        {"checkpoint": {"average": {"of": 5}}},
+        {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
+    ):
+        (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
+        assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
+        assert main(["info", str(scores), "--json"]) == 0 and "\x9b" not in capsys.readouterr().out
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["root"] = "\x1b[2Jgone\x1b]0;title\x07"
+    for name, text in (("r.yaml", yaml.safe_dump(recipe)), ("s.txt", "a\x1b[2J 1.0\n")):
+        (tmp_path / name).write_text(text)
+        main(["info", str(tmp_path / name)])
+        assert not {"\x1b", "\x07"} & {*"".join(capsys.readouterr())}
+
+
+def test_a_calibration(tmp_path, info):
+    about = {"corpus": "generic", "figures": {"eer": 0.1}}
+    LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), about).save(tmp_path / "c.json")
+    found = info(tmp_path / "c.json", "--json")
+    assert found["title"].endswith("fusion of scores") and found["offset"] == 0.125
+    assert found["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
+    assert found["next"][0].endswith("c.json SCORES … --out calibrated.txt")
+    text = info(tmp_path / "c.json")
+    assert "calibrate apply" in text and "the ratios of its own trials are not kept" in text
+    assert "not measured, so no recording is called 'cannot tell'" in text and "  detector" not in text
+
+
+def test_other_files_are_refused_in_one_line(tmp_path, capsys):
+    other = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
+    for name, text in other.items():
+        (tmp_path / name).write_text(text)
+        assert main(["info", str(tmp_path / name)]) == 2
+        error = capsys.readouterr().err
+        assert (name in error or "unknown_key" in error) and error.count("\n") == 1

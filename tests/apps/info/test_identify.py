@@ -1,0 +1,75 @@
+"""Files are identified by their content."""
+
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.apps.export.formats import export
+from nes2net.apps.info.identify import identify
+from nes2net.models.checkpoints.state_dict import save_state_dict
+from nes2net.training.optimisation import create_optimizer
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.selection import Selection
+from nes2net.training.state import Progress, RunState
+
+
+def test_pre_training_files(pretrained):
+    for packing in ("plain", "namespace", "omegaconf", "taskstate"):
+        identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
+        assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
+        assert identity.config["frontend"]["encoder_layers"] == 3
+        assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
+        assert bool(identity.records) == (packing != "plain")
+    identity = identify(pretrained / "tiny_wavlm_unilm.pt")
+    assert identity.kind == "WavLM pre-training file (unilm)" and not identity.misfit
+    assert identity.config["frontend"]["num_buckets"] == 320
+
+
+def test_each_format_of_a_detector(detector, tmp_path):
+    detector.save(tmp_path / "own.pth", epoch=3)
+    own = identify(tmp_path / "own.pth")
+    assert own.kind == "detector checkpoint of this package" and own.config == detector.config
+    assert own.record == {"epoch": 3} and not own.misfit
+    for name in ("safetensors", "hf"):
+        export(detector, name, tmp_path / name)
+        identity = identify(tmp_path / name)
+        assert identity.kind == "detector folder" and identity.config == detector.config and not identity.misfit
+        assert identity.parameters == own.parameters
+
+
+def test_missing_and_extra_tensors_are_listed(detector, tmp_path, info):
+    state_dict = {**detector.state_dict(), "Nested_Res2Net_TDNN.extra": torch.zeros(1)}
+    removed = next(k for k in state_dict if k.endswith("fc.weight"))
+    del state_dict[removed]
+    save_state_dict(state_dict, tmp_path / "other.pth", model=detector.config)
+    misfit = identify(tmp_path / "other.pth").misfit
+    assert (misfit.missing, misfit.left_over) == ([removed], ["Nested_Res2Net_TDNN.extra"])
+    shown = " ".join(info(tmp_path / "other.pth").split())
+    assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
+
+
+def test_a_wrong_record_of_the_model_is_an_error_with_the_file(tmp_path):
+    wrong = {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}
+    for model in (5, {"frontend": 5}, wrong, {"frontend": None}, "x"):
+        save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
+        for read in (identify, Detector.from_pretrained):
+            with pytest.raises(InputError, match=r"odd\.pth"):
+                read(tmp_path / "odd.pth")
+
+
+def test_resume_file_and_others(detector, tmp_path):
+    recipe = Recipe(model=detector.config)
+    optimizer = create_optimizer(detector.parameters(), recipe.train)
+    selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
+    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
+    identity = identify(tmp_path / "resume.pt")
+    assert identity.kind == "resume file of a training run, in epoch 5, step 7"
+    assert identity.config == detector.config and not identity.misfit and identity.record["recipe"] == recipe.to_dict()
+    torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
+    assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
+    torch.save({"lr": 0.1}, tmp_path / "y.pth")
+    (tmp_path / "empty").mkdir()
+    no_tensors = r"y\.pth holds no state dict: .*found a dictionary with 'lr'"
+    for name, message in (("y.pth", no_tensors), ("empty", "is not a folder of a detector")):
+        with pytest.raises(InputError, match=message):
+            identify(tmp_path / name)

@@ -1,0 +1,146 @@
+"""`nes2net info` as a map, and of every name."""
+
+import json
+import re
+from collections import Counter
+from functools import cache
+
+import pytest
+from builders import slow, some
+
+from nes2net.apps.info import info as parts
+from nes2net.apps.info import names
+from nes2net.apps.info.command import published_results
+from nes2net.apps.info.overview import STORED, stored_overview
+from nes2net.apps.info.part_options import option_rows
+from nes2net.cli.main import main
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import declared
+from nes2net.models.frontends.sizes import SIZES
+from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
+from nes2net.training.recipes.reading import load_recipe, packaged_recipes
+
+RESULTS = published_results()
+KINDS = names.names(RESULTS)
+#: Models and sizes of front-ends that are described as others are; a large one takes seconds.
+ALIKE = re.compile("antideepfake_(?!w2v_s)|deepfense_hubert|spoof_superb_(?!wav2vec2)|WavLM_Nes2Net_X_|df_arena_1b")
+SIZES_ALIKE = {name for name, size in SIZES.items() if name != size.frontend} - {"wav2vec2_base", "unispeech_sat_large"}
+#: Recipes and models that the fast suite builds, and recipes of other losses, adaptations or segments.
+SHOWN = ["asvspoof2019_nes2net_x", "ctrsvdd_nes2net_x_sea", "WavLM_Nes2Net", "AASIST"]
+UNLIKE = [f"asvspoof2019_{name}" for name in ("ensemble", "logistic", "mpif_res2net", "nes2net_x_lora")]
+UNLIKE += ["asvspoof2019_one_class_distillation", "partialspoof_nes2net_x_segments"]
+BUILT = UNLIKE + [name for name in KINDS["models"] if not ALIKE.match(name) and name not in SHOWN]
+QUICK = [name for kind, known in KINDS.items() if kind not in ("recipes", "models") for name in known]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """Every recipe is read once, and parts are counted on few layers and frames."""
+
+    def few_layers(name):
+        has_layers = "encoder_layers" in declared(frontends.get(name))
+        return create_frontend(name, **({"encoder_layers": 2} if has_layers else {}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "load_recipe", cache(load_recipe))
+        patch.setattr(parts, "create_frontend", few_layers)
+        patch.setattr(parts, "PAPER_FRAMES", 32)
+        yield
+
+
+def test_the_map_has_a_line_for_every_name(info, monkeypatch):
+    """It is stored, so that the parts need not be imported; parts of installed packages are not in it."""
+    lines = info().splitlines()
+    for kind, known in KINDS.items():
+        start = lines.index(kind) + 1
+        section = lines[start : start + len(known)]
+        assert [line.split()[0] for line in section] == known
+        assert all(len(line.split()) > 1 for line in section), "a name without a meaning"
+        assert info(kind).splitlines()[3:] == section  # the kind alone
+    assert lines[-1].strip().startswith("nes2net info NAME")
+    live = names.overview(RESULTS)
+    assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
+    assert stored_overview().text() == live.text() and stored_overview("nothing") is None
+    found = info("--json")
+    assert {row["name"] for row in found["back-ends"]} == set(backends.names())
+    assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
+    monkeypatch.setitem(backends._table, "theirs", "their:Part")
+    assert stored_overview() is None
+    counted = Counter(name for known in KINDS.values() for name in known)
+    assert [name for name, number in counted.items() if number > 1] == []
+
+
+@pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
+def test_every_name_is_described(name):
+    kind = next(kind for kind, known in KINDS.items() if name in known)
+    (sheet,) = names.sheets(name, RESULTS)  # of parts and models it counts parameters and operations
+    lines = sheet.text().splitlines()
+    singular = {"corpora": "corpus", "losses": "loss"}.get(kind, kind.removesuffix("s"))
+    assert lines[0].startswith(f"{name}: ") and singular.split()[-1] in lines[0]
+    assert [line for line in lines if len(line) > 100 and "https://" not in line] == []
+    found = json.loads(json.dumps(sheet.to_dict()))
+    assert found["next"] == sheet.commands != []
+    if kind == "corpora":
+        corpus = corpora.get(name)
+        assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
+        numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
+        assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
+        assert found.get("numbers from", "") == corpus.counts_from and found.get("licence", "") == corpus.licence
+        assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
+    elif kind == "conditions":
+        condition = effects.get(name)
+        assert found["title"] == f"{name}: condition" and found["what"]
+        assert found["strength"] == (condition.takes() or "none")
+        assert found.get("needs", "") == " and ".join(condition.needs)
+        assert found["length"].startswith("changes" if condition.time_moves else "stays")
+        assert all(f" --{source} DIR" in found["next"][0] for source in condition.needs)
+
+
+@pytest.mark.parametrize("registry", [frontends, backends])
+def test_every_option_has_a_meaning(registry):
+    for name in registry.names():
+        assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
+
+
+def test_a_part_has_its_options_and_source(info):
+    found = info("nes2net_x", "--json")
+    (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
+    assert option["default"] == [8, 8] and option["takes"].startswith("a list of two")
+    assert "outer groups" in option["meaning"]
+    assert "arXiv 2504.05657" in found["source"] and found["parameters"] == 512_039
+
+
+def test_a_recipe_says_what_differs_and_from_where(info):
+    found = info("asvspoof2019_nes2net_x", "--json")
+    rows = {row["key"]: row for row in found["keys that differ from the defaults"]}
+    assert rows["augment.algo"]["value"] == 4 and rows["augment.algo"]["source"].startswith("command")
+    assert "train.lr" not in rows and any("1.73 %" in line for line in found["published"])  # it has the default
+    assert found["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
+    assert info("recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
+    (key,) = info("recipe", "train.lr", "--json")
+    assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
+    assert "2.5e-07" in info("recipe", "train.lr")
+    for name in packaged_recipes():
+        sources, values = names._value_comments(name), names._flat(load_recipe(name).written())
+        of_model = {key for key in sources if key.startswith("model.")}
+        assert sources and set(sources) - {"base", "model"} <= {*values, *of_model}, name
+
+
+def test_a_misspelt_name_gets_the_nearest(capsys):
+    for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
+        with pytest.raises(InputError, match=rf"did you mean '{meant}'\?"):
+            names.sheets(wrong, RESULTS)
+    with pytest.raises(InputError, match="nes2net info` lists them"):
+        names.sheets("qqqqqqqqqq")
+    assert main(["info", "nes2netx"]) == 2
+    assert "did you mean 'nes2net_x'?" in capsys.readouterr().err
+
+
+def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, info):
+    assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
+    monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
+    text = info("sls")
+    assert text.count("2 things are called sls") == 2 and "sls: front-end" in text and "sls: back-end" in text
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lps").write_text("a 1.0\n")
+    assert "nes2net info ./lps" in info("lps") and "lps: score file" in info("./lps")

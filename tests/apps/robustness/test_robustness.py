@@ -1,0 +1,148 @@
+"""Figures under conditions, against metrics computed here; the page, and what it says in words."""
+
+import functools
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nes2net import InputError, metrics
+from nes2net.apps.robustness.page import robustness_page, write_robustness
+from nes2net.apps.robustness.robustness import CLEAN, evaluate_robustness
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.scoring.decisions import Decider, OperatingPoint, fit
+from nes2net.scoring.score_file import write_scores
+
+DRAWS = 50
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Trials, their clean scores, and those under conditions that shift or blur them."""
+    rng = np.random.default_rng(1)
+    trials = [Trial(f"u{n}", label=BONAFIDE if n % 3 == 0 else SPOOF) for n in range(150)]
+    clean = np.array([2.0 * (trial.label == BONAFIDE) for trial in trials]) + rng.normal(size=150)
+    scores = {CLEAN: clean, "mp3:64": clean + 0.01 * rng.normal(size=150), "mp3:8": clean + 3 * rng.normal(size=150)}
+    scores["telephone"] = clean - 2
+    paths = {condition: tmp_path / f"{condition.replace(':', '_')}.txt" for condition in scores}
+    for condition, path in paths.items():
+        write_scores(path, [trial.id for trial in trials], scores[condition])
+    return trials, paths, scores
+
+
+def evaluated(trials, paths, **options):
+    return evaluate_robustness("in_the_wild", "eval", trials, paths, num_resamples=DRAWS, **options)
+
+
+def test_figures_are_those_of_the_metrics(case):
+    trials, paths, scores = case
+    result = evaluated(trials, paths)
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
+    rule = functools.partial(metrics.compute_eer, method="interpolated")
+    rates = functools.partial(metrics.compute_rates, threshold=result.threshold)
+    clean = scores[CLEAN][is_bonafide], scores[CLEAN][~is_bonafide]
+    for one in (result.clean, *result.results):
+        bonafide, spoof = classes = scores[one.condition][is_bonafide], scores[one.condition][~is_bonafide]
+        assert one.eer == pytest.approx(rule(*classes)[0])
+        assert one.miss == np.mean(bonafide < result.threshold)
+        assert one.false_alarm == np.mean(spoof >= result.threshold)
+        assert one.hter == pytest.approx((one.miss + one.false_alarm) / 2)
+        flipped = (scores[one.condition] >= result.threshold) != (scores[CLEAN] >= result.threshold)
+        assert one.changed == pytest.approx(flipped.mean())
+        compared = metrics.compare_systems(rule, classes, clean, num_resamples=DRAWS)
+        assert (one.difference, one.difference_interval, one.p_value) == compared[2:]
+        assert one.eer_interval == metrics.bootstrap_interval(rule, *classes, num_resamples=DRAWS)
+        draws = metrics.bootstrap_values([rates], *classes, num_resamples=DRAWS)
+        number = 4 / (1 / len(bonafide) + 1 / len(spoof))
+        assert one.hter_interval == metrics.rate_interval(one.hter, draws[:, 2], number)
+    # A shift moves no trial past another: only the threshold no longer fits.
+    shifted = next(one for one in result.results if one.condition == "telephone")
+    assert shifted.difference == 0 and shifted.p_value == 1 and shifted.hter > result.clean.hter + 0.1
+    assert abs(result.clean.miss - result.clean.false_alarm) < 0.02  # the threshold of the EER
+    by_family = {name: [one.strength for one in found] for name, found in result.families.items()}
+    assert [*by_family.items()] == [("mp3", ["8", "64"]), ("telephone", [""])]  # by damage
+
+
+def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
+    trials, paths, scores = case
+    spoof = np.sort([score for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF])
+    result = evaluated(trials, paths, rule=OperatingPoint.parse("fa:5%"))
+    assert result.clean.false_alarm == 0.05 and spoof[-6] < result.threshold <= spoof[-5]
+    decider = Decider(fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5]), operating_point=OperatingPoint("cost"))
+    result = evaluated(trials, paths, rule=decider)
+    assert result.threshold == decider.threshold and result.basis == "operating point cost:1,1,0.5 of the calibration"
+    assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
+    with pytest.raises(InputError, match="give a `calibration`, or take eer"):
+        evaluated(trials, paths, rule=OperatingPoint("cost"))
+
+
+def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
+    trials, paths, scores = case
+    write_scores(paths["mp3:8"], [trial.id for trial in trials[2:]], scores["mp3:8"][2:])
+    write_scores(paths["telephone"], [trial.id for trial in trials[20:]], scores["telephone"][20:])
+    result = evaluated(trials, paths)
+    assert result.left_out == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
+    assert result.num_bonafide + result.num_spoof == 148
+    assert result.failed == {"telephone": "20 of 150 trials have no score; the record of its scores says why"}
+    alone = evaluated(trials[2:], dict.fromkeys((CLEAN, "mp3:8"), paths["mp3:8"]))
+    assert next(one for one in result.results if one.condition == "mp3:8").eer == alone.clean.eer
+    write_scores(paths["telephone"], ["u1", "x"], [1.0, 2.0])
+    with pytest.raises(InputError, match=r"telephone.txt: 1 score is of no trial, such as x"):
+        evaluated(trials, paths)
+
+
+def test_words_tables_and_json(case, tmp_path):
+    trials, paths, _ = case
+    result = replace(evaluated(trials, paths), failed={"noise": "needs musan"}, num_available=2000)
+    first, second, third = result.words()
+    assert first.startswith("Most damaging to the EER: mp3:8 (+")
+    assert "telephone has the highest half total error rate" in second and "bona fide trials are rejected" in second
+    assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
+    text = result.text()
+    assert "150 of 2,000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
+    assert "no figures of noise: needs musan" in text
+    write_robustness(result, tmp_path / "r.html", tmp_path / "r.json", tmp_path / "r.md")
+    rows = re.findall(r"^\| (\S+) \|", (tmp_path / "r.md").read_text(), re.MULTILINE)
+    assert rows == ["condition", "---", "clean", "mp3:8", "mp3:64", "telephone"]
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert [one["condition"] for one in found["results"]] == ["mp3:64", "mp3:8", "telephone"]
+    assert found["clean"]["eer"] == result.clean.eer and found["failed"] == {"noise": "needs musan"}
+
+
+def test_without_a_certain_difference_no_condition_is_called_damaging(case):
+    trials, paths, scores = case
+    for changes, certain, first, last in (
+        (0.3 * np.random.default_rng(0).normal(size=150), [], "No condition differs for certain: all p", "0 lower it."),
+        ([3 * (t.label == BONAFIDE) for t in trials], ["mp3:8"], "No condition raises the EER", "1 lower it (mp3:8)."),
+    ):
+        write_scores(paths["mp3:8"], [trial.id for trial in trials], scores[CLEAN] + changes)
+        result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
+        assert [one.condition for one in result.certain] == certain
+        assert (result.by_damage[0].difference > 0) == (not certain) and "most damaging" not in robustness_page(result)
+        assert result.words()[0].startswith(first) and result.words()[-1].endswith(last)
+
+
+def test_the_page(case):
+    trials, paths, _ = case
+    result = replace(evaluated(trials, paths), failed={"noise": "<b>no</b>"})
+    page, order = robustness_page(result), ["clean", "mp3:8", "mp3:64", "telephone"]
+    assert page == robustness_page(replace(evaluated(trials, paths), failed=result.failed))
+    (plot,) = re.findall(r'<svg role="img".*?</svg>', page, re.DOTALL)
+    assert [text for text in re.findall(r">([^<>]+)</text>", plot) if text in order] == order
+    assert f"mp3:8: EER {100 * result.by_damage[0].eer:.1f} %, HTER" in plot
+    assert "dotted are the clean trials" in page and "&lt;b&gt;no&lt;/b&gt;" in page
+    assert "the report says on which trials it was chosen" in page and "operating point eer of the clean trials" in page
+    names = re.findall(r'<span class="name">(\S+?)</span>', page.partition("By damage")[2])
+    assert [name for name in names if name in order][:4] == ["clean", *(one.condition for one in result.by_damage)]
+    assert all(f"<dt>{term}" in page for term in ("EER", "95 % interval", "condition"))
+    assert not re.search(r"<script|https?://(?!www\.w3\.org)", page)
+
+
+def test_a_class_without_trials(case):
+    trials, paths, scores = case
+    kept = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
+    write_scores(paths[CLEAN], kept, kept.values())
+    with pytest.raises(InputError, match="not of both classes: score more trials"):
+        evaluated([t for t in trials if t.id in kept], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})

@@ -1,0 +1,157 @@
+"""Robustness runs on a corpus of a few seconds: complete, resumed, repeatable, and refused."""
+
+import functools
+import json
+import shutil
+from dataclasses import replace
+from unittest import mock
+
+import pytest
+from builders.files import write
+
+from nes2net import InputError
+from nes2net.apps.robustness import run as robustness
+from nes2net.apps.robustness.page import write_robustness
+from nes2net.data.audio.read import load_audio
+from nes2net.data.augment import Sources
+from nes2net.data.corpora.trial import BONAFIDE, Part
+from nes2net.scoring.journal import Journal
+from nes2net.scoring.score_file import read_scores
+
+CONDITIONS = ["gain:-20", "white:5", "cut:0.5"]
+OPTIONS = {"checkpoint": "detector.pth", "num_samples": 8000, "num_workers": 0, "batch_size": 4, "num_resamples": 20}
+
+
+def planned(corpus, wanted=CONDITIONS, **options):
+    return robustness.plan(Part("asvspoof2019_la", corpus, "dev"), wanted=wanted, **options)
+
+
+@pytest.fixture
+def run(spectral_detector):
+    return functools.partial(robustness.run, spectral_detector, **OPTIONS)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.txt"))}
+
+
+def report_of(result, folder):
+    write_robustness(result, folder / "r.html", folder / "r.json", folder / "r.md")
+    return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
+
+
+def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, monkeypatch):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    result = run(planned(corpus), whole)
+    assert [one.condition for one in result.results] == CONDITIONS and result.failed == {} == result.left_out
+    assert result.num_bonafide == result.num_spoof == 6
+    add, batches = Journal.add, []
+
+    def adding(journal, scores, failures=None):
+        add(journal, scores, failures)
+        batches.append(scores)
+        if len(batches) == 5:  # the second of three batches of the first condition
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "add", adding)
+    with pytest.raises(KeyboardInterrupt):
+        run(planned(corpus), torn)
+    assert [path.name for path in sorted(torn.glob("scores/*.txt"))] == ["clean.txt"]
+    batches.clear()
+    monkeypatch.setattr(Journal, "add", lambda *args: (batches.append(args[1]), add(*args)))
+    again = run(planned(corpus), torn)
+    assert sum(map(len, batches)) == 4 + 24  # 8 are in the journal; 4 of the first condition, and two others
+    assert files_of(torn) == files_of(whole) and len(files_of(whole)) == 4
+    assert report_of(again, torn) == report_of(result, whole)
+    monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
+    assert report_of(run(planned(corpus), whole), whole) == report_of(again, torn)
+    assert json.loads((whole / "scores" / "white_5.txt.json").read_text())["condition"] == "white:5"
+
+
+def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
+    found = []
+    for number, (wanted, options) in enumerate(
+        ((["white:5"], {}), (["pink:5", "white:5"], {"num_trials": 8}), (["white:5"], {"seed": 1}))
+    ):
+        run(planned(corpus, wanted, **options), tmp_path / str(number))
+        found.append(dict(zip(*read_scores(tmp_path / str(number) / "scores" / "white_5.txt"))))
+    alone, among_others, other_seed = found
+    assert len(among_others) == 8
+    for id, score in among_others.items():
+        assert alone[id] == pytest.approx(score, abs=1e-6) and abs(score - other_seed[id]) > 1e-6
+
+
+def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    bad = planned(root).trials[5].path
+    bad.write_bytes(b"RIFF")
+    for wanted, message in (
+        (["white:5", "white"], "'white:5' is named twice"),
+        (["gain", "noise:5"], "condition 'noise:5': needs MUSAN"),
+    ):
+        with pytest.raises(InputError, match=message):
+            planned(root, wanted)
+    damaged = Sources(speech=(bad,) * 5)
+    result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
+    assert [one.condition for one in result.results] == ["gain:-10", "gain:-20", "gain:-30"]
+    assert list(result.failed) == ["babble:5"] and "not one of 12 trials" in result.failed["babble:5"]
+    assert list(result.left_out) == [planned(root).trials[5].id] and result.num_bonafide + result.num_spoof == 11
+    with pytest.raises(InputError, match="no condition has scores: babble:5"):
+        run(replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out")
+
+
+def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
+    """It is no fault of the condition, and the same command goes on."""
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="^No space left$"):
+        patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
+        run(planned(corpus, ["white:0"]), tmp_path)
+    assert len(run(planned(corpus, ["white:0"]), tmp_path).results) == 1
+
+
+def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
+    run(planned(corpus, ["gain:-20"]), tmp_path)
+    assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
+
+    def refused(message, place=tmp_path, num_samples=8000, **options):
+        with pytest.raises(InputError, match=message):
+            run(planned(corpus, **options), place, num_samples=num_samples)
+
+    refused(r"belongs to another run \(another seed\): name another folder", seed=1)
+    refused(r"belongs to another run \(another trials\)", num_trials=6)
+    refused("another num_samples", num_samples=None)
+    refused("is a file: name a folder", tmp_path / "run.json")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    refused("leave torchrun out")
+
+
+def test_trials_and_keys(corpus, tmp_path):
+    """Those of ASVspoof 2021 have their labels in a key beside."""
+    la, keys = Part("asvspoof2021_la", corpus), corpus / "keys"
+    found = robustness.plan(la, keys=keys, num_trials=6)
+    assert len(found.trials) == 6 and found.num_available == 12
+    assert all(trial.path.is_file() and trial.label for trial in found.trials)
+    of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
+    assert of_subset < set(found.sources.speech) and len(found.sources.speech) == 6
+    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(found.names) and len(found.names) >= 40
+    assert found.left_out["noise"].startswith("needs musan")
+    first, *words = found.words()
+    assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
+    assert {"  white: 20, 10, 5, 0", "  telephone"} < set(words)
+    heard, known = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
+    for part, options, message in (
+        (la, {"keys": keys, "seed": -1}, "`seed` must be 0 or more"),
+        (Part("generic", heard), {"keys": known}, "no trial of .* has a label of phase 'eval': name the folder of the"),
+    ):
+        with pytest.raises(InputError, match=message):
+            robustness.plan(part, **options)
+
+
+def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
+    """Their lengths are those after the change, whatever their headers say."""
+    result = run(planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, num_samples=None)
+    assert len(result.results) == 2
+    scores = read_scores(tmp_path / "scores" / "cut_0.5.txt")[1]
+    for trial, score in zip(planned(corpus).trials[:3], scores):
+        waveform = load_audio(trial.path)[:8000]
+        assert score == pytest.approx(spectral_detector.score(waveform, 16000), abs=1e-5)

@@ -1,0 +1,46 @@
+"""How many actors there are, and what each takes of a cluster."""
+
+import sys
+
+import pytest
+
+from nes2net import InputError
+from nes2net.apps.scale.cluster import Resources, connected
+
+
+@pytest.mark.parametrize(
+    "wanted, available, device, expected",
+    [
+        (Resources(), {"CPU": 9}, "auto", Resources(8, 1, 0)),
+        (Resources(cpus_per_actor=4), {"CPU": 9}, "cpu", Resources(2, 4, 0)),
+        (Resources(), {"CPU": 1}, "auto", Resources(1, 1, 0)),
+        (Resources(), {"CPU": 9, "GPU": 2}, "auto", Resources(2, 0, 1)),
+        (Resources(gpus_per_actor=1), {"CPU": 9, "GPU": 2}, "cpu", Resources(8, 1, 0)),
+        (Resources(gpus_per_actor=0.25), {"CPU": 9, "GPU": 2}, "cuda", Resources(8, 0, 0.25)),
+        (Resources(3, gpus_per_actor=0), {"CPU": 9, "GPU": 2}, "auto", Resources(3, 1, 0)),
+    ],
+)
+def test_actors_that_fit(wanted, available, device, expected):
+    assert wanted.on(available, device) == expected
+    assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
+
+
+def test_resources_out_of_range():
+    with pytest.raises(InputError, match="1 GPUs, but Ray finds 0"):
+        Resources().on({"CPU": 8}, "cuda")
+    with pytest.raises(InputError, match="`num_actors` is at least 1, not 0"):
+        Resources(0)
+    with pytest.raises(InputError, match="`cpus_per_actor`"):
+        Resources(cpus_per_actor=float("nan"))
+
+
+def test_workers_search_no_modules_in_the_current_folder(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="the extra 'scale' is not installed")
+    monkeypatch.chdir(tmp_path)
+
+    def search_path():
+        return sys.path
+
+    with connected(Resources()):
+        searched = ray.get(ray.remote(search_path).remote())
+    assert not {"", str(tmp_path)} & set(searched)

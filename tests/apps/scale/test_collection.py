@@ -1,0 +1,149 @@
+"""A collection on a local Ray: killed, restarted, and equal to `nes2net score`; and what is left to do."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+from builders import PATIENCE
+from builders.collection import flac, write_shard
+
+from nes2net import InputError
+from nes2net.apps.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
+from nes2net.apps.scale.engine import Facts
+from nes2net.apps.scale.pieces import Piece
+from nes2net.apps.scale.results import finished, result_path, write_record, write_results
+from nes2net.apps.scale.sources import Shard, shards_of
+from nes2net.cli.main import main
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.installation import how_to_install
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.heard import HeardPart
+from nes2net.scoring.score_file import read_scores
+
+RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
+SHARDS = [Shard(f"/{name}.tar", "1", f"{name}.tar") for name in "abc"]
+CHANGED = Shard("/a.tar", "2", "a.tar")
+TABLE = pa.table({"id": ["a", "b"], "seconds": [1.0, None], "score": [1.0, None], "error": [None, "damaged"]})
+
+
+def test_what_is_left_to_do(tmp_path):
+    for shard in SHARDS[:2]:
+        write_results(tmp_path, shard, [TABLE])
+    outcome, left = _left(tmp_path, SHARDS, retry_errors=False)
+    assert left == SHARDS[2:]
+    assert (outcome.kept, outcome.rows, outcome.scored, outcome.complete) == (2, 4, 2, False)
+    assert _left(tmp_path, [CHANGED, *SHARDS[1:]], retry_errors=False)[1] == [CHANGED, SHARDS[2]]
+    assert _left(tmp_path, SHARDS, retry_errors=True)[1] == SHARDS
+
+
+def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
+    first, last = Piece("s", 0, False, TABLE), Piece("s", 1, True, TABLE)
+    assert _complete({1: last}) is None and _complete({0: first}) is None
+    assert _complete({1: last, 0: first}) == [first, last]
+
+
+def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
+    def facts(**changed):
+        return Facts("abc", {**RUN, **changed}, {}, {}, None, 8, HeardPart(None))
+
+    _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=False)  # nothing is there
+    write_record(tmp_path, {"run": RUN})
+    write_results(tmp_path, SHARDS[0], [TABLE])
+    _check_run(tmp_path, facts(), overwrite=False)
+    with pytest.raises(InputError, match=r"another run \(another dtype, num_samples\): pass `overwrite=True`"):
+        _check_run(tmp_path, facts(dtype="bfloat16", num_samples=None), overwrite=False)
+    assert finished(result_path(tmp_path, SHARDS[0]))
+    _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=True)
+    assert not finished(result_path(tmp_path, SHARDS[0]))
+
+
+def test_results_of_removed_and_replaced_shards_do_not_get_into_the_scores(tmp_path):
+    for shard in SHARDS:
+        write_results(tmp_path, shard, [TABLE])
+    _check_source(tmp_path, SHARDS, overwrite=False)
+    with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
+        _check_source(tmp_path, SHARDS[::2], overwrite=False)
+    _check_source(tmp_path, SHARDS[::2], overwrite=True)
+    _remove_outdated(tmp_path, [CHANGED, SHARDS[2]])
+    assert [finished(result_path(tmp_path, shard)) is None for shard in SHARDS] == [True, True, False]
+
+
+def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
+    out, model = tmp_path / "out", tmp_path / "m.pth"
+    model.write_bytes(b"weights")
+    shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
+    write_results(out, shards_of(shard)[0], [TABLE])
+    asked = {"name": str(model), "files": _stamps(model), "num_samples": "auto", "batch_size": None, "device": "auto"}
+    asked |= {"dtype": "auto", "config": None, "base": None}
+    write_record(out, {"run": RUN, "asked": asked})
+    monkeypatch.setitem(sys.modules, "ray", None)
+    command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
+    assert main(command) == 1
+    assert "1 of 2 recordings have scores" in capsys.readouterr().out and (tmp_path / "s.txt").read_text() == "a 1.0\n"
+    for changed in ([*command, "--retry-errors"], [*command, "--batch-size", "3"]):
+        assert main(changed) == 2 and how_to_install("scale") in capsys.readouterr().err
+    os.utime(model, (1, 1))
+    assert main(command) == 2 and how_to_install("scale") in capsys.readouterr().err
+
+
+@pytest.mark.weekly
+def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
+    spectral_detector, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("ray.data", reason="needs the extra scale")
+    source, out = tmp_path / "set", tmp_path / "out"
+    trials = []
+    for number in range(30):
+        recordings = {f"u{number:02d}_{place}": flac(8 * number + place, 1.5, 44100) for place in range(8)}
+        if number == 7:
+            recordings["u07_2"] = recordings["u07_2"][:-1000]
+        path = write_shard(source / f"test-{number:05d}.parquet", recordings)
+        trials += [Trial(id, path / str(row)) for row, id in enumerate(recordings)]
+    cut = source / "test-99999.parquet"
+    cut.write_bytes(path.read_bytes()[:-100])
+    spectral_detector.save(tmp_path / "model")
+    command = ["scale", str(source), "--model", str(tmp_path / "model"), "--out", str(out), "--actors", "2"]
+    command += ["--batch-size", "4", "--device", "cpu"]
+
+    alone = ["--actors", "1"]  # each imports PyTorch
+    with subprocess.Popen([sys.executable, "-m", "nes2net", *command, *alone], start_new_session=True) as run:
+        end = time.monotonic() + PATIENCE
+        while run.poll() is None and not any(out.glob("*.parquet")) and time.monotonic() < end:
+            time.sleep(0.005)
+        run.kill()
+    written = {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    assert 0 < len(written) < 30
+
+    monkeypatch.chdir(tmp_path)
+    import ray
+
+    from nes2net.apps import scale
+    from nes2net.apps.scale.cluster import Resources, connected
+
+    with connected(Resources(2)):
+        assert main([*command, "--scores", "s.txt"]) == 1
+        told = capsys.readouterr()
+        assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
+        assert f"1 shard could not be read: {cut}" in told.err
+        assert all(path.stat().st_mtime_ns == when for path, when in written.items())
+        one = scale.read(source / "test-00007.parquet")
+        mine = scale.score(one, tmp_path / "model", batch_size=4, resources=Resources(1))
+        rows = {row["id"]: row for row in mine.take_all()}
+    assert not ray.is_initialized()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        score_trials(spectral_detector, trials, "expected.txt", num_samples=64600, batch_size=4, num_workers=0)
+    finally:
+        torch.set_num_threads(threads)
+    assert Path("s.txt").read_bytes() == Path("expected.txt").read_bytes()
+    assert len(rows) == 8 and rows["u07_2"]["score"] is None and "u07_2" not in read_scores("s.txt")[0]
+    expected = dict(zip(*read_scores("s.txt")))
+    assert all(abs(row["score"] - expected[id]) < 1e-6 for id, row in rows.items() if id != "u07_2")
+    assert rows["u07_0"]["seconds"] == 1.5 and rows["u07_0"]["label"] == 0 and "content" not in rows["u07_0"]

@@ -1,0 +1,87 @@
+"""Folders, patterns, URLs, lists and trials as shards, and when a shard counts as changed."""
+
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+from builders.files import write
+
+from nes2net import InputError
+from nes2net.apps.scale.sources import Shard, shards_of
+from nes2net.data.corpora.trial import Trial
+
+
+def names(source):
+    return [shard.name for shard in shards_of(source)]
+
+
+def test_shards_of_folders_patterns_and_several_paths(tmp_path):
+    for name in ("data/test-1.parquet", "data/test-0.parquet", "data/labels.parquet", "x.tar", ".hidden.tar", "a.flac"):
+        write(tmp_path / name)
+    assert names(tmp_path) == ["data/test-0.parquet", "data/test-1.parquet", "x.tar"]
+    assert names(str(tmp_path / "data" / "test-*.parquet")) == ["test-0.parquet", "test-1.parquet"]
+    assert names(tmp_path / "x.tar") == ["x.tar"]
+    assert names([tmp_path / "x.tar", tmp_path / "a.flac"]) == ["x.tar", "list#000000000"]
+    (shard,) = shards_of(tmp_path / "x.tar")
+    assert Shard.from_json(shard.to_json()) == shard
+
+
+def test_a_changed_shard_has_another_stamp(tmp_path):
+    path = write(tmp_path / "x.tar", "abc")
+    before = shards_of(path)
+    os.utime(path, ns=(1, 1))
+    assert shards_of(path) != before
+    listed = write(tmp_path / "files.txt", "x.tar\n")
+    before = shards_of(listed)
+    assert shards_of(listed) == before
+    os.utime(path, ns=(2, 2))
+    assert shards_of(listed) != before
+
+
+def test_urls(tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/set/data/0.parquet": b"a", "/set/data/1.tar": b"b", "/set/README.md": b"c"})
+    try:
+        assert names("memory://set") == ["data/0.parquet", "data/1.tar"]
+        assert [shard.address for shard in shards_of("memory://set/data/*.tar")] == ["memory:///set/data/1.tar"]
+        before = shards_of("memory://set")
+        memory.pipe("/set/data/1.tar", b"longer")
+        assert [a == b for a, b in zip(before, shards_of("memory://set"))] == [True, False]
+        memory.pipe("/set/files.lst", b"data/1.flac\nx\tmemory://other/2.wav\n")
+        (shard,) = shards_of("memory://set/files.lst")
+        assert shard.rows == (("data/1.flac", "memory://set/data/1.flac"), ("x", "memory://other/2.wav"))
+    finally:
+        memory.rm("/set", recursive=True)
+    with pytest.raises(InputError, match="nothing-knows-this"):
+        shards_of("nothing-knows-this://set")
+
+
+def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
+    lines = ["# a comment", "", "one two\t/abs/1.flac", *(f"{number}.flac" for number in range(1500))]
+    first, second = shards_of(write(tmp_path / "files.txt", "\n".join(lines)))
+    assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
+    assert (len(first.rows), len(second.rows), second.name) == (1000, 501, "files.txt#000001000")
+    trials = [Trial("a", Path("a.flac")), Trial("b", Path("b.parquet/3"))]
+    (shard,) = shards_of(trials)
+    assert shard.rows == (("a", os.path.abspath("a.flac")), ("b", os.path.abspath("b.parquet/3")))
+    write(tmp_path / "only" / "recordings" / "a b.wav")
+    (shard,) = shards_of(tmp_path / "only")
+    assert shard.rows[0][0] == "recordings/a%20b.wav"
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("nowhere", None, "nowhere not found"),
+        ("empty/README.md", "", "has no recordings"),
+        ("a.mp3", "", "by its suffix"),
+        ("a.txt", "a\tb\tc", r"a.txt, line 1: expected a path or URL.*found 'a\\tb\\tc'"),
+        ("a.txt", "\n#nothing", "has no recordings"),
+    ],
+)
+def test_sources_that_are_refused(tmp_path, name, content, message):
+    if content is not None:
+        write(tmp_path / name, content)
+    with pytest.raises(InputError, match=message):
+        shards_of(tmp_path / name.partition("/")[0])

@@ -1,0 +1,121 @@
+"""A small detector, recordings, and the real server of the page."""
+
+import multiprocessing
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import forkserver
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import PATIENCE
+from builders.page_requests import left
+from builders.recordings import encode
+from builders.voices import voice
+
+from nes2net import Detector
+from nes2net.apps.serve import decoding
+from nes2net.apps.serve.desk import Desk
+from nes2net.scoring.decisions.calibration import LinearCalibration
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """The checkpoint of a small detector on log spectra, whose scores differ from recording to recording."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "small.pth"
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
+    Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(model) -> Detector:
+    return Detector.from_pretrained(model, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def calibration(small, speech) -> LinearCalibration:
+    """One whose threshold lies within the scores of the talk, so that both sides are shaded."""
+    scores = small.score_track(speech / "talk.wav").scores
+    return LinearCalibration((20.0,), -20.0 * float(np.median(scores)), 0.5, 1e-6, ("small",))
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory) -> Path:
+    """Ten seconds of harmonics with pauses as WAV, MP3 and M4A, and a text file."""
+    folder, talk = tmp_path_factory.mktemp("speech"), 0.5 * voice(seconds=10)
+    soundfile.write(folder / "talk.wav", talk, 16000)
+    encode(folder / "talk.mp3", talk[: 160_000 // 1152 * 1152], "mp3")
+    encode(folder / "talk.m4a", talk, "aac")
+    (folder / "notes.txt").write_text("no samples here\n" * 100)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def warm_decoders(monkeypatch):
+    """Fork the processes that decode: ``spawn`` would import the package for each recording."""
+    context = multiprocessing.get_context("forkserver")
+    if forkserver._forkserver._preload_modules == ["__main__"]:  # no other test has chosen what is loaded
+        context.set_forkserver_preload([decoding.__name__])
+    monkeypatch.setattr(decoding, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
+
+
+@contextmanager
+def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[httpx.Client, Desk]]:
+    """Run the server of a desk in a thread; gives a client of it and the desk."""
+    pytest.importorskip("gradio")
+    import uvicorn
+
+    from nes2net.apps.serve.app import build
+    from nes2net.apps.serve.server import configured, set_up_gradio
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
+            patch.setenv(name, os.environ.get(name, ""))  # put back at the end
+        desk = Desk(detector, folder, limits, decider)
+        set_up_gradio(folder)
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(configured(build(desk, "small.pth")))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:
+            yield client, desk
+        desk.close()
+        server.should_exit = True
+        thread.join(PATIENCE)
+
+
+@pytest.fixture
+def serving(small, tmp_path):
+    """A function that starts the server of a desk, and returns a client of it and the desk."""
+    with ExitStack() as servers:
+
+        def start(limits=None, decider=None):
+            (folder := tmp_path / "server").mkdir()
+            return servers.enter_context(started(small, folder, limits, decider))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def usual_server(small, tmp_path_factory):
+    with started(small, tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(usual_server):
+    """Client and desk of a server with the usual limits, which holds no file."""
+    _, desk = usual_server
+    desk.withdraw(list(desk.heard))
+    for path in left(desk):
+        path.unlink(missing_ok=True)
+    return usual_server

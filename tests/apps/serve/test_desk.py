@@ -1,0 +1,151 @@
+"""The desk: scores as those of `nes2net predict`, one recording at a time, within limits, and nothing is kept."""
+
+import io
+import json
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE, loud_is_fake
+from builders.page_requests import wait
+from builders.unfit import write_unfit
+from PIL import Image
+
+from nes2net.apps.serve.decoding import NotDecoded, TooSlow
+from nes2net.apps.serve.desk import Busy, Closed, Desk, Limits, draw
+from nes2net.cli.main import main
+from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
+from nes2net.scoring.decisions.population import measure
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a desk."""
+    (tmp_path / "desk").mkdir()
+    return tmp_path / "desk"
+
+
+def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path, folder):
+    """What it is unlike is told by as much as is heard at once."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16000 * 121) * np.linspace(1, 0.1, 16000 * 121)
+    soundfile.write(path := tmp_path / "long.flac", noise, 16000)
+    usual = measure(soundfile.read(path, frames=64600)[0])
+    traits = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
+    known = replace(calibration, population=Population.fit(traits, np.arange(20) < 10))
+    desk, told = Desk(small, folder, decider=Decider(known, abstain=0.05)), []
+    scored = desk.score(path, path.name, look=True, progress=lambda *step: told.append(step))
+    scores, row = small.score_track(path).scores.tolist(), scored.row()
+    assert scored.is_mean and row["p_value"] > 0.05 and "reason" not in row and row["lowest"]["score"] == min(scores)
+    assert scored.score == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 10
+    assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 of 2:01"
+    heard = desk.heard[scored.token]
+    assert soundfile.info(heard).subtype == "PCM_16" and soundfile.info(heard).frames == len(noise)
+    assert list(folder.iterdir()) == [heard]  # until it is fetched
+
+
+def test_fake_stretches_are_those_of_python(tmp_path, folder):
+    detector, path, told = loud_is_fake.detector(), tmp_path / "a.wav", []
+    soundfile.write(path, loud_is_fake.recording(), 16000)
+    desk = Desk(detector, folder)
+    row = desk.score(path, "a.wav", progress=lambda *step: told.append(step)).row()
+    found = detector.segment(path)
+    assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
+    assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in found]
+    rule = {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1, "resolution_ms": 20.0}
+    assert row["segment_rule"] == rule and json.dumps(row)
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and told[-1] == (1.0, "searched 0:03 of 0:03 for fakes")
+    detector.record = {}
+    assert "segments" not in desk.score(path, "a.wav").row()
+
+
+def test_what_is_given_up_is_not_kept(small, speech, folder):
+    for limits, name, error, message in (
+        (Limits(max_duration=5), "talk.m4a", NotDecoded, "^longer than 5 s"),  # only decoding tells its length
+        (Limits(timeout=1e-3), "talk.wav", TooSlow, r"took longer than 0\.001 s"),
+    ):
+        with pytest.raises(error, match=message):
+            Desk(small, folder, limits).score(speech / name, name, look=True)
+    desk = Desk(small, folder)
+    with pytest.raises(Closed):
+        desk.score(speech / "talk.wav", "talk.wav", progress=lambda *_: desk.close())
+    assert not list(folder.iterdir())
+
+
+def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
+    desk, order = Desk(small, folder, Limits(waiting=1)), []
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold(share, what):
+        started.set()
+        go_on.wait(PATIENCE)
+
+    def score(name, progress):
+        order.append(desk.score(speech / "talk.wav", name, progress=progress).name)
+
+    threads = [threading.Thread(target=score, args=args) for args in (("first", hold), ("second", lambda *_: None))]
+    for thread in threads:
+        thread.start()
+        assert started.wait(PATIENCE)
+    wait(lambda: desk.is_full)
+    with pytest.raises(Busy, match="1 recording is waiting"):
+        desk.score(speech / "talk.wav", "third")
+    assert order == []
+    go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == ["first", "second"] and not desk.is_full
+
+
+def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_path, folder, capsys):
+    """That of `nes2net predict`, on as many samples as the calibration was made of."""
+    usual = measure(soundfile.read(speech / "talk.wav")[0][:16000])
+    population = Population.fit([usual._replace(level=usual.level + 6 + n / 10) for n in range(20)], np.arange(20) < 10)
+    scored_by = ScoredBy(small.fingerprint(), "float32", 16000)
+    replace(calibration, scored_by=scored_by, population=population).save(saved := tmp_path / "calibration.json")
+    row = Desk(small, folder, decider=Decider(load(saved), 0.3, abstain=0.05)).score(speech / "talk.wav", "a").row()
+    flags = f"--model {model} --device cpu --calibration {saved} --prior 0.3 --abstain 0.05 --json"
+    assert main(["predict", str(speech / "talk.wav"), *flags.split()]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert row["decision"] == CANNOT_TELL and "its level" in row["reason"] and row["method"] == "beginning"
+    shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
+    assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}
+    other = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
+    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
+        Desk(small, folder, decider=other)
+
+
+def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder):
+    """As the channels show that are averaged in another process; and 0.5 s of a long one are a share of it."""
+    desk = Desk(small, folder, decider=Decider(calibration))
+    for path, reason in write_unfit(tmp_path).items():
+        row = desk.score(path, path.name).row()
+        assert (row["llr"], row["probability"], row["decision"], row["judged"]) == (None, None, CANNOT_TELL, 1)
+        assert row["reason"].startswith(reason) and row["remark"].startswith(reason)
+    scored_by = ScoredBy(small.fingerprint(), "float32", 8000)
+    desk = Desk(small, folder, decider=Decider(replace(calibration, scored_by=scored_by)))
+    assert desk.score(path, path.name).row()["judged"] == 0.25
+
+
+def drawn(path, samples, check=lambda: None, **options):
+    """The picture of ``samples``, and the greys of its spectrogram."""
+    soundfile.write(path / "a.wav", samples, 16000, **options)
+    picture = draw(path / "a.wav", check)
+    return picture, np.asarray(Image.open(io.BytesIO(picture.spectrogram)))
+
+
+def test_a_tone_is_a_dark_line_at_its_frequency_and_time(tmp_path):
+    time = np.arange(64000) / 16000
+    tone = np.where((time > 1) & (time < 2), 0.5, 0) * np.sin(2 * np.pi * 2000 * time)
+    picture, pixels = drawn(tmp_path, tone, subtype="FLOAT")
+    assert pixels.shape == (257, len(picture.low)) == (257, 400)
+    during = pixels[:, 110:190]
+    assert (during.argmin(0) == 256 - 64).all() and during.min() < 10  # bin 64 of 256 is 2 kHz; 8 kHz is at the top
+    assert (pixels[:, 250:] == 255).all()
+    np.testing.assert_allclose(picture.high[110:190], 0.5, atol=0.01)
+    np.testing.assert_allclose(picture.low[110:190], -0.5, atol=0.01)

@@ -1,0 +1,91 @@
+"""Who may ask, and how much a request may send."""
+
+import asyncio
+from contextlib import nullcontext
+
+import pytest
+from builders import PATIENCE
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from nes2net.apps.serve.guard import Guard, is_loopback
+
+
+async def read(request):
+    return PlainTextResponse(str(len(await request.body())), headers={"access-control-allow-origin": "*"})
+
+
+@pytest.fixture
+def client():
+    async def fail(request):
+        raise ZeroDivisionError
+
+    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"]), Route("/fails", fail)])
+    frames = ["https://huggingface.co"]
+    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(1000), frames=frames)
+    return TestClient(app, base_url="http://127.0.0.1:7860")
+
+
+def test_names_of_this_machine_and_foreign_ones(client):
+    """A page of evil.example, whose name was made to lead here, sends a foreign name."""
+    known = ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
+    foreign = ["evil.example", "127.0.0.1.evil.example:7860", "localhost.evil.example", "", "[", "lab.example@evil"]
+    for host in known:
+        assert client.get("/", headers={"host": host}).status_code == 200, host
+    for host in foreign:
+        answer = client.get("/", headers={"host": host})
+        assert answer.status_code == 421 and "--allow-name" in answer.json()["error"], host
+    assert is_loopback("127.0.0.1") and is_loopback("::1") and is_loopback("localhost") and not is_loopback("0.0.0.0")
+
+
+def test_a_page_of_another_site_may_not_ask(client):
+    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null", "http://["):
+        answer = client.post("/", headers={"origin": origin})
+        assert answer.status_code == 403 and "another site" in answer.json()["error"]
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
+    assert client.post("/", headers={"origin": "http://127.0.0.1:7860"}).status_code == 200
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
+
+
+def test_the_browser_may_load_nothing_from_elsewhere(client):
+    headers = client.get("/").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["content-security-policy"].endswith("frame-ancestors 'self' https://huggingface.co")
+    assert "http" not in headers["content-security-policy"].partition("frame-ancestors")[0]
+    assert "access-control-allow-origin" not in headers
+
+
+def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
+    assert client.post("/", content=bytes(1000)).text == "1000"
+    assert client.post("/", content=bytes(3 << 20)).status_code == 413
+    answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length
+    assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 kB are taken here at once"
+    form = {"file": ("a.wav", bytes(500))}
+    assert int(client.post("/", files=form).text) > 500
+    with pytest.raises(ZeroDivisionError):  # an error of the application is not hidden
+        client.get("/fails")
+
+
+def test_a_request_that_comes_too_slowly_is_refused():
+    async def slow():
+        yield b"begun"
+        await asyncio.sleep(PATIENCE)
+
+    async def ask():
+        guard = Guard(Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(1000), (), 0.1)
+        sent, parts = [], slow()
+
+        async def receive():
+            return {"type": "http.request", "body": await anext(parts), "more_body": True}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"[::1]")]}
+        await guard(scope, receive, send)
+        return sent
+
+    start, content = asyncio.run(ask())
+    assert start["status"] == 408 and b"did not come as a whole within 0.1 s" in content["body"]

@@ -1,0 +1,115 @@
+"""The command: from a checkpoint to a page on an address, until it is stopped."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+import httpx
+import pytest
+from builders import PATIENCE, needs_gradio
+from builders.page_requests import send
+
+from nes2net.apps.serve.desk import Limits
+from nes2net.cli.main import build_parser, main
+from nes2net.lib.installation import how_to_install
+from nes2net.scoring.decisions.calibration import LinearCalibration
+
+POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+
+
+@pytest.fixture
+def started(model, tmp_path):
+    """A function that starts the command with more words around it, and returns the process and its address."""
+    processes = []
+
+    def start(*after, before=()):
+        serve = f"{sys.executable} -m nes2net.cli.main serve --model {model} --device cpu"
+        environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen([*before, *serve.split(), *after], env=environment, **output))
+        return processes[-1], re.search(r"http://\S+", processes[-1].stdout.readline())[0]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@needs_gradio
+@POSIX
+@pytest.mark.parametrize("number, ended", [(signal.SIGINT, (0, "stopped", "")), (signal.SIGHUP, (143, "", ""))])
+def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, speech, small, tmp_path, number, ended):
+    """An open page does not disturb its end, and nothing is left."""
+    process, address = started()
+    assert address.startswith("http://127.0.0.1:78")
+    assert [path.name.startswith("nes2net-serve-") for path in tmp_path.iterdir()] == [True]
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        assert send(client, speech / "talk.wav").json()["score"] == small.score(speech / "talk.wav")
+        assert "<gradio-app" in client.get("/").text
+        with suppress(httpx.RemoteProtocolError), client.stream("GET", "/gradio_api/heartbeat/one") as stream:
+            for line in stream.iter_lines():
+                if line:
+                    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out.strip(), err) == ended
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@needs_gradio
+@POSIX
+def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, tmp_path):
+    process, address = started("--host", "0.0.0.0", "--allow-name", "lab.example", before=["nohup"])
+    process.send_signal(signal.SIGHUP)
+    url = f"http://127.0.0.1:{address.rpartition(':')[2]}/api/info"
+    for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
+        assert httpx.get(url, headers={"host": host}, timeout=PATIENCE).status_code == status
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143 and not list(tmp_path.iterdir())
+    assert f"warning: everyone who can reach {address} can use this page; there is no password" in err
+
+
+@needs_gradio
+def test_wrong_input_is_one_line(model, tmp_path, capsys):
+    LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for words, message in (
+            (f"--port {port}", f"port {port} of 127.0.0.1 is not free"),
+            (f"--calibration {tmp_path}/fusion.json", "the calibration fuses 2 systems"),
+            (f"--calibration {tmp_path}/fusion.json --prior 2", "--prior must lie between 0 and 1, got 2"),
+            ("--max-duration 0", "--max-duration is a number above 0"),
+            ("--max-duration 43201", "--max-duration is at most 43200 s"),
+            ("--waiting 31", "--waiting is at most 30, not 31"),
+            ("--host no.such.host.invalid", "--host no.such.host.invalid has no address here"),
+        ):
+            assert main(f"serve --model {model} {words}".split()) == 2
+            out, err = capsys.readouterr()
+            assert out == "" and err.count("\n") == 1 and message in err
+
+
+def test_without_gradio_it_says_what_to_install(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["serve", "--model", str(model)]) == 2
+    assert capsys.readouterr().err.rstrip().endswith(how_to_install("serve"))
+
+
+def test_the_limits_of_the_command_are_those_of_python():
+    given = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
+    assert {name: given[name] for name in vars(Limits())} == vars(Limits())
+
+
+@needs_gradio
+def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
+    from nes2net.apps.serve import server
+
+    own = socket.gethostname()
+    assert server._names("127.0.0.1") == server._names("::1") == []
+    assert server._names("0.0.0.0")[:2] == server._names("192.168.1.7")[:2] == [own, f"{own}.local"]
+    assert server._names("lab.example")[:2] == ["lab.example", own]

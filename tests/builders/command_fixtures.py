@@ -1,0 +1,81 @@
+"""Commands that run in the process of the tests."""
+
+import functools
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from nes2net.cli import main as command_line
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_parser = functools.cache(command_line.build_parser)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_parser():
+    """Build the parser of all commands once, because that takes longer than most errors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_line, "build_parser", _parser)
+        yield
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The temporary folder, as the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(capsys) -> Callable:
+    """A function that runs a command: its exit status, standard output and standard error.
+
+    The words of the command are a list, or a text to split.
+    """
+
+    def run(words: str | Sequence[object], program: Callable[[Sequence[str]], int] = command_line.main):
+        capsys.readouterr()
+        try:
+            status = program(words.split() if isinstance(words, str) else [str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def script(command, monkeypatch) -> Callable:
+    """A function that runs ``python SCRIPT ARGUMENTS``: its exit status, standard output and standard error."""
+
+    def run(line: str):
+        program, name, *words = shlex.split(line)
+        assert program == "python"
+
+        def start(words):
+            monkeypatch.setattr(sys, "argv", [name, *words])
+            runpy.run_path(str(REPOSITORY / name), run_name="__main__")
+
+        return command(words, program=start)
+
+    return run
+
+
+@pytest.fixture
+def refused(command) -> Callable:
+    """A function that asserts that a command ends with status 2 and one line of error, which it returns.
+
+    The line contains each of ``messages``; if ``silent``, nothing is on standard output.
+    """
+
+    def refuse(words: str | Sequence[object], *messages: str, silent: bool = False, **options) -> str:
+        status, out, err = command(words, **options)
+        assert status == 2 and not (silent and out) and err.count("\n") == 1, (status, out, err)
+        assert all(message in err for message in messages), err
+        return err
+
+    return refuse
