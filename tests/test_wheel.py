@@ -121,7 +121,12 @@ def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
         names = {Path(name) for name in file.namelist() if ".dist-info/" not in name}
     recipes = {Path("nes2net/training/recipes/published", path.name) for path in FILES if path.parts[0] == "configs"}
     assert names == {path for path in FILES if path.parts[0] == "nes2net"} | recipes
-    tests = ["training/recipes/test_published.py", "training/recipes/test_documentation.py", "metrics/test_eer.py", "test_house.py"]
+    tests = [
+        "training/recipes/test_published.py",
+        "training/recipes/test_documentation.py",
+        "metrics/test_eer.py",
+        "test_house.py",
+    ]
     tests += ["test_imports.py", "test_documentation.py", "test_wheel.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not two_steps"]
     command += [f"tests/{name}" for name in tests]
