@@ -26,7 +26,7 @@ import recipe_keys  # noqa: E402
 GROUPS = {
     "Start": ["install", "notebooks/score", "notebooks/train", "notebooks/compare", "demonstration"],
     "Use": ["data", "train", "score", "localisation", "evaluate", "experiments", "checkpoints"],
-    "Understand": ["explain", "different", "speed", "faithfulness", "reference/DEVIATIONS", "architecture"],
+    "Understand": ["explain", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
         "recipes",
         "published",
@@ -34,6 +34,7 @@ GROUPS = {
         "reference/recipe-keys",
         "reference/part-options",
         "python",
+        "extending",
         "reference/CONTRIBUTING",
     ],
 }
@@ -45,7 +46,7 @@ BELOW = {
     "reference/CONTRIBUTING": ["reference/files", "releasing", "reference/SECURITY", "reference/CHANGELOG"],
 }
 #: Pages at the top of the repository.
-TOP = ("CHANGELOG", "CONTRIBUTING", "DEVIATIONS", "SECURITY")
+TOP = ("CHANGELOG", "CONTRIBUTING", "SECURITY")
 
 project = html_title = "nes2net"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TESTS = REPOSITORY / "tests"
 #: What every change of the package may break, and what is quick.
 ALWAYS = ("tests/test_house.py", "tests/test_imports.py")
-DOCUMENTS = ("tests/test_documentation.py", "tests/test_contributing.py")
+DOCUMENTS = ("tests/test_documentation.py", "tests/test_extending.py")
 
 
 @cache

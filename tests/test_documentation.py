@@ -39,9 +39,9 @@ def inline(page: Path) -> list[str]:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """The commands of shell blocks, with the page that has them. CONTRIBUTING.md's are run by test_contributing.py."""
+    """The commands of shell blocks, with the page that has them. docs/extending.md's are run by test_extending.py."""
     for page in PAGES:
-        for block in blocks(page, "bash") if page.name != "CONTRIBUTING.md" else []:
+        for block in blocks(page, "bash") if page.name != "extending.md" else []:
             for line in block.replace("\\\n", " ").splitlines():
                 words = list(takewhile(lambda word: word not in (">", "&&"), shlex.split(line, comments=True)))
                 if words[:1] == ["torchrun"]:
@@ -74,7 +74,9 @@ def test_commands_are_accepted(capsys):
     }
     refused, read = [], 0
     for page, (program, *arguments) in commands():
-        if program == "python":
+        if program == "python" and arguments[0] == "-m":
+            assert REPOSITORY.joinpath(*arguments[1].split(".")).with_suffix(".py").is_file()
+        elif program == "python":
             program, *arguments = arguments
             assert (REPOSITORY / program).is_file()
         if program not in parsers or (program != "nes2net" and "--help" in arguments):
@@ -131,7 +133,7 @@ def test_python_is_python():
     for page in PAGES:
         for block in blocks(page, "python"):
             code = compile(block, page.name, "exec")
-            if page.name != "CONTRIBUTING.md" and "CKPT" not in block:
+            if page.name != "extending.md" and "CKPT" not in block:
                 exec(code, {})
 
 

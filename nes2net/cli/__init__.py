@@ -1,4 +1,11 @@
-"""Command lines: `nes2net …` and the published flags."""
+"""Command lines: `nes2net …` and, in ``published``, the flags and printed lines of the published programs.
+
+In reading order: ``main`` lists the commands by name; then one file per command, which is a
+function: its flags are made of its signature, and its help of its docstring
+(``nes2net.lib.commands``).
+
+Imports every district but ``apps``.
+"""
 
 import os
 

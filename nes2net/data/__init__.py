@@ -1,1 +1,7 @@
-"""data."""
+"""Waveforms and where they come from.
+
+In reading order: ``audio`` reads, checks, resamples and crops a recording; ``augment`` holds what
+may happen to it; ``corpora`` declares where the recordings, protocols and keys of each corpus are.
+
+Imports ``lib`` and ``metrics``.
+"""

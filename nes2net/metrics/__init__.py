@@ -1,8 +1,11 @@
 """Error rates, detection costs, their confidence intervals and the official table of CtrSVDD.
 
-Everywhere a higher score means more bona fide, and rates are fractions in [0, 1], not percent:
-the false rejection rate (FRR, misses) is the share of bona fide trials below the threshold, the
-false acceptance rate (FAR, false alarms) the share of spoofed trials at or above it.
+Everywhere a higher score means more bona fide, and rates are fractions in [0, 1], not percent: the
+false rejection rate (FRR, misses) is the share of bona fide trials below the threshold, the false
+acceptance rate (FAR, false alarms) the share of spoofed trials at or above it.
+
+In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``intervals``, ``tables``; then
+``localisation``, for parts of an utterance. Imports ``lib``.
 """
 
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf

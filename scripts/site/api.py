@@ -26,7 +26,7 @@ API = {
     "parts": (
         "Parts",
         "Front-ends, aggregations and back-ends, made by their names, and what a part of your own is a subclass of "
-        "([how to add one](/reference/CONTRIBUTING.md#adding-parts)). [Options of parts](/reference/part-options.md) lists what each "
+        "([how to add one](/extending.md)). [Options of parts](/reference/part-options.md) lists what each "
         "name takes.",
         [
             "nes2net.models.registry.create_frontend",
@@ -82,7 +82,7 @@ API = {
     "augment": (
         "Augmentation",
         "What may happen to a waveform, in training and under `nes2net robustness`. `nes2net augment` makes it heard; "
-        "[how to add an effect](/reference/CONTRIBUTING.md#an-effect).",
+        "[how to add an effect](/extending.md#an-effect).",
         [
             "nes2net.data.augment.effect",
             "nes2net.data.augment.sources.Sources",
@@ -103,7 +103,7 @@ API = {
     ),
     "corpora": (
         "Corpora",
-        "What a corpus is to this package; [how to add one](/reference/CONTRIBUTING.md#a-corpus).",
+        "What a corpus is to this package; [how to add one](/extending.md#a-corpus).",
         [
             "nes2net.data.corpora.corpus",
             "nes2net.data.corpora.layout",

@@ -1,4 +1,4 @@
-"""The site's page of all files of the package: each room, and the first line of each of its files."""
+"""The site's page of all files of the package: each district, and the first line of each of its files."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ PAGE = """\
 # Files
 
 Every file of the package with the first line of its docstring.
-[Architecture](/architecture.md#the-house) says why the rooms stand as they do.
+[Architecture](/architecture.md#districts) says what each district is for.
 """
 
 
 def page() -> str:
     """Write the page in Markdown, the modules at the top of the package first."""
     parts = [PAGE, files(sorted(PACKAGE.glob("*.py")))]
-    for room in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
-        own = sorted(room.rglob("*.py"), key=lambda path: (path.parent, path.name))
-        parts += [f"## {room.name}/", first_line(room / "__init__.py"), files(own)]
+    for district in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
+        own = sorted(district.rglob("*.py"), key=lambda path: (path.parent, path.name))
+        parts += [f"## {district.name}/", first_line(district / "__init__.py"), files(own)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def files(paths: list[Path]) -> str:
-    """A list of modules; that of a room stands above it."""
+    """A list of modules; that of a district stands above it."""
     return "\n".join(
         f"- `{path.relative_to(PACKAGE)}`: {first_line(path)}" for path in paths if path.name != "__init__.py"
     )

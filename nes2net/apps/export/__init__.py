@@ -1,1 +1,1 @@
-"""A detector in other formats, and running an exported one."""
+"""A detector in other formats, and what others run it with: ONNX, a Hugging Face Space, the Arena."""

@@ -24,7 +24,7 @@ class LogPowerSpectrum(SpectralFrontend):
 
     Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
     + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
-    2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band, 0 to
+    2024). That MPIF-Res2Net shares it is an assumption, see docs/deviations.md. Its F0 sub-band, 0 to
     416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
 
     Args:

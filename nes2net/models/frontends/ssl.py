@@ -387,7 +387,7 @@ wav2vec2 = _network(
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
     The published detectors, on fairseq's file, do not normalise it either, although XLS-R's task
-    configuration asks for it (see DEVIATIONS.md).
+    configuration asks for it (see docs/deviations.md).
 
     The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
     ``engine``. The defaults are XLS-R 300M's, from its pre-training file, with every dropout 0: 24

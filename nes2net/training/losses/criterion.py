@@ -24,7 +24,7 @@ class Criterion(nn.Module):
     A batch in parts has the loss of the whole batch: numerators and denominators are summed before
     the division. The denominator is known before any forward pass.
 
-    A loss is a subclass in a file of its own that is registered by name (CONTRIBUTING.md). The
+    A loss is a subclass in a file of its own that is registered by name (docs/extending.md). The
     arguments of its constructor are its options in a recipe. The arguments ``head`` and
     ``feature_dim`` are the last layer of the back-end and the size of an embedding, for a loss with
     :attr:`needs_head`.

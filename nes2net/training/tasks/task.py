@@ -38,7 +38,7 @@ class Start(NamedTuple):
 class Task:
     """What a run is about: one score an utterance, of two classes, unless a task says otherwise.
 
-    A task is a subclass in a file of its own that overrides what differs (CONTRIBUTING.md). Data,
+    A task is a subclass in a file of its own that overrides what differs (docs/extending.md). Data,
     loop, validation and resuming ask it and its objective; none of them names a task.
 
     Args:

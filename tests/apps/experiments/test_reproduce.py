@@ -94,7 +94,7 @@ TRAINING |= {f"{kind} of ASVspoof 2019 LA {part}" for kind in ("protocol", "audi
 
 
 def test_rows_record_what_the_published_code_did():
-    """DEVIATIONS.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
+    """docs/deviations.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
     in_train_mode = {f"{system}-in_the_wild" for system in ("nes2net_val", "nes2net_x_val", "nes2net_x_val_aug")}
     assert {row.id for row in ROWS if row.legacy_train_mode} == in_train_mode
     assert all((row.average > 1) == (row.average_mode == "legacy") for row in ROWS)

@@ -1,4 +1,4 @@
-"""The steps of CONTRIBUTING.md, followed to the letter: its files, its commands, its output."""
+"""The steps of docs/extending.md, followed to the letter: its files, its commands, its output."""
 
 import doctest
 import os
@@ -12,7 +12,7 @@ from builders import PATIENCE
 from builders.files import write
 from conftest import REPOSITORY
 
-TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXT = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 #: A file: its name on a line of its own, then a block that holds it.
 FILE = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,7 +34,7 @@ def run(line: str, folder: Path, environment: dict[str, str]) -> subprocess.Comp
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of CONTRIBUTING.md in a folder of their own."""
+    """The files of docs/extending.md in a folder of their own."""
     folder = tmp_path_factory.mktemp("my-parts")
     for block in FILE.finditer(TEXT):
         write(folder / block["name"], block["content"])
@@ -53,7 +53,7 @@ def test_what_the_page_shows_comes_out(package, tmp_path):
         done = run(command.replace(INSTALL, f"pip install -q {INSTALL[12:-4]} --target {site} ."), package, environment)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         shown = checker.check_output(expected, done.stdout, doctest.ELLIPSIS)
-        assert shown, f"{command} printed\n{done.stdout}\nwhere CONTRIBUTING.md has\n{expected}"
+        assert shown, f"{command} printed\n{done.stdout}\nwhere docs/extending.md has\n{expected}"
 
 
 def test_the_parts_have_the_style_of_the_project(package):

@@ -1,0 +1,64 @@
+"""Each app can be deleted: the command line lists the other commands, and the rest works as before."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+from conftest import REPOSITORY
+
+import nes2net
+from nes2net.cli.main import COMMANDS
+
+APPS = sorted(path.parent.name for path in (REPOSITORY / "nes2net" / "apps").glob("*/__init__.py"))
+COMMAND_OF = {name: target for group in COMMANDS.values() for name, target in group.items()}
+#: The package of a copy is the only one that Python finds; every module of it is imported.
+IMPORT_ALL = """
+import importlib, pathlib, nes2net
+root = pathlib.Path(nes2net.__file__).parent
+for path in sorted(root.rglob("*.py")):
+    if path.name != "__main__.py":
+        name = ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name.startswith("nes2net"):
+                raise
+"""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of noise; a detector stands beside it."""
+    folder = tmp_path_factory.mktemp("recording")
+    nes2net.Detector.from_config("AASIST-L").save(folder / "detector")
+    samples = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write(folder / "noise.wav", samples, 16000)
+    return folder / "noise.wav"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("app", APPS)
+def test_the_rest_works_without_it(app, recording, tmp_path):
+    for folder in ("nes2net", "configs"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tmp_path / "nes2net" / "apps" / app)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}
+
+    def python(*words: object) -> str:
+        command = [sys.executable, *map(str, words)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    python("-c", IMPORT_ALL)
+    listed = {line.split()[0] for line in python("-m", "nes2net", "--help").splitlines() if line.startswith("  ")}
+    gone = {name for name, target in COMMAND_OF.items() if target.startswith(f"nes2net.apps.{app}.")}
+    assert gone and listed.isdisjoint(gone) and set(COMMAND_OF) - gone <= listed
+    detector = ["--model", recording.parent / "detector", "--device", "cpu"]
+    assert "noise.wav" in python("-m", "nes2net", "predict", recording, *detector)
