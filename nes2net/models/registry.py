@@ -3,7 +3,7 @@
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.models.aggregations``, ``nes2net.models.backends``, ``nes2net.training.losses``, ``nes2net.data.corpora`` and
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.corpora`` and
 ``nes2net.effects`` (see docs/extending.md).
 """
 

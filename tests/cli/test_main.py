@@ -1,6 +1,14 @@
 """`nes2net`: help texts and one-line errors."""
 
-from nes2net.cli.main import build_parser
+from importlib.metadata import EntryPoint
+from typing import Annotated
+
+from nes2net.cli import main as command_line
+from nes2net.lib.commands import Flag
+from nes2net.lib.errors import InputError
+from nes2net.models.registry import Registry
+
+build_parser = command_line.build_parser
 
 
 def test_help_by_task_and_overrides_between_options(command):
@@ -37,3 +45,39 @@ def test_errors_are_one_line(here, refused):
         ("published main --model_nme x", "nes2net published main: error: unrecognized arguments: --model_nme; did you"),
     ):
         refused(arguments, message)
+
+
+def hello(name: str, *, times: Annotated[int, Flag("N", least=1)] = 1) -> None:
+    """Greet somebody.
+
+    Args:
+        name: whom
+        times: how often
+    """
+    if name == "nobody":
+        raise InputError("`times` says how often, but nobody is there")
+    print(f"hello {name} " * times)
+
+
+def untyped(name):
+    """Greet nobody."""
+
+
+def test_a_command_of_another_package(command, monkeypatch):
+    """It has the help and the errors of the others; one that cannot be used is listed, and says why when it is called."""
+    targets = {name: f"{__name__}:{name}" for name in ("hello", "untyped", "gone")}
+    points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]
+    monkeypatch.setattr("nes2net.models.registry.entry_points", lambda group: points)
+    own = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
+    monkeypatch.setattr(command_line, "commands", Registry("command", "nes2net.commands", own))
+    monkeypatch.setattr(command_line, "build_parser", build_parser)
+    assert "of other packages:\n  gone " in (helped := command("--help")[1]) and "Greet somebody" in helped
+    assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")
+    for words, message in (
+        ("hello nobody", "error: --times says how often, but nobody is there"),
+        ("hello you --times 0", "argument --times"),
+        ("untyped", "command 'untyped' does not say of which type `name` is: annotate its parameters"),
+        ("gone", "command 'gone' cannot be imported from"),
+    ):
+        status, _, error = command(words)
+        assert status == 2 and message in error, error
