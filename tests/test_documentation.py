@@ -95,6 +95,39 @@ def test_commands_are_accepted(capsys):
     assert refused == [] and read > 100
 
 
+def test_overrides_named_are_read():
+    """Every override in the running text is read, beside the settings that it goes with."""
+    from nes2net.training.recipes.reading import load_recipe
+
+    goes_with = {
+        "data.corpora.ours.root=": ["data.corpora=[{name: asvspoof2019_la, alias: ours}]"],
+        "train.warmup_from_zero=": ["train.schedule=cosine_epochs", "train.warmup_epochs=3"],
+        "train.frontend_mode=": ["train.freeze_frontend=true"],
+        "segments.boundary_share=": ["segments.resolutions=[160]", "data.crop=random"],
+        "validation.select_on=segment_eer": ["segments.resolutions=[160]"],
+    }
+    sections = re.compile(
+        r"(seed|comment|tracker|ssl_checkpoint|(data|train|augment|segments|validation|model)\.[\w.]+)=."
+    )
+    refused, read = [], 0
+    for page in PAGES:
+        for words in inline(page):
+            overrides = shlex.split(re.sub(r"=(\{.*?\})(?= |$)", r"='\1'", words)) if sections.match(words) else []
+            if (
+                not overrides
+                or re.search(r"…|=\w$", words)
+                or not all(sections.match(override) for override in overrides)
+            ):
+                continue
+            try:
+                others = next((others for start, others in goes_with.items() if words.startswith(start)), [])
+                load_recipe("asvspoof2019_nes2net_x", [*others, *overrides])
+                read += 1
+            except InputError as error:
+                refused.append(f"{page.name}: {words}\n{error}")
+    assert refused == [] and read > 50
+
+
 def test_files_and_tests_named_exist():
     """Every file or folder that a page names by its path is there, and every ``FILE::TEST``."""
     missing = []

@@ -125,15 +125,18 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
 def read_value(text: str, hint: Any, what: str) -> Any:
     """Read the value of an override ``key=text``: as it stands if ``hint`` has text, else as YAML.
 
-    A quoted value is always YAML.
+    A quoted value is always YAML, and so is ``{…}`` where ``hint`` also takes a mapping.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
     >>> read_value("null", str | None, "comment") is None, read_value("[0.1, 1e-3]", None, "weights")
     (True, [0.1, 0.001])
+    >>> read_value("{name: oc_softmax, scale: 15}", str | dict[str, Any], "loss"), read_value("{name}", str, "comment")
+    ({'name': 'oc_softmax', 'scale': 15}, '{name}')
     """
     text = text.strip()
-    if _has_text(hint) and not text.startswith(("'", '"')):
+    written_as_yaml = text.startswith(("'", '"')) or (text.startswith("{") and _takes(hint, dict))
+    if _takes(hint, str) and not written_as_yaml:
         return None if text in ("", "~", "null", "Null", "NULL") else text
     return read_yaml(text, hint, what)
 
@@ -169,15 +172,15 @@ def hint_of(hint: Any, key: str) -> Any:
     return fields[key].annotation if key in fields else None
 
 
-def _has_text(hint: Any) -> bool:
+def _takes(hint: Any, kind: type) -> bool:
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
-        return any(_has_text(option) for option in typing.get_args(hint))
-    return hint is str
+        return any(_takes(option, kind) for option in typing.get_args(hint))
+    return hint is kind or typing.get_origin(hint) is kind
 
 
 def _prepare(node: yaml.Node, hint: Any) -> None:
     """Mark as text the scalars that ``hint`` says are text, and refuse a key that stands twice."""
-    if isinstance(node, yaml.ScalarNode) and _has_text(hint) and node.tag != f"{_TAG}null":
+    if isinstance(node, yaml.ScalarNode) and _takes(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
         items = typing.get_args(hint) if typing.get_origin(hint) is list else ()

@@ -3,8 +3,8 @@
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.corpora`` and
-``nes2net.effects`` (see docs/extending.md).
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.corpora``,
+``nes2net.effects``, ``nes2net.tasks`` and ``nes2net.commands`` (see docs/extending.md).
 """
 
 from __future__ import annotations
