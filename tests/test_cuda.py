@@ -22,8 +22,9 @@ from builders.runs import assert_same_run, state_of, stop
 from train import generated_trials  # of scripts/benchmarks
 
 from nes2net import Detector, create_frontend
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.cuda_graph import Replayed
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.objective import Objective
@@ -128,9 +129,11 @@ def test_autocast_does_not_change_spectra(name, precision):
 )  # on the CPU in float32: test_corpus.py
 def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device, dtype, num_samples):
     """From batches that other processes read, into pinned memory for a GPU; against float32 on the CPU."""
-    score_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", num_samples=num_samples, num_workers=0)
+    judge_trials(
+        copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", Scores(), num_samples=num_samples, num_workers=0
+    )
     options = {"num_samples": num_samples, "num_workers": 2, "batch_size": 5}
-    result = score_trials(detector.to(device, dtype), recordings, tmp_path / "found.txt", **options)
+    result = judge_trials(detector.to(device, dtype), recordings, tmp_path / "found.txt", Scores(), **options)
     assert not result.failures
     expected, found = read(tmp_path / "cpu.txt"), read(tmp_path / "found.txt")
     assert list(found) == list(expected) and len(set(found.values())) == len(found)
@@ -140,7 +143,7 @@ def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device,
 @needs_cuda
 @pytest.mark.parametrize("measure", [partial(one_score, what="float32", precision="float32"), too_little_memory])
 def test_what_the_benchmark_measures_in_full_size(measure, tmp_path):
-    """One score in `score`, `score_files` and `score_trials`; and in parts, of what memory is too small for."""
+    """One score in `score`, `score_files` and `judge_trials`; and in parts, of what memory is too small for."""
     measure(Stage("tiny", torch.device("cuda"), small=True, seconds=PATIENCE, out=tmp_path, work=tmp_path))
     rows = [json.loads(line) for line in (tmp_path / "tiny.jsonl").read_text().splitlines()]
     assert rows and all(row["holds"] for row in rows), rows
@@ -262,9 +265,9 @@ def test_what_cannot_be_recorded_is_computed():
 def test_a_compiled_detector_scores_alike_also_after_its_weights_moved(detector, recordings, tmp_path):
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
-    score_trials(detector, recordings, tmp_path / "plain.txt", **options)
+    judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), **options)
     for name in ("compiled.txt", "moved.txt"):
-        score_trials(detector, recordings, tmp_path / name, compile=True, **options)
+        judge_trials(detector, recordings, tmp_path / name, Scores(), compile=True, **options)
         assert read(tmp_path / name) == pytest.approx(read(tmp_path / "plain.txt"), abs=1e-4)
         assert detector._replayed._recorded
         detector.cpu().cuda()

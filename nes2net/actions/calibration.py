@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,7 +45,8 @@ from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
-from nes2net.scoring.score_file import holds_frames, write_scores
+from nes2net.scoring.score_file import write_scores
+from nes2net.scoring.segment_file import holds_frames
 
 #: Name of a row → its figures (:func:`nes2net.scoring.decisions.calibration.figures`), before and after calibration.
 Figures = list[tuple[str, dict[str, float]]]
@@ -297,7 +297,7 @@ def _population(
         recordings.kept,
         scored_by.num_samples if scored_by else None,
         scorer=detector,
-        embed=detector and partial(detector.embeddings, of="backend"),
+        embed=detector is not None,
         num_workers=recordings.num_workers,
     )
     traits = {id: one for id, one in traits.items() if id not in failures}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,30 +14,26 @@ from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device, own_device
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
-from nes2net.scoring.corpus import EmbeddingResult, embed_trials
+from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
-
-#: What is embedded: the mean over time of a hidden state of the front-end, or of the aggregation; or
-#: the input of the back-end's last layer.
-Of = Literal["frontend", "aggregation", "backend"]
 
 
 def embed_recordings(
     detector: Detector,
     trials: Sequence[Trial],
     out: str | Path,
+    embeddings: Embeddings | None = None,
     *,
-    of: Of = "frontend",
-    layer: int | Literal["last", "all"] = "last",
     num_samples: int | Literal["auto"] | None = "auto",
     about: Mapping[str, Any] | None = None,
     **options: Any,
-) -> EmbeddingResult:
-    """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.corpus.embed_trials` does.
+) -> Finished:
+    """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.corpus.judge_trials` does.
 
     Args:
-        layer: hidden state of the front-end: the last, a number from 0 (the input of the first layer),
-            or all of them in a row.
+        embeddings: which of the detector's embeddings; None for the last hidden state of the front-end.
         num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
             :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note says.
         about: plain data for the record, such as the corpus and the checkpoint.
@@ -48,28 +43,18 @@ def embed_recordings(
         InputError: as that function, or if there is no such embedding.
         Unfinished: as that function.
     """
-    check_layer(of, layer)
     print_note(detector.frontend.note)
     heard = samples_to_score(detector.record, num_samples)
     print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
-    return embed_trials(
+    return judge_trials(
         detector,
-        partial(detector.embeddings, of=of, layer=layer),
         trials,
         out,
-        what=of if of != "frontend" else f"frontend, layer {layer}",
+        embeddings or Embeddings(),
         num_samples=heard.num_samples,
         about=about,
         **options,
     )
-
-
-def check_layer(of: str, layer: int | str) -> None:
-    """Raise :class:`InputError` if no detector has this embedding."""
-    if of == "frontend" and isinstance(layer, str) and layer not in ("last", "all"):
-        raise InputError(f"`layer` is last, all or a number from 0, not {layer}")
-    if of != "frontend" and layer != "last":
-        raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {of}")
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:

@@ -15,7 +15,7 @@ from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_writable
-from nes2net.scoring.score_file import holds_frames
+from nes2net.scoring.segment_file import holds_frames
 
 
 class Evaluated(NamedTuple):

@@ -20,13 +20,13 @@ from nes2net.lib.this_process import is_first
 from nes2net.models.published_models import published_model
 from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
+from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
-from nes2net.scoring.track import chosen_resolution
 
 
 class CorpusScores(NamedTuple):
@@ -44,7 +44,7 @@ def score_corpus(
     *,
     checkpoint: str | Path,
     num_samples: int | Literal["auto", "4sec"] | None = "auto",
-    resolution_ms: float | Literal["shortest"] | None = None,
+    judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     trials: Sequence[Trial] | None = None,
     system_scores: Sequence[str | Path] = (),
     score_range: Sequence[str | Path] = (),
@@ -54,7 +54,7 @@ def score_corpus(
     say: bool = True,
     **options: Any,
 ) -> CorpusScores:
-    """Score a part of a corpus into the file ``out``, as :func:`nes2net.scoring.corpus.score_trials` does.
+    """Score a part of a corpus into the file ``out``, as :func:`nes2net.scoring.corpus.judge_trials` does.
 
     The record says which corpus and checkpoint it is of, what is known of a published detector, and
     whether the detector was trained or selected on these trials. That is also a warning.
@@ -64,8 +64,7 @@ def score_corpus(
         num_samples: how many leading samples of each utterance to take, None for whole utterances;
             ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note
             says; ``"4sec"`` as ``"auto"``, but never whole utterances.
-        resolution_ms: length of the frames to score instead of utterances; ``"shortest"`` for the
-            shortest of the detector.
+        judgement: what the detector says of an utterance: a judgement, its name, or a mapping of name and options.
         trials: the trials to score, if not all of ``part``.
         system_scores: for a detector that fuses scores of other systems, a score file of each, in
             the order of training.
@@ -76,22 +75,23 @@ def score_corpus(
         calibration: the file that ``decider`` is from, for the record.
         about: further plain data for the record.
         say: print notes and warnings; a run that scores the same trials many times does so once.
-        options: as for :func:`nes2net.scoring.corpus.score_trials`.
+        options: as for :func:`nes2net.scoring.corpus.judge_trials`.
 
     Raises:
         InputError: as that function, or if trials or scores of other systems cannot be read, or the
             calibration is of another detector.
         Unfinished: as that function.
     """
-    if resolution_ms is not None:
-        if decider is not None:
-            raise InputError(
-                "`calibration` decides on recordings, not on their frames: leave it out, or leave out `resolution_ms`"
-            )
+    judgement = as_judgement(judgement)
+    if decider is not None and not judgement.is_score:
+        raise InputError(
+            f"`calibration` decides on scores of recordings, not on {judgement.name}: leave it out, or leave out `judgement`"
+        )
+    if judgement.of_whole:
         if num_samples not in ("auto", None):
-            raise InputError("`resolution_ms` scores whole utterances: leave out `num_samples`")
+            raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
         num_samples = None
-        resolution_ms = chosen_resolution(scorer, None if resolution_ms == "shortest" else resolution_ms)
+    judgement = judgement.fitted(scorer)
     corpus = corpora.get(part.corpus)
     if trials is None:
         trials = corpus.trials(part.root, part.split, protocols=part.protocols)
@@ -121,12 +121,12 @@ def score_corpus(
         for note in notes:
             print_note(note)
         print_warnings(warnings)
-    scores = score_trials(
+    scores = judge_trials(
         scorer,
         trials,
         out,
+        judgement,
         num_samples=num_samples,
-        resolution_ms=resolution_ms,
         about={
             "corpus": {**part.facts(), "protocol": "full" if num_samples is None else "4sec"},
             "checkpoint": {**scorer.record, "path": str(checkpoint)},

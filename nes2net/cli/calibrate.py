@@ -104,7 +104,7 @@ def fit(
     from nes2net.evaluation.key import Labels
     from nes2net.lib.files import check_writable, make_folder
     from nes2net.scoring.measuring import forget_traits
-    from nes2net.scoring.score_file import holds_frames
+    from nes2net.scoring.segment_file import holds_frames
 
     _check_not_read([*dev_scores, *apply_], out, save)
     if bool(apply_) != bool(out):

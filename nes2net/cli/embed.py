@@ -56,12 +56,13 @@ def embed(
         of: mean of the front-end's or the aggregation's frames, or what the last layer reads
         layer: hidden state of the front-end: last, all, or a number from 0
     """
-    from nes2net.actions.embedding import check_layer, embed_recordings, frontend_alone, trials_of_files
+    from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files
     from nes2net.lib.yaml_text import read_value
     from nes2net.models.registry import corpora
+    from nes2net.scoring.embeddings import Embeddings
 
     number: Any = int(layer) if layer.isdecimal() else layer
-    check_layer(of, number)
+    embeddings = Embeddings(of, number)
     if (corpus is None) == (files is None):
         raise InputError("name a corpus and its folder, or audio files with --files, and not both")
     source: dict[str, Any] = {"files": files}
@@ -90,8 +91,7 @@ def embed(
         detector,
         trials,
         out,
-        of=of,
-        layer=number,
+        embeddings,
         num_samples=length.of_files(),
         on_error=on_error,
         overwrite=overwrite,

@@ -84,9 +84,11 @@ def score(
         compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
+    from nes2net.evaluation.judgements import Frames, Scores
     from nes2net.lib.devices import own_device
     from nes2net.models.registry import corpora
 
+    judgement = Scores() if segments is None else Frames(segments or None)
     decider, part = deciding.decider(), located(corpus, root, split, protocols)
     # Before a large model is read.
     trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
@@ -110,7 +112,7 @@ def score(
         checkpoint=model,
         trials=trials,
         num_samples=length.asked(),
-        resolution_ms="shortest" if segments == 0 else segments,
+        judgement=judgement,
         system_scores=system_scores,
         score_range=score_range,
         decider=decider,

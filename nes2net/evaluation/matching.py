@@ -29,7 +29,8 @@ from nes2net.data.corpora.id_tables import possible_ids
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.scoring.score_file import read_own_labels, read_scores
+from nes2net.scoring.judgement import scores_of
+from nes2net.scoring.score_file import read_own_labels
 
 #: Sums of millions of scores up to here are finite.
 LARGEST = 1e300
@@ -206,7 +207,7 @@ def match_file(
     Raises:
         InputError: as :func:`match`, or if the file is malformed.
     """
-    ids, scores = read_scores(path)
+    ids, scores = scores_of(path)
     try:
         return match(trials, ids, scores, phase, allow_partial=allow_partial)
     except InputError as error:
@@ -265,7 +266,7 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     for path in paths:
         scores: dict[str, float] = {}
         bad: dict[str, None] = {}
-        ids, values = read_scores(path)
+        ids, values = scores_of(path)
         for id, score in zip(ids, values):
             if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
                 bad[id] = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import listed
 from nes2net.models.published_models import (
     START_KEY,
     TRIALS_KEY,
@@ -19,7 +19,7 @@ from nes2net.models.published_models import (
 )
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
-from nes2net.scoring.record import WholeRecord, read_whole_record
+from nes2net.scoring.record import record_of, record_path
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     The result is None if there is no record of these scores: no file, a record of other scores, or
     a record of another kind. An evaluation does not depend on it.
     """
-    found = _record_of(scores, sha256)
+    found = record_of(scores, sha256)
     if found is None:
         return None
     content = found.model_extra or {}
@@ -68,7 +68,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     root, trials = _text(content, "corpus", "root") or "", content.get("scored_trials")
     trials = trials if isinstance(trials, dict) else None
     return Origin(
-        record=str(_beside(scores)),
+        record=str(record_path(scores)),
         model=" + ".join(filter(None, parts)) or None,
         checkpoint=_text(content, "checkpoint", "path"),
         recipe=f"{recipe} ({comment})" if recipe and comment else recipe,
@@ -85,7 +85,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
 
     None if there is no record of these scores, or it does not say.
     """
-    found = _record_of(scores, sha256)
+    found = record_of(scores, sha256)
     if found is None:
         return None
     run, resolution = found.run, (found.model_extra or {}).get("resolution_ms")
@@ -97,21 +97,6 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
         resolution = None
     return ScoredBy(fingerprint, precision, num_samples, resolution)
-
-
-def _beside(scores: Path) -> Path:
-    return scores.with_name(f"{scores.name}.json")
-
-
-def _record_of(scores: Path, sha256: str) -> WholeRecord | None:
-    """The record beside ``scores`` if it is one of them."""
-    if not _beside(scores).is_file():
-        return None
-    try:
-        found = read_whole_record(_beside(scores))
-    except InputError:
-        return None
-    return found if (found.sha256 or sha256) == sha256 else None
 
 
 def _text(content: Any, *keys: str) -> str | None:

@@ -18,12 +18,11 @@ from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.packed import is_there, size_of
-from nes2net.data.audio.read import SAMPLE_RATE, stated_length
+from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, one_line
@@ -32,8 +31,8 @@ from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader, stacked
 from nes2net.scoring.engine import Share
 from nes2net.scoring.journal import Row, stamp
-from nes2net.scoring.kernel import Scorer, SegmentScorer, start, start_rows
-from nes2net.scoring.track import Grid, chosen_resolution, frame_scores
+from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
@@ -333,19 +332,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Compute(Generic[T]):
-    """Computes one batch after another, in the current mode of ``scorer``.
+    """Judges one batch after another, in the current mode of ``scorer``.
 
     Args:
         plan: how many rows are computed for a group.
-        start: starts to compute a group, so many rows of it; the result waits for the values, or the
-            reasons why they are missing.
+        random_streams: for a detector in train mode: the first id of a batch names its stream of
+            random numbers.
+        system_scores: by id of the trial, for a detector that takes scores of other systems.
         ahead: how many further batches are started before the values of one are waited for; None
             for one batch on a GPU, which is then never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer
     plan: Plan
-    start: Callable[[Group, int | None], Callable[[], Sequence[T | str]]]
+    judgement: Judgement[T]
+    random_streams: bool = False
+    system_scores: Mapping[str, Sequence[float]] | None = None
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[Share[T], None, None]:
@@ -359,8 +361,7 @@ class Compute(Generic[T]):
             yield under_way.popleft()()
 
     def _started(self, batch: ReadBatch) -> Callable[[], Share[T]]:
-        device = self.scorer.computes_on
-        started = [(group, self.start(group, self.plan.rows(device, group.waveforms))) for group in batch.groups]
+        started = [(group, self._started_group(group)) for group in batch.groups]
 
         def wait() -> Share[T]:
             rows: dict[str, Row[T]] = {}
@@ -375,72 +376,13 @@ class Compute(Generic[T]):
 
         return wait
 
-
-def compute_scores(
-    scorer: Scorer,
-    plan: Plan,
-    *,
-    random_streams: bool = False,
-    system_scores: Mapping[str, Sequence[float]] | None = None,
-    ahead: int | None = None,
-) -> Compute[float]:
-    """Compute the scores of utterances.
-
-    Args:
-        random_streams: for a detector in train mode: the first id of a batch names its stream of
-            random numbers.
-        system_scores: by id of the trial, for a detector that takes scores of other systems.
-        ahead: as for :class:`Compute`.
-    """
-
-    def start_group(group: Group, rows: int | None) -> Callable[[], Sequence[float | str]]:
+    def _started_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
         inputs = [group.waveforms]
-        if system_scores is not None:
-            inputs.append(torch.tensor([system_scores[id] for id in group.ids]))
-        return start(scorer, *inputs, stream=group.ids[0] if random_streams else None, rows=rows)
-
-    return Compute(scorer, plan, start_group, ahead)
-
-
-class FramesOfBatch:
-    """Scores frames of ``resolution_ms`` with ``scorer``.
-
-    Raises:
-        InputError: if ``scorer`` does not score frames of that length, or none at all.
-    """
-
-    def __init__(self, scorer: Scorer, resolution_ms: float | None) -> None:
-        self.scorer: SegmentScorer = scorer  # type: ignore[assignment]  # chosen_resolution refuses others
-        self.resolution_ms = chosen_resolution(self.scorer, resolution_ms)
-        self.longest = Grid.of(self.scorer).longest
-
-    def start(self, waveforms: Tensor, rows: int | None = None) -> Callable[[], Sequence[NDArray | str]]:
-        """Start to score ``waveforms`` B×N on the CPU; the results are scores (T,) float32, or why they are missing.
-
-        There are ⌈N / frame⌉ scores at most. A waveform that is too short for the detector is
-        repeated, one that is too long for one piece is scored in windows.
-
-        Args:
-            rows: as for :func:`nes2net.scoring.kernel.start`.
-        """
-        num_samples = waveforms.shape[1]
-        if num_samples > self.longest:
-
-            def in_windows(waveform: Tensor) -> NDArray | str:
-                try:
-                    whole = frame_scores(self.scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=self.resolution_ms)
-                except InputError as error:
-                    return str(error)
-                return whole.scores
-
-            return lambda: list(map(in_windows, waveforms))
-        if (times := -(-self.scorer.min_samples // num_samples)) > 1:
-            waveforms = waveforms.repeat(1, times)[:, : self.scorer.min_samples]
-        most = -(-num_samples // round(self.resolution_ms * SAMPLE_RATE / 1000))
-        return start_rows(
+        if self.system_scores is not None:
+            inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))
+        return self.judgement.start(
             self.scorer,
-            "score is {}",
-            lambda x: self.scorer.segment_scores(x)[self.resolution_ms][:, :most],
-            waveforms,
-            rows=rows,
+            inputs,
+            stream=group.ids[0] if self.random_streams else None,
+            rows=self.plan.rows(self.scorer.computes_on, group.waveforms),
         )

@@ -211,7 +211,7 @@ def decide_trials(
         out,
         num_samples,
         scorer=scorer,
-        embed=measurer.embed if measurer else None,
+        embed=measurer is not None and measurer.embed is not None,
         num_workers=num_workers,
     )
     text, counts = io.StringIO(), Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))

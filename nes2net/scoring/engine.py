@@ -1,6 +1,6 @@
 """The one walk over a corpus: read, compute, keep, and at the end write a file that is complete and in order.
 
-An :class:`Output` says what is made of each trial, how it is kept meanwhile and what the finished
+An :class:`~nes2net.scoring.output.Output` says what is made of each trial, how it is kept meanwhile and what the finished
 file looks like. There are outputs of scores, scores of frames, embeddings and traits. During the
 run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the
 run is interrupted, the same call continues from the journal and gives exactly the same file. The
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
@@ -26,13 +25,14 @@ from typing_extensions import NamedTuple  # Python 3.10 has no generic one of it
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, counted, shown, worded
+from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
 from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_journals, remove_journals, run_of, stamp
-from nes2net.scoring.record import audio_digest, plain, read_record
+from nes2net.scoring.output import Output
+from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
 _ROWS_AT_ONCE = 1024  # of a finished file, in memory while they are copied
 
@@ -87,45 +87,6 @@ class NothingDone(InputError):
         self.failures = failures
 
 
-class Output(ABC, Generic[T]):
-    """What a run makes of each trial, and the file that it ends in."""
-
-    doing: str
-    """What the run does, such as ``"scoring"``; the title of its progress."""
-    done: str
-    """What was done with a trial that has a row, such as ``"scored"``."""
-    what: str
-    """What the file holds, such as ``"scores"``."""
-    rows_are: str = ""
-    """What the rows are, if not :attr:`what`."""
-    beside: Sequence[str] = ()
-    """Suffixes of further files beside the finished one, which belong to it."""
-
-    def check(self, trials: Sequence[Trial]) -> None:
-        """Raise :class:`InputError` if the finished file cannot hold the ids of ``trials``."""
-        seen: set[str] = set()
-        for trial in trials:
-            if trial.id in seen:
-                raise InputError(f"two trials have the id {shown(trial.id)}: name each trial once")
-            seen.add(trial.id)
-
-    @abstractmethod
-    def to_json(self, value: T) -> Any:
-        """``value`` as JSON holds it, in a journal."""
-
-    @abstractmethod
-    def from_json(self, kept: Any) -> T:
-        """The value of :meth:`to_json`; ValueError or TypeError if that is damaged."""
-
-    @abstractmethod
-    def read(self, out: Path) -> Iterable[tuple[str, T]]:
-        """The rows of a finished file by id, for a run that tries the missing ones again."""
-
-    @abstractmethod
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
-        """Write ``count`` rows in order to the finished file and those :attr:`beside` it; return facts for the record."""
-
-
 @dataclass
 class Finished:
     """The outcome of :func:`run_over`."""
@@ -149,7 +110,7 @@ class Finished:
     @property
     def record_path(self) -> Path:
         """The JSON beside the file."""
-        return self.path.with_name(f"{self.path.name}.json")
+        return record_path(self.path)
 
 
 class Share(NamedTuple, Generic[T]):
@@ -200,11 +161,11 @@ def run_over(
     out, run = Path(out), plain(run)
     if not trials:
         raise InputError("there are no trials: the list is empty")
-    output.check(trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
-    for suffix in ("", ".json", *output.beside):
-        check_no_device(out.with_name(out.name + suffix))
+    output.check(trials, out)
+    for path in (*output.files(out), record_path(out)):
+        check_no_device(path)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
     with (
@@ -212,13 +173,14 @@ def run_over(
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
-        result = Finished(out, len(trials), what=output.rows_are or output.what)
+        result = Finished(out, len(trials))
         earlier = _earlier(result, trials, output, run, way.overwrite, processes)
         processes.wait()  # all processes must have read the same journals before one changes
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
         if result.already_complete:
+            result.what = output.rows_are(out)
             return result
         failed = {} if way.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
@@ -254,6 +216,7 @@ def run_over(
             for share in shares_of_all:
                 failed |= share.failures
             _finish(result, trials, output, earlier.replaced, failed, facts)
+            result.what = output.rows_are(out)
         return processes.broadcast(result)
 
 
@@ -416,10 +379,9 @@ def _finish(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, {id: place.audio for id, place in journalled.places.items()})
-        names = [out, *(out.with_name(out.name + suffix) for suffix in output.beside)]
         try:
             with ExitStack() as stack:
-                files = [stack.enter_context(replacing(name, durable=True)) for name in names]
+                files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
                 record_file = stack.enter_context(replacing(result.record_path, durable=True))
                 found = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
                 now = datetime.now(timezone.utc).isoformat(timespec="seconds")

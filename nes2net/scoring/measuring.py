@@ -24,12 +24,14 @@ from nes2net.lib.processes import Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
 from nes2net.scoring.batches import Item, Plan, Read, Reading
-from nes2net.scoring.corpus import EmbeddingOutput, embed_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
-from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over
+from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.engine import NothingDone, Share, Way, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
+from nes2net.scoring.output import Output
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
@@ -109,7 +111,7 @@ def measure_trials(
     num_samples: int | None,
     *,
     scorer: Scorer | None = None,
-    embed: Callable[[Tensor], Tensor] | None = None,
+    embed: bool = False,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them, in this process alone.
@@ -119,8 +121,8 @@ def measure_trials(
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: the detector whose parts ``embed`` computes with.
-        embed: computes embeddings B×E of waveforms B×N; None for no embeddings.
+        scorer: the detector that hears them.
+        embed: whether ``scorer`` embeds them.
         num_workers: reading processes; one per processor, at most 8, if not given.
 
     Returns:
@@ -152,20 +154,20 @@ def measure_trials(
     except NothingDone as error:
         return {}, dict(error.failures)
     traits = dict(output.read(out))
-    if embed is None or scorer is None:
+    if not embed or scorer is None:
         return traits, failures
-    result = embed_trials(
+    judgement = Embeddings("backend")
+    result = judge_trials(
         scorer,
-        embed,
         [trial for trial in trials if trial.id in traits],
         embeddings,
-        what="backend",
+        judgement,
         num_samples=num_samples,
         num_workers=num_workers,
         overwrite="others",
         alone=True,
     )
-    for id, row in EmbeddingOutput(embeddings.suffix).read(embeddings):
+    for id, row in judgement.read(embeddings):
         traits[id] = traits[id]._replace(embedding=np.array(row))
     return traits, {**result.failures, **failures}
 

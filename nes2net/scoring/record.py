@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import sha256_of
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.this_process import processor_name
 from nes2net.version import __version__
@@ -104,6 +105,9 @@ class WholeRecord(Record):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
+    judgement: dict[str, Any] | None = None
+    """Name and options of what the file holds (:func:`nes2net.scoring.judgement.judgement_of`)."""
+
 
 def read_whole_record(path: Path) -> WholeRecord:
     """Read a record of any kind, to show it.
@@ -113,6 +117,28 @@ def read_whole_record(path: Path) -> WholeRecord:
     """
     remedy = "give the JSON that stands beside a score file"
     return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
+
+
+def record_path(path: Path) -> Path:
+    """Where the record of the file ``path`` stands: beside it."""
+    return path.with_name(f"{path.name}.json")
+
+
+def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
+    """Read the record beside ``path``; None if there is none, or it is of another file.
+
+    Args:
+        sha256: SHA-256 of ``path``, if it is known.
+    """
+    if not record_path(path).is_file():
+        return None
+    try:
+        record = read_whole_record(record_path(path))
+        if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
+            return record
+    except (InputError, OSError):
+        pass
+    return None
 
 
 def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:

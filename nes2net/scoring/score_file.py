@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.id_tables import first_line, read_id_table
+from nes2net.data.corpora.id_tables import read_id_table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
@@ -55,16 +55,11 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     score``: attack and label are left to the keys.
 
     Raises:
-        InputError: if the file is missing or holds scores of frames, or a line has another number of
+        InputError: if the file is missing, or a line has another number of
             fields, an id with control characters or a score that is not a number; the message names
             file and line.
     """
     path = Path(path)
-    if holds_frames(path):
-        raise InputError(
-            f"{path}: holds scores of frames, not of utterances: `nes2net evaluate` takes it, everything else needs a score "
-            "for each utterance, from `nes2net score` without `segments`"
-        )
     ids, scores = [], []
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))
     for line, row in rows:
@@ -85,15 +80,6 @@ def read_own_labels(path: str | Path) -> dict[str, str]:
             return {}
         labels[row[0]] = own[0]
     return labels
-
-
-def holds_frames(path: str | Path) -> bool:
-    """Whether a file looks like a file of frame scores (:mod:`nes2net.scoring.segment_file`).
-
-    Its first line that is not blank then has three to five fields, the second of which is 0.
-    """
-    row = first_line(Path(path)).split()
-    return 3 <= len(row) <= 5 and row[1] == "0"
 
 
 def _is_number(field: str) -> bool:

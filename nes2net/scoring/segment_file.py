@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ConfigDict
 
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.text_files import checked_float, has_control
@@ -58,6 +59,15 @@ def lines(id: str, scores: ArrayLike) -> str:
     """
     values = np.asarray(scores, np.float64).tolist()
     return "".join([f"{id} {frame} {score!r}\n" for frame, score in enumerate(values)])
+
+
+def holds_frames(path: str | Path) -> bool:
+    """Whether a file looks like a file of frame scores.
+
+    Its first line that is not blank then has three to five fields, the second of which is 0.
+    """
+    row = first_line(Path(path)).split()
+    return 3 <= len(row) <= 5 and row[1] == "0"
 
 
 def read_segment_scores(path: str | Path) -> SegmentScores:

@@ -22,7 +22,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of
 from nes2net.lib.plain_data import first_problem
-from nes2net.scoring.score_file import read_scores
+from nes2net.scoring.judgement import scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
 """Lowest and highest score of each system; ``"test"`` takes them from the files that are scored."""
@@ -48,7 +48,7 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
     """
     ranges = []
     for path in paths:
-        scores = read_scores(path)[1]
+        scores = scores_of(path)[1]
         if not len(scores) or not np.isfinite(scores).all():
             raise InputError(
                 f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score"
@@ -105,7 +105,7 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
 
 def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
     """The normalised scores of ``trials`` in one file."""
-    ids, scores = read_scores(path)
+    ids, scores = scores_of(path)
     found = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
     if len(found) < len(ids):
         ((twice, _),) = Counter(ids).most_common(1)

@@ -1,4 +1,4 @@
-"""From files to scores: decoding alone, `score_trials` end to end, whole utterances, `score_files`, two processes."""
+"""From files to scores: decoding alone, `judge_trials` end to end, whole utterances, `score_files`, two processes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from train import generated_trials
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import first_line
 from nes2net.scoring.batches import default_workers, plan_batches, read_batches
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -31,7 +32,7 @@ REFERENCE = "published way"
 
 
 class Job(NamedTuple):
-    """A call of `score_trials`."""
+    """A call of `judge_trials`."""
 
     model: Detector
     copies: int
@@ -134,7 +135,7 @@ def end_to_end(
             del runs[name], runs[name, "first"]
             continue
         if "compiled" in name:
-            stage.add("compiling", f"score_trials, {name}", seconds=time.perf_counter() - start)
+            stage.add("compiling", f"judge_trials, {name}", seconds=time.perf_counter() - start)
     seconds = by_turns(runs, 1 if stage.small else 2)
     reference = len(few) / seconds[REFERENCE]
     stage.add(SECTION, REFERENCE, batch=PUBLISHED_BATCH, trials=len(few), **{"utterances/s": reference})
@@ -151,7 +152,7 @@ def end_to_end(
 
 def complete(model: Detector, trials: Sequence[Trial], out: Path, settings: dict[str, Any]) -> None:
     """Score ``trials``; raise if one has no score."""
-    if failures := score_trials(model, trials, out, **settings).failures:
+    if failures := judge_trials(model, trials, out, Scores(), **settings).failures:
         raise RuntimeError(f"{len(failures)} trials have no score: {next(iter(failures.values()))}")
 
 

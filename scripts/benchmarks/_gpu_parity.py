@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from train import generated_trials
 
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.devices import choose_device, float32_settings
 from nes2net.lib.this_process import usable_processors
 from nes2net.models import registry
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.kernel import Result, differentiable, score_batch, scoring_mode
 from nes2net.scoring.score_file import read_scores
 
@@ -92,7 +93,7 @@ def measure(stage: Stage) -> None:
     for precision in stage.precisions:
         stage.attempt("batches", precision, partial(batches, stage, precision))
     for precision in stage.precisions:
-        what = f"score, score_files, score_trials, {precision}"
+        what = f"score, score_files, judge_trials, {precision}"
         stage.attempt("one score", what, partial(one_score, stage, what, precision))
     if stage.cuda:
         stage.attempt("memory", "memory that is too small", partial(too_little_memory, stage), 10)
@@ -189,13 +190,13 @@ def difference(a: Sequence[Result], b: Sequence[Result]) -> float:
 
 
 def one_score(stage: Stage, what: str, precision: str) -> None:
-    """`score` and `score_files` against `score_trials`."""
+    """`score` and `score_files` against `judge_trials`."""
     detector = stage.load(stage.published(), precision)
     folder = stage.work / "one_score"
     folder.mkdir(exist_ok=True)
     trials = generated_trials(folder, 4 if stage.small else 16)
     options = {"num_samples": stage.num_samples, "batch_size": 8, "num_workers": 2, "overwrite": True}
-    quietly(lambda: score_trials(detector, trials, folder / "scores.txt", **options))
+    quietly(lambda: judge_trials(detector, trials, folder / "scores.txt", Scores(), **options))
     corpus = read_scores(folder / "scores.txt")[1].tolist()
     alone = [detector.score(trial.path, num_samples=stage.num_samples) for trial in trials]
     paths = [trial.path for trial in trials]

@@ -12,8 +12,9 @@ from _gpu_parity import LOGITS
 from scoring import quietly
 from train import generated_trials
 
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.this_process import usable_processors
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.score_file import read_scores
 
 SECTION = "score files against the CPU"
@@ -29,7 +30,7 @@ def measure(stage: Stage) -> None:
     def scores(precision: str, device: str, options: dict[str, Any]) -> np.ndarray:
         detector, out = stage.load(stage.published(), precision, device), folder / "scores.txt"
         settings = {"batch_size": 8, "overwrite": True, **options}
-        finished = quietly(partial(score_trials, detector, trials, out, **settings))
+        finished = quietly(partial(judge_trials, detector, trials, out, Scores(), **settings))
         if finished.failures:
             raise RuntimeError(
                 f"{len(finished.failures)} trials have no score: {next(iter(finished.failures.values()))}"

@@ -5,13 +5,13 @@ With XLS-R 300M + Nes2Net-X of random weights and generated recordings. Stages:
 ==========  ================================================================================================
 env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and float16; copies
 parity      every back-end, front-end and aggregation, small, and XLS-R and WavLM in full size against the CPU
-            in float32; batches against single utterances; `score` against `score_trials`; memory that is too
+            in float32; batches against single utterances; `score` against `judge_trials`; memory that is too
             small; more than 2³¹ elements; the switches of TF32
 scores      score files of 4 s and of whole utterances against those that the CPU writes
 step        a training step of the published recipe against the published computation on the CPU: loss, gradients
 resume      the same steps twice, saved and loaded; small runs that SIGTERM interrupts
 throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph; the kernels
-files       decoding, `score_trials` by precision, batch, readers, compiled; whole utterances; `score_files`;
+files       decoding, `judge_trials` by precision, batch, readers, compiled; whole utterances; `score_files`;
             two processes on one GPU
 train       the trainer at batch 12: precisions, activation checkpointing, Adam, compiled; memory
 report      the tables of what is in --out

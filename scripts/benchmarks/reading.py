@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
-from nes2net.scoring.corpus import score_trials
+from nes2net.evaluation.judgements import Scores
+from nes2net.scoring.corpus import judge_trials
 
 SAMPLES = 64600
 BATCH = 8
@@ -86,7 +87,9 @@ def compare_scoring(paths: list[Path], folder: Path, rounds: int, workers: int) 
 
     def ours() -> None:
         out = folder / "ours.txt"
-        score_trials(detector, trials, out, num_samples=SAMPLES, batch_size=BATCH, num_workers=workers, overwrite=True)
+        judge_trials(
+            detector, trials, out, Scores(), num_samples=SAMPLES, batch_size=BATCH, num_workers=workers, overwrite=True
+        )
 
     taken: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(rounds):

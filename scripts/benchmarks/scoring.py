@@ -3,7 +3,7 @@
 On the CPU, with random weights, in the '4sec' protocol (64,600 samples). The reference,
 :func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process and plain
 layers in float32 (fairseq, or a transcription of it if it is not installed, and a transcription of
-Nes2Net-X). The other rows are ``score_trials``, end to end. All rows and a matrix product run in turn
+Nes2Net-X). The other rows are ``judge_trials``, end to end. All rows and a matrix product run in turn
 (A B A B …); ratios are of medians of wall time.
 
 "steady" is the speed from the second batch on, without the work done once per run (hashing the weights,
@@ -47,9 +47,10 @@ from nes2net.apps.info.info import count_flops
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import peak_bytes
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.kernel import score_batch
 from nes2net.scoring.score_file import read_scores
 
@@ -172,9 +173,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
                 "overwrite": True,
                 "compile": kind.endswith("compiled"),
             }
-            runs[name] = partial(score_trials, model, trials, folder / f"{name}.txt", **options)
+            runs[name] = partial(judge_trials, model, trials, folder / f"{name}.txt", Scores(), **options)
             # one batch alone: the rest of its time is the work done once per run
-            runs[name, "first"] = partial(score_trials, model, trials[:batch], folder / "first.txt", **options)
+            runs[name, "first"] = partial(
+                judge_trials, model, trials[:batch], folder / "first.txt", Scores(), **options
+            )
     products = {(dtype, library): run for dtype in PEAKS.values() for library, run in matrix_products(dtype).items()}
     quietly(lambda: score_as_published(published, trials[:PUBLISHED_BATCH], folder / "published.txt", num_samples))
     for name, run in (runs | products).items():  # to warm up
@@ -232,7 +235,7 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
                 print(f"{name:>16}  {precision:>8} on {device:4}  {error}")
                 continue
             out = folder / f"{name}_{precision}.txt"
-            quietly(partial(score_trials, detector, trials, out, **options))
+            quietly(partial(judge_trials, detector, trials, out, Scores(), **options))
             eer = evaluate(name, out, keys, num_resamples=1).eer
             change = "" if precision == "float32" else difference(folder / f"{name}_float32.txt", out)
             print(f"{name:>16}  {precision:>8} on {device:4}  EER {100 * eer:6.2f} %  {change}")
@@ -318,7 +321,7 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
     detector = Detector.from_pretrained(checkpoint, "cpu", precision)
     loaded, hashed = time.time(), hashing[0]
     trials = [Trial(f"{number:04d}", Path(path)) for number, path in enumerate(paths)]
-    quietly(lambda: score_trials(detector, trials, out, num_samples=int(num_samples), batch_size=len(paths)))
+    quietly(lambda: judge_trials(detector, trials, out, Scores(), num_samples=int(num_samples), batch_size=len(paths)))
     scored = time.time()
     parts = {
         "imports": imported - float(began),
@@ -366,7 +369,9 @@ def memory_of(count: int, folder: Path) -> None:
 
     before, start = peak(), time.perf_counter()
     quietly(
-        lambda: score_trials(detector, trials, folder / "scores.txt", num_samples=4000, batch_size=64, num_workers=1)
+        lambda: judge_trials(
+            detector, trials, folder / "scores.txt", Scores(), num_samples=4000, batch_size=64, num_workers=1
+        )
     )
     speed = count / (time.perf_counter() - start)
     print(
@@ -385,7 +390,7 @@ def main() -> None:
     add("--files", type=int, default=24)
     add("--rounds", type=int, default=3)
     add("--batches", type=int, nargs="+", default=[8], help="batch sizes of this toolkit")
-    add("--workers", type=int, default=None, help="processes that read audio; chosen by score_trials when not given")
+    add("--workers", type=int, default=None, help="processes that read audio; chosen by judge_trials when not given")
     add("--compile", action="store_true", help="each precision compiled as well, which takes minutes more")
     add("--small", action="store_true", help="tiny model and one second, to see that it runs")
     add("--model", help="a trained checkpoint, for --corpus")

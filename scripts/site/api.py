@@ -58,7 +58,7 @@ API = {
         "Scoring",
         "A corpus to a score file, and scores along a recording. See [Score](/score.md).",
         [
-            "nes2net.scoring.corpus.score_trials",
+            "nes2net.scoring.corpus.judge_trials",
             "nes2net.scoring.engine.Finished",
             "nes2net.scoring.score_file.read_scores",
             "nes2net.scoring.corpus.embed_trials",

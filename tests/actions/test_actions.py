@@ -16,6 +16,8 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.trial import Part
+from nes2net.evaluation.judgements import Frames
+from nes2net.scoring.embeddings import Embeddings
 
 LA = "asvspoof2019_la"
 
@@ -40,13 +42,13 @@ def test_embedding(spectral_detector, corpus, tmp_path, capsys):
     """As much is heard as in training, which is said."""
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.record["recipe"] = {"data": {"num_samples": 9000}}
-    result = embed_recordings(spectral_detector, trials, tmp_path / "e.npy", of="backend", num_workers=0)
-    assert (result.done, np.load(tmp_path / "e.npy").shape) == (4, (4, result.size))
+    result = embed_recordings(spectral_detector, trials, tmp_path / "e.npy", Embeddings("backend"), num_workers=0)
+    assert (result.done, result.what) == (4, f"embeddings of {np.load(tmp_path / 'e.npy').shape[1]} numbers")
     record = json.loads((tmp_path / "e.npy.json").read_text())
     assert record["run"]["num_samples"] == 9000 and record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave it out with `of` backend"):
-        embed_recordings(spectral_detector, trials, tmp_path / "f.npy", of="backend", layer=1)
+        Embeddings("backend", 1)
 
 
 @pytest.fixture
@@ -98,8 +100,8 @@ def test_scoring(corpus, spectral_detector, tmp_path, capsys):
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
     detector, part = Detector.from_pretrained(model, "cpu"), Part(LA, corpus, "dev")
-    with pytest.raises(InputError, match="`resolution_ms` scores whole utterances: leave out `num_samples`"):
-        score_corpus(detector, part, "a.txt", checkpoint=model, resolution_ms="shortest", num_samples="4sec")
+    with pytest.raises(InputError, match="frames are scored in whole utterances: leave out `num_samples`"):
+        score_corpus(detector, part, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "num_workers": 0}
     scores, decisions = score_corpus(detector, part, tmp_path / "a.txt", **where)
     assert decisions is None and scores.done == scores.total == 12

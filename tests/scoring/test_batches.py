@@ -15,11 +15,12 @@ from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import Unfinished
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import filled_rows, header_length, plan_batches, read_batches
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -96,7 +97,7 @@ def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
         sizes = Counter()
         detector.scores = lambda waveforms, sizes=sizes: sizes.update([len(waveforms)]) or scores(waveforms)
         out = tmp_path / str(num_samples)
-        result = score_trials(detector, trials, out, num_samples=num_samples, batch_size=4, num_workers=0)
+        result = judge_trials(detector, trials, out, Scores(), num_samples=num_samples, batch_size=4, num_workers=0)
         assert not result.failures
         # Of whole utterances, at least those of 9000 samples share a batch, and those of 12000.
         assert sizes == {4: 1, 1: 1} if num_samples else sizes[2] + sizes[3] + sizes[4] >= 2
@@ -256,7 +257,7 @@ def test_batches_ahead_do_not_change_scores(detector, utterances):
     results = []
     for ahead in (0, 1, 9):
         read = read_batches(plan_batches(utterances, 5), WaveformReader.of(detector, 8000), num_workers=0)
-        results.append(list(batching.compute_scores(detector, batching.Plan(5), ahead=ahead)(read)))
+        results.append(list(batching.Compute(detector, batching.Plan(5), Scores(), ahead=ahead)(read)))
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
 
 

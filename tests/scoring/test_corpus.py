@@ -14,8 +14,9 @@ from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import asvspoof2021_la
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib import files as atomic
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.journal import stamp
 
 
@@ -38,7 +39,7 @@ def score(spectral_detector, trials, out):
 
     def score(trials=trials, out=out, detector=spectral_detector, **options):
         options = {"num_samples": 8000, "num_workers": 0, "batch_size": 4, **options}
-        return score_trials(detector, trials, out, **options)
+        return judge_trials(detector, trials, out, Scores(), **options)
 
     return score
 

@@ -13,8 +13,9 @@ from builders.interruption import journalled
 
 from nes2net import InputError
 from nes2net.data.corpora import asvspoof2021_la
-from nes2net.scoring import corpus as embedding
-from nes2net.scoring.corpus import embed_trials
+from nes2net.scoring import embeddings
+from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -24,8 +25,9 @@ def trials(corpus):
 
 
 def embed(detector, trials, out, of="frontend", layer="last", **options):
-    options = {"num_workers": 0, "what": f"{of} {layer}", **options}
-    return embed_trials(detector, lambda x: detector.embeddings(x, of, layer), trials, out, **options)
+    return judge_trials(
+        detector, trials, out, Embeddings(of, layer), **{"num_samples": None, "num_workers": 0, **options}
+    )
 
 
 def alone(detector, trials, num_samples):
@@ -39,7 +41,7 @@ def alone(detector, trials, num_samples):
 def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
     out = tmp_path / "e.npy"
     result = embed(detector, trials, out, num_samples=num_samples, batch_size=batch_size)
-    assert (result.total, result.done, result.size, result.failures) == (12, 12, 64, {})
+    assert (result.total, result.done, result.what, result.failures) == (12, 12, "embeddings of 64 numbers", {})
     found = np.load(out)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, alone(detector, trials, num_samples), atol=1e-5)
@@ -56,7 +58,7 @@ def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_list_and_read_b
     embed(detector, trials, tmp_path / "e.npy", num_samples=4000)
     with open(tmp_path / "e.npy.csv", newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["'=1+1", "'@a", "'-b", "'+c", "''=d", "'tis"]
-    assert [id for id, _ in embedding.EmbeddingOutput(".npy").read(tmp_path / "e.npy")] == ids
+    assert [id for id, _ in Embeddings().read(tmp_path / "e.npy")] == ids
     assert embed(detector, trials, tmp_path / "e.npy", num_samples=4000).already_complete
 
 
@@ -80,7 +82,7 @@ def test_embeddings_of_one_batch(detector):
 
 def test_parquet_has_the_rows_of_good_files(detector, trials, tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
-    monkeypatch.setattr(embedding, "_ROWS_AT_ONCE", 3)  # several parts
+    monkeypatch.setattr(embeddings, "_ROWS_AT_ONCE", 3)  # several parts
     good = [replace(trials[0], label=None), *trials[2:8]]
     bad = [replace(trials[1], path=tmp_path / "gone.flac"), replace(trials[8], path=None)]
     for name in ("e.npy", "e.parquet"):

@@ -14,8 +14,9 @@ from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.models.backends.mean_linear import MeanLinear
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.track import frame_scores, windows
 
@@ -159,9 +160,9 @@ def trials(tmp_path_factory):
     return [Trial(f"t{number}", folder / f"{number}.wav") for number in range(len(SECONDS))]
 
 
-def score(detector, trials, out, **options):
-    options = {"num_samples": None, "num_workers": 0, "resolution_ms": 20.0, "batch_size": 3, **options}
-    return score_trials(detector, trials, out, **options)
+def score(detector, trials, out, judgement=Frames(20.0), **options):  # noqa: B008
+    options = {"num_samples": None, "num_workers": 0, "batch_size": 3, **options}
+    return judge_trials(detector, trials, out, judgement, **options)
 
 
 def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_path):
@@ -185,7 +186,7 @@ def test_an_interrupted_run_and_one_without_a_file_go_on_to_the_same_bytes(spect
         score(spectral, trials, out, batch_size=2)
     assert not out.exists()
     with pytest.raises(InputError, match=r"another run or program \(another resolution_ms\)"):  # scores of utterances
-        score(spectral, trials, out, resolution_ms=None)
+        score(spectral, trials, out, Scores())
     with journalled() as again:
         assert list(score(spectral, trials, out, batch_size=2).failures) == ["late"]
     assert 0 < sum(map(len, again)) < len(trials) - 2
@@ -210,7 +211,7 @@ def test_command(spectral, trials, tmp_path, capsys):
     words = f"score generic {listed} --model {tmp_path}/d.pth --out {out} --split all --workers 0 --device cpu"
     for flags, message in (
         ("--segments 40", "scores segments of 20 ms, not of 40 ms: change --segments"),
-        ("--segments --samples 4sec", "scores whole utterances: leave out --samples"),
+        ("--segments --samples 4sec", "frames are scored in whole utterances: leave out --samples"),
     ):
         assert main([*words.split(), *flags.split()]) == 2 and message in capsys.readouterr().err
     assert main([*words.split(), "--segments"]) == 0

@@ -16,8 +16,9 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.files import exclusive_lock
-from nes2net.scoring.corpus import ScoreOutput, score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -28,7 +29,7 @@ def test_names_and_reasons_are_read_back(tmp_path):
     scores = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0": 2.0, "日本": 5.0}
     scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
-    output = ScoreOutput()
+    output = Scores()
     with Journal(journal_path(out), run, output.to_json) as journal:
         journal.add(scores, failures)
         journal.add({}, {"later": "not found"})
@@ -62,7 +63,7 @@ def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, t
         (tmp_path / "elsewhere").touch()
     (tmp_path / "s.partial").symlink_to("elsewhere")
     with pytest.raises(InputError, match=r"s\.partial: is .*remove it"):
-        score_trials(spectral_detector, trials, tmp_path / "s", num_samples=2000, num_workers=0)
+        judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), num_samples=2000, num_workers=0)
     with pytest.raises(InputError, match=r"s\.partial: is a link"):
         Journal(tmp_path / "s.partial", {}, float)
     assert (tmp_path / "elsewhere").exists() == there and (not there or not (tmp_path / "elsewhere").read_bytes())
@@ -124,7 +125,7 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
-        return score_trials(spectral_detector, trials, out, num_samples=num_samples, **options)
+        return judge_trials(spectral_detector, trials, out, Scores(), num_samples=num_samples, **options)
 
     score(tmp_path / "whole")
     expected, earlier = (tmp_path / "whole").read_bytes(), tmp_path / "before" / "s*[1].txt"
@@ -163,21 +164,21 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     os.read(here, 1)
     try:
         with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
-            score_trials(spectral_detector, trials, out, **options, overwrite=True)
+            judge_trials(spectral_detector, trials, out, Scores(), **options, overwrite=True)
         assert lock.exists() and not out.exists()
-        assert score_trials(spectral_detector, trials, tmp_path / "another", **options).done == 4
+        assert judge_trials(spectral_detector, trials, tmp_path / "another", Scores(), **options).done == 4
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(here)
         os.close(there)
-    assert score_trials(spectral_detector, trials, out, **options).done == 4 and not lock.exists()
+    assert judge_trials(spectral_detector, trials, out, Scores(), **options).done == 4 and not lock.exists()
 
 
 @needs_fork
 def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
     options, open_file = {"num_samples": 4000, "num_workers": 0}, os.open
-    score_trials(spectral_detector, trials, tmp_path / "s", **options)
+    judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), **options)
 
     def read_only(path, flags, *further):
         if flags & os.O_CREAT:
@@ -185,4 +186,4 @@ def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_pa
         return open_file(path, flags, *further)
 
     monkeypatch.setattr(os, "open", read_only)
-    assert score_trials(spectral_detector, trials, tmp_path / "s", **options).already_complete
+    assert judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), **options).already_complete

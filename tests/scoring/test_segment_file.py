@@ -8,8 +8,8 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.scoring import segment_file
-from nes2net.scoring.score_file import holds_frames, read_scores
-from nes2net.scoring.segment_file import lines, read_segment_scores
+from nes2net.scoring.judgement import scores_of
+from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores
 
 
 def test_every_bit_comes_back(tmp_path, monkeypatch):
@@ -23,8 +23,8 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
         assert found.resolution_ms == 20 and list(found.scores) == list(scores)
         assert all(np.array_equal(found.scores[id], row) for id, row in scores.items())
     assert holds_frames(path)
-    with pytest.raises(InputError, match="holds scores of frames, not of utterances"):
-        read_scores(path)
+    with pytest.raises(InputError, match="holds scores, not one score of each recording"):
+        scores_of(path)
 
 
 def test_wedefense(tmp_path):

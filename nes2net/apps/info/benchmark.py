@@ -24,13 +24,14 @@ from nes2net.apps.info.info import count_flops
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.processes import ALONE
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import markdown_table
 from nes2net.lib.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.models.frontends.onednn import OneDNNLinear
-from nes2net.scoring.batches import Plan, compute_scores, waveforms_for
+from nes2net.scoring.batches import Compute, Plan, waveforms_for
 from nes2net.scoring.engine import Share
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
@@ -78,7 +79,7 @@ def measure(
         num_samples: samples of an utterance at 16 kHz.
         batch_sizes: numbers of utterances that the network gets at once.
         num_workers: processes that read files while others are scored; None for the number of
-            :func:`nes2net.scoring.corpus.score_trials`.
+            :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
         The stages, and the speed of a matrix product in FLOP/s.
@@ -111,7 +112,7 @@ def measure(
     trials = [Trial(str(number), path) for number, path in enumerate(given)]
     reader = WaveformReader.of(detector, num_samples)
     plan = Plan(size, whole=num_samples is None)
-    read, score = waveforms_for(detector.device, reader, plan, num_workers), compute_scores(detector, plan)
+    read, score = waveforms_for(detector.device, reader, plan, num_workers), Compute(detector, plan, Scores())
     stages.append((lambda: _scored(score(read(trials, (), ALONE))), end))
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)

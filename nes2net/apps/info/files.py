@@ -32,8 +32,8 @@ from nes2net.models.published_models import (
 )
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
+from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record
-from nes2net.scoring.score_file import read_scores
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
@@ -306,7 +306,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
 
 def _scores_sheet(path: Path) -> Sheet:
     try:
-        ids, scores = read_scores(path)
+        ids, scores = scores_of(path)
     except InputError as error:
         raise InputError(f"{path} is text, but not a score file ({error}): {_OTHER_FILE}") from error
     if not ids:

@@ -23,8 +23,9 @@ from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError, one_line
-from nes2net.scoring.batches import Plan, Read, collate, compute_scores
+from nes2net.scoring.batches import Compute, Plan, Read, collate
 from nes2net.scoring.heard import HeardPart, samples_to_score
 from nes2net.scoring.kernel import (
     Result,
@@ -188,7 +189,7 @@ def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | 
     batches = plan.batches(trials, lambda trial: lengths[int(trial.id)])
     read = (collate([Read(item.id, waveforms[int(item.id)], "-") for item in batch]) for batch in batches)
     results: list[Result] = [""] * len(waveforms)
-    for share in compute_scores(scorer, plan)(read):
+    for share in Compute(scorer, plan, Scores())(read):
         for id, row in share.rows.items():
             results[int(id)] = row.value
         for id, reason in share.failures.items():

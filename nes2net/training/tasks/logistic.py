@@ -12,7 +12,8 @@ from torch import nn
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.models.backends.base import LogitLayer
-from nes2net.scoring.corpus import embed_trials
+from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.embeddings import Embeddings
 from nes2net.training.distributed import write_once
 from nes2net.training.loop import Trainer
 from nes2net.training.objective import Objective
@@ -67,12 +68,11 @@ class LogisticTrainer(Trainer):
         """Embed the training set, which a signal may interrupt, and then train the only epoch."""
         if not self.state.selection.is_done and self.state.progress.step == 0:
             detector, trials = self.state.detector, self.loader.dataset.trials
-            result = embed_trials(
+            result = judge_trials(
                 detector,
-                lambda waveforms: detector.embeddings(waveforms, "backend"),
                 trials,
                 self.state.selection.folder / EMBEDDINGS_FILE,
-                what="backend",
+                Embeddings("backend"),
                 num_samples=self.recipe.data.num_samples,
                 batch_size=self.recipe.train.batch_size,
                 num_workers=self.recipe.data.num_workers,

@@ -20,8 +20,9 @@ from nes2net.apps.scale.results import finished, result_path, write_record, writ
 from nes2net.apps.scale.sources import Shard, shards_of
 from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 from nes2net.scoring.heard import HeardPart
 from nes2net.scoring.score_file import read_scores
 
@@ -139,7 +140,9 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        score_trials(spectral_detector, trials, "expected.txt", num_samples=64600, batch_size=4, num_workers=0)
+        judge_trials(
+            spectral_detector, trials, "expected.txt", Scores(), num_samples=64600, batch_size=4, num_workers=0
+        )
     finally:
         torch.set_num_threads(threads)
     assert Path("s.txt").read_bytes() == Path("expected.txt").read_bytes()

@@ -11,8 +11,9 @@ from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la, hub
 from nes2net.data.corpora.pack import pack
+from nes2net.evaluation.judgements import Scores
 from nes2net.models.registry import corpora
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import judge_trials
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     spectral_detector.save(tmp_path / "model.pth")
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
-    score_trials(spectral_detector, trials, tmp_path / "files.txt", num_samples=8000, batch_size=3, num_workers=0)
+    judge_trials(
+        spectral_detector, trials, tmp_path / "files.txt", Scores(), num_samples=8000, batch_size=3, num_workers=0
+    )
     out = str(tmp_path / "by_command.txt")
     command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
     assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0

@@ -1,0 +1,240 @@
+"""The judgements that are evaluated: the score of a recording, the scores of its frames, and rows of numbers."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.text_files import checked_float, read_text
+from nes2net.scoring import score_file, segment_file
+from nes2net.scoring.judgement import Judgement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nes2net.scoring.kernel import Scorer
+    from nes2net.scoring.waveforms import WaveformReader
+
+
+@dataclass(frozen=True)
+class Scores(Judgement[float]):
+    """One score of a recording: a line ``utterance score`` for each (:mod:`nes2net.scoring.score_file`)."""
+
+    name, doing, done, what = "scores", "scoring", "scored", "scores"
+    is_score = of_batch = True
+
+    def start(
+        self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
+    ) -> Callable[[], Sequence[float | str]]:
+        from nes2net.scoring.kernel import start  # start-up: files are read without torch
+
+        return start(scorer, *inputs, stream=stream, rows=rows)
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+    def tell(self, value: float) -> dict[str, Any]:
+        return {"score": value}
+
+    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+        return score_file.read_scores(path)
+
+    def check(self, trials: Sequence[Trial], out: Path) -> None:
+        score_file.check_ids(trial.id for trial in trials)
+
+    def to_json(self, value: float) -> float:
+        return float(value)
+
+    def from_json(self, kept: Any) -> float:
+        if not isinstance(kept, float) or not math.isfinite(kept):
+            raise ValueError(kept)
+        return kept
+
+    def read(self, out: Path) -> Iterable[tuple[str, float]]:
+        return zip(*score_file.read_scores(out))
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(score_file.line(trial.id, score) for trial, score in rows)
+        return {}
+
+
+class Rows(Judgement[NDArray]):
+    """A row of numbers for each recording: the base of judgements of other packages.
+
+    A file has a header, ``utterance`` and the columns, and a line for each recording, separated by
+    tabs. Numbers are written so that they are read back to the last bit of float32. A recording has no row
+    if one of its numbers is not finite.
+    """
+
+    doing, done, what = "judging", "judged", "rows"
+    columns: ClassVar[Sequence[str]]
+    """Names of the numbers of a row."""
+
+    @abstractmethod
+    def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
+        """Rows B×K of ``waveforms`` B×N, 16 kHz, in [−1, 1], on the detector's device.
+
+        Args:
+            scorer: the detector, in eval mode; usually a :class:`nes2net.detector.Detector`.
+        """
+
+    def score_of(self, rows: NDArray) -> NDArray:
+        """Scores (N,) of ``rows`` N×K, higher for bona fide, by which they are evaluated and calibrated.
+
+        Raises:
+            InputError: if there is no such score; so says this method, which judgements override.
+        """
+        raise InputError(f"judgement '{self.name}' has no score of a recording: it cannot be evaluated or calibrated")
+
+    def start(
+        self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
+    ) -> Callable[[], Sequence[NDArray | str]]:
+        from nes2net.scoring.kernel import start_rows  # start-up: files are read without torch
+
+        def compute(waveforms: Tensor) -> Tensor:
+            return self.compute(scorer, waveforms)
+
+        return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
+
+    def tell(self, value: NDArray) -> dict[str, Any]:
+        return dict(zip(self.columns, value.tolist(), strict=True))
+
+    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+        rows = list(self.read(path))
+        return [id for id, _ in rows], self.score_of(np.stack([row for _, row in rows])).astype(np.float64)
+
+    def check(self, trials: Sequence[Trial], out: Path) -> None:
+        score_file.check_ids(trial.id for trial in trials)
+
+    def to_json(self, value: NDArray) -> list[float]:
+        return value.tolist()
+
+    def from_json(self, kept: Any) -> NDArray:
+        return _finite_row(kept, len(self.columns))
+
+    def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        header = ["utterance", *self.columns]
+        for number, line in enumerate(read_text(out).rstrip("\n").split("\n"), start=1):
+            cells = line.split("\t")
+            if len(cells) != len(header) or (number == 1 and cells != header):
+                raise InputError(
+                    f"{out}, line {number}: expected the {len(header)} columns {', '.join(header)} with tabs between them, "
+                    f"found {shown(line)}"
+                )
+            if number > 1:
+                yield cells[0], np.array([checked_float(cell, out, number) for cell in cells[1:]], np.float32)
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
+            file.write("\t".join(["utterance", *self.columns]) + "\n")
+            for trial, row in rows:
+                file.write("\t".join([trial.id, *map(repr, row.tolist())]) + "\n")
+        return {}
+
+
+@dataclass(frozen=True)
+class Frames(Judgement[NDArray]):
+    """The scores of the frames of a recording: a line for each frame (:mod:`nes2net.scoring.segment_file`).
+
+    A recording of up to 30 s is scored in one piece, and a longer one in windows
+    (:func:`nes2net.scoring.track.frame_scores`).
+
+    Args:
+        resolution_ms: length of a frame; None for the shortest of the detector.
+    """
+
+    resolution_ms: float | None = None
+
+    name, doing, done, what = "frames", "scoring", "scored", "scores"
+    of_whole = of_batch = True
+
+    def fitted(self, scorer: Scorer) -> Self:
+        from nes2net.scoring.track import chosen_resolution  # start-up: files are read without torch
+
+        return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
+
+    def reader(self, reader: WaveformReader) -> WaveformReader:
+        if reader.num_samples is not None or reader.transform is not None or reader.padding != "repeat":
+            raise InputError(
+                "frames are scored in whole, unchanged utterances: leave out `num_samples`, `padding` and the transform"
+            )
+        return replace(reader, min_samples=1)  # a repeated utterance would have frames behind its end
+
+    def start(
+        self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
+    ) -> Callable[[], Sequence[NDArray | str]]:
+        from nes2net.scoring.kernel import start_rows  # start-up: files are read without torch
+        from nes2net.scoring.track import Grid, frame_scores  # start-up: files are read without torch
+
+        waveforms = inputs[0]
+        resolution_ms = self._resolution
+        num_samples = waveforms.shape[1]
+        if num_samples > Grid.of(scorer).longest:
+
+            def in_windows(waveform: Tensor) -> NDArray | str:
+                try:
+                    return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
+                except InputError as error:
+                    return str(error)
+
+            return lambda: list(map(in_windows, waveforms))
+        repeats = -(-scorer.min_samples // num_samples)
+        if repeats > 1:
+            waveforms = waveforms.repeat(1, repeats)[:, : scorer.min_samples]
+        most_frames = -(-num_samples // round(resolution_ms * SAMPLE_RATE / 1000))
+
+        def compute(waveforms: Tensor) -> Tensor:
+            return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
+
+        return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
+
+    @property
+    def _resolution(self) -> float:
+        assert self.resolution_ms is not None, "fitted() chooses it"
+        return self.resolution_ms
+
+    def identity(self) -> dict[str, Any]:
+        return self.options()
+
+    def tell(self, value: NDArray) -> dict[str, Any]:
+        return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
+
+    def rows_are(self, out: Path) -> str:
+        return f"utterances in frames of {self.resolution_ms:g} ms"
+
+    def check(self, trials: Sequence[Trial], out: Path) -> None:
+        score_file.check_ids(trial.id for trial in trials)
+
+    def to_json(self, value: NDArray) -> list[float]:
+        return value.tolist()
+
+    def from_json(self, kept: Any) -> NDArray:
+        return _finite_row(kept)
+
+    def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
+        return self.options()
+
+
+def _finite_row(kept: Any, size: int | None = None) -> NDArray:
+    """A row of ``size`` numbers as a journal keeps it; ValueError if that is damaged."""
+    row = np.array(kept, np.float32)
+    if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):
+        raise ValueError(kept)
+    return row

@@ -1,0 +1,143 @@
+"""Embeddings of recordings, in a file with a row of E numbers for each (:class:`Embeddings`)."""
+
+from __future__ import annotations
+
+import csv
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nes2net.data.audio.tables import pyarrow_module
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+from nes2net.lib.text_files import as_cell, of_cell
+from nes2net.models.network import EmbeddingOf
+from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.kernel import Scorer, start_rows
+
+#: Kinds of files that hold embeddings.
+SUFFIXES = (".npy", ".parquet")
+_FLOAT = np.dtype("<f4")
+_ROWS_AT_ONCE = 8192  # in memory while the finished file is written
+
+
+@dataclass(frozen=True)
+class Embeddings(Judgement[NDArray]):
+    """The embedding of a recording: E numbers, float32.
+
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` names the id and label of each row; an apostrophe
+    comes before an id that a spreadsheet would compute (:func:`~nes2net.lib.text_files.as_cell`).
+    A ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
+
+    Args:
+        of: the mean over time of a hidden state of the front-end, or of the aggregation; or the input of the
+            back-end's last layer.
+        layer: hidden state of the front-end: the last, a number from 0 (the input of the first layer), or
+            all of them in a row.
+
+    Raises:
+        InputError: if no detector has this embedding.
+    """
+
+    of: EmbeddingOf = "frontend"
+    layer: int | Literal["last", "all"] = "last"
+
+    name, doing, done, what = "embeddings", "embedding", "embedded", "embeddings"
+
+    def __post_init__(self) -> None:
+        if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
+            raise InputError(f"`layer` is last, all or a number from 0, not {self.layer}")
+        if self.of != "frontend" and self.layer != "last":
+            raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
+
+    def start(
+        self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
+    ) -> Callable[[], Sequence[NDArray | str]]:
+        def embed(waveforms: Tensor) -> Tensor:
+            return scorer.embeddings(waveforms, self.of, self.layer)  # type: ignore[attr-defined]  # of detectors of torch
+
+        return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
+
+    def identity(self) -> dict[str, Any]:
+        return {"embedding": self.of if self.of != "frontend" else f"frontend, layer {self.layer}"}
+
+    def tell(self, value: NDArray) -> dict[str, Any]:
+        return {"embedding": value.tolist()}
+
+    def files(self, out: Path) -> list[Path]:
+        return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
+
+    def rows_are(self, out: Path) -> str:
+        if out.suffix == ".npy":
+            size = np.load(out, mmap_mode="r").shape[1]
+        else:
+            size = pyarrow_module("pyarrow.parquet", out).read_schema(out).field("embedding").type.list_size
+        return f"embeddings of {size} numbers"
+
+    def check(self, trials: Sequence[Trial], out: Path) -> None:
+        if out.suffix not in SUFFIXES:
+            raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
+        if out.suffix == ".parquet":
+            pyarrow_module("pyarrow", out)  # before hours of work
+        super().check(trials, out)
+
+    def to_json(self, value: NDArray) -> str:
+        return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
+
+    def from_json(self, kept: Any) -> NDArray:
+        return np.frombuffer(b64decode(kept, validate=True), _FLOAT)
+
+    def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        if out.suffix == ".parquet":
+            with pyarrow_module("pyarrow.parquet", out).ParquetFile(out) as file:
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", "embedding"]):
+                    rows = batch.column("embedding").values.to_numpy(zero_copy_only=False)
+                    yield from zip(batch.column("id").to_pylist(), rows.reshape(len(batch), -1))
+            return
+        with open(_list_beside(out), encoding="utf-8", errors="surrogateescape", newline="") as file:
+            yield from zip((of_cell(row["id"]) for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        first = next(rows)
+        rows, size = chain([first], rows), len(first[1])
+        parts = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+        if len(files) == 1:
+            _write_parquet(files[0], size, parts)
+            return {"size": size}
+        with (
+            open(files[0], "wb") as file,
+            open(files[1], "w", encoding="utf-8", errors="surrogateescape", newline="") as list_file,
+        ):
+            header = {"descr": _FLOAT.str, "fortran_order": False, "shape": (count, size)}
+            np.lib.format.write_array_header_1_0(file, header)
+            writer = csv.writer(list_file, lineterminator="\n")
+            writer.writerow(["id", "label"])
+            for part in parts:
+                file.write(np.stack([row for _, row in part]).data)
+                writer.writerows([as_cell(trial.id), trial.label or ""] for trial, _ in part)
+        return {"size": size}
+
+
+def _list_beside(out: Path) -> Path:
+    """The list of ids and labels beside an array."""
+    return out.with_name(f"{out.name}.csv")
+
+
+def _write_parquet(path: Path, size: int, parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+    arrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+    columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]
+    schema = arrow.schema(columns)
+    with parquet.ParquetWriter(path, schema) as file:
+        for part in parts:
+            trials = [trial for trial, _ in part]
+            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial in trials]
+            numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in part])), size)
+            labels = arrow.array([trial.label for trial in trials], arrow.string())
+            file.write_table(arrow.Table.from_arrays([arrow.array(ids), labels, numbers], schema=schema))
