@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from nes2net.data.audio.waveform import Padding
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION, fake_stretches
 from nes2net.models.loading import SavedNetwork
 from nes2net.models.network import EmbeddingOf
 from nes2net.scoring.calibrated import decide, stretch_rule
-from nes2net.scoring.files import OnError, score_files
+from nes2net.scoring.files import judge_files
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
@@ -143,7 +144,7 @@ class Detector(SavedNetwork):
         *,
         batch_size: int | None = None,
         workers: int | None = None,
-        on_error: OnError = "raise",
+        on_error: Literal["raise"] | Callable[[str | Path, InputError], object] = "raise",
     ) -> Iterator[tuple[str | Path, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
@@ -159,9 +160,21 @@ class Detector(SavedNetwork):
                 of the files before it. A function is called with the path and the error, and the
                 file is skipped.
         """
+        if on_error != "raise" and not callable(on_error):
+            raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
         heard = samples_to_score(self.record, num_samples)
-        scored = score_files(self, paths, heard.num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
-        return ((file.path, file.score) for file in scored)
+        judged = judge_files(self, Scores(), paths, heard.num_samples, batch_size=batch_size, workers=workers)
+
+        def scored() -> Iterator[tuple[str | Path, float]]:
+            for file in judged:
+                if not isinstance(file.result, InputError):
+                    yield file.path, file.result
+                elif callable(on_error):
+                    on_error(file.path, file.result)
+                else:
+                    raise file.result
+
+        return scored()
 
     def decide(
         self,

@@ -6,18 +6,19 @@ What `nes2net predict` does, for Python too.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.read import LongAudio, count_samples
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import card
 from nes2net.lib.errors import InputError, one_line, worded
 from nes2net.lib.progress import ProgressDisplay
@@ -30,49 +31,12 @@ from nes2net.models.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
-from nes2net.scoring.files import score_files
-from nes2net.scoring.heard import length_of_training
+from nes2net.scoring.files import JudgedFile, judge_files
+from nes2net.scoring.heard import length_of_training, samples_to_score
+from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
-
-
-@dataclass(frozen=True)
-class Along:
-    """How the windows lie along a recording, which have a score each."""
-
-    window: float | None = None
-    """Seconds of audio for one score; None for as many as a single score takes in training."""
-    hop: float = 0.5
-    """Seconds from one window to the next."""
-
-
-@dataclass(frozen=True)
-class Once:
-    """One score for each recording."""
-
-    num_samples: int | Literal["auto"] | None = "auto"
-    """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for the
-    number that the calibration or the detector was made with, else for all."""
-    along: Along | None = None
-    """The windows of ``track``, and of a whole recording of more than two minutes, whose score is their mean unless
-    ``num_samples`` is None; None for the usual windows."""
-    track: bool = False
-    """Whether to give the scores along each recording, too. They stand beside its score and never change it."""
-    threshold: float | None = None
-    """The score from which on a recording is called bona fide, and below it spoof; None for no such label."""
-
-
-@dataclass(frozen=True)
-class Stretches:
-    """The fake stretches of each recording, by a detector that sees segments."""
-
-    resolution_ms: float | None = None
-    """Length of a frame; None for the calibration's, or the detector's shortest."""
-    threshold: float | None = None
-    hysteresis: float | None = None
-    min_duration: float = MIN_DURATION
-    """The last three as for :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +51,8 @@ class Prediction:
     """Its scores along the time, of windows or of frames, if they were asked for."""
     stretches: list[Segment] = field(default_factory=list)
     """Its fake stretches, if they were asked for."""
+    words: str = ""
+    """What another judgement says, for a person."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +67,191 @@ class Predictions:
     """One for each recording, in their order; each is computed when it is taken."""
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Who is asked: a detector, and how it computes."""
+
+    detector: Detector
+    decider: Decider | None = None
+    """Says what scores mean."""
+    batch_size: int | None = None
+    workers: int | None = None
+    """Threads that read files."""
+
+    @property
+    def score_nature(self) -> str:
+        """What kind of number a score of the detector is, a sentence."""
+        return f"score: higher means more bona fide; it is {NATURE[self.detector.backend.score_rule]}"
+
+
+class Answer(NamedTuple):
+    """What :func:`predict` passes on, and whether a calibration fits it."""
+
+    rows: Iterator[Prediction]
+    notes: list[str]
+    meaning: list[str]
+    num_samples: int | None = None
+    """Leading samples that are scored; None for all, 0 for windows along a recording."""
+    resolution_ms: float | None = None
+    """Length of the frames that are scored, None for recordings."""
+
+
+class Question(ABC):
+    """What is asked of each recording."""
+
+    @abstractmethod
+    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+        """Ask it of the recordings ``paths``; the rows are computed when they are taken.
+
+        Raises:
+            InputError: if the detector cannot be asked so.
+        """
+
+
+@dataclass(frozen=True)
+class Along:
+    """How the windows lie along a recording, which have a score each."""
+
+    window: float | None = None
+    """Seconds of audio for one score; None for as many as a single score takes in training."""
+    hop: float = 0.5
+    """Seconds from one window to the next."""
+
+
+@dataclass(frozen=True)
+class Once(Question):
+    """One score for each recording."""
+
+    num_samples: int | Literal["auto"] | None = "auto"
+    """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for the
+    number that the calibration or the detector was made with, else for all."""
+    along: Along | None = None
+    """The windows of ``track``, and of a whole recording of more than two minutes, whose score is their mean unless
+    ``num_samples`` is None; None for the usual windows."""
+    track: bool = False
+    """Whether to give the scores along each recording, too. They stand beside its score and never change it."""
+    threshold: float | None = None
+    """The score from which on a recording is called bona fide, and below it spoof; None for no such label."""
+
+    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+        detector = asking.detector
+        windows = self.along or Along()
+        window = windows.window
+        if window is None:
+            window = length_of_training(detector.record) / SAMPLE_RATE
+        windows = replace(windows, window=window)
+        if self.along or self.track:
+            window_samples(detector, window, windows.hop)  # raises for wrong numbers, so that later errors are of files
+        notes = []
+        if self.num_samples == "auto":
+            part = calibrated_samples(asking.decider, detector.record)
+            num_samples = part.num_samples
+            if part.words:
+                notes.append(
+                    f"{part.words}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
+                )
+        else:
+            num_samples = self.num_samples
+        means_along = self.num_samples is not None and num_samples is None
+        if self.along and not self.track and not (means_along and any(map(_is_long, paths))):
+            raise InputError(
+                "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores "
+                "along each one, or leave them out"
+            )
+        meaning = []
+        if self.threshold is not None:
+            meaning.append(f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave")
+        scoring = _Scoring(asking, self, windows, num_samples, means_along)
+        return Answer(scoring.rows(paths), notes, [*meaning, asking.score_nature], num_samples)
+
+
+@dataclass(frozen=True)
+class Stretches(Question):
+    """The fake stretches of each recording, by a detector that sees segments."""
+
+    resolution_ms: float | None = None
+    """Length of a frame; None for the calibration's, or the detector's shortest."""
+    threshold: float | None = None
+    hysteresis: float | None = None
+    min_duration: float = MIN_DURATION
+    """The last three as for :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
+
+    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+        detector = asking.detector
+        rule, resolution_ms = stretch_rule(
+            detector,
+            asking.decider,
+            resolution_ms=self.resolution_ms,
+            threshold=self.threshold,
+            hysteresis=self.hysteresis,
+            min_duration=self.min_duration,
+        )
+        notes = []
+        if not detector.trained_on_segments:
+            notes.append(
+                "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
+            )
+        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        notes.append(
+            f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
+            f"least; frames of {resolution_ms:g} ms"
+        )
+        rows = (_stretches(asking, path, rule, resolution_ms) for path in paths)
+        return Answer(rows, notes, [asking.score_nature], resolution_ms=resolution_ms)
+
+
+@dataclass(frozen=True)
+class Judged(Question):
+    """Any judgement of each recording: what its :meth:`~nes2net.scoring.judgement.Judgement.tell` says."""
+
+    judgement: Judgement[Any]
+    num_samples: int | Literal["auto"] | None = "auto"
+    """As for :class:`Once`; a long recording is judged in one piece."""
+
+    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+        if asking.decider is not None:
+            raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
+        part = samples_to_score(asking.detector.record, None if self.judgement.of_whole else self.num_samples)
+        judged = judge_files(
+            asking.detector,
+            self.judgement,
+            paths,
+            part.num_samples,
+            batch_size=asking.batch_size,
+            workers=asking.workers,
+        )
+        return Answer(self._rows(judged, part.num_samples), [part.words] if part.words else [], [])
+
+    def _rows(self, judged: Iterator[JudgedFile[Any]], num_samples: int | None) -> Iterator[Prediction]:
+        for file in judged:
+            path = Path(file.path)
+            if isinstance(file.result, InputError):
+                yield _failed(path, file.result)
+                continue
+            row = {"file": str(path), "judgement": self.judgement.name, **self.judgement.tell(file.result)}
+            remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
+            if remark:
+                row["remark"] = remark
+            words = self.judgement.in_words(file.result)
+            yield Prediction(path, row | _extent(file, num_samples), words=words)
+
+
 def predict(
     detector: Detector,
     files: Iterable[str | Path],
-    way: Once | Stretches | None = None,
+    question: Question | None = None,
     *,
     decider: Decider | None = None,
     calibration: str | Path = "",
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Predictions:
-    """Score audio files of any format. A file that cannot be scored has a row with the reason.
+    """Judge audio files of any format. A file that cannot be judged has a row with the reason.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        way: one score for each recording (:class:`Once`, the default), or its fake stretches (:class:`Stretches`).
+        question: one score for each recording (:class:`Once`, the default), its fake stretches (:class:`Stretches`),
+            or any judgement (:class:`Judged`).
         decider: says what scores mean.
         calibration: the file that ``decider`` is from, for the rows.
         batch_size: utterances or windows computed at once; None for a number that suits the device.
@@ -127,226 +263,180 @@ def predict(
             given that no score and no track has.
     """
     check_takes_audio_alone(detector)
-    paths, way = with_folders_listed(map(str, files)), way or Once()
+    paths = with_folders_listed(map(str, files))
+    answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), paths)
     model = published_model(detector.record)
-    notes: list[str] = []
-    facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
-    usual = length_of_training(detector.record) / SAMPLE_RATE
-    one = _Recording(detector, decider, batch_size)
-    heard: int | None = None  # samples that a score is made of; 0 for windows
-    resolution_ms: float | None = None
-    about_stretches: list[str] = []
-    meaning: list[str] = []
-    rows: Iterator[Prediction]
-    if isinstance(way, Stretches):
-        rule, resolution_ms = stretch_rule(
-            detector,
-            decider,
-            resolution_ms=way.resolution_ms,
-            threshold=way.threshold,
-            hysteresis=way.hysteresis,
-            min_duration=way.min_duration,
-        )
-        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
-        if not detector.trained_on_segments:
-            about_stretches.append(
-                "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
-            )
-        about_stretches.append(
-            f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
-            f"least; frames of {resolution_ms:g} ms"
-        )
-        rows = map(partial(one.stretches, rule=rule, resolution_ms=resolution_ms), paths)
-    else:
-        windows = way.along or Along()
-        window = usual if windows.window is None else windows.window
-        windows = replace(windows, window=window)
-        if way.along or way.track:
-            window_samples(detector, window, windows.hop)  # raises for wrong numbers, so that later errors are of files
-        if way.num_samples == "auto":
-            part = calibrated_samples(decider, detector.record)
-            heard = part.num_samples
-            if part.words:
-                notes.append(
-                    f"{part.words}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
-                )
-        else:
-            heard = way.num_samples
-        long = None if heard or way.num_samples is None else windows
-        if way.along and not way.track and (long is None or not any(map(_is_long, paths))):
-            raise InputError(
-                "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores "
-                "along each one, or leave them out"
-            )
-        if way.threshold is not None:
-            meaning.append(f"decision: bona fide from a score of {way.threshold:g} on, the `threshold` that you gave")
-        rows = one.once(paths, heard, way, windows, long, workers)
-    nature = NATURE[detector.backend.score_rule]
     about = card(detector.record)
-    meaning = ([f"detector: {about}"] if about else []) + meaning
-    meaning += model[1].notes if model else ()
-    meaning.append(f"score: higher means more bona fide; it is {nature}")
+    facts: dict[str, Any] = {}
+    meaning = [f"detector: {about}"] if about else []
+    if model:
+        facts |= {"published_model": model[0], "licence": model[1].licence}
+        meaning += model[1].notes
+    meaning += answer.meaning
     if decider:
         meaning += [
             "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier",
             *decider.described(),
-            *notes_on(detector, decider, heard, resolution_ms),
+            *notes_on(detector, decider, answer.num_samples, answer.resolution_ms),
         ]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
-    return Predictions([*notes, *about_stretches], meaning, (replace(found, row=found.row | facts) for found in rows))
+    rows = (replace(prediction, row=prediction.row | facts) for prediction in answer.rows)
+    return Predictions(answer.notes, meaning, rows)
+
+
+def _extent(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
+    """How long a recording is, and how much of it was judged."""
+    extent = {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged}
+    if num_samples is None:
+        return {**extent, "method": "whole"}
+    return {**extent, "method": "beginning", "samples": num_samples}
 
 
 @dataclass(frozen=True)
-class _Recording:
-    """Scores one recording after another."""
+class _Scoring:
+    """Scores one recording after another, once each."""
 
-    detector: Detector
-    decider: Decider | None
-    batch_size: int | None
+    asking: Asking
+    question: Once
+    windows: Along
+    num_samples: int | None
+    means_along: bool
+    """Whether a recording of more than two minutes is scored by the mean along its time."""
 
-    def once(
-        self,
-        paths: list[Path],
-        num_samples: int | None,
-        way: Once,
-        windows: Along,
-        long: Along | None,
-        workers: int | None,
-    ) -> Iterator[Prediction]:
-        """Score each recording once; one of more than two minutes is scored as ``long`` says, unless it is None."""
-        unscored: list[tuple[Path, InputError]] = []
-
-        def rows_of_unscored() -> Iterator[Prediction]:
-            for path, error in unscored:
-                is_long = long and isinstance(error, LongAudio)
-                yield self.along(path, windows, way) if is_long else _failed(path, error)
-            unscored.clear()
-
-        facts = {"method": "whole"} if num_samples is None else {"method": "beginning", "samples": num_samples}
-        most = self.detector.used_samples.most
-        scored = score_files(
-            self.detector,
+    def rows(self, paths: list[Path]) -> Iterator[Prediction]:
+        asking = self.asking
+        judged = judge_files(
+            asking.detector,
+            Scores(),
             paths,
-            num_samples,
-            batch_size=self.batch_size,
-            workers=workers,
-            on_error=lambda path, error: unscored.append((path, error)),
-            longest=round(LONG_RECORDING * SAMPLE_RATE) if long else None,
-            measurer=Measurer.of(self.detector, self.decider),
+            self.num_samples,
+            batch_size=asking.batch_size,
+            workers=asking.workers,
+            longest=round(LONG_RECORDING * SAMPLE_RATE) if self.means_along else None,
+            measurer=Measurer.of(asking.detector, asking.decider),
         )
-        for file in scored:
-            yield from rows_of_unscored()
+        for file in judged:
             path = Path(file.path)
-            row = {"file": str(file.path), **self._meaning(file.score, file.traits, file.remark, way.threshold)}
-            row |= {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged, **facts}
-            if most is not None and min(file.num_samples, num_samples or file.num_samples) > most:
-                print(
-                    f"{printable_name(path.name)}: the detector reads the first {most / SAMPLE_RATE:g} s alone; "
-                    f"{worded('`score_track`')} scores all of it",
-                    file=sys.stderr,
-                )
-                row |= {"method": "beginning", "samples": most}
-            if file.remark.text:
-                row["remark"] = file.remark.text
-            if not way.track:
-                yield Prediction(path, row)
-                continue
             try:
-                track = self._track(path, windows, row["duration"])
+                if isinstance(file.result, LongAudio) and self.means_along:
+                    yield self._mean(path)
+                elif isinstance(file.result, InputError):
+                    yield _failed(path, file.result)
+                else:
+                    yield self._score(path, file, file.result)
             except InputError as error:
                 yield _failed(path, error)
-                continue
-            yield Prediction(path, row | self._facts_of(track, windows, way), track)
-        yield from rows_of_unscored()
 
-    def along(self, path: Path, windows: Along, way: Once) -> Prediction:
+    def _score(self, path: Path, file: JudgedFile[float], score: float) -> Prediction:
+        """The row of a recording that was scored in one piece."""
+        row = {"file": str(file.path), **self._meaning(score, file.traits, file.remark)}
+        row |= _extent(file, self.num_samples)
+        most = self.asking.detector.used_samples.most
+        if most is not None and min(file.num_samples, self.num_samples or file.num_samples) > most:
+            print(
+                f"{printable_name(path.name)}: the detector reads the first {most / SAMPLE_RATE:g} s alone; "
+                f"{worded('`score_track`')} scores all of it",
+                file=sys.stderr,
+            )
+            row |= {"method": "beginning", "samples": most}
+        if file.remark.text:
+            row["remark"] = file.remark.text
+        if not self.question.track:
+            return Prediction(path, row)
+        track = self._track(path, row["duration"])
+        return Prediction(path, row | self._facts_of(track), track)
+
+    def _mean(self, path: Path) -> Prediction:
         """Score a long recording by the mean along its time. Unless its track was asked for, say so before."""
-        try:
-            duration = count_samples(path) / SAMPLE_RATE
-            if not way.track:
-                print(
-                    f"{printable_name(path.name)} lasts {readable_duration(duration, exact=True)}: its score is "
-                    f"the mean over windows of {windows.window:.3g} s, one every {windows.hop:g} s; "
-                    + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
-                    file=sys.stderr,
-                )
-            track = self._track(path, windows, duration)
-            measurer = Measurer.of(self.detector, self.decider)
-            traits = measurer.along(path, track) if measurer else None
-        except InputError as error:
-            return _failed(path, error)
-        row = {"file": str(path), **self._meaning(track.score, traits, track.remark, way.threshold)}
+        duration = count_samples(path) / SAMPLE_RATE
+        windows = self.windows
+        if not self.question.track:
+            print(
+                f"{printable_name(path.name)} lasts {readable_duration(duration, exact=True)}: its score is "
+                f"the mean over windows of {windows.window:.3g} s, one every {windows.hop:g} s; "
+                + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
+                file=sys.stderr,
+            )
+        track = self._track(path, duration)
+        measurer = Measurer.of(self.asking.detector, self.asking.decider)
+        traits = measurer.along(path, track) if measurer else None
+        row = {"file": str(path), **self._meaning(track.score, traits, track.remark)}
         row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
         if track.remark.text:
             row["remark"] = track.remark.text
-        return Prediction(path, row | self._facts_of(track, windows, way), track if way.track else None)
+        return Prediction(path, row | self._facts_of(track), track if self.question.track else None)
 
-    def _track(self, path: Path, windows: Along, duration: float) -> Track:
+    def _track(self, path: Path, duration: float) -> Track:
         """Score ``path``, of so many seconds, along its time."""
         with _seconds_shown(path, duration) as progress:
             return score_track(
-                self.detector,
+                self.asking.detector,
                 path,
-                window=windows.window,
-                hop=windows.hop,
-                batch_size=self.batch_size,
+                window=self.windows.window,
+                hop=self.windows.hop,
+                batch_size=self.asking.batch_size,
                 progress=progress,
             )
 
-    def _facts_of(self, track: Track, windows: Along, way: Once) -> dict[str, Any]:
+    def _facts_of(self, track: Track) -> dict[str, Any]:
         """What a row says of a track, with its scores if they were asked for."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
-            "hop": windows.hop,
+            "hop": self.windows.hop,
             "windows": len(track),
             "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
-        if way.track:
+        if self.question.track:
             facts |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
-            if self.decider and not track.remark.unfit:
-                facts["llrs"] = self.decider.llrs(track.scores).tolist()
-                facts["probabilities"] = self.decider.probabilities(track.scores).tolist()
+            decider = self.asking.decider
+            if decider and not track.remark.unfit:
+                facts["llrs"] = decider.llrs(track.scores).tolist()
+                facts["probabilities"] = decider.probabilities(track.scores).tolist()
         return facts
 
-    def stretches(self, path: Path, rule: StretchRule, resolution_ms: float) -> Prediction:
-        """Find the fake stretches of a recording."""
-        try:
-            with _seconds_shown(path, count_samples(path) / SAMPLE_RATE) as progress:
-                frames = frame_scores(
-                    self.detector, path, resolution_ms=resolution_ms, batch_size=self.batch_size, progress=progress
-                )
-        except InputError as error:
-            return _failed(path, error)
-        found = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
-        row = {
-            "file": str(path),
-            "duration": frames.duration,
-            "method": "segments",
-            "trained_on_segments": self.detector.trained_on_segments,
-            "resolution_ms": frames.resolution_ms,
-            **({"remark": frames.remark.text} if frames.remark.text else {}),
-            **rule._asdict(),
-            "segments": [],
-        }
-        for stretch in found:
-            segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
-            if self.decider and stretch.score is not None and not frames.remark.unfit:
-                # Before it is bounded, the ratio is linear in the score: that of the mean score is the mean of ratios.
-                segment["llr"] = float(self.decider.llrs([stretch.score])[0])
-                segment["probability"] = float(self.decider.probabilities([stretch.score])[0])
-            row["segments"].append(segment)
-        return Prediction(path, row, frames.track, found)
-
-    def _meaning(self, score: float, traits: Traits | None, remark: Remark, threshold: float | None) -> dict[str, Any]:
+    def _meaning(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
         """The score of a recording and, with a calibration or a threshold, what it means."""
-        if self.decider:
-            return self.decider(score, traits).row()
+        threshold = self.question.threshold
+        if self.asking.decider:
+            return self.asking.decider(score, traits).row()
         if threshold is None:
             return {"score": score}
         if remark.unfit:
             return {"score": score, "threshold": threshold, "decision": CANNOT_TELL, "reason": remark.unfit}
         return {"score": score, "threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
+
+
+def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: float) -> Prediction:
+    """Find the fake stretches of a recording."""
+    detector = asking.detector
+    decider = asking.decider
+    try:
+        with _seconds_shown(path, count_samples(path) / SAMPLE_RATE) as progress:
+            frames = frame_scores(
+                detector, path, resolution_ms=resolution_ms, batch_size=asking.batch_size, progress=progress
+            )
+    except InputError as error:
+        return _failed(path, error)
+    stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
+    row = {
+        "file": str(path),
+        "duration": frames.duration,
+        "method": "segments",
+        "trained_on_segments": detector.trained_on_segments,
+        "resolution_ms": frames.resolution_ms,
+        **({"remark": frames.remark.text} if frames.remark.text else {}),
+        **rule._asdict(),
+        "segments": [],
+    }
+    for stretch in stretches:
+        segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
+        if decider and stretch.score is not None and not frames.remark.unfit:
+            # Before it is bounded, the ratio is linear in the score: that of the mean score is the mean of ratios.
+            segment["llr"] = float(decider.llrs([stretch.score])[0])
+            segment["probability"] = float(decider.probabilities([stretch.score])[0])
+        row["segments"].append(segment)
+    return Prediction(path, row, frames.track, stretches)
 
 
 def _is_long(path: Path) -> bool:

@@ -85,7 +85,7 @@ def score_corpus(
     judgement = as_judgement(judgement)
     if decider is not None and not judgement.is_score:
         raise InputError(
-            f"`calibration` decides on scores of recordings, not on {judgement.name}: leave it out, or leave out `judgement`"
+            f"`calibration` decides on scores of recordings, not on {judgement.what}: leave it out, or ask for scores"
         )
     if judgement.of_whole:
         if num_samples not in ("auto", None):

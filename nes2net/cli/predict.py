@@ -21,6 +21,7 @@ from nes2net.lib.times import clock
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
+_JUDGED = {"duration": 10}
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
 # Share of a recording from which on nothing is said of the rest.
@@ -73,6 +74,7 @@ def predict(
     plot: Annotated[str | None, Flag("FILE|DIR")] = None,
     threshold: float | None = None,
     deciding: Deciding,
+    judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
     segments: bool = False,
     stretches: WithSegments,
     json_: bool = False,
@@ -89,6 +91,7 @@ def predict(
 
     Args:
         files: audio files, or folders of them
+        judgement: say something else than a score
         json_: print a JSON object a line
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
@@ -100,28 +103,34 @@ def predict(
     Fake stretches, by a detector that sees segments:
         segments: print fake stretches instead of a score
     """
-    from nes2net.actions.prediction import Along, Once, Stretches
+    from nes2net.actions.prediction import Along, Judged, Once, Question, Stretches
     from nes2net.actions.prediction import predict as predicted
     from nes2net.data.audio.files import with_folders_listed
+    from nes2net.lib.yaml_text import read_value
     from nes2net.metrics.localisation.stretches import MIN_DURATION
+    from nes2net.scoring.judgement import as_judgement
 
     if model is None:
         raise InputError(_which())
     excluded = given(along if segments else stretches)
-    way: Once | Stretches
-    if segments:
+    question: Question
+    if judgement is not None:
+        if segments or excluded or along.track or along.window is not None or threshold is not None or plot:
+            raise InputError("`judgement` says something else than a score: leave out what is for scores and segments")
+        question = Judged(as_judgement(read_value(judgement, None, "`judgement`")), along.of_files())
+    elif segments:
         if excluded:
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
         if stretches.out and not stretches.labels:
             raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
         shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
-        way = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
+        question = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
     elif excluded:
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
     else:
         windows = Along(along.window, along.hop)
         chosen = windows if windows != Along() else None
-        way = Once(along.of_files(), chosen, along.track or bool(plot), threshold)
+        question = Once(along.of_files(), chosen, along.track or bool(plot), threshold)
     if threshold is not None:
         if not math.isfinite(threshold):
             raise InputError(f"--threshold is a number, not {threshold}")
@@ -135,14 +144,18 @@ def predict(
     found = predicted(
         detector,
         paths,
-        way,
+        question,
         decider=decider,
         calibration=deciding.calibration or "",
         batch_size=batch_size,
         workers=workers,
     )
-    columns = (_SEGMENTS if segments else _SCORES) | (_MEANT if decider else {})
-    if not segments and (decider or threshold is not None):
+    columns = _SEGMENTS if segments else _SCORES
+    if decider:
+        columns = columns | _MEANT
+    if judgement is not None:
+        columns = _JUDGED
+    elif not segments and (decider or threshold is not None):
         columns |= _DECIDED
     widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
     if not json_:
@@ -154,9 +167,15 @@ def predict(
         for one in ProgressDisplay(found.rows, title="scoring", unit="file", total=len(paths), shown=shown):
             failed += "error" in one.row
             write(one)
-            print(json.dumps(one.row) if json_ else _lines(one.row, widths, along.track), flush=True)
+            if json_:
+                line = json.dumps(one.row)
+            elif one.words:
+                line = _judged_line(one.row, one.words, widths)
+            else:
+                line = _lines(one.row, widths, along.track)
+            print(line, flush=True)
         if not json_:
-            advice = [] if decider or segments else _how_to_get_a_probability(model)
+            advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
             print("\n".join([*(f"# {worded(sentence)}" for sentence in found.meaning), *advice]))
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
@@ -181,6 +200,12 @@ def _which() -> str:
         uses.setdefault(known.good_for, []).append(f"{known.name} ({readable_size(known.size)})")
     names = "; ".join(f"{', '.join(of_it)}: {use}" for use, of_it in uses.items())
     return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
+
+
+def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
+    """Write what another judgement says of a recording."""
+    said = "; ".join(filter(None, [words, row.get("remark")]))
+    return table_line([printable_name(row["file"]), f"{row['duration']:.2f} s", said], widths, "lrl")
 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:

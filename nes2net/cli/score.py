@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.actions.flags import (
     Batches,
@@ -43,6 +43,7 @@ def score(
     padding: Literal["repeat", "zeros"] = "repeat",
     peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
     segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0)] = None,
+    judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
     system_scores: Sequence[File] = (),
     score_range: Sequence[File] = (),
     loading: Loading,
@@ -75,6 +76,7 @@ def score(
         padding: what fills up shorter ones
         peak_normalize: peak to 1: no, recording or cut
         segments: score frames of MS milliseconds instead
+        judgement: say something else than a score
 
     Scores of other systems, for a detector that fuses them:
         system_scores: a score file for each system, in order of training
@@ -86,9 +88,15 @@ def score(
     from nes2net.actions.scoring import score_corpus
     from nes2net.evaluation.judgements import Frames, Scores
     from nes2net.lib.devices import own_device
+    from nes2net.lib.yaml_text import read_value
     from nes2net.models.registry import corpora
+    from nes2net.scoring.judgement import Judgement, as_judgement
 
-    judgement = Scores() if segments is None else Frames(segments or None)
+    if judgement is not None and segments is not None:
+        raise InputError("`judgement` says what to make instead of scores: leave out --segments")
+    asked: Judgement[Any] = Scores() if segments is None else Frames(segments or None)
+    if judgement is not None:
+        asked = as_judgement(read_value(judgement, None, "`judgement`"))
     decider, part = deciding.decider(), located(corpus, root, split, protocols)
     # Before a large model is read.
     trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
@@ -112,7 +120,7 @@ def score(
         checkpoint=model,
         trials=trials,
         num_samples=length.asked(),
-        judgement=judgement,
+        judgement=asked,
         system_scores=system_scores,
         score_range=score_range,
         decider=decider,

@@ -50,6 +50,9 @@ class Scores(Judgement[float]):
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
         return score_file.read_scores(path)
 
+    def own_labels(self, path: Path) -> dict[str, str]:
+        return score_file.read_own_labels(path)
+
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
 
@@ -157,7 +160,7 @@ class Frames(Judgement[NDArray]):
 
     resolution_ms: float | None = None
 
-    name, doing, done, what = "frames", "scoring", "scored", "scores"
+    name, doing, done, what = "frames", "scoring", "scored", "scores of frames"
     of_whole = of_batch = True
 
     def fitted(self, scorer: Scorer) -> Self:

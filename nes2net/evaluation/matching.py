@@ -29,8 +29,7 @@ from nes2net.data.corpora.id_tables import possible_ids
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.scoring.judgement import scores_of
-from nes2net.scoring.score_file import read_own_labels
+from nes2net.scoring.judgement import judgement_of, scores_of
 
 #: Sums of millions of scores up to here are finite.
 LARGEST = 1e300
@@ -216,7 +215,7 @@ def match_file(
 
 def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
     """Find the ids of ``trials`` that a score file with labels of its own labels otherwise than they are."""
-    own = read_own_labels(path)
+    own = judgement_of(path).own_labels(Path(path))
     return [trial.id for trial in trials if own.get(trial.id, trial.label) != trial.label]
 
 

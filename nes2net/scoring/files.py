@@ -1,14 +1,15 @@
-"""Many files to scores, in their order: threads read ahead, equal lengths share a batch."""
+"""Many files to judgements, in their order: threads read ahead, equal lengths share a batch."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,19 +19,12 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.heard import length_of_training
-from nes2net.scoring.kernel import (
-    Result,
-    Scorer,
-    check_takes_audio_alone,
-    chosen_batch_size,
-    score_batch,
-)
+from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
-#: What to do with a file that cannot be scored: "raise", or a function to call with its path and
-#: the error.
-OnError: TypeAlias = Literal["raise"] | Callable[[Any, InputError], object]
+T = TypeVar("T")
 
 # How many batches' worth of files are read ahead, and in how many of them files of one length are
 # searched. The rest are still being read while a batch is computed.
@@ -40,51 +34,51 @@ _AHEAD, _LOOKED_AT = 6, 4
 _AHEAD_BYTES, _EXPANSION = 1 << 29, 16
 
 
-class ScoredFile(NamedTuple):
-    """A file and its score."""
+@dataclass(frozen=True)
+class JudgedFile(Generic[T]):
+    """A file and what a detector says of it."""
 
     path: str | Path
-    score: float
-    num_samples: int
+    result: T | InputError
+    """The value of the judgement, or why it is missing."""
+    num_samples: int = 0
     """Samples of the whole recording at 16 kHz."""
-    judged: float
+    judged: float = 1.0
     """Share of the recording that the detector got."""
-    remark: Remark
+    remark: Remark = field(default_factory=Remark)
     """What is remarkable about it."""
     traits: Traits | None = None
     """What was measured of it; None if nothing was."""
 
 
-def score_files(
+def judge_files(
     scorer: Scorer,
+    judgement: Judgement[T],
     paths: Iterable[str | Path],
     num_samples: int | None = None,
     *,
     batch_size: int | None = None,
     workers: int | None = None,
-    on_error: OnError = "raise",
     longest: int | None = None,
     measurer: Measurer | None = None,
-) -> Iterator[ScoredFile]:
-    """Score files lazily, in the order of ``paths``, which may be endless.
+) -> Iterator[JudgedFile[T]]:
+    """Judge files lazily, in the order of ``paths``, which may be endless.
 
-    Only files that give the detector the same number of samples share a batch, so each score equals
+    Only files that give the detector the same number of samples share a batch, so each value equals
     the one computed alone, to 1e-6.
 
     Args:
+        judgement: what the detector says of a recording.
         num_samples: see :class:`~nes2net.scoring.waveforms.WaveformReader`.
         batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
             a GPU.
         workers: threads that read files; None for a number that suits the device.
-        on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
-            the files before it. A function is called with the path and the error, and the file is
-            skipped.
         longest: samples at 16 kHz; a longer whole recording fails with
             :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
         measurer: measures the recordings too, in the reading threads and batches.
 
     Raises:
-        InputError: if an argument is out of its range.
+        InputError: if an argument is out of its range, or ``scorer`` cannot judge so.
     """
     if isinstance(paths, (str, Path)):
         raise InputError(
@@ -94,68 +88,49 @@ def score_files(
     workers = max(2, default_workers(scorer.computes_on)) if workers is None else workers
     if workers < 1:
         raise InputError(f"`workers` is at least 1, not {workers}")
-    if on_error != "raise" and not callable(on_error):
-        raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
     check_takes_audio_alone(scorer)
-    reader = WaveformReader.of(scorer, num_samples, longest)
-    trained_on = length_of_training(scorer.record)
-
-    def read(path: str | Path) -> _Read:
-        recording = reader.read(path, channels=Channels(reader.num_samples))
-        remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
-        traits = measurer.measured(recording, remark) if measurer else None
-        return recording, traits, remark
-
-    def in_order(paths: Iterator[str | Path]) -> Iterator[ScoredFile]:
-        with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
-            waiting: deque[_File] = deque()
-            try:
-                while True:
-                    while len(waiting) < _AHEAD * batch_size and sum(file.size for file in waiting) < _AHEAD_BYTES:
-                        try:
-                            path = next(paths)
-                        except StopIteration:
-                            break
-                        waiting.append(_File(path, pool.submit(read, path)))
-                    if not waiting:
-                        return
-                    first = waiting[0]
-                    if first.result is None:
-                        files = list(islice(waiting, _LOOKED_AT * batch_size))
-                        _score_with_equal_lengths(scorer, files, batch_size, measurer)
-                    waiting.popleft()
-                    assert first.result is not None
-                    if not isinstance(first.result, InputError):
-                        yield ScoredFile(
-                            first.path, first.result, first.num_samples, first.judged, first.remark, first.traits
-                        )
-                    elif callable(on_error):
-                        on_error(first.path, first.result)
-                    else:
-                        raise first.result
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    return in_order(iter(paths))
+    reader = judgement.reader(WaveformReader.of(scorer, num_samples, longest))
+    return _in_order(_Batches(scorer, judgement.fitted(scorer), reader, batch_size, measurer), iter(paths), workers)
 
 
-#: A recording, what was measured of it, and what is remarkable about it.
-_Read: TypeAlias = tuple[Recording, Traits | None, Remark]
+def _in_order(batches: _Batches[T], paths: Iterator[str | Path], workers: int) -> Iterator[JudgedFile[T]]:
+    """Read ``paths`` ahead with so many threads, and yield each when it is its turn."""
+    most_waiting = _AHEAD * batches.batch_size
+    with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
+        waiting: deque[_File[T]] = deque()
+        try:
+            while True:
+                while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
+                    path = next(paths, None)
+                    if path is None:
+                        break
+                    waiting.append(_File(path, pool.submit(batches.read, path)))
+                if not waiting:
+                    return
+                if waiting[0].judged is None:
+                    batches.judge(list(islice(waiting, _LOOKED_AT * batches.batch_size)))
+                judged = waiting.popleft().judged
+                assert judged is not None
+                yield judged
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _File:
-    """A file that is being read.
+class _ReadFile(NamedTuple):
+    """A recording, what is remarkable about it, and what was measured of it."""
 
-    It holds its waveform until it has a ``result``: a score or an error.
-    """
+    recording: Recording
+    remark: Remark
+    traits: Traits | None
 
-    def __init__(self, path: str | Path, recording: Future[_Read]) -> None:
-        self.path, self._recording = path, recording
-        self.result: float | InputError | None = None
-        self.traits: Traits | None = None
-        self.num_samples = 0
-        self.judged = 1.0
-        self.remark = Remark()
+
+class _File(Generic[T]):
+    """A file that is being read. It holds its waveform until it is :attr:`judged`."""
+
+    def __init__(self, path: str | Path, reading: Future[_ReadFile]) -> None:
+        self.path = path
+        self.judged: JudgedFile[T] | None = None
+        self._reading = reading
         try:
             self._guess = _EXPANSION * os.path.getsize(path)
         except (OSError, ValueError, TypeError):
@@ -164,49 +139,64 @@ class _File:
     @property
     def size(self) -> int:
         """Bytes of the samples that it holds; a guess before it has been read."""
-        if self.result is not None:
+        if self.judged is not None:
             return 0
-        read = self._recording.done() and self._recording.exception() is None
-        return self._recording.result()[0].waveform.nbytes if read else self._guess
+        if self._reading.done() and self._reading.exception() is None:
+            return self._reading.result().recording.waveform.nbytes
+        return self._guess
 
-    def waveform(self) -> np.ndarray | None:
-        """Wait for its samples (N,); None if it could not be read: the error is then its result."""
+    def read(self) -> _ReadFile | None:
+        """Wait for its samples; None if it could not be read, which its result then says."""
         try:
-            recording, self.traits, self.remark = self._recording.result()
-            self.num_samples = recording.num_samples
-            self.judged = recording.judged
-            return recording.waveform
+            return self._reading.result()
         except InputError as error:
-            self._finish(error)
+            failure = error
         except Exception as error:  # a decoder can raise anything on a damaged file
-            self._finish(InputError(f"{self.path} could not be read ({type(error).__name__}: {error})"))
+            failure = InputError(f"{self.path} could not be read ({type(error).__name__}: {error})")
+        self.finish(JudgedFile(self.path, failure))
         return None
 
-    def take(self, result: Result) -> None:
-        """Set its result: a score, or the reason why that is missing."""
-        self._finish(InputError(f"{self.path}: {result}") if isinstance(result, str) else result)
-
-    def _finish(self, result: float | InputError) -> None:
-        self.result = result
-        del self._recording  # the samples are not needed any more
+    def finish(self, judged: JudgedFile[T]) -> None:
+        self.judged = judged
+        del self._reading  # the samples are not needed any more
 
 
-def _score_with_equal_lengths(scorer: Scorer, files: list[_File], batch_size: int, measurer: Measurer | None) -> None:
-    """Score the first of ``files`` with others of its length, and give each one its result."""
-    first = files[0].waveform()
-    if first is None:
-        return
-    batch, waveforms = [files[0]], [first]
-    for file in files[1:]:
-        if len(batch) == batch_size:
-            break
-        if file.result is None and (other := file.waveform()) is not None and len(other) == len(first):
-            batch.append(file)
-            waveforms.append(other)
-    stacked = np.stack(waveforms)
-    if measurer:
-        traits = measurer.with_embeddings([file.traits for file in batch if file.traits], stacked)
-        for file, found in zip(batch, traits, strict=True):
-            file.traits = found
-    for file, result in zip(batch, score_batch(scorer, torch.from_numpy(stacked))):
-        file.take(result)
+@dataclass(frozen=True)
+class _Batches(Generic[T]):
+    """Reads and judges files whose samples are equally many, together."""
+
+    scorer: Scorer
+    judgement: Judgement[T]
+    reader: WaveformReader
+    batch_size: int
+    measurer: Measurer | None
+
+    def read(self, path: str | Path) -> _ReadFile:
+        recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
+        trained_on = length_of_training(self.scorer.record)
+        remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
+        traits = self.measurer.measured(recording, remark) if self.measurer else None
+        return _ReadFile(recording, remark, traits)
+
+    def judge(self, files: list[_File[T]]) -> None:
+        """Judge the first of ``files`` with others of its length, and give each one its result."""
+        first = files[0].read()
+        if first is None:
+            return
+        batch = [(files[0], first)]
+        for file in files[1:]:
+            if len(batch) == self.batch_size:
+                break
+            other = file.read() if file.judged is None else None
+            if other is not None and len(other.recording.waveform) == len(first.recording.waveform):
+                batch.append((file, other))
+        waveforms = np.stack([read.recording.waveform for _, read in batch])
+        traits = [read.traits for _, read in batch]
+        if self.measurer:
+            traits = list(self.measurer.with_embeddings([measured for measured in traits if measured], waveforms))
+        with scoring_mode(self.scorer):
+            values = self.judgement.start(self.scorer, [torch.from_numpy(waveforms)])()
+        for (file, read), measured, value in zip(batch, traits, values, strict=True):
+            result = InputError(f"{file.path}: {value}") if isinstance(value, str) else value
+            recording = read.recording
+            file.finish(JudgedFile(file.path, result, recording.num_samples, recording.judged, read.remark, measured))

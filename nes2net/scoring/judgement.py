@@ -92,7 +92,24 @@ class Judgement(Output[T]):
 
     @abstractmethod
     def tell(self, value: T) -> dict[str, Any]:
-        """What a row of ``nes2net predict`` says of a recording with this ``value``: plain data."""
+        """What a row of ``nes2net predict`` says of a recording with this ``value``: plain data.
+
+        A ``remark``, a text, stands at the end of the line.
+        """
+
+    def in_words(self, value: T) -> str:
+        """What a line of ``nes2net predict`` says of a recording with this ``value``, but for a remark."""
+        words = []
+        for name, told in self.tell(value).items():
+            if name == "remark":
+                continue
+            if isinstance(told, float):
+                words.append(f"{name} {told:.4f}")
+            elif isinstance(told, list):
+                words.append(f"{name}: {len(told)} numbers")
+            else:
+                words.append(f"{name} {told}")
+        return ", ".join(words)
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
         """Read a file of this judgement as scores: ids, and one score of each recording, (N,) float64.
@@ -103,6 +120,10 @@ class Judgement(Output[T]):
         raise InputError(
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
         )
+
+    def own_labels(self, path: Path) -> dict[str, str]:
+        """The labels that a file of another toolkit has beside the values, by id; empty for most files."""
+        return {}
 
 
 judgements: Registry[Judgement[Any]] = Registry(

@@ -112,7 +112,10 @@ def test_recordings_are_measured_once(score, corpus, here):
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path):
     for flags, message in (
         ("--calibration other.json", "the calibration does not belong to this detector"),
-        ("--calibration plain.json --segments", "--calibration decides on recordings, not on their frames"),
+        (
+            "--calibration plain.json --segments",
+            "--calibration decides on scores of recordings, not on scores of frames",
+        ),
         ("--calibration plain.json --operating-point fa:1%", "less than one trial"),
         ("--abstain 0", "--abstain goes with a calibration"),
     ):

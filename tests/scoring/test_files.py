@@ -14,7 +14,8 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.data.audio.read import LongAudio
-from nes2net.scoring.files import score_files
+from nes2net.evaluation.judgements import Scores
+from nes2net.scoring.files import judge_files
 
 
 @pytest.fixture
@@ -82,13 +83,14 @@ def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
 
 def test_files_beyond_a_length_are_errors_among_the_others(detector, recordings):
     """Of four alternating lengths, the longest is 9,000 samples."""
-    failures, paths = {}, list(recordings)
-    scored = list(score_files(detector, paths, longest=4300, batch_size=4, on_error=failures.__setitem__))
-    assert [file.path for file in scored] == [path for path in paths if path not in paths[2::4]]
-    assert [file.score for file in scored] == pytest.approx([detector.score(file.path) for file in scored], abs=1e-6)
-    assert list(failures) == paths[2::4] and {type(error) for error in failures.values()} == {LongAudio}
+    paths = list(recordings)
+    judged = list(judge_files(detector, Scores(), paths, longest=4300, batch_size=4))
+    assert [file.path for file in judged] == paths
+    assert [file.path for file in judged if isinstance(file.result, LongAudio)] == paths[2::4]
+    scored = {file.path: file.result for file in judged if not isinstance(file.result, InputError)}
+    assert list(scored.values()) == pytest.approx([detector.score(path) for path in scored], abs=1e-6)
     # The beginning of a long recording is a short one.
-    assert len(list(score_files(detector, recordings, 4300, longest=4300))) == 12
+    assert len(list(judge_files(detector, Scores(), recordings, 4300, longest=4300))) == 12
 
 
 def test_threads_score_as_one_alone(detector, recordings):
