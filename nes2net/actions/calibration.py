@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import with_folders_listed
-from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
@@ -44,9 +42,9 @@ from nes2net.scoring.decisions.calibration import (
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
+from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
-from nes2net.scoring.segment_file import holds_frames
 
 #: Name of a row → its figures (:func:`nes2net.scoring.decisions.calibration.figures`), before and after calibration.
 Figures = list[tuple[str, dict[str, float]]]
@@ -123,32 +121,19 @@ def calibrate(
         InputError: if scores, keys or recordings cannot be read or do not go together; if higher scores
             mean spoofed; or as :func:`nes2net.scoring.decisions.calibration.fit`.
     """
-    corpus, path, names = corpora.get(labels.corpus), Path(scores[0]), list(map(str, scores))
-    of_frames = len(scores) == 1 and holds_frames(path)
-    trials: Sequence[Trial]
-    if of_frames:
-        found = labelled_frames(
-            labels.corpus, path, labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
-        )
-        trials, bonafide, spoof = found.trials, found.bonafide[:, None], found.spoof[:, None]
-        resolution_ms = found.resolution_ms
-    elif resolution_ms is not None:
-        raise InputError("`resolution_ms` is the length of frames, but these are scores of recordings: leave it out")
-    else:
-        key = labels.read()[1]
-        trials, values = labelled_trials(key, names, labels.phase, allow_partial=allow_partial)
-        is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-        bonafide, spoof = values[is_bonafide], values[~is_bonafide]  # B×K and S×K of K systems
-    digests = [sha256_of(path) for path in scores]
-    scored_by = read_scored_by(path, digests[0]) if len(scores) == 1 else None
-    if scored_by is not None and of_frames:
-        scored_by = replace(scored_by, resolution_ms=float(found.resolution_ms))
-    unit = f"frames of {resolution_ms} ms" if of_frames else "trials"
-    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(names))
+    corpus = corpora.get(labels.corpus)
+    paths = list(map(Path, scores))
+    labelled = judgement_of(paths[0]).labelled(labels, paths, allow_partial=allow_partial, resolution_ms=resolution_ms)
+    bonafide, spoof = labelled.bonafide, labelled.spoof
+    digests = [sha256_of(path) for path in paths]
+    scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
+    if scored_by is not None:
+        scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
+    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
-            f"bona fide and {len(spoof)} spoofed {unit}, higher scores mean spoofed. Labels or scores are "
+            f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Labels or scores are "
             "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
         )
     facts: dict[str, Any] = {
@@ -156,18 +141,21 @@ def calibrate(
         "phase": labels.phase,
         "num_bonafide": len(bonafide),
         "num_spoof": len(spoof),
-        **({"resolution_ms": resolution_ms} if of_frames else {"key_sha256": key_digest(key)}),
+        **labelled.facts,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "scores_sha256": digests[0] if len(digests) == 1 else digests,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
-    population, left_out = _population(labels, recordings, trials, scored_by, path) if recordings else (None, [])
+    population: Population | None = None
+    left_out: list[str] = []
+    if recordings:
+        population, left_out = _population(labels, recordings, labelled.trials, scored_by, paths[0])
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
         len(bonafide),
         len(spoof),
-        unit,
+        labelled.unit,
         _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
         separates(calibration, bonafide, spoof),
         left_out,

@@ -7,14 +7,18 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.corpus import key_digest
+from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.evaluation.key import Labels
+from nes2net.evaluation.labelled_frames import labelled_frames
+from nes2net.evaluation.matching import labelled_trials
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import checked_float, read_text
 from nes2net.scoring import score_file, segment_file
@@ -26,9 +30,47 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.waveforms import WaveformReader
 
+T = TypeVar("T")
+
+
+class LabelledScores(NamedTuple):
+    """Scores of K systems by class."""
+
+    trials: Sequence[Trial]
+    bonafide: NDArray
+    """B×K float64."""
+    spoof: NDArray
+    """S×K float64."""
+    unit: str
+    """What has a score: ``"trials"``, or frames of a length."""
+    facts: dict[str, Any]
+    """What they are of, plain data: the length of a frame in ms, or the SHA-256 of the labels."""
+    resolution_ms: float | None = None
+    """Length of a frame; None for scores of recordings."""
+
+
+class OfRecordings(Judgement[T]):
+    """A judgement with one score of each recording, by which it is evaluated and calibrated."""
+
+    of_recordings = True
+
+    def labelled(
+        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+    ) -> LabelledScores:
+        if resolution_ms is not None:
+            raise InputError(
+                "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
+            )
+        key = labels.read()[1]
+        trials, scores = labelled_trials(key, list(map(str, paths)), labels.phase, allow_partial=allow_partial)
+        is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
+        return LabelledScores(
+            trials, scores[is_bonafide], scores[~is_bonafide], "trials", {"key_sha256": key_digest(key)}
+        )
+
 
 @dataclass(frozen=True)
-class Scores(Judgement[float]):
+class Scores(OfRecordings[float]):
     """One score of a recording: a line ``utterance score`` for each (:mod:`nes2net.scoring.score_file`)."""
 
     name, doing, done, what = "scores", "scoring", "scored", "scores"
@@ -73,7 +115,7 @@ class Scores(Judgement[float]):
         return {}
 
 
-class Rows(Judgement[NDArray]):
+class Rows(OfRecordings[NDArray]):
     """A row of numbers for each recording: the base of judgements of other packages.
 
     A file has a header, ``utterance`` and the columns, and a line for each recording, separated by
@@ -202,6 +244,23 @@ class Frames(Judgement[NDArray]):
             return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
+
+    def labelled(
+        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+    ) -> LabelledScores:
+        if len(paths) > 1:
+            raise InputError(f"{paths[0]}: holds scores of frames, which are calibrated alone: give one file")
+        frames = labelled_frames(
+            labels.corpus, paths[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+        )
+        return LabelledScores(
+            frames.trials,
+            frames.bonafide[:, None],
+            frames.spoof[:, None],
+            f"frames of {frames.resolution_ms} ms",
+            {"resolution_ms": frames.resolution_ms},
+            float(frames.resolution_ms),
+        )
 
     @property
     def _resolution(self) -> float:

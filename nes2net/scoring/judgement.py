@@ -43,6 +43,8 @@ class Judgement(Output[T]):
     """The name under which it is registered."""
     is_score: ClassVar[bool] = False
     """Whether the value is one score of a recording, on which a calibration decides."""
+    of_recordings: ClassVar[bool] = False
+    """Whether a file of it can be read as one score of each recording."""
     of_whole: ClassVar[bool] = False
     """Whether only whole recordings are judged so."""
     of_batch: ClassVar[bool] = False
@@ -120,6 +122,26 @@ class Judgement(Output[T]):
         raise InputError(
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
         )
+
+    def labelled(
+        self, labels: Any, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+    ) -> Any:
+        """Read the scores of both classes, from which a calibration is learned.
+
+        Args:
+            labels: :class:`nes2net.evaluation.key.Labels`.
+            paths: a file of each system.
+            allow_partial: leave out trials whose scores are missing or unusable.
+            resolution_ms: length of a frame, if no record of the frame scores states it.
+
+        Returns:
+            :class:`nes2net.evaluation.judgements.LabelledScores`.
+
+        Raises:
+            InputError: if files or labels cannot be read or do not go together, or no calibration can be
+                learned from this judgement.
+        """
+        raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
     def own_labels(self, path: Path) -> dict[str, str]:
         """The labels that a file of another toolkit has beside the values, by id; empty for most files."""
