@@ -23,7 +23,7 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
         assert found.resolution_ms == 20 and list(found.scores) == list(scores)
         assert all(np.array_equal(found.scores[id], row) for id, row in scores.items())
     assert holds_frames(path)
-    with pytest.raises(InputError, match="holds scores, not one score of each recording"):
+    with pytest.raises(InputError, match="holds scores of frames, not one score of each recording"):
         scores_of(path)
 
 

@@ -1,0 +1,106 @@
+"""A judgement of another package: two numbers and a remark, computed, filed, evaluated, calibrated and told."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from builders.files import write
+from builders.interruption import journalled
+
+from nes2net import InputError
+from nes2net.actions.calibration import calibrate
+from nes2net.actions.evaluation import evaluate
+from nes2net.actions.prediction import Judged, predict
+from nes2net.data.corpora.asvspoof2019_la import CORPUS
+from nes2net.evaluation.judgements import Rows
+from nes2net.evaluation.key import Labels
+from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.judgement import as_judgement, judgement_of, judgements, scores_of
+from nes2net.scoring.waveforms import WaveformReader
+
+LA = "asvspoof2019_la"
+
+
+@dataclass(frozen=True)
+class Halves(Rows):
+    """The score of each half of a recording."""
+
+    most_apart: float = 1.0
+
+    name, what, columns = "halves", "scores of halves", ("first", "second")
+
+    def compute(self, scorer, waveforms):
+        return torch.stack([scorer.scores(half) for half in waveforms.chunk(2, dim=1)], dim=1)
+
+    def score_of(self, rows):
+        return rows.min(axis=1)
+
+    def tell(self, value):
+        remark = "the halves differ" if abs(value[0] - value[1]) > self.most_apart else ""
+        return {**super().tell(value), "remark": remark}
+
+
+@pytest.fixture
+def trials(corpus, monkeypatch):
+    monkeypatch.setitem(judgements._table, "halves", f"{__name__}:Halves")
+    return CORPUS.trials(corpus, "dev")
+
+
+def judge(detector, trials, out, **options):
+    return judge_trials(detector, trials, out, Halves(0.5), **{"num_samples": 8000, "num_workers": 0, **options})
+
+
+def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, trials, tmp_path):
+    out, again = tmp_path / "h.tsv", tmp_path / "again.tsv"
+    assert judge(spectral_detector, trials, out, batch_size=4).done == len(trials)
+    with journalled(stop_after=1):
+        judge(spectral_detector, trials, again, batch_size=4)
+    assert judge(spectral_detector, trials, again, batch_size=4).done == len(trials)
+    assert out.read_bytes() == again.read_bytes() and out.read_text().startswith("utterance\tfirst\tsecond\n")
+    assert judgement_of(out) == Halves(0.5)
+    rows = dict(Halves().read(out))
+    with torch.inference_mode():
+        waveform = torch.from_numpy(WaveformReader.of(spectral_detector, 8000).read(trials[0].path).waveform)
+        expected = [spectral_detector.scores(half[None]).item() for half in waveform.chunk(2)]
+    np.testing.assert_allclose(rows[trials[0].id], expected, atol=1e-6)
+    ids, scores = scores_of(out)
+    assert ids == [trial.id for trial in trials]
+    np.testing.assert_array_equal(scores, [row.min() for row in rows.values()])
+    plain = write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
+    labels = Labels(LA, corpus, "dev")
+    of_rows, of_scores = (evaluate(labels, [path], num_resamples=20).report for path in (out, plain))
+    assert of_rows.systems[0].eer == of_scores.systems[0].eer
+    learned = [calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain)]
+    assert learned[0].weights == learned[1].weights
+
+
+def test_rows_are_told(spectral_detector, trials, tmp_path):
+    paths = [trials[0].path, write(tmp_path / "b.wav", "no audio")]
+    good, bad = predict(spectral_detector, paths, Judged(Halves(-1.0), 8000)).rows
+    told = good.row
+    assert (told["judgement"], told["remark"], told["samples"]) == ("halves", "the halves differ", 8000)
+    assert good.words == f"first {told['first']:.4f}, second {told['second']:.4f}" and "error" in bad.row
+    with pytest.raises(InputError, match="decides on scores, not on halves"):
+        predict(spectral_detector, paths, Judged(Halves()), decider=Decider.__new__(Decider))
+
+
+def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):
+    for named, message in (
+        ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
+        ({"most_apart": 1.0}, "`judgement` needs a `name`"),
+        ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
+        ({"name": "embeddings", "of": "middle"}, "of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            as_judgement(named)
+    embeddings = tmp_path / "e.npy"
+    judge_trials(spectral_detector, trials[:2], embeddings, as_judgement("embeddings"), num_samples=8000, num_workers=0)
+    with pytest.raises(InputError, match="holds embeddings, not one score of each recording"):
+        scores_of(embeddings)
+    damaged = write(tmp_path / "d.tsv", "utterance\tfirst\tsecond\na\t1\n")
+    write(tmp_path / "d.tsv.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "halves"}}))
+    with pytest.raises(InputError, match="line 2: expected the 3 columns utterance, first, second"):
+        scores_of(damaged)
