@@ -294,9 +294,27 @@ def _not_finite(what: str, number: float) -> str:
     return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
 
 
-# The modes in force in this process, by scorer: the number of threads inside, and what to restore, the earlier mode
-# of each module and, for train mode, copies of the buffers.
-_in_force: dict[tuple[int, bool], tuple[int, list[tuple[nn.Module, bool]], list[tuple[Tensor, Tensor]]]] = {}
+class _ModeInForce:
+    """A mode into which a scorer was put, and what to restore when the last thread leaves it."""
+
+    def __init__(self, scorer: Scorer, train: bool) -> None:
+        self.num_threads = 0
+        self.modes = [(module, module.training) for module in scorer.modules()]
+        self.buffers: list[tuple[Tensor, Tensor]] = []
+        if train:
+            self.buffers = [(x, x.clone()) for module, _ in self.modes for x in module.buffers(recurse=False)]
+        if train or any(training for _, training in self.modes):
+            scorer.train(train)
+
+    def restore(self) -> None:
+        for module, training in self.modes:
+            module.training = training
+        for buffer, before in self.buffers:
+            buffer.copy_(before)
+
+
+# The modes in force in this process, by scorer; the key is True for train mode.
+_in_force: WeakKeyDictionary[Scorer, dict[bool, _ModeInForce]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -312,29 +330,21 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         train: put it into train mode instead. Batch normalisation then changes its running
             statistics, which affect no score; they are restored too.
     """
-    key = (id(scorer), train)
     with _lock:
-        if key not in _in_force:
-            modes = [(module, module.training) for module in scorer.modules()]
-            buffers = [(x, x.clone()) for module, _ in modes for x in module.buffers(recurse=False) if train]
-            if train or any(training for _, training in modes):
-                scorer.train(train)
-            _in_force[key] = 0, modes, buffers
-        users, modes, buffers = _in_force[key]
-        _in_force[key] = users + 1, modes, buffers
+        of_scorer = _in_force.setdefault(scorer, {})
+        if train not in of_scorer:
+            of_scorer[train] = _ModeInForce(scorer, train)
+        mode = of_scorer[train]
+        mode.num_threads += 1
     try:
         with float32_products(scorer.precision):
             yield
     finally:
         with _lock, torch.no_grad():
-            users, modes, buffers = _in_force.pop(key)
-            if users > 1:
-                _in_force[key] = users - 1, modes, buffers
-            else:
-                for module, training in modes:
-                    module.training = training
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+            mode.num_threads -= 1
+            if not mode.num_threads:
+                del of_scorer[train]
+                mode.restore()
 
 
 @contextmanager
