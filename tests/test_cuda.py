@@ -24,7 +24,7 @@ from train import generated_trials  # of scripts/benchmarks
 from nes2net import Detector, create_frontend
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.cuda_graph import Replayed
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.objective import Objective
@@ -130,10 +130,16 @@ def test_autocast_does_not_change_spectra(name, precision):
 def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device, dtype, num_samples):
     """From batches that other processes read, into pinned memory for a GPU; against float32 on the CPU."""
     judge_trials(
-        copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", Scores(), num_samples=num_samples, num_workers=0
+        copy.deepcopy(detector),
+        recordings,
+        tmp_path / "cpu.txt",
+        Scores(),
+        settings=ScoringSettings(num_samples=num_samples, num_workers=0),
     )
     options = {"num_samples": num_samples, "num_workers": 2, "batch_size": 5}
-    result = judge_trials(detector.to(device, dtype), recordings, tmp_path / "found.txt", Scores(), **options)
+    result = judge_trials(
+        detector.to(device, dtype), recordings, tmp_path / "found.txt", Scores(), settings=ScoringSettings(**options)
+    )
     assert not result.failures
     expected, found = read(tmp_path / "cpu.txt"), read(tmp_path / "found.txt")
     assert list(found) == list(expected) and len(set(found.values())) == len(found)
@@ -265,9 +271,9 @@ def test_what_cannot_be_recorded_is_computed():
 def test_a_compiled_detector_scores_alike_also_after_its_weights_moved(detector, recordings, tmp_path):
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
-    judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), **options)
+    judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))
     for name in ("compiled.txt", "moved.txt"):
-        judge_trials(detector, recordings, tmp_path / name, Scores(), compile=True, **options)
+        judge_trials(detector, recordings, tmp_path / name, Scores(), settings=ScoringSettings(compile=True, **options))
         assert read(tmp_path / name) == pytest.approx(read(tmp_path / "plain.txt"), abs=1e-4)
         assert detector._replayed._recorded
         detector.cpu().cuda()

@@ -16,7 +16,7 @@ import soundfile
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.models.registry import corpora
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe
@@ -51,7 +51,7 @@ def stand_in(demo: Path) -> Path:
             scores.parent.mkdir(exist_ok=True)
             detector = Detector.from_pretrained(average, device="cpu")
             trials = corpora.get("asvspoof2021_df").trials(corpus)
-            judge_trials(detector, trials, scores, Scores(), num_samples=RATE, num_workers=0)
+            judge_trials(detector, trials, scores, Scores(), settings=ScoringSettings(num_samples=RATE, num_workers=0))
     return demo
 
 

@@ -30,6 +30,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of, write_output
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import corpora
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,
     ScoredBy,
@@ -226,9 +227,7 @@ def calibrate_recordings(
         scores,
         checkpoint=checkpoint,
         num_samples=heard.num_samples,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        overwrite="others",
+        settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite="others"),
     ).scores
     calibrated = calibrate(
         Labels("generic", recordings, WHOLE),

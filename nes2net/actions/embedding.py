@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device, own_device
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
@@ -28,7 +29,7 @@ def embed_recordings(
     *,
     num_samples: int | Literal["auto"] | None = "auto",
     about: Mapping[str, Any] | None = None,
-    **options: Any,
+    settings: ScoringSettings | None = None,
 ) -> Finished:
     """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.corpus.judge_trials` does.
 
@@ -37,7 +38,7 @@ def embed_recordings(
         num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
             :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note says.
         about: plain data for the record, such as the corpus and the checkpoint.
-        options: see :class:`~nes2net.scoring.engine.Way`.
+        settings: how recordings are read and computed; ``num_samples`` says how much of each.
 
     Raises:
         InputError: as that function, or if there is no such embedding.
@@ -51,9 +52,8 @@ def embed_recordings(
         trials,
         out,
         embeddings or Embeddings(),
-        num_samples=heard.num_samples,
         about=about,
-        **options,
+        settings=replace(settings or ScoringSettings(), num_samples=heard.num_samples),
     )
 
 

@@ -7,6 +7,7 @@ detector has seen, and decides if there is a calibration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from nes2net.lib.this_process import is_first
 from nes2net.models.published_models import published_model
 from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score
@@ -52,7 +53,7 @@ def score_corpus(
     calibration: str | Path = "",
     about: Mapping[str, Any] | None = None,
     say: bool = True,
-    **options: Any,
+    settings: ScoringSettings | None = None,
 ) -> CorpusScores:
     """Score a part of a corpus into the file ``out``, as :func:`nes2net.scoring.corpus.judge_trials` does.
 
@@ -75,7 +76,7 @@ def score_corpus(
         calibration: the file that ``decider`` is from, for the record.
         about: further plain data for the record.
         say: print notes and warnings; a run that scores the same trials many times does so once.
-        options: as for :func:`nes2net.scoring.corpus.judge_trials`.
+        settings: how utterances are read and computed; ``num_samples`` says how much of each.
 
     Raises:
         InputError: as that function, or if trials or scores of other systems cannot be read, or the
@@ -83,6 +84,7 @@ def score_corpus(
         Unfinished: as that function.
     """
     judgement = as_judgement(judgement)
+    settings = settings or ScoringSettings()
     if decider is not None and not judgement.is_score:
         raise InputError(
             f"`calibration` decides on scores of recordings, not on {judgement.what}: leave it out, or ask for scores"
@@ -126,22 +128,21 @@ def score_corpus(
         trials,
         out,
         judgement,
-        num_samples=num_samples,
         about={
             "corpus": {**part.facts(), "protocol": "full" if num_samples is None else "4sec"},
             "checkpoint": {**scorer.record, "path": str(checkpoint)},
             **record,
             **(about or {}),
         },
-        **options,
+        settings=replace(settings, num_samples=num_samples),
     )
     if decider is None or not is_first():
         return CorpusScores(scores, None)
     basis = {"calibration": str(calibration), "calibration_sha256": sha256_of(calibration)}
-    workers = options.get("num_workers")
-    return CorpusScores(
-        scores, decide_trials(scorer, decider, trials, out, num_samples=num_samples, num_workers=workers, about=basis)
+    decisions = decide_trials(
+        scorer, decider, trials, out, num_samples=num_samples, num_workers=settings.num_workers, about=basis
     )
+    return CorpusScores(scores, decisions)
 
 
 def _ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:

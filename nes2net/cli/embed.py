@@ -59,6 +59,7 @@ def embed(
     from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files
     from nes2net.lib.yaml_text import read_value
     from nes2net.models.registry import corpora
+    from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.embeddings import Embeddings
 
     number: Any = int(layer) if layer.isdecimal() else layer
@@ -93,9 +94,7 @@ def embed(
         out,
         embeddings,
         num_samples=length.of_files(),
-        on_error=on_error,
-        overwrite=overwrite,
         about=source,
-        **vars(batches),
+        settings=ScoringSettings(on_error=on_error, overwrite=overwrite, **vars(batches)),
     )
     return report_finished(result)

@@ -90,6 +90,7 @@ def score(
     from nes2net.lib.devices import own_device
     from nes2net.lib.yaml_text import read_value
     from nes2net.models.registry import corpora
+    from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import Judgement, as_judgement
 
     if judgement is not None and segments is not None:
@@ -125,15 +126,17 @@ def score(
         score_range=score_range,
         decider=decider,
         calibration=deciding.calibration or "",
-        crop=crop,
-        crop_seed=crop_seed,
-        padding=padding,
-        peak_normalize=peak_normalize,
-        batch_size=batches.batch_size,
-        num_workers=batches.num_workers,
-        on_error=on_error,
-        overwrite=overwrite,
-        compile=compile,
+        settings=ScoringSettings(
+            crop=crop,
+            crop_seed=crop_seed,
+            padding=padding,
+            peak_normalize=peak_normalize,
+            batch_size=batches.batch_size,
+            num_workers=batches.num_workers,
+            on_error=on_error,
+            overwrite=overwrite,
+            compile=compile,
+        ),
     )
     status = report_finished(scores)
     if decider and decisions:

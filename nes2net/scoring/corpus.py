@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_first
 from nes2net.scoring.batches import Compute, Plan, ReadBatch, waveforms_for
-from nes2net.scoring.engine import Finished, Share, Way, run_over
+from nes2net.scoring.engine import Finished, RunSettings, Share, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
@@ -24,9 +24,12 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringWay(Way):
-    """How a corpus is scored, beside the way of any run."""
+class ScoringSettings(RunSettings):
+    """How a corpus is judged, beside the settings of any run."""
 
+    num_samples: int | None = None
+    """How many leading samples of each utterance to take, repeated if there are fewer ('4sec'); None for whole
+    utterances ('full')."""
     crop: Crop = "head"
     """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
     some published detectors do."""
@@ -67,9 +70,8 @@ def judge_trials(
     out: str | Path,
     judgement: Judgement[Any],
     *,
-    num_samples: int | None,
     about: Mapping[str, Any] | None = None,
-    **options: Any,
+    settings: ScoringSettings | None = None,
 ) -> Finished:
     """Judge ``trials`` into the file ``out``, in order.
 
@@ -83,10 +85,8 @@ def judge_trials(
 
     Args:
         judgement: what the detector says of an utterance.
-        num_samples: how many leading samples of each utterance to take, repeated if there are fewer
-            ('4sec'); None for whole utterances ('full').
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
-        options: the fields of :class:`ScoringWay`.
+        settings: how utterances are read and computed.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
@@ -97,19 +97,20 @@ def judge_trials(
             range; or if the disk is full.
         Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
     """
-    way = ScoringWay(**options)
-    legacy = way.legacy_train_mode
+    settings = settings or ScoringSettings()
+    num_samples = settings.num_samples
+    legacy = settings.legacy_train_mode
     reader = WaveformReader.of(
         scorer,
         num_samples,
-        crop=way.crop,
-        seed=way.crop_seed,
-        padding=way.padding,
-        peak_normalize=way.peak_normalize,
+        crop=settings.crop,
+        seed=settings.crop_seed,
+        padding=settings.padding,
+        peak_normalize=settings.peak_normalize,
     )
-    reader = judgement.reader(replace(reader, transform=way.transform))
+    reader = judgement.reader(replace(reader, transform=settings.transform))
     judgement = judgement.fitted(scorer)
-    if way.compile and num_samples is None:
+    if settings.compile and num_samples is None:
         raise InputError(
             "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
         )
@@ -120,7 +121,7 @@ def judge_trials(
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
-    batch_size = way.batch_size or default_batch_size(scorer.computes_on)
+    batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     batch_matters = depends_on_batch(scorer) and judgement.of_batch
     if legacy or (depends_on_batch(scorer) and not judgement.of_batch):
         planned_size = 1
@@ -130,12 +131,12 @@ def judge_trials(
         planned_size,
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),
-        compiled=way.compile,
+        compiled=settings.compile,
     )
-    run = run_identity(scorer, trials, num_samples, legacy, way.compile)
+    run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size
-    run |= way.identity()
+    run |= settings.identity()
     run |= judgement.identity()
     system_scores = {trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
@@ -147,7 +148,7 @@ def judge_trials(
                 "of its batch: a front-end without `normalize: batch` avoids this",
                 file=sys.stderr,
             )
-        if way.compile:
+        if settings.compile:
             scorer.compile(dynamic=False)
         yield from compute(batches)
 
@@ -159,5 +160,5 @@ def judge_trials(
     }
     with scoring_mode(scorer, legacy):
         about |= circumstances(scorer, batch_size)
-        read = waveforms_for(scorer.device, reader, plan, way.num_workers)
-        return run_over(trials, read, begin, judgement, out, run=run, about=about, way=way)
+        read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
+        return run_over(trials, read, begin, judgement, out, run=run, about=about, settings=settings)

@@ -45,7 +45,7 @@ Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class RunSettings:
     """How a run computes and resumes, but not what it makes.
 
     Raises:
@@ -137,7 +137,7 @@ def run_over(
     *,
     run: Mapping[str, Any],
     about: Mapping[str, Any],
-    way: Way = Way(),
+    settings: RunSettings | None = None,
 ) -> Finished:
     """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
 
@@ -149,7 +149,7 @@ def run_over(
         compute: the rows of batches, one after another.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        way: how to go on; ``read`` uses its batches and reading processes.
+        settings: how to compute and resume; ``read`` uses its batches and workers.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
@@ -158,7 +158,9 @@ def run_over(
             full.
         Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
     """
-    out, run = Path(out), plain(run)
+    out = Path(out)
+    run = plain(run)
+    settings = settings or RunSettings()
     if not trials:
         raise InputError("there are no trials: the list is empty")
     if out.is_dir():
@@ -169,12 +171,12 @@ def run_over(
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
     with (
-        nullcontext(ALONE) if way.alone else joined() as processes,
+        nullcontext(ALONE) if settings.alone else joined() as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
-        earlier = _earlier(result, trials, output, run, way.overwrite, processes)
+        earlier = _earlier(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # all processes must have read the same journals before one changes
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
@@ -182,11 +184,11 @@ def run_over(
         if result.already_complete:
             result.what = output.rows_are(out)
             return result
-        failed = {} if way.on_error == "raise" else earlier.failures
+        failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
         alone = processes.count == 1  # else the first process shows its own share
-        bar = way.display or ProgressDisplay[None](
+        bar = settings.display or ProgressDisplay[None](
             title=f"{output.doing}{'' if alone else f' (process 1 of {processes.count})'}",
             unit="utterance",
             total=len(trials) if alone else -(-(len(trials) - num_already) // processes.count),
@@ -202,9 +204,9 @@ def run_over(
             with (
                 closing(read(trials, already, processes)) as batches,
                 closing(compute(batches)) as shares,
-                nullcontext() if way.display else bar,
+                nullcontext() if settings.display else bar,
             ):
-                share = _walk(shares, journal, bar, already, way.on_error, processes.rank == 0)
+                share = _walk(shares, journal, bar, already, settings.on_error, processes.rank == 0)
         shares_of_all = processes.gather(share)
         if processes.rank == 0:
             # Speed of this run alone, without the runs that it continues.

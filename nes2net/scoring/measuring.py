@@ -24,11 +24,11 @@ from nes2net.lib.processes import Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
 from nes2net.scoring.batches import Item, Plan, Read, Reading
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.engine import NothingDone, Share, Way, run_over
+from nes2net.scoring.engine import NothingDone, RunSettings, Share, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.output import Output
@@ -148,9 +148,8 @@ def measure_trials(
 
     run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
-        failures = run_over(
-            trials, read, compute, output, out, run=run, about={}, way=Way(overwrite="others", alone=True)
-        ).failures
+        settings = RunSettings(overwrite="others", alone=True)
+        failures = run_over(trials, read, compute, output, out, run=run, about={}, settings=settings).failures
     except NothingDone as error:
         return {}, dict(error.failures)
     traits = dict(output.read(out))
@@ -162,10 +161,7 @@ def measure_trials(
         [trial for trial in trials if trial.id in traits],
         embeddings,
         judgement,
-        num_samples=num_samples,
-        num_workers=num_workers,
-        overwrite="others",
-        alone=True,
+        settings=ScoringSettings(num_samples=num_samples, num_workers=num_workers, overwrite="others", alone=True),
     )
     for id, row in judgement.read(embeddings):
         traits[id] = traits[id]._replace(embedding=np.array(row))

@@ -23,7 +23,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import first_line
 from nes2net.scoring.batches import default_workers, plan_batches, read_batches
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -152,7 +152,7 @@ def end_to_end(
 
 def complete(model: Detector, trials: Sequence[Trial], out: Path, settings: dict[str, Any]) -> None:
     """Score ``trials``; raise if one has no score."""
-    if failures := judge_trials(model, trials, out, Scores(), **settings).failures:
+    if failures := judge_trials(model, trials, out, Scores(), settings=ScoringSettings(**settings)).failures:
         raise RuntimeError(f"{len(failures)} trials have no score: {next(iter(failures.values()))}")
 
 

@@ -24,7 +24,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.lib.devices import choose_device, float32_settings
 from nes2net.lib.this_process import usable_processors
 from nes2net.models import registry
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import Result, differentiable, score_batch, scoring_mode
 from nes2net.scoring.score_file import read_scores
 
@@ -196,7 +196,9 @@ def one_score(stage: Stage, what: str, precision: str) -> None:
     folder.mkdir(exist_ok=True)
     trials = generated_trials(folder, 4 if stage.small else 16)
     options = {"num_samples": stage.num_samples, "batch_size": 8, "num_workers": 2, "overwrite": True}
-    quietly(lambda: judge_trials(detector, trials, folder / "scores.txt", Scores(), **options))
+    quietly(
+        lambda: judge_trials(detector, trials, folder / "scores.txt", Scores(), settings=ScoringSettings(**options))
+    )
     corpus = read_scores(folder / "scores.txt")[1].tolist()
     alone = [detector.score(trial.path, num_samples=stage.num_samples) for trial in trials]
     paths = [trial.path for trial in trials]

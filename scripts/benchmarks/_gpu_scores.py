@@ -14,7 +14,7 @@ from train import generated_trials
 
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.this_process import usable_processors
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.score_file import read_scores
 
 SECTION = "score files against the CPU"
@@ -30,7 +30,7 @@ def measure(stage: Stage) -> None:
     def scores(precision: str, device: str, options: dict[str, Any]) -> np.ndarray:
         detector, out = stage.load(stage.published(), precision, device), folder / "scores.txt"
         settings = {"batch_size": 8, "overwrite": True, **options}
-        finished = quietly(partial(judge_trials, detector, trials, out, Scores(), **settings))
+        finished = quietly(partial(judge_trials, detector, trials, out, Scores(), settings=ScoringSettings(**settings)))
         if finished.failures:
             raise RuntimeError(
                 f"{len(finished.failures)} trials have no score: {next(iter(finished.failures.values()))}"

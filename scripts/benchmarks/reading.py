@@ -24,7 +24,7 @@ from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 
 SAMPLES = 64600
 BATCH = 8
@@ -88,7 +88,11 @@ def compare_scoring(paths: list[Path], folder: Path, rounds: int, workers: int) 
     def ours() -> None:
         out = folder / "ours.txt"
         judge_trials(
-            detector, trials, out, Scores(), num_samples=SAMPLES, batch_size=BATCH, num_workers=workers, overwrite=True
+            detector,
+            trials,
+            out,
+            Scores(),
+            settings=ScoringSettings(num_samples=SAMPLES, batch_size=BATCH, num_workers=workers, overwrite=True),
         )
 
     taken: dict[str, list[float]] = {"plain": [], "ours": []}

@@ -37,7 +37,7 @@ from nes2net.apps.scale.results import to_score_file
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import score_batch
 
 _SAMPLES = 64600
@@ -122,7 +122,16 @@ def main() -> None:
         figures: dict[str, list[tuple[float, float]]] = {"nes2net score": [], "nes2net scale": []}
         for number in range(args.rounds + (args.rounds > 1)):
             alone, out = folder / f"{number}.txt", folder / f"out{number}"
-            a = measured(partial(judge_trials, detector, trials, alone, Scores(), num_samples=_SAMPLES, batch_size=8))
+            a = measured(
+                partial(
+                    judge_trials,
+                    detector,
+                    trials,
+                    alone,
+                    Scores(),
+                    settings=ScoringSettings(num_samples=_SAMPLES, batch_size=8),
+                )
+            )
             model = Model(str(folder / "model"), "cpu", args.dtype)
             b = measured(partial(score_collection, folder / "set", model, out, batch_size=8, resources=Resources(1)))
             to_score_file(out, folder / "scaled.txt")

@@ -50,7 +50,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import peak_bytes
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import score_batch
 from nes2net.scoring.score_file import read_scores
 
@@ -173,10 +173,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
                 "overwrite": True,
                 "compile": kind.endswith("compiled"),
             }
-            runs[name] = partial(judge_trials, model, trials, folder / f"{name}.txt", Scores(), **options)
+            runs[name] = partial(
+                judge_trials, model, trials, folder / f"{name}.txt", Scores(), settings=ScoringSettings(**options)
+            )
             # one batch alone: the rest of its time is the work done once per run
             runs[name, "first"] = partial(
-                judge_trials, model, trials[:batch], folder / "first.txt", Scores(), **options
+                judge_trials, model, trials[:batch], folder / "first.txt", Scores(), settings=ScoringSettings(**options)
             )
     products = {(dtype, library): run for dtype in PEAKS.values() for library, run in matrix_products(dtype).items()}
     quietly(lambda: score_as_published(published, trials[:PUBLISHED_BATCH], folder / "published.txt", num_samples))
@@ -235,7 +237,7 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
                 print(f"{name:>16}  {precision:>8} on {device:4}  {error}")
                 continue
             out = folder / f"{name}_{precision}.txt"
-            quietly(partial(judge_trials, detector, trials, out, Scores(), **options))
+            quietly(partial(judge_trials, detector, trials, out, Scores(), settings=ScoringSettings(**options)))
             eer = evaluate(name, out, keys, num_resamples=1).eer
             change = "" if precision == "float32" else difference(folder / f"{name}_float32.txt", out)
             print(f"{name:>16}  {precision:>8} on {device:4}  EER {100 * eer:6.2f} %  {change}")
@@ -321,7 +323,15 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
     detector = Detector.from_pretrained(checkpoint, "cpu", precision)
     loaded, hashed = time.time(), hashing[0]
     trials = [Trial(f"{number:04d}", Path(path)) for number, path in enumerate(paths)]
-    quietly(lambda: judge_trials(detector, trials, out, Scores(), num_samples=int(num_samples), batch_size=len(paths)))
+    quietly(
+        lambda: judge_trials(
+            detector,
+            trials,
+            out,
+            Scores(),
+            settings=ScoringSettings(num_samples=int(num_samples), batch_size=len(paths)),
+        )
+    )
     scored = time.time()
     parts = {
         "imports": imported - float(began),
@@ -370,7 +380,11 @@ def memory_of(count: int, folder: Path) -> None:
     before, start = peak(), time.perf_counter()
     quietly(
         lambda: judge_trials(
-            detector, trials, folder / "scores.txt", Scores(), num_samples=4000, batch_size=64, num_workers=1
+            detector,
+            trials,
+            folder / "scores.txt",
+            Scores(),
+            settings=ScoringSettings(num_samples=4000, batch_size=64, num_workers=1),
         )
     )
     speed = count / (time.perf_counter() - start)

@@ -29,7 +29,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import Unfinished
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.engine import NothingDone
 from nes2net.training import loop
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -140,7 +140,11 @@ def train_mode(place: Place) -> None:
     files = [place.folder / f"train_mode_{number}.txt" for number in range(2)]
     for file in files:
         judge_trials(
-            detector, place.trials[:6], file, Scores(), num_samples=16000, num_workers=0, legacy_train_mode=True
+            detector,
+            place.trials[:6],
+            file,
+            Scores(),
+            settings=ScoringSettings(num_samples=16000, num_workers=0, legacy_train_mode=True),
         )
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -148,17 +152,27 @@ def train_mode(place: Place) -> None:
 def too_little_memory(place: Place) -> None:
     """A batch that does not fit is scored in parts; what does not fit alone has a reason."""
     options: dict[str, Any] = {"num_samples": 48000, "num_workers": 0, "batch_size": 6}
-    judge_trials(place.detector("small", "cpu"), place.trials[:6], place.folder / "fits.txt", Scores(), **options)
+    judge_trials(
+        place.detector("small", "cpu"),
+        place.trials[:6],
+        place.folder / "fits.txt",
+        Scores(),
+        settings=ScoringSettings(**options),
+    )
     detector = place.detector("small", "cuda")
     before = tensors.memory.peak = tensors.memory.held
-    judge_trials(detector, place.trials[:6], place.folder / "whole.txt", Scores(), **options)
+    judge_trials(detector, place.trials[:6], place.folder / "whole.txt", Scores(), settings=ScoringSettings(**options))
     needed = tensors.memory.peak - before
     try:
         tensors.Device.most = before + needed // 3
-        judge_trials(detector, place.trials[:6], place.folder / "parts.txt", Scores(), **options)
+        judge_trials(
+            detector, place.trials[:6], place.folder / "parts.txt", Scores(), settings=ScoringSettings(**options)
+        )
         tensors.Device.most = before + needed // 40
         try:
-            judge_trials(detector, place.trials[:6], place.folder / "none.txt", Scores(), **options)
+            judge_trials(
+                detector, place.trials[:6], place.folder / "none.txt", Scores(), settings=ScoringSettings(**options)
+            )
         except NothingDone as error:
             assert "do not fit into the memory of cuda:0" in str(error), error
         else:

@@ -17,6 +17,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.trial import Part
 from nes2net.evaluation.judgements import Frames
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.embeddings import Embeddings
 
 LA = "asvspoof2019_la"
@@ -42,7 +43,9 @@ def test_embedding(spectral_detector, corpus, tmp_path, capsys):
     """As much is heard as in training, which is said."""
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.record["recipe"] = {"data": {"num_samples": 9000}}
-    result = embed_recordings(spectral_detector, trials, tmp_path / "e.npy", Embeddings("backend"), num_workers=0)
+    result = embed_recordings(
+        spectral_detector, trials, tmp_path / "e.npy", Embeddings("backend"), settings=ScoringSettings(num_workers=0)
+    )
     assert (result.done, result.what) == (4, f"embeddings of {np.load(tmp_path / 'e.npy').shape[1]} numbers")
     record = json.loads((tmp_path / "e.npy.json").read_text())
     assert record["run"]["num_samples"] == 9000 and record["run"]["embedding"] == "backend"
@@ -102,7 +105,7 @@ def test_scoring(corpus, spectral_detector, tmp_path, capsys):
     detector, part = Detector.from_pretrained(model, "cpu"), Part(LA, corpus, "dev")
     with pytest.raises(InputError, match="frames are scored in whole utterances: leave out `num_samples`"):
         score_corpus(detector, part, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
-    where = {"checkpoint": model, "num_samples": 8000, "num_workers": 0}
+    where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, part, tmp_path / "a.txt", **where)
     assert decisions is None and scores.done == scores.total == 12
     warned = capsys.readouterr().err

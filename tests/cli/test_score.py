@@ -10,7 +10,7 @@ import pytest
 from nes2net.cli.main import build_parser
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.scoring.calibrated import COLUMNS
-from nes2net.scoring.corpus import ScoringWay
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.journal import Journal, Row, stamp
 from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
@@ -77,7 +77,7 @@ def test_the_table(score, tmp_path):
     words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
     asked = build_parser().parse_args(words.split())
     assert all(
-        getattr(asked, name) == getattr(ScoringWay(), name) for name in ("crop_seed", "padding", "peak_normalize")
+        getattr(asked, name) == getattr(ScoringSettings(), name) for name in ("crop_seed", "padding", "peak_normalize")
     )
 
 

@@ -15,7 +15,7 @@ from nes2net.evaluation.origin import Origin, read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page
 from nes2net.models.published_models import start_of
 from nes2net.models.registry import corpora
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy
 
 
@@ -81,7 +81,14 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
     scores, trials = tmp_path / "scores.txt", [Trial("a", tmp_path / "a.wav")]
     about = {"corpus": {"protocol": "4sec"}, "checkpoint": {"recipe": {"name": "mine"}, "path": "m.pth"}}
-    judge_trials(spectral_detector, trials, scores, Scores(), num_samples=8000, num_workers=0, about=about)
+    judge_trials(
+        spectral_detector,
+        trials,
+        scores,
+        Scores(),
+        about=about,
+        settings=ScoringSettings(num_samples=8000, num_workers=0),
+    )
     sha256 = hashlib.sha256(scores.read_bytes()).hexdigest()
     origin = read_origin(scores, sha256)
     assert (origin.model, origin.recipe, origin.checkpoint) == ("lps + last + asp_mlp", "mine", "m.pth")

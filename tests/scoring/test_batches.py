@@ -20,7 +20,7 @@ from nes2net.lib.errors import Unfinished
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import filled_rows, header_length, plan_batches, read_batches
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -97,7 +97,13 @@ def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
         sizes = Counter()
         detector.scores = lambda waveforms, sizes=sizes: sizes.update([len(waveforms)]) or scores(waveforms)
         out = tmp_path / str(num_samples)
-        result = judge_trials(detector, trials, out, Scores(), num_samples=num_samples, batch_size=4, num_workers=0)
+        result = judge_trials(
+            detector,
+            trials,
+            out,
+            Scores(),
+            settings=ScoringSettings(num_samples=num_samples, batch_size=4, num_workers=0),
+        )
         assert not result.failures
         # Of whole utterances, at least those of 9000 samples share a batch, and those of 12000.
         assert sizes == {4: 1, 1: 1} if num_samples else sizes[2] + sizes[3] + sizes[4] >= 2

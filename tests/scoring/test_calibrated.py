@@ -14,7 +14,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
 from nes2net.scoring.decisions.population import measure
 
@@ -52,7 +52,13 @@ def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "voice.wav", LOUD, 16000)
     trials = [Trial(path.stem, path) for path in reasons]
     decisions = {path.stem: spectral_detector.decide(path, decider) for path in reasons}
-    judge_trials(spectral_detector, trials, tmp_path / "scores.txt", Scores(), num_samples=None, num_workers=0)
+    judge_trials(
+        spectral_detector,
+        trials,
+        tmp_path / "scores.txt",
+        Scores(),
+        settings=ScoringSettings(num_samples=None, num_workers=0),
+    )
     table = decide_trials(spectral_detector, decider, trials, tmp_path / "scores.txt", num_samples=None, num_workers=0)
     rows = {row["id"]: row for row in csv.DictReader(table.path.read_text().splitlines())}
     for path, reason in reasons.items():

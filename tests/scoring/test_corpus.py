@@ -16,7 +16,7 @@ from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib import files as atomic
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.journal import stamp
 
 
@@ -37,9 +37,9 @@ def out(tmp_path):
 def score(spectral_detector, trials, out):
     """A function that scores the first 8,000 samples of the trials, four a batch, into ``out``."""
 
-    def score(trials=trials, out=out, detector=spectral_detector, **options):
+    def score(trials=trials, out=out, detector=spectral_detector, about=None, **options):
         options = {"num_samples": 8000, "num_workers": 0, "batch_size": 4, **options}
-        return judge_trials(detector, trials, out, Scores(), **options)
+        return judge_trials(detector, trials, out, Scores(), about=about, settings=ScoringSettings(**options))
 
     return score
 

@@ -21,7 +21,7 @@ from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.devices import own_device
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_a_full_disk_loses_nothing(spectral_detector, trials, tmp_path, capsys):
     whole, out, partial = (tmp_path / name for name in ("whole.txt", "out.txt", "out.txt.partial"))
 
     def score(out):
-        return judge_trials(spectral_detector, trials, out, Scores(), **SHORT, batch_size=4)
+        return judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**SHORT, batch_size=4))
 
     score(whole)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -162,17 +162,19 @@ def test_compiled_batches_are_filled_up_in_eval_mode_alone(trials, tmp_path, tra
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
     trials = [*trials[:2], Trial(trials[2].id, Path("none.wav")), *trials[3:15]]
     options = {**SHORT, "batch_size": 4, "legacy_train_mode": train}
-    judge_trials(detector, trials, tmp_path / "plain.txt", Scores(), **options)
+    judge_trials(detector, trials, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))
     computed, found, compiled = detector.scores, [], []
     detector.compile = lambda **how: compiled.append(how)  # which takes seconds
     detector.scores = lambda waveforms: (found.append(len(waveforms)), computed(waveforms))[1]
-    judge_trials(detector, trials, tmp_path / "compiled.txt", Scores(), **options, compile=True)
+    judge_trials(
+        detector, trials, tmp_path / "compiled.txt", Scores(), settings=ScoringSettings(**options, compile=True)
+    )
     assert found == sizes and len(compiled) == 1
     scores = [np.loadtxt(tmp_path / f"{name}.txt", usecols=1) for name in ("plain", "compiled")]
     np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
     assert json.loads((tmp_path / "compiled.txt.json").read_text())["run"]["compiled"]
     with pytest.raises(InputError, match="another compiled"):
-        judge_trials(detector, trials, tmp_path / "compiled.txt", Scores(), **options)
+        judge_trials(detector, trials, tmp_path / "compiled.txt", Scores(), settings=ScoringSettings(**options))
 
 
 def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_path, small_model):
@@ -180,7 +182,9 @@ def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_pat
     small_model["frontend"]["dropout"] = 0.1
     detector, state = Detector.from_config(small_model), torch.random.get_rng_state()
     for name, some in (("all.txt", trials[:6]), ("some.txt", trials[3:6])):
-        judge_trials(detector, some, tmp_path / name, Scores(), **SHORT, legacy_train_mode=True)
+        judge_trials(
+            detector, some, tmp_path / name, Scores(), settings=ScoringSettings(**SHORT, legacy_train_mode=True)
+        )
     assert torch.equal(torch.random.get_rng_state(), state)
     lines = (tmp_path / "all.txt").read_text().splitlines()
     assert (tmp_path / "some.txt").read_text().splitlines() == lines[3:]

@@ -14,7 +14,7 @@ from builders.interruption import journalled
 from nes2net import InputError
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.scoring import embeddings
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -26,7 +26,11 @@ def trials(corpus):
 
 def embed(detector, trials, out, of="frontend", layer="last", **options):
     return judge_trials(
-        detector, trials, out, Embeddings(of, layer), **{"num_samples": None, "num_workers": 0, **options}
+        detector,
+        trials,
+        out,
+        Embeddings(of, layer),
+        settings=ScoringSettings(**{"num_samples": None, "num_workers": 0, **options}),
     )
 
 

@@ -16,7 +16,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.models.backends.mean_linear import MeanLinear
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.track import frame_scores, windows
 
@@ -162,7 +162,7 @@ def trials(tmp_path_factory):
 
 def score(detector, trials, out, judgement=Frames(20.0), **options):  # noqa: B008
     options = {"num_samples": None, "num_workers": 0, "batch_size": 3, **options}
-    return judge_trials(detector, trials, out, judgement, **options)
+    return judge_trials(detector, trials, out, judgement, settings=ScoringSettings(**options))
 
 
 def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_path):

@@ -18,7 +18,7 @@ from nes2net import InputError
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.files import exclusive_lock
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -63,7 +63,13 @@ def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, t
         (tmp_path / "elsewhere").touch()
     (tmp_path / "s.partial").symlink_to("elsewhere")
     with pytest.raises(InputError, match=r"s\.partial: is .*remove it"):
-        judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), num_samples=2000, num_workers=0)
+        judge_trials(
+            spectral_detector,
+            trials,
+            tmp_path / "s",
+            Scores(),
+            settings=ScoringSettings(num_samples=2000, num_workers=0),
+        )
     with pytest.raises(InputError, match=r"s\.partial: is a link"):
         Journal(tmp_path / "s.partial", {}, float)
     assert (tmp_path / "elsewhere").exists() == there and (not there or not (tmp_path / "elsewhere").read_bytes())
@@ -125,7 +131,9 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
-        return judge_trials(spectral_detector, trials, out, Scores(), num_samples=num_samples, **options)
+        return judge_trials(
+            spectral_detector, trials, out, Scores(), settings=ScoringSettings(num_samples=num_samples, **options)
+        )
 
     score(tmp_path / "whole")
     expected, earlier = (tmp_path / "whole").read_bytes(), tmp_path / "before" / "s*[1].txt"
@@ -164,21 +172,29 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     os.read(here, 1)
     try:
         with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
-            judge_trials(spectral_detector, trials, out, Scores(), **options, overwrite=True)
+            judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options, overwrite=True))
         assert lock.exists() and not out.exists()
-        assert judge_trials(spectral_detector, trials, tmp_path / "another", Scores(), **options).done == 4
+        assert (
+            judge_trials(
+                spectral_detector, trials, tmp_path / "another", Scores(), settings=ScoringSettings(**options)
+            ).done
+            == 4
+        )
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(here)
         os.close(there)
-    assert judge_trials(spectral_detector, trials, out, Scores(), **options).done == 4 and not lock.exists()
+    assert (
+        judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options)).done == 4
+        and not lock.exists()
+    )
 
 
 @needs_fork
 def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
     options, open_file = {"num_samples": 4000, "num_workers": 0}, os.open
-    judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), **options)
+    judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(**options))
 
     def read_only(path, flags, *further):
         if flags & os.O_CREAT:
@@ -186,4 +202,6 @@ def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_pa
         return open_file(path, flags, *further)
 
     monkeypatch.setattr(os, "open", read_only)
-    assert judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), **options).already_complete
+    assert judge_trials(
+        spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(**options)
+    ).already_complete

@@ -16,7 +16,7 @@ from nes2net.actions.prediction import Judged, predict
 from nes2net.data.corpora.asvspoof2019_la import CORPUS
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import Labels
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import as_judgement, judgement_of, judgements, scores_of
 from nes2net.scoring.waveforms import WaveformReader
@@ -50,7 +50,13 @@ def trials(corpus, monkeypatch):
 
 
 def judge(detector, trials, out, **options):
-    return judge_trials(detector, trials, out, Halves(0.5), **{"num_samples": 8000, "num_workers": 0, **options})
+    return judge_trials(
+        detector,
+        trials,
+        out,
+        Halves(0.5),
+        settings=ScoringSettings(**{"num_samples": 8000, "num_workers": 0, **options}),
+    )
 
 
 def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, trials, tmp_path):
@@ -97,7 +103,13 @@ def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, tria
         with pytest.raises(InputError, match=message):
             as_judgement(named)
     embeddings = tmp_path / "e.npy"
-    judge_trials(spectral_detector, trials[:2], embeddings, as_judgement("embeddings"), num_samples=8000, num_workers=0)
+    judge_trials(
+        spectral_detector,
+        trials[:2],
+        embeddings,
+        as_judgement("embeddings"),
+        settings=ScoringSettings(num_samples=8000, num_workers=0),
+    )
     with pytest.raises(InputError, match="holds embeddings, not one score of each recording"):
         scores_of(embeddings)
     damaged = write(tmp_path / "d.tsv", "utterance\tfirst\tsecond\na\t1\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.score_file import check_ids, line, read_scores, write_scores
 
 # White space and line separators of every kind, characters that look like them, and those with a
@@ -66,7 +66,9 @@ def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_
     ):
         trials = [Trial(id, tmp_path / "a.wav") for id in ids]
         with pytest.raises(InputError, match=message):
-            judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), num_samples=8000)
+            judge_trials(
+                spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(num_samples=8000)
+            )
         with pytest.raises(InputError, match=message):
             write_scores(tmp_path / "s", ids, [0.0] * len(ids))
     assert not list(tmp_path.iterdir())

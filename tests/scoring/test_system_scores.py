@@ -12,7 +12,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora.asvspoof2021_la import CORPUS
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.score_file import read_scores, write_scores
 from nes2net.scoring.system_scores import normalised, ranges_of, with_system_scores
 from nes2net.scoring.waveforms import WaveformReader
@@ -149,12 +149,14 @@ def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_mo
     torch.manual_seed(0)
     detector, given = Detector.from_config(small_model).eval(), CORPUS.trials(root)
     for size in (1, 6):
-        judge_trials(detector, given, tmp_path / str(size), Scores(), **SHORT, batch_size=size)
+        judge_trials(
+            detector, given, tmp_path / str(size), Scores(), settings=ScoringSettings(**SHORT, batch_size=size)
+        )
     one, six = (read_scores(tmp_path / str(size))[1] for size in (1, 6))
     assert np.abs(one - six).max() > 1e-4
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(InputError, match="another batch_size"):
-        judge_trials(detector, given, tmp_path / "1", Scores(), **SHORT, batch_size=6)
+        judge_trials(detector, given, tmp_path / "1", Scores(), settings=ScoringSettings(**SHORT, batch_size=6))
     files, alone = [trial.path for trial in given], [detector.score(trial.path, num_samples=8000) for trial in given]
     in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
     assert in_batches == pytest.approx(alone, abs=1e-6) and np.ptp(alone) > 1e-4

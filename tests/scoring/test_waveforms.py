@@ -11,7 +11,7 @@ from nes2net import InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.judgements import Frames, Scores
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -37,7 +37,7 @@ def trials(corpus):
 @pytest.mark.parametrize("num_samples, workers", [(8000, 0), (64600, 2), (None, 0)])
 def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, tmp_path, num_samples, workers):
     out, options = tmp_path / "s", {"num_samples": num_samples, "num_workers": workers}
-    judge_trials(spectral_detector, trials, out, Scores(), **options, transform=Reversed())
+    judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options, transform=Reversed()))
     found = {name: float(score) for name, score in map(str.split, out.read_text().splitlines())}
     for trial in trials:
         waveform = load_audio(trial.path)[::-1][int(trial.id[-1]) :].copy()
@@ -48,7 +48,7 @@ def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, 
 def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
     def score(name, transform):
         options = {"num_samples": 8000, "num_workers": 0, "transform": transform}
-        return judge_trials(spectral_detector, trials, tmp_path / name, Scores(), **options)
+        return judge_trials(spectral_detector, trials, tmp_path / name, Scores(), settings=ScoringSettings(**options))
 
     record = json.loads(score("s.txt", Reversed()).record_path.read_text())
     assert record["run"]["transform"] == "reversed" and score("s.txt", Reversed()).already_complete
@@ -74,7 +74,7 @@ def test_without_an_id_the_file_names_the_utterance(trials):
 
 
 def scored(detector, trials, out, **options):
-    done = judge_trials(detector, trials, out, Scores(), num_workers=0, **options)
+    done = judge_trials(detector, trials, out, Scores(), settings=ScoringSettings(num_workers=0, **options))
     lines = map(str.split, out.read_text().splitlines())
     return {name: float(score) for name, score in lines}, json.loads(done.record_path.read_text())["run"]
 
@@ -133,4 +133,10 @@ def test_unknown_words_and_endless_zeros_are_refused(spectral_detector):
 
 def test_no_zeros_stand_behind_frames(spectral_detector, trials, tmp_path):
     with pytest.raises(InputError, match="leave out `num_samples`, `padding` and the transform"):
-        judge_trials(spectral_detector, trials, tmp_path / "s", Frames(20), num_samples=None, padding="zeros")
+        judge_trials(
+            spectral_detector,
+            trials,
+            tmp_path / "s",
+            Frames(20),
+            settings=ScoringSettings(num_samples=None, padding="zeros"),
+        )

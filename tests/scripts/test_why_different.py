@@ -13,7 +13,7 @@ from nes2net import Detector
 from nes2net.evaluation.evaluate import evaluate, percent
 from nes2net.evaluation.judgements import Scores
 from nes2net.models.registry import corpora
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.training.run import train
 
 PAGE = (REPOSITORY / "docs" / "different.md").read_text(encoding="utf-8")
@@ -57,7 +57,11 @@ def test_every_row_is_measured_and_the_first_is_what_the_commands_give(script, d
     detector = Detector.from_pretrained(averaged, device="cpu")
     corpus, scores = corpora.get("asvspoof2021_df"), tmp_path / "scores.txt"
     judge_trials(
-        detector, corpus.trials(demo / "corpus"), scores, Scores(), num_samples=corpus.test_samples, num_workers=0
+        detector,
+        corpus.trials(demo / "corpus"),
+        scores,
+        Scores(),
+        settings=ScoringSettings(num_samples=corpus.test_samples, num_workers=0),
     )
     result = evaluate("asvspoof2021_df", scores, demo / "corpus" / "keys")
     assert measured.first_cell("DF").startswith(percent(result.eer) + " ")

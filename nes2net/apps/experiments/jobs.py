@@ -30,6 +30,7 @@ from nes2net.lib.files import json_text, make_folder, sha256_of, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
 from nes2net.models.registry import corpora
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
@@ -180,10 +181,12 @@ class ScoreJob(Job):
             self.scores,
             checkpoint=checkpoint,
             num_samples=self._num_samples(),
-            batch_size=machine.batch_size,
-            num_workers=machine.num_workers,
-            overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
-            legacy_train_mode=one.legacy_train_mode,
+            settings=ScoringSettings(
+                batch_size=machine.batch_size,
+                num_workers=machine.num_workers,
+                overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
+                legacy_train_mode=one.legacy_train_mode,
+            ),
         )
         if result.failures and not one.allow_partial:
             raise InputError(

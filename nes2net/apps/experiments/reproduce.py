@@ -21,6 +21,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import PACKAGED, load_recipe
@@ -306,10 +307,9 @@ def reproduce(
         scores,
         checkpoint=checkpoint,
         num_samples=row.samples if row.protocol == "4sec" else None,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        overwrite=overwrite,
-        legacy_train_mode=row.legacy_train_mode,
+        settings=ScoringSettings(
+            batch_size=batch_size, num_workers=num_workers, overwrite=overwrite, legacy_train_mode=row.legacy_train_mode
+        ),
     )
     report = evaluate_systems(
         row.corpus,

@@ -24,6 +24,7 @@ from nes2net.lib.plain_data import read_json
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.models.registry import corpora, create_condition, default_conditions, effects
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
@@ -223,12 +224,14 @@ def run(
                         checkpoint=checkpoint,
                         trials=plan.trials,
                         num_samples=num_samples,
-                        batch_size=batch_size,
-                        num_workers=num_workers,
-                        transform=None if name == CLEAN else _transform(name, plan),
                         about={"condition": name},
                         say=number == 1,
-                        display=display,
+                        settings=ScoringSettings(
+                            batch_size=batch_size,
+                            num_workers=num_workers,
+                            transform=None if name == CLEAN else _transform(name, plan),
+                            display=display,
+                        ),
                     )
                 except NothingDone as error:  # any other error, such as a full disk, is not the condition's
                     if name == CLEAN:

@@ -306,6 +306,7 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.detector import Detector
     from nes2net.lib.devices import own_device
     from nes2net.models.registry import corpora
+    from nes2net.scoring.corpus import ScoringSettings
 
     if not args.eval_output:
         raise InputError("where should the scores go? name a file with --eval_output")
@@ -337,12 +338,14 @@ def _score(args: argparse.Namespace) -> int:
         checkpoint=checkpoint,
         trials=trials,
         num_samples=None if args.test_protocol == "full" else num_samples,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        on_error=args.on_error,
-        overwrite=args.overwrite,
-        legacy_train_mode=args.legacy_train_mode,
-        compile=args.compile,
+        settings=ScoringSettings(
+            batch_size=args.batch_size,
+            num_workers=args.num_workers,
+            on_error=args.on_error,
+            overwrite=args.overwrite,
+            legacy_train_mode=args.legacy_train_mode,
+            compile=args.compile,
+        ),
     )
     if args.track != "in_the_wild":
         say(f"Scores saved to {args.eval_output}")

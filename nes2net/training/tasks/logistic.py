@@ -12,7 +12,7 @@ from torch import nn
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.models.backends.base import LogitLayer
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.training.distributed import write_once
 from nes2net.training.loop import Trainer
@@ -73,10 +73,12 @@ class LogisticTrainer(Trainer):
                 trials,
                 self.state.selection.folder / EMBEDDINGS_FILE,
                 Embeddings("backend"),
-                num_samples=self.recipe.data.num_samples,
-                batch_size=self.recipe.train.batch_size,
-                num_workers=self.recipe.data.num_workers,
-                overwrite="others",
+                settings=ScoringSettings(
+                    num_samples=self.recipe.data.num_samples,
+                    batch_size=self.recipe.train.batch_size,
+                    num_workers=self.recipe.data.num_workers,
+                    overwrite="others",
+                ),
             )
             used = [trial for trial in trials if trial.id not in result.failures]
             self.targets = np.array([trial.target for trial in used])

@@ -22,7 +22,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
 from nes2net.models import registry
 from nes2net.models.checkpoints.onnx_file import device_in_use
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores
 
@@ -155,7 +155,13 @@ def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, co
         exported.scores(torch.zeros(1, exported.min_samples - 1))
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     with pytest.raises(InputError, match="eval mode"):
-        judge_trials(exported, trials, tmp_path / "s", Scores(), num_samples=8000, legacy_train_mode=True)
+        judge_trials(
+            exported,
+            trials,
+            tmp_path / "s",
+            Scores(),
+            settings=ScoringSettings(num_samples=8000, legacy_train_mode=True),
+        )
 
 
 def test_the_file_describes_its_detector(detector, file, capsys):

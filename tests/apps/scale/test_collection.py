@@ -22,7 +22,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.heard import HeardPart
 from nes2net.scoring.score_file import read_scores
 
@@ -141,7 +141,11 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     torch.set_num_threads(1)
     try:
         judge_trials(
-            spectral_detector, trials, "expected.txt", Scores(), num_samples=64600, batch_size=4, num_workers=0
+            spectral_detector,
+            trials,
+            "expected.txt",
+            Scores(),
+            settings=ScoringSettings(num_samples=64600, batch_size=4, num_workers=0),
         )
     finally:
         torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from nes2net.apps.scale.reading import pieces_of
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.waveforms import WaveformReader
@@ -35,7 +35,11 @@ def shard(tmp_path):
 def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard, tmp_path, num_samples):
     trials = [Trial(f"u{n}", shard / str(n)) for n in range(11)]
     expected = judge_trials(
-        spectral_detector, trials, tmp_path / "s.txt", Scores(), num_samples=num_samples, batch_size=2
+        spectral_detector,
+        trials,
+        tmp_path / "s.txt",
+        Scores(),
+        settings=ScoringSettings(num_samples=num_samples, batch_size=2),
     )
     reader = WaveformReader.of(spectral_detector, num_samples)
     results, seconds = [], []

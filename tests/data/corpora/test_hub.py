@@ -13,7 +13,7 @@ from nes2net.data.corpora import asvspoof2019_la, hub
 from nes2net.data.corpora.pack import pack
 from nes2net.evaluation.judgements import Scores
 from nes2net.models.registry import corpora
-from nes2net.scoring.corpus import judge_trials
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,11 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
     judge_trials(
-        spectral_detector, trials, tmp_path / "files.txt", Scores(), num_samples=8000, batch_size=3, num_workers=0
+        spectral_detector,
+        trials,
+        tmp_path / "files.txt",
+        Scores(),
+        settings=ScoringSettings(num_samples=8000, batch_size=3, num_workers=0),
     )
     out = str(tmp_path / "by_command.txt")
     command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
