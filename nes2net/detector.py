@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
@@ -21,8 +22,9 @@ from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
+from nes2net.scoring.stream import Stream
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
-from nes2net.scoring.waveforms import Audio, Crop, PeakNormalize, WaveformReader
+from nes2net.scoring.waveforms import Crop, PeakNormalize, WaveformReader
 
 if TYPE_CHECKING:
     from nes2net.scoring.decisions.calibration import LinearCalibration
@@ -60,9 +62,10 @@ class Detector(SavedNetwork):
         of threads may score at once, but none may train the detector meanwhile.
 
         Args:
-            audio: a file, a file object that is open in binary mode, or floating-point samples (N,)
-                or (channels, N) in [−1, 1], on any device.
-            sample_rate: sampling rate in Hz, needed for samples; a file states its own.
+            audio: a file; a file object that is open in binary mode; floating-point samples (N,) or
+                (channels, N) in [−1, 1], on any device; an iterator of blocks of them; or
+                :class:`nes2net.data.audio.pcm.RawAudio`, bytes without a header.
+            sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
                 ``min_samples``; ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score`
@@ -210,7 +213,7 @@ class Detector(SavedNetwork):
     ) -> Track:
         """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
 
-        A file is read in pieces, so that hours take no more memory than minutes. The last window
+        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The last window
         ends with the recording. A recording shorter than a window has one score, equal to
         :meth:`score`'s.
 
@@ -225,6 +228,31 @@ class Detector(SavedNetwork):
                 hop is not positive.
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
+
+    def stream(
+        self, sample_rate: float, *, window: float | None = None, hop: float = 0.5, batch_size: int = 1
+    ) -> Stream:
+        """Score audio while it arrives: begin a stream, into which blocks of samples are pushed.
+
+        However the audio is cut into blocks, the scores are those of :meth:`score_track` for the
+        whole, to the last bit at the same ``batch_size``. A stream holds at most two windows of
+        samples, however long it lasts, and no scores. Any number of streams may share a detector.
+
+        Args:
+            sample_rate: of the samples that are pushed, in Hz.
+            window, hop: as for :meth:`score_track`.
+            batch_size: windows that are computed at once; more than 1 wait for each other.
+
+        Raises:
+            InputError: as :meth:`score_track`.
+
+        >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
+        >>> stream = detector.stream(8000, window=1.0)
+        >>> scored = stream.push(torch.zeros(12000)) + stream.push(torch.zeros(2000)) + stream.finish()
+        >>> [(window.start, window.end) for window in scored]
+        [(0.0, 1.0), (0.5, 1.5), (0.75, 1.75)]
+        """
+        return Stream(self, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
     def frame_scores(
         self,

@@ -36,7 +36,8 @@ from nes2net.scoring.heard import length_of_training, samples_to_score
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
+from nes2net.scoring.stream import window_samples
+from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 
 
 @dataclass(frozen=True)

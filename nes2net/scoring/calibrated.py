@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from nes2net.data.audio.remarks import Channels, remark_of
+from nes2net.data.audio.sources import Audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text, read_bounded, sha256_of, write_text
@@ -33,7 +34,7 @@ from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alon
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.track import chosen_resolution
-from nes2net.scoring.waveforms import Audio, WaveformReader
+from nes2net.scoring.waveforms import WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
+from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.read import load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
@@ -53,11 +54,11 @@ def measure_file(path: str | Path, num_samples: int | None, most: int | None = N
     """
     listener = Listener(Channels(num_samples))
     if num_samples is None:
-        traits = measure_blocks(listener.heard(stream_audio(path, listener.channels)))
+        traits = measure_blocks(pushed(stream_audio(path, listener.channels), listener))
         length = listener.num_samples
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
-        traits = measure_blocks(listener.heard([head]))
+        traits = measure_blocks(listener.push(head))
     return traits._replace(judged=judged_share(length, num_samples, most), unfit=listener.unfit())
 
 

@@ -7,17 +7,17 @@ fixed grid.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.remarks import Channels, Listener, Remark
-from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.audio.sources import Audio, blocks_of
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, listed
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (
@@ -26,11 +26,10 @@ from nes2net.scoring.kernel import (
     check_takes_audio_alone,
     chosen_batch_size,
     default_batch_size,
-    score_or_raise,
     scoring_mode,
     start_rows,
 )
-from nes2net.scoring.waveforms import Audio, stream_of
+from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
 #: the time of a transformer grow with the square of its length.
@@ -98,101 +97,21 @@ def score_track(
         channels: compared the channels of which ``audio`` is the mean; None if it has its own.
         progress: is called after each batch with the seconds up to which windows are scored.
     """
-    check_takes_audio_alone(scorer)
-    trained_on = length_of_training(scorer.record)
-    length, step = window_samples(scorer, trained_on / SAMPLE_RATE if window is None else window, hop)
-    batch_size = chosen_batch_size(scorer, batch_size)
-    listener = Listener(channels)
-    blocks = stream_of(audio, sample_rate, None if channels else listener.channels)
-    starts: list[int] = []
-    scores: list[float] = []
-    end = 0
-    windows = sliding_windows(listener.heard(blocks), length, step)
-    while batch := list(islice(windows, batch_size)):
-        batch_starts, waveforms = zip(*batch)
-        end = batch_starts[-1] + len(waveforms[-1])
-        if end < scorer.min_samples:
-            waveforms = (np.resize(waveforms[0], scorer.min_samples),)  # repeated, as score() does
-        starts += batch_starts
-        scores += score_or_raise(scorer, torch.from_numpy(np.stack(waveforms)))
-        if progress is not None:
-            progress(end / SAMPLE_RATE)
-    heard = min(length, end) / SAMPLE_RATE
-    times = np.array(starts) / SAMPLE_RATE + heard / 2
-    remark = listener.remark(trained_on, scorer.min_samples)
-    return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE, remark)
+    compared = channels or Channels()
+    stream = Stream(
+        scorer, SAMPLE_RATE, window=window, hop=hop, batch_size=batch_size, channels=compared, progress=progress
+    )
+    blocks = blocks_of(audio, sample_rate, None if channels else compared)
+    scored = list(pushed(blocks, stream))
+    starts, ends, scores = zip(*scored)
+    heard = ends[0]  # the window, or the whole of a shorter recording
+    times = np.array(starts) + heard / 2
+    return Track(times, np.array(scores, np.float32), heard, ends[-1], stream.remark)
 
 
 def least_span(score_rule: str) -> float:
     """The least span of an axis of scores by this rule: :data:`LEAST_SPAN`, or all of a probability."""
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
-
-
-def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Cut a recording into windows of ``length`` samples, one every ``hop`` samples.
-
-    The last window ends with the recording. A recording shorter than a window is one window.
-
-    Args:
-        blocks: consecutive pieces of the recording, (N,) each.
-
-    Yields:
-        The number of the first sample of each window, and its samples.
-
-    >>> [(start, "".join(x)) for start, x in sliding_windows([np.array(list("abcde")), np.array(list("fghi"))], 4, 3)]
-    [(0, 'abcd'), (3, 'defg'), (5, 'fghi')]
-    """
-    held: np.ndarray = np.zeros(0, np.float32)
-    first = end = 0  # ``held`` and ``pieces`` hold the samples from number ``first`` up to ``end``
-    pieces: list[np.ndarray] = []
-    start, last = 0, None  # starts of the next window and of the one before it
-    for block in blocks:
-        pieces.append(block)
-        end += len(block)
-        # At most two windows of samples are kept, also within a long hop: the last window may need
-        # them.
-        if end < min(start + length, first + 2 * length):
-            continue
-        held, pieces = np.concatenate([held, *pieces]), []
-        while start + length <= end:
-            yield start, held[start - first : start - first + length]
-            last, start = start, start + hop
-        # Drop what neither the next window nor the last one, which ends with the recording, may
-        # need.
-        drop = max(0, min(start - first, len(held) - length))
-        held, first = held[drop:], first + drop
-    held = np.concatenate([held, *pieces])
-    if last is None:
-        yield 0, held
-    elif last + length < end:
-        yield end - length, held[-length:]
-
-
-def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
-    """Convert ``window`` and ``hop`` from seconds to samples.
-
-    A window is cut to the part that ``scorer`` reads, if the next window begins before that part
-    ends.
-
-    Raises:
-        InputError: if one of them is not positive, the window is too short for ``scorer``, or there
-            would be gaps between the parts that it reads.
-    """
-    for name, seconds in (("window", window), ("hop", hop)):
-        if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
-            raise InputError(f"the {name} must be a positive number of seconds, not {seconds}")
-    length, step = round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE)
-    if length < scorer.min_samples:
-        shortest = scorer.min_samples / SAMPLE_RATE
-        raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
-    if (most := scorer.used_samples.most) is not None and length > most:
-        if step > most:
-            raise InputError(
-                f"a window of {window:g} s is too long for this detector, which reads its first {most / SAMPLE_RATE:g} s: "
-                "take a shorter `window`, or a shorter `hop`"
-            )
-        length = most
-    return length, step
 
 
 #: Seconds up to which a recording is scored in one piece. The authors' networks score whole
@@ -261,11 +180,12 @@ def frame_scores(
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
     step = grid.step // frame
     listener = Listener()
-    blocks = stream_of(audio, sample_rate, listener.channels)
+    blocks = pushed(blocks_of(audio, sample_rate, listener.channels), listener)
+    windows = pushed(blocks, FrameWindows(grid.longest, grid.step))
     kept: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):
-        for batch in _batches(windows(listener.heard(blocks), grid.longest, grid.step), batch_size):
+        for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
             if waveforms.shape[1] < scorer.min_samples:  # one window, repeated as score() does
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
@@ -317,43 +237,38 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     return found
 
 
-class Window(NamedTuple):
-    """A piece of a recording that is scored at once."""
-
-    start: int
-    """Number of its first sample."""
-    samples: np.ndarray
-    """(N,) float32."""
-    is_last: bool
-
-
-def windows(blocks: Iterable[np.ndarray], longest: int, step: int) -> Iterator[Window]:
-    """Cut a recording into windows of 2·``step`` samples, one every ``step``.
+class FrameWindows:
+    """Cuts a recording that arrives into windows of 2·``step`` samples, one every ``step``.
 
     The last window ends with the recording and has more than ``step`` samples. A recording of at
-    most ``longest`` samples is one window.
+    most ``longest`` samples is one window. It is a :class:`nes2net.data.audio.blocks.Stage`.
 
-    Args:
-        blocks: consecutive pieces of the recording, (N,) each.
-
-    >>> [(w.start, "".join(w.samples)) for w in windows([np.array(list("abcdefghi"))], 6, 2)]
+    >>> windows = FrameWindows(6, 2)
+    >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
     [(0, 'abcd'), (2, 'cdef'), (4, 'efgh'), (6, 'ghi')]
     """
-    held: np.ndarray = np.zeros(0, np.float32)
-    pieces: list[np.ndarray] = []
-    start = end = 0  # ``held`` and ``pieces`` hold the samples from number ``start`` up to ``end``
-    for block in blocks:
-        pieces.append(block)
-        end += len(block)
-        if end <= max(longest, start + 2 * step):
-            continue
-        held, pieces = np.concatenate([*([held] if len(held) else []), *pieces]), []
-        first = start
-        while start + 2 * step < end:
-            yield Window(start, held[start - first : start - first + 2 * step], False)
-            start += step
-        held = held[start - first :].copy()  # a view would keep all samples in memory
-    yield Window(start, np.concatenate([*([held] if len(held) else []), *pieces]), True)
+
+    def __init__(self, longest: int, step: int) -> None:
+        self._longest = longest
+        self._step = step
+        self._held = HeldSamples()
+        self._start = 0  # of the next window
+
+    def push(self, block: np.ndarray) -> Iterator[Window]:
+        """Take the next samples (N,); yield the windows behind which there are more samples."""
+        held = self._held
+        held.append(block)
+        if held.end <= self._longest:
+            return
+        while self._start + 2 * self._step < held.end:
+            window = Window(self._start, held.cut(self._start, 2 * self._step), False)
+            self._start += self._step
+            yield window
+        held.drop(self._start)
+
+    def finish(self) -> Iterator[Window]:
+        """Yield the last window."""
+        yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
 
 
 class Grid(NamedTuple):
@@ -386,10 +301,3 @@ class Grid(NamedTuple):
                     f"{scorer.resolutions[-1]:g} ms: it cannot score segments along a recording"
                 )
         return cls(longest, step)
-
-
-def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    """Batches of at most ``size`` consecutive windows of one length."""
-    for _, equal in groupby(windows, lambda window: len(window.samples)):
-        while batch := list(islice(equal, size)):
-            yield batch

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from nes2net.data.audio.packed import AnyRecording, RecordingBytes
-from nes2net.data.audio.read import load_audio, load_head_and_length, stream_audio
+from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.read import load_audio, load_head_and_length
 from nes2net.data.audio.remarks import Channels
-from nes2net.data.audio.waveform import Padding, fault_of, head_crop, peak_normalized, random_crop, to_mono_16k
+from nes2net.data.audio.sources import Audio, recording_of
+from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, random_crop
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
-#: A recording: a file, a file object that is open in binary mode, or samples (N,) or (channels, N).
-Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor"
-_MOST_CHANNELS = 2  # more rows of an array are taken for a batch
 #: Where ``num_samples`` of a longer recording are cut out.
 Crop: TypeAlias = Literal["head", "random"]
 #: Whose largest sample becomes 1: nothing's, the whole recording's, or that of what is cut out of it.
@@ -182,84 +176,3 @@ def judged_share(length: int, *limits: int | None) -> float:
     (0.25, 1.0)
     """
     return min([1.0, *(limit / length for limit in limits if limit is not None)])
-
-
-def recording_of(
-    audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
-) -> AnyRecording | np.ndarray:
-    """A file that can be read, or 16 kHz mono float32 samples (N,) of samples in memory.
-
-    Args:
-        audio: a file, a file object that is open in binary mode, which is read from where it stands,
-            or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
-        sample_rate: sampling rate in Hz, needed for samples; a file states its own.
-        channels: compares the channels of samples in memory.
-
-    Raises:
-        InputError: if samples have no ``sample_rate``; if there are none; if they are integers,
-            whose range is unknown; if they are far outside [−1, 1], NaN or infinite; if their shape
-            is (samples, channels) or a batch; or if a file object is not open in binary mode or is
-            at its end.
-    """
-    if isinstance(audio, (str, Path)):
-        return audio
-    if isinstance(audio, os.PathLike):
-        return Path(audio)
-    if isinstance(audio, (list, tuple)):
-        raise InputError(
-            f"one recording is expected, not a {type(audio).__name__} of {len(audio)}: score_files takes several files, and "
-            "score_batch several waveforms"
-        )
-    if hasattr(audio, "read"):
-        name, content = getattr(audio, "name", None), audio.read()
-        name = name if isinstance(name, str) else "the file object"
-        if not isinstance(content, bytes):
-            raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
-        if not content:
-            raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
-        return RecordingBytes(name, content)
-    samples: Any = audio
-    try:
-        if isinstance(samples, Tensor):
-            samples = samples.detach().cpu()
-            samples = (samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples).numpy()
-        samples = np.asarray(samples)
-    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
-        raise InputError(
-            f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
-        ) from error
-    if samples.dtype.kind in "iub":
-        raise InputError(
-            f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
-            "full scale, 32768 for 16-bit audio"
-        )
-    if samples.dtype.kind != "f":
-        raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
-    if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
-        raise InputError(
-            f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,} would be more channels than samples; "
-            "(channels, samples) is expected: transpose the array"
-        )
-    if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:
-        raise InputError(
-            f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,} would be one recording of {samples.shape[0]:,} "
-            "channels: score_batch takes several waveforms; if it is one recording, give the mean of its channels or "
-            "one of them"
-        )
-    if sample_rate is None:
-        raise InputError("the samples do not say their rate: name it in Hz, sample_rate=16000 or another")
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
-        raise InputError(f"the sample rate must be a number of Hz, not {sample_rate!r}")
-    samples = samples.astype(np.float32)
-    if fault := fault_of(samples):
-        raise InputError(f"the recording {fault}")
-    if channels is not None:
-        for _ in channels.heard([(samples, round(sample_rate))]):
-            pass
-    return to_mono_16k(samples, sample_rate, "the recording")
-
-
-def stream_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterable[np.ndarray]:
-    """The 16 kHz mono samples of a recording in blocks (N,); arguments and errors as for :func:`recording_of`."""
-    found = recording_of(audio, sample_rate, channels)
-    return [found] if isinstance(found, np.ndarray) else stream_audio(found, channels)

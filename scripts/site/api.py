@@ -13,7 +13,17 @@ from nes2net.models.network import Network
 
 #: The methods with which the page of the detector begins, in this order.
 FIRST = [
-    *("from_pretrained", "score", "score_files", "score_batch", "score_track", "frame_scores", "segment", "decide"),
+    *(
+        "from_pretrained",
+        "score",
+        "score_files",
+        "score_batch",
+        "score_track",
+        "stream",
+        "frame_scores",
+        "segment",
+        "decide",
+    ),
     *("embed", "save", "push_to_hub", "from_config", "set_precision", "compile"),
 ]
 #: Page → its title, what it says first, and the modules and objects it shows.
@@ -63,6 +73,10 @@ API = {
             "nes2net.scoring.score_file.read_scores",
             "nes2net.scoring.corpus.embed_trials",
             "nes2net.scoring.track.Track",
+            "nes2net.scoring.stream.Stream",
+            "nes2net.scoring.stream.Scored",
+            "nes2net.data.audio.pcm.RawAudio",
+            "nes2net.data.audio.pcm.PcmDecoder",
         ],
     ),
     "metrics": (

@@ -59,6 +59,9 @@ WHOLE = ("inputs", "checkpoint_average", "aasist_raw_published_weights_outputs")
 FRONTENDS = {"tiny_w2v2": ("in_", "layer", "x_"), "tiny_wavlm": ("in_", "hs", "s3prl", "x_")}
 CASES = ("all_equal", "g200", "g5k", "g5k_cont", "g60k", "inverted", "separated", "single", "track2")
 
+#: JSON files that are kept as they are.
+COPIED = ("losses_schedules_names", "tracing/g711", "tracing/windows")
+
 
 class TorchStream:
     """Finds arrays among the numbers that PyTorch's generator draws from a seed."""
@@ -240,9 +243,9 @@ def main(reference: Path, names: list[str]) -> None:
             target = golden.FOLDER / "metrics" / f"{name}.json.xz"
             target.write_bytes(lzma.compress(json.dumps(case(reference / "metrics" / name)).encode(), preset=9))
             print(f"{target.stat().st_size:9,} metrics/{name}")
-    if not names or "losses_schedules_names" in names:
-        text = (reference / "losses_schedules_names.json").read_text()
-        (golden.FOLDER / "losses_schedules_names.json").write_text(text)
+    for name in COPIED:
+        if not names or name in names:
+            (golden.FOLDER / f"{name}.json").write_text((reference / f"{name}.json").read_text())
 
 
 if __name__ == "__main__":

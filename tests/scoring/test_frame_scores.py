@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
+from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.models.backends.mean_linear import MeanLinear
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.segment_file import read_segment_scores
-from nes2net.scoring.track import frame_scores, windows
+from nes2net.scoring.track import FrameWindows, frame_scores
 
 
 class ThreeResolutions(MeanLinear):
@@ -60,7 +61,7 @@ def recording():
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
     whole, longest = np.arange(sum(lengths), dtype=np.float32), 2 * step + more
-    found = list(windows(iter(np.split(whole, np.cumsum(lengths)[:-1])), longest, step))
+    found = list(pushed(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
     if len(whole) <= longest:
         assert [(window.start, len(window.samples)) for window in found] == [(0, len(whole))]
     else:

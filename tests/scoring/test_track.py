@@ -1,51 +1,17 @@
-"""Scores along a long recording: its windows, its pieces, and that no sample is left out."""
-
-import weakref
+"""Scores along a long recording: those of its windows, read in pieces."""
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio, stream_audio
-from nes2net.scoring.track import score_track, sliding_windows
+from nes2net.scoring.track import score_track
 
 
 @pytest.fixture
 def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
-
-
-@settings(max_examples=100)
-@given(st.lists(st.integers(0, 25), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 40))
-def test_windows(lengths, length, hop):
-    """For any pieces there is a window every hop, and the last one ends with the recording."""
-    end = sum(lengths)
-    whole = np.arange(end, dtype=np.float32)
-    windows = list(sliding_windows(iter(np.split(whole, np.cumsum(lengths)[:-1])), length, hop))
-    starts = list(range(0, end - length + 1, hop)) or [0]
-    starts += [end - length] if starts[-1] + length < end else []
-    assert [start for start, _ in windows] == starts
-    for start, samples in windows:
-        np.testing.assert_array_equal(samples, whole[start : start + length])
-
-
-def test_at_most_two_windows_and_a_block_are_held():
-    def blocks():
-        for number in range(200):
-            made.append(weakref.ref(block := np.full(1000, number, np.float32)))
-            yield block
-            assert sum(ref() is not None for ref in made) <= 10
-
-    for hop, starts, most in ((500, range(0, 196_001, 500), 5500), (150_000, (0, 150_000, 196_000), 10_000)):
-        made, found = [], []
-        for start, samples in sliding_windows(blocks(), 4000, hop):
-            assert (samples.size if samples.base is None else samples.base.size) <= most
-            np.testing.assert_array_equal(samples, np.arange(start, start + 4000) // 1000)
-            found.append(start)
-        assert found == list(starts)
 
 
 def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):

@@ -17,10 +17,10 @@ from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Fill, Removable, Subject
 from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
 from nes2net.data.audio.remarks import remark_of
+from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.scoring.heard import length_of_training, samples_to_score
-from nes2net.scoring.waveforms import Audio, recording_of
 
 #: Seconds of audio that are explained at once.
 LONGEST = 30.0

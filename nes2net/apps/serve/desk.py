@@ -32,7 +32,8 @@ from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
+from nes2net.scoring.stream import window_samples
+from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import WaveformReader
 
 if TYPE_CHECKING:

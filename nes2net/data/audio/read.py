@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import soundfile
 
+from nes2net.data.audio.blocks import BlocksAt16k, pushed
 from nes2net.data.audio.decoders import (
     LIBSNDFILE_ERRORS,
     MP3,
@@ -32,7 +33,7 @@ from nes2net.data.audio.decoders import (
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
 from nes2net.data.audio.packed import AnyRecording, RecordingBytes, fetched, open_recording
 from nes2net.data.audio.remarks import Channels
-from nes2net.data.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
+from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_arrived
 
@@ -83,7 +84,7 @@ def load_audio(
     """
 
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
-        for samples, rate in channels.heard(blocks) if channels else blocks:
+        for samples, rate in blocks:
             if channel is not None and channel >= len(samples):
                 raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
             yield samples if channel is None else samples[channel], rate
@@ -97,9 +98,9 @@ def load_audio(
             yield block
 
     def whole(blocks: _Blocks) -> np.ndarray:
-        return _joined(not_too_long(blocks_at_16k(one_channel(blocks), f"audio file {path}")))
+        return joined(not_too_long(pushed(one_channel(blocks), BlocksAt16k(f"audio file {path}", channels))))
 
-    return _finite(_read(path, whole)[0], path)
+    return _read(path, whole)[0]
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
@@ -109,9 +110,7 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
         InputError: as :func:`load_audio`; that a file was cut off or damaged may show only after
             its last block.
     """
-    blocks = _spliced(path)
-    for block in blocks_at_16k(channels.heard(blocks) if channels else blocks, f"audio file {path}"):
-        yield _finite(block, path)
+    return pushed(_spliced(path), BlocksAt16k(f"audio file {path}", channels))
 
 
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
@@ -152,10 +151,12 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
                 f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded"
             )
         skipped = start - first * ours
-        return to_mono_16k(samples.T, file.samplerate, f"audio file {path}")[skipped : skipped + num_samples]
+        found = to_mono_16k(samples.T, file.samplerate, f"audio file {path}")[skipped : skipped + num_samples]
+        check_samples(found, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
+        return found
 
     found = _with_libsndfile(path, excerpt)
-    return load_head_and_length(path, num_samples, start)[0] if found is None else _finite(found, path)
+    return load_head_and_length(path, num_samples, start)[0] if found is None else found
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
@@ -177,8 +178,10 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         if not lossless or file.frames <= wanted or wanted * file.channels > _MOST_VALUES:
             return None
         samples = file.read(wanted, dtype="float32", always_2d=True)
-        found = next(blocks_at_16k([(samples.T, file.samplerate)]), samples[:0])[:num_samples]
-        return _finite(found, path) if len(found) == num_samples else None
+        if len(samples) < wanted:
+            return None
+        found = next(pushed([(samples.T, file.samplerate)], BlocksAt16k(f"audio file {path}")))[:num_samples]
+        return found if len(found) == num_samples else None
 
     found = _with_libsndfile(path, head)
     return load_head_and_length(path, num_samples)[0] if found is None else found
@@ -204,21 +207,21 @@ def load_head_and_length(
 
         def counted() -> Iterator[tuple[np.ndarray, int]]:
             nonlocal searched
-            for samples, rate in channels.heard(blocks) if channels else blocks:
+            for samples, rate in blocks:
                 searched += samples.size
                 yield samples, rate
 
-        for block in blocks_at_16k(counted(), f"audio file {path}"):
-            piece = _finite(block, path)[max(0, start - end) : max(0, start + num_samples - end)]
+        for block in pushed(counted(), BlocksAt16k(f"audio file {path}", channels)):
+            piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             # A copy of a part: a view would keep the whole block in memory.
             if len(piece) or not pieces:
                 pieces.append(piece if len(piece) == len(block) else piece.copy())
             end += len(block)
             if searched > _SEARCHED_VALUES and end >= start + num_samples:
                 if (stated := _stated_samples(path)) is not None:
-                    return _joined(pieces), stated
+                    return joined(pieces), stated
                 searched = 0
-        return _joined(pieces), end
+        return joined(pieces), end
 
     return _read(path, excerpt)[0]
 
@@ -233,7 +236,7 @@ def count_samples(path: AnyRecording) -> int:
     stated = _stated_samples(path)
     if stated is not None:
         return stated
-    return _read(path, lambda blocks: sum(map(len, blocks_at_16k(blocks, f"audio file {path}"))))[0]
+    return _read(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
 
 
 def stated_length(path: AnyRecording) -> int | None:
@@ -269,7 +272,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
         first_rate, channels, length = 0, 0, 0.0
         for samples, rate in blocks:
             check_rate(rate, f"audio file {path}")
-            _finite(samples, path)
+            check_samples(samples, rate, f"audio file {path}", length / (first_rate or rate))
             first_rate = first_rate or rate
             channels = max(channels, len(samples))
             length += samples.shape[1] * first_rate / rate  # links of a chain may have other rates
@@ -338,12 +341,6 @@ def _with_libsndfile(
             return None
 
 
-def _finite(waveform: np.ndarray, path: AnyRecording) -> np.ndarray:
-    if fault := fault_of(waveform):
-        raise InputError(f"audio file {path} {fault}")
-    return waveform
-
-
 def _at_16k(num_samples: int, sample_rate: int) -> int:
     """Length at 16 kHz, rounded up."""
     return -(-num_samples * SAMPLE_RATE // sample_rate)
@@ -360,7 +357,7 @@ def _stated_samples(path: AnyRecording) -> int | None:
     return _with_libsndfile(path, length)
 
 
-def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """``blocks`` in one array, without holding the samples twice."""
     blocks = iter(blocks)
     first = next(blocks)

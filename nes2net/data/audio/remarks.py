@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +29,7 @@ _AT_TOP, _BELOW_TOP, _SHARE, _FEWEST, _RATIO, _NEIGHBOURS, _QUIET = 0.99, 0.98, 
 _FRAME, _LOUD, _LEAST_LEVEL, _LOWEST, _LEVELS_A_DB = 320, 0.95, -60.0, -120, 10
 _AUDIBLE, _FEWEST_FRAMES, _SPREAD, _BANDS, _ENERGY = 20, 25, 3.0, 6, 0.9
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
+_MEASURED_AT_ONCE = 8000  # samples of blocks, because counting takes as long for a few
 # Channels: energies of a silent one and of the mean of channels that cancel, relative to the others,
 # and the correlation below which two channels differ.
 _SILENT, _CANCELLED, _ALIKE = 1e-6, 0.01, 0.5
@@ -53,19 +53,20 @@ class Channels:
 
     def __init__(self, num_samples: int | None = None) -> None:
         self._num_samples = num_samples
-        self._products = np.zeros((1, 1))  # sums of the products of each two channels
+        self.begin()
 
-    def heard(self, blocks: Iterable[tuple[NDArray, int]]) -> Iterator[tuple[NDArray, int]]:
-        """Yield ``blocks`` of one recording, samples (channels, N) and their rate in Hz, which are compared."""
-        self._products = np.zeros((1, 1))  # another decoder may have failed
-        measured = 0
-        for samples, rate in blocks:
-            most = math.inf if self._num_samples is None else math.ceil(self._num_samples * rate / SAMPLE_RATE)
-            if samples.ndim == 2 and len(samples) > 1 and measured < most:
-                part = np.nan_to_num(samples[:, : int(min(most - measured, samples.shape[1]))].astype(np.float64))
-                self._products = self._products + part @ part.T
-                measured += part.shape[1]
-            yield samples, rate
+    def begin(self) -> None:
+        """Forget what was pushed: another decoder reads the recording from its beginning."""
+        self._products = np.zeros((1, 1))  # sums of the products of each two channels
+        self._measured = 0  # samples
+
+    def push(self, samples: NDArray, rate: float) -> None:
+        """Compare the next ``samples`` (channels, N) of the recording, of this rate in Hz; (N,) is one channel."""
+        most = math.inf if self._num_samples is None else math.ceil(self._num_samples * rate / SAMPLE_RATE)
+        if samples.ndim == 2 and len(samples) > 1 and self._measured < most:
+            part = samples[:, : int(min(most - self._measured, samples.shape[1]))].astype(np.float64)
+            self._products = self._products + part @ part.T
+            self._measured += part.shape[1]
 
     @property
     def cancel(self) -> bool:
@@ -91,7 +92,9 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it is read, for :meth:`remark`; it takes half a megabyte.
+    """Measures a recording while it arrives, for :meth:`remark`; it takes half a megabyte.
+
+    A :class:`nes2net.data.audio.blocks.Stage` that gives the blocks (N,) in [−1, 1] that it takes.
 
     Args:
         channels: compared its channels, if there are several.
@@ -99,29 +102,47 @@ class Listener:
 
     def __init__(self, channels: Channels | None = None) -> None:
         self.channels = channels or Channels()
-        self.num_samples, self._sum = 0, 0  # the sum in steps
+        self.num_samples = 0
+        self._waiting: list[NDArray] = []  # blocks that are not measured yet
+        self._num_waiting = 0  # samples in them
+        self._sum = 0  # in steps
+        self._before: NDArray = np.zeros(0, np.int64)  # the last sample that was measured, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(-_LOWEST * _LEVELS_A_DB + 1, np.int64)  # frames of each level up to 0 dB
         self._power = np.zeros(_FRAME // 2 + 1)
         self._levels = np.zeros(_STEPS + 1, np.int64)  # how many samples have each absolute value
         self._pairs = np.zeros(_STEPS + 1, np.int64)  # how many neighbours of one sign both reach it
 
-    def heard(self, blocks: Iterable[NDArray]) -> Iterator[NDArray]:
-        """Yield ``blocks`` (N,) of a recording in [−1, 1], which are measured."""
-        for block in blocks:
+    def push(self, block: NDArray) -> tuple[NDArray]:
+        """Take the next block, and give it on."""
+        self.num_samples += len(block)
+        self._waiting.append(block)
+        self._num_waiting += len(block)
+        if self._num_waiting >= _MEASURED_AT_ONCE:
+            self.finish()
+        return (block,)
+
+    def finish(self) -> tuple[()]:
+        """Measure the blocks that wait."""
+        if self._num_waiting:
+            block = np.concatenate(self._waiting)
             x = (np.clip(block, -1, 1) * _STEPS).astype(np.int64)
-            reached = np.minimum(np.abs(x[:-1]), np.abs(x[1:]))
-            self.num_samples += len(x)
             self._sum += int(x.sum())
             self._levels += np.bincount(np.abs(x), minlength=_STEPS + 1)
-            self._pairs += np.bincount(reached[(x[:-1] > 0) == (x[1:] > 0)], minlength=_STEPS + 1)
+            neighbours = np.concatenate([self._before, x])
+            self._before = x[-1:].copy()
+            reached = np.minimum(np.abs(neighbours[:-1]), np.abs(neighbours[1:]))
+            same_sign = (neighbours[:-1] > 0) == (neighbours[1:] > 0)
+            self._pairs += np.bincount(reached[same_sign], minlength=_STEPS + 1)
             self._measure_frames(block)
-            yield block
+        self._waiting = []
+        self._num_waiting = 0
+        return ()
 
     def _measure_frames(self, block: NDArray) -> None:
         samples = np.concatenate([self._rest, block])
         number = len(samples) // _FRAME
-        self._rest = samples[number * _FRAME :]
+        self._rest = samples[number * _FRAME :].copy()  # a view would keep the whole block in memory
         frames = np.clip(samples[: number * _FRAME].reshape(number, _FRAME), -1, 1)
         levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
         steps = np.clip((levels - _LOWEST) * _LEVELS_A_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
@@ -146,7 +167,8 @@ class Listener:
         return bool(spread < _SPREAD and power[-_BANDS:].sum() > _ENERGY * power.sum())
 
     def unfit(self) -> str:
-        """Why no decision can rest on the score of the recording; empty if one can."""
+        """Why no decision can rest on the score of the recording, as far as it was pushed; empty if one can."""
+        self.finish()
         if not self.num_samples:
             return ""
         if self.channels.cancel:
@@ -179,7 +201,7 @@ class Listener:
         return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit" if clipped else ""
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
-        """What is remarkable about the recording.
+        """What is remarkable about the recording, as far as it was pushed.
 
         Args:
             trained_on: samples that the detector hears at a time in training.
@@ -212,6 +234,5 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
 unfit='digital silence')
     """
     listener = Listener(channels)
-    for _ in listener.heard([waveform[:num_samples]]):
-        pass
+    listener.push(waveform[:num_samples])
     return listener.remark(trained_on, len(waveform), num_samples)

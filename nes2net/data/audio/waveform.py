@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -42,47 +39,6 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") ->
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
-def blocks_at_16k(blocks: Iterable[tuple[np.ndarray, int]], what: str = "audio") -> Iterator[np.ndarray]:
-    """The result of :func:`to_mono_16k` in blocks, to the last bit.
-
-    Args:
-        blocks: consecutive samples (channels, N), and their rate in Hz. Where the rate changes,
-            the samples behind are resampled by themselves.
-
-    Raises:
-        InputError: as :func:`to_mono_16k`.
-    """
-    is_empty = True
-    for rate, blocks_of_rate in groupby(blocks, itemgetter(1)):
-        for block in _resampled((samples for samples, _ in blocks_of_rate), rate, what):
-            is_empty = False
-            yield block
-    if is_empty:
-        raise InputError(f"{what} has no samples")
-
-
-def _resampled(blocks: Iterable[np.ndarray], rate: int, what: str) -> Iterator[np.ndarray]:
-    """The mean of the channels of ``blocks``, which have one rate, in blocks at 16 kHz."""
-    resampler = None
-    read = found = 0
-    for samples in blocks:
-        block = mean_of_channels(samples)
-        read += len(block)
-        if rate != SAMPLE_RATE:
-            if resampler is None:
-                check_rate(rate, what)
-                resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-            block = resampler.resample_chunk(block)
-        found += len(block)
-        if len(block):
-            yield np.ascontiguousarray(block, np.float32)
-    if resampler is not None and read:
-        missing = resampled_length(read, rate) - found
-        tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
-        if missing > 0:
-            yield np.pad(tail, (0, missing - len(tail)))
-
-
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     """Average the channels of ``samples``, (N,) or (channels, N): (N,).
 
@@ -116,17 +72,33 @@ def resampled_length(num_samples: int, sample_rate: float) -> int:
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
-def fault_of(samples: np.ndarray) -> str | None:
-    """Why ``samples`` are not audio in [−1, 1], in words that follow a name; None if they are."""
-    if not samples.size:
-        return None
-    loudest = max(samples.max(), -samples.min())
-    if not np.isfinite(loudest):
-        return "holds NaN or infinite samples"
-    if loudest > 16:  # not a loud recording, but integers in floating-point numbers
-        return f"has samples that reach {loudest:g}; values in [-1, 1] are expected: divide by full scale, 32768 for 16-bit audio"
-    return None
+def check_samples(samples: np.ndarray, sample_rate: float, what: str, start: float = 0.0) -> None:
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud ones reach beyond it.
 
+    Args:
+        what: begins the message.
+        start: seconds before the first of ``samples``.
+
+    Raises:
+        InputError: if a sample is NaN, infinite or beyond ±16; it names the time of the first one.
+    """
+    if not samples.size:
+        return
+    loudest = max(samples.max(), -samples.min())
+    if loudest <= _LOUDEST:  # False for NaN
+        return
+    is_audio = np.atleast_2d(np.abs(samples) <= _LOUDEST).all(axis=0)
+    first = f"the first at {start + int(is_audio.argmin()) / sample_rate:.3f} s"
+    if not np.isfinite(loudest):
+        raise InputError(f"{what} holds NaN or infinite samples ({first})")
+    raise InputError(
+        f"{what} has samples that reach {loudest:g} ({first}); values in [-1, 1] are expected: divide by full scale, "
+        "32768 for 16-bit audio"
+    )
+
+
+# Samples beyond are not a loud recording, but integers in floating-point numbers.
+_LOUDEST = 16
 
 #: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
 ASVSPOOF_SAMPLES = 64600

@@ -6,6 +6,7 @@ import soxr
 from builders import voices
 from builders.unfit import LOUD, UNFIT
 
+from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.remarks import Channels, Listener, remark_of
 
 RATE = 16000
@@ -42,8 +43,8 @@ def test_the_signal(samples, remark):
     assert found.text.startswith(remark) and bool(found.text) == bool(remark)
     assert found.unfit == ("" if remark == "clipped: " else found.text)
     listener = Listener()
-    pieces = np.array_split(samples, 7)
-    assert list(map(id, listener.heard(pieces))) == list(map(id, pieces)) and listener.remark(RATE) == found
+    pieces = np.split(samples, [1, 2, 500, 9001])
+    assert list(map(id, pushed(pieces, listener))) == list(map(id, pieces)) and listener.remark(RATE) == found
 
 
 @pytest.mark.parametrize(
@@ -80,12 +81,13 @@ def test_channels(channels, remark):
     samples, compared = np.array(channels), Channels()
     whole = Listener(compared)
     for blocks in (np.array_split(np.array([LOUD, QUIET]), 2, 1), np.array_split(samples, 3, 1)):
-        heard = [block for block, _ in compared.heard((block, RATE) for block in blocks)]
-    assert np.array_equal(np.concatenate(heard, 1), samples)
-    for _ in whole.heard([samples.mean(0)]):
-        pass
+        compared.begin()
+        for block in blocks:
+            compared.push(block, RATE)
+    whole.push(samples.mean(0))
     found = whole.remark(len(LOUD))
     assert found.text.startswith(remark) and bool(found.text) == bool(remark)
     head = Channels(num_samples=1000)
     behind = np.concatenate([np.ones((len(channels), 3000)), samples], 1)
-    assert list(head.heard([(behind, 3 * RATE)])) and head.remark() == "" and not head.cancel
+    head.push(behind, 3 * RATE)
+    assert head.remark() == "" and not head.cancel

@@ -1,0 +1,107 @@
+"""A recording that arrives in blocks: what takes them one by one, and how they come to 16 kHz.
+
+Reading a file pushes its blocks through the same stages (:func:`pushed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import soxr
+
+from nes2net.data.audio.remarks import Channels
+from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, mean_of_channels, resampled_length
+from nes2net.lib.errors import InputError
+
+_Item = TypeVar("_Item", contravariant=True)
+_Result = TypeVar("_Result", covariant=True)
+
+
+class Stage(Protocol[_Item, _Result]):
+    """Takes the parts of a recording one by one, as they arrive, and gives what can be made of them."""
+
+    def push(self, item: _Item, /) -> Iterable[_Result]:
+        """Take the next part; give what it completes."""
+
+    def finish(self) -> Iterable[_Result]:
+        """Give what is left at the end."""
+
+
+def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
+    """Push ``items`` into ``stage``, one by one and then its end, and yield what it gives."""
+    for item in items:
+        yield from stage.push(item)
+    yield from stage.finish()
+
+
+class BlocksAt16k:
+    """Makes the result of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit, of blocks that arrive; a :class:`Stage`.
+
+    Args:
+        what: begins the messages of errors.
+        channels: compares the channels before they are averaged; begins anew.
+    """
+
+    def __init__(self, what: str = "audio", channels: Channels | None = None) -> None:
+        self._what = what
+        self._channels = channels
+        self._seconds = 0.0  # of what was pushed
+        self._rate: float = SAMPLE_RATE
+        self._resampler: soxr.ResampleStream | None = None
+        self._read = 0  # samples at ``_rate`` since it changed
+        self._made = 0  # samples at 16 kHz since then
+        if channels is not None:
+            channels.begin()
+
+    def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
+        """Take samples (channels, N) or (N,) and their rate in Hz; give blocks (N,) at 16 kHz.
+
+        Where the rate changes, the samples behind are resampled by themselves.
+
+        Raises:
+            InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and :func:`nes2net.data.audio.waveform.check_samples`.
+        """
+        samples, rate = block
+        blocks: list[np.ndarray] = []
+        if rate != self._rate:
+            check_rate(rate, self._what)
+            if self._read:
+                blocks = self.finish()
+            self._rate = rate
+        check_samples(samples, rate, self._what, self._seconds)
+        mono = mean_of_channels(samples)
+        if not len(mono):
+            return blocks
+        if self._channels is not None:
+            self._channels.push(samples, rate)
+        self._read += len(mono)
+        self._seconds += len(mono) / rate
+        if rate != SAMPLE_RATE:
+            if self._resampler is None:
+                self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+            mono = self._resampler.resample_chunk(mono)
+        self._made += len(mono)
+        if len(mono):
+            blocks.append(np.ascontiguousarray(mono, np.float32))
+        return blocks
+
+    def finish(self) -> list[np.ndarray]:
+        """Give what the resampler holds back; what is pushed next is resampled by itself.
+
+        Raises:
+            InputError: if no samples were pushed.
+        """
+        if not self._read:
+            raise InputError(f"{self._what} has no samples")
+        blocks = []
+        if self._resampler is not None:
+            missing = resampled_length(self._read, self._rate) - self._made
+            tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
+            if missing > 0:
+                blocks.append(np.pad(tail, (0, missing - len(tail))))
+        self._resampler = None
+        self._read = 0
+        self._made = 0
+        return blocks

@@ -1,0 +1,157 @@
+"""Samples without a header, as telephone lines and pipes send them: bytes of a known rate and encoding."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.waveform import check_rate
+from nes2net.lib.errors import InputError
+
+#: 16-bit integers and 32-bit floats, little-endian, and the two companded bytes of ITU-T G.711.
+Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
+_TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
+_READ_BYTES = 1 << 16  # at once, at most
+
+
+def _mulaw_table() -> np.ndarray:
+    """The sample of each byte of G.711 μ-law (Table 2a), (256,) float32."""
+    code = ~np.arange(256, dtype=np.uint8)
+    exponent = (code >> 4 & 7).astype(np.int64)
+    mantissa = (code & 15).astype(np.int64)
+    magnitude = ((mantissa << 3) + 132 << exponent) - 132
+    return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
+
+
+def _alaw_table() -> np.ndarray:
+    """The sample of each byte of G.711 A-law (Table 1a), (256,) float32."""
+    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    exponent = (code >> 4 & 7).astype(np.int64)
+    linear = ((code & 15).astype(np.int64) << 4) + 8
+    magnitude = np.where(exponent > 0, linear + 256 << np.maximum(exponent - 1, 0), linear)
+    return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
+
+
+_TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
+
+
+class PcmDecoder:
+    """Makes samples of bytes that arrive, cut anywhere; a :class:`nes2net.data.audio.blocks.Stage`.
+
+    Args:
+        encoding: what the bytes are.
+        channels: how many samples stand beside each other, one of each channel.
+
+    Raises:
+        InputError: if the encoding is unknown or there are no channels.
+
+    >>> decoder = PcmDecoder("s16le")
+    >>> [decoder.push(part)[0].tolist() for part in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
+    [[[]], [[0.5]], [[-0.5]]]
+    """
+
+    def __init__(self, encoding: Encoding = "s16le", channels: int = 1) -> None:
+        if encoding not in get_args(Encoding):
+            raise InputError(f"`encoding` is {', '.join(get_args(Encoding))}, not {encoding!r}")
+        if channels < 1:
+            raise InputError(f"`channels` is at least 1, not {channels}")
+        self._encoding = encoding
+        self._channels = channels
+        self._type = np.dtype(_TYPES[encoding])
+        self._held = b""  # the beginning of a sample
+
+    def push(self, content: bytes) -> list[np.ndarray]:
+        """Take the next bytes; give the samples (channels, N) float32 that are complete."""
+        content = self._held + content
+        frame = self._channels * self._type.itemsize
+        whole = len(content) // frame * frame
+        self._held = content[whole:]
+        values = np.frombuffer(content, self._type, whole // self._type.itemsize)
+        if self._encoding == "s16le":
+            samples = values.astype(np.float32) / np.float32(32768)
+        elif self._encoding == "f32le":
+            samples = values.astype(np.float32)
+        else:
+            samples = _TABLES[self._encoding][values]
+        return [samples.reshape(-1, self._channels).T]
+
+    def finish(self) -> list[np.ndarray]:
+        """Give nothing: the first bytes of a sample are not one."""
+        self._held = b""
+        return []
+
+
+@dataclass(frozen=True)
+class RawAudio:
+    """A recording without a header.
+
+    Args:
+        source: the bytes; a file; a file object that is open in binary mode, which may be a pipe; or
+            an iterator of bytes, cut anywhere. Bytes after the last whole sample are dropped.
+        sample_rate: in Hz.
+        encoding: what the bytes are.
+        channels: how many samples stand beside each other.
+
+    Raises:
+        InputError: as :class:`PcmDecoder`, or if no recording has this rate.
+    """
+
+    source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]
+    sample_rate: float
+    encoding: Encoding = "s16le"
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        check_rate(self.sample_rate, "raw audio")
+        PcmDecoder(self.encoding, self.channels)
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
+        """The samples (channels, N) float32 in blocks, as they arrive, with their rate in Hz.
+
+        Raises:
+            InputError: if the file cannot be read, gives other things than bytes, or begins with the header
+                of an audio file.
+        """
+        for samples in pushed(self._contents(), PcmDecoder(self.encoding, self.channels)):
+            yield samples, self.sample_rate
+
+    def _contents(self) -> Iterator[bytes]:
+        is_first = True
+        for content in _bytes_of(self.source):
+            if not isinstance(content, (bytes, bytearray, memoryview)):
+                raise InputError(f"raw audio is bytes, not {type(content).__name__}: open a file in binary mode, 'rb'")
+            if is_first and content[:4] in _FIRST_BYTES:
+                raise InputError(
+                    f"raw audio begins with {content[:4]!r}, the header of an audio file: give the file itself, which "
+                    "states its rate and encoding"
+                )
+            is_first = False
+            yield content
+
+
+_FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS")
+
+
+def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+    elif isinstance(source, (str, os.PathLike)):
+        try:
+            with open(source, "rb") as file:
+                yield from _bytes_of(file)
+        except OSError as error:
+            raise InputError(f"audio file {Path(source)} cannot be opened ({error.strerror})") from None
+    elif isinstance(source, Iterator) and not isinstance(source, io.IOBase):
+        yield from source
+    else:
+        # A pipe gives what has arrived, without waiting until many bytes are there.
+        read = source.read1 if isinstance(source, io.BufferedIOBase) else source.read  # type: ignore[union-attr]
+        while content := read(_READ_BYTES):
+            yield content

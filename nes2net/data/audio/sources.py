@@ -1,0 +1,149 @@
+"""Whatever a recording may come from, made into blocks of samples at 16 kHz: files, arrays, blocks, raw bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nes2net.data.audio.blocks import BlocksAt16k, pushed
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes
+from nes2net.data.audio.pcm import RawAudio
+from nes2net.data.audio.read import joined, stream_audio
+from nes2net.data.audio.remarks import Channels
+from nes2net.lib.errors import InputError
+
+#: A recording: a file, a file object that is open in binary mode, floating-point samples (N,) or
+#: (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
+Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
+_MOST_CHANNELS = 2  # more rows of an array are taken for a batch
+_BLOCK_SAMPLES = 1 << 20  # of an array, at once
+
+
+def recording_of(
+    audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
+) -> AnyRecording | np.ndarray:
+    """A file that can be read, or 16 kHz mono float32 samples (N,) of anything else.
+
+    Args:
+        audio: a file object is read from where it stands.
+        sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes have
+            their own.
+        channels: compares the channels of what is not a file.
+
+    Raises:
+        InputError: if samples have no ``sample_rate``; if there are none; if they are integers,
+            whose range is unknown; if they are far outside [−1, 1], NaN or infinite; if their shape
+            is (samples, channels) or a batch; or if a file object is not open in binary mode or is
+            at its end.
+    """
+    file = _file_of(audio)
+    return joined(blocks_of(audio, sample_rate, channels)) if file is None else file
+
+
+def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
+    """The 16 kHz mono samples of a recording in blocks (N,), as they arrive.
+
+    Args:
+        channels: compares the channels before they are averaged.
+        audio, sample_rate, Raises: as for :func:`recording_of`; and as
+            :func:`nes2net.data.audio.read.stream_audio`.
+    """
+    file = _file_of(audio)
+    if file is not None:
+        return stream_audio(file, channels)
+    return pushed(_blocks(audio, sample_rate), BlocksAt16k("the recording", channels))
+
+
+def _file_of(audio: Any) -> AnyRecording | None:
+    """The file, or its content in memory, that ``audio`` is; None for anything else."""
+    if isinstance(audio, (str, Path)):
+        return audio
+    if isinstance(audio, os.PathLike):
+        return Path(audio)
+    return _content(audio) if hasattr(audio, "read") else None
+
+
+def _content(file: BinaryIO) -> RecordingBytes:
+    name = getattr(file, "name", None)  # an integer for a pipe
+    name = name if isinstance(name, str) else "the file object"
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
+    if not content:
+        raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
+    return RecordingBytes(name, content)
+
+
+def _blocks(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
+    """The samples of an array, an iterator or raw bytes in blocks (N,) or (channels, N), with their rate."""
+    if isinstance(audio, RawAudio):
+        yield from audio.blocks()
+        return
+    if isinstance(audio, (list, tuple)):
+        raise InputError(
+            f"one recording is expected, not a {type(audio).__name__} of {len(audio)}: score_files takes several files, and "
+            "score_batch several waveforms"
+        )
+    arrays = audio if isinstance(audio, Iterator) else [audio]
+    for array in arrays:
+        samples = samples_of(array)
+        rate = checked_rate(sample_rate)
+        for first in range(0, samples.shape[-1], _BLOCK_SAMPLES):
+            yield samples[..., first : first + _BLOCK_SAMPLES], rate
+
+
+def samples_of(array: Any) -> np.ndarray:
+    """A float32 copy of floating-point samples (N,) or (channels, N), in memory or on another device.
+
+    Raises:
+        InputError: if they are no array of floating-point numbers; or if their shape is
+            (samples, channels) or a batch.
+    """
+    try:
+        if isinstance(array, Tensor):
+            array = array.detach().cpu()
+            array = (array.float() if array.dtype in (torch.bfloat16, torch.float16) else array).numpy()
+        samples = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
+        raise InputError(
+            f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
+        ) from error
+    if samples.dtype.kind in "iub":
+        raise InputError(
+            f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
+            "full scale, 32768 for 16-bit audio"
+        )
+    if samples.dtype.kind != "f":
+        raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
+    if samples.ndim not in (1, 2):
+        raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
+    if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:
+        shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"
+        if samples.shape[0] > samples.shape[1] > 0:
+            raise InputError(
+                f"{shape} would be more channels than samples; (channels, samples) is expected: transpose the array"
+            )
+        raise InputError(
+            f"{shape} would be one recording of {samples.shape[0]:,} channels: score_batch takes several waveforms; if it "
+            "is one recording, give the mean of its channels or one of them"
+        )
+    return samples.astype(np.float32)
+
+
+def checked_rate(sample_rate: float | None) -> float:
+    """The rate of samples in Hz.
+
+    Raises:
+        InputError: if it is not a number.
+    """
+    if sample_rate is None:
+        raise InputError("the samples do not say their rate: name it in Hz, sample_rate=16000 or another")
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
+        raise InputError(f"the sample rate must be a number of Hz, not {sample_rate!r}")
+    return float(sample_rate)

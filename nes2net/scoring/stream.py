@@ -1,0 +1,337 @@
+"""Scores while the audio arrives: its windows, their batches, and a score for each window.
+
+A recording in a file is scored in the same way (:func:`nes2net.scoring.track.score_track`): its
+blocks are pushed as they are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from nes2net.data.audio.blocks import BlocksAt16k
+from nes2net.data.audio.remarks import Channels, Listener, Remark
+from nes2net.data.audio.sources import checked_rate, samples_of
+from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples
+from nes2net.lib.errors import InputError
+from nes2net.scoring.heard import length_of_training
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
+
+#: Seconds of a hole in a stream up to which zeros fill it; a longer one breaks the stream.
+LONGEST_FILLED = 0.1
+
+
+class Window(NamedTuple):
+    """A piece of a recording that is scored at once."""
+
+    start: int
+    """Number of its first sample."""
+    samples: np.ndarray
+    """(N,) float32."""
+    is_last: bool
+
+
+class HeldSamples:
+    """The latest samples of a recording, from number ``first`` up to ``end``."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.end = 0
+        self._blocks: list[np.ndarray] = []
+
+    def append(self, block: np.ndarray) -> None:
+        """Hold the samples (N,) that follow."""
+        self._blocks.append(block)
+        self.end += len(block)
+        if len(self._blocks) > _MOST_BLOCKS:
+            self._blocks = [np.concatenate(self._blocks)]
+
+    def cut(self, start: int, length: int) -> np.ndarray:
+        """The samples from number ``start`` on, (``length``,); they share memory with what is held."""
+        if len(self._blocks) > 1:
+            self._blocks = [np.concatenate(self._blocks)]
+        return self._blocks[0][start - self.first : start - self.first + length]
+
+    def drop(self, first: int) -> None:
+        """Drop the samples before number ``first``."""
+        if first > self.first:
+            # A copy: a view would keep all samples in memory.
+            self._blocks = [self.cut(first, self.end - first).copy()]
+            self.first = first
+
+
+_MOST_BLOCKS = 64
+
+
+class SlidingWindows:
+    """Cuts a recording that arrives into windows of ``length`` samples, one every ``hop`` samples.
+
+    The last window ends with the recording. A recording shorter than a window is one window. At
+    most two windows of samples are held, and the block that was pushed. It is a
+    :class:`nes2net.data.audio.blocks.Stage`.
+
+    >>> windows = SlidingWindows(4, 3)
+    >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
+    [(0, 'abcd'), (3, 'defg'), (5, 'fghi')]
+    """
+
+    def __init__(self, length: int, hop: int) -> None:
+        self._length = length
+        self._hop = hop
+        self._held = HeldSamples()
+        self._start = 0  # of the next window
+
+    def push(self, block: np.ndarray) -> Iterator[Window]:
+        """Take the next samples (N,); yield the windows that they complete."""
+        held = self._held
+        held.append(block)
+        is_complete = self._start + self._length <= held.end
+        while self._start + self._length <= held.end:
+            window = Window(self._start, held.cut(self._start, self._length), False)
+            self._start += self._hop
+            yield window
+        # The last window may need a window of samples, also within a long hop.
+        if is_complete or held.end - held.first >= 2 * self._length:
+            held.drop(min(self._start, held.end - self._length))
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the recording is shorter than a window, as far as it was pushed."""
+        return self._held.end < self._length
+
+    def finish(self) -> Iterator[Window]:
+        """Yield the last window, if the last one that :meth:`push` gave does not end with the recording."""
+        end = self._held.end
+        if self._start == 0:
+            yield Window(0, self._held.cut(0, end), True)
+        elif self._start - self._hop + self._length < end:
+            yield Window(end - self._length, self._held.cut(end - self._length, self._length), True)
+
+
+class Batches:
+    """Puts windows that arrive into batches of windows of one length; a :class:`nes2net.data.audio.blocks.Stage`.
+
+    Args:
+        size: windows in a batch, at most.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._waiting: list[Window] = []
+
+    def push(self, window: Window) -> Iterator[list[Window]]:
+        """Take the next window; yield the batches that are complete."""
+        if self._waiting and len(self._waiting[0].samples) != len(window.samples):
+            yield from self.finish()
+        self._waiting.append(window)
+        if len(self._waiting) == self._size:
+            yield from self.finish()
+
+    def finish(self) -> Iterator[list[Window]]:
+        """Yield the windows that wait, if there are any."""
+        batch = self._waiting
+        self._waiting = []
+        if batch:
+            yield batch
+
+
+class Scored(NamedTuple):
+    """The score of a window; higher means more bona fide."""
+
+    start: float
+    """Seconds of the stream at which the window begins."""
+    end: float
+    """Seconds at which it ends."""
+    score: float
+
+
+class Stream:
+    """Scores audio while it arrives, as :meth:`nes2net.Detector.stream`.
+
+    It belongs to one thread; several streams may share a detector.
+
+    Args:
+        scorer: the detector.
+        sample_rate: of what is pushed, in Hz.
+        window, hop: in seconds. None for the part of a recording that the detector heard in
+            training.
+        batch_size: windows that are computed at once; more than 1 wait for each other. None for 8 on
+            a CPU and 64 on a GPU.
+        channels: compared the channels of which the samples are the mean; None to compare those of
+            what is pushed.
+        progress: is called after each batch with the seconds up to which windows are scored.
+
+    Raises:
+        InputError: if the window is too short for the detector, or another number is out of its
+            range.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        sample_rate: float,
+        *,
+        window: float | None = None,
+        hop: float = 0.5,
+        batch_size: int | None = 1,
+        channels: Channels | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> None:
+        check_takes_audio_alone(scorer)
+        self._scorer = scorer
+        self._rate = checked_rate(sample_rate)
+        check_rate(self._rate, "the stream")
+        self._trained_on = length_of_training(scorer.record)
+        seconds = self._trained_on / SAMPLE_RATE if window is None else window
+        self._length, self._hop = window_samples(scorer, seconds, hop)
+        self._batch_size = chosen_batch_size(scorer, batch_size)
+        self._progress = progress
+        self._listener = Listener(channels)
+        self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
+        self._batches: deque[tuple[float, list[Window]]] = deque()  # with the seconds before their piece
+        self._scored: list[Scored] = []  # not given yet
+        self._is_finished = False
+        self._begin_piece(0.0)
+
+    def push(self, samples: Any, time: float | None = None) -> list[Scored]:
+        """Take the next samples; give the scores of the windows that they complete.
+
+        Args:
+            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], any N.
+            time: seconds of the stream at the first of them; None if they follow at once. Zeros fill
+                a hole of up to 0.1 s. A longer one breaks the stream: no window spans it, and windows
+                begin anew behind it.
+
+        Raises:
+            InputError: if the samples are not audio in [−1, 1], which names the time, or ``time``
+                goes back by more than 0.1 s; they are then not taken. If a score is not finite or a
+                window does not fit into memory: that batch has no scores, and the next call gives
+                those before and behind it.
+        """
+        block = samples_of(samples)
+        if self._is_finished:
+            raise InputError("the stream is finished: begin another one")
+        start = self._end if time is None else float(time)
+        check_samples(block, self._rate, "the stream", start)
+        self._go_to(start)
+        self._take(block)
+        return self._scores()
+
+    def finish(self) -> list[Scored]:
+        """End the stream; give the last scores.
+
+        After what was pushed last, the last window ends with it. Less than a window is scored as
+        :meth:`nes2net.Detector.score` does. Without samples there are no scores.
+
+        Raises:
+            InputError: as :meth:`push`; calling it again gives the scores behind the failed batch.
+        """
+        if not self._is_finished and self._num_samples:
+            self._end_piece(scores_short=True)
+        self._is_finished = True
+        return self._scores()
+
+    @property
+    def remark(self) -> Remark:
+        """What is remarkable about the audio that was pushed so far."""
+        return self._listener.remark(self._trained_on, self._scorer.min_samples)
+
+    @property
+    def _end(self) -> float:
+        """Seconds of the stream up to which samples were pushed."""
+        return self._start + self._num_samples / self._rate
+
+    def _begin_piece(self, start: float) -> None:
+        self._start = start  # seconds before the piece, which has no hole
+        self._num_samples = 0  # of the piece, at the rate of the stream
+        self._windows = SlidingWindows(self._length, self._hop)
+        self._cut = Batches(self._batch_size)
+
+    def _go_to(self, time: float) -> None:
+        """Fill a short hole before ``time``; begin a new piece behind a long one."""
+        if not math.isfinite(time):
+            raise InputError(f"`time` is a number of seconds, not {time}")
+        if not self._num_samples:
+            self._start = time
+            return
+        missing = round((time - self._end) * self._rate)
+        most = round(LONGEST_FILLED * self._rate)
+        if missing < -most:
+            raise InputError(f"`time` goes back to {time:.3f} s, behind which {self._end:.3f} s were pushed already")
+        if missing > most:
+            self._end_piece(scores_short=False)
+            self._begin_piece(time)
+        elif missing > 0:
+            self._take(np.zeros(missing, np.float32))
+
+    def _take(self, samples: np.ndarray) -> None:
+        """Cut ``samples``, (N,) or (channels, N) at the rate of the stream, into windows."""
+        self._num_samples += samples.shape[-1]
+        for block in self._at_16k.push((samples, self._rate)):
+            self._take_at_16k(block)
+
+    def _take_at_16k(self, block: np.ndarray) -> None:
+        self._listener.push(block)
+        for window in self._windows.push(block):
+            self._batches.extend((self._start, batch) for batch in self._cut.push(window))
+
+    def _end_piece(self, scores_short: bool) -> None:
+        """Cut what is left of the piece into windows; a piece shorter than a window may be one."""
+        for block in self._at_16k.finish():
+            self._take_at_16k(block)
+        last = () if self._windows.is_short and not scores_short else self._windows.finish()
+        for window in last:
+            self._batches.extend((self._start, batch) for batch in self._cut.push(window))
+        self._batches.extend((self._start, batch) for batch in self._cut.finish())
+
+    def _scores(self) -> list[Scored]:
+        """Score the batches that wait; give all scores that were not given yet."""
+        while self._batches:
+            start, batch = self._batches.popleft()
+            self._score(start, batch)
+        scored = self._scored
+        self._scored = []
+        return scored
+
+    def _score(self, start: float, batch: list[Window]) -> None:
+        waveforms = np.stack([window.samples for window in batch])
+        if waveforms.shape[1] < self._scorer.min_samples:  # one window, repeated as score() does
+            waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
+        for window, score in zip(batch, score_or_raise(self._scorer, torch.from_numpy(waveforms)), strict=True):
+            first = start + window.start / SAMPLE_RATE
+            end = start + (window.start + len(window.samples)) / SAMPLE_RATE
+            self._scored.append(Scored(first, end, score))
+        if self._progress is not None:
+            self._progress(self._scored[-1].end)
+
+
+def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
+    """Convert ``window`` and ``hop`` from seconds to samples.
+
+    A window is cut to the part that ``scorer`` reads, if the next window begins before that part
+    ends.
+
+    Raises:
+        InputError: if one of them is not positive, the window is too short for ``scorer``, or there
+            would be gaps between the parts that it reads.
+    """
+    for name, seconds in (("window", window), ("hop", hop)):
+        if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
+            raise InputError(f"the {name} must be a positive number of seconds, not {seconds}")
+    length, step = round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE)
+    if length < scorer.min_samples:
+        shortest = scorer.min_samples / SAMPLE_RATE
+        raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
+    if (most := scorer.used_samples.most) is not None and length > most:
+        if step > most:
+            raise InputError(
+                f"a window of {window:g} s is too long for this detector, which reads its first {most / SAMPLE_RATE:g} s: "
+                "take a shorter `window`, or a shorter `hop`"
+            )
+        length = most
+    return length, step

@@ -1,0 +1,75 @@
+"""Samples without a header: G.711's tables, and bytes that are cut anywhere."""
+
+import io
+import os
+import threading
+
+import numpy as np
+import pytest
+from builders import golden
+
+from nes2net import InputError
+from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.pcm import PcmDecoder, RawAudio
+
+SAMPLES = np.round(0.1 * np.random.default_rng(0).standard_normal((2, 999)) * 32768).astype("<i2")
+
+
+def decoded(contents, encoding, channels=1):
+    return np.concatenate(list(pushed(contents, PcmDecoder(encoding, channels))), axis=1)
+
+
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+def test_g711(encoding):
+    expected = np.array(golden.read("tracing/g711")[encoding]) / 32768
+    assert decoded([bytes(range(256))], encoding)[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_where_bytes_are_cut_does_not_matter(channels):
+    samples = SAMPLES[:channels]
+    floats = samples.astype(np.float32) / 32768
+    contents = {"s16le": samples.T.tobytes(), "f32le": floats.T.astype("<f4").tobytes()}
+    for encoding, content in contents.items():
+        for size in (1, 3, 7, 640, len(content)):
+            cut = [content[first : first + size] for first in range(0, len(content), size)]
+            found = decoded([*cut, b"\x01"], encoding, channels)  # no whole sample at the end
+            assert found.dtype == np.float32 and np.array_equal(found, floats)
+
+
+def test_sources_of_bytes(tmp_path):
+    content = SAMPLES[0].tobytes()
+    path = tmp_path / "call.s16"
+    path.write_bytes(content)
+    sources = (content, path, str(path), io.BytesIO(content), iter([content[:5], content[5:]]), open(path, "rb"))
+    for source in sources:
+        blocks = list(RawAudio(source, 8000).blocks())
+        assert {rate for _, rate in blocks} == {8000}
+        found = np.concatenate([samples for samples, _ in blocks], axis=1)
+        assert np.array_equal(found[0], SAMPLES[0].astype(np.float32) / 32768)
+    sources[-1].close()
+
+
+def test_a_pipe_gives_what_has_arrived():
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as reader, open(write_end, "wb", buffering=0) as writer:
+        blocks = RawAudio(reader, 16000).blocks()
+        for number in range(3):
+            threading.Thread(
+                target=writer.write, args=(SAMPLES[0, number * 320 : (number + 1) * 320].tobytes(),)
+            ).start()
+            assert next(blocks)[0].shape == (1, 320)
+
+
+def test_what_is_not_raw_audio_is_refused(tmp_path):
+    for wrong, message in (
+        (lambda: RawAudio(b"", 8000, "s24le"), "`encoding` is s16le, f32le, mulaw, alaw, not 's24le'"),
+        (lambda: RawAudio(b"", 8000, channels=0), "`channels` is at least 1"),
+        (lambda: RawAudio(b"", 1), "1,000 to 1,000,000 Hz"),
+        (lambda: list(RawAudio(b"RIFF1234WAVE", 8000).blocks()), "the header of an audio file"),
+        (lambda: list(RawAudio(io.StringIO("abc"), 8000).blocks()), "bytes, not str"),
+        (lambda: list(RawAudio(iter([SAMPLES[0]]), 8000).blocks()), "bytes, not ndarray"),
+        (lambda: list(RawAudio(tmp_path / "none.raw", 8000).blocks()), r"none\.raw cannot be opened \(No such file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong()

@@ -1,0 +1,71 @@
+"""Whatever a recording comes from, a detector hears the same samples."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import InputError
+from nes2net.data.audio.pcm import RawAudio
+from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.remarks import Channels
+from nes2net.data.audio.sources import blocks_of, recording_of
+
+RATE = 8000
+
+
+@pytest.fixture
+def samples():
+    return np.round(0.1 * np.random.default_rng(0).standard_normal((2, 12345)) * 32768).astype(np.float32) / 32768
+
+
+def test_every_source_gives_the_same_samples(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("nes2net.data.audio.sources._BLOCK_SAMPLES", 5000)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples.T, RATE, subtype="PCM_16")
+    integers = (samples.T * 32768).astype("<i2").tobytes()
+    expected = load_audio(path)
+    sources = {
+        "path": (lambda: path, None),
+        "file": (lambda: io.BytesIO(path.read_bytes()), None),
+        "array": (lambda: samples, RATE),
+        "tensor": (lambda: torch.from_numpy(samples), RATE),
+        "blocks": (lambda: iter(np.array_split(samples, 7, axis=1)), RATE),
+        "generator": (lambda: (block for block in torch.from_numpy(samples).split(999, dim=1)), RATE),
+        "raw": (lambda: RawAudio(integers, RATE, channels=2), None),
+    }
+    for name, (source, rate) in sources.items():
+        compared = Channels()
+        blocks = list(blocks_of(source(), rate, compared))
+        assert np.array_equal(np.concatenate(blocks), expected), name
+        assert compared.remark() == "its 2 channels differ; their mean was scored"
+        recording = recording_of(source(), rate)
+        assert not isinstance(recording, np.ndarray) or np.array_equal(recording, expected), name
+
+
+def test_a_detector_takes_every_source(spectral_detector, samples):
+    mulaw = bytes(np.random.default_rng(1).integers(0, 256, 20000, dtype=np.uint8))
+    waveform = np.concatenate([block for block, _ in RawAudio(mulaw, RATE, "mulaw").blocks()], axis=1)[0]
+    options = {"window": 0.5, "hop": 0.25}
+    track = spectral_detector.score_track(waveform, RATE, **options)
+    for source, rate in ((iter(np.split(waveform, [9, 7000])), RATE), (RawAudio(mulaw, RATE, "mulaw"), None)):
+        assert np.array_equal(spectral_detector.score_track(source, rate, **options).scores, track.scores)
+    for source, rate in ((iter(np.split(waveform, [9, 7000])), RATE), (RawAudio(mulaw, RATE, "mulaw"), None)):
+        assert spectral_detector.score(source, rate) == spectral_detector.score(waveform, RATE)
+
+
+def test_what_is_not_audio_is_refused(samples):
+    wrong = samples.copy()
+    wrong[1, 6000] = np.nan
+    for source, rate, message in (
+        (iter([samples]), None, "name it in Hz"),
+        (iter([]), RATE, "the recording has no samples"),
+        (iter([b"bytes"]), RATE, "floating-point ones in"),
+        (iter(np.array_split(wrong, 5, axis=1)), RATE, r"NaN or infinite samples \(the first at 0\.750 s\)"),
+        (RawAudio(b"\x01", RATE), None, "the recording has no samples"),
+        ([samples], RATE, "one recording is expected, not a list"),
+    ):
+        with pytest.raises(InputError, match=message):
+            recording_of(source, rate)
