@@ -20,7 +20,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import card
-from nes2net.lib.errors import InputError, one_line, worded
+from nes2net.lib.errors import InputError, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name
 from nes2net.lib.times import readable_duration
@@ -449,15 +449,7 @@ def _is_long(path: Path) -> bool:
 
 
 def _failed(path: Path, error: InputError) -> Prediction:
-    return Prediction(path, {"file": str(path), "error": reason(path, error)})
-
-
-def reason(path: Path, error: InputError) -> str:
-    """Why ``path`` could not be scored, without its name."""
-    text, name = str(error), one_line(str(path))
-    for start in (f"audio file {name} ", f"{name}: "):
-        text = text.removeprefix(start)
-    return worded(text)
+    return Prediction(path, {"file": str(path), "error": worded(error.problem)})
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def predict(
     if judgement is not None:
         columns = _JUDGED
     elif not segments and (decider or threshold is not None):
-        columns |= _DECIDED
+        columns = columns | _DECIDED
     widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
     if not json_:
         print("\n".join([*(f"# {worded(note)}" for note in found.notes), table_line(["file", *columns], widths)]))

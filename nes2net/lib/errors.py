@@ -26,10 +26,17 @@ class InputError(ValueError):
 
     A message may quote a file's content. Therefore characters that a terminal obeys are escaped,
     and a long message loses its middle.
+
+    Args:
+        problem: what is wrong, and the remedy; the whole message, or what follows the name of the thing.
+        what: names the thing that is wrong and begins the message, for an error that is also shown
+            beside that name.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+    def __init__(self, problem: str, *, what: str = "") -> None:
+        super().__init__(one_line(f"{what} {problem}" if what else problem))
+        #: What is wrong, without the name of the thing.
+        self.problem = one_line(problem)
 
 
 class MissingLibrary(InputError):

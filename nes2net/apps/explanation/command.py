@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import json_text, replacing, write_output, writing
 from nes2net.lib.outputs import check_places, named_alike
 from nes2net.lib.progress import ProgressDisplay
@@ -80,7 +80,6 @@ def explain(
         start: seconds to leave out at the beginning
         duration: seconds to explain; all if not given
     """
-    from nes2net.actions.prediction import reason
     from nes2net.apps.explanation.explain import How
     from nes2net.apps.explanation.explain import explain as explained
     from nes2net.data.audio.files import with_folders_listed
@@ -117,7 +116,7 @@ def explain(
             if len(paths) == 1:
                 raise
             failed += 1
-            why = reason(path, error)
+            why = worded(error.problem)
             text = json.dumps({"file": str(path), "error": why}) if json_ else f"{printable_name(path)}: {why}\n"
             print(text, flush=True)
             continue

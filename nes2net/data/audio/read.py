@@ -86,7 +86,9 @@ def load_audio(
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
         for samples, rate in blocks:
             if channel is not None and channel >= len(samples):
-                raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
+                raise InputError(
+                    f"has {len(samples)} channel(s), so none with number {channel}", what=f"audio file {path}"
+                )
             yield samples if channel is None else samples[channel], rate
 
     def not_too_long(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -94,7 +96,7 @@ def load_audio(
         for block in blocks:
             length += len(block)
             if longest is not None and length > longest:
-                raise LongAudio(f"audio file {path} is longer than {longest / SAMPLE_RATE:g} s")
+                raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", what=f"audio file {path}")
             yield block
 
     def whole(blocks: _Blocks) -> np.ndarray:
@@ -277,7 +279,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             channels = max(channels, len(samples))
             length += samples.shape[1] * first_rate / rate  # links of a chain may have other rates
         if not length:
-            raise InputError(f"audio file {path} has no samples")
+            raise InputError("has no samples", what=f"audio file {path}")
         return first_rate, channels, round(length)
 
     measured, second_decoder = _read(path, measure, verify_md5=True)
@@ -304,24 +306,26 @@ def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHea
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"audio file {path} not found") from None
+        raise InputError("not found", what=f"audio file {path}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"audio file {path} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        raise InputError(
+            f"cannot be opened ({getattr(error, 'strerror', None) or error})", what=f"audio file {path}"
+        ) from None
     if stat.S_ISDIR(before.st_mode):
-        raise InputError(f"audio file {path} is a folder")
+        raise InputError("is a folder", what=f"audio file {path}")
     if not stat.S_ISREG(before.st_mode):
-        raise InputError(f"audio file {path} is not a regular file but a pipe or a device")
+        raise InputError("is not a regular file but a pipe or a device", what=f"audio file {path}")
     if not before.st_size:  # PyAV would write a traceback on standard error
         raise _empty(path)
     yield path, check_whole(path)
     with suppress(OSError):  # a file may be removed once it has been read
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise InputError(f"audio file {path} changed while it was read: read it again when it is complete")
+            raise InputError("changed while it was read: read it again when it is complete", what=f"audio file {path}")
 
 
 def _empty(path: Path | RecordingBytes) -> InputError:
-    return InputError(f"audio file {path} is empty: copy or download it again")
+    return InputError("is empty: copy or download it again", what=f"audio file {path}")
 
 
 def _with_libsndfile(
@@ -442,4 +446,6 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:
     if isinstance(path, (str, Path)):
         check_arrived(path)
-    return InputError(f"audio file {path} was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")
+    return InputError(
+        f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})", what=f"audio file {path}"
+    )
