@@ -15,8 +15,10 @@ from demo_corpus.synthesis import METHODS
 
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
-from nes2net.evaluation.evaluate import Evaluation, evaluate
+from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.key import Key
 from nes2net.evaluation.segments import evaluate_segments
+from nes2net.evaluation.tables import Figure
 from nes2net.lib.terminal import markdown_table
 from nes2net.metrics import compute_eer
 
@@ -32,50 +34,52 @@ PARTS = {
 }
 
 
-def cell(eer: float | None, interval: tuple[float, float] | None) -> str:
+def cell(eer: Figure) -> str:
     """Write an EER in percent, with its interval."""
-    if eer is None or interval is None:
+    if eer.value is None or eer.interval is None:
         return "–"
-    return f"{100 * eer:.2f} ({100 * interval[0]:.2f}–{100 * interval[1]:.2f})"
+    return f"{100 * eer.value:.2f} ({100 * eer.interval[0]:.2f}–{100 * eer.interval[1]:.2f})"
 
 
-def synthesiser_table(results: dict[str, list[Evaluation]], learnt: set[str]) -> str:
+def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str], learnt: set[str]) -> str:
     """Write the EER of each synthesiser against all human speech of LA and DF, whose keys name it."""
     columns = []
-    for la, df, _ in results.values():
-        both = replace(
-            la.matched,
-            trials=la.matched.trials + df.matched.trials,
-            scores=np.concatenate([la.matched.scores, df.matched.scores]),
+    for file in systems.values():
+        la, df = (
+            Key.read(PARTS[part][0], corpus / PARTS[part][1], "eval").match(scores / f"{file}.{part}.txt").matched
+            for part in ("LA", "DF")
         )
-        columns.append({row.group["attack"]: row for row in breakdown(both, "attack", num_resamples=1000)})
+        both = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
+        columns.append({row.labels["attack"]: row["eer"] for row in breakdown(both, "attack", num_resamples=1000)})
     rows = [
         [
             f"{method.attack} {method.description}",
             "yes" if method.attack in learnt else "no",
-            *(cell(column[method.attack].eer, column[method.attack].interval) for column in columns),
+            *(cell(column[method.attack]) for column in columns),
         ]
         for method in METHODS.values()
         if all(method.attack in column for column in columns)
     ]
-    return markdown_table(["EER in % (95 % interval), LA and DF together", "in training", *results], rows)
+    return markdown_table(["EER in % (95 % interval), LA and DF together", "in training", *systems], rows)
 
 
 def segment_table(scores: Path, partialspoof: Path) -> str:
     """Write the EERs of a file of frame scores: by frames, by time, and by utterances."""
     result = evaluate_segments("partialspoof", scores, partialspoof)
-    rates = (result.own, result.range_based, result.utterance)
+    *points, utterances, seconds = result.rows("rates")
+    (own,) = (row for row in points if row.labels["scores"] == "own")
+    resolution_ms = result.header["resolution_ms"]
     head = [
         "EER in % (95 % interval)",
-        f"frames of {result.resolution_ms:g} ms",
+        f"frames of {resolution_ms:g} ms",
         "range-based",
         "utterances, lowest score",
     ]
     row = [
         "log spectrum + Nes2Net-X without pooling, partially spoofed recordings",
-        *(cell(r.eer, r.interval) for r in rates),
+        *(cell(row["eer"]) for row in (own, seconds, utterances)),
     ]
-    by_method = method_eers(scores, partialspoof, result.resolution_ms / 10)
+    by_method = method_eers(scores, partialspoof, resolution_ms / 10)
     others = [[METHODS[name].description, f"{100 * eer:.2f}"] for name, eer in by_method.items()]
     return f"\n{markdown_table(head, [row])}\n\n{markdown_table(['EER of frames in %', 'fake pieces against human ones'], others)}"
 
@@ -94,17 +98,19 @@ def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, floa
 
 
 def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
+    systems = {system: file for system, file in SYSTEMS.items() if (scores / f"{file}.LA.txt").is_file()}
     results = {
-        system: [evaluate(name, scores / f"{file}.{part}.txt", corpus / keys) for part, (name, keys) in PARTS.items()]
-        for system, file in SYSTEMS.items()
-        if (scores / f"{file}.LA.txt").is_file()
+        system: [
+            evaluate_systems(name, scores / f"{file}.{part}.txt", corpus / keys) for part, (name, keys) in PARTS.items()
+        ]
+        for system, file in systems.items()
     }
-    trials = [f"*{one.num_bonafide} + {one.num_spoof}*" for one in next(iter(results.values()))]
-    rows = [[system, *(cell(one.eer, one.interval) for one in found)] for system, found in results.items()]
+    trials = [f"*{one['num_bonafide'].value} + {one['num_spoof'].value}*" for one in next(iter(results.values()))]
+    rows = [[system, *(cell(one["eer"]) for one in found)] for system, found in results.items()]
     head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
     print(markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows]))
     learnt = {trial.attack for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")}
-    print(f"\n{synthesiser_table(results, learnt)}")
+    print(f"\n{synthesiser_table(corpus, scores, systems, learnt)}")
     frame_scores = scores / "segments.partialspoof.txt"
     if partialspoof and frame_scores.is_file():
         print(segment_table(frame_scores, partialspoof))

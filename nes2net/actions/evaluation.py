@@ -6,24 +6,16 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from nes2net.evaluation.evaluate import Report, evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.page import write_report, write_segment_report
-from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
+from nes2net.evaluation.page import write_result
+from nes2net.evaluation.result import Result
+from nes2net.evaluation.segments import evaluate_segments
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_writable
 from nes2net.scoring.segment_file import holds_frames
-
-
-class Evaluated(NamedTuple):
-    """The outcome of :func:`evaluate`."""
-
-    report: Report | SegmentEvaluation
-    warnings: list[str]
-    """What makes the figures doubtful."""
 
 
 def evaluate(
@@ -36,7 +28,7 @@ def evaluate(
     exclude: Mapping[str, Collection[str]] | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
-) -> Evaluated:
+) -> Result:
     """Evaluate score files of recordings, compared on the same trials, or a single score file of frames.
 
     Args:
@@ -59,7 +51,7 @@ def evaluate(
             raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
         if isinstance(threshold, ThresholdSource):
             raise InputError(f"{of_frames}: its threshold is `threshold`; leave out `threshold_from` and `calibration`")
-        found = evaluate_segments(
+        return evaluate_segments(
             labels.corpus,
             scores[0],
             labels.keys,
@@ -70,13 +62,12 @@ def evaluate(
             num_resamples=num_resamples,
             seed=seed,
         )
-        return Evaluated(found, list((found.origin and found.origin.seen) or ()))
     if isinstance(threshold, (int, float)) or resolution_ms is not None:
         raise InputError(
             "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: leave them "
             "out"
         )
-    report = evaluate_systems(
+    return evaluate_systems(
         labels.corpus,
         scores,
         labels.keys,
@@ -87,7 +78,6 @@ def evaluate(
         seed=seed,
         threshold_source=threshold,
     )
-    return Evaluated(report, report.warnings)
 
 
 @dataclass(frozen=True)
@@ -116,8 +106,7 @@ class Pages:
             others: further score files that are read.
 
         Raises:
-            InputError: if a file cannot be written or is also read, or if something is asked for that scores of frames
-                do not have.
+            InputError: if a file cannot be written or is also read.
         """
         read = {os.path.realpath(path): "one of the score files" for path in (*scores, *others)}
         read |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
@@ -125,20 +114,11 @@ class Pages:
             if os.path.realpath(path) in read:
                 raise InputError(f"{path} is {read[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
-        for path in filter(holds_frames, scores):
-            for name in ("latex", "markdown"):
-                if getattr(self, name) is not None:
-                    raise InputError(
-                        f"`{name}` is for scores of utterances, but {path} holds scores of frames: leave it out"
-                    )
 
-    def write(self, report: Report | SegmentEvaluation, labels: Labels) -> None:
-        """Write ``report``, which was made with ``labels``; each file is whole or not there.
+    def write(self, result: Result) -> None:
+        """Write ``result``; each file is whole or not there.
 
         Raises:
             InputError: if a file cannot be written.
         """
-        if isinstance(report, SegmentEvaluation):
-            write_segment_report(report, self.html, self.json)
-            return
-        write_report(report, self.html, self.json, self.latex, self.markdown)
+        write_result(result, self.html, self.json, self.latex, self.markdown)

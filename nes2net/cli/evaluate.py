@@ -130,7 +130,7 @@ def evaluate(
             raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
         left_out.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
-    report, warnings = evaluated(
+    result = evaluated(
         labels,
         scores,
         threshold=threshold if source is None else source,
@@ -141,9 +141,9 @@ def evaluate(
         seed=seed,
     )
     try:
-        print(printable(report.text()), flush=True)
-        print_warnings(warnings)
+        print(printable(result.text()), flush=True)
+        print_warnings(result.warnings)
     finally:  # a full standard output loses no file
-        pages.write(report, labels)
+        pages.write(result)
     for path in pages.files:
         say_written(path, beside_data=True)

@@ -3,26 +3,39 @@
 >>> from nes2net.data.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07"), Trial("c", label="spoof", attack="A08")]
->>> [(row.group, row.eer) for row in breakdown(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), "attack")]
+>>> [(row.labels, row["eer"].value) for row in breakdown(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), "attack")]
 [({'attack': 'A07'}, 0.0), ({'attack': 'A08'}, 1.0)]
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.matching import Matched
-from nes2net.evaluation.tables import Measured, Table, cost, percent, percent_interval
+from nes2net.evaluation.tables import (
+    EER,
+    NUM_BONAFIDE,
+    NUM_SPOOF,
+    Figure,
+    Measured,
+    Row,
+    Table,
+    percent,
+    with_best,
+    words,
+)
+from nes2net.lib.errors import counted
+from nes2net.lib.terminal import text_table
 
 #: Pairs of fields that are tabulated if a corpus has both: the published tables of ASVspoof 2021 LA
 #: (the first two), ASVspoof 2021 DF and ASVspoof 5.
@@ -34,8 +47,6 @@ CROSSED = (
     ("vocoder", "language"),
     ("codec", "quality"),
 )
-#: Field of an official table, whose rows are parts of the corpus and not values of one field.
-OFFICIAL = ("part",)
 # Fields that do not describe how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A trial has these as attributes; all others are extra.
@@ -48,66 +59,75 @@ _MOST_INTERVALS = 500
 _FEWEST_SPEAKERS = 10
 
 
-@dataclass(frozen=True)
-class Row:
-    """The EER of a part of the trials, a fraction; None if a class is empty.
+#: Fewest trials of each class of a group whose EER counts: its steps are then 5 % at most (an assumption).
+FEWEST = 20
+# Labels of the rows of a result that a field of a key may be called as well.
+_OWN_LABELS = ("system", "set")
 
-    ``group`` holds field → value. ``interval`` is the 95 % bootstrap interval of the EER, if one
-    was asked for, and ``draws`` the EER of each resample. Only official tables have ``min_dcf``.
+
+def breakdowns(
+    matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
+) -> dict[tuple[str, ...], list[Row]]:
+    """Break the EER down by every field that sorts the trials, and by every pair of :data:`CROSSED` among them.
+
+    The first 500 rows of single fields have intervals. A field with a single value has no breakdown.
+
+    Returns:
+        The fields → the rows.
     """
-
-    group: dict[str, str]
-    num_bonafide: int
-    num_spoof: int
-    eer: float | None
-    interval: tuple[float, float] | None = None
-    min_dcf: float | None = None
-    draws: NDArray | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def has_enough_trials(self) -> bool:
-        """Whether each class has enough trials for the EER and its interval to say something."""
-        return min(self.num_bonafide, self.num_spoof) >= FEWEST
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The rows of all combinations of values of ``fields``, sorted by value.
-
-    An official table has its parts as rows, in its own order.
-    """
-
-    fields: tuple[str, ...]
-    rows: list[Row]
-
-    def table(self) -> Table:
-        """The rows for a terminal; columns that no row has a figure for are left out."""
-        columns: dict[str, list[str]] = {name: [row.group[name] for row in self.rows] for name in self.fields}
-        columns["EER %"] = [percent(row.eer, 3) for row in self.rows]
-        if any(row.interval for row in self.rows):
-            columns["95 % interval"] = [percent_interval(row.interval) for row in self.rows]
-        if any(row.min_dcf is not None for row in self.rows):
-            columns["minDCF"] = [cost(row.min_dcf, digits=6) for row in self.rows]
-        columns["bona fide"] = [str(row.num_bonafide) for row in self.rows]
-        columns["spoof"] = [str(row.num_spoof) for row in self.rows]
-        return Table.of("", list(columns), zip(*columns.values()))
-
-
-def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Parts]:
-    """Tabulate every field that sorts the trials, and every pair of :data:`CROSSED` among them.
-
-    The first 500 rows of tables of one field have intervals. A field with a single value has no
-    table.
-    """
-    single: list[Parts] = []
-    left = _MOST_INTERVALS
+    rows: dict[tuple[str, ...], list[Row]] = {}
+    remaining = _MOST_INTERVALS
     for name, num_values in sorting_fields([trial for trial in matched.trials if trial.label != BONAFIDE]).items():
-        left -= num_values
-        draws = num_resamples if left >= 0 else 0
-        single.append(Parts((name,), breakdown(matched, name, method=method, num_resamples=draws, seed=seed)))
-    known = {table.fields[0] for table in single}
-    pairs = [pair for pair in CROSSED if known.issuperset(pair)]
-    return single + [Parts(pair, breakdown(matched, *pair, method=method)) for pair in pairs]
+        remaining -= num_values
+        draws = num_resamples if remaining >= 0 else 0
+        rows[name,] = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
+    single = {combination[0] for combination in rows}
+    for pair in CROSSED:
+        if single.issuperset(pair):
+            rows[pair] = breakdown(matched, *pair, method=method)
+    return rows
+
+
+def breakdown_tables(
+    by_system: Mapping[str, Mapping[tuple[str, ...], Sequence[Row]]], title: str, *, mark_best: bool
+) -> list[Table]:
+    """Make a table of each breakdown of all systems that have it.
+
+    Args:
+        by_system: name of a system → its :func:`breakdowns`.
+        title: the corpus and the phase.
+        mark_best: whether all systems rest on the same trials, so that one can be the best.
+    """
+    tables = []
+    for combination in dict.fromkeys(itertools.chain.from_iterable(by_system.values())):
+        rows = []
+        for system, of_system in by_system.items():
+            rows += [replace(row, labels={"system": system, **row.labels}) for row in of_system.get(combination, ())]
+        names = " and ".join(map(words, combination))
+        num_hidden = sum(not row.is_shown for row in rows)
+        notes = []
+        if num_hidden:
+            few = f"fewer than {FEWEST} trials of a class"
+            notes.append(f"{counted(num_hidden, 'row')} of {few} left out, which the JSON holds.")
+        tables.append(
+            Table(
+                f"by {names}",
+                f"{title}: EER in %, by {names}.",
+                [replace(EER, has_heat=True), NUM_BONAFIDE, NUM_SPOOF],
+                with_best(rows, "system") if mark_best else rows,
+                section=f"By {names}",
+                notes=notes,
+                hidden=() if len(by_system) > 1 else ("system",),
+                readers="paper" if len(by_system) > 1 else "all",
+                across=list(rows[0].labels)[-1] if len(combination) > 1 else "system",
+            )
+        )
+    return tables
+
+
+def label_of(field_name: str) -> str:
+    """The label of a row for a field of the key; labels of a result have other names."""
+    return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
 def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
@@ -135,7 +155,8 @@ def breakdown(
     published tables; these are ``attack``, ``vocoder`` and every field that no bona fide trial has.
 
     Returns:
-        The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0.
+        The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0. The EER is
+        None if a class is empty. Rows without an interval are shown only if each class has 20 trials.
     """
     columns = {name: list(_values(matched.trials, name)) for name in names}
     positions_of_bonafide = np.flatnonzero(matched.is_bonafide).tolist()
@@ -155,17 +176,21 @@ def breakdown(
     for values in sorted(values for values in spoof if None not in values):
         group = dict(zip(names, values))
         against = bonafide.get(tuple(group[name] for name in shared), [])
-        eer = interval = drawn = None
+        eer = Figure()
         if against:
             positions = [*against, *spoof[values]]
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
             scores = matched.scores[against], matched.scores[spoof[values]]
-            eer, _ = rule(*scores)
             if num_resamples:
                 speakers = speaker_groups([matched.trials[i] for i in positions])
-                found = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **speakers)
-                interval, drawn = found.figure("eer").interval, found.draws["eer"]
-        rows.append(Row(group, len(against), len(spoof[values]), eer, interval, draws=drawn))
+                measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **speakers)
+                eer = measured.figure("eer")
+            else:
+                eer = Figure(rule(*scores)[0])
+        labels = {label_of(name): value for name, value in group.items()}
+        figures = {"eer": eer, "num_bonafide": Figure(len(against)), "num_spoof": Figure(len(spoof[values]))}
+        is_shown = eer.interval is not None or min(len(against), len(spoof[values])) >= FEWEST
+        rows.append(Row(labels, figures, is_shown))
     return rows
 
 
@@ -184,8 +209,6 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-#: Fewest trials of each class of a group whose EER counts: its steps are then 5 % at most (an assumption).
-FEWEST = 20
 # If a corpus has more attacks than this, they number the trials and are not groups.
 _MOST_GROUPS = 100
 
@@ -234,7 +257,7 @@ class OverCorpora:
     def table(self) -> str:
         """A table for the terminal, in percent; the worst corpus is marked."""
         rows = [[name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""] for name, eer in self.rows()]
-        return "\n".join(Table.of("", ["corpus", "EER %", ""], rows).lines("lrl"))
+        return "\n".join(text_table([["corpus", "EER %", ""], *rows], "lrl"))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -268,8 +291,9 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             eers[name] = _eer(matched, methods[name])
             attacks = {trial.attack for trial in matched.trials if trial.target == 0} - {None}
             for row in breakdown(matched, "attack", method=methods[name]) if 1 < len(attacks) <= _MOST_GROUPS else ():
-                if row.eer is not None and min(row.num_bonafide, row.num_spoof) >= FEWEST:
-                    groups[f"{name}/{row.group['attack']}"] = row.eer
+                eer = row["eer"].value
+                if eer is not None and min(row.number("num_bonafide"), row.number("num_spoof")) >= FEWEST:
+                    groups[f"{name}/{row.labels['attack']}"] = eer
     parts = list(scored.values())
     trials = [trial for matched in parts for trial in matched.trials]
     scores = np.concatenate([matched.scores for matched in parts]) if parts else np.zeros(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.corpora.corpus import Corpus, key_digest
-from nes2net.data.corpora.protocol import select_phase
+from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.lib.errors import InputError, did_you_mean, listed
@@ -18,6 +18,8 @@ from nes2net.models.registry import corpora
 
 # A message looks for no nearest value in a field with more values.
 _MOST_VALUES = 150
+# Differences from the official trials that a note names.
+_MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
@@ -131,6 +133,18 @@ class Key:
 
     def _keeps(self, trial: Trial) -> bool:
         return not any(trial.get(name) in values for name, values in self.excluded.items())
+
+
+def not_official(key: Key) -> str:
+    """Say how the phase of ``key`` differs from the official trials; empty if it does not, or if that is not known."""
+    if not key.unofficial:
+        return ""
+    more = len(key.unofficial) - _MOST_DIFFERENCES
+    rest = f"; and {more} more differences" if more > 0 else ""
+    return (
+        f"not the official trials of {key.definition.title}, {canonical_phase(key.phase)}: "
+        f"{'; '.join(key.unofficial[:_MOST_DIFFERENCES])}{rest}. These figures cannot be compared with published ones"
+    )
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,14 @@ class LabelledFrames:
     def spoof(self) -> NDArray:
         """Scores of the spoofed frames, (S,) float64."""
         return self.frames.scores[self.frames.labels == 0].astype(np.float64)
+
+
+class Example(NamedTuple):
+    """One of the worst or of the best utterances, with the share of its time that is called wrongly."""
+
+    kind: str
+    utterance: ScoredUtterance
+    wrong: float
 
 
 def labelled_frames(

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import sorting_fields
 from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.tables import Figure, Measure
 from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
 #: Label of the trials → what they are called, and what the share of wrong decisions on them is called.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
-MEASURES = {SPOOF: "1 − SRR", BONAFIDE: "misses"}
+MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}
 
 
 class Errors(NamedTuple):
@@ -36,13 +37,10 @@ class Errors(NamedTuple):
         """Share of wrong decisions, in [0, 1]."""
         return self.wrong / self.number
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the rate, which takes trials as independent of each other."""
-        return wilson_interval(self.rate, self.number)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**self._asdict(), "rate": self.rate, "interval": list(self.interval)}
+    def figures(self, name: str) -> dict[str, Figure]:
+        """The rate under ``name``, with Wilson's 95 % interval, which takes trials as independent, and both counts."""
+        rate = Figure(self.rate, wilson_interval(self.rate, self.number))
+        return {name: rate, "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
 
 
 @dataclass(frozen=True)
@@ -51,48 +49,34 @@ class OneClass:
 
     - ``label`` is the label of all its trials, ``"spoof"`` or ``"bonafide"``.
     - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.
-    - ``tables`` holds field → value → errors, for the fields that sort the trials.
+    - ``by_field`` holds field → value → errors, for the fields that sort the trials.
     """
 
     name: str
-    corpus: str
-    phase: str
     label: str
     errors: Errors
-    tables: Mapping[str, Mapping[str, Errors]]
+    by_field: Mapping[str, Mapping[str, Errors]]
 
     @property
     def headline(self) -> str:
         """The set in words.
 
-        >>> OneClass("mine", "generic", "eval", "spoof", Errors(1, 4), {}).headline
+        >>> OneClass("mine", "spoof", Errors(1, 4), {}).headline
         'mine: 4 trials, all spoofed, so there is no EER'
         """
         return f"{self.name}: {counted(self.errors.number, 'trial')}, all {WORDS[self.label]}, so there is no EER"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON; ``measure`` is ``one_minus_srr`` or ``miss``."""
-        return {
-            **{name: getattr(self, name) for name in ("name", "corpus", "phase", "label")},
-            "measure": "one_minus_srr" if self.label == SPOOF else "miss",
-            **self.errors.to_dict(),
-            "tables": [
-                {"field": name, "rows": [{"value": value} | errors.to_dict() for value, errors in rows.items()]}
-                for name, rows in self.tables.items()
-            ],
-        }
 
-
-def judge_one_class(decider: Decider, matched: Matched, name: str, corpus: str, phase: str) -> OneClass:
+def judge_one_class(decider: Decider, matched: Matched, name: str) -> OneClass:
     """Judge the trials of ``matched``, all of one class, at the threshold of ``decider``."""
     accepted = decider.accepts(matched.scores)
     label = BONAFIDE if matched.is_bonafide[0] else SPOOF
     wrong = (accepted if label == SPOOF else ~accepted).tolist()
-    tables: dict[str, dict[str, Errors]] = {}
+    by_field: dict[str, dict[str, Errors]] = {}
     for field in sorting_fields(matched.trials):
         decisions: dict[str, list[bool]] = defaultdict(list)
         for trial, is_wrong in zip(matched.trials, wrong):
             if (value := trial.get(field)) is not None:
                 decisions[value].append(is_wrong)
-        tables[field] = {value: Errors(sum(of), len(of)) for value, of in sorted(decisions.items())}
-    return OneClass(name, corpus, phase, label, Errors(sum(wrong), len(wrong)), tables)
+        by_field[field] = {value: Errors(sum(wrongs), len(wrongs)) for value, wrongs in sorted(decisions.items())}
+    return OneClass(name, label, Errors(sum(wrong), len(wrong)), by_field)

@@ -45,6 +45,10 @@ class Origin:
     seen: tuple[str, ...] | None = None
     """How the detector has seen the scored trials before, one sentence for each use."""
 
+    def facts(self) -> dict[str, str]:
+        """The facts that the record states, without what was seen."""
+        return {name: value for name, value in vars(self).items() if value and name != "seen"}
+
 
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside ``scores``, a file with that SHA-256.

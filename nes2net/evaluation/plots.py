@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
-from nes2net.evaluation.evaluate import Evaluation
-from nes2net.evaluation.transfer import Transfer
+from nes2net.evaluation.labelled_frames import Example
+from nes2net.evaluation.result import Plot
+from nes2net.evaluation.system import SystemFigures
+from nes2net.evaluation.transfer import JudgedSet, Transfer
+from nes2net.evaluation.transfer_tables import SECTION
 from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
+from nes2net.metrics.localisation.metrics import ScoredUtterance
+from nes2net.metrics.localisation.segments import BONAFIDE
 
 
 class _Line(NamedTuple):
@@ -72,10 +77,57 @@ def swatch_svg(number: int) -> Markup:
     )
 
 
-def det_svg(systems: Sequence[Evaluation]) -> Markup:
+def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
+    """Draw DET curves and histograms of the scores, and each test set against the threshold and its reliability."""
+    plots: dict[str, list[Plot]] = {}
+    if systems:
+        legend = Markup(" ").join(Markup("{}{}").format(swatch_svg(n), one.name) for n, one in enumerate(systems))
+        plots["DET curves and scores"] = [Plot(det_svg(systems), _DET_CAPTION.format(legend))]
+        for system, svg in zip(systems, distribution_svgs(systems)):
+            plots["DET curves and scores"].append(Plot(svg, _SCORES_CAPTION.format(system.name)))
+    for number, transfer in enumerate(transfers):
+        for position, judged in enumerate(transfer.sets):
+            if judged.is_development:
+                continue
+            name = f"{transfer.system} on {judged.name}" if len(transfers) > 1 else judged.name
+            errors = threshold_svg(judged, transfer.decider.llr_threshold, f"{number}-{position}")
+            raw = _RAW_CAPTION.format(swatch_svg(1)) if judged.raw else ""
+            plots.setdefault(SECTION, []).extend(
+                [
+                    Plot(errors, _THRESHOLD_CAPTION.format(name)),
+                    Plot(
+                        reliability_svg(judged, f"{number}-{position}"),
+                        _RELIABILITY_CAPTION.format(name, swatch_svg(0), raw),
+                    ),
+                ]
+            )
+    return plots
+
+
+_DET_CAPTION = Markup(
+    "{}<br>Misses against false alarms at all thresholds, on the scale of normal deviates; the mark is the EER."
+)
+_SCORES_CAPTION = Markup(
+    '<b>{}</b>: the share of each class, <span class="key"><span class="box bonafide"></span>bona fide</span> and <span '
+    'class="key"><span class="box spoof"></span>spoof</span>, in every bin of scores; dashed is the threshold of the '
+    "EER. Trials beyond the axis are counted below its ends."
+)
+_THRESHOLD_CAPTION = Markup(
+    '<b>{}</b>: <span class="key"><span class="box bonafide"></span>misses</span> and <span class="key"><span class="box '
+    'spoof"></span>false alarms</span> at each threshold. The line is the transferred threshold; dashed is that of this '
+    "set’s own EER."
+)
+_RELIABILITY_CAPTION = Markup(
+    "<b>{}</b>: reliability. {}calibrated, with Wilson’s 95 % intervals{}. Good probabilities lie on the diagonal. The "
+    "prior is the share of bona fide trials of this set."
+)
+_RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
+
+
+def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
-    low, high = det_range(curves, [system.eer for system in systems])
+    low, high = det_range(curves, [system.value("eer") for system in systems])
     figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
     ticks: list[float] = []
@@ -92,7 +144,7 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
         # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
         x, y = (np.clip(ndtri(rate), limits[0] - 1, limits[1] + 1) for rate in (far, frr))
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, line.dashes) if line.dashes else "-")
-        eer = float(np.clip(ndtri(systems[number].eer), *limits))
+        eer = float(np.clip(ndtri(systems[number].value("eer")), *limits))
         axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
@@ -100,11 +152,11 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
         axis.set_ticks([float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks])
     axes.grid(color=GRID, linewidth=0.5)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
-    eers = "; ".join(f"{system.system}: EER {100 * system.eer:.2f} %" for system in systems)
+    eers = "; ".join(f"{system.name}: EER {100 * system.value('eer'):.2f} %" for system in systems)
     return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
 
 
-def distribution_svgs(systems: Sequence[Evaluation]) -> list[Markup]:
+def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw histograms of both classes' scores of each system with the threshold of its EER.
 
     Scores beyond an axis are counted at its ends. An axis is the same for all systems if each of them needs at least half
@@ -130,7 +182,12 @@ def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _distribution_svg(
-    system: Evaluation, edges: NDArray, shares: Sequence[NDArray], limits: tuple[float, float], name: str, height: float
+    system: SystemFigures,
+    edges: NDArray,
+    shares: Sequence[NDArray],
+    limits: tuple[float, float],
+    name: str,
+    height: float,
 ) -> Markup:
     classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
     low, high = float(edges[0]), float(edges[-1])
@@ -139,10 +196,11 @@ def _distribution_svg(
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
     axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
-    threshold = f"threshold of the EER: {system.threshold:.4g}".replace("-", "−")
-    if low <= system.threshold <= high:
-        axes.axvline(system.threshold, color=_INK, linewidth=1, linestyle="--")
-        place = (system.threshold - low) / (high - low)
+    eer_threshold = system.value("threshold")
+    threshold = f"threshold of the EER: {eer_threshold:.4g}".replace("-", "−")
+    if low <= eer_threshold <= high:
+        axes.axvline(eer_threshold, color=_INK, linewidth=1, linestyle="--")
+        place = (eer_threshold - low) / (high - low)
         align = "left" if place < 0.3 else "right" if place > 0.7 else "center"
         axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=8.5)
     outside = []
@@ -157,41 +215,46 @@ def _distribution_svg(
     return svg_of(
         figure,
         f"scores-{name}",
-        f"Scores of {system.system} by class",
+        f"Scores of {system.name} by class",
         description + "; ".join([threshold, *outside]) + ".",
     )
 
 
-def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
+def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
 
     The transferred ``threshold`` is a solid line, and the threshold of the set's own EER a dashed
     line. ``name`` makes the ids of the plot unique in its page.
     """
-    low, high = score_range(row.llrs)
-    low, high = min(low, threshold, row.eer_llr), max(high, threshold, row.eer_llr)
+    own_threshold = judged.value("eer_llr")
+    miss = judged.value("miss")
+    false_alarm = judged.value("false_alarm")
+    low, high = score_range(judged.llrs)
+    low = min(low, threshold, own_threshold)
+    high = max(high, threshold, own_threshold)
     at = np.linspace(low, high, _STEPS)
-    missed, rejected = (np.searchsorted(np.sort(scores), at) / scores.size for scores in row.llrs)
+    missed, rejected = (np.searchsorted(np.sort(scores), at) / scores.size for scores in judged.llrs)
     figure, axes = figure_of(5.2, 3.6)
     axes.plot(at, 100 * missed, color=_BONAFIDE, linewidth=1.6)
     axes.plot(at, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
     axes.axvline(threshold, color=_INK, linewidth=1.4)
-    axes.axvline(row.eer_llr, color=_INK, linewidth=1, linestyle="--")
-    for rate, colour in ((row.miss.value, _BONAFIDE), (row.false_alarm.value, _SPOOF)):
+    axes.axvline(own_threshold, color=_INK, linewidth=1, linestyle="--")
+    for rate, colour in ((miss, _BONAFIDE), (false_alarm, _SPOOF)):
         axes.plot([threshold], [100 * rate], marker="o", markersize=5.5, color=colour, zorder=3)
     axes.set(xlim=(low, high), ylim=(0, 100), xlabel="threshold, log-likelihood ratio", ylabel="trials of the class, %")
     description = (
-        f"At the transferred threshold, {threshold:.4g}, {100 * row.miss.value:.2f} % of bona fide trials are missed and "
-        f"{100 * row.false_alarm.value:.2f} % of spoofed ones accepted. At {row.eer_llr:.4g} both rates are nearest to equal."
+        f"At the transferred threshold, {threshold:.4g}, {100 * miss:.2f} % of bona fide trials are missed and "
+        f"{100 * false_alarm:.2f} % of spoofed ones accepted. At {own_threshold:.4g} both rates are nearest to equal."
     )
-    return svg_of(figure, f"threshold-{name}", f"Misses and false alarms of {row.name} by threshold", description)
+    return svg_of(figure, f"threshold-{name}", f"Misses and false alarms of {judged.name} by threshold", description)
 
 
-def reliability_svg(row: Transfer, name: str) -> Markup:
+def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     """Draw the share of bona fide trials against their predicted probability, before and after calibration."""
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
-    for number, bins in ((1, reliability(row.raw) if row.raw else []), (0, row.reliability)):
+    calibrated = reliability(judged.llrs)
+    for number, bins in ((1, reliability(judged.raw) if judged.raw else []), (0, calibrated)):
         if not bins:
             continue
         series, line = line_of(number)
@@ -206,8 +269,8 @@ def reliability_svg(row: Transfer, name: str) -> Markup:
         xlabel="predicted probability of bona fide",
         ylabel="share that is bona fide",
     )
-    text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in row.reliability)
-    return svg_of(figure, f"reliability-{name}", f"Reliability of {row.name}", f"Share of bona fide trials: {text}.")
+    text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in calibrated)
+    return svg_of(figure, f"reliability-{name}", f"Reliability of {judged.name}", f"Share of bona fide trials: {text}.")
 
 
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
@@ -278,3 +341,65 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     named = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
     about = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
     return Markup(f"{named}>\n{about}{body}")  # markup of our own; `title` and `description` are escaped
+
+
+# Of a strip, in its own units.
+_STRIP_WIDTH = 1000
+_STRIP_HEIGHT = 100
+_MOST_POINTS = 500  # of a line; if there are more frames, each point is the lowest of several neighbours
+_STRIP_CAPTION = Markup(
+    "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
+    "strips have the same scale of scores."
+)
+
+
+def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> list[Plot]:
+    """Draw the segments and scores of utterances."""
+    scores = [np.asarray(example.utterance.scores) for example in examples]
+    low = min(float(values.min()) for values in scores)
+    high = max(float(values.max()) for values in scores)
+    if low == high:
+        low -= 0.5
+        high += 0.5
+    plots = []
+    for example in examples:
+        utterance = example.utterance
+        svg = strip_svg(utterance, resolution_ms, threshold, low, high)
+        caption = _STRIP_CAPTION.format(
+            example.kind.capitalize(), utterance.name, utterance.duration, 100 * example.wrong
+        )
+        plots.append(Plot(svg, caption, "strip"))
+    return plots
+
+
+def strip_svg(
+    utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, low: float, high: float
+) -> Markup:
+    """Draw the segments and scores of an utterance on a ground of 1000 × 128: segments above, a step for each frame below.
+
+    Args:
+        threshold: drawn if it is within the limits.
+        low, high: the scores at the bottom and the top.
+    """
+    scale = _STRIP_WIDTH / utterance.duration
+    parts = []
+    for label, start, end, *_ in utterance.segments:
+        kind = "bonafide" if label == BONAFIDE else "spoof"
+        left = round(start * scale, 1)
+        width = round((end - start) * scale, 1)
+        parts.append(f'<rect class="{kind}" x="{left}" y="0" width="{width}" height="16"/>')
+    scores = np.asarray(utterance.scores, np.float64)
+    factor = -(-len(scores) // _MOST_POINTS)
+    lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
+    heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
+    edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)
+    steps = zip(edges[:-1].tolist(), edges[1:].tolist(), heights.tolist())
+    points = " ".join(f"{left:.1f},{height:.1f} {right:.1f},{height:.1f}" for left, right, height in steps)
+    line = ""
+    if threshold is not None and low <= threshold <= high:
+        height = round(_STRIP_HEIGHT * (1 - (threshold - low) / (high - low)), 1)
+        line = f'<line x1="0" x2="1000" y1="{height}" y2="{height}"/>'
+    drawing = Markup(f'{"".join(parts)}<g transform="translate(0 24)"><polyline points="{points}"/>{line}</g>')
+    return Markup(
+        '<svg role="img" aria-label="Truth and scores of {}" viewBox="0 0 1000 128" preserveAspectRatio="none">{}</svg>'
+    ).format(utterance.name, drawing)

@@ -1,37 +1,160 @@
-"""Figures with their 95 % intervals, tables of them, and the writers of tables: text, Markdown, LaTeX and JSON.
+"""Figures with their 95 % intervals, and tables of them: what every result is made of and every writer reads.
 
-Pages draw the same tables. All intervals of a result come from the same bootstrap draws.
+All intervals of a result come from the same bootstrap draws.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.lib.progress import bootstrap_progress
-from nes2net.lib.terminal import markdown_table, printable_name, text_table
 from nes2net.lib.this_process import usable_processors
 from nes2net.metrics.intervals import Draws, trials_behind
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+# With fewer draws, 2.5 % of them are not one.
+_FEWEST_DRAWS = 40
 
-class Figure(NamedTuple):
-    """A figure and its 95 % bootstrap interval."""
 
-    value: float
-    interval: tuple[float, float]
+@dataclass(frozen=True)
+class Figure:
+    """A figure and its 95 % interval.
 
-    def cell(self, write: Callable[[float], str], to: str = "–") -> Cell:
-        """Write the figure and both ends of its interval, with ``to`` between them."""
-        return Cell(write(self.value), interval=to.join(map(write, self.interval)))
+    - ``value`` is a fraction for a rate; None if the figure is not defined, such as the EER of one class.
+    - ``interval`` is None if it was not computed.
+    - ``is_best`` marks the best figure among systems.
+    - ``draws`` holds the figure of each bootstrap resample, (R,).
+    """
+
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    is_best: bool = field(default=False, compare=False)
+    draws: NDArray | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON; ``interval`` is left out if there is none."""
+        facts = {"value": self.value}
+        return plain(facts if self.interval is None else facts | {"interval": self.interval})
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the figures of a column of a table are, and how they are written.
+
+    - ``name`` is the key in JSON, and ``heading`` the head of the column.
+    - ``unit`` is a key of :data:`UNITS`.
+    - ``digits`` are the decimals on paper and of intervals, ``text_digits`` those on a terminal if they differ.
+    - ``has_heat`` puts high figures on a ground of stronger colour.
+    """
+
+    name: str
+    heading: str
+    unit: str = "rate"
+    digits: int = 2
+    text_digits: int | None = None
+    has_heat: bool = False
+
+    def write(self, value: float | None, *, in_text: bool = False) -> str:
+        """Write a figure on paper, or on a terminal; a dash if there is none."""
+        if value is None:
+            return "–"
+        if self.unit == "count" and in_text:
+            return str(int(value))
+        digits = self.digits if self.text_digits is None or not in_text else self.text_digits
+        return UNITS[self.unit](value, digits)
+
+    def write_interval(self, interval: tuple[float, float]) -> str:
+        """Write both ends of an interval."""
+        between = " to " if self.unit == "points" else "–"
+        return between.join(map(self.write, interval))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures on one thing.
+
+    - ``labels`` says what they are figures of: such as system and attack, each by its name.
+    - ``figures`` maps the name of a measure to its figure.
+    - ``is_shown`` is False for a row that rests on too little to print; it stands in the JSON.
+    - ``link`` is the relative URL of a page about it.
+    """
+
+    labels: Mapping[str, str]
+    figures: Mapping[str, Figure]
+    is_shown: bool = True
+    link: str = ""
+
+    def __getitem__(self, name: str) -> Figure:
+        """The figure of a measure; a figure without a value if the row has none."""
+        return self.figures.get(name, Figure())
+
+    def number(self, name: str) -> int:
+        """A count; 0 if the row has none."""
+        return int(self[name].value or 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
+        return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of figures of the same measures.
+
+    - ``name`` is unique in a result.
+    - ``section`` is the heading of the page's section that it stands in; empty for the top of the page.
+    - ``notes`` says more about the figures, a sentence or more each.
+    - ``hidden`` names labels that no reader needs, such as the name of the only system.
+    - ``across`` names a label whose values stand side by side on paper, a column each.
+    - ``readers`` says who reads the table besides the JSON: all, those of a page or paper because it is long, or
+      nobody because a plot shows it.
+    """
+
+    name: str
+    caption: str
+    measures: Sequence[Measure]
+    rows: Sequence[Row]
+    section: str = ""
+    notes: Sequence[str] = ()
+    hidden: Collection[str] = ()
+    across: str = ""
+    readers: Literal["all", "paper", "nobody"] = "all"
+
+    @property
+    def shown(self) -> list[Row]:
+        return [row for row in self.rows if row.is_shown]
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the labels that readers need."""
+        names = self.rows[0].labels if self.rows else ()
+        return [name for name in names if name not in self.hidden]
+
+    def row(self, **labels: str) -> Row:
+        """The first row with these labels.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        for row in self.rows:
+            if labels.items() <= row.labels.items():
+                return row
+        raise KeyError(f"no row of '{self.name}' has {labels}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON."""
+        units = {measure.name: measure.unit for measure in self.measures}
+        rows = [row.to_dict() for row in self.rows]
+        return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 
 def in_this_process() -> dict[str, Any]:
@@ -44,11 +167,12 @@ class Measured:
 
     Args:
         rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives all its rates by their
-            own names. If a metric gives several numbers, the first one counts.
+            own names. An EER gives its threshold as well.
         draws: as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
         values: name → figure.
+        thresholds: name → threshold of an EER.
         draws: name → the figure of each resample, (R,). Two systems on the same trials have the
             same draws.
     """
@@ -57,20 +181,28 @@ class Measured:
         self, rules: Mapping[str, Callable[..., Any]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
     ) -> None:
         self.values: dict[str, float] = {}
+        self.thresholds: dict[str, float] = {}
         for name, rule in rules.items():
-            found = rule(bonafide, spoof)
-            is_rates = isinstance(found, metrics.Rates)
-            self.values |= found._asdict() if is_rates else {name: found[0] if isinstance(found, tuple) else found}
+            measured = rule(bonafide, spoof)
+            if isinstance(measured, metrics.Rates):
+                self.values |= measured._asdict()
+            elif isinstance(measured, tuple):
+                self.values[name], self.thresholds[name] = measured
+            else:
+                self.values[name] = measured
         columns = metrics.bootstrap_values(list(rules.values()), bonafide, spoof, **in_this_process(), **draws).T
         self.draws: dict[str, NDArray] = dict(zip(self.values, columns))
         self._numbers = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
         """A metric by its name, with the interval of a rate if it is one."""
-        value, draws = self.values[name], self.draws[name]
+        value = self.values[name]
+        draws = self.draws[name]
         if name in self._numbers:
-            return Figure(value, metrics.rate_interval(value, draws, self._numbers[name]))
-        return Figure(value, metrics.percentiles(draws, 0.95))
+            interval = metrics.rate_interval(value, draws, self._numbers[name])
+        else:
+            interval = metrics.percentiles(draws, 0.95)
+        return Figure(value, interval, draws=draws)
 
     def difference(self, first: str, second: str) -> Figure:
         """The difference of two metrics, first − second."""
@@ -78,142 +210,40 @@ class Measured:
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
 
-#: Longer tables stand only in the page and the JSON.
-MOST_LINES = 150
+def with_best(rows: Sequence[Row], label: str) -> list[Row]:
+    """Mark the lowest figure among the rows that differ in ``label`` alone, where it is certain.
 
-
-class Cell(NamedTuple):
-    """A text, whether its figure is the best among the systems, and its interval as text.
-
-    A page draws the figure on a ground of the strength ``heat``, in percent; None for no ground.
+    It is certain if the 95 % interval of its difference from the next figure lies below 0. The rows
+    must rest on the same resamples, 40 at least: of fewer, 2.5 % are not one.
     """
-
-    text: str
-    best: bool = False
-    interval: str = ""
-    heat: int | None = None
-
-    @property
-    def whole(self) -> str:
-        """The text with its interval in parentheses."""
-        return f"{self.text} ({self.interval})" if self.interval else self.text
-
-
-class Table(NamedTuple):
-    """A table whose first column holds names, and the others figures; ``note`` says more about them."""
-
-    caption: str
-    head: list[str]
-    rows: list[list[Cell]]
-    note: str = ""
-
-    @classmethod
-    def of(cls, caption: str, head: Sequence[str], rows: Iterable[Iterable[str | Cell]], note: str = "") -> Table:
-        """Make a table of texts and cells."""
-        cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-        return cls(caption, list(head), cells, note)
-
-    @property
-    def texts(self) -> list[list[str]]:
-        return [[cell.text for cell in row] for row in self.rows]
-
-    def lines(self, align: str = "lr") -> list[str]:
-        """Write the head and the texts for a terminal; intervals, if there are any, below their figures."""
-        rows = [self.head]
-        for row in self.rows:
-            rows += [[cell.text for cell in row]]
-            rows += [[cell.interval for cell in row]] if any(cell.interval for cell in row) else []
-        return text_table(rows, align)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        others = tuple(value for name, value in row.labels.items() if name != label)
+        groups.setdefault(others, []).append(number)
+    marked = list(rows)
+    for numbers in groups.values():
+        for name in rows[numbers[0]].figures:
+            best = _certain_best({number: rows[number][name] for number in numbers})
+            if best is not None:
+                figure = replace(rows[best][name], is_best=True)
+                marked[best] = replace(marked[best], figures={**marked[best].figures, name: figure})
+    return marked
 
 
-def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in Markdown (GitHub's), the best figures in bold, and notices below them."""
-
-    def cell(cell: Cell) -> str:
-        return f"**{markdown_text(cell.whole)}**" if cell.best else markdown_text(cell.whole)
-
-    texts = [
-        f"{markdown_text(table.caption)}\n\n"
-        + markdown_table([markdown_text(text) for text in table.head], [list(map(cell, row)) for row in table.rows])
-        for table in tables
-    ]
-    return "\n\n".join([*texts, *(f"Note: {markdown_text(notice)}." for notice in notices)]) + "\n"
-
-
-def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in LaTeX with the package booktabs, the best figures in bold, and notices below them."""
-
-    def cell(cell: Cell) -> str:
-        return rf"\textbf{{{latex_text(cell.whole)}}}" if cell.best else latex_text(cell.whole)
-
-    lines = [r"% Needs \usepackage{booktabs} in the preamble."]
-    for table in tables:
-        lines += [
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{latex_text(table.caption)}}}",
-            rf"  \begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
-            r"    \toprule",
-            rf"    {' & '.join(map(latex_text, table.head))} \\",
-            r"    \midrule",
-            *(rf"    {' & '.join(map(cell, row))} \\" for row in table.rows),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-        ]
-    lines += [rf"\par\noindent Note: {latex_text(notice)}.\par" for notice in notices]
-    return "\n".join(lines) + "\n"
-
-
-_LATEX = str.maketrans(
-    {
-        **{special: rf"\{special}" for special in "&%$#_{}"},
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"{\char34}",
-        "[": "{[}",  # after \\ a bracket would begin an option
-        "*": "{*}",  # and a star would be one
-        "\0": "{}",
-        "`": r"\textasciigrave{}",
-        "'": r"\textquotesingle{}",
-        "−": "$-$",
-        "–": "--",
-        "½": r"$\frac12$",
-        "\N{NARROW NO-BREAK SPACE}": r"\,",
-    }
-)
-
-
-def latex_text(text: str) -> str:
-    r"""Escape ``text`` for LaTeX.
-
-    >>> latex_text("50 % of a_b & c\\d")
-    '50 \\% of a\\_b \\& c\\textbackslash{}d'
-    """
-    return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)  # two hyphens would be a dash
-
-
-def markdown_text(text: str) -> str:
-    r"""Escape ``text`` for a cell of a Markdown table.
-
-    >>> markdown_text("a|b *c* <d>")
-    'a\\|b \\*c\\* \\<d\\>'
-    """
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", printable_name(text))
+def _certain_best(figures: Mapping[int, Figure]) -> int | None:
+    ranked = []
+    for number, figure in figures.items():
+        if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:
+            ranked.append((figure.value, number, figure.draws))
+    if len(ranked) < 2:
+        return None
+    (_, best, lowest), (_, _, of_next) = sorted(ranked, key=itemgetter(0))[:2]
+    return best if metrics.percentiles(lowest - of_next, 0.95)[1] < 0 else None
 
 
 def words(field: str) -> str:
     """Write the name of a field as words."""
     return field.replace("_", " ")
-
-
-def cost(cost: float | None, absent: str = "–", digits: int = 4) -> str:
-    """Write a cost, or bits."""
-    return absent if cost is None else f"{cost:.{digits}f}"
 
 
 def count(number: int) -> str:
@@ -248,13 +278,32 @@ def format_p(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def best_marked(
-    values: Sequence[float | None], write: Callable[[float | None], str], *, mark: bool = True
-) -> list[Cell]:
-    """Write ``values``; lower is better. If there are several, all that read like the best are marked."""
-    known = [value for value in values if value is not None]
-    best = write(min(known)) if mark and len(known) > 1 else None
-    return [Cell(text, text == best) for text in map(write, values)]
+def number(value: float, digits: int = 2) -> str:
+    """Write a cost, bits or seconds."""
+    return f"{value:.{digits}f}"
+
+
+#: Unit of figures → how one is written with a number of digits. Rates and their differences are fractions and
+#: are written in percent; boundary errors are seconds and are written in milliseconds.
+UNITS: dict[str, Callable[[float, int], str]] = {
+    "rate": percent,
+    "points": points,
+    "cost": number,
+    "bits": number,
+    "seconds": number,
+    "milliseconds": lambda seconds, digits: number(1000 * seconds, digits),
+    "count": lambda value, digits: count(int(value)),
+    "score": lambda value, digits: f"{value:.{digits}g}",
+    "p-value": lambda value, digits: format_p(value),
+}
+
+EER = Measure("eer", "EER %", text_digits=3)
+THRESHOLD = Measure("threshold", "threshold", "score", 4, 6)
+MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
+NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
+NUM_SPOOF = Measure("num_spoof", "spoof", "count")
+#: Longer tables stand only in the page and the JSON.
+MOST_LINES = 150
 
 
 def plain(value: Any) -> Any:

@@ -20,12 +20,11 @@ from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.curves import Bin, reliability
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.tables import Figure, Measured, plain, points
+from nes2net.evaluation.tables import Figure, Measured, points
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import sha256_of
 from nes2net.lib.text_files import recorded_digests
@@ -39,7 +38,7 @@ _SAME_LENGTH = 0.05
 _LITTLE = 0.05
 
 
-_Row = TypeVar("_Row", "Transfer", OneClass)
+_Set = TypeVar("_Set", "JudgedSet", OneClass)
 
 
 class ScoredSet(NamedTuple):
@@ -51,7 +50,7 @@ class ScoredSet(NamedTuple):
     sha256: str
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
-    """The files that were read, as in :class:`~nes2net.evaluation.evaluate.Report`."""
+    """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
     key_sha256: str = ""
     """Digest of its whole key."""
 
@@ -95,63 +94,42 @@ class ThresholdSource:
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """The figures of one set at the transferred threshold, each with its 95 % interval.
+class JudgedSet:
+    """A set at the transferred threshold.
 
-    The bootstrap draws trials or speakers of this set; the calibration and the threshold stay as
-    they are. With few trials the interval of ``min_cllr`` lies too low and the interval of
-    ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
+    - ``is_development`` says whether the threshold was chosen on these trials.
+    - ``facts`` says what the bootstrap drew; the calibration and the threshold stay as they are in it.
+    - ``figures`` holds the figures by the names of :data:`~nes2net.evaluation.transfer_tables.RATES` and
+      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of ``min_cllr`` lies too low
+      and that of ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
+    - ``llrs`` are the calibrated scores, and ``raw`` the scores before calibration; None if they are not known.
     """
 
     name: str
-    corpus: str
-    phase: str
     is_development: bool
-    """Whether the threshold was chosen on these trials."""
-    num_bonafide: int
-    num_spoof: int
-    interval_over: str
-    """What the bootstrap draws: ``"speakers"`` or ``"trials"``."""
-    num_groups: int
-    num_resamples: int
-    eer: Figure
-    """EER by the rule of the corpus, at the set's own threshold."""
-    hter: Figure
-    hter_lost: Figure
-    """HTER − EER: what the transferred threshold costs. Below 0 if it suits the set better than the EER's threshold."""
-    miss: Figure
-    false_alarm: Figure
-    accuracy: Figure
-    f1: Figure
-    act_dcf: Figure
-    """Actual DCF by the costs of ASVspoof 5, track 1, at their own threshold."""
-    own_cost: Figure | None
-    """Normalised actual DCF by the costs of the operating point; None if it has no costs."""
-    cllr: Figure
-    """Cllr of the calibrated scores, in bits."""
-    min_cllr: Figure
-    """The part of Cllr that is lost by discrimination; the rest is ``calibration_loss``."""
-    calibration_loss: Figure
-    raw_cllr: float | None
-    """Cllr of the scores before calibration, read as ratios; None if they are not known."""
-    eer_llr: float
-    """Log-likelihood ratio at which misses and false alarms of this set are nearest to equal."""
-    reliability: list[Bin]
+    facts: dict[str, Any]
+    figures: dict[str, Figure]
     llrs: Llrs = field(repr=False, compare=False)
     raw: Llrs | None = field(repr=False, compare=False)
-    """The scores before calibration; None if they are not known."""
+
+    def value(self, name: str) -> float:
+        """A figure that every set of both classes has."""
+        value = self.figures[name].value
+        assert value is not None
+        return value
 
 
 @dataclass(frozen=True)
-class TransferTable:
-    """One system at the transferred threshold: the development set first, if it is known, then the test sets.
+class Transfer:
+    """One system at the transferred threshold.
 
-    ``one_class`` holds the test sets of one class, which have no row.
+    ``sets`` begins with the development set, if it is known; the test sets of both classes follow.
+    ``one_class`` holds the test sets of one class.
     """
 
     system: str
     decider: Decider = field(repr=False)
-    rows: list[Transfer]
+    sets: list[JudgedSet]
     one_class: list[OneClass]
     warnings: list[str]
 
@@ -160,21 +138,24 @@ class TransferTable:
         """The threshold in words, and what it comes from."""
         basis = self.decider.basis()
         score = "" if basis["threshold"] is None else f", score {basis['threshold']!r}"
-        of = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis)
+        source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis)
         trials = ""
         if {"num_bonafide", "num_spoof"} <= basis.keys():
             trials = f" ({basis['num_bonafide']} bona fide, {basis['num_spoof']} spoof)"
         return (
-            f"operating point {basis['operating_point']} of {of or 'an unnamed set'}{trials}: "
+            f"operating point {basis['operating_point']} of {source or 'an unnamed set'}{trials}: "
             f"log-likelihood ratio {basis['llr_threshold']!r}{score}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON, without scores."""
-        (weight,), offset = self.decider.calibration.weights, self.decider.calibration.offset
-        basis = self.decider.basis() | {"weight": weight, "offset": offset}
-        figures = plain(self) | {"one_class": [one.to_dict() for one in self.one_class]}
-        return {"system": self.system, "basis": basis, **figures}
+    def facts(self) -> dict[str, Any]:
+        """The threshold, what it comes from, and what was judged, as plain data."""
+        (weight,) = self.decider.calibration.weights
+        return {
+            "system": self.system,
+            "basis": self.decider.basis() | {"weight": weight, "offset": self.decider.calibration.offset},
+            "sets": [{"set": judged.name, **judged.facts} for judged in self.sets],
+            "warnings": self.warnings,
+        }
 
 
 class Threshold(NamedTuple):
@@ -263,64 +244,65 @@ def read_set(
     return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs, key.digest)
 
 
-def transfer_table(
-    system: str, threshold: Threshold, sets: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
-) -> TransferTable:
-    """Judge ``sets`` at the threshold of ``system``; the development set comes first if it is known.
+def judge_sets(
+    system: str, threshold: Threshold, tested: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
+) -> Transfer:
+    """Judge the sets of ``tested`` at the threshold of ``system``; the development set comes first if it is known.
 
     A calibration from a file stands for its development set by the ratios that it keeps.
     """
     decider, development, _ = threshold
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
 
-    def judge(scored: ScoredSet, *, is_development: bool = False) -> Transfer:
-        matched, raw = scored.matched, Llrs(scored.matched.bonafide, scored.matched.spoof)
+    def judge(scored: ScoredSet, *, is_development: bool = False) -> JudgedSet:
+        matched = scored.matched
+        raw = Llrs(matched.bonafide, matched.spoof)
+        llrs = Llrs(*map(decider.calibration, raw))
         speakers = speaker_groups(matched.trials)
-        about = {
-            "name": scored.name,
+        facts = {
             "corpus": scored.corpus,
             "phase": scored.phase,
             "is_development": is_development,
             "interval_over": "speakers" if speakers else "trials",
             "num_groups": len({trial.speaker for trial in matched.trials} if speakers else matched.trials),
+            "num_resamples": num_resamples,
         }
         method = corpora.get(scored.corpus).eer_method
         rule = functools.partial(metrics.compute_eer, method=method, order=matched.positions)
-        return _transfer(decider, Llrs(*map(decider.calibration, raw)), raw, rule, about, {**draws, **speakers})
+        figures = _figures(decider, llrs, raw, rule, {**draws, **speakers})
+        return JudgedSet(scored.name, is_development, facts, figures, llrs, raw)
 
-    rows = []
+    sets = []
     if development is not None:
-        rows.append(judge(development, is_development=True))
+        sets.append(judge(development, is_development=True))
     elif (llrs := decider.calibration.llrs) is not None:
-        corpus, phase = (str(decider.calibration.trained_on.get(key, "")) for key in ("corpus", "phase"))
-        about = {
-            "name": ", ".join(filter(None, (corpus or "calibration", phase))),
+        corpus = str(decider.calibration.trained_on.get("corpus", ""))
+        phase = str(decider.calibration.trained_on.get("phase", ""))
+        facts = {
             "corpus": corpus,
             "phase": phase,
             "is_development": True,
             "interval_over": "trials",
             "num_groups": llrs.bonafide.size + llrs.spoof.size,
+            "num_resamples": num_resamples,
         }
         method = corpora.get(corpus).eer_method if corpus in corpora.names() else "asvspoof"
         rule = functools.partial(metrics.compute_eer, method=method)
-        rows.append(_transfer(decider, llrs, None, rule, about, draws))
-    one_class = [
-        judge_one_class(decider, one.matched, one.name, one.corpus, one.phase) for one in sets if one.only_label
-    ]
-    tests = [None if one.only_label else judge(one) for one in sets]
-    return TransferTable(
+        name = ", ".join(filter(None, (corpus or "calibration", phase)))
+        sets.append(JudgedSet(name, True, facts, _figures(decider, llrs, None, rule, draws), llrs, None))
+    one_class = [judge_one_class(decider, scored.matched, scored.name) for scored in tested if scored.only_label]
+    judged = [None if scored.only_label else judge(scored) for scored in tested]
+    return Transfer(
         system,
         decider,
-        _named_apart(rows + [row for row in tests if row is not None]),
+        _named_apart(sets + [one for one in judged if one is not None]),
         _named_apart(one_class),
-        _warnings(decider.calibration, development, sets, tests),
+        _warnings(decider.calibration, development, tested, judged),
     )
 
 
-def _transfer(
-    decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, about: dict[str, Any], draws: dict[str, Any]
-) -> Transfer:
-    """Compute all figures of a set, whose facts are ``about``, and their intervals from the same draws."""
+def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: dict[str, Any]) -> dict[str, Figure]:
+    """Compute all figures of a set, and their intervals from the same draws."""
     rules: dict[str, Any] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
         "act_dcf": metrics.compute_act_dcf,
@@ -331,35 +313,32 @@ def _transfer(
     if (point := decider.point).kind == "cost":
         costs = {"p_spoof": 1 - point.prior, "c_miss": point.c_miss, "c_fa": point.c_fa}
         rules["own_cost"] = functools.partial(metrics.compute_act_dcf, **costs)
-    found = Measured(rules, *llrs, **draws)
-    figures: dict[str, Any] = {"own_cost": None, **{name: found.figure(name) for name in found.values}}
-    return Transfer(
-        **about,
-        **figures,
-        calibration_loss=found.difference("cllr", "min_cllr"),
-        hter_lost=found.difference("hter", "eer"),
-        num_bonafide=llrs.bonafide.size,
-        num_spoof=llrs.spoof.size,
-        num_resamples=draws["num_resamples"],
-        raw_cllr=metrics.compute_cllr(*raw) if raw else None,
-        eer_llr=OperatingPoint("eer").threshold(llrs),
-        reliability=reliability(llrs),
-        llrs=llrs,
-        raw=raw,
-    )
+    measured = Measured(rules, *llrs, **draws)
+    return {name: measured.figure(name) for name in measured.values} | {
+        "calibration_loss": measured.difference("cllr", "min_cllr"),
+        "hter_lost": measured.difference("hter", "eer"),
+        "raw_cllr": Figure(metrics.compute_cllr(*raw) if raw else None),
+        "eer_llr": Figure(OperatingPoint("eer").threshold(llrs)),
+        "num_bonafide": Figure(llrs.bonafide.size),
+        "num_spoof": Figure(llrs.spoof.size),
+    }
 
 
-def _named_apart(rows: list[_Row]) -> list[_Row]:
-    names = [row.name for row in rows]
-    return [
-        replace(row, name=f"{row.name} ({names[: number + 1].count(row.name)})") if names.count(row.name) > 1 else row
-        for number, row in enumerate(rows)
-    ]
+def _named_apart(sets: list[_Set]) -> list[_Set]:
+    names = [judged.name for judged in sets]
+    apart = []
+    for number, judged in enumerate(sets, 1):
+        if names.count(judged.name) > 1:
+            judged = replace(judged, name=f"{judged.name} ({names[:number].count(judged.name)})")
+        apart.append(judged)
+    return apart
 
 
-def in_words(row: Transfer) -> str:
+def in_words(judged: JudgedSet) -> str:
     """Say what a test set loses by the calibration and by its threshold."""
-    total, least, lost = row.cllr.value, row.min_cllr.value, row.calibration_loss.value
+    total = judged.value("cllr")
+    least = judged.value("min_cllr")
+    lost = judged.value("calibration_loss")
     if lost <= _LITTLE * total or lost < 0.005:
         text = (
             f"Cllr is {total:.2f} bits, and nearly all of it is lost by discrimination: no other calibration would "
@@ -372,10 +351,12 @@ def in_words(row: Transfer) -> str:
         )
     if total > 1:
         text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
-    lost_points = points(row.hter_lost.value)
-    low, high = map(points, row.hter_lost.interval)
-    own = f"{row.eer_llr:.2f}".replace("-", "−")
-    if row.hter_lost.interval[0] > 0:
+    lost_points = points(judged.value("hter_lost"))
+    interval = judged.figures["hter_lost"].interval
+    assert interval is not None
+    low, high = map(points, interval)
+    own = f"{judged.value('eer_llr'):.2f}".replace("-", "−")
+    if interval[0] > 0:
         return (
             f"{text} The threshold costs {lost_points} points of HTER ({low} to {high}): the errors of this set are equal at a "
             f"ratio of {own}."
@@ -387,9 +368,9 @@ def _warnings(
     calibration: LinearCalibration,
     development: ScoredSet | None,
     sets: Sequence[ScoredSet],
-    rows: Sequence[Transfer | None],
+    judged_sets: Sequence[JudgedSet | None],
 ) -> list[str]:
-    """What makes the figures of test sets doubtful, a line for each reason. A set of one class has the row None."""
+    """What makes the figures of test sets doubtful, a line for each reason. A set of one class is None among the judged ones."""
     lines = [INVERTED] if calibration.weights[0] < 0 else []
     if development is not None:
         matched = development.matched
@@ -397,7 +378,7 @@ def _warnings(
             lines.append(f"the threshold rests on few trials of {development.name}: {few}")
         if left_out := matched.mismatch.describe(matched.num_expected):
             lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
-    for scored, row in zip(sets, rows):
+    for scored, judged in zip(sets, judged_sets):
         # Whether trials of the set chose the threshold.
         facts, trials = calibration.trained_on, scored.matched.trials
         if development is not None:
@@ -434,10 +415,10 @@ def _warnings(
                     f"the calibration rests on {said[0]}, and the scores of {scored.name} on {said[1]}: the threshold may "
                     "not fit them"
                 )
-        if row is not None and row.raw_cllr is not None and row.cllr.value > row.raw_cllr:
+        if judged is not None and judged.value("cllr") > judged.value("raw_cllr"):
             lines.append(
-                f"calibration made Cllr of {scored.name} worse: {row.raw_cllr:.2f} bits for its scores as they are, "
-                f"{row.cllr.value:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
+                f"calibration made Cllr of {scored.name} worse: {judged.value('raw_cllr'):.2f} bits for its scores as "
+                f"they are, {judged.value('cllr'):.2f} calibrated. It is unlike the development set; calibrate on trials like it"
             )
         if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
             lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")

@@ -1,90 +1,130 @@
-"""The figures at a transferred threshold as tables: error rates, costs of the ratios, sets of one class."""
+"""The figures at a transferred threshold as tables: error rates, costs of the ratios, reliability, sets of one class."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.evaluation.one_class import MEASURES, WORDS, Errors
-from nes2net.evaluation.tables import MOST_LINES, Cell, Figure, Table, cost, percent, points, words
-from nes2net.evaluation.transfer import TransferTable, in_words
+from nes2net.evaluation.breakdown import label_of
+from nes2net.evaluation.one_class import MEASURES, WORDS
+from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, words
+from nes2net.evaluation.transfer import JudgedSet, Transfer, in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-
-def tables_of(table: TransferTable) -> Iterator[Table]:
-    """Write the error rates at the threshold, then the costs of the log-likelihood ratios.
-
-    Sets of one class follow, each with its breakdowns.
-    """
-    point = table.decider.point
-    own = f" and by those of the operating point ({point.name})" if point.kind == "cost" else ""
-    caption = f"actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two parts."
-    note = f"For the calibrated scores; Cllr is in bits, with its two parts. actDCF has the costs of {ASVSPOOF5_COSTS}."
-    names = [Cell(f"{row.name} (development)" if row.is_development else row.name) for row in table.rows]
-    if names:
-        rates = [
-            [
-                name,
-                Cell(f"{row.num_bonafide} + {row.num_spoof}"),
-                row.eer.cell(percent),
-                row.hter.cell(percent),
-                row.hter_lost.cell(points, " to "),
-                *(rate.cell(percent) for rate in (row.miss, row.false_alarm, row.accuracy, row.f1)),
-            ]
-            for name, row in zip(names, table.rows)
-        ]
-        title = f"{table.system}, error rates in % at the {table.threshold}."
-        yield Table(title, _RATES, rates, "In %, with 95 % intervals.")
-        write = functools.partial(cost, digits=3)
-        chosen = {head: figure for head, figure in _COSTS.items() if figure != "own_cost" or point.kind == "cost"}
-        costs = [
-            [name, *(getattr(row, figure).cell(write) for figure in chosen.values()), Cell(write(row.raw_cllr))]
-            for name, row in zip(names, table.rows)
-        ]
-        title = f"{table.system}, costs of the calibrated scores. {caption}"
-        yield Table(title, ["set", *chosen, "Cllr, uncalibrated"], costs, note)
-    for label, measure in MEASURES.items():
-        sets = [one for one in table.one_class if one.label == label]
-        if sets:
-            caption = (
-                f"{table.system}, {measure} in % at the {table.threshold}: sets whose trials are all {WORDS[label]}."
-            )
-            rows = [[Cell(one.name), *_errors(one.errors)] for one in sets]
-            yield Table(caption, ["set", "trials", measure], rows, _ONE_CLASS[label])
-        for one in sets:
-            for name, values in one.tables.items():
-                caption = f"{table.system}, {measure} in % on {one.name}, by {words(name)}."
-                rows = [[Cell(value), *_errors(errors)] for value, errors in values.items()]
-                yield Table(caption, [words(name), "trials", measure], rows)
-
-
-_RATES = ["set", "trials", "EER", "HTER", "HTER − EER", "misses", "false alarms", "accuracy", "F1 of spoof"]
-#: Heading → figure of :class:`~nes2net.evaluation.transfer.Transfer`.
-_COSTS = {
-    "actDCF": "act_dcf",
-    "actDCF of the point": "own_cost",
-    "Cllr": "cllr",
-    "by discrimination": "min_cllr",
-    "by calibration": "calibration_loss",
-}
+#: Heading of the section of the page.
+SECTION = "At the transferred threshold"
+RATES = (
+    NUM_BONAFIDE,
+    NUM_SPOOF,
+    Measure("eer", "EER %"),
+    Measure("hter", "HTER %"),
+    Measure("hter_lost", "HTER − EER", "points"),
+    Measure("miss", "misses %"),
+    Measure("false_alarm", "false alarms %"),
+    Measure("accuracy", "accuracy %"),
+    Measure("f1", "F1 of spoof %"),
+)
+COSTS = (
+    Measure("act_dcf", "actDCF", "cost", 3),
+    Measure("own_cost", "actDCF of the point", "cost", 3),
+    Measure("cllr", "Cllr", "bits", 3),
+    Measure("min_cllr", "by discrimination", "bits", 3),
+    Measure("calibration_loss", "by calibration", "bits", 3),
+    Measure("raw_cllr", "Cllr, uncalibrated", "bits", 3),
+    Measure("eer_llr", "ratio at the EER", "score", 4),
+)
+_RELIABILITY = (
+    Measure("predicted", "predicted probability %"),
+    Measure("share", "share that is bona fide %"),
+    Measure("num_trials", "trials", "count"),
+)
 _ONE_CLASS = {
     SPOOF: "1 − SRR is the share of spoofed trials that are accepted as bona fide, with Wilson’s 95 % interval.",
     BONAFIDE: "Misses are the bona fide trials that are rejected, with Wilson’s 95 % interval.",
 }
 
 
-def _errors(errors: Errors) -> list[Cell]:
-    return [Cell(str(errors.number)), Figure(errors.rate, errors.interval).cell(percent)]
+def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
+    """Write the error rates at the thresholds, then the costs of the log-likelihood ratios and their reliability.
+
+    Sets of one class follow, each with its breakdowns.
+    """
+    hidden = () if len(transfers) > 1 else ("system",)
+    rows = []
+    comments = []
+    for transfer in transfers:
+        start = f"{transfer.system} on " if len(transfers) > 1 else ""
+        for judged in transfer.sets:
+            name = f"{judged.name} (development)" if judged.is_development else judged.name
+            rows.append(Row({"system": transfer.system, "set": name}, judged.figures))
+            if not judged.is_development:
+                comments.append(f"{start}{judged.name}: {in_words(judged)}")
+    points = {transfer.decider.point.name for transfer in transfers if transfer.decider.point.kind == "cost"}
+    own = f" and by those of the operating point ({', '.join(sorted(points))})" if points else ""
+    if rows:
+        yield Table(
+            "rates",
+            "Error rates at a threshold that was chosen on other trials and then kept. HTER is the mean of misses and "
+            "false alarms.",
+            RATES,
+            _chosen(rows, RATES),
+            SECTION,
+            hidden=hidden,
+        )
+        yield Table(
+            "costs",
+            f"Costs of the calibrated scores. actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two "
+            "parts.",
+            COSTS,
+            _chosen(rows, COSTS),
+            SECTION,
+            comments,
+            hidden,
+        )
+        bins = [row for transfer in transfers for judged in transfer.sets for row in _bins(transfer.system, judged)]
+        caption = "Reliability: of trials with a predicted probability, how many are bona fide."
+        yield Table("reliability", caption, _RELIABILITY, bins, SECTION, hidden=hidden, readers="nobody")
+    yield from _one_class_tables(transfers, hidden)
 
 
-def text_of(table: TransferTable) -> str:
-    """Write the tables for a terminal, intervals below their figures, and what they say in words."""
-    lines = []
-    for one in tables_of(table):
-        if len(one.rows) > MOST_LINES:
-            lines += [f"{one.caption} {len(one.rows)} rows, which the page and the JSON hold.", ""]
-        else:
-            lines += [one.caption, *(f"  {line}" for line in one.lines()), ""]
-    lines += [f"{row.name}: {in_words(row)}" for row in table.rows if not row.is_development]
-    return "\n".join([*lines, *(f"{one.headline}." for one in table.one_class)])
+def _chosen(rows: Sequence[Row], measures: Sequence[Measure]) -> list[Row]:
+    """The rows with the figures of ``measures`` alone."""
+    chosen = []
+    for row in rows:
+        figures = {measure.name: row[measure.name] for measure in measures if measure.name in row.figures}
+        chosen.append(Row(row.labels, figures))
+    return chosen
+
+
+def _bins(system: str, judged: JudgedSet) -> Iterator[Row]:
+    from nes2net.evaluation.curves import reliability  # for start-up time: it needs SciPy
+
+    for number, one in enumerate(reliability(judged.llrs), 1):
+        share = Figure(one.share, (one.low, one.high))
+        figures = {"predicted": Figure(one.predicted), "share": share, "num_trials": Figure(one.num_trials)}
+        yield Row({"system": system, "set": judged.name, "bin": str(number)}, figures)
+
+
+def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
+    for label, measure in MEASURES.items():
+        measures = (Measure("num_trials", "trials", "count"), Measure("wrong", "wrong", "count"), measure)
+        rows = []
+        by_field: dict[str, list[Row]] = {}
+        for transfer in transfers:
+            for judged in transfer.one_class:
+                if judged.label != label:
+                    continue
+                labels = {"system": transfer.system, "set": judged.name}
+                rows.append(Row(labels, judged.errors.figures(measure.name)))
+                for name, values in judged.by_field.items():
+                    by_field.setdefault(name, []).extend(
+                        Row({**labels, label_of(name): value}, errors.figures(measure.name))
+                        for value, errors in values.items()
+                    )
+        if rows:
+            caption = f"Errors at the threshold: sets whose trials are all {WORDS[label]}."
+            yield Table(measure.name, caption, measures, rows, SECTION, [_ONE_CLASS[label]], hidden)
+        for name, rows_of_field in by_field.items():
+            title = f"{measure.name} by {words(name)}"
+            caption = f"Errors at the threshold, all trials {WORDS[label]}, by {words(name)}."
+            yield Table(title, caption, measures, rows_of_field, SECTION, hidden=hidden)

@@ -220,7 +220,7 @@ def difference(reference: Path, other: Path) -> str:
 
 def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
     """Print the EERs of a trained detector on the demonstration corpus in every precision, and how its scores change."""
-    from nes2net.evaluation.evaluate import evaluate
+    from nes2net.evaluation.evaluate import evaluate_systems
     from nes2net.models.registry import corpora
 
     places = dict.fromkeys(PRECISIONS, "cpu")
@@ -238,7 +238,7 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
                 continue
             out = folder / f"{name}_{precision}.txt"
             quietly(partial(judge_trials, detector, trials, out, Scores(), settings=ScoringSettings(**options)))
-            eer = evaluate(name, out, keys, num_resamples=1).eer
+            eer = evaluate_systems(name, out, keys, num_resamples=1)["eer"].value
             change = "" if precision == "float32" else difference(folder / f"{name}_float32.txt", out)
             print(f"{name:>16}  {precision:>8} on {device:4}  EER {100 * eer:6.2f} %  {change}")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.evaluation.evaluate import Report, evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.result import Result
 
 CODECS = ("none", "alaw", "gsm")
 
@@ -30,7 +31,7 @@ def make_case(folder: Path, attacks=("A07", "A08"), seed=0, num=240) -> Path:
     return folder
 
 
-def report_of(folder: Path, *systems: str) -> Report:
+def report_of(folder: Path, *systems: str) -> Result:
     """The report of these score files of :func:`make_case`."""
     paths = [folder / f"{system}.txt" for system in systems]
     return evaluate_systems("asvspoof2021_la", paths, folder / "trial_metadata.txt", num_resamples=50)

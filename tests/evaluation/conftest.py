@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from builders.report_case import make_case, report_of
 
-from nes2net.evaluation.evaluate import Report
+from nes2net.evaluation.result import Result
 
 
 @pytest.fixture(scope="session")
@@ -14,10 +14,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def single(case: Path) -> Report:
+def single(case: Path) -> Result:
     return report_of(case, "good")
 
 
 @pytest.fixture(scope="session")
-def several(case: Path) -> Report:
+def several(case: Path) -> Result:
     return report_of(case, "good", "worse", "useless")

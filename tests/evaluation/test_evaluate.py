@@ -13,13 +13,18 @@ from nes2net import metrics
 from nes2net.data.corpora import generic
 from nes2net.data.corpora.corpus import OfficialRow
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.breakdown import FEWEST, OverCorpora, Row, breakdown, over_corpora, tables
-from nes2net.evaluation.evaluate import evaluate, evaluate_systems
+from nes2net.evaluation.breakdown import FEWEST, OverCorpora, breakdown, breakdowns, over_corpora
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.page import html_page
-from nes2net.evaluation.report_tables import paper_tables
-from nes2net.evaluation.tables import latex, markdown
+from nes2net.evaluation.tables import Figure
 from nes2net.lib.errors import InputError
+
+
+def counts(result):
+    """The numbers of bona fide and of spoofed trials."""
+    return result["num_bonafide"].value, result["num_spoof"].value
+
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 
@@ -32,56 +37,63 @@ def case(request, tmp_path_factory):
 @pytest.mark.parametrize("phase", ["eval", "progress", "hidden_track"])
 def test_2021_la_against_the_published_program(case, phase):
     published = case.results[f"evaluate_2021_LA:{phase}"]["values"]
-    result = evaluate("asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", phase, num_resamples=20)
-    assert result.eer == exactly(published["eer"])
-    assert result.threshold == exactly(published["eer_threshold"])
-    assert result.min_tdcf == exactly(published["tDCF_new_2021"]["min_tDCF"])
-    assert (result.num_bonafide, result.num_spoof) == (published["n_bona"], published["n_spoof"])
-    assert result.num_expected == result.num_bonafide + result.num_spoof
-    assert result.interval[0] <= result.eer <= result.interval[1] and result.interval_over == "speakers"
-    for fields in (["attack"], ["codec"], ["attack", "codec"]):
-        assert sum(row.num_spoof for row in result.rows(*fields)) == result.num_spoof
-    assert {row.num_bonafide for row in result.rows("attack")} == {result.num_bonafide}
-    rows = [row for row in result.rows("codec") + result.rows("attack") if row.eer is not None]
-    assert rows and all(row.interval[0] <= row.eer <= row.interval[1] for row in rows)
+    result = evaluate_systems(
+        "asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", phase, num_resamples=20
+    )
+    assert result["eer"].value == exactly(published["eer"])
+    assert result["threshold"].value == exactly(published["eer_threshold"])
+    assert result["min_tdcf"].value == exactly(published["tDCF_new_2021"]["min_tDCF"])
+    num_bonafide, num_spoof = counts(result)
+    assert (num_bonafide, num_spoof) == (published["n_bona"], published["n_spoof"])
+    assert result["num_expected"].value == num_bonafide + num_spoof
+    low, high = result["eer"].interval
+    assert low <= result["eer"].value <= high and result.header["systems"][0]["interval_over"] == "speakers"
+    for name in ("by attack", "by codec", "by attack and codec"):
+        assert sum(row.number("num_spoof") for row in result.rows(name)) == num_spoof
+    assert {row.number("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
+    eers = [row["eer"] for row in [*result.rows("by codec"), *result.rows("by attack")] if row["eer"].value is not None]
+    assert eers and all(eer.interval[0] <= eer.value <= eer.interval[1] for eer in eers)
     if phase == "eval":  # rows have fewer trials
-        widths = [row.interval[1] - row.interval[0] for row in rows]
-        assert len(rows) > 15 and np.median(widths) > result.interval[1] - result.interval[0]
+        widths = [eer.interval[1] - eer.interval[0] for eer in eers]
+        assert len(eers) > 15 and np.median(widths) > high - low
 
 
 def test_2021_df_and_in_the_wild_against_the_published_programs(case):
     published = case.results["evaluate_2021_DF:eval"]["values"]
-    result = evaluate("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=5)
-    assert result.eer == exactly(published["eer"])
-    assert result.min_tdcf is None and result.notes == ()
+    result = evaluate_systems("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=5)
+    assert result["eer"].value == exactly(published["eer"])
+    assert "min_tdcf" not in result.rows("systems")[0].figures
+    assert [note for note in result.notes if "not the official trials" not in note] == []
     published = case.results["Cal_EER_in_the_wild"]["values"]
-    result = evaluate("in_the_wild", case.folder / "scores_ITW.txt", case.folder, num_resamples=5)
-    assert result.eer == exactly(published["EER_if_stable_argsort"])
-    assert result.rows("attack") == result.rows("codec") == []
+    result = evaluate_systems("in_the_wild", case.folder / "scores_ITW.txt", case.folder, num_resamples=5)
+    assert result["eer"].value == exactly(published["EER_if_stable_argsort"])
+    assert result.rows("by attack") == result.rows("by codec") == []
 
 
 def test_ctrsvdd_against_the_published_program(case):
     """The pooled figures, with and without acesinger, and every row of the official table."""
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
     files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
-    of_ctrsvdd = partial(evaluate, "ctrsvdd", *files, num_resamples=5)
+    of_ctrsvdd = partial(evaluate_systems, "ctrsvdd", *files, num_resamples=5)
     result, without_ace = of_ctrsvdd(), of_ctrsvdd(exclude={"attack": ["A14"], "source": ["acesinger"]})
     for found, name in ((result, "exA14"), (without_ace, "exACE_A14")):
-        assert (found.eer, found.min_dcf) == exactly((published[name]["eer"], published[name]["mindcf"]))
-        assert found.num_bonafide + found.num_spoof == found.num_expected == published[name]["n"]
-    assert "left out by definition: attack A14\n" in result.table()
-    costs = (f"minDCF {result.min_dcf:.5f} (CtrSVDD, ½ FRR + ½ FAR)", f"{result.act_dcf:.5f} (ASVspoof 5, track 1)")
-    assert all(cost in result.table() for cost in costs)
-    assert of_ctrsvdd(exclude={}).num_spoof > result.num_spoof
+        figures = found["eer"].value, found["min_dcf"].value
+        assert figures == exactly((published[name]["eer"], published[name]["mindcf"]))
+        assert sum(counts(found)) == found["num_expected"].value == published[name]["n"]
+    assert "left out by definition: attack A14\n" in result.text()
+    assert "minDCF with the costs of CtrSVDD, ½ FRR + ½ FAR." in result.text()
+    assert "actDCF with the costs of ASVspoof 5, track 1." in result.text()
+    assert all(f"{result[name].value:.5f}" in result.text() for name in ("min_dcf", "act_dcf"))
+    assert counts(of_ctrsvdd(exclude={}))[1] > counts(result)[1]
     words = {"dataset": "source {} (with A14)", "atk": "attack {} (without acesinger)"}
     words |= {"exA14": "all without A14", "exACE_A14": "all without A14 and acesinger"}
-    rows = {row.group["part"]: row for row in result.rows("part")}
+    rows = {row.labels["part"]: row for row in result.rows("official table")}
     assert len(rows) == len(published)
     for name, values in published.items():
         kind, _, part = name.partition(" ")
         row = rows[words[kind].format(part)]
-        assert (row.eer, row.min_dcf) == exactly((values["eer"], values["mindcf"]))
-        assert row.num_bonafide + row.num_spoof == values["n"]
+        assert (row["eer"].value, row["min_dcf"].value) == exactly((values["eer"], values["mindcf"]))
+        assert row.number("num_bonafide") + row.number("num_spoof") == values["n"]
 
 
 def test_asvspoof5_against_the_published_program(case, tmp_path):
@@ -90,18 +102,18 @@ def test_asvspoof5_against_the_published_program(case, tmp_path):
     protocol = (f"E_{n % 30} {id} F C0{n % 5} 1 x AC1 A{17 + n % 3} {label} -" for n, (id, label) in enumerate(rows))
     key = write(tmp_path / "ASVspoof5.eval.track_1.tsv", "".join(f"{line}\n" for line in protocol))
     scores = "".join(f"{row[0]} {row[1]}\n" for row in case.table("asv5_cm_score.tsv")[1:])
-    result = evaluate("asvspoof5", write(tmp_path / "scores.txt", scores), key, num_resamples=5)
-    for name, figure in (("eer", result.eer), ("minDCF", result.min_dcf), ("cllr", result.cllr)):
-        assert figure == exactly(published[name])
-    assert result.act_dcf == exactly(published["actDCF"]) and f"actDCF {result.act_dcf:.5f}" in result.table()
-    assert len(result.rows("codec")) == 5 and len(result.rows("attack", "codec")) == 15
+    result = evaluate_systems("asvspoof5", write(tmp_path / "scores.txt", scores), key, num_resamples=5)
+    for name, measure in (("eer", "eer"), ("minDCF", "min_dcf"), ("cllr", "cllr"), ("actDCF", "act_dcf")):
+        assert result[measure].value == exactly(published[name])
+    assert f"{result['act_dcf'].value:.5f}" in result.text()
+    assert len(result.rows("by codec")) == 5 and len(result.rows("by attack and codec")) == 15
 
 
 def of_list(folder, rows, scores, corpus="generic", columns="path,label", phase="eval", **options):
     """Evaluate ``scores`` of ``rows`` of a list with these columns."""
     key = write(folder / "list.csv", "".join(f"{row}\n" for row in [columns, *rows]))
     text = scores if isinstance(scores, str) else "".join(f"{id} {score}\n" for id, score in scores.items())
-    return evaluate(corpus, write(folder / "s.txt", text), key, phase, **{"num_resamples": 5, **options})
+    return evaluate_systems(corpus, write(folder / "s.txt", text), key, phase, **{"num_resamples": 5, **options})
 
 
 def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpus, tmp_path):
@@ -114,12 +126,15 @@ def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpu
     register_corpus("mine", replace(generic.CORPUS, **own))
     rows = ["a.wav,real,", "b.wav,real,", "c.wav,fake,X1", "d.wav,fake,X2"]
     result = of_list(tmp_path, rows, {"b": 1, "a": 3, "c": 2, "d": 0}, "mine", "path,label,attack")
-    assert (result.num_bonafide, result.num_spoof, result.excluded) == (2, 1, {"attack": ["X2"]})
-    assert result.eer == metrics.compute_eer([3, 1], [2], "sklearn")[0]
-    assert result.min_dcf == metrics.compute_min_dcf([3, 1], [2], p_spoof=0.25, normalize=False)
-    assert result.min_dcf_costs == "mine, one in four"
-    parts = {"part": "all of them"}, {"part": "c alone"}
-    assert result.rows("part") == [Row(parts[0], 2, 2, 0.5), Row(parts[1], 2, 1, 0.25, None, 0.125)]
+    assert (*counts(result), result.header["excluded"]) == (2, 1, {"attack": ["X2"]})
+    assert result["eer"].value == metrics.compute_eer([3, 1], [2], "sklearn")[0]
+    assert result["min_dcf"].value == metrics.compute_min_dcf([3, 1], [2], p_spoof=0.25, normalize=False)
+    assert result.header["min_dcf_costs"] == "mine, one in four"
+    rows = [
+        (row.labels["part"], *(row[name].value for name in ("num_bonafide", "num_spoof", "eer", "min_dcf")))
+        for row in result.rows("official table")
+    ]
+    assert rows == [("all of them", 2, 2, 0.5, None), ("c alone", 2, 1, 0.25, 0.125)]
 
 
 def la_key(folder, rows):
@@ -135,33 +150,32 @@ def test_the_text_of_a_result(tmp_path):
     rows = [("s1", "a", "none", "bonafide"), ("s1", "b", "gsm", "bonafide")]
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
     key, scores = la_key(tmp_path, rows), write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
-    result = evaluate("asvspoof2021_la", scores, key, num_resamples=50)
+    result = evaluate_systems("asvspoof2021_la", scores, key, num_resamples=50)
     found = {
-        name: [(row.group[name], row.num_bonafide, row.num_spoof, row.eer) for row in result.rows(name)]
+        name: [(row.labels[name], *counts(row), row["eer"].value) for row in result.rows(f"by {name}")]
         for name in ("attack", "codec")
     }
     assert found == {
         "attack": [("A07", 2, 1, 0.75), ("A08", 2, 2, 0.0)],
         "codec": [("none", 1, 2, 0.0), ("opus", 0, 1, None)],
     }
-    assert result.min_tdcf is None and "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
-    table = result.table()
+    assert any("ASV key of ASVspoof 2021 LA not found" in note for note in result.notes)
+    text = result.text()
     # Two speakers are too few to draw.
-    assert "5 trials (2 bona fide, 3 spoof)" in table and "bootstrap over 5 trials" in table
-    lines = [" ".join(line.split()) for line in table.splitlines()]
-    head = "attack EER % 95 % interval bona fide spoof"
-    # Rows of so few trials stand in the page and the JSON only.
-    assert "attack: 2 rows of fewer than 20 trials of a class left out" in lines and head not in lines
-    rows = [" ".join(line.split()) for parts in result.tables for line in parts.table().lines()]
-    assert {head, "A08 0.000 0.00–48.99 2 2", "opus – 0 1", "A08 none 0.000 1 1"} <= {*rows}
+    assert "5 trials (2 bona fide, 3 spoof)" in text and "bootstrap over 5 trials" in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert {"attack EER % 95 % interval bona fide spoof", "A08 0.000 0.00–48.99 2 2"} <= {*lines}
+    # Without an interval, rows of so few trials stand in the JSON only.
+    assert "3 rows of fewer than 20 trials of a class left out, which the JSON holds." in lines
+    assert "opus – – 0 1" not in lines and "A08 none 0.000 1 1" not in lines
     plain = json.loads(json.dumps(result.to_dict()))
-    codecs = next(table for table in plain["tables"] if table["fields"] == ["codec"])
-    unknown = {"eer": None, "interval": None, "min_dcf": None}
-    assert codecs["rows"][1] == {"group": {"codec": "opus"}, "num_bonafide": 0, "num_spoof": 1, **unknown}
+    codecs = next(table for table in plain["tables"] if table["name"] == "by codec")
+    opus = {"system": "scores", "codec": "opus"}, {"value": None}, {"value": 0}, {"value": 1}
+    assert codecs["rows"][1] == dict(zip(("on", "eer", "num_bonafide", "num_spoof"), opus))
     write(scores, "a 2\nb 0\nc 1\nd -1\nx 3\n")
     problem = r"scores\.txt: .*1 of 5 trials without a score: e; 1 scored but not in the key: x"
     with pytest.raises(InputError, match=problem):
-        evaluate("asvspoof2021_la", scores, key)
+        evaluate_systems("asvspoof2021_la", scores, key)
 
 
 def test_breakdown_by_any_field():
@@ -174,7 +188,7 @@ def test_breakdown_by_any_field():
     matched = match(key, ["a", "b", "c"], [1.0, 0.0, 2.0])
 
     def found(*fields):
-        return [(*r.group.values(), r.num_bonafide, r.eer) for r in breakdown(matched, *fields)]
+        return [(*r.labels.values(), r.number("num_bonafide"), r["eer"].value) for r in breakdown(matched, *fields)]
 
     assert found("vocoder") == [("neural", 1, 0.25)]
     assert found("vocoder", "source") == [("neural", "vcc2018", 1, 0.0), ("neural", "vcc2020", 0, None)]
@@ -186,13 +200,13 @@ def test_breakdown_by_any_field():
 def test_further_columns_are_tabulated_unless_they_have_a_single_value(tmp_path):
     rooms = (("a", "bonafide", "kitchen"), ("b", "spoof", "kitchen"), ("c", "spoof", "hall"))
     key = [Trial(id, label=label, codec="x", extra=(("room", room),)) for id, label, room in rooms]
-    (found,) = tables(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5)
-    rows = [("hall", None, None), ("kitchen", 0, metrics.wilson_interval(0, 2))]
-    assert found.fields == ("room",) and [(r.group["room"], r.eer, r.interval) for r in found.rows] == rows
+    ((fields, found),) = breakdowns(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5).items()
+    rows = [("hall", Figure()), ("kitchen", Figure(0, metrics.wilson_interval(0, 2)))]
+    assert fields == ("room",) and [(row.labels["room"], row["eer"]) for row in found] == rows
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
     result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})
-    assert (result.eer, result.num_spoof) == (0, 1)
+    assert (result["eer"].value, result["num_spoof"].value) == (0, 1)
 
 
 # Trials left out by definition
@@ -209,7 +223,7 @@ def la(tmp_path):
     def run(score=lambda id: len(id), without=(), num_resamples=5, **options):
         text = "".join(f"{id} {score(id)}\n" for _, id, *_ in rows if id not in without)
         scores = write(tmp_path / "s.txt", text)
-        return evaluate("asvspoof2021_la", scores, key, num_resamples=num_resamples, **options)
+        return evaluate_systems("asvspoof2021_la", scores, key, num_resamples=num_resamples, **options)
 
     return run
 
@@ -217,16 +231,17 @@ def la(tmp_path):
 def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     la = partial(la, lambda id: 2 if id[0] == "b" else 3 if "A14" in id else 0)
     whole, without = la(), la(exclude={"attack": ["A14"]})
-    assert (whole.num_spoof, without.num_spoof) == (6, 3) and whole.eer > 0.4 and without.eer == 0
-    assert (without.num_bonafide, without.num_expected, without.is_partial) == (4, 7, False)
-    assert "left out by definition: attack A14" in without.table() and "PARTIAL" not in without.table()
+    assert (whole["num_spoof"].value, without["num_spoof"].value) == (6, 3)
+    assert whole["eer"].value > 0.4 and without["eer"].value == 0
+    assert (without["num_bonafide"].value, without["num_expected"].value) == (4, 7)
+    assert "left out by definition: attack A14" in without.text() and "PARTIAL" not in without.text()
     assert without.to_dict()["excluded"] == {"attack": ["A14"]}
-    assert la(exclude={"codec": ["gsm"]}).num_spoof == 3
+    assert la(exclude={"codec": ["gsm"]})["num_spoof"].value == 3
     with pytest.raises(InputError, match="1 of 10 trials without a score: A140"):
         la(without=["A140"], exclude={"attack": ["A14"]})
     for missing, partly in ((["A140"], ""), (["A140", "A070"], "rests on 6 of 7 trials; 1 of 7 trials")):
         part = la(without=missing, exclude={"attack": ["A14"]}, allow_partial=True)
-        assert part.is_partial == ("PARTIAL" in part.table()) == bool(partly) and partly in part.table()
+        assert ("PARTIAL" in part.text()) == bool(partly) and partly in part.text()
 
 
 def test_wrong_exclusions(la):
@@ -242,10 +257,12 @@ def test_wrong_exclusions(la):
 
 def test_phases(tmp_path):
     rows, scores = ["0.wav,spoof,dev", "1.wav,real,eval"], {"0": 0, "1": 1}
-    assert of_list(tmp_path, rows, scores, columns="path,label,split", phase="all").num_expected == 2
+    assert of_list(tmp_path, rows, scores, columns="path,label,split", phase="all")["num_expected"].value == 2
     wild = write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     own = write(tmp_path / "own.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
-    assert {evaluate("generic", tmp_path / "s.txt", own, phase).num_expected for phase in ("all", "eval")} == {2}
+    assert {
+        evaluate_systems("generic", tmp_path / "s.txt", own, phase)["num_expected"].value for phase in ("all", "eval")
+    } == {2}
     for corpus, keys, phase, message in (
         ("in_the_wild", wild, "dev", "In-the-Wild has no phase 'dev'; it has eval"),
         ("generic", own, "dve", "has no phase 'dve'; it has train, dev, eval, all"),
@@ -253,7 +270,7 @@ def test_phases(tmp_path):
         ("asvspoof2021", own, "eval", "unknown corpus 'asvspoof2021'; did you mean"),
     ):
         with pytest.raises(InputError, match=message):
-            evaluate(corpus, tmp_path / "s.txt", keys, phase, num_resamples=5)
+            evaluate_systems(corpus, tmp_path / "s.txt", keys, phase, num_resamples=5)
 
 
 def test_interval_is_over_speakers_if_there_are_enough(tmp_path):
@@ -261,22 +278,23 @@ def test_interval_is_over_speakers_if_there_are_enough(tmp_path):
         rows = [(f"s{n}", f"u{n}{kind[0]}", "none", kind) for n in range(num_speakers) for kind in ("bonafide", "A07")]
         scores = "".join(f"{id} {int(who[1:]) % 3 + ('b' in id)}\n" for who, id, *_ in rows)
         key = la_key(tmp_path, rows)
-        result = evaluate("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
-        assert f"bootstrap over {over}" in result.table()
+        result = evaluate_systems("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
+        assert f"bootstrap over {over}" in result.text()
     rows = "".join(f"{n}.wav,{n or ''},{('bona-fide', 'spoof')[n % 2]}\n" for n in range(12))  # one is not known
     write(tmp_path / "meta.csv", f"file,speaker,label\n{rows}")
     scores = write(tmp_path / "s.txt", "".join(f"{n} {n}\n" for n in range(12)))
-    result = evaluate("in_the_wild", scores, tmp_path, num_resamples=5)
-    assert (result.interval_over, result.num_groups) == ("trials", 12)
+    result = evaluate_systems("in_the_wild", scores, tmp_path, num_resamples=5)
+    facts = result.header["systems"][0]
+    assert (facts["interval_over"], facts["num_groups"]) == ("trials", 12)
 
 
 def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
     case = golden_metrics.load("all_equal", tmp_path)
-    result = evaluate("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
-    assert result.eer == case.results["evaluate_2021_LA:eval"]["values"]["eer"] == 1
-    assert result.min_tdcf is None and "three distinct values" in result.notes[0]
+    result = evaluate_systems("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
+    assert result["eer"].value == case.results["evaluate_2021_LA:eval"]["values"]["eer"] == 1
+    assert any("three distinct values" in note for note in result.notes)
     note = "all trials have the same score, 0.25, so no rate here tells the classes apart"
-    assert result.notes[1] == note and f"note: {note}" in result.table()
+    assert result.notes[-1] == note and f"note: {note}" in result.text()
 
 
 def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, monkeypatch):
@@ -289,7 +307,11 @@ def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, monkeypatch):
     monkeypatch.setattr(metrics, "bootstrap_values", draw)
     for asked, drawn in ((60, 60), (201, 200)):
         seen.clear()
-        assert la(num_resamples=asked).num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
+        assert (
+            la(num_resamples=asked).header["num_row_resamples"] == drawn
+            and seen[0] == asked
+            and set(seen[1:]) == {drawn}
+        )
 
 
 def test_rows_beyond_the_first_have_no_interval(tmp_path):
@@ -297,10 +319,11 @@ def test_rows_beyond_the_first_have_no_interval(tmp_path):
     rows = [f"{n},{('real', 'fake')[n % 2]},{n // 4},{n // 4},{n // 4}" for n in range(800)]
     scores = {str(n): n % 7 for n in range(800)}
     result = of_list(tmp_path, rows, scores, columns="path,label,a,b,c", num_resamples=2)
-    assert [len(table.rows) for table in result.tables] == [200, 200, 200]
-    with_interval = [{row.interval is not None for row in table.rows} for table in result.tables]
+    by_column = [result.rows(f"by {name}") for name in "abc"]
+    assert [len(rows) for rows in by_column] == [200, 200, 200]
+    with_interval = [{row["eer"].interval is not None for row in rows} for rows in by_column]
     assert with_interval == [{True}, {True}, {False}]
-    assert [row.eer for row in result.rows("a")] == [row.eer for row in result.rows("c")]
+    assert [row["eer"].value for row in by_column[0]] == [row["eer"].value for row in by_column[2]]
 
 
 # Over several corpora
@@ -353,10 +376,7 @@ def test_every_writer_says_that_scores_are_reversed(tmp_path):
     scores = write(tmp_path / "s.txt", "".join(f"u{n} {-(n % 2) + n / 100}\n" for n in range(8)))
     report = evaluate_systems("generic", [scores], tmp_path / "list.csv", num_resamples=5)
     notice = "higher scores probably mean spoof"
-    tables_of_report = paper_tables(report)
-    texts = [report.text(), html_page(report), latex(tables_of_report, report.notices)]
-    texts.append(markdown(tables_of_report, report.notices))
-    assert all(notice in text for text in texts)
+    assert all(notice in text for text in (report.text(), html_page(report), report.latex(), report.markdown()))
     assert notice in report.to_dict()["notices"][0]
 
 
@@ -373,5 +393,5 @@ def test_the_terminal_says_that_trials_and_asv_scores_are_not_the_official_ones(
 def test_labels_of_the_score_file_that_contradict_the_key_are_told(tmp_path):
     write(tmp_path / "list.csv", "path,label\na.wav,bonafide\nb.wav,spoof\nc.wav,spoof\n")
     scores = write(tmp_path / "s.txt", "a - bonafide 2.0\nb A01 bonafide 0.5\nc A01 spoof -1.0\n")
-    found = evaluate("generic", scores, tmp_path / "list.csv", num_resamples=5)
+    found = evaluate_systems("generic", scores, tmp_path / "list.csv", num_resamples=5)
     assert "contradict the key for 1 of 3 trials, and the key decides: b" in found.notes[0]

@@ -8,14 +8,11 @@ import pytest
 from builders.files import write
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.evaluate import evaluate, evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
 from nes2net.evaluation.page import html_page
-from nes2net.evaluation.report_tables import paper_tables
-from nes2net.evaluation.tables import latex, markdown
 from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
-from nes2net.evaluation.transfer_tables import text_of
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import Decider, LinearCalibration
 from nes2net.scoring.score_file import read_scores
@@ -52,38 +49,47 @@ def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name,
     from scipy.stats import binomtest
 
     report = report_of(case, name, "one", "two")
-    assert report.systems == [] and report.pairs == [] and report.names == ["one." + name, "two." + name]
-    for system, table in zip(("one", "two"), report.transfers):
-        assert [row.is_development for row in table.rows] == [True]
-        ((weight,), offset) = table.decider.calibration.weights, table.decider.calibration.offset
-        accepted = read_scores(case / f"{system}.{name}.txt")[1] >= (table.decider.llr_threshold - offset) / weight
+    assert report.rows("systems") == report.rows("differences") == []
+    assert [facts["system"] for facts in report.header["transfers"]] == [f"one.{name}", f"two.{name}"]
+    assert len(report.rows("rates")) == 2 and all("(development)" in row.labels["set"] for row in report.rows("rates"))
+    tables = json.loads(json.dumps(report.to_dict()))["tables"]
+    by_attack = next((table["rows"] for table in tables if table["name"] == f"{measure} by attack"), [])
+    for system, facts, found in zip(("one", "two"), report.header["transfers"], report.rows(measure)):
+        basis = facts["basis"]
+        threshold = (basis["llr_threshold"] - basis["offset"]) / basis["weight"]
+        accepted = read_scores(case / f"{system}.{name}.txt")[1] >= threshold
         wrong = accepted if name == "spoof" else ~accepted
-        (found,) = table.one_class
-        assert found.errors[:2] == (wrong.sum(), wrong.size)
+        assert (found["wrong"].value, found["num_trials"].value) == (wrong.sum(), wrong.size)
         interval = binomtest(int(wrong.sum()), wrong.size).proportion_ci(method="wilson")
-        assert found.errors.interval == pytest.approx((interval.low, interval.high), abs=1e-12)
-        plain = json.loads(json.dumps(table.to_dict()))["one_class"][0]
-        assert (plain["measure"], plain["rate"]) == (measure, wrong.mean())
-        tables = {one["field"]: {row["value"]: row["wrong"] for row in one["rows"]} for one in plain["tables"]}
-        assert tables == ({"attack": {f"A{k}": wrong[k::3].sum() for k in range(3)}} if name == "spoof" else {})
+        assert found[measure].interval == pytest.approx((interval.low, interval.high), abs=1e-12)
+        assert found[measure].value == wrong.mean()
+        own = {
+            row["on"]["attack"]: row["wrong"]["value"] for row in by_attack if row["on"]["system"] == f"{system}.{name}"
+        }
+        assert own == ({f"A{k}": wrong[k::3].sum() for k in range(3)} if name == "spoof" else {})
 
 
 def test_a_score_at_the_threshold_is_accepted():
     decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)))
     matched = match([Trial("a", label="spoof"), Trial("b", label="spoof")], ["a", "b"], [0.0, -0.1])
-    assert judge_one_class(decider, matched, "x", "generic", "all").errors == (1, 2)
+    assert judge_one_class(decider, matched, "x").errors == (1, 2)
 
 
 def test_text_page_and_paper_tables_have_every_figure(case):
     report = report_of(case, "spoof", "one")
-    (found,), page, tables = report.transfers[0].one_class, html_page(report), paper_tables(report)
-    for errors in (found.errors, *found.tables["attack"].values()):
-        for text in (page, report.text(), markdown(tables), latex(tables)):
-            assert f"{100 * errors.rate:.2f}" in text
+    page = html_page(report)
+    for row in (*report.rows("one_minus_srr"), *report.rows("one_minus_srr by attack")):
+        for text in (page, report.text(), report.markdown(), report.latex()):
+            assert f"{100 * row['one_minus_srr'].value:.2f}" in text
     assert "90 trials, all spoofed, so there is no EER" in page and "<dt>1 − SRR</dt>" in page
     assert "DET curve" not in page and "<dt>HTER</dt>" in page  # of the development set
     assert report.to_dict()["systems"] == []
-    assert {entry["kind"] for entry in report.inputs} == {"scores", "key", "development scores", "development key"}
+    assert {entry["kind"] for entry in report.header["inputs"]} == {
+        "scores",
+        "key",
+        "development scores",
+        "development key",
+    }
 
 
 def test_beside_a_set_of_both_classes(case):
@@ -95,14 +101,14 @@ def test_beside_a_set_of_both_classes(case):
         report_of(case, "both", "one", further=[spoof] * 2),
         report_of(case, "spoof", "one", further=[both]),
     )
-    (table,), (reversed_table,) = report.transfers, reverse.transfers
     names = ["generic, all (1)", "generic, all (2)"]
-    assert len(report.systems) == 1
-    assert [row.name for row in table.rows] == [one.name for one in table.one_class] == names
-    assert table.one_class[0].errors == reversed_table.one_class[0].errors
+    assert len(report.rows("systems")) == 1
+    assert [row.labels["set"] for row in report.rows("rates")] == ["generic, all (1) (development)", names[1]]
+    assert [row.labels["set"] for row in report.rows("one_minus_srr")] == names
+    assert report.rows("one_minus_srr")[0].figures == reverse.rows("one_minus_srr")[0].figures
     assert "DET curve" in html_page(report) and "1 − SRR" in html_page(report)
-    assert text_of(table).count("all spoofed, so there is no EER") == 2
-    assert reversed_table.rows[1].hter == table.rows[1].hter and "HTER" in html_page(reverse)
+    assert report.text().count("all spoofed, so there is no EER") == 2
+    assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"] and "HTER" in html_page(reverse)
 
 
 def test_a_part_of_the_trials_is_warned_of(case):
@@ -110,14 +116,15 @@ def test_a_part_of_the_trials_is_warned_of(case):
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     with pytest.raises(InputError, match="45 of 90 trials without a score"):
         report_of(case, "spoof", "half")
-    (table,) = report_of(case, "spoof", "half", allow_partial=True).transfers
-    assert table.one_class[0].errors.number == 45 and any("rest on a part of its trials" in w for w in table.warnings)
+    report = report_of(case, "spoof", "half", allow_partial=True)
+    assert report["one_minus_srr"] and report.rows("one_minus_srr")[0].number("num_trials") == 45
+    assert any("rest on a part of its trials" in warning for warning in report.warnings)
 
 
 def test_a_threshold_is_needed_and_needs_both_classes(case):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
         with pytest.raises(InputError, match=f"trials, all {kind}, and an EER needs both classes.*`threshold_from`"):
-            evaluate("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
+            evaluate_systems("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with pytest.raises(InputError, match="one class only; a threshold is chosen on both"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

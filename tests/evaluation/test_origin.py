@@ -11,7 +11,7 @@ from builders.report_case import make_case, report_of
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.evaluation.origin import Origin, read_origin, read_scored_by, seen
+from nes2net.evaluation.origin import read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page
 from nes2net.models.published_models import start_of
 from nes2net.models.registry import corpora
@@ -57,12 +57,11 @@ def test_a_record_names_model_recipe_and_date(case):
         "scored_at": "2026-01-02T03:04:05+00:00",
         "software": "nes2net 0.3.0, torch 2.9.0",
     }
-    assert report.origins == [Origin(**facts), None]
+    assert report.header["sources"] == {"good": facts, "worse": {}}
     page = html_page(report)
     for text in (facts["model"], facts["checkpoint"], "2026-01-02 03:04 UTC", "torch 2.9.0", "no record of these"):
         assert text in page
-    good, worse = report.to_dict()["systems"]
-    assert good["origin"]["recipe"] == "nes2net_x (small)" and worse["origin"] is None
+    assert report.to_dict()["sources"]["good"]["recipe"] == "nes2net_x (small)"
 
 
 def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
@@ -119,13 +118,13 @@ def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
     report = report_of(case, "good", "worse")
     trained = "scores of antideepfake_mms_300m on asvspoof2021_la say nothing: it was trained on asvspoof2021_la"
     selected = "scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la"
-    assert [origin.seen for origin in report.origins] == [(trained,), (selected,)]
+    assert report.warnings == [trained, selected]
     page = html_page(report)
-    assert f'<p class="warning"><b>good</b>: {trained}.</p>' in page and f"<b>worse</b>: {selected}." in page
+    assert all(f'<p class="warning">{warning}.</p>' in page for warning in (trained, selected))
     write_record(case / "worse.txt", record_of(case / "worse.txt"))
-    assert report_of(case, "worse").origins[0].seen is None
+    assert report_of(case, "worse").warnings == []
     (case / "worse.txt.json").unlink()
-    assert "no score file has a record of its scores" in html_page(report_of(case, "worse"))
+    assert "no record of these scores stands beside them" in html_page(report_of(case, "worse"))
 
 
 # Whether a detector has seen the trials that it scores

@@ -16,9 +16,9 @@ from markupsafe import escape
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic
 from nes2net.data.corpora.corpus import Counts
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import FILTERS, html_page, strip, write_report
-from nes2net.evaluation.report_tables import paper_tables
-from nes2net.evaluation.tables import latex, markdown
+from nes2net.evaluation.page import html_page, write_result
+from nes2net.evaluation.plots import strip_svg
+from nes2net.evaluation.tables import format_p
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 
@@ -68,57 +68,61 @@ class Page(HTMLParser):
 
 
 def test_the_page_of_one_system_has_the_figures_of_its_result(single, pages):
-    page, (result,) = Page(pages[0]), single.systems
+    page = Page(pages[0])
+    assert "<h1>ASVspoof 2021 LA, eval</h1>" in pages[0]
+    low, high = single["eer"].interval
     for words in (
-        f"{100 * result.eer:.3f} %",
-        f"95 % interval {100 * result.interval[0]:.2f}–{100 * result.interval[1]:.2f} %",
-        "80 bona fide and 160 spoofed trials",
-        "50 bootstrap draws of speakers (in the breakdowns 50)",
-        "Note: no min t-DCF",
+        f"{100 * single['eer'].value:.2f}",
+        f"95 % interval {100 * low:.2f}–{100 * high:.2f}",
+        "240 trials (80 bona fide, 160 spoof)",
+        "bootstrap over 24 speakers, 50 draws, 50 in the breakdowns",
+        "no min t-DCF",
     ):
         assert words in page.text
     assert page.attributes.count(("svg", "role", "img")) == 2
-    for row in result.rows("attack"):
-        cells = {row.group["attack"], f"{100 * row.eer:.2f}", str(row.num_bonafide), str(row.num_spoof)}
-        assert cells <= set(page.cells)
-    for row in result.rows("attack", "codec"):
-        assert f"{100 * row.eer:.2f}{row.num_bonafide} + {row.num_spoof}" in page.cells
-    assert "Differences" not in page.text and "Partial" not in page.text
+    for row in single.rows("by attack"):
+        low, high = (f"{100 * bound:.2f}" for bound in row["eer"].interval)
+        eer = f"{100 * row['eer'].value:.2f}{low}–{high}"
+        assert {row.labels["attack"], eer, str(row.number("num_bonafide"))} <= set(page.cells)
+    for row in single.rows("by attack and codec"):
+        numbers = f"bona fide {row.number('num_bonafide')}", f"spoof {row.number('num_spoof')}"
+        assert any(cell.startswith(f"{100 * row['eer'].value:.2f}") and numbers[1] in cell for cell in page.cells)
+    assert "Differences" not in page.text and "PARTIAL" not in page.text
     assert "transferred threshold" not in pages[0] and single.to_dict()["transfers"] == []
     assert "<dt>minDCF</dt>" in pages[0] and "<dt>p-value</dt>" not in pages[0]  # the glossary has what the page says
 
 
 def test_the_page_of_several_systems_compares_them(several, pages):
     page = Page(pages[1])
-    good, worse, _ = several.systems
+    good, worse, _ = several.rows("systems")
     assert page.attributes.count(("svg", "role", "img")) == 4
-    assert [f"{p.first} {p.second}" for p in several.pairs] == ["good worse", "good useless", "worse useless"]
-    first, last, _ = several.pairs
-    assert (first.first_eer, first.second_eer, first.difference) == (good.eer, worse.eer, good.eer - worse.eer)
-    assert first.num_trials == 240
-    assert last.difference < 0 and last.interval[1] < 0 and last.p_value < 0.05
-    text = f"{100 * last.difference:+.2f}".replace("-", "−")
-    mirrored = f"{-100 * last.difference:+.2f}"
+    pairs = several.rows("differences")
+    assert [" ".join(row.labels.values()) for row in pairs] == ["good worse", "good useless", "worse useless"]
+    first, last, _ = pairs
+    assert (first["first_eer"].value, first["second_eer"].value) == (good["eer"].value, worse["eer"].value)
+    assert first["difference"].value == good["eer"].value - worse["eer"].value
+    assert first["num_trials"].value == 240
+    assert last["difference"].value < 0 and last["difference"].interval[1] < 0 and last["p_value"].value < 0.05
+    text = f"{100 * last['difference'].value:+.2f}".replace("-", "−")
     assert sum(cell.startswith(text) for cell in page.cells) == 1
-    assert not any(cell.startswith(mirrored) for cell in page.cells)  # one triangle is enough
     assert "The 3 p-values are not corrected" in page.text and "<dt>p-value</dt>" in pages[1]
-    assert all(f"{cost} has the costs of ASVspoof 5, track 1." in page.text for cost in ("minDCF", "actDCF"))
-    for system in several.systems:
-        for row in system.rows("codec"):
-            low, high = (f"{100 * bound:.2f}" for bound in row.interval)
-            assert f"{100 * row.eer:.2f}{low}–{high}" in page.cells
-    assert latex(paper_tables(several)) in page.text and markdown(paper_tables(several)) in page.text
-    assert [FILTERS["equals_p"](p) for p in (0.0009, 0.001)] == ["< 0.001", "= 0.001"]
+    assert all(f"{cost} with the costs of ASVspoof 5, track 1." in page.text for cost in ("minDCF", "actDCF"))
+    for row in several.rows("by codec"):
+        low, high = (f"{100 * bound:.2f}" for bound in row["eer"].interval)
+        assert f"{100 * row['eer'].value:.2f}{low}–{high}" in page.cells
+    assert several.latex() in page.text and several.markdown() in page.text
+    assert [format_p(p) for p in (0.0009, 0.001)] == ["< 0.001", "0.001"]
 
 
 def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_place():
     scores = np.ones(1000)
     scores[501] = 0
-    found = strip(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
-    lines = [[float(number) for number in point.split(",")] for point in found["points"].split()]
+    svg = strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
+    (points,) = re.findall(r'points="([^"]*)"', svg)
+    lines = [[float(number) for number in point.split(",")] for point in points.split()]
     assert len(lines) == 1000 and lines[0] == [0, 0] and lines[-1] == [1000, 0]
     assert [point for point in lines if point[1]] == [[500, 100], [502, 100]]
-    assert (found["parts"], found["threshold"]) == ([("spoof", 500, 250)], 75)
+    assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in svg and 'y1="75.0"' in svg
 
 
 def test_a_partial_result_says_so(case, tmp_path):
@@ -128,13 +132,13 @@ def test_a_partial_result_says_so(case, tmp_path):
         evaluated("asvspoof2021_la", case, part)
     report = evaluated("asvspoof2021_la", case, part, case / "worse.txt", allow_partial=True)
     page = Page(html_page(report))
-    assert "part: partial result, rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
-    assert report.pairs[0].num_trials == 233
-    assert "PARTIAL: rests on 233 of 240 trials" in report.text()
-    part, whole = (system.rows("attack")[0] for system in report.systems)
-    assert part.num_spoof < whole.num_spoof  # so its cell counts its own trials
-    assert any(cell.endswith(f"{part.num_bonafide} + {part.num_spoof}") for cell in page.cells)
-    assert f"{whole.num_bonafide} + {whole.num_spoof}" in page.cells
+    assert "part: PARTIAL: rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
+    assert report.rows("differences")[0].number("num_trials") == 233
+    assert "part: PARTIAL: rests on 233 of 240 trials" in report.text()
+    part, whole = (row for row in report.rows("by attack") if row.labels["attack"] == "A07")
+    assert part.number("num_spoof") < whole.number("num_spoof")  # so each cell counts its own trials
+    for row in (part, whole):
+        assert any(cell.endswith(f"spoof {row.number('num_spoof')}") for cell in page.cells)
 
 
 def test_ctrsvdd_has_its_official_table_and_an_infinite_threshold_is_null(tmp_path):
@@ -144,30 +148,31 @@ def test_ctrsvdd_has_its_official_table_and_an_infinite_threshold_is_null(tmp_pa
     key = "".join(f"{singer} 1 u{n} - {end}\n" for n, (singer, end) in enumerate(zip(singers, ends)))
     scores = "".join(f"u{n} 1\n" for n in range(120))
     report = evaluated("ctrsvdd", write(tmp_path / "test.txt", key), write(tmp_path / "s.txt", scores))
-    page, (result,) = Page(html_page(report)), report.systems
-    for words in ("costs of CtrSVDD, ½ FRR + ½ FAR", "Official table", "Left out by definition: attack A14", "inf"):
+    page = Page(html_page(report))
+    for words in ("costs of CtrSVDD, ½ FRR + ½ FAR", "Official table", "left out by definition: attack A14", "inf"):
         assert words in page.text
-    row = next(row for row in result.rows("part") if row.group["part"] == "all without A14")
-    assert (row.eer, row.min_dcf) == (result.eer, result.min_dcf) and "at threshold inf" in report.text()
-    assert {"all without A14 and acesinger", "source m4singer (with A14)", f"{row.min_dcf:.4f}"} <= set(page.cells)
-    (system,) = json.loads(json.dumps(report.to_dict(), allow_nan=False))["systems"]
-    assert system["threshold"] is None and system["eer"] == 0.5
+    row = next(row for row in report.rows("official table") if row.labels["part"] == "all without A14")
+    figures = report["eer"].value, report["min_dcf"].value
+    assert (row["eer"].value, row["min_dcf"].value) == figures and " inf " in report.text()
+    cells = {"all without A14 and acesinger", "source m4singer (with A14)", f"{row['min_dcf'].value:.4f}"}
+    assert cells <= set(page.cells)
+    (system,) = json.loads(json.dumps(report.to_dict(), allow_nan=False))["tables"][0]["rows"]
+    assert system["threshold"]["value"] is None and system["eer"]["value"] == 0.5
 
 
 def test_other_trials_than_the_official_ones_are_told(single, pages, case, register_corpus):
-    assert single.unofficial == [
+    assert single.header["differences_from_official_trials"] == [
         "240 trials instead of 148,176",
         "80 bona fide instead of 14,816",
         "160 spoofed instead of 133,360",
     ]
-    assert single.to_dict()["differences_from_official_trials"] == single.unofficial
-    assert "Not the official trials of ASVspoof 2021 LA, eval: 240 trials instead of 148,176;" in Page(pages[0]).text
+    assert "not the official trials of ASVspoof 2021 LA, eval: 240 trials instead of 148,176;" in Page(pages[0]).text
     official = replace(asvspoof2021_la.CORPUS, key_counts={"eval": Counts(240, 80, 160)})
     unknown = replace(official, key_counts={}, counts={})
     for name, corpus, found in (("small", official, []), ("unknown", unknown, None)):
         register_corpus(name, corpus)
         report = evaluated(name, case, case / "good.txt")
-        assert report.unofficial == found
+        assert report.header["differences_from_official_trials"] == found
     assert "official trials" not in Page(html_page(report)).text
 
 
@@ -179,9 +184,9 @@ def test_the_speaker_verification_system_is_named(tmp_path, register_corpus):
     asv = write(tmp_path / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", "".join(lines))
     scores = write(tmp_path / "s.txt", "".join(f"u{n} {n * 7 % 11 + 5 * (n % 2)}\n" for n in range(40)))
     report = evaluated("asvspoof2019_la", tmp_path, scores)
-    assert report.systems[0].asv_counts == (10, 10, 10)
+    assert report.header["systems"][0]["asv_counts"] == (10, 10, 10)
     said = {"kind": "speaker-verification scores", "path": str(asv), "sha256": file_digest(asv)}
-    assert report.inputs[1] == said and f"with the ASV scores of {asv}" in Page(html_page(report)).text
+    assert report.header["inputs"][1] == said and f"with the ASV scores of {asv}" in Page(html_page(report)).text
     register_corpus("small", replace(asvspoof2019_la.CORPUS, asv_counts={"eval": (10, 10, 10)}))
     page = Page(html_page(evaluated("small", tmp_path, scores)))
     assert "with the organisers’ ASV system" in page.text
@@ -200,14 +205,16 @@ def test_tables_and_plots_can_be_read_aloud(pages):
 
 
 def test_the_json_holds_everything_and_the_same_inputs_give_the_same_bytes(several, pages, case, tmp_path):
-    write_report(several, data=tmp_path / "0.json")
-    write_report(report_of(case, "good", "worse", "useless"), tmp_path / "1.html", tmp_path / "1.json")
+    write_result(several, data=tmp_path / "0.json")
+    write_result(report_of(case, "good", "worse", "useless"), tmp_path / "1.html", tmp_path / "1.json")
     text = (tmp_path / "0.json").read_text()
     assert (tmp_path / "1.html").read_text() == pages[1] and (tmp_path / "1.json").read_text() == text
     data = json.loads(text)
     assert data == several.to_dict() and "NaN" not in text and len(list(tmp_path.iterdir())) == 3
-    assert {s["system"]: s["eer"] for s in data["systems"]} == {s.system: s.eer for s in several.systems}
-    assert {tuple(t["fields"]) for t in data["systems"][0]["tables"]} == {("attack",), ("codec",), ("attack", "codec")}
+    tables = {table["name"]: table["rows"] for table in data["tables"]}
+    eers = {row.labels["system"]: row["eer"].value for row in several.rows("systems")}
+    assert {row["on"]["system"]: row["eer"]["value"] for row in tables["systems"]} == eers
+    assert {"by attack", "by codec", "by attack and codec"} <= tables.keys() and data["det"].keys() == eers.keys()
     said = {"kind": "scores", "path": str(case / "good.txt"), "sha256": file_digest(case / "good.txt")}
     assert data["inputs"][0] == said
     key, metadata = data["inputs"][-1], case / "trial_metadata.txt"
@@ -220,7 +227,7 @@ def test_the_json_holds_everything_and_the_same_inputs_give_the_same_bytes(sever
 
 def test_the_key_or_list_that_was_read_is_hashed(case, tmp_path):
     def key_of(corpus, keys, scores):
-        return evaluated(corpus, keys, scores).inputs[-1]
+        return evaluated(corpus, keys, scores).header["inputs"][-1]
 
     metadata = write(tmp_path / "LA" / "CM" / "trial_metadata.txt", (case / "trial_metadata.txt").read_text())
     key = key_of("asvspoof2021_la", tmp_path, case / "good.txt")
@@ -256,10 +263,10 @@ def test_text_from_files_is_escaped(tmp_path):
 
 
 def test_file_names_that_are_not_utf_8_are_shown_with_their_bytes(single, tmp_path):
-    report = replace(single, systems=[replace(single.systems[0], system="\udcff")])
-    write_report(report, tmp_path / "r.html", tmp_path / "r.json")
+    report = replace(single, title="\udcff")
+    write_result(report, tmp_path / "r.html", tmp_path / "r.json")
     assert "\\udcff" in (tmp_path / "r.html").read_text()
-    assert json.loads((tmp_path / "r.json").read_text())["systems"][0]["system"] == "\udcff"
+    assert json.loads((tmp_path / "r.json").read_text())["title"] == "\udcff"
 
 
 def test_the_page_is_self_contained(pages):
@@ -286,7 +293,8 @@ def test_scores_of_any_shape_are_drawn(tmp_path):
     ]
     report = evaluated("asvspoof2021_la", tmp_path, *paths)
     assert Page(html_page(report)).attributes.count(("svg", "role", "img")) == 1 + len(shapes)
-    assert len(report.systems) == 4 and all(math.isfinite(system.eer) for system in report.systems)
+    rows = report.rows("systems")
+    assert len(rows) == 4 and all(math.isfinite(row["eer"].value) for row in rows)
 
 
 # Names
@@ -295,6 +303,6 @@ def test_scores_of_any_shape_are_drawn(tmp_path):
 def test_systems_with_the_same_file_name_are_named_by_their_paths(case, tmp_path):
     same = write(tmp_path / "good.txt", (case / "worse.txt").read_text())
     report = evaluated("asvspoof2021_la", case, case / "good.txt", same, case / "worse.txt")
-    assert [s.system for s in report.systems] == [str(case / "good.txt"), str(same), "worse"]
+    assert [row.labels["system"] for row in report.rows("systems")] == [str(case / "good.txt"), str(same), "worse"]
     with pytest.raises(InputError, match="good.txt is given more than once"):
         evaluated("asvspoof2021_la", case, case / "good.txt", case / "." / "good.txt")

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from builders.report_case import make_case, report_of
 
-from nes2net.evaluation.plots import distribution_svgs, num_bins, score_range
+from nes2net.evaluation.plots import num_bins, score_range
 
 RNG = np.random.default_rng(0)
+
+
+def histograms(result):
+    """The histograms of each system's scores, as SVG."""
+    _, *plots = result.plots()["DET curves and scores"]
+    return [plot.svg for plot in plots]
 
 
 def test_the_axis_holds_all_of_a_handful_and_not_the_last_of_many():
@@ -37,17 +43,17 @@ def test_an_axis_counts_what_lies_beyond_it(tmp_path):
     for number, score in enumerate(("1e6", "-1e6", "-1e6")):  # a bona fide trial and two spoofed ones
         lines[number] = f"{lines[number].split()[0]} {score}"
     (folder / "good.txt").write_text("\n".join(lines) + "\n")
-    (system,) = report_of(folder, "good").systems
-    (text,) = distribution_svgs([system])
+    result = report_of(folder, "good")
+    (text,) = histograms(result)
     (below,), (above,) = (re.findall(pattern, text) for pattern in (r">◂ .*?(\d+) spoof<", r">(\d+) bona fide.* ▸<"))
     assert int(below) >= 2 and int(above) >= 1
-    assert f"threshold of the EER: {system.threshold:.4g}" in text
+    assert f"threshold of the EER: {result['threshold'].value:.4g}" in text
 
 
 def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
     def labels(*systems):
         """The numbers at the ticks of the axes of each plot."""
-        texts = distribution_svgs(report_of(folder, *systems).systems)
+        texts = histograms(report_of(folder, *systems))
         return [[found.replace("−", "-") for found in re.findall(r">(−?[\d.]+)</text>", text)] for text in texts]
 
     folder = make_case(tmp_path, num=600)

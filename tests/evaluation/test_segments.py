@@ -12,7 +12,7 @@ from builders.files import write
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
-from nes2net.evaluation.page import segment_page
+from nes2net.evaluation.page import html_page
 from nes2net.evaluation.segments import RTTM, evaluate_segments
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.segment_file import lines
@@ -47,28 +47,33 @@ def made(tmp_path, register_corpus):
 def test_golden(made, name):
     case, seconds = zoo.read("localisation_point_eer")[name], zoo.read("localisation_range_eer")[name]["exact"]
     result = evaluate_segments(*made(name), num_resamples=2)
-    assert result.truth == RTTM and result.num_utterances == len(case["utterances"])
-    assert [int(rate.name.split()[0]) for rate in result.points] == case["measured_at_ms"]
-    np.testing.assert_allclose([rate.eer for rate in result.points], case["eer"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose([rate.threshold for rate in result.points], case["threshold"], rtol=0, atol=1e-12)
-    assert result.utterance.eer == pytest.approx(case["utterance_eer_from_minimum"], abs=1e-12)
-    assert (result.own.num_bonafide, result.own.num_spoof) == (case["num_bonafide"], case["num_spoof"])
-    assert result.range_based.eer == pytest.approx(seconds["eer"], abs=1e-9)
-    assert result.seconds[1] == pytest.approx(seconds["spoof_seconds"], abs=1e-9)
-    for rate in (*result.points, result.range_based):
-        assert rate.interval is not None and 0 <= rate.interval[0] <= rate.interval[1] <= 1
-    wrong = [share for kind in ("worst", "best") for _, share in result.examples[kind]]
+    assert result.header["truth"] == RTTM and result.header["num_utterances"] == len(case["utterances"])
+    *points, utterance, range_based = result.rows("rates")
+    assert [int(row.labels["of"].split()[0]) for row in points] == case["measured_at_ms"]
+    np.testing.assert_allclose([row["eer"].value for row in points], case["eer"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose([row["threshold"].value for row in points], case["threshold"], rtol=0, atol=1e-12)
+    assert utterance["eer"].value == pytest.approx(case["utterance_eer_from_minimum"], abs=1e-12)
+    own = next(row for row in points if row.labels["scores"] == "own")
+    assert (own["num_bonafide"].value, own["num_spoof"].value) == (case["num_bonafide"], case["num_spoof"])
+    assert range_based["eer"].value == pytest.approx(seconds["eer"], abs=1e-9)
+    assert result.header["seconds"][1] == pytest.approx(seconds["spoof_seconds"], abs=1e-9)
+    for row in (*points, range_based):
+        low, high = row["eer"].interval
+        assert 0 <= low <= high <= 1
+    wrong = [row["wrong"].value for row in result.rows("examples")]
     assert wrong[:6] == sorted(wrong[:6], reverse=True) and max(wrong[6:]) <= min(wrong[:6])
 
 
 def test_without_rttm_seconds_are_those_of_labels(made):
     result = evaluate_segments(*made("a20", with_segments=False), num_resamples=2, threshold=0.0)
     eer = zoo.read("localisation_point_eer")["a20"]["eer"][1]
-    assert result.truth == "labels of 10 ms" and result.own.eer == pytest.approx(eer, abs=1e-12)
+    own = next(row for row in result.rows("rates") if row.labels["scores"] == "own")
+    assert result.header["truth"] == "labels of 10 ms" and own["eer"].value == pytest.approx(eer, abs=1e-12)
     with_segments = zoo.read("localisation_range_eer")["a20"]["exact"]["eer"]
-    assert result.range_based.eer == pytest.approx(with_segments, abs=0.01)
-    assert [row.name for row in result.at] == ["the threshold of the EER", "the threshold asked for"]
-    assert 0 < result.at[1].iou < result.at[1].f1 < 1
+    assert result.rows("rates")[-1]["eer"].value == pytest.approx(with_segments, abs=0.01)
+    of_eer, asked = result.rows("detection")
+    assert (of_eer.labels["at"], asked.labels["at"]) == ("the threshold of the EER", "the threshold asked for")
+    assert 0 < asked["iou"].value < asked["f1"].value < 1
 
 
 def test_what_does_not_fit(made, tmp_path):
@@ -86,7 +91,7 @@ def test_what_does_not_fit(made, tmp_path):
         with pytest.raises(InputError, match=message):
             evaluate_segments(corpus, scores, root, num_resamples=2)
         result = evaluate_segments(corpus, scores, root, num_resamples=2, allow_partial=True)
-        assert result.num_utterances == left and result.left_out and "PARTIAL" in result.text()
+        assert result.header["num_utterances"] == left and "PARTIAL" in result.text()
     write(scores, text)
     lone = write(tmp_path / "lone.txt", text)
     for options, message in (
@@ -116,9 +121,8 @@ def test_one_class_of_frames_or_of_utterances(made):
         rows = file.read_text().splitlines(True)
         write(file, "".join(row for row in rows if truth[row.split()[column]][0] == "0"))
     result = evaluate_segments(corpus, scores, root, num_resamples=2)
-    assert result.utterance.eer is None and "note: a row without an EER has" in result.text()
-    page = segment_page(result)
-    assert "range-based EER" in page and "EER of utterances" not in page
+    assert result.rows("rates")[-2]["eer"].value is None and "note: a row without an EER has" in result.text()
+    assert "range-based EER" in html_page(result)
 
 
 def test_command(made, tmp_path, capsys):
@@ -127,14 +131,14 @@ def test_command(made, tmp_path, capsys):
     common = f"evaluate {corpus} {scores} --keys {root} --resamples 5"
     assert main(f"{common} --threshold 0.1 --html {page} --json {data}".split()) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^40 ms +\d+\.\d{3} .* own$", out, re.MULTILINE) and "minimum of 16" in out and "repeated" in out
-    assert "at the threshold asked for, 0.1: F1 0." in out and "boundary error" in out
-    assert 0 < json.loads(data.read_text())["range_based"]["eer"] < 1
+    assert re.search(r"^40 ms +own +\d+\.\d{3} ", out, re.MULTILINE) and "minimum of 16" in out and "repeated" in out
+    assert re.search(r"^the threshold asked for +0\.1 +0\.", out, re.MULTILINE) and "boundary error" in out
+    rates = json.loads(data.read_text())["tables"][0]["rows"]
+    assert rates[-1]["on"]["of"] == "seconds" and 0 < rates[-1]["eer"]["value"] < 1
     text = page.read_text()
     assert text.count("<polyline") == 10 and text.count('class="spoof"') >= 6 and "range-based EER" in text
     write(tmp_path / "plain.txt", "a 1\n")
     for wrong, message in (
-        (f"{common} --latex {tmp_path}/t", "--latex is for scores of utterances"),
         (f"evaluate {corpus} {scores} {tmp_path}/plain.txt", "evaluate such a file alone"),
         (f"evaluate {corpus} {tmp_path}/plain.txt --threshold 0", "these are scores of utterances"),
     ):

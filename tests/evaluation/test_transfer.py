@@ -15,10 +15,8 @@ from nes2net.actions.calibration import calibrate
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import html_page
-from nes2net.evaluation.report_tables import paper_tables
-from nes2net.evaluation.tables import latex, markdown
-from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words
-from nes2net.evaluation.transfer_tables import text_of
+from nes2net.evaluation.tables import Figure
+from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words, judge_sets, read_set, thresholds
 from nes2net.lib.errors import InputError
 from nes2net.metrics import compute_cllr
 from nes2net.scoring.decisions import OperatingPoint, calibration, load
@@ -51,9 +49,23 @@ def report_of(case, *names, num_resamples=2, **settings):
     return evaluate_systems("asvspoof2021_la", paths, keys, num_resamples=num_resamples, threshold_source=where)
 
 
+def transfer_of(case, name, num_resamples=2, **settings):
+    """The sets of :func:`report_of` as they are judged."""
+    where = settings.pop("where", None) or source(case, name, **settings)
+    (threshold,), further = thresholds(where, "asvspoof2021_la", 1)
+    keys = str(case / "trial_metadata.txt")
+    tested = read_set(FurtherSet("asvspoof2021_la", str(case / f"{name}.txt"), keys), "scores", None)
+    return judge_sets(name, threshold, [tested, *further], num_resamples=num_resamples)
+
+
 @pytest.fixture(scope="module")
 def report(case):
     return report_of(case, "good", operating_point=POINT, num_resamples=40)
+
+
+@pytest.fixture(scope="module")
+def transfer(case):
+    return transfer_of(case, "good", operating_point=POINT, num_resamples=40)
 
 
 def classes(path, is_bonafide):
@@ -61,15 +73,14 @@ def classes(path, is_bonafide):
     return tuple(np.array([float(s) for id, s in lines if is_bonafide(id) == kind]) for kind in (True, False))
 
 
-def test_figures_are_those_of_the_metrics(case, report):
+def test_figures_are_those_of_the_metrics(case, report, transfer):
     """Of the raw scores, calibrated here; tests/metrics compares the metrics with scikit-learn and formulas."""
-    (table,) = report.transfers
-    development, test = table.rows
+    development, test = transfer.sets
     assert (development.is_development, test.is_development) == (True, False)
     assert (development.name, test.name) == ("generic, all", "asvspoof2021_la")
-    (weight,), offset = table.decider.calibration.weights, table.decider.calibration.offset
+    (weight,), offset = transfer.decider.calibration.weights, transfer.decider.calibration.offset
     theta = -math.log(0.95 * 1 / (0.05 * 10))
-    assert table.decider.llr_threshold == pytest.approx(theta, abs=1e-12)
+    assert transfer.decider.llr_threshold == pytest.approx(theta, abs=1e-12)
     of_dev = classes(case / "good.dev.txt", lambda id: int(id[1:]) % 5 <= 1)
     of_test = classes(case / "good.txt", lambda id: int(id.split("_")[2]) % 3 == 0)
     for row, scores in ((development, of_dev), (test, of_test)):
@@ -78,59 +89,63 @@ def test_figures_are_those_of_the_metrics(case, report):
         least, cost = metrics.compute_min_cllr(*llrs), metrics.compute_act_dcf(*llrs)
         expected = {**rates._asdict(), "eer": eer, "hter_lost": rates.hter - eer, "act_dcf": cost, "own_cost": cost}
         expected |= {"cllr": cllr, "min_cllr": least, "calibration_loss": cllr - least}
-        assert {name: getattr(row, name).value for name in expected} == pytest.approx(expected, abs=1e-12)
-        assert row.raw_cllr == pytest.approx(compute_cllr(*scores), abs=1e-12)
-    assert test.eer.value == report.systems[0].eer
+        expected["raw_cllr"] = compute_cllr(*scores)
+        assert {name: row.value(name) for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert test.value("eer") == report["eer"].value
 
 
-def test_intervals_are_those_of_plain_resampling(case, report):
+def test_intervals_are_those_of_plain_resampling(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
-    (table,) = report.transfers
-    row, theta = table.rows[1], table.decider.llr_threshold
-    assert (row.interval_over, row.num_groups, table.rows[0].interval_over) == ("speakers", 24, "trials")
-    trials = sorted(report.systems[0].matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
+    row, theta = transfer.sets[1], transfer.decider.llr_threshold
+    facts = [judged.facts for judged in transfer.sets]
+    assert (facts[1]["interval_over"], facts[1]["num_groups"], facts[0]["interval_over"]) == ("speakers", 24, "trials")
+    keys = str(case / "trial_metadata.txt")
+    tested = read_set(FurtherSet("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
+    trials = sorted(tested.matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
+    num_bonafide, num_spoof = row.llrs.bonafide.size, row.llrs.spoof.size
     llrs, names = np.concatenate(row.llrs), list(dict.fromkeys(t.speaker for t in trials))
     figures = ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer")
     draws = []
     for number in range(40):
         picked = [names[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
         times = [picked.count(trial.speaker) for trial in trials]
-        drawn = np.split(np.repeat(llrs, times), [sum(times[: row.num_bonafide])])
+        drawn = np.split(np.repeat(llrs, times), [sum(times[:num_bonafide])])
         rates, eer, cllr = metrics.compute_rates(*drawn, theta), metrics.compute_eer(*drawn)[0], compute_cllr(*drawn)
         least, cost = metrics.compute_min_cllr(*drawn), metrics.compute_act_dcf(*drawn)
         draws.append((rates.hter, rates.hter - eer, cllr, least, cllr - least, cost, rates.f1, eer))
-    of_both = 4 / (1 / row.num_bonafide + 1 / row.num_spoof)
-    trials_behind = {"hter": of_both, "eer": of_both, "f1": 2 * row.num_spoof}
+    of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
+    trials_behind = {"hter": of_both, "eer": of_both, "f1": 2 * num_spoof}
     for name, values in zip(figures, np.transpose(draws)):
         low, high = np.quantile(values, [0.025, 0.975])
         if name in trials_behind:
-            low, high = metrics.rate_interval(getattr(row, name).value, values, trials_behind[name])
-        assert getattr(row, name).interval == pytest.approx((low, high), abs=1e-12), name
+            low, high = metrics.rate_interval(row.value(name), values, trials_behind[name])
+        assert row.figures[name].interval == pytest.approx((low, high), abs=1e-12), name
 
 
-def test_a_saved_calibration_gives_the_same_figures(case, report, tmp_path):
-    path, first = tmp_path / "calibration.json", report.transfers[0]
+def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
+    path, first = tmp_path / "calibration.json", transfer
     replace(first.decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
     where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
     again = report_of(case, "good", where=where, num_resamples=40)
-    (own, test), (kept, again_test) = first.rows, again.transfers[0].rows
-    assert again_test == test and own.raw_cllr > 0 and kept.raw_cllr is None
+    (own, test), (kept, again_test) = first.sets, transfer_of(case, "good", where=where, num_resamples=40).sets
+    assert again_test == test and own.value("raw_cllr") > 0 and kept.figures["raw_cllr"].value is None
     for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
-        assert getattr(own, name).value == pytest.approx(getattr(kept, name).value, abs=1e-12)
-    assert "calibration" in {entry["kind"] for entry in again.inputs}
+        assert own.value(name) == pytest.approx(kept.value(name), abs=1e-12)
+    assert "calibration" in {entry["kind"] for entry in again.header["inputs"]}
     replace(load(path), llrs=None).save(path)  # an old file: no development row, and only a cost can be a point
-    assert [row.is_development for row in report_of(case, "good", where=where).transfers[0].rows] == [False]
+    assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
     with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
         report_of(case, "good", where=replace(where, operating_point=OperatingPoint.parse("eer")))
 
 
 def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
-    good, worse = report_of(case, "good", "worse").transfers
-    assert (good.system, worse.system) == ("good", "worse")
-    assert good.decider.llr_threshold != worse.decider.llr_threshold
+    good, worse = report_of(case, "good", "worse").header["transfers"]
+    assert (good["system"], worse["system"]) == ("good", "worse")
+    assert good["basis"]["llr_threshold"] != worse["basis"]["llr_threshold"]
     further = FurtherSet("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
-    (table,) = report_of(case, "good", further=[further]).transfers
-    assert [row.name for row in table.rows] == ["generic, all", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
+    rows = report_of(case, "good", further=[further]).rows("rates")
+    names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
+    assert [row.labels["set"] for row in rows] == names
     with pytest.raises(InputError, match="`also` takes scores of a single system, but 2"):
         report_of(case, "good", "worse", further=[further])
 
@@ -157,14 +172,13 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
     ):
         for name, facts in (("good.dev.txt", run), ("good.txt", run | changes)):
             write(folder / f"{name}.json", json.dumps({"run": facts, "failures": {}}))
-        found = [line for line in report_of(folder, "good").transfers[0].warnings if "made Cllr" not in line]
+        found = [line for line in report_of(folder, "good").warnings if "made Cllr" not in line]
         assert len(found) == bool(message) and all(message in line for line in found)
 
 
 def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case, tmp_path):
     def of(where):
-        (table,) = report_of(case, "good", where=where).transfers
-        return table
+        return transfer_of(case, "good", where=where)
 
     same = {"dev_corpus": "asvspoof2021_la", "dev_keys": str(case / "trial_metadata.txt"), "dev_phase": "eval"}
     table = of(ThresholdSource(dev_scores=[str(case / "good.txt")], **same))
@@ -180,37 +194,37 @@ def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case,
 
 def test_a_threshold_and_a_calibration_that_fit_other_scores(case):
     """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
-    (table,) = report_of(case, "good").transfers  # at the operating point eer
-    (line,), (development, row) = table.warnings, table.rows
-    assert development.hter_lost.value == pytest.approx(0, abs=1e-12) and row.own_cost is None
-    assert row.hter.value > row.eer.value and row.eer_llr < table.decider.llr_threshold
-    assert metrics.compute_rates(*row.llrs, row.eer_llr).hter == pytest.approx(row.eer.value)
-    worse = f"made Cllr of asvspoof2021_la worse: {row.raw_cllr:.2f} bits"
-    assert row.cllr.value > row.raw_cllr and worse in line and f"{row.cllr.value:.2f}" in line
+    found = transfer_of(case, "good")  # at the operating point eer
+    (line,), (development, row) = found.warnings, found.sets
+    assert development.value("hter_lost") == pytest.approx(0, abs=1e-12) and "own_cost" not in row.figures
+    assert row.value("hter") > row.value("eer") and row.value("eer_llr") < found.decider.llr_threshold
+    assert metrics.compute_rates(*row.llrs, row.value("eer_llr")).hter == pytest.approx(row.value("eer"))
+    worse = f"made Cllr of asvspoof2021_la worse: {row.value('raw_cllr'):.2f} bits"
+    assert row.value("cllr") > row.value("raw_cllr") and worse in line and f"{row.value('cllr'):.2f}" in line
     assert "bits are lost by calibration, not by discrimination" in in_words(row)
-    good = replace(row, calibration_loss=row.calibration_loss._replace(value=0.001))
+    good = replace(row, figures=row.figures | {"calibration_loss": Figure(0.001)})
     assert "nearly all of it is lost by discrimination" in in_words(good)
 
 
-def test_text_page_and_paper_tables_have_every_figure(case, report):
-    (table,) = report.transfers
-    row, page, tables = table.rows[1], html_page(report), paper_tables(report)
-    texts = (page, text_of(table), report.text(), markdown(tables), latex(tables))
-    assert " of generic all (60 bona fide, 90 spoof): " in table.threshold
-    figures = [f"{100 * one.value:.2f}" for one in (row.hter, row.miss, row.false_alarm, row.accuracy, row.f1)]
-    for one in (row.cllr, row.min_cllr, row.calibration_loss, row.act_dcf):
-        figures += [f"{one.value:.3f}", f"{one.interval[1]:.3f}"]
+def test_text_page_and_paper_tables_have_every_figure(report, transfer):
+    row, page = transfer.sets[1], html_page(report)
+    texts = (page, report.text(), report.markdown(), report.latex())
+    assert " of generic all (60 bona fide, 90 spoof): " in transfer.threshold and transfer.threshold in report.text()
+    figures = [f"{100 * row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1")]
+    for name in ("cllr", "min_cllr", "calibration_loss", "act_dcf"):
+        figures += [f"{row.value(name):.3f}", f"{row.figures[name].interval[1]:.3f}"]
     assert [figure for figure in figures if not all(figure in text for text in texts)] == []
     assert in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
     assert 'id="reliability-0-1-title"' in page and 'id="threshold-0-1-title"' in page
     assert 'id="reliability-0-0-title"' not in page  # none of the development set
     for term in ("HTER", "operating point", "by discrimination, by calibration", "reliability"):
         assert f"<dt>{term}</dt>" in page
-    assert {e["kind"] for e in report.inputs} == {"scores", "development scores", "development key", "key"}
-    data = json.loads(json.dumps(report.to_dict()))["transfers"][0]
-    assert data["rows"][1]["hter"] == {"value": row.hter.value, "interval": list(row.hter.interval)}
-    assert data["basis"]["num_bonafide"] == 60 and len(data["rows"][1]["reliability"]) == 10
-    assert "llrs" not in data["rows"][1]
+    assert {e["kind"] for e in report.header["inputs"]} == {"scores", "development scores", "development key", "key"}
+    data = json.loads(json.dumps(report.to_dict()))
+    tables = {table["name"]: table["rows"] for table in data["tables"]}
+    assert tables["rates"][1]["hter"] == {"value": row.value("hter"), "interval": list(row.figures["hter"].interval)}
+    assert data["transfers"][0]["basis"]["num_bonafide"] == 60
+    assert sum(one["on"]["set"] == "asvspoof2021_la" for one in tables["reliability"]) == 10
 
 
 def test_only_the_calibrations_own_list_is_told_as_trials_it_was_learned_on(tmp_path):

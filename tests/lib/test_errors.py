@@ -13,7 +13,7 @@ from nes2net import InputError
 from nes2net.cli.main import build_parser, main
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
-from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.lib.errors import settings_called, worded
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.recipes.data import CorpusConfig
@@ -159,4 +159,4 @@ def test_flags_in_messages(said, words, message):
 
 def test_settings_in_messages_of_python(said):
     with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
-        evaluate("generic", "scores.txt", "list.csv")
+        evaluate_systems("generic", "scores.txt", "list.csv")

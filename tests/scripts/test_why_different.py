@@ -10,8 +10,9 @@ from builders.scripts import loaded
 from conftest import REPOSITORY
 
 from nes2net import Detector
-from nes2net.evaluation.evaluate import evaluate, percent
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
+from nes2net.evaluation.tables import percent
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.training.run import train
@@ -63,8 +64,8 @@ def test_every_row_is_measured_and_the_first_is_what_the_commands_give(script, d
         Scores(),
         settings=ScoringSettings(num_samples=corpus.test_samples, num_workers=0),
     )
-    result = evaluate("asvspoof2021_df", scores, demo / "corpus" / "keys")
-    assert measured.first_cell("DF").startswith(percent(result.eer) + " ")
+    result = evaluate_systems("asvspoof2021_df", scores, demo / "corpus" / "keys")
+    assert measured.first_cell("DF").startswith(percent(result["eer"].value) + " ")
 
 
 def test_the_page_has_the_rows_of_the_script(script):

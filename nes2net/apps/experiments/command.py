@@ -265,12 +265,7 @@ def _tables(plan: Plan, failures: list[Failure]) -> int:
         if not failures:
             raise
         return INCOMPLETE
-    *tables, _ = result.tables()
-    for table in tables:
-        rows = [table.head, *([cell.text for cell in row] for row in table.rows)]
-        print(printable("\n".join([table.caption, *text_table(rows)])))
-    for note in result.notes:
-        print(printable(f"note: {note}"))
+    print(printable(result.text()))
     for path in paths:
         say_written(path, beside_data=True)
-    return status if result.is_complete else INCOMPLETE
+    return status if result.header["complete"] else INCOMPLETE

@@ -7,7 +7,6 @@ minutes and is left out.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +14,10 @@ from statistics import median
 
 from nes2net.apps.experiments.jobs import Job, Run, ScoreJob, TrainJob, unfinished
 from nes2net.apps.experiments.missing import Missing, Search
-from nes2net.apps.experiments.page import write_experiment
 from nes2net.apps.experiments.plan import Plan
-from nes2net.apps.experiments.result import ExperimentResult, ResultCell, ResultRow, comparability
+from nes2net.apps.experiments.result import SystemOnSet, comparability, experiment_result
+from nes2net.evaluation.page import write_result
+from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import write_text
 from nes2net.lib.terminal import text_table
@@ -101,39 +101,38 @@ def _estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[Job, tuple[floa
     return found
 
 
-def write_tables(plan: Plan) -> tuple[ExperimentResult, list[Path]]:
+def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     """Write the table of what is done, in all its forms, and what was asked; return result and paths.
 
     Raises:
         InputError: if nothing is measured yet, a report is damaged, or a file cannot be written.
     """
     experiment = plan.experiment
-    columns = [one.title for one in experiment.evaluate]
     left = unfinished(plan.jobs)
-    rows = []
+    measurements = []
     for system in plan.systems:
-        cells = {}
-        for one in experiment.evaluate:
-            jobs = plan.evaluations(system, one)
+        for tested in experiment.evaluate:
+            jobs = plan.evaluations(system, tested)
             reports = [job.read() for job in jobs if job not in left]
-            cells[one.title] = ResultCell([report.measured for report in reports if report is not None], len(jobs))
-        rows.append(ResultRow(system.title, cells))
-    if not any(cell.measured for row in rows for cell in row.cells.values()):
+            measured = [report.measured for report in reports if report is not None]
+            measurements.append(SystemOnSet(system.title, tested.title, measured, len(jobs)))
+    if not any(one.measured for one in measurements):
         raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
-    lacking = [
-        f"{row.system} on {column}: {len(cell.measured):,} of {counted(cell.num_expected, 'seed is', 'seeds are')} measured"
-        for row, column in itertools.product(rows, columns)
-        if len((cell := row.cells[column]).measured) < cell.num_expected
-    ]
-    result = ExperimentResult(
+    lacking = []
+    for one in measurements:
+        if len(one.measured) < one.num_expected:
+            expected = counted(one.num_expected, "seed is", "seeds are")
+            lacking.append(f"{one.system} on {one.set}: {len(one.measured):,} of {expected} measured")
+    result = experiment_result(
         experiment.title or experiment.name,
-        columns,
-        rows,
+        measurements,
         list(experiment.metrics),
         experiment.seeds,
         experiment.num_resamples,
-        experiment.leave_one_out,
-        [*lacking, *comparability(columns, rows)],
+        left_out_in_turn=experiment.leave_one_out,
+        notes=[*lacking, *comparability(measurements)],
     )
     write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
-    return result, write_experiment(result, plan.out)
+    page, data, latex, markdown = paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]
+    write_result(result, page, data, latex, markdown)
+    return result, paths

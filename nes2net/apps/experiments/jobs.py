@@ -20,15 +20,14 @@ from pydantic import BaseModel
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.description import Average, EvaluationSet
 from nes2net.apps.experiments.missing import Missing, Search, missing_for_training
-from nes2net.apps.experiments.result import Measured
+from nes2net.apps.experiments.result import METRICS, Measured
 from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import write_report
+from nes2net.evaluation.page import write_result
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import json_text, make_folder, sha256_of, write_text
+from nes2net.lib.files import make_folder, sha256_of
 from nes2net.lib.plain_data import read_json_as
-from nes2net.lib.terminal import printable
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.heard import samples_to_score
@@ -288,7 +287,7 @@ class EvaluateJob(Job):
 
     def do(self, machine: Machine) -> None:
         one, scoring = self.tested, self.needs
-        report = evaluate_systems(
+        result = evaluate_systems(
             one.corpus,
             [scoring.scores],
             one.key_path,
@@ -296,30 +295,31 @@ class EvaluateJob(Job):
             allow_partial=one.allow_partial,
             exclude=one.exclude,
             num_resamples=self.num_resamples,
+            names=[f"{self.run.name} {scoring.average.name}"],
         )
-        system = replace(report.systems[0], system=f"{self.run.name} {scoring.average.name}")
-        report = replace(report, systems=[system])
-        metrics = {"eer": system.eer, "min_tdcf": system.min_tdcf, "min_dcf": system.min_dcf}
+        row = result.tables[0].rows[0]
+        interval = row["eer"].interval
+        assert interval is not None
+        (facts,) = result.header["systems"]
+        metrics = {name: row[name].value for name in METRICS}
         record = scoring.record()
         trials = None if record is None else record.run.get("trials")
         measured = Measured(
             run=self.run.name,
             seed=self.run.seed,
             metrics={name: value for name, value in metrics.items() if value is not None},
-            interval=system.interval,
-            interval_over=system.interval_over,
-            num_bonafide=system.num_bonafide,
-            num_spoof=system.num_spoof,
-            left_out=system.left_out,
+            interval=interval,
+            interval_over=facts["interval_over"],
+            num_bonafide=row.number("num_bonafide"),
+            num_spoof=row.number("num_spoof"),
+            left_out=facts["left_out"],
             trials=trials if isinstance(trials, str) else None,
-            key=next((entry["trials_sha256"] for entry in report.inputs if "trials_sha256" in entry), None),
+            key=next((entry["trials_sha256"] for entry in result.header["inputs"] if "trials_sha256" in entry), None),
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # from the experiment's folder
         )
         make_folder(self.page.parent)
-        write_report(report, self.page)
-        figures = {"asked": self.asked(), "measured": asdict(measured), **report.to_dict()}
-        text = json_text(figures, indent=1, ensure_ascii=False)
-        write_text(self.page.with_suffix(".json"), printable(text) + "\n")
+        header = {"asked": self.asked(), "measured": asdict(measured), **result.header}
+        write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Missing]:
         one = self.tested

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import torch
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
+from nes2net.apps.experiments.result import METRICS
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
-from nes2net.evaluation.evaluate import Evaluation, Report, evaluate_systems
-from nes2net.evaluation.page import write_report
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.page import write_result
+from nes2net.evaluation.result import Result
+from nes2net.lib.errors import InputError, listed
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
@@ -126,7 +128,7 @@ class Conditions:
     unchecked: list[str] = field(default_factory=list)
 
 
-def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
+def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Result, keys: Path) -> Conditions:
     """Compare the conditions of a measurement with the conditions of ``row``.
 
     Args:
@@ -140,11 +142,8 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
     conditions = Conditions()
     if row.protocol == "unknown":
         conditions.unchecked.append("the length of what is scored: the source does not say; here whole utterances")
-    if evaluation.is_partial:
-        evaluated = evaluation.num_bonafide + evaluation.num_spoof
-        conditions.differences.append(
-            f"PARTIAL: rests on {evaluated:,} of {counted(evaluation.num_expected, 'trial')}; {evaluation.left_out}"
-        )
+    if partial := evaluation.header["systems"][0]["partial"]:
+        conditions.differences.append(partial)
     corpus, phase = corpora.get(row.corpus), canonical_phase(row.phase)
     if corpus.labelled_counts(phase) is None:
         conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
@@ -169,7 +168,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
             ]
         if differing:
             conditions.differences.append(f"the architecture differs from {row.model}: {listed(differing)}")
-    if row.min_tdcf is None or evaluation.min_tdcf is None:
+    if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
     if official is None or corpus.asv_scores is None:
@@ -225,23 +224,28 @@ class Reproduction:
     """
 
     row: PublishedRow
-    report: Report
+    result: Result
     conditions: Conditions
     trained: bool
 
     def text(self) -> str:
         """Write the published and the measured figures and the verdict."""
-        row, system = self.row, self.report.systems[0]
-        low, high = (100 * bound for bound in system.interval)
+        row = self.row
+        figures_of_system = self.result.rows("systems")[0]
+        eer = METRICS["eer"]
+        interval = figures_of_system["eer"].interval
+        assert interval is not None
+        low, high = (100 * bound for bound in interval)
         known = (("best", row.best), ("mean", row.mean))
         figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in known if value is not None)
         lines = [
             f"published  {figures}   ({row.metric} on {row.test}, {row.source})",
-            f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
-            f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
+            f"measured   {eer.write(figures_of_system['eer'].value)} %   95 % interval {low:.2f} to {high:.2f} %   "
+            f"({figures_of_system.number('num_bonafide')} bona fide and {figures_of_system.number('num_spoof')} spoofed "
+            f"trials, bootstrap over {self.result.header['systems'][0]['interval_over']})",
         ]
         if row.min_tdcf is not None:
-            measured = "–" if system.min_tdcf is None else f"{system.min_tdcf:.4f}"
+            measured = METRICS["min_tdcf"].write(figures_of_system["min_tdcf"].value)
             lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
         if row.legacy_train_mode:
             lines.append("scored in train mode, as the published figure was (deviation 2)")
@@ -311,7 +315,7 @@ def reproduce(
             batch_size=batch_size, num_workers=num_workers, overwrite=overwrite, legacy_train_mode=row.legacy_train_mode
         ),
     )
-    report = evaluate_systems(
+    result = evaluate_systems(
         row.corpus,
         [scores],
         places.key(row),
@@ -319,11 +323,11 @@ def reproduce(
         allow_partial=allow_partial,
         exclude=row.exclude,
         num_resamples=num_resamples,
+        names=[row.system],
     )
-    report = replace(report, systems=[replace(report.systems[0], system=row.system)])
-    write_report(report, places.out / "report.html", places.out / "report.json")
-    conditions = compare_conditions(row, detector.config, report.systems[0], places.key(row))
-    return Reproduction(row, report, conditions, trained=places.checkpoint is None)
+    write_result(result, places.out / "report.html", places.out / "report.json")
+    conditions = compare_conditions(row, detector.config, result, places.key(row))
+    return Reproduction(row, result, conditions, trained=places.checkpoint is None)
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:

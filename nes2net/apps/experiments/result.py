@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
-from nes2net.evaluation.tables import Cell, Table, best_marked, cost, count, percent, percent_interval, plain
+from nes2net.evaluation.result import Result
+from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 
-#: Metric → its name, and how a figure is written.
-METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
-    "eer": ("EER in %", percent),
-    "min_tdcf": ("min t-DCF", cost),
-    "min_dcf": ("minDCF", cost),
+#: Metric → how its figures are written.
+METRICS = {
+    "eer": replace(EER, text_digits=None),
+    "min_tdcf": Measure("min_tdcf", "min t-DCF", "cost", 4),
+    "min_dcf": replace(MIN_DCF, text_digits=None),
 }
+_OVER_SEEDS = (
+    METRICS["eer"],
+    Measure("best_seed", "seed", "count"),
+    Measure("mean", "mean %"),
+    Measure("deviation", "deviation %"),
+    NUM_BONAFIDE,
+    NUM_SPOOF,
+    Measure("num_seeds", "seeds", "count"),
+    Measure("num_expected", "of", "count"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,185 +48,176 @@ class Measured:
     key: str | None
     page: str
 
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """One metric over the seeds, of which lower is better.
-
-    ``deviation`` is the standard deviation of the sample (n − 1), None for a single seed;
-    ``interval`` is the 95 % bootstrap interval of the best seed's EER, None for other metrics.
-    """
-
-    best: float
-    best_seed: int
-    mean: float
-    deviation: float | None
-    num_seeds: int
-    interval: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, values: Sequence[tuple[int, float]], interval: tuple[float, float] | None = None) -> OverSeeds:
-        """Summarise pairs of seed and figure; of equal figures, the first is the best.
-
-        >>> OverSeeds.of([(1, 0.02), (2, 0.01), (3, 0.03)])
-        OverSeeds(best=0.01, best_seed=2, mean=0.02, deviation=0.01, num_seeds=3, interval=None)
-        """
-        figures = [figure for _, figure in values]
-        seed, best = min(values, key=lambda pair: pair[1])
-        return cls(best, seed, mean(figures), stdev(figures) if len(figures) > 1 else None, len(figures), interval)
+    def figures(self) -> dict[str, Figure]:
+        """The figures of all metrics, the EER with its interval, and the numbers of trials."""
+        figures = {name: Figure(value) for name, value in self.metrics.items()}
+        figures["eer"] = Figure(self.metrics["eer"], self.interval)
+        return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
 
 
 @dataclass(frozen=True)
-class ResultCell:
+class SystemOnSet:
     """What was measured of a system on an evaluation set, with ``num_expected`` seeds in all."""
 
-    measured: list[Measured] = field(default_factory=list)
+    system: str
+    set: str
+    measured: Sequence[Measured] = ()
     num_expected: int = 1
 
-    def over_seeds(self, metric: str) -> OverSeeds | None:
-        """The seeds' figures of ``metric`` in short; None if there are none."""
-        pairs = [(one.seed, one.metrics[metric]) for one in self.measured if metric in one.metrics]
-        if not pairs:
-            return None
-        found = OverSeeds.of(pairs)
-        best = next(one for one in self.measured if one.seed == found.best_seed)
-        return OverSeeds.of(pairs, best.interval if metric == "eer" else None)
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Seed → its figure of ``metric``."""
+        return {measured.seed: measured.metrics[metric] for measured in self.measured if metric in measured.metrics}
 
 
-@dataclass(frozen=True)
-class ResultRow:
-    """A system on each evaluation set, by the set's name."""
+def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
+    """Summarise the figures of the seeds, of which lower is better; of equal figures, the first is the best.
 
-    system: str
-    cells: dict[str, ResultCell]
+    Returns:
+        ``metric`` of the best seed, ``best_seed``, ``mean``, ``num_seeds`` and, of several seeds, ``deviation``: the
+        standard deviation of the sample (n − 1). Empty without figures.
 
-
-@dataclass(frozen=True)
-class ExperimentResult:
-    """The figures of an experiment; ``notes`` say what is missing or cannot be compared.
-
-    ``left_out_in_turn`` means that each column was measured with detectors that were trained
-    without that corpus; means and worst values over the columns then mean something.
+    >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
+    >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
+    [0.01, 2, 0.02, 0.01, 3]
     """
-
-    title: str
-    columns: list[str]
-    rows: list[ResultRow]
-    metrics: list[str]
-    seeds: list[int]
-    num_resamples: int
-    left_out_in_turn: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every system was measured with every seed on every set."""
-        return all(len(cell.measured) == cell.num_expected for row in self.rows for cell in row.cells.values())
-
-    def tables(self) -> list[Table]:
-        """A table of each metric in the paper's form, and a table of everything known of each EER."""
-        head = ["system", "set", "best", "95 % interval", "seed", "mean", "deviation", "trials", "seeds"]
-        rows = []
-        for row in self.rows:
-            for column, cell in row.cells.items():
-                one, texts = cell.over_seeds("eer"), ["–"] * 6
-                if one is not None:
-                    best = next(measured for measured in cell.measured if measured.seed == one.best_seed)
-                    texts = [
-                        percent(one.best),
-                        percent_interval(one.interval),
-                        str(one.best_seed),
-                        percent(one.mean),
-                        percent(one.deviation),
-                        f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
-                    ]
-                rows.append([row.system, column, *texts, f"{one.num_seeds if one else 0} of {cell.num_expected}"])
-        caption = (
-            f"{self.title}: EER in %. The interval belongs to the best seed, from {self.num_resamples} bootstrap draws; "
-            "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
-        )
-        return [*(self._table(metric) for metric in self.metrics), Table.of(caption, head, rows)]
-
-    def across(self, row: ResultRow, metric: str) -> dict[str, OverSeeds]:
-        """Mean and worst over the columns, for the seeds that have all columns."""
-        by_seed: dict[int, list[float]] = {}
-        for cell in row.cells.values():
-            for one in cell.measured:
-                if metric in one.metrics:
-                    by_seed.setdefault(one.seed, []).append(one.metrics[metric])
-        whole = {seed: values for seed, values in by_seed.items() if len(values) == len(self.columns)}
-        if not whole:
-            return {}
-        return {
-            name: OverSeeds.of([(seed, of(values)) for seed, values in whole.items()])
-            for name, of in (("mean", mean), ("worst", max))
-        }
-
-    def _table(self, metric: str) -> Table:
-        name, write = METRICS[metric]
-        found = {
-            (row.system, column): row.cells[column].over_seeds(metric) for row in self.rows for column in self.columns
-        }
-        columns = list(self.columns)
-        if self.left_out_in_turn:
-            columns += ["mean", "worst"]
-            for row in self.rows:
-                across = self.across(row, metric)
-                found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
-        cells: dict[str, list[Cell]] = {}
-        for column in columns:  # the best seed and, of several, the mean; the lowest ones are marked
-            seeds = [found[row.system, column] for row in self.rows]
-            best = best_marked([None if one is None else one.best for one in seeds], write)
-            cells[column] = [
-                cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
-                for one, cell in zip(seeds, best)
-            ]
-        rows: list[list[str | Cell]] = [
-            [row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)
-        ]
-        of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
-        without = ", each corpus without it in training" if self.left_out_in_turn else ""
-        return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
-        rows = []
-        for row in self.rows:
-            cells = {
-                column: {
-                    "num_expected": cell.num_expected,
-                    "over_seeds": {metric: plain(cell.over_seeds(metric)) for metric in self.metrics},
-                    "measured": plain(cell.measured),
-                }
-                for column, cell in row.cells.items()
-            }
-            across = {metric: plain(self.across(row, metric)) for metric in self.metrics}
-            rows.append({"system": row.system, "cells": cells, "across": across if self.left_out_in_turn else None})
-        return {
-            "title": self.title,
-            "seeds": self.seeds,
-            "metrics": self.metrics,
-            "num_resamples": self.num_resamples,
-            "left_out_in_turn": self.left_out_in_turn,
-            "complete": self.is_complete,
-            "notes": self.notes,
-            "rows": rows,
-        }
+    if not by_seed:
+        return {}
+    values = list(by_seed.values())
+    best_seed = min(by_seed, key=lambda seed: by_seed[seed])
+    return {
+        metric: Figure(by_seed[best_seed]),
+        "best_seed": Figure(best_seed),
+        "mean": Figure(mean(values) if len(values) > 1 else None),
+        "deviation": Figure(stdev(values) if len(values) > 1 else None),
+        "num_seeds": Figure(len(values)),
+    }
 
 
-def comparability(columns: Sequence[str], rows: Sequence[ResultRow]) -> list[str]:
-    """Say which columns rest on different trials, labels or parts of them; empty if none do."""
+def experiment_result(
+    title: str,
+    measurements: Sequence[SystemOnSet],
+    metrics: Sequence[str],
+    seeds: Sequence[int],
+    num_resamples: int,
+    *,
+    left_out_in_turn: bool = False,
+    notes: Sequence[str] = (),
+) -> Result:
+    """Make the result of an experiment.
+
+    Args:
+        measurements: every system on every set, by system.
+        metrics: names of :data:`METRICS`.
+        left_out_in_turn: whether each set was measured with detectors that were trained without that corpus; mean
+            and worst values over the sets then mean something.
+        notes: what is missing or cannot be compared.
+
+    Returns:
+        A table of each metric in the paper's form, ``over the seeds`` with all that is known of each EER, and
+        ``reports`` with the figures of each detector.
+    """
+    details = []
+    reports = []
+    for one in measurements:
+        labels = {"system": one.system, "set": one.set}
+        figures = over_seeds("eer", one.by_seed("eer"))
+        if figures:
+            best = next(measured for measured in one.measured if measured.seed == figures["best_seed"].value)
+            figures |= {name: best.figures()[name] for name in ("eer", "num_bonafide", "num_spoof")}
+        expected = {"num_seeds": Figure(len(one.measured)), "num_expected": Figure(one.num_expected)}
+        details.append(Row(labels, figures | expected))
+        for measured in one.measured:
+            detector = {"detector": f"{one.system}, seed {measured.seed}", "set": one.set}
+            reports.append(Row(detector, measured.figures(), link=measured.page))
+    caption = (
+        f"EER in %, over the seeds. The interval belongs to the best seed, from {num_resamples} bootstrap draws, and "
+        "covers the choice of trials; the deviation is the standard deviation over the seeds, and covers that of seeds."
+    )
+    report_measures = (*METRICS.values(), NUM_BONAFIDE, NUM_SPOOF)
+    num_systems = len({one.system for one in measurements})
+    num_sets = len({one.set for one in measurements})
+    return Result(
+        title,
+        {
+            "seeds": seeds,
+            "metrics": metrics,
+            "num_resamples": num_resamples,
+            "left_out_in_turn": left_out_in_turn,
+            "complete": all(len(one.measured) == one.num_expected for one in measurements),
+            "notes": notes,
+            "measured": [
+                {"system": one.system, "set": one.set, **plain(measured)}
+                for one in measurements
+                for measured in one.measured
+            ],
+        },
+        [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(seeds)}"],
+        [
+            *(_paper_table(measurements, metric, len(seeds), left_out_in_turn) for metric in metrics),
+            Table("over the seeds", caption, _OVER_SEEDS, details, "Over the seeds", readers="paper"),
+            Table(
+                "reports",
+                "Each detector, with its report.",
+                report_measures,
+                reports,
+                "Reports of the detectors",
+                readers="paper",
+            ),
+        ],
+        notes,
+    )
+
+
+def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
+    """The best seed of each system on each set and, of several, the mean; the lowest of each set are marked."""
+    rows = []
+    for one in measurements:
+        rows.append(Row({"system": one.system, "set": one.set}, over_seeds(metric, one.by_seed(metric))))
+    if left_out_in_turn:
+        rows += _across(measurements, metric)
+    measure = METRICS[metric]
+    by_set: dict[str, list[float]] = {}
+    for row in rows:
+        if (value := row[metric].value) is not None:
+            by_set.setdefault(row.labels["set"], []).append(value)
+    marked = []
+    for row in rows:
+        rivals = by_set.get(row.labels["set"], [])
+        if len(rivals) > 1 and measure.write(row[metric].value) == measure.write(min(rivals)):
+            row = replace(row, figures={**row.figures, metric: replace(row[metric], is_best=True)})
+        marked.append(row)
+    of_seeds = f"the best and the mean of {num_seeds} seeds" if num_seeds > 1 else "one seed"
+    without = ", each corpus without it in training" if left_out_in_turn else ""
+    caption = f"{measure.heading}, {of_seeds}{without}. Lower is better."
+    return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), marked, across="set")
+
+
+def _across(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
+    """Mean and worst of each system over its sets, for the seeds that have all sets."""
+    for system in dict.fromkeys(one.system for one in measurements):
+        of_sets = [one.by_seed(metric) for one in measurements if one.system == system]
+        complete = [seed for seed in of_sets[0] if all(seed in by_seed for by_seed in of_sets)]
+        for name, summary in (("mean", mean), ("worst", max)):
+            by_seed = {seed: summary([values[seed] for values in of_sets]) for seed in complete}
+            yield Row({"system": system, "set": name}, over_seeds(metric, by_seed))
+
+
+def comparability(measurements: Sequence[SystemOnSet]) -> list[str]:
+    """Say which sets rest on different trials, labels or parts of them; empty if none do."""
     notes = []
-    for column in columns:
-        found = [one for row in rows for one in row.cells[column].measured]
-        for what, values in (
-            ("recordings", {one.trials for one in found}),
-            ("labels", {one.key for one in found}),
-            ("numbers of trials", {(one.num_bonafide, one.num_spoof) for one in found}),
-        ):
+    by_set: dict[str, list[Measured]] = {}
+    for one in measurements:
+        by_set.setdefault(one.set, []).extend(one.measured)
+    for name, detectors in by_set.items():
+        facts: dict[str, set[Any]] = {
+            "recordings": {measured.trials for measured in detectors},
+            "labels": {measured.key for measured in detectors},
+            "numbers of trials": {(measured.num_bonafide, measured.num_spoof) for measured in detectors},
+        }
+        for what, values in facts.items():
             if len(values) > 1:
-                notes.append(f"{column}: the detectors were measured on different {what}: do not compare them")
-        partial = [one.run for one in found if one.left_out]
+                notes.append(f"{name}: the detectors were measured on different {what}: do not compare them")
+        partial = [measured.run for measured in detectors if measured.left_out]
         if partial:
-            notes.append(f"{column}: a partial result, because scores are missing: {', '.join(dict.fromkeys(partial))}")
+            notes.append(f"{name}: a partial result, because scores are missing: {', '.join(dict.fromkeys(partial))}")
     return notes

@@ -74,8 +74,8 @@ def robustness(
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
         num_workers: processes that read and change audio
     """
-    from nes2net.apps.robustness.page import write_robustness
     from nes2net.apps.robustness.run import plan, run
+    from nes2net.evaluation.page import write_result
     from nes2net.models.registry import corpora
     from nes2net.scoring.calibrated import check_belongs
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
@@ -115,8 +115,9 @@ def robustness(
         num_resamples=num_resamples,
     )
     print(printable(result.text()))
-    written = [Path(out, f"report.{suffix}") for suffix in ("html", "json", "md")]
-    write_robustness(result, *written)
-    for path in (*written, Path(out, "scores")):
+    page, data, markdown = (Path(out, f"report.{suffix}") for suffix in ("html", "json", "md"))
+    print_warnings(result.warnings)
+    write_result(result, page, data, markdown=markdown)
+    for path in (page, data, markdown, Path(out, "scores")):
         say_written(path, beside_data=True)
-    return INCOMPLETE if (result.failed.keys() - planned.left_out.keys()) or result.left_out else 0
+    return INCOMPLETE if (result.header["failed"].keys() - planned.left_out.keys()) or result.header["left_out"] else 0

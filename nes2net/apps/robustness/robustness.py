@@ -7,9 +7,7 @@ recording does not tell which condition it met.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,16 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.tables import Cell, Figure, Measured, Table, format_p, markdown, percent, points
+from nes2net.evaluation.result import Plot, Result, versions
+from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
-from nes2net.models.registry import corpora, effects
+from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
 #: Name of the trials as they are.
@@ -40,185 +38,15 @@ EER_OF_CLEAN = OperatingPoint("eer")
 _MOST_MISSING = 0.1
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Error rates under one condition, fractions; intervals hold 95 %."""
-
-    condition: str
-    """:data:`CLEAN`, or as :func:`nes2net.models.registry.create_condition` takes it."""
-    eer: float
-    eer_interval: tuple[float, float]
-    hter: float
-    """Half total error rate at the threshold, the mean of the next two."""
-    hter_interval: tuple[float, float]
-    miss: float
-    false_alarm: float
-    difference: float
-    """EER minus the EER of the clean trials."""
-    difference_interval: tuple[float, float]
-    p_value: float
-    """Two-sided p-value of that difference."""
-    changed: float
-    """Share of the trials that the condition moves across the threshold."""
-
-    @property
-    def family(self) -> str:
-        return self.condition.partition(":")[0]
-
-    @property
-    def strength(self) -> str:
-        """Strength as a number; empty without one."""
-        return self.condition.partition(":")[2]
-
-    @property
-    def unit(self) -> str:
-        """Unit of the strength; empty if there is none."""
-        return effects.get(self.family).unit if self.strength else ""
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """The evaluation of a detector under conditions on the trials that all of them have.
-
-    - ``num_scored`` counts the trials that were to be scored, ``num_available`` the phase's trials.
-    - ``failed`` holds the reasons of conditions without figures.
-    - ``left_out`` holds the conditions that a trial has no score under, by its id.
-    - ``threshold`` is a score, and ``basis`` says in words where it comes from.
-    - ``inputs`` names the score files, with their SHA-256.
-    """
-
-    corpus: str
-    phase: str
-    num_bonafide: int
-    num_spoof: int
-    num_scored: int
-    num_available: int
-    threshold: float
-    basis: str
-    clean: Figures
-    results: list[Figures]
-    failed: dict[str, str]
-    left_out: dict[str, list[str]]
-    interval_over: str
-    num_resamples: int
-    seed: int
-    inputs: list[dict[str, str]]
-    origin: Origin | None
-    calibration: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=versions)
-
-    @property
-    def title(self) -> str:
-        return f"{corpora.get(self.corpus).title}, {self.phase}: robustness"
-
-    @property
-    def by_damage(self) -> list[Figures]:
-        """The conditions, the largest difference of the EER first."""
-        return sorted(self.results, key=lambda one: (-one.difference, -one.hter, one.condition))
-
-    @property
-    def families(self) -> dict[str, list[Figures]]:
-        """The conditions by family, the most damaging family and condition first."""
-        families: dict[str, list[Figures]] = {}
-        for one in self.by_damage:
-            families.setdefault(one.family, []).append(one)
-        return families
-
-    @property
-    def certain(self) -> list[Figures]:
-        """The conditions of :attr:`by_damage` whose EER differs from the clean one with p below 0.05."""
-        return [one for one in self.by_damage if one.p_value < 0.05]
-
-    def words(self) -> list[str]:
-        """Say in sentences what stands out."""
-        worse = [one for one in self.certain if one.difference > 0]
-        better = [one.condition for one in self.certain if one.difference < 0]
-        lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
-        if worse:
-            worst = ", ".join(f"{one.condition} ({points(one.difference, 1)} points)" for one in worse[:3])
-            lines = [f"Most damaging to the EER: {worst}."]
-        elif better:
-            lines = ["No condition raises the EER for certain."]
-        if self.results:
-            worst_at = max(self.results, key=lambda one: (one.hter, one.condition))
-            side = "bona fide trials are rejected" if worst_at.miss > worst_at.false_alarm else "spoofed ones pass"
-            lines.append(
-                f"At the threshold, {worst_at.condition} has the highest half total error rate, {percent(worst_at.hter, 1)} % "
-                f"(clean: {percent(self.clean.hter, 1)} %); {percent(worst_at.miss, 1)} % of bona fide trials are missed and "
-                f"{percent(worst_at.false_alarm, 1)} % of spoofed ones accepted, so above all {side}."
-            )
-            lines.append(
-                f"Of {counted(len(self.results), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
-                f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
-            )
-        return lines
-
-    def tables(self) -> list[Table]:
-        """The figures under all conditions, by damage and by family; a greater rise of the EER has more heat."""
-        most = max((one.difference for one in self.results), default=0.0)
-
-        def row(one: Figures) -> list[str | Cell]:
-            rise, p = Cell("–"), ""
-            if one is not self.clean:
-                heat = round(100 * one.difference / most) if one.difference > 0 else 0
-                rise = Figure(one.difference, one.difference_interval).cell(points, " to ")._replace(heat=heat)
-                p = format_p(one.p_value)
-            return [
-                one.condition,
-                Figure(one.eer, one.eer_interval).cell(percent),
-                rise,
-                p,
-                Figure(one.hter, one.hter_interval).cell(percent),
-                percent(one.miss),
-                percent(one.false_alarm),
-                "–" if one is self.clean else percent(one.changed, 1),
-            ]
-
-        head = ["condition", "EER %", "points above clean", "p"]
-        head += ["HTER %", "miss %", "false alarm %", "decisions changed %"]
-        by_family = itertools.chain(*self.families.values())
-        return [
-            Table.of(f"Error rates under each condition, {order}", head, map(row, [self.clean, *conditions]))
-            for order, conditions in (("by damage", self.by_damage), ("by family", by_family))
-        ]
-
-    def headline(self) -> list[str]:
-        """Say what was evaluated, and at which threshold."""
-        of = f" of {self.num_available:,}" if self.num_scored < self.num_available else ""
-        lines = [
-            f"{self.corpus}, phase {self.phase}: {self.num_bonafide + self.num_spoof:,}{of} trials ({self.num_bonafide:,} bona "
-            f"fide, {self.num_spoof:,} spoof), clean and under {counted(len(self.results), 'condition')}",
-            f"threshold {self.threshold!r}, {self.basis}",
-        ]
-        if self.left_out:
-            lines.append(
-                f"PARTIAL: {counted(len(self.left_out), 'trial is', 'trials are')} left out, because some condition "
-                "has no score of them"
-            )
-        return lines
-
-    def text(self) -> str:
-        """Write the table, the most damaging condition first."""
-        table = self.tables()[0].lines()
-        failed = (f"no figures of {condition}: {reason}" for condition, reason in self.failed.items())
-        return "\n".join([*self.headline(), "", *table, "", *self.words(), *failed])
-
-    def markdown(self) -> str:
-        """Write the table in Markdown, by family."""
-        table = markdown(self.tables()[1:]).rstrip()
-        failed = [f"No figures of {condition}: {reason}" for condition, reason in self.failed.items()]
-        return "\n\n".join([f"# {self.title}", *self.headline(), " ".join(self.words()), table, *failed]) + "\n"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"origin": origin_facts(self.origin)}
-
-
-def origin_facts(origin: Origin | None) -> dict[str, str]:
-    """What made the clean scores, without what differs when the same run is repeated."""
-    if origin is None:
-        return {}
-    names = ("model", "recipe", "checkpoint", "licence", "protocol", "software")
-    return {name: value for name in names if (value := getattr(origin, name))}
+MEASURES = (
+    Measure("eer", "EER %"),
+    Measure("difference", "points above clean", "points", has_heat=True),
+    Measure("p_value", "p", "p-value"),
+    Measure("hter", "HTER %"),
+    Measure("miss", "miss %"),
+    Measure("false_alarm", "false alarm %"),
+    Measure("changed", "decisions changed %", digits=1),
+)
 
 
 def evaluate_robustness(
@@ -230,7 +58,9 @@ def evaluate_robustness(
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
     seed: int = 0,
-) -> Robustness:
+    failed: Mapping[str, str] | None = None,
+    num_available: int | None = None,
+) -> Result:
     """Evaluate score files of the same ``trials`` under conditions.
 
     Args:
@@ -242,13 +72,19 @@ def evaluate_robustness(
             by which it is read off the clean trials.
         num_resamples, seed: draws and seed of the bootstrap. It draws speakers if every trial has
             one and there are at least ten, otherwise trials.
+        failed: conditions without scores → why.
+        num_available: trials of the phase, of which ``trials`` are a subset; None if they are all.
+
+    Returns:
+        The table ``conditions``: :data:`CLEAN` first, then the conditions with the largest rise of the EER first.
 
     Raises:
         InputError: if a score file does not fit the trials, a class has no trials, or there is no
             such threshold.
     """
-    scores, failed = _scores(trials, paths)
-    lacking = {trial.id: [name for name, of in scores.items() if trial.id not in of] for trial in trials}
+    scores, without_scores = _scores(trials, paths)
+    failed = {**(failed or {}), **without_scores}
+    lacking = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
     left_out = {id: names for id, names in lacking.items() if names}
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
@@ -256,7 +92,7 @@ def evaluate_robustness(
         raise InputError(
             f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
-    values = {name: np.array([of[trial.id] for trial in common]) for name, of in scores.items()}
+    values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     rules: dict[str, Callable[..., Any]] = {
@@ -266,59 +102,151 @@ def evaluate_robustness(
     groups = speaker_groups(common)
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups}
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
-    rest = [name for name in scores if name != CLEAN]
-    results = []
-    for name in ProgressDisplay(rest, title="evaluating", unit="condition", delay=3.0):
-        found = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
+    rows = []
+    conditions = [name for name in scores if name != CLEAN]
+    for name in ProgressDisplay(conditions, title="evaluating", unit="condition", delay=3.0):
+        measured = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
-        results.append(_figures(name, found, clean, changed))
+        rows.append(Row({"condition": name}, _figures(measured) | _against(measured, clean, changed)))
+    rows.sort(key=lambda row: (-_value(row, "difference"), -_value(row, "hter"), row.labels["condition"]))
+    clean_row = Row({"condition": CLEAN}, _figures(clean))
     digests = {name: sha256_of(path) for name, path in paths.items()}
-    return Robustness(
-        corpus=corpus,
-        phase=phase,
-        num_bonafide=int(is_bonafide.sum()),
-        num_spoof=int((~is_bonafide).sum()),
-        num_scored=len(trials),
-        num_available=len(trials),
-        threshold=threshold,
-        basis=basis,
-        clean=_figures(CLEAN, clean, clean, 0.0),
-        results=results,
-        failed=failed,
-        left_out=left_out,
-        interval_over="speakers" if groups else "trials",
-        num_resamples=num_resamples,
-        seed=seed,
-        inputs=[score_input(Path(Path(path).name), digests[name], f"scores, {name}") for name, path in paths.items()],
-        origin=read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase),
-        calibration=rule.basis() if isinstance(rule, Decider) else None,
+    origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
+    num_bonafide = int(is_bonafide.sum())
+    num_spoof = len(common) - num_bonafide
+    interval_over = "speakers" if groups else "trials"
+    calibration = rule.basis() if isinstance(rule, Decider) else None
+    sources = {CLEAN: _repeatable_facts(origin) | {"seed": str(seed)}}
+    if calibration is not None:
+        sources["calibration"] = {
+            name: str(text) for name, text in calibration.items() if text is not None and not isinstance(text, dict)
+        }
+    header = {
+        "corpus": corpus,
+        "phase": phase,
+        "num_bonafide": num_bonafide,
+        "num_spoof": num_spoof,
+        "num_scored": len(trials),
+        "num_available": num_available or len(trials),
+        "threshold": threshold,
+        "basis": basis,
+        "failed": failed,
+        "left_out": left_out,
+        "interval_over": interval_over,
+        "num_resamples": num_resamples,
+        "seed": seed,
+        "calibration": calibration,
+        "sources": sources,
+        "inputs": [
+            score_input(Path(Path(path).name), digests[name], f"scores, {name}") for name, path in paths.items()
+        ],
+        "versions": versions(),
+    }
+    of = f" of {num_available:,}" if num_available is not None and len(trials) < num_available else ""
+    lines = [
+        f"{corpus}, phase {phase}: {num_bonafide + num_spoof:,}{of} trials ({num_bonafide:,} bona fide, {num_spoof:,} "
+        f"spoof), clean and under {counted(len(rows), 'condition')}; 95 % intervals: bootstrap over {interval_over}, "
+        f"{num_resamples:,} draws",
+        f"threshold {threshold!r}, {basis}",
+        *words_of(clean_row, rows),
+    ]
+    caption = (
+        "Error rates under each condition, by damage. HTER, misses and false alarms are those at one threshold for all "
+        f"conditions. The {len(rows)} p-values are not corrected for their number."
+    )
+    return Result(
+        f"{corpora.get(corpus).title}, {phase}: robustness",
+        header,
+        lines,
+        [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
+        _notes(left_out, failed),
+        (origin and origin.seen) or (),
+        functools.partial(_plots, clean_row, rows),
     )
 
 
-def _figures(name: str, found: Measured, clean: Measured, changed: float) -> Figures:
-    """The figures under a condition, which were measured on the same draws as the clean ones."""
-    eer, hter = found.figure("eer"), found.figure("hter")
-    differences = found.draws["eer"] - clean.draws["eer"]
-    return Figures(
-        condition=name,
-        eer=eer.value,
-        eer_interval=eer.interval,
-        hter=hter.value,
-        hter_interval=hter.interval,
-        miss=found.values["miss"],
-        false_alarm=found.values["false_alarm"],
-        difference=eer.value - clean.values["eer"],
-        difference_interval=metrics.percentiles(differences, 0.95),
-        p_value=two_sided_p(differences),
-        changed=changed,
-    )
+def _value(row: Row, name: str) -> float:
+    value = row[name].value
+    assert value is not None
+    return value
+
+
+def _repeatable_facts(origin: Origin | None) -> dict[str, str]:
+    """What made the clean scores, without what differs when the same run is repeated."""
+    facts = origin.facts() if origin else {}
+    return {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
+
+
+def _figures(measured: Measured) -> dict[str, Figure]:
+    """The error rates under a condition; misses and false alarms without intervals."""
+    return {
+        "eer": measured.figure("eer"),
+        "hter": measured.figure("hter"),
+        "miss": Figure(measured.values["miss"]),
+        "false_alarm": Figure(measured.values["false_alarm"]),
+    }
+
+
+def _against(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
+    """The difference of the EER from the clean one, on the same draws, and the share of changed decisions."""
+    differences = measured.draws["eer"] - clean.draws["eer"]
+    difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
+    return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
+
+
+def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
+    """Say in sentences what stands out among ``rows``, the conditions by damage."""
+    certain = [row for row in rows if _value(row, "p_value") < 0.05]
+    worse = [row for row in certain if _value(row, "difference") > 0]
+    better = [row.labels["condition"] for row in certain if _value(row, "difference") < 0]
+    lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
+    if worse:
+        worst = ", ".join(
+            f"{row.labels['condition']} ({points(_value(row, 'difference'), 1)} points)" for row in worse[:3]
+        )
+        lines = [f"Most damaging to the EER: {worst}."]
+    elif better:
+        lines = ["No condition raises the EER for certain."]
+    if rows:
+        worst_row = max(rows, key=lambda row: (_value(row, "hter"), row.labels["condition"]))
+        rates = {name: percent(_value(worst_row, name), 1) for name in ("hter", "miss", "false_alarm")}
+        mostly_misses = _value(worst_row, "miss") > _value(worst_row, "false_alarm")
+        side = "bona fide trials are rejected" if mostly_misses else "spoofed ones pass"
+        lines.append(
+            f"At the threshold, {worst_row.labels['condition']} has the highest half total error rate, {rates['hter']} % "
+            f"(clean: {percent(_value(clean, 'hter'), 1)} %); {rates['miss']} % of bona fide trials are missed and "
+            f"{rates['false_alarm']} % of spoofed ones accepted, so above all {side}."
+        )
+        lines.append(
+            f"Of {counted(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
+            f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
+        )
+    return lines
+
+
+def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
+    notes = []
+    if left_out:
+        trials = listed([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
+        notes.append(
+            f"PARTIAL: {counted(len(left_out), 'trial is', 'trials are')} left out, because some condition has no score "
+            f"of them: {trials}"
+        )
+    return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
+
+
+def _plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
+    from nes2net.apps.robustness.plots import condition_plots  # for start-up time: the text needs no Matplotlib
+
+    return {"By family": condition_plots(clean, rows)}
 
 
 def _scores(
     trials: Sequence[Trial], paths: Mapping[str, str | Path]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """The finite scores under each condition by id, of which a few may be missing, and why other conditions failed."""
-    found, failed = dict[str, dict[str, float]](), dict[str, str]()
+    found: dict[str, dict[str, float]] = {}
+    failed: dict[str, str] = {}
     for name, path in paths.items():
         matched = match_file(trials, path, allow_partial=True)
         if unknown := matched.mismatch.unknown:

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
+from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, counted, listed, one_line
 from nes2net.lib.files import exclusive_lock, json_text, write_text
 from nes2net.lib.plain_data import read_json
@@ -178,7 +179,7 @@ def run(
     num_workers: int | None = None,
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
-) -> Robustness:
+) -> Result:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
     A condition under which no trial can be scored is named in the result and does not end the run. The other arguments are those of
@@ -245,10 +246,17 @@ def run(
         done = {name: path for name, path in paths.items() if name not in failed}
         if len(done) == 1:
             raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
-        result = evaluate_robustness(
-            plan.part.corpus, plan.phase, plan.trials, done, rule=rule, num_resamples=num_resamples, seed=plan.seed
+        return evaluate_robustness(
+            plan.part.corpus,
+            plan.phase,
+            plan.trials,
+            done,
+            rule=rule,
+            num_resamples=num_resamples,
+            seed=plan.seed,
+            failed=failed,
+            num_available=plan.num_available,
         )
-        return replace(result, failed=failed | result.failed, num_available=plan.num_available)
 
 
 def _transform(name: str, plan: Plan) -> UnderCondition:

@@ -44,14 +44,14 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
     out = done / "out"
     result = json.loads((out / "table.json").read_text())
     assert result["complete"] and result["notes"] == [] and result["seeds"] == [1, 2]
-    for row, average in zip(result["rows"], ("best1", "best2")):
-        for column, cell in row["cells"].items():
-            reports = [json.loads((out / f"reports/seed{seed}/{average}/{column}.json").read_text()) for seed in (1, 2)]
-            eers = [report["systems"][0]["eer"] for report in reports]
-            assert [one["metrics"]["eer"] for one in cell["measured"]] == eers
-            short = cell["over_seeds"]["eer"]
-            assert (short["best"], short["mean"]) == (min(eers), pytest.approx(sum(eers) / 2))
-            assert all((out / one["page"]).is_file() for one in cell["measured"])
+    assert all((out / one["page"]).is_file() for one in result["measured"])
+    for row, average in zip(result["tables"][0]["rows"], ("best1", "best2")):
+        name = row["on"]["set"]
+        reports = [json.loads((out / f"reports/seed{seed}/{average}/{name}.json").read_text()) for seed in (1, 2)]
+        eers = [report["tables"][0]["rows"][0]["eer"]["value"] for report in reports]
+        measured = [one for one in result["measured"] if (one["system"], one["set"]) == (row["on"]["system"], name)]
+        assert [one["metrics"]["eer"] for one in measured] == eers
+        assert (row["eer"]["value"], row["mean"]["value"]) == (min(eers), pytest.approx(sum(eers) / 2))
     assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
     # The scores are those that the commands give by themselves.
     (folder,) = out.glob("models/*_seed2")

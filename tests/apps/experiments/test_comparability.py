@@ -14,7 +14,7 @@ from nes2net import Detector
 from nes2net.apps.experiments.reproduce import compare_conditions, published_architecture
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.data.corpora.corpus import Counts, key_digest
-from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.training.recipes.reading import load_recipe
 
@@ -36,7 +36,7 @@ def conditions_of(corpus, tmp_path):
         ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
         ids = ids[1:] if options else ids
         scores = write(tmp_path / "s.txt", "".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
-        evaluation = evaluate(row.corpus, scores, keys, num_resamples=2, **options)
+        evaluation = evaluate_systems(row.corpus, scores, keys, num_resamples=2, **options)
         return compare_conditions(row, built(config), evaluation, keys)
 
     return compared
@@ -73,7 +73,7 @@ def test_the_same_conditions_and_other_trials(conditions_of, corpus, tmp_path, t
 def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corpus):
     register_corpus("tiny", replace(generic.CORPUS, title="Mine"))
     keys = write(tmp_path / "list.csv", "path,label\na.wav,real\nb.wav,fake\n")
-    evaluation = evaluate("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
+    evaluation = evaluate_systems("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
     conditions = compare_conditions(ROW, built(SPECTRAL), evaluation, keys)
     unchecked = ["the trials: the official numbers of Mine, phase eval, are not known"]
     assert (conditions.differences, conditions.unchecked) == ([], unchecked)
@@ -133,7 +133,7 @@ def test_options_that_weights_do_not_show(conditions_of, tiny, small_model):
 def test_every_recipe_trains_the_architecture_of_its_rows(recipe, tmp_path, register_corpus):
     register_corpus("tiny", replace(in_the_wild.CORPUS, counts={}, key_digests={}))
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
-    evaluation = evaluate("tiny", write(tmp_path / "s.txt", "0 0\n1 1\n"), tmp_path, num_resamples=2)
+    evaluation = evaluate_systems("tiny", write(tmp_path / "s.txt", "0 0\n1 1\n"), tmp_path, num_resamples=2)
     rows = [row for row in published_rows() if row.recipe == recipe]
     for row in {(*row.overrides, row.model, str(row.frontend)): row for row in rows}.values():
         config = built(load_recipe(REPOSITORY / recipe, row.overrides).model)

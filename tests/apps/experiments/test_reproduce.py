@@ -182,13 +182,16 @@ def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):
     detector = Detector.from_pretrained(checkpoint, "cpu")
     first = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
     assert number == 12 and score == pytest.approx(detector.score(first, num_samples=8000), abs=1e-5)
-    (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["systems"]
-    low, high = (100 * bound for bound in result["interval"])
-    assert f"measured   {100 * result['eer']:.2f} %   95 % interval {low:.2f} to {high:.2f} %   (6 bona fide" in out
+    (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["tables"][0]["rows"]
+    low, high = (100 * bound for bound in result["eer"]["interval"])
+    assert (
+        f"measured   {100 * result['eer']['value']:.2f} %   95 % interval {low:.2f} to {high:.2f} %   (6 bona fide"
+        in out
+    )
     assert f"against the published single best, 12.34 %: {judge(12.34, low, high)}" in out
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
     assert "not checked: the architecture: the row names no model" in out and "no verdict" not in out
-    assert "Tiny" in (tmp_path / "out" / "report.html").read_text() and result["system"] == "Tiny"
+    assert "Tiny" in (tmp_path / "out" / "report.html").read_text() and result["on"]["system"] == "Tiny"
 
     # The second time nothing is scored, and the files stay the same.
     def files():

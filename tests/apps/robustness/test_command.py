@@ -28,7 +28,8 @@ def test_a_report(computing, tmp_path, command, refused):
     assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
     found = json.loads((out / "report.json").read_text())
     assert found["corpus"] == "asvspoof2019_la" and found["phase"] == "dev"
-    assert found["origin"]["checkpoint"] == f"{tmp_path}/detector.pth" and found["origin"]["protocol"] == "4sec"
+    source = found["sources"]["clean"]
+    assert source["checkpoint"] == f"{tmp_path}/detector.pth" and source["protocol"] == "4sec"
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 

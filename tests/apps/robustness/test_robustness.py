@@ -3,15 +3,15 @@
 import functools
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nes2net import InputError, metrics
-from nes2net.apps.robustness.page import robustness_page, write_robustness
+from nes2net.apps.robustness.plots import families_of
 from nes2net.apps.robustness.robustness import CLEAN, evaluate_robustness
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.evaluation.page import html_page, write_result
 from nes2net.scoring.decisions import Decider, OperatingPoint, fit
 from nes2net.scoring.score_file import write_scores
 
@@ -32,6 +32,10 @@ def case(tmp_path):
     return trials, paths, scores
 
 
+def row_of(result, condition):
+    return result.tables[0].row(condition=condition)
+
+
 def evaluated(trials, paths, **options):
     return evaluate_robustness("in_the_wild", "eval", trials, paths, num_resamples=DRAWS, **options)
 
@@ -41,38 +45,47 @@ def test_figures_are_those_of_the_metrics(case):
     result = evaluated(trials, paths)
     is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
     rule = functools.partial(metrics.compute_eer, method="interpolated")
-    rates = functools.partial(metrics.compute_rates, threshold=result.threshold)
+    threshold = result.header["threshold"]
+    rates = functools.partial(metrics.compute_rates, threshold=threshold)
     clean = scores[CLEAN][is_bonafide], scores[CLEAN][~is_bonafide]
-    for one in (result.clean, *result.results):
-        bonafide, spoof = classes = scores[one.condition][is_bonafide], scores[one.condition][~is_bonafide]
-        assert one.eer == pytest.approx(rule(*classes)[0])
-        assert one.miss == np.mean(bonafide < result.threshold)
-        assert one.false_alarm == np.mean(spoof >= result.threshold)
-        assert one.hter == pytest.approx((one.miss + one.false_alarm) / 2)
-        flipped = (scores[one.condition] >= result.threshold) != (scores[CLEAN] >= result.threshold)
-        assert one.changed == pytest.approx(flipped.mean())
-        compared = metrics.compare_systems(rule, classes, clean, num_resamples=DRAWS)
-        assert (one.difference, one.difference_interval, one.p_value) == compared[2:]
-        assert one.eer_interval == metrics.bootstrap_interval(rule, *classes, num_resamples=DRAWS)
+    clean_row, *rows = result.rows("conditions")
+    for row in (clean_row, *rows):
+        of_condition = scores[row.labels["condition"]]
+        bonafide, spoof = classes = of_condition[is_bonafide], of_condition[~is_bonafide]
+        value = {name: figure.value for name, figure in row.figures.items()}
+        assert value["eer"] == pytest.approx(rule(*classes)[0])
+        assert value["miss"] == np.mean(bonafide < threshold)
+        assert value["false_alarm"] == np.mean(spoof >= threshold)
+        assert value["hter"] == pytest.approx((value["miss"] + value["false_alarm"]) / 2)
+        assert row["eer"].interval == metrics.bootstrap_interval(rule, *classes, num_resamples=DRAWS)
         draws = metrics.bootstrap_values([rates], *classes, num_resamples=DRAWS)
         number = 4 / (1 / len(bonafide) + 1 / len(spoof))
-        assert one.hter_interval == metrics.rate_interval(one.hter, draws[:, 2], number)
+        assert row["hter"].interval == metrics.rate_interval(value["hter"], draws[:, 2], number)
+        if row is clean_row:
+            continue
+        flipped = (of_condition >= threshold) != (scores[CLEAN] >= threshold)
+        assert value["changed"] == pytest.approx(flipped.mean())
+        compared = metrics.compare_systems(rule, classes, clean, num_resamples=DRAWS)
+        assert (value["difference"], row["difference"].interval, value["p_value"]) == compared[2:]
     # A shift moves no trial past another: only the threshold no longer fits.
-    shifted = next(one for one in result.results if one.condition == "telephone")
-    assert shifted.difference == 0 and shifted.p_value == 1 and shifted.hter > result.clean.hter + 0.1
-    assert abs(result.clean.miss - result.clean.false_alarm) < 0.02  # the threshold of the EER
-    by_family = {name: [one.strength for one in found] for name, found in result.families.items()}
-    assert [*by_family.items()] == [("mp3", ["8", "64"]), ("telephone", [""])]  # by damage
+    shifted = row_of(result, "telephone")
+    assert shifted["difference"].value == 0 and shifted["p_value"].value == 1
+    assert shifted["hter"].value > clean_row["hter"].value + 0.1
+    assert abs(clean_row["miss"].value - clean_row["false_alarm"].value) < 0.02  # the threshold of the EER
+    by_family = {name: [row.labels["condition"] for row in family] for name, family in families_of(rows).items()}
+    assert [*by_family.items()] == [("mp3", ["mp3:8", "mp3:64"]), ("telephone", ["telephone"])]  # by damage
 
 
 def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
     trials, paths, scores = case
     spoof = np.sort([score for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF])
     result = evaluated(trials, paths, rule=OperatingPoint.parse("fa:5%"))
-    assert result.clean.false_alarm == 0.05 and spoof[-6] < result.threshold <= spoof[-5]
+    assert row_of(result, CLEAN)["false_alarm"].value == 0.05
+    assert spoof[-6] < result.header["threshold"] <= spoof[-5]
     decider = Decider(fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5]), operating_point=OperatingPoint("cost"))
     result = evaluated(trials, paths, rule=decider)
-    assert result.threshold == decider.threshold and result.basis == "operating point cost:1,1,0.5 of the calibration"
+    assert result.header["threshold"] == decider.threshold
+    assert result.header["basis"] == "operating point cost:1,1,0.5 of the calibration"
     assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
     with pytest.raises(InputError, match="give a `calibration`, or take eer"):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
@@ -83,11 +96,11 @@ def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
     write_scores(paths["mp3:8"], [trial.id for trial in trials[2:]], scores["mp3:8"][2:])
     write_scores(paths["telephone"], [trial.id for trial in trials[20:]], scores["telephone"][20:])
     result = evaluated(trials, paths)
-    assert result.left_out == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
-    assert result.num_bonafide + result.num_spoof == 148
-    assert result.failed == {"telephone": "20 of 150 trials have no score; the record of its scores says why"}
+    assert result.header["left_out"] == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
+    assert result.header["num_bonafide"] + result.header["num_spoof"] == 148
+    assert result.header["failed"] == {"telephone": "20 of 150 trials have no score; the record of its scores says why"}
     alone = evaluated(trials[2:], dict.fromkeys((CLEAN, "mp3:8"), paths["mp3:8"]))
-    assert next(one for one in result.results if one.condition == "mp3:8").eer == alone.clean.eer
+    assert row_of(result, "mp3:8")["eer"].value == row_of(alone, CLEAN)["eer"].value
     write_scores(paths["telephone"], ["u1", "x"], [1.0, 2.0])
     with pytest.raises(InputError, match=r"telephone.txt: 1 score is of no trial, such as x"):
         evaluated(trials, paths)
@@ -95,20 +108,22 @@ def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
 
 def test_words_tables_and_json(case, tmp_path):
     trials, paths, _ = case
-    result = replace(evaluated(trials, paths), failed={"noise": "needs musan"}, num_available=2000)
-    first, second, third = result.words()
+    result = evaluated(trials, paths, failed={"noise": "needs musan"}, num_available=2000)
+    first, second, third = result.lines[-3:]
     assert first.startswith("Most damaging to the EER: mp3:8 (+")
     assert "telephone has the highest half total error rate" in second and "bona fide trials are rejected" in second
     assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
     text = result.text()
     assert "150 of 2,000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
     assert "no figures of noise: needs musan" in text
-    write_robustness(result, tmp_path / "r.html", tmp_path / "r.json", tmp_path / "r.md")
+    write_result(result, tmp_path / "r.html", tmp_path / "r.json", markdown=tmp_path / "r.md")
     rows = re.findall(r"^\| (\S+) \|", (tmp_path / "r.md").read_text(), re.MULTILINE)
-    assert rows == ["condition", "---", "clean", "mp3:8", "mp3:64", "telephone"]
+    assert rows == ["condition", "---", "clean", "mp3:8", "telephone", "mp3:64"]
     found = json.loads((tmp_path / "r.json").read_text())
-    assert [one["condition"] for one in found["results"]] == ["mp3:64", "mp3:8", "telephone"]
-    assert found["clean"]["eer"] == result.clean.eer and found["failed"] == {"noise": "needs musan"}
+    conditions = found["tables"][0]["rows"]
+    assert [row["on"]["condition"] for row in conditions] == ["clean", "mp3:8", "telephone", "mp3:64"]
+    assert conditions[0]["eer"]["value"] == row_of(result, CLEAN)["eer"].value
+    assert found["failed"] == {"noise": "needs musan"}
 
 
 def test_without_a_certain_difference_no_condition_is_called_damaging(case):
@@ -119,23 +134,27 @@ def test_without_a_certain_difference_no_condition_is_called_damaging(case):
     ):
         write_scores(paths["mp3:8"], [trial.id for trial in trials], scores[CLEAN] + changes)
         result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
-        assert [one.condition for one in result.certain] == certain
-        assert (result.by_damage[0].difference > 0) == (not certain) and "most damaging" not in robustness_page(result)
-        assert result.words()[0].startswith(first) and result.words()[-1].endswith(last)
+        _, row = result.rows("conditions")
+        assert (row["p_value"].value < 0.05) == bool(certain)
+        assert (row["difference"].value > 0) == (not certain) and "Most damaging" not in result.text()
+        assert result.lines[-3].startswith(first) and result.lines[-1].endswith(last)
 
 
 def test_the_page(case):
     trials, paths, _ = case
-    result = replace(evaluated(trials, paths), failed={"noise": "<b>no</b>"})
-    page, order = robustness_page(result), ["clean", "mp3:8", "mp3:64", "telephone"]
-    assert page == robustness_page(replace(evaluated(trials, paths), failed=result.failed))
+    failed = {"noise": "<b>no</b>"}
+    result = evaluated(trials, paths, failed=failed)
+    page, order = html_page(result), ["clean", "mp3:8", "mp3:64", "telephone"]
+    assert page == html_page(evaluated(trials, paths, failed=failed))
     (plot,) = re.findall(r'<svg role="img".*?</svg>', page, re.DOTALL)
     assert [text for text in re.findall(r">([^<>]+)</text>", plot) if text in order] == order
-    assert f"mp3:8: EER {100 * result.by_damage[0].eer:.1f} %, HTER" in plot
+    assert f"mp3:8: EER {100 * row_of(result, 'mp3:8')['eer'].value:.1f} %, HTER" in plot
     assert "dotted are the clean trials" in page and "&lt;b&gt;no&lt;/b&gt;" in page
     assert "the report says on which trials it was chosen" in page and "operating point eer of the clean trials" in page
     names = re.findall(r'<span class="name">(\S+?)</span>', page.partition("By damage")[2])
-    assert [name for name in names if name in order][:4] == ["clean", *(one.condition for one in result.by_damage)]
+    assert [name for name in names if name in order][:4] == [
+        row.labels["condition"] for row in result.rows("conditions")
+    ]
     assert all(f"<dt>{term}" in page for term in ("EER", "95 % interval", "condition"))
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", page)
 

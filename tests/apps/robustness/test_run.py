@@ -11,10 +11,10 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.apps.robustness import run as robustness
-from nes2net.apps.robustness.page import write_robustness
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import Sources
 from nes2net.data.corpora.trial import BONAFIDE, Part
+from nes2net.evaluation.page import write_result
 from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
 
@@ -31,20 +31,25 @@ def run(spectral_detector):
     return functools.partial(robustness.run, spectral_detector, **OPTIONS)
 
 
+def conditions_of(result):
+    """The conditions of a result, without the clean trials."""
+    return sorted(row.labels["condition"] for row in result.rows("conditions")[1:])
+
+
 def files_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.txt"))}
 
 
 def report_of(result, folder):
-    write_robustness(result, folder / "r.html", folder / "r.json", folder / "r.md")
+    write_result(result, folder / "r.html", folder / "r.json", markdown=folder / "r.md")
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 
 def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, monkeypatch):
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     result = run(planned(corpus), whole)
-    assert [one.condition for one in result.results] == CONDITIONS and result.failed == {} == result.left_out
-    assert result.num_bonafide == result.num_spoof == 6
+    assert conditions_of(result) == sorted(CONDITIONS) and result.notes == []
+    assert result.header["num_bonafide"] == result.header["num_spoof"] == 6
     add, batches = Journal.add, []
 
     def adding(journal, scores, failures=None):
@@ -93,9 +98,11 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
             planned(root, wanted)
     damaged = Sources(speech=(bad,) * 5)
     result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
-    assert [one.condition for one in result.results] == ["gain:-10", "gain:-20", "gain:-30"]
-    assert list(result.failed) == ["babble:5"] and "not one of 12 trials" in result.failed["babble:5"]
-    assert list(result.left_out) == [planned(root).trials[5].id] and result.num_bonafide + result.num_spoof == 11
+    assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]
+    header = result.header
+    assert list(header["failed"]) == ["babble:5"] and "not one of 12 trials" in header["failed"]["babble:5"]
+    assert list(header["left_out"]) == [planned(root).trials[5].id]
+    assert header["num_bonafide"] + header["num_spoof"] == 11
     with pytest.raises(InputError, match="no condition has scores: babble:5"):
         run(replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out")
 
@@ -105,7 +112,7 @@ def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(InputError, match="^No space left$"):
         patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
         run(planned(corpus, ["white:0"]), tmp_path)
-    assert len(run(planned(corpus, ["white:0"]), tmp_path).results) == 1
+    assert conditions_of(run(planned(corpus, ["white:0"]), tmp_path)) == ["white:0"]
 
 
 def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
@@ -150,7 +157,7 @@ def test_trials_and_keys(corpus, tmp_path):
 def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
     """Their lengths are those after the change, whatever their headers say."""
     result = run(planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, num_samples=None)
-    assert len(result.results) == 2
+    assert len(conditions_of(result)) == 2
     scores = read_scores(tmp_path / "scores" / "cut_0.5.txt")[1]
     for trial, score in zip(planned(corpus).trials[:3], scores):
         waveform = load_audio(trial.path)[:8000]

@@ -14,7 +14,7 @@ from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 
@@ -118,9 +118,9 @@ def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
     write(tmp_path / "test.txt", "".join(f"kiritan s CtrSVDD_{n} - {ends[n % 2]}\n" for n in range(40)))
     scores = np.random.default_rng(0).permutation(40)
     write(tmp_path / "scores.txt", "".join(f"CtrSVDD_{n} {score}\n" for n, score in enumerate(scores)))
-    result = evaluate("ctrsvdd", tmp_path / "scores.txt", tmp_path, num_resamples=10)
-    assert result.eer == metrics.compute_eer(scores[1::2], scores[::2], "sklearn")[0]
+    result = evaluate_systems("ctrsvdd", tmp_path / "scores.txt", tmp_path, num_resamples=10)
+    assert result["eer"].value == metrics.compute_eer(scores[1::2], scores[::2], "sklearn")[0]
     (_, figures), _ = calibrate(
         Labels("ctrsvdd", tmp_path, "eval"), [tmp_path / "scores.txt"], allow_inverted=True
     ).rows
-    assert figures["eer"] == result.eer != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]
+    assert figures["eer"] == result["eer"].value != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]

@@ -11,7 +11,7 @@ from nes2net.data.corpora import generic
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment, write_rttm
 
@@ -61,7 +61,7 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
     elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
     write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
-    assert evaluate("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5).eer == 0
+    assert evaluate_systems("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5)["eer"].value == 0
 
 
 @pytest.mark.parametrize("part, split", [("", "all"), ("train", "train"), ("test", "eval")])

@@ -1,0 +1,166 @@
+"""The figures of one score file: error rates with intervals, costs, and breakdowns."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from nes2net import metrics
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.evaluation.breakdown import breakdowns, speaker_groups
+from nes2net.evaluation.key import Judged, Key
+from nes2net.evaluation.matching import Matched, contradicted_labels
+from nes2net.evaluation.tables import Figure, Measured, Row
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.metrics.intervals import Draws
+
+#: Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of a rate's interval then varies by 3 %
+#: of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
+ROW_RESAMPLES = 200
+#: Note about an EER above 50 %.
+REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
+
+
+@dataclass(frozen=True)
+class SystemFigures:
+    """The figures of one score file.
+
+    - ``figures`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf`` if there is
+      one, and the numbers of trials; ``num_expected`` counts the trials of the phase in the key.
+    - ``facts`` says what the bootstrap drew, how many scores the speaker verification of min t-DCF has, and why
+      trials are left out; ``left_out`` and ``partial``, the same as a note, are empty if none are.
+    """
+
+    name: str
+    matched: Matched
+    figures: Mapping[str, Figure]
+    facts: Mapping[str, Any]
+    tables: Mapping[tuple[str, ...], Sequence[Row]]
+    official: Sequence[Row]
+    notes: Sequence[str]
+
+    @property
+    def num_trials(self) -> int:
+        return len(self.matched.trials)
+
+    def value(self, name: str) -> float:
+        """A figure that every system has."""
+        value = self.figures[name].value
+        assert value is not None
+        return value
+
+    def headline(self) -> str:
+        """Say how many trials were evaluated, and what the intervals rest on."""
+        return (
+            f"{counted(self.num_trials, 'trial')} ({self.matched.bonafide.size:,} bona fide, {self.matched.spoof.size:,} "
+            f"spoof); 95 % intervals: bootstrap over {self.facts['num_groups']:,} {self.facts['interval_over']}"
+        )
+
+
+def evaluate_scores(
+    key: Key, judged: Judged, scores_path: Path, name: str, *, num_resamples: int = 1000, seed: int = 0
+) -> SystemFigures:
+    """Compute the figures of a score file whose trials were matched with ``key``.
+
+    Raises:
+        InputError: if all trials are of one class.
+    """
+    definition = key.definition
+    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
+    matched = judged.matched
+    if matched.is_bonafide.all() or not matched.is_bonafide.any():
+        kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
+        raise InputError(
+            f"{scores_path}: {counted(len(matched.trials), 'trial')}, all {kind}, and an EER needs both classes: "
+            "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
+        )
+    bonafide = matched.bonafide
+    spoof = matched.spoof
+    rules: dict[str, Callable[..., Any]] = {
+        "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions),
+        "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
+        "act_dcf": metrics.compute_act_dcf,
+        "cllr": metrics.compute_cllr,
+    }
+    min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
+    if min_tdcf is not None:
+        rules["min_tdcf"] = min_tdcf
+    speakers = speaker_groups(matched.trials)
+    measured = Measured(rules, bonafide, spoof, **draws, **speakers)
+    if matched.scores.min() == matched.scores.max():
+        notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
+    elif measured.values["eer"] > 0.5:
+        notes += (REVERSED,)
+    if contradicted := contradicted_labels(scores_path, matched.trials):
+        notes += (
+            f"the score file's own labels contradict the key for {len(contradicted):,} of "
+            f"{counted(len(matched.trials), 'trial')}, and the key decides: {listed(contradicted)}",
+        )
+    left_out = matched.mismatch.describe(matched.num_expected)
+    partial = ""
+    if len(matched.trials) < matched.num_expected or left_out:
+        of = "all" if len(matched.trials) == matched.num_expected else f"{len(matched.trials):,} of"
+        partial = f"PARTIAL: rests on {of} {counted(matched.num_expected, 'trial')}; {left_out}"
+        notes = (partial, *notes)
+    official = []
+    if definition.official_table is not None:
+        for part in definition.official_table(judged.complete.trials, judged.complete.scores):
+            figures = {name: Figure(getattr(part, name)) for name in ("eer", "min_dcf", "num_bonafide", "num_spoof")}
+            official.append(Row({"system": name, "part": part.part}, figures))
+    row_resamples = min(ROW_RESAMPLES, num_resamples)
+    return SystemFigures(
+        name,
+        matched,
+        {
+            **{measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()},
+            "eer": measured.figure("eer"),
+            "threshold": Figure(measured.thresholds["eer"]),
+            "num_bonafide": Figure(bonafide.size),
+            "num_spoof": Figure(spoof.size),
+            "num_expected": Figure(matched.num_expected),
+        },
+        {
+            "interval_over": "speakers" if speakers else "trials",
+            "num_groups": len({trial.speaker for trial in matched.trials}) if speakers else len(matched.trials),
+            "asv_counts": asv_counts,
+            "left_out": left_out,
+            "partial": partial,
+        },
+        breakdowns(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
+        official,
+        notes,
+    )
+
+
+def _min_tdcf(
+    key: Key, bonafide: NDArray, spoof: NDArray
+) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
+    """Make the min t-DCF of two classes of scores if the corpus has scores of a speaker-verification system.
+
+    Return it with the numbers of these scores. Otherwise both are None, with a note if the scores
+    are missing or unsuitable.
+    """
+    corpus = key.definition
+    if corpus.asv_scores is None:
+        return None, None, ()
+    try:
+        target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
+    except NotFound as error:
+        return None, None, (f"no min t-DCF: {error}",)
+    min_tdcf = functools.partial(
+        metrics.compute_min_tdcf,
+        asv_target=target,
+        asv_nontarget=nontarget,
+        asv_spoof=asv_spoof,
+        version=corpus.tdcf_version,
+    )
+    try:
+        min_tdcf(bonafide, spoof)
+    except InputError as error:
+        return None, None, (f"no min t-DCF: {error}",)
+    return min_tdcf, (target.size, nontarget.size, asv_spoof.size), ()
