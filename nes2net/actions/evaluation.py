@@ -3,81 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
-from nes2net.evaluation.segments import evaluate_segments
-from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_writable
-from nes2net.scoring.segment_file import holds_frames
+from nes2net.scoring.judgement import judgement_of
 
 
-def evaluate(
-    labels: Labels,
-    scores: Sequence[str | Path],
-    *,
-    threshold: ThresholdSource | float | None = None,
-    resolution_ms: float | None = None,
-    allow_partial: bool = False,
-    exclude: Mapping[str, Collection[str]] | None = None,
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> Result:
-    """Evaluate score files of recordings, compared on the same trials, or a single score file of frames.
+def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
+    """Evaluate files of what a detector says, compared on the same trials.
 
     Args:
-        threshold: where thresholds chosen on other trials come from; for scores of frames, the score at or below which
-            a frame is spoof.
-        resolution_ms: length of a frame, if no record beside scores of frames states it.
-        allow_partial: leave out trials whose scores are missing or unusable.
-        exclude: field → values of the trials to leave out; None for the trials that the published figures leave out.
-        num_resamples, seed: draws of the bootstrap, and their seed.
+        scores: score files of recordings, a single file of frame scores, or files of another judgement.
 
     Raises:
-        InputError: as :func:`nes2net.evaluation.evaluate.evaluate_systems` and
-            :func:`nes2net.evaluation.segments.evaluate_segments`, or if arguments do not go together.
+        InputError: if files or labels cannot be read or do not go together, or settings do not apply.
     """
-    if any(map(holds_frames, scores)):
-        if len(scores) > 1:
-            raise InputError(f"one of {len(scores)} files holds scores of frames: evaluate such a file alone")
-        of_frames = f"{scores[0]} holds scores of frames"
-        if exclude is not None:
-            raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
-        if isinstance(threshold, ThresholdSource):
-            raise InputError(f"{of_frames}: its threshold is `threshold`; leave out `threshold_from` and `calibration`")
-        return evaluate_segments(
-            labels.corpus,
-            scores[0],
-            labels.keys,
-            labels.phase,
-            resolution_ms=resolution_ms,
-            threshold=threshold,
-            allow_partial=allow_partial,
-            num_resamples=num_resamples,
-            seed=seed,
-        )
-    if isinstance(threshold, (int, float)) or resolution_ms is not None:
-        raise InputError(
-            "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: leave them "
-            "out"
-        )
-    return evaluate_systems(
-        labels.corpus,
-        scores,
-        labels.keys,
-        labels.phase,
-        allow_partial=allow_partial,
-        exclude=exclude,
-        num_resamples=num_resamples,
-        seed=seed,
-        threshold_source=threshold,
-    )
+    paths = list(map(Path, scores))
+    # Files of recordings are compared with each other; any other judgement stands alone, and says so.
+    judgements = [judgement_of(path) for path in paths]
+    judgement = next((one for one in judgements if not one.of_recordings), judgements[0])
+    return judgement.evaluate(labels, paths, settings or EvaluationSettings())
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def evaluate(
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
+    from nes2net.evaluation.judgements import EvaluationSettings
     from nes2net.evaluation.key import Labels
 
     pages = Pages(html, json, latex, markdown)
@@ -130,16 +131,16 @@ def evaluate(
             raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
         left_out.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
-    result = evaluated(
-        labels,
-        scores,
-        threshold=threshold if source is None else source,
+    settings = EvaluationSettings(
+        threshold_source=source,
+        threshold=threshold,
         resolution_ms=resolution_ms,
         allow_partial=allow_partial,
         exclude=None if exclude is None else left_out,
         num_resamples=num_resamples,
         seed=seed,
     )
+    result = evaluated(labels, scores, settings)
     try:
         print(printable(result.text()), flush=True)
         print_warnings(result.warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -27,10 +27,32 @@ from nes2net.scoring.judgement import Judgement
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nes2net.evaluation.result import Result
+    from nes2net.evaluation.transfer import ThresholdSource
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How scores are evaluated."""
+
+    threshold_source: ThresholdSource | None = None
+    """Where thresholds chosen on other trials come from; for scores of recordings."""
+    threshold: float | None = None
+    """The score at or below which a frame is spoof; for scores of frames."""
+    resolution_ms: float | None = None
+    """Length of a frame, if no record beside scores of frames states it."""
+    allow_partial: bool = False
+    """Whether to leave out trials whose scores are missing or unusable."""
+    exclude: Mapping[str, Collection[str]] | None = None
+    """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
+    num_resamples: int = 1000
+    """Draws of the bootstrap."""
+    seed: int = 0
+    """Their seed."""
 
 
 class LabelledScores(NamedTuple):
@@ -53,6 +75,26 @@ class OfRecordings(Judgement[T]):
     """A judgement with one score of each recording, by which it is evaluated and calibrated."""
 
     of_recordings = True
+
+    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+        from nes2net.evaluation.evaluate import evaluate_systems  # start-up: a detector scores without evaluating
+
+        if settings.threshold is not None or settings.resolution_ms is not None:
+            raise InputError(
+                "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: leave them "
+                "out"
+            )
+        return evaluate_systems(
+            labels.corpus,
+            paths,
+            labels.keys,
+            labels.phase,
+            allow_partial=settings.allow_partial,
+            exclude=settings.exclude,
+            num_resamples=settings.num_resamples,
+            seed=settings.seed,
+            threshold_source=settings.threshold_source,
+        )
 
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
@@ -244,6 +286,28 @@ class Frames(Judgement[NDArray]):
             return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
+
+    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+        from nes2net.evaluation.segments import evaluate_segments  # start-up: a detector scores without evaluating
+
+        if len(paths) > 1:
+            raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")
+        of_frames = f"{paths[0]} holds scores of frames"
+        if settings.exclude is not None:
+            raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
+        if settings.threshold_source is not None:
+            raise InputError(f"{of_frames}: its threshold is `threshold`; leave out `threshold_from` and `calibration`")
+        return evaluate_segments(
+            labels.corpus,
+            paths[0],
+            labels.keys,
+            labels.phase,
+            resolution_ms=settings.resolution_ms,
+            threshold=settings.threshold,
+            allow_partial=settings.allow_partial,
+            num_resamples=settings.num_resamples,
+            seed=settings.seed,
+        )
 
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None

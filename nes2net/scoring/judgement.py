@@ -123,6 +123,23 @@ class Judgement(Output[T]):
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
         )
 
+    def evaluate(self, labels: Any, paths: Sequence[Path], settings: Any) -> Any:
+        """Evaluate files of this judgement against ``labels``.
+
+        Args:
+            labels: :class:`nes2net.evaluation.key.Labels`.
+            paths: a file of each system; all are compared on the same trials.
+            settings: :class:`nes2net.evaluation.judgements.EvaluationSettings`.
+
+        Returns:
+            :class:`nes2net.evaluation.result.Result`.
+
+        Raises:
+            InputError: if files or labels cannot be read or do not go together, if settings do not apply,
+                or if this judgement is not evaluated.
+        """
+        raise InputError(f"{paths[0]}: holds {self.what}, which are not evaluated: give scores")
+
     def labelled(
         self, labels: Any, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> Any:
