@@ -191,6 +191,8 @@ class Stream:
         self._length, self._hop = window_samples(scorer, seconds, hop)
         self._batch_size = chosen_batch_size(scorer, batch_size)
         self._progress = progress
+        self.filled = 0.0
+        """Seconds of the short holes that zeros filled."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
         self._batches: deque[tuple[float, list[Window]]] = deque()  # with the seconds before their piece
@@ -267,6 +269,7 @@ class Stream:
             self._end_piece(scores_short=False)
             self._begin_piece(time)
         elif missing > 0:
+            self.filled += missing / self._rate
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
