@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,6 +148,7 @@ class Scored(NamedTuple):
     end: float
     """Seconds at which it ends."""
     score: float
+    """Its score."""
 
 
 class Stream:
@@ -191,6 +192,8 @@ class Stream:
         self._length, self._hop = window_samples(scorer, seconds, hop)
         self._batch_size = chosen_batch_size(scorer, batch_size)
         self._progress = progress
+        self.filled = 0.0
+        """Seconds of the short holes that zeros filled."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
         self._batches: deque[tuple[float, list[Window]]] = deque()  # with the seconds before their piece
@@ -202,7 +205,7 @@ class Stream:
         """Take the next samples; give the scores of the windows that they complete.
 
         Args:
-            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], any N.
+            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may be 0.
             time: seconds of the stream at the first of them; None if they follow at once. Zeros fill
                 a hole of up to 0.1 s. A longer one breaks the stream: no window spans it, and windows
                 begin anew behind it.
@@ -216,6 +219,8 @@ class Stream:
         block = samples_of(samples)
         if self._is_finished:
             raise InputError("the stream is finished: begin another one")
+        if not block.size:
+            return self._scores()
         start = self._end if time is None else float(time)
         check_samples(block, self._rate, "the stream", start)
         self._go_to(start)
@@ -225,8 +230,8 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; give the last scores.
 
-        After what was pushed last, the last window ends with it. Less than a window is scored as
-        :meth:`nes2net.Detector.score` does. Without samples there are no scores.
+        The last window ends with what was pushed last. Less than a window, in all or behind a hole,
+        is scored as :meth:`nes2net.Detector.score` does. Without samples there are no scores.
 
         Raises:
             InputError: as :meth:`push`; calling it again gives the scores behind the failed batch.
@@ -250,7 +255,7 @@ class Stream:
         self._start = start  # seconds before the piece, which has no hole
         self._num_samples = 0  # of the piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
-        self._cut = Batches(self._batch_size)
+        self._batching = Batches(self._batch_size)
 
     def _go_to(self, time: float) -> None:
         """Fill a short hole before ``time``; begin a new piece behind a long one."""
@@ -267,6 +272,7 @@ class Stream:
             self._end_piece(scores_short=False)
             self._begin_piece(time)
         elif missing > 0:
+            self.filled += missing / self._rate
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
@@ -277,37 +283,37 @@ class Stream:
 
     def _take_at_16k(self, block: np.ndarray) -> None:
         self._listener.push(block)
-        for window in self._windows.push(block):
-            self._batches.extend((self._start, batch) for batch in self._cut.push(window))
+        self._take_windows(self._windows.push(block))
+
+    def _take_windows(self, windows: Iterable[Window]) -> None:
+        for window in windows:
+            self._batches.extend((self._start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
         """Cut what is left of the piece into windows; a piece shorter than a window may be one."""
         for block in self._at_16k.finish():
             self._take_at_16k(block)
-        last = () if self._windows.is_short and not scores_short else self._windows.finish()
-        for window in last:
-            self._batches.extend((self._start, batch) for batch in self._cut.push(window))
-        self._batches.extend((self._start, batch) for batch in self._cut.finish())
+        if scores_short or not self._windows.is_short:
+            self._take_windows(self._windows.finish())
+        self._batches.extend((self._start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
         """Score the batches that wait; give all scores that were not given yet."""
         while self._batches:
             start, batch = self._batches.popleft()
-            self._score(start, batch)
+            waveforms = np.stack([window.samples for window in batch])
+            if waveforms.shape[1] < self._scorer.min_samples:  # one window, repeated as score() does
+                waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
+            scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
+            for window, score in zip(batch, scores, strict=True):
+                first = start + window.start / SAMPLE_RATE
+                end = start + (window.start + len(window.samples)) / SAMPLE_RATE
+                self._scored.append(Scored(first, end, score))
+            if self._progress is not None:
+                self._progress(end)
         scored = self._scored
         self._scored = []
         return scored
-
-    def _score(self, start: float, batch: list[Window]) -> None:
-        waveforms = np.stack([window.samples for window in batch])
-        if waveforms.shape[1] < self._scorer.min_samples:  # one window, repeated as score() does
-            waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
-        for window, score in zip(batch, score_or_raise(self._scorer, torch.from_numpy(waveforms)), strict=True):
-            first = start + window.start / SAMPLE_RATE
-            end = start + (window.start + len(window.samples)) / SAMPLE_RATE
-            self._scored.append(Scored(first, end, score))
-        if self._progress is not None:
-            self._progress(self._scored[-1].end)
 
 
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:

@@ -154,6 +154,7 @@ def test_zeros_fill_a_short_hole_and_time_does_not_go_back(spectral_detector):
             stream.push(second[800:], time=time)
     windows += stream.push(second[800:], time=0.48)  # a clock that goes back a little
     assert windows + stream.finish() == expected
+    assert stream.filled == pytest.approx(0.1)
 
 
 def test_what_is_not_audio_is_refused_by_its_time_and_not_taken(spectral_detector):

@@ -29,7 +29,9 @@ _AT_TOP, _BELOW_TOP, _SHARE, _FEWEST, _RATIO, _NEIGHBOURS, _QUIET = 0.99, 0.98, 
 _FRAME, _LOUD, _LEAST_LEVEL, _LOWEST, _LEVELS_A_DB = 320, 0.95, -60.0, -120, 10
 _AUDIBLE, _FEWEST_FRAMES, _SPREAD, _BANDS, _ENERGY = 20, 25, 3.0, 6, 0.9
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
-_MEASURED_AT_ONCE = 8000  # samples of blocks, because counting takes as long for a few
+# Samples that are measured at once: fewer than these wait, because counting takes as long for one sample, and more
+# than these would not fit into caches.
+_FEWEST_AT_ONCE, _MOST_AT_ONCE = 8000, 64000
 # Channels: energies of a silent one and of the mean of channels that cancel, relative to the others,
 # and the correlation below which two channels differ.
 _SILENT, _CANCELLED, _ALIKE = 1e-6, 0.01, 0.5
@@ -106,7 +108,7 @@ class Listener:
         self._waiting: list[NDArray] = []  # blocks that are not measured yet
         self._num_waiting = 0  # samples in them
         self._sum = 0  # in steps
-        self._before: NDArray = np.zeros(0, np.int64)  # the last sample that was measured, in steps
+        self._before = 0  # the last sample that was measured, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(-_LOWEST * _LEVELS_A_DB + 1, np.int64)  # frames of each level up to 0 dB
         self._power = np.zeros(_FRAME // 2 + 1)
@@ -118,26 +120,33 @@ class Listener:
         self.num_samples += len(block)
         self._waiting.append(block)
         self._num_waiting += len(block)
-        if self._num_waiting >= _MEASURED_AT_ONCE:
+        if self._num_waiting >= _FEWEST_AT_ONCE:
             self.finish()
         return (block,)
 
     def finish(self) -> tuple[()]:
         """Measure the blocks that wait."""
         if self._num_waiting:
-            block = np.concatenate(self._waiting)
-            x = (np.clip(block, -1, 1) * _STEPS).astype(np.int64)
-            self._sum += int(x.sum())
-            self._levels += np.bincount(np.abs(x), minlength=_STEPS + 1)
-            neighbours = np.concatenate([self._before, x])
-            self._before = x[-1:].copy()
-            reached = np.minimum(np.abs(neighbours[:-1]), np.abs(neighbours[1:]))
-            same_sign = (neighbours[:-1] > 0) == (neighbours[1:] > 0)
-            self._pairs += np.bincount(reached[same_sign], minlength=_STEPS + 1)
-            self._measure_frames(block)
+            waiting = np.concatenate(self._waiting)
+            for first in range(0, len(waiting), _MOST_AT_ONCE):
+                self._measure(waiting[first : first + _MOST_AT_ONCE])
         self._waiting = []
         self._num_waiting = 0
         return ()
+
+    def _measure(self, block: NDArray) -> None:
+        steps = np.empty(1 + len(block), np.int64)  # with the sample before
+        steps[0] = self._before
+        x = steps[1:]
+        x[:] = np.clip(block, -1, 1) * _STEPS
+        amplitudes = np.abs(steps)
+        is_positive = steps > 0
+        self._sum += int(x.sum())
+        self._levels += np.bincount(amplitudes[1:], minlength=_STEPS + 1)
+        reached = np.minimum(amplitudes[:-1], amplitudes[1:])
+        self._pairs += np.bincount(reached[is_positive[:-1] == is_positive[1:]], minlength=_STEPS + 1)
+        self._before = int(x[-1])
+        self._measure_frames(block)
 
     def _measure_frames(self, block: NDArray) -> None:
         samples = np.concatenate([self._rest, block])
