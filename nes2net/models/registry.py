@@ -343,23 +343,23 @@ def create_backend(name: str, **options: Any) -> Backend:
         name: one of ``nes2net.models.registry.backends.names()``.
         options: keyword arguments of its function or class, such as ``feature_dim`` and
             ``num_logits``, and the options of every back-end
-            (:class:`nes2net.models.backends.heads.GeneralOptions`): ``head`` and ``score_rule``.
+            (:class:`nes2net.models.backends.heads.GeneralOptions`): ``head``, ``score_rule`` and
+            ``classes``.
 
     Raises:
-        InputError: if a name or option is unknown, or the score rule does not fit ``num_logits``.
+        InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
     """
-    from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
-    from nes2net.models.backends.base import Backend, check_score_rule  # start-up: names are listed without torch
+    from nes2net.lib.options import check_options, declared  # start-up: names are listed without pydantic
+    from nes2net.models.backends.base import Backend  # start-up: names are listed without torch
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
     own = inspect.signature(backends.get(name)).parameters
-    general: dict[str, Any] = {k: options[k] for k in ("head", "score_rule") if k in options and k not in own}
+    general = {key: options[key] for key in declared(GeneralOptions) if key in options and key not in own}
     check_options(GeneralOptions, general, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
     backend = _checked(backend, Backend, "back-end", name, options)
-    GeneralOptions(**general).apply(backend)
-    if "num_logits" in own:  # a rule that does not fit would end a training run at its first validation
-        check_score_rule(backend.score_rule, options.get("num_logits", own["num_logits"].default))
+    num_logits = options.get("num_logits", own["num_logits"].default) if "num_logits" in own else 2
+    GeneralOptions(**general).apply(backend, num_logits)
     return backend
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.models.backends.base import Backend
@@ -32,7 +33,7 @@ class Part(NamedTuple):
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
     inputs: Tensor
-    #: (B,), 1 for bona fide, or B×2, each class's share in a mixed sample
+    #: (B,), numbers of the classes, 1 for bona fide of two, or B×K, each class's share in a mixed sample
     targets: Tensor
     #: what the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
     carried: Mapping[str, Tensor] = {}
@@ -127,6 +128,12 @@ class Objective(nn.Module):
                 if id(parameter) not in trained:
                     parameter.requires_grad_(False)
 
+    @property
+    def bonafide(self) -> int:
+        """The number of the class bona fide; K, which no target is, if there is no such class."""
+        classes = self.detector.classes
+        return len(classes) - (classes[-1] == BONAFIDE)
+
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of the utterance; :class:`InputError` if it does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)
@@ -156,7 +163,7 @@ class Objective(nn.Module):
     def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
 
-        With Specmix, waveforms become spectrograms B×T×F and targets B×2. Its front-ends have no
+        With Specmix, waveforms become spectrograms B×T×F and targets B×K. Its front-ends have no
         parameters. There is one stream for each (seed, epoch, step, ``number`` of the part), so a
         resumed run draws what an uninterrupted one draws.
 
@@ -173,7 +180,7 @@ class Objective(nn.Module):
         generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
         spectrograms = self.features(part.inputs)
         assert isinstance(spectrograms, Tensor)  # the constructor refuses all hidden states
-        inputs, targets = self.specmix(spectrograms, targets, generator)[:2]
+        inputs, targets = self.specmix(spectrograms, targets, generator, len(self.detector.classes))[:2]
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
@@ -236,7 +243,8 @@ class Objective(nn.Module):
     def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
         """Perturb ``embeddings`` if asked to; return them or their logits, as the loss requires."""
         if self.latent is not None and part.latent_seed is not None:
-            embeddings = self.latent(embeddings, part.targets, np.random.default_rng(part.latent_seed))
+            rng = np.random.default_rng(part.latent_seed)
+            embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
         return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:

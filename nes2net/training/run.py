@@ -116,7 +116,9 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training, development = self.examples("train", train_trials), self.examples("dev", dev_trials)
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
-        reading = {"carries": self.task.carries, "pin_memory": accelerator.device.type == "cuda"}
+        target = self.task.target
+        pin_memory = accelerator.device.type == "cuda"
+        reading = {"carries": self.task.carries, "target": target, "pin_memory": pin_memory}
         loader = training_batches(recipe, training, stream, share, **reading)
         dev_loaders = development_batches(recipe, development, stream, share, **reading)
         seed_everything(recipe.seed)
@@ -138,8 +140,8 @@ class Run:
             self.folder, recipe.train, recipe.validation, list(dev_loaders), recipe.segments.resolutions
         )
         data = {
-            "training": fingerprint(training.trials, training.labels, loader.batch_sampler.balance),
-            "development": fingerprint(development.trials, development.labels),
+            "training": fingerprint(training.trials, training.labels, loader.batch_sampler.balance, target),
+            "development": fingerprint(development.trials, development.labels, target=target),
         }
         state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
         log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(self.folder, state.num_bytes)

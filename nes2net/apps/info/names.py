@@ -229,7 +229,7 @@ def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "what": title(losses, name),
         "about": about(losses, name)[1:],
         "needs": f"{'any head' if kind.needs_head is None else f'the head {kind.needs_head}'}, "
-        f"{counted(kind.num_logits, 'logit')}",
+        f"{'a logit for each class' if kind.num_logits is None else counted(kind.num_logits, 'logit')}",
         "takes": "embeddings" if kind.takes_embeddings else "logits",
     }
     commands = [f"In a recipe: train.loss={name}"]

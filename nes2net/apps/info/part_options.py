@@ -19,7 +19,7 @@ _GIVEN = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
     backends.kind: (),
-    losses.kind: ("head", "feature_dim"),
+    losses.kind: ("head", "feature_dim", "num_classes"),
     "task": ("recipe",),
 }
 #: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.

@@ -15,10 +15,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError, check_known
-from nes2net.lib.options import check_options
+from nes2net.lib.errors import InputError, check_known, listed
+from nes2net.lib.options import ClassNames, check_options
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
+
+Scale = Annotated[float, Field(gt=0, le=1e4)]
+"""Factor of cosines."""
 
 
 class Head(nn.Module):
@@ -31,7 +35,7 @@ class Head(nn.Module):
 
     score_rule: ScoreRule = "logit"
     """How the score is made of its logits."""
-    compares_two = True
+    compares_two = False
     """Whether n is 2: spoof and bona fide."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -47,8 +51,6 @@ class AngularHead(Head):
     is no bias (A-softmax, Liu et al., CVPR 2017).
     """
 
-    compares_two = False
-
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
@@ -59,20 +61,25 @@ class AngularHead(Head):
 
 
 class CosineHead(Head):
-    """Cosines of embeddings and two class vectors: B×E → B×2; their difference is the score.
+    """Scaled cosines of embeddings and class vectors: B×E → B×n; of two, their difference is the score.
 
-    ``centers`` is 2×E, row 1 for bona fide. Additive-margin softmax trains it (Wang et al., IEEE
-    SPL 2018).
+    ``centers`` is n×E, the last row for bona fide. Additive-margin softmax trains it (Wang et al.,
+    IEEE SPL 2018).
+
+    Args:
+        scale: factor of the cosines. Training takes the scale of its loss, so that a softmax of the
+            logits gives posteriors.
     """
 
     score_rule = "difference"
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, *, scale: Scale = 1.0) -> None:
         super().__init__(in_features, out_features)
         self.centers = nn.Parameter(torch.randn(out_features, in_features))
+        self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return cosines(embeddings, self.centers)
+        return self.scale * cosines(embeddings, self.centers)
 
 
 class OneClassHead(Head):
@@ -83,6 +90,7 @@ class OneClassHead(Head):
     """
 
     score_rule = "cosine"
+    compares_two = True
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
@@ -121,9 +129,9 @@ class OneClassColumnHead(OneClassHead):
 
 
 class P2SGradHead(Head):
-    """Cosines of embeddings and two class vectors: B×E → B×2; the cosine of bona fide is the score.
+    """Cosines of embeddings and class vectors: B×E → B×n; the cosine of bona fide is the score.
 
-    ``weight`` is E×2, column 1 for bona fide. The mean squared error of the cosines trains it (Wang
+    ``weight`` is E×n, the last column for bona fide. The mean squared error of the cosines trains it (Wang
     & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the published
     code, so that a cosine is true to 1e-7 only, and a column shorter than 1e-5 stays short.
     """
@@ -139,7 +147,7 @@ class P2SGradHead(Head):
 
 
 class PrototypeHead(Head):
-    """Largest cosine of an embedding and the prototypes of a class: B×E → B×2.
+    """Largest scaled cosine of an embedding and the prototypes of a class: B×E → B×2.
 
     The difference of both classes is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss that
     trains them is :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
@@ -147,19 +155,27 @@ class PrototypeHead(Head):
 
     Args:
         spoof_prototypes: K; 20 is an assumption.
+        scale: factor of the cosines, as for :class:`CosineHead`.
     """
 
     score_rule = "difference"
+    compares_two = True
 
     def __init__(
-        self, in_features: int, out_features: int, *, spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20,
+        scale: Scale = 1.0,
     ) -> None:
         super().__init__(in_features, out_features)
+        self.scale = scale
         self.bonafide = nn.Parameter(torch.randn(1, in_features))
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return nearest_cosines(embeddings, self.spoof, self.bonafide)
+        return self.scale * nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
@@ -228,9 +244,9 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     check_options(kind, options, f"head '{name}'")
     if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
         raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
-    if name == "angular" and num_logits < 2:
+    if issubclass(kind, Head) and num_logits < 2:
         raise InputError(
-            f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+            f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
         )
     return kind(in_features, num_logits, **options)
 
@@ -242,13 +258,25 @@ class GeneralOptions:
         head: last layer: a name, or a mapping of ``name`` and its options; null leaves the
             back-end's own.
         score_rule: how the score is made of the logits; null leaves the rule of the head.
+        classes: a name for each logit, bona fide last; null names two classes spoof and bonafide,
+            and of more classes all but the last spoof_1, spoof_2 and so on.
     """
 
-    def __init__(self, *, head: HeadOption | None = None, score_rule: ScoreRule | None = None) -> None:
-        self.head, self.score_rule = head, score_rule
+    def __init__(
+        self,
+        *,
+        head: HeadOption | None = None,
+        score_rule: ScoreRule | None = None,
+        classes: ClassNames | None = None,
+    ) -> None:
+        self.head, self.score_rule, self.classes = head, score_rule, classes
 
-    def apply(self, backend: Backend) -> None:
-        """Give ``backend`` the head and the score rule."""
+    def apply(self, backend: Backend, num_logits: int) -> None:
+        """Give ``backend``, which makes ``num_logits`` logits, the head, the score rule and the classes.
+
+        Raises:
+            InputError: if the head does not fit, or there is another number of classes.
+        """
         if self.head is not None:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
@@ -260,3 +288,12 @@ class GeneralOptions:
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:
             backend.score_rule = self.score_rule
+        if self.classes is not None:
+            if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
+                raise InputError(
+                    f"classes has {max(num_logits, 2)} different names, as num_logits is {num_logits}, not "
+                    f"{listed(self.classes, 5)}"
+                )
+            backend.classes = tuple(self.classes)
+        elif num_logits > 2:
+            backend.classes = (*(f"spoof_{number}" for number in range(1, num_logits)), BONAFIDE)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import declared
@@ -110,7 +110,7 @@ class Distillation(Task):
             mean squared difference; arXiv 2309.08285 finds the cosine better.
     """
 
-    classes = (1,)
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"train": (BONAFIDE,), "dev": (SPOOF, BONAFIDE)}
 
     def __init__(
         self,

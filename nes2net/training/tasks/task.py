@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known, listed
 from nes2net.models.registry import Registry
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
@@ -48,8 +48,11 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: targets of the trials to train on, 1 for bona fide; development has both
-    classes: ClassVar[tuple[int, ...]] = (0, 1)
+    #: labels of the trials that each part reads
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"train": (SPOOF, BONAFIDE), "dev": (SPOOF, BONAFIDE)}
+    #: names of the K classes, bona fide last if it is one; the detector keeps them. They are known
+    #: once the trials of training are read.
+    classes: tuple[str, ...] = (SPOOF, BONAFIDE)
     #: how an epoch is trained
     trainer: ClassVar[type[Trainer]] = Trainer
     #: what a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
@@ -65,15 +68,18 @@ class Task:
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
         """List the trials of ``part``; :class:`InputError` as :func:`read_trials`."""
-        return read_trials(self.recipe.data, part, self.classes if part == "train" else (0, 1))
+        return read_trials(self.recipe.data, part, self.reads[part])
+
+    def target(self, trial: Trial) -> int | None:
+        """The class of ``trial``: a number from 0 to K − 1, its place in :attr:`classes`; None if it has none."""
+        return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
         """Labels of the frames of ``trials``; None if frames are not trained on."""
         return None
 
-    @staticmethod
-    def carries(trial: Trial) -> Mapping[str, Tensor]:
-        """What an example carries of its trial beside waveform and class, by name."""
+    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+        """What an example carries of its trial beside waveform and class, by name; tensors of one shape for all."""
         return {}
 
     def objective(self, detector: Detector) -> Objective:
@@ -89,6 +95,11 @@ class Task:
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
+        if detector.classes != self.classes:
+            raise InputError(
+                f"the classes are {listed(self.classes, 5)}, and the back-end has {listed(detector.classes, 5)}: leave "
+                "num_logits and classes out of `model.backend`"
+            )
         check_system_scores(trials, detector.num_scores)
 
 
