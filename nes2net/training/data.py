@@ -119,11 +119,6 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
     return described
 
 
-def eer_methods(data: DataConfig) -> dict[str, str]:
-    """The rule for the EER of each development corpus, by its alias."""
-    return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}
-
-
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
     """Raise :class:`InputError` if all development trials of a corpus are training trials too.
 

@@ -21,6 +21,7 @@ from nes2net.models.backends.base import Backend
 from nes2net.training.dataset import Batch
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
+from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
@@ -57,11 +58,8 @@ class Outcome(NamedTuple):
     """What validation finds of a batch."""
 
     loss: Tensor
-    #: (B,)
-    scores: Tensor
-    #: scores and labels (−1 for no label) of everything else that has an error rate, by the name of
-    #: the rate
-    further: Mapping[str, tuple[Tensor, Tensor]] = {}
+    #: what figures are made of, by name, such as ``scores`` (B,); the rows of all batches are joined
+    outputs: Mapping[str, Tensor]
 
 
 class Objective(nn.Module):
@@ -89,7 +87,7 @@ class Objective(nn.Module):
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__()
         train, augment = recipe.train, recipe.augment
-        self.detector, self.seed = detector, recipe.seed
+        self.detector, self.seed, self.data = detector, recipe.seed, recipe.data
         self.criterion = self.make_criterion(recipe).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
         self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
@@ -220,7 +218,7 @@ class Objective(nn.Module):
         return torch.stack([first, *others])
 
     def validated(self, part: Part) -> Outcome:
-        """Compute loss and scores of a batch of the development set, in which nothing is mixed.
+        """Compute loss and outputs of a batch of the development set, in which nothing is mixed.
 
         Angular softmax has the margin that it reaches at the end of its annealing.
         """
@@ -252,9 +250,20 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Find the loss and the scores of a batch, as validation measures them."""
+        """Find the loss and the outputs of a batch, here ``scores``, of which :meth:`figures` are made."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
-        return Outcome(loss, self.detector.backend.scores(self.criterion.logits(computed)))
+        return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
+
+    def figures(self, validated: Validated) -> dict[str, float]:
+        """Compute what a pass over the development set measures, here :func:`error_rates`, by its key in the history.
+
+        The keys are those of the measures of the task (:meth:`nes2net.training.measures.Measure.column`);
+        further values may stand beside them.
+
+        Raises:
+            InputError: if the pass lacks what they are made of, such as a class.
+        """
+        return error_rates(validated, self.bonafide, eer_methods(self.data), self.seed)
 
     def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, check_known, listed
+from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
 from nes2net.models.registry import Registry
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
+from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 
@@ -48,11 +49,12 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: labels of the trials that each part reads
-    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"train": (SPOOF, BONAFIDE), "dev": (SPOOF, BONAFIDE)}
     #: names of the K classes, bona fide last if it is one; the detector keeps them. They are known
     #: once the trials of training are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
+    #: the values of the development set that it offers for ``validation.select_on``, beside ``loss``
+    #: and ``train_loss``; its objective computes them
+    measures: Sequence[Measure] = ERROR_RATES
     #: how an epoch is trained
     trainer: ClassVar[type[Trainer]] = Trainer
     #: what a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
@@ -66,9 +68,13 @@ class Task:
         """Whether settings of ``recipe`` ask for this task, without ``train.task``."""
         return False
 
+    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+        """Labels of the trials of ``part``; each must have some."""
+        return SPOOF, BONAFIDE
+
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
         """List the trials of ``part``; :class:`InputError` as :func:`read_trials`."""
-        return read_trials(self.recipe.data, part, self.reads[part])
+        return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
         """The class of ``trial``: a number from 0 to K − 1, its place in :attr:`classes`; None if it has none."""
@@ -120,8 +126,8 @@ def create_task(recipe: Recipe) -> Task:
     """Build what ``recipe`` trains: ``train.task``, or the task that other settings ask for.
 
     Raises:
-        InputError: if there is no such task, the settings ask for several, or they lack what the
-            task needs.
+        InputError: if there is no such task, the settings ask for several, they lack what the task
+            needs, or ``validation.select_on`` is no measure of it.
     """
     chosen = recipe.train.task
     named = {} if chosen is None else {"name": chosen} if isinstance(chosen, str) else dict(chosen)
@@ -135,4 +141,11 @@ def create_task(recipe: Recipe) -> Task:
     if named:
         options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
         check_known(named, options, f"task '{name}' has no option")
-    return tasks.create(name, recipe=recipe, **named)
+    task = tasks.create(name, recipe=recipe, **named)
+    offered = ("loss", "train_loss", *(measure.name for measure in task.measures))
+    if recipe.validation.select_on not in offered:
+        raise InputError(
+            f"`validation.select_on` is {', '.join(offered)} in the task '{name}', not "
+            f"{shown(recipe.validation.select_on)}{nearest(recipe.validation.select_on, offered)}"
+        )
+    return task
