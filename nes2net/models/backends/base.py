@@ -208,6 +208,9 @@ class LogitLayer(nn.Linear):
     score_rule: ScoreRule = "logit"
     """How the score is made of its logits, unless the back-end has another rule."""
 
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E, in float32, or in float64 if they are."""
         return precise_linear(embeddings, self.weight, self.bias)

@@ -6,9 +6,8 @@ Any back-end takes one by its option ``head``, in place of its linear layer. Los
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError, check_known, listed
-from nes2net.lib.options import ClassNames, check_options
+from nes2net.lib.errors import InputError, listed
+from nes2net.lib.options import ClassNames, Takes
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
 
 Scale = Annotated[float, Field(gt=0, le=1e4)]
@@ -211,44 +210,11 @@ def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 
-HEADS: dict[str, type[Head] | type[LogitLayer]] = {
-    "linear": LogitLayer,
-    "angular": AngularHead,
-    "cosine": CosineHead,
-    "one_class": OneClassHead,
-    "p2sgrad": P2SGradHead,
-    "prototypes": PrototypeHead,
-}
-HeadOption = (
-    Literal["linear", "angular", "cosine", "one_class", "p2sgrad", "prototypes"]
-    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
-)
-"""A name of :data:`HEADS`, or a mapping of ``name`` and options."""
-
-
-def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Head | LogitLayer:
-    """Build a head over embeddings of size ``in_features``.
-
-    Args:
-        head: a name of :data:`HEADS`, or a mapping of ``name`` and options.
-
-    Raises:
-        InputError: if the name or an option is unknown, or the head has another number of logits.
-    """
-    options = {"name": head} if isinstance(head, str) else dict(head)
-    name = str(options.pop("name", ""))
-    check_known([name], HEADS, "there is no head")
-    kind = HEADS[name]
-    own = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    check_known(options, own, f"head '{name}' has no option")
-    check_options(kind, options, f"head '{name}'")
-    if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
-        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
-    if issubclass(kind, Head) and num_logits < 2:
-        raise InputError(
-            f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
-        )
-    return kind(in_features, num_logits, **options)
+HeadOption = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,99}$")]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)],
+    Takes("the name of a head, or a mapping of its `name` and options"),
+]
 
 
 class GeneralOptions:
@@ -271,8 +237,11 @@ class GeneralOptions:
     ) -> None:
         self.head, self.score_rule, self.classes = head, score_rule, classes
 
-    def apply(self, backend: Backend, num_logits: int) -> None:
+    def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Give ``backend``, which makes ``num_logits`` logits, the head, the score rule and the classes.
+
+        Args:
+            create_head: :func:`nes2net.models.registry.create_head`.
 
         Raises:
             InputError: if the head does not fit, or there is another number of classes.

@@ -9,8 +9,7 @@ from typing import Any
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options
 from nes2net.models.backends.base import Backend
-from nes2net.models.backends.heads import HEADS
-from nes2net.models.registry import losses
+from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
 
 #: Arguments of a loss that are no options: what the back-end is.
@@ -48,9 +47,9 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
     given: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
-        if not isinstance(head, HEADS[kind.needs_head]):
+        if not isinstance(head, heads.get(kind.needs_head)):
             name = loss if isinstance(loss, str) else loss["name"]
-            theirs = next((other for other, its in HEADS.items() if type(head) is its), type(head).__name__)
+            theirs = next((other for other in heads.names() if type(head) is heads.get(other)), type(head).__name__)
             raise InputError(
                 f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {theirs}: set "
                 f"`model.backend.head={kind.needs_head}`, or take `{key}=cross_entropy`"

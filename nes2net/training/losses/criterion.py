@@ -38,7 +38,7 @@ class Criterion(nn.Module):
 
     #: whether the loss takes the back-end's embeddings instead of its logits
     takes_embeddings: ClassVar[bool] = False
-    #: name of the head (:data:`nes2net.models.backends.heads.HEADS`) that the back-end needs; None for any
+    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None for any
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end needs; None for one of each class
     num_logits: ClassVar[int | None] = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
-from nes2net.models.registry import Registry
+from nes2net.models.registry import tasks
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
@@ -107,19 +107,6 @@ class Task:
                 "num_logits and classes out of `model.backend`"
             )
         check_system_scores(trials, detector.num_scores)
-
-
-tasks: Registry[Task] = Registry(
-    "task",
-    "nes2net.tasks",
-    {
-        "utterance": "nes2net.training.tasks.task:Task",
-        "segments": "nes2net.training.tasks.segments:Segments",
-        "fusion": "nes2net.training.tasks.fusion:Fusion",
-        "distillation": "nes2net.training.tasks.distillation:Distillation",
-        "logistic": "nes2net.training.tasks.logistic:Logistic",
-    },
-)
 
 
 def create_task(recipe: Recipe) -> Task:
