@@ -43,7 +43,7 @@ def average(
         out: file to write; a run folder names it if not given
         mode: the mean, or what the published code computes
     """
-    from nes2net.training.averaging import average_files, average_run, recipe_of
+    from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
     which = [flag for flag, value in (("--ids", ids), ("--last", last), ("--best", best)) if value is not None]
@@ -65,7 +65,7 @@ def average(
             print(f"average written to {path}")
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
-        found, table = choices(folder)
+        found, table = choices(folder, offered=measures_of(folder))
         print(
             f"saved in {printable_name(folder)}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):"
         )

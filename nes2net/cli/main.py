@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
 from nes2net.lib.commands import add_command
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import Registry
+from nes2net.models.registry import COMMANDS, commands
 from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
@@ -30,38 +30,6 @@ class _Parser(OneLineParser):
             namespace.overrides = [*namespace.overrides, *words]
             left = []
         return namespace, left
-
-
-#: The commands by task, as the help groups them: name → ``"module:attribute"``.
-COMMANDS: dict[str, dict[str, str]] = {
-    "prepare": {"data": "nes2net.cli.data:data", "augment": "nes2net.cli.augment:augment"},
-    "train": {"train": "nes2net.cli.train:train", "average": "nes2net.cli.average:average"},
-    "score": {
-        "models": "nes2net.apps.info.models_command:models",
-        "predict": "nes2net.cli.predict:predict",
-        "explain": "nes2net.apps.explanation.command:explain",
-        "serve": "nes2net.apps.serve.command:serve",
-        "score": "nes2net.cli.score:score",
-        "scale": "nes2net.apps.scale.command:scale",
-        "embed": "nes2net.cli.embed:embed",
-    },
-    "evaluate": {
-        "evaluate": "nes2net.cli.evaluate:evaluate",
-        "calibrate": "nes2net.cli.calibrate:calibrate",
-        "robustness": "nes2net.apps.robustness.command:robustness",
-        "experiment": "nes2net.apps.experiments.command:experiment",
-    },
-    "inspect and share": {
-        "info": "nes2net.apps.info.command:info",
-        "bench": "nes2net.apps.info.bench_command:bench",
-        "export": "nes2net.apps.export.command:export",
-    },
-    "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
-}
-#: The same by name, with the commands of installed packages.
-commands: Registry[Callable[..., int | None]] = Registry(
-    "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
-)
 
 
 def build_parser() -> OneLineParser:

@@ -92,6 +92,12 @@ FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
 """D of a back-end that reads hidden states; the waveform itself, D = 1, has other back-ends."""
 Logits = Annotated[int, Field(ge=1, le=1000)]
 """Number of logits."""
+ClassNames = Annotated[
+    Sequence[Annotated[str, Field(min_length=1, max_length=200)]],
+    Field(min_length=2, max_length=1000),
+    Takes("a list of 2 to 1000 names"),
+]
+"""Names of classes."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Chance of dropping something."""
 

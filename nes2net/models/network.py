@@ -188,6 +188,11 @@ class Network(nn.Module):
         return self.backend.score_rule
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it tells apart, bona fide last; usually ``("spoof", "bonafide")``."""
+        return self.backend.classes
+
+    @property
     def num_scores(self) -> int:
         """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
         return self.backend.num_scores
@@ -303,6 +308,13 @@ class Network(nn.Module):
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         return self.backend.scores(self(waveform, *(() if system_scores is None else (system_scores,))))
+
+    def posteriors(self, waveform: Tensor) -> Tensor:
+        """Posteriors B×K, float64, of the K :attr:`classes` of ``waveform`` B×N, in the current mode and precision.
+
+        They are the softmax of the logits, and not calibrated.
+        """
+        return self.backend.posteriors(self(waveform))
 
     @property
     def frame_ms(self) -> float:

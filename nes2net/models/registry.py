@@ -1,16 +1,17 @@
-"""The names of front-ends, aggregations, back-ends, losses, corpora and effects, and building parts by name.
+"""The names of parts, heads, losses, tasks, corpora, effects and commands, and building parts by name.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.corpora``,
-``nes2net.effects``, ``nes2net.tasks`` and ``nes2net.commands`` (see docs/extending.md).
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.heads``, ``nes2net.losses``,
+``nes2net.tasks``, ``nes2net.corpora``, ``nes2net.effects`` and ``nes2net.commands`` (see
+docs/extending.md).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -194,6 +195,18 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
+heads: Registry[Any] = Registry(  # of nes2net.models.backends.heads.Head
+    "head",
+    "nes2net.heads",
+    {
+        "linear": "nes2net.models.backends.base:LogitLayer",
+        "angular": "nes2net.models.backends.heads:AngularHead",
+        "cosine": "nes2net.models.backends.heads:CosineHead",
+        "one_class": "nes2net.models.backends.heads:OneClassHead",
+        "p2sgrad": "nes2net.models.backends.heads:P2SGradHead",
+        "prototypes": "nes2net.models.backends.heads:PrototypeHead",
+    },
+)
 losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, which stands above
     "loss",
     "nes2net.losses",
@@ -206,6 +219,17 @@ losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, which
         "p2sgrad": "nes2net.training.losses:P2SGrad",
         "cosine_error": "nes2net.training.losses:CosineError",
         "prototypes": "nes2net.training.losses:Prototypes",
+    },
+)
+tasks: Registry[Any] = Registry(  # of nes2net.training.tasks.task.Task, which stands above
+    "task",
+    "nes2net.tasks",
+    {
+        "utterance": "nes2net.training.tasks.task:Task",
+        "segments": "nes2net.training.tasks.segments:Segments",
+        "fusion": "nes2net.training.tasks.fusion:Fusion",
+        "distillation": "nes2net.training.tasks.distillation:Distillation",
+        "logistic": "nes2net.training.tasks.logistic:Logistic",
     },
 )
 corpora = CorpusRegistry(
@@ -266,6 +290,36 @@ effects: Registry[type[Effect]] = Registry(
         "pitch": "nes2net.data.augment.timing:Pitch",
         "rawboost": "nes2net.data.augment.rawboost:RawBoost",
     },
+)
+#: The commands by task, as the help groups them: name → ``"module:attribute"``.
+COMMANDS: dict[str, dict[str, str]] = {
+    "prepare": {"data": "nes2net.cli.data:data", "augment": "nes2net.cli.augment:augment"},
+    "train": {"train": "nes2net.cli.train:train", "average": "nes2net.cli.average:average"},
+    "score": {
+        "models": "nes2net.apps.info.models_command:models",
+        "predict": "nes2net.cli.predict:predict",
+        "explain": "nes2net.apps.explanation.command:explain",
+        "serve": "nes2net.apps.serve.command:serve",
+        "score": "nes2net.cli.score:score",
+        "scale": "nes2net.apps.scale.command:scale",
+        "embed": "nes2net.cli.embed:embed",
+    },
+    "evaluate": {
+        "evaluate": "nes2net.cli.evaluate:evaluate",
+        "calibrate": "nes2net.cli.calibrate:calibrate",
+        "robustness": "nes2net.apps.robustness.command:robustness",
+        "experiment": "nes2net.apps.experiments.command:experiment",
+    },
+    "inspect and share": {
+        "info": "nes2net.apps.info.command:info",
+        "bench": "nes2net.apps.info.bench_command:bench",
+        "export": "nes2net.apps.export.command:export",
+    },
+    "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
+}
+#: The same by name, with the commands of installed packages.
+commands: Registry[Callable[..., int | None]] = Registry(
+    "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
 )
 
 
@@ -343,24 +397,47 @@ def create_backend(name: str, **options: Any) -> Backend:
         name: one of ``nes2net.models.registry.backends.names()``.
         options: keyword arguments of its function or class, such as ``feature_dim`` and
             ``num_logits``, and the options of every back-end
-            (:class:`nes2net.models.backends.heads.GeneralOptions`): ``head`` and ``score_rule``.
+            (:class:`nes2net.models.backends.heads.GeneralOptions`): ``head``, ``score_rule`` and
+            ``classes``.
 
     Raises:
-        InputError: if a name or option is unknown, or the score rule does not fit ``num_logits``.
+        InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
     """
-    from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
-    from nes2net.models.backends.base import Backend, check_score_rule  # start-up: names are listed without torch
+    from nes2net.lib.options import check_options, declared  # start-up: names are listed without pydantic
+    from nes2net.models.backends.base import Backend  # start-up: names are listed without torch
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
     own = inspect.signature(backends.get(name)).parameters
-    general: dict[str, Any] = {k: options[k] for k in ("head", "score_rule") if k in options and k not in own}
+    general = {key: options[key] for key in declared(GeneralOptions) if key in options and key not in own}
     check_options(GeneralOptions, general, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
     backend = _checked(backend, Backend, "back-end", name, options)
-    GeneralOptions(**general).apply(backend)
-    if "num_logits" in own:  # a rule that does not fit would end a training run at its first validation
-        check_score_rule(backend.score_rule, options.get("num_logits", own["num_logits"].default))
+    num_logits = options.get("num_logits", own["num_logits"].default) if "num_logits" in own else 2
+    GeneralOptions(**general).apply(backend, num_logits, create_head)
     return backend
+
+
+def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Any:
+    """Build a head over embeddings of size ``in_features``.
+
+    Args:
+        head: one of ``nes2net.models.registry.heads.names()``, or a mapping of ``name`` and options.
+
+    Raises:
+        InputError: if the name or an option is unknown, or the head has another number of logits.
+    """
+    from nes2net.lib.options import name_and_options  # start-up: names are listed without pydantic
+    from nes2net.models.backends.heads import Head  # start-up: names are listed without torch
+
+    name, options = name_and_options({"head": head}, "head", given=("in_features", "out_features"))
+    kind = heads.checked(name, options)
+    if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
+        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
+    if issubclass(kind, Head) and num_logits < 2:
+        raise InputError(
+            f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+        )
+    return kind(in_features, num_logits, **options)
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:

@@ -23,6 +23,7 @@ from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, 
 from nes2net.models.published_models import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, without_weights
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches
+from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run_folder import RECIPE_FILE
@@ -193,6 +194,14 @@ def _with_new_batch_statistics(
         norm.load_state_dict(statistics)
     detector = detector.cpu()
     return detector.trained_state_dict() if partial else detector.state_dict()
+
+
+def measures_of(folder: str | Path) -> Sequence[Measure]:
+    """The measures of the task of the run in ``folder``; the usual ones if its recipe cannot be used."""
+    try:
+        return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
+    except InputError:
+        return ERROR_RATES
 
 
 def average_files(

@@ -1,11 +1,12 @@
-"""The curves of a run as a picture: losses, EER on the development set, learning rate."""
+"""The curves of a run as a picture: losses, measures of the development set, learning rate."""
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from nes2net.lib.files import replacing
 from nes2net.lib.pictures import Axes, Figure, FigureCanvasAgg, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from nes2net.training.selection import OF_CORPUS
+from nes2net.training.measures import ERROR_RATES, Measure
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _LOSSES = {
@@ -21,36 +22,43 @@ _LOSSES = {
     "val_loss_w_aug": ("development, with RawBoost", "#D55E00"),
     "val_loss_wo_aug": ("development", "#0072B2"),
 }
-_EERS = {
-    "val_eer_w_aug": ("development, with RawBoost", "#D55E00"),
-    "val_eer_wo_aug": ("development", "#0072B2"),
-}
-# Its further colours, for development corpora.
-_OF_CORPORA = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73")
-_OF_FRAMES = re.compile(r"val_segment_eer_\d+_wo_aug")
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
 
 
-def plot_curves(history: list[dict[str, Any]], path: str | Path, title: str = "", saved: Collection[int] = ()) -> None:
+def plot_curves(
+    history: list[dict[str, Any]],
+    path: str | Path,
+    title: str = "",
+    saved: Collection[int] = (),
+    offered: Sequence[Measure] = ERROR_RATES,
+) -> None:
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
 
     Args:
         title: name of the run.
         saved: epochs whose checkpoints are kept; they are marked.
+        offered: the measures of the task. Those that are prominent are drawn, all rates in one panel
+            and each of the others in its own.
 
     The file is replaced as a whole. Epochs without validation lack its values. An error prints one
     line on standard error, so that training does not end for a picture.
     """
     try:
         with replacing(path) as temporary:
-            _draw(history, temporary, title, saved)
+            _draw(history, temporary, title, saved, offered)
     except Exception as error:
         print(f"warning: {path} was not drawn ({error})", file=sys.stderr)
 
 
-def _draw(history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int]) -> None:
-    panels = [_losses, _learning_rates]
-    if any(name in epoch for epoch in history for name in _EERS):
-        panels.insert(1, _error_rates)
+def _draw(
+    history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
+) -> None:
+    measured = [m for m in offered if m.prominent and any(m.column() in epoch for epoch in history)]
+    rates = [measure for measure in measured if measure.percent]
+    others = [[measure] for measure in measured if not measure.percent]
+    panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_losses]
+    panels += [partial(_measures, measures=measures) for measures in (rates, *others) if measures]
+    panels.append(_learning_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
@@ -95,21 +103,19 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
         axis.margins(y=0.15)  # room for the marks below
 
 
-def _error_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
-    for name, (label, colour) in _EERS.items():
-        _line(axis, history, name, label, colour, factor=100)
-    for name in dict.fromkeys(name for epoch in history for name in epoch if _OF_FRAMES.fullmatch(name)):
-        _line(axis, history, name, f"frames of {name.split('_')[3]} ms", "#009E73", factor=100)
-    corpora = dict.fromkeys(found[1] for epoch in history for name in epoch if (found := OF_CORPUS.fullmatch(name)))
-    for place, alias in enumerate(corpora):
-        _line(axis, history, f"val_eer_wo_aug/{alias}", alias, _OF_CORPORA[place % len(_OF_CORPORA)], factor=100)
-    name = "val_eer_wo_aug"
-    measured = [epoch for epoch in history if f"{name}_low" in epoch]
-    if measured:
-        epochs, colour = [epoch["epoch"] for epoch in measured], _EERS[name][1]
-        low, high = ([100 * epoch[f"{name}_{end}"] for epoch in measured] for end in ("low", "high"))
-        axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
-    axis.set_ylabel("EER in %")
+def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
+    factor = 100 if measures[0].percent else 1
+    colours = cycle(_COLOURS)
+    for measure in measures:
+        for key, heading in measure.headings(history).items():
+            colour = next(colours)
+            _line(axis, history, key, heading, colour, factor)
+            limited = [epoch for epoch in history if f"{key}_low" in epoch]
+            if limited:
+                epochs = [epoch["epoch"] for epoch in limited]
+                low, high = ([factor * epoch[f"{key}_{end}"] for epoch in limited] for end in ("low", "high"))
+                axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
+    axis.set_ylabel("error rate in %" if measures[0].percent else measures[0].title)
     axis.set_ylim(bottom=0)
 
 

@@ -15,7 +15,7 @@ from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.registry import corpora
@@ -25,7 +25,9 @@ from nes2net.training.dataset import (
     BatchLoader,
     Carries,
     Examples,
+    Target,
     TrainingSet,
+    binary_target,
     check_readable,
     longest_first,
     nothing,
@@ -40,7 +42,9 @@ from nes2net.training.sampling import WHOLE, EpochBatches, StepShare
 from nes2net.training.validation import passes
 
 
-def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[int, ...] = (0, 1)) -> list[Trial]:
+def read_trials(
+    data: DataConfig, part: Literal["train", "dev"], labels: tuple[str, ...] = (SPOOF, BONAFIDE)
+) -> list[Trial]:
     """List the trials of ``part``, ``train`` or ``dev``, of one corpus after the other.
 
     If several corpora have this part, the id of a trial begins with the alias of its corpus, as
@@ -48,10 +52,10 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
     only a list of your own that is alone keeps its own column of that name.
 
     Args:
-        classes: targets of the trials to list, 1 for bona fide; others need not be there.
+        labels: labels of the trials to list; others need not be there.
 
     Raises:
-        InputError: if the corpus is not named, an audio file is missing, or a class has no trials.
+        InputError: if the corpus is not named, an audio file is missing, or a label has no trials.
     """
     name, parts = "training" if part == "train" else "development", data.parts(part)
     is_short, trials = data.short_form is not None, []
@@ -87,10 +91,10 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
             own = tuple(pair for pair in trial.extra if pair[0] != "corpus")
             extra = trial.extra if not prefix and len(own) < len(trial.extra) else column + own
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
-    if len(classes) == 1:
-        trials = [trial for trial in trials if trial.target in classes]
-    if {trial.target for trial in trials} != set(classes):
-        needed = " and ".join(word for target, word in ((1, "bona fide"), (0, "spoofed")) if target in classes)
+    if len(labels) == 1:
+        trials = [trial for trial in trials if trial.label in labels]
+    if {trial.label for trial in trials} != set(labels):
+        needed = " and ".join(word for label, word in ((BONAFIDE, "bona fide"), (SPOOF, "spoofed")) if label in labels)
         problem = f"needs {needed} trials, it has {len(trials)}, of one class or none"
         raise InputError(f"the {name} set {problem if trials else f'has no {needed} trials'}")
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
@@ -113,11 +117,6 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
         facts = corpora.get(chosen.name).describe_trials(own, split, phase)
         described.append({"part": part, "corpus": chosen.name, "split": split, **facts})
     return described
-
-
-def eer_methods(data: DataConfig) -> dict[str, str]:
-    """The rule for the EER of each development corpus, by its alias."""
-    return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}
 
 
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
@@ -207,13 +206,14 @@ def training_batches(
     share: StepShare = WHOLE,
     *,
     carries: Carries = nothing,
+    target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
     """Load the batches of training: the parts of each step that are this process's ``share``.
 
     Args:
         stream: what RawBoost draws from if ``augment.rng`` is ``legacy``.
-        carries: see :class:`nes2net.training.dataset.TrainingSet`.
+        carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
@@ -226,6 +226,7 @@ def training_batches(
         crop=data.crop,
         cache=AudioCache(data.cache) if data.cache else None,
         carries=carries,
+        target=target,
     )
     batches = EpochBatches(
         len(training.trials),
@@ -247,6 +248,7 @@ def development_batches(
     share: StepShare = WHOLE,
     *,
     carries: Carries = nothing,
+    target: Target = binary_target,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
     """Load the batches of this process's ``share`` of each pass over the development set.
@@ -274,6 +276,7 @@ def development_batches(
             part="dev",
             cache=AudioCache(data.cache) if data.cache else None,
             carries=carries,
+            target=target,
         )
         batches = EpochBatches(
             len(development.trials),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -64,7 +65,7 @@ class Batch(NamedTuple):
 
     #: B×N
     waveforms: Tensor
-    #: (B,), 1 for bona fide
+    #: (B,), numbers of the classes, 1 for bona fide of two
     targets: Tensor
     #: one for each file that was left out
     errors: list[str]
@@ -80,9 +81,17 @@ class Batch(NamedTuple):
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 
+#: The number of a trial's class; None if it has none.
+Target: TypeAlias = Callable[[Trial], "int | None"]
+
+
 def nothing(trial: Trial) -> Mapping[str, Tensor]:
     """Carry nothing beside waveform and class."""
     return {}
+
+
+#: 1 for bona fide, 0 for spoof.
+binary_target: Target = attrgetter("target")
 
 
 class TrainingSet(Dataset):
@@ -106,7 +115,8 @@ class TrainingSet(Dataset):
         crop: part of a longer utterance to take: ``head``, ``random``, ``random_tiled``, or
             ``dynamic``, which is random too.
         cache: keeps decoded audio.
-        carries: what else an example carries of its trial; a function of a module.
+        carries: what else an example carries of its trial.
+        target: the number of a trial's class. Other processes get both functions by pickle.
     """
 
     def __init__(
@@ -120,10 +130,12 @@ class TrainingSet(Dataset):
         crop: str = "head",
         cache: AudioCache | None = None,
         carries: Carries = nothing,
+        target: Target = binary_target,
     ) -> None:
         self.found, self.trials, self.num_samples = found, found.trials, num_samples
         self.augmentation = InOrder(effects)
-        self.seed, self.part, self.crop, self.cache, self.carries = seed, part, crop, cache, carries
+        self.seed, self.part, self.crop, self.cache = seed, part, crop, cache
+        self.carries, self.target = carries, target
         self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
@@ -132,7 +144,7 @@ class TrainingSet(Dataset):
     def __getitem__(self, place: tuple[int, ...]) -> Example:
         epoch, index, *length = place
         trial = self.trials[index]
-        target = trial.target
+        target = self.target(trial)
         if target is None:
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:

@@ -28,7 +28,7 @@ from nes2net.training.progress import Meter, advice
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
-from nes2net.training.selection import OF_CORPUS, Row, Selection
+from nes2net.training.selection import Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker
 
 CURVES_FILE = "curves.png"
@@ -164,9 +164,10 @@ class Monitor:
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
-        rates = ["val_eer_w_aug", "val_eer_wo_aug", *(name for name in values if name.startswith("val_segment_eer_"))]
-        rates += [name for name in values if OF_CORPUS.fullmatch(name)]
-        parts += [f"{name}: {values[name]:.2%}" for name in rates if name in values]
+        for measure in self.selection.offered:
+            form = ".2%" if measure.percent else ".6f"
+            keys = measure.headings([values]) if measure.prominent else ()
+            parts += [f"{key}: {values[key]:{form}}" for key in keys if key in values]
         if saved:
             parts.append(f"saved {saved}")
         self.say(" - ".join([f"epoch {epoch}", *parts]))
@@ -187,7 +188,9 @@ class Monitor:
 
     def _draw(self) -> None:
         if self.shown and self.selection.history:
-            plot_curves(self.selection.history, self.curves, self.selection.folder.name, self.selection.kept_epochs())
+            selection = self.selection
+            kept = selection.kept_epochs()
+            plot_curves(selection.history, self.curves, selection.folder.name, kept, selection.offered)
             self._drawn_at, self._is_drawn = time.monotonic(), True
 
 

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.models.backends.base import Backend
 from nes2net.training.dataset import Batch
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
+from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
@@ -32,7 +34,7 @@ class Part(NamedTuple):
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
     inputs: Tensor
-    #: (B,), 1 for bona fide, or B×2, each class's share in a mixed sample
+    #: (B,), numbers of the classes, 1 for bona fide of two, or B×K, each class's share in a mixed sample
     targets: Tensor
     #: what the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
     carried: Mapping[str, Tensor] = {}
@@ -56,11 +58,8 @@ class Outcome(NamedTuple):
     """What validation finds of a batch."""
 
     loss: Tensor
-    #: (B,)
-    scores: Tensor
-    #: scores and labels (−1 for no label) of everything else that has an error rate, by the name of
-    #: the rate
-    further: Mapping[str, tuple[Tensor, Tensor]] = {}
+    #: what figures are made of, by name, such as ``scores`` (B,); the rows of all batches are joined
+    outputs: Mapping[str, Tensor]
 
 
 class Objective(nn.Module):
@@ -88,7 +87,7 @@ class Objective(nn.Module):
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__()
         train, augment = recipe.train, recipe.augment
-        self.detector, self.seed = detector, recipe.seed
+        self.detector, self.seed, self.data = detector, recipe.seed, recipe.data
         self.criterion = self.make_criterion(recipe).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
         self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
@@ -127,6 +126,12 @@ class Objective(nn.Module):
                 if id(parameter) not in trained:
                     parameter.requires_grad_(False)
 
+    @property
+    def bonafide(self) -> int:
+        """The number of the class bona fide; K, which no target is, if there is no such class."""
+        classes = self.detector.classes
+        return len(classes) - (classes[-1] == BONAFIDE)
+
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of the utterance; :class:`InputError` if it does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)
@@ -156,7 +161,7 @@ class Objective(nn.Module):
     def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
 
-        With Specmix, waveforms become spectrograms B×T×F and targets B×2. Its front-ends have no
+        With Specmix, waveforms become spectrograms B×T×F and targets B×K. Its front-ends have no
         parameters. There is one stream for each (seed, epoch, step, ``number`` of the part), so a
         resumed run draws what an uninterrupted one draws.
 
@@ -173,7 +178,7 @@ class Objective(nn.Module):
         generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
         spectrograms = self.features(part.inputs)
         assert isinstance(spectrograms, Tensor)  # the constructor refuses all hidden states
-        inputs, targets = self.specmix(spectrograms, targets, generator)[:2]
+        inputs, targets = self.specmix(spectrograms, targets, generator, len(self.detector.classes))[:2]
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
@@ -213,7 +218,7 @@ class Objective(nn.Module):
         return torch.stack([first, *others])
 
     def validated(self, part: Part) -> Outcome:
-        """Compute loss and scores of a batch of the development set, in which nothing is mixed.
+        """Compute loss and outputs of a batch of the development set, in which nothing is mixed.
 
         Angular softmax has the margin that it reaches at the end of its annealing.
         """
@@ -236,7 +241,8 @@ class Objective(nn.Module):
     def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
         """Perturb ``embeddings`` if asked to; return them or their logits, as the loss requires."""
         if self.latent is not None and part.latent_seed is not None:
-            embeddings = self.latent(embeddings, part.targets, np.random.default_rng(part.latent_seed))
+            rng = np.random.default_rng(part.latent_seed)
+            embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
         return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
@@ -244,9 +250,20 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Find the loss and the scores of a batch, as validation measures them."""
+        """Find the loss and the outputs of a batch, here ``scores``, of which :meth:`figures` are made."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
-        return Outcome(loss, self.detector.backend.scores(self.criterion.logits(computed)))
+        return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
+
+    def figures(self, validated: Validated) -> dict[str, float]:
+        """Compute what a pass over the development set measures, here :func:`error_rates`, by its key in the history.
+
+        The keys are those of the measures of the task (:meth:`nes2net.training.measures.Measure.column`);
+        further values may stand beside them.
+
+        Raises:
+            InputError: if the pass lacks what they are made of, such as a class.
+        """
+        return error_rates(validated, self.bonafide, eer_methods(self.data), self.seed)
 
     def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""

@@ -22,7 +22,6 @@ from nes2net.training.data import (
     check_unseen,
     describe_data,
     development_batches,
-    eer_methods,
     examples,
     training_batches,
 )
@@ -116,7 +115,9 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training, development = self.examples("train", train_trials), self.examples("dev", dev_trials)
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
-        reading = {"carries": self.task.carries, "pin_memory": accelerator.device.type == "cuda"}
+        target = self.task.target
+        pin_memory = accelerator.device.type == "cuda"
+        reading = {"carries": self.task.carries, "target": target, "pin_memory": pin_memory}
         loader = training_batches(recipe, training, stream, share, **reading)
         dev_loaders = development_batches(recipe, development, stream, share, **reading)
         seed_everything(recipe.seed)
@@ -134,17 +135,15 @@ class Run:
         decay = recipe.train.layer_decay
         trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
         optimizer = create_optimizer(trained, recipe.train)
-        selection = Selection(
-            self.folder, recipe.train, recipe.validation, list(dev_loaders), recipe.segments.resolutions
-        )
+        selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
         data = {
-            "training": fingerprint(training.trials, training.labels, loader.batch_sampler.balance),
-            "development": fingerprint(development.trials, development.labels),
+            "training": fingerprint(training.trials, training.labels, loader.batch_sampler.balance, target),
+            "development": fingerprint(development.trials, development.labels, target=target),
         }
         state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
         log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log, writes, self.reporter) as monitor:
-            validator = Validator(objective, dev_loaders, accelerator, monitor, recipe, eer_methods(recipe.data))
+            validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
             trainer = self.task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, self.stop)
             checkpoint = recipe.train.init_from if resume is None else None
             if resume is not None:  # after accelerate has moved the optimiser

@@ -16,6 +16,7 @@ from nes2net.lib.errors import InputError, check_known, counted
 from nes2net.lib.files import json_text, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import text_table
+from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 
@@ -65,12 +66,12 @@ class Selection:
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
         passes: the passes over the development set (:func:`nes2net.training.validation.passes`).
-        resolutions: lengths in ms of the frames that are trained on.
+        offered: the measures of the task.
 
     Attributes:
         measures: the values whose minimum is the best epoch: the loss of each pass, as published,
-            the EER or minDCF of the pass without augmentation (deviations 13 and 14) or its mean or
-            worst over corpora, the EER of the shortest frames, or the training loss, ``loss``.
+            a measure of the task in the pass without augmentation (deviations 13 and 14) or its
+            mean or worst over corpora, or the training loss, ``loss``.
     """
 
     def __init__(
@@ -79,16 +80,14 @@ class Selection:
         train: TrainConfig,
         validation: ValidationConfig,
         passes: Sequence[str],
-        resolutions: Sequence[int] = (),
+        offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
         self.folder, self.epochs, self.patience = Path(folder), train.epochs, validation.patience
+        self.offered = offered
         losses = [f"val_loss_{name}" for name in passes]
-        others = {"train_loss": ["loss"], **{rate: [f"val_{rate}_wo_aug"] for rate in ("eer", "min_dcf")}}
-        if resolutions:
-            others["segment_eer"] = [f"val_segment_eer_{min(resolutions)}_wo_aug"]
-        if validation.over != "pooled":
-            others = {rate: [f"val_{rate}_wo_aug_{validation.over}"] for rate in ("eer", "min_dcf")}
-        self.measures = others.get(validation.select_on, losses)
+        variant = "" if validation.over == "pooled" else f"_{validation.over}"
+        columns = {measure.name: [measure.column(variant=variant)] for measure in offered}
+        self.measures = {"loss": losses, "train_loss": ["loss"], **columns}[validation.select_on]
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
@@ -140,12 +139,12 @@ class Selection:
 
     def table(self) -> str:
         """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
-        columns = _columns_of(self.history)
+        columns = columns_of(self.history, self.offered)
         best = {name: _best(self._measured(), 1, name) for name in self.measures}
-        rows = [[_heading(c) for c in columns]]
+        rows = [[column.heading for column in columns]]
         for row in self.history:
             marks = {name for name in self.measures if best[name] == [row["epoch"]]}
-            rows.append([_cell(row, c) + ("*" if c in marks else "") for c in columns])
+            rows.append([column.cell(row) + ("*" if column.key in marks else "") for column in columns])
         return "\n".join([*text_table(rows, "r"), *self._averages()])
 
     def corpora_table(self) -> str | None:
@@ -154,7 +153,7 @@ class Selection:
             return None
         (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
         row = next(row for row in measured if row["epoch"] == best)
-        eers = {found[1]: value for name, value in row.items() if (found := OF_CORPUS.fullmatch(name))}
+        eers = {found[1]: value for name, value in row.items() if (found := _OF_CORPUS.fullmatch(name))}
         groups = {found[1]: value for name, value in row.items() if (found := _OF_GROUP.fullmatch(name))}
         table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table() if eers else None
         return f"development corpora after epoch {best}:\n{table}" if table else None
@@ -183,11 +182,14 @@ class Choice(NamedTuple):
     epochs: list[int]
 
 
-def choices(folder: str | Path, by: str = "val_loss_wo_aug") -> tuple[list[Choice], list[str]]:
+def choices(
+    folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
+) -> tuple[list[Choice], list[str]]:
     """List what could be averaged in a run folder, and lay out its saved epochs as a table.
 
     Args:
         by: the value whose lowest ones are the best, as in :func:`best_epochs`.
+        offered: the measures of the run's task.
 
     Raises:
         InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
@@ -203,11 +205,11 @@ def choices(folder: str | Path, by: str = "val_loss_wo_aug") -> tuple[list[Choic
         if len(valued) >= count:
             found.append(Choice("best", count, _best(valued, count, by)))
         found.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
-    columns = [c for c in _columns_of(rows) if c != "improved" and any(row.get(c) is not None for row in rows)]
-    table = [[*(_heading(c) for c in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
+    columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
+    table = [[*(column.heading for column in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
     for row in rows:
         marks = ["*" if row["epoch"] in choice.epochs else "" for choice in found]
-        table.append([*(_cell(row, c) for c in columns), *marks])
+        table.append([*(column.cell(row) for column in columns), *marks])
     return found, text_table(table, "r")
 
 
@@ -254,52 +256,37 @@ def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:
     return sorted(row["epoch"] for row in lowest)
 
 
-#: Key → heading and format of its values; rates are in percent.
-_COLUMNS = {
-    "epoch": ("epoch", "{:d}"),
-    "loss": ("loss", "{:.6f}"),
-    "val_loss_w_aug": ("val_loss_w_aug", "{:.6f}"),
-    "val_loss_wo_aug": ("val_loss_wo_aug", "{:.6f}"),
-    "val_eer_w_aug": ("EER_w_aug %", "{:.3%}"),
-    "val_eer_wo_aug": ("EER_wo_aug %", "{:.3%}"),
-    "val_eer_wo_aug_mean": ("EER_mean %", "{:.3%}"),
-    "val_eer_wo_aug_worst": ("EER_worst %", "{:.3%}"),
-    "val_min_dcf_wo_aug": ("minDCF_wo_aug", "{:.5f}"),
-    "val_min_dcf_wo_aug_mean": ("minDCF_mean", "{:.5f}"),
-    "val_min_dcf_wo_aug_worst": ("minDCF_worst", "{:.5f}"),
-    "lr": ("lr", "{:.3g}"),
-    "improved": ("", ""),
-}
-
-
-_OF_FRAMES = re.compile(r"val_segment_eer_(\d+)_wo_aug")
-#: The EER of a development corpus, by its alias.
-OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
+#: The EER of a development corpus, by its alias, and of an attack of it.
+_OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 
 
-def _columns_of(history: Sequence[Row]) -> list[str]:
-    """The values of a table, in its order: EERs of frames and of corpora follow the EER of utterances."""
-    of_some = (_OF_FRAMES, OF_CORPUS)
-    further = [name for kind in of_some for row in history for name in row if kind.fullmatch(name)]
-    place = list(_COLUMNS).index("val_eer_wo_aug") + 1
-    columns = [*list(_COLUMNS)[:place], *dict.fromkeys(further), *list(_COLUMNS)[place:]]
-    return [column for column in columns if any(column in row for row in history)]
+class Column(NamedTuple):
+    """A column of the table of epochs."""
+
+    key: str
+    heading: str
+    form: str
+
+    def cell(self, row: Row) -> str:
+        """The value of ``row``, with its interval if it has one."""
+        if self.key == "improved":
+            return "improved" if row[self.key] else ""
+        if not _is_number(row.get(self.key)):
+            return "–"
+        text = self.form.format(row[self.key]).removesuffix("%")
+        interval = [row[key] for key in (f"{self.key}_low", f"{self.key}_high") if _is_number(row.get(key))]
+        if len(interval) == 2:
+            text += " ({:.2f}–{:.2f})".format(*(100 * limit for limit in interval))
+        return text
 
 
-def _heading(column: str) -> str:
-    if found := _OF_FRAMES.fullmatch(column):
-        return f"EER_{found[1]}ms %"
-    return f"{found[1]} %" if (found := OF_CORPUS.fullmatch(column)) else _COLUMNS[column][0]
-
-
-def _cell(row: Row, column: str) -> str:
-    if column == "improved":
-        return "improved" if row[column] else ""
-    if not _is_number(row.get(column)):
-        return "–"
-    form = "{:.3%}" if column not in _COLUMNS else _COLUMNS[column][1]
-    text = form.format(row[column]).removesuffix("%")
-    if column == "val_eer_wo_aug" and _is_number(row.get(f"{column}_low")) and _is_number(row.get(f"{column}_high")):
-        text += f" ({100 * row[f'{column}_low']:.2f}–{100 * row[f'{column}_high']:.2f})"
-    return text
+def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
+    """The columns of the table that have values: losses, then the ``offered`` measures, rates in percent."""
+    columns = [Column("epoch", "epoch", "{:d}")]
+    columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
+    for measure in offered:
+        unit, form = (" %", "{:.3%}") if measure.percent else ("", "{:.5f}")
+        columns += [Column(key, f"{heading}{unit}", form) for key, heading in measure.headings(history).items()]
+    columns += [Column("lr", "lr", "{:.3g}"), Column("improved", "", "")]
+    return [column for column in columns if any(row.get(column.key) is not None for row in history)]

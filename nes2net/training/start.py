@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         return detector
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
-    model = with_head(recipe.model, recipe.train.loss)
+    model = with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
     if not recipe.train.init_from:
         detector = Detector.from_config(adapted(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
@@ -137,6 +137,19 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     if starts:
         detector.record[START_KEY] = starts
     return detector
+
+
+def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Give the back-end of ``model`` a logit for each of ``classes``, and their names, unless they are the usual two.
+
+    >>> with_classes({"backend": "aasist"}, ("A01", "A02", "bonafide"))
+    {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
+    """
+    if tuple(classes) == Task.classes:
+        return model
+    backend = model.get("backend", {})
+    backend = {"name": backend} if isinstance(backend, str) else backend
+    return {**model, "backend": {**backend, "num_logits": len(classes), "classes": list(classes)}}
 
 
 def _start_from(

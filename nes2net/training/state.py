@@ -18,6 +18,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.models.published_models import START_KEY
 from nes2net.training.balance import Balance
+from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
@@ -146,9 +147,12 @@ class RunState:
 
 
 def fingerprint(
-    trials: Sequence[Trial], labels: FrameLabels | None = None, balance: Balance | None = None
+    trials: Sequence[Trial],
+    labels: FrameLabels | None = None,
+    balance: Balance | None = None,
+    target: Target = binary_target,
 ) -> dict[str, int | str]:
-    """Tell one list of trials from another by its length and the ids and labels in order, not by where the audio lies.
+    """Tell one list of trials from another by its length and the ids and classes in order, not by where the audio lies.
 
     If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, and the
     groups of a ``balance``, with the number of its draws.
@@ -158,7 +162,7 @@ def fingerprint(
     def line(trial: Trial) -> str:
         scores = f"\t{trial.system_scores}" if trial.system_scores else ""
         frames = f"\t{sha256(of_trial[trial.id].tobytes()).hexdigest()}" if trial.id in of_trial else ""
-        return f"{trial.id}\t{trial.target}{scores}{frames}"
+        return f"{trial.id}\t{target(trial)}{scores}{frames}"
 
     found: dict[str, int | str] = {"trials": len(trials), "digest": trials_digest(trials, line)}
     if balance is None:

@@ -1,28 +1,24 @@
-"""Validation: loss, EER with its interval, and minimum detection cost on the development set."""
+"""Validation: the loss and the figures of the objective on the development set."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-from nes2net import metrics
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.breakdown import over_corpora, speaker_groups
-from nes2net.evaluation.matching import Matched, Mismatch
-from nes2net.evaluation.tables import in_this_process
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered
 from nes2net.training.interruption import stop_without_data
+from nes2net.training.measures import Validated
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.progress import Meter
@@ -32,8 +28,6 @@ from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
 
-#: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.
-NUM_RESAMPLES = 200
 _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
@@ -75,14 +69,13 @@ class _BatchResult(NamedTuple):
     #: place in the order of the development set
     number: int
     loss: float
-    scores: np.ndarray
+    #: the outputs of the objective; empty if no file could be used
+    outputs: dict[str, np.ndarray]
     targets: np.ndarray
     errors: list[str]
     lost: list[str]
-    #: scores and labels of everything else that has an error rate, where there is a label
-    further: dict[str, tuple[np.ndarray, np.ndarray]]
-    #: places of the scored trials in the development set
-    places: Sequence[int] = ()
+    #: places of the used trials in the development set
+    places: Sequence[int]
 
 
 class Validator:
@@ -91,15 +84,13 @@ class Validator:
     Each of n processes takes every n-th batch, and all of them get the same values.
 
     Args:
-        objective: computes the loss and the scores of a batch.
+        objective: computes loss and outputs of a batch, and the figures of all.
         loaders: this process's batches of each pass, by the names of :func:`passes`, in the order
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: names the files that were left out.
         recipe: ``seed`` of the bootstrap and of what is random in train mode, and
             ``validation.mode``: ``train`` leaves dropout on, and lets batch normalisation learn from
             the development set.
-        eer_methods: the rule for the EER of each development corpus by its alias. If all corpora
-            have the same rule, it also holds for their trials together.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -112,7 +103,6 @@ class Validator:
         accelerator: Accelerator,
         monitor: Monitor,
         recipe: Recipe,
-        eer_methods: Mapping[str, str],
     ) -> None:
         self.mode, self.seed = recipe.validation.mode, recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -121,31 +111,20 @@ class Validator:
                 f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
             )
         self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
-        rules = set(eer_methods.values())
-        self.eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
-        self.eer_methods = eer_methods
 
     def run(self, epoch: int) -> dict[str, float]:
-        """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
+        """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
 
-        If frames are trained on, ``val_segment_eer_20_…`` is the EER over all frames of 20 ms.
-        If there are several corpora, these are values of all trials pooled, and
-        ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
-        ``val_eer_wo_aug_worst`` come from :class:`nes2net.evaluation.breakdown.OverCorpora`.
-        ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
-
-        Scores are computed as ``nes2net score`` computes them, whatever the precision of training:
+        Outputs are computed as ``nes2net score`` computes them, whatever the precision of training:
         in eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
 
         The loss is the published Σ(batch loss × batch size)/N over the weighted means of batches,
         summed in float64, whatever the number of processes (deviation 19: the published code
-        printed half of it for the pass without augmentation). The EER follows the rule of the
-        corpus. For the pass without augmentation, its 95 % bootstrap interval is
-        ``val_eer_wo_aug_low`` to ``val_eer_wo_aug_high``. The cost is defined as in ASVspoof 5,
-        track 1.
+        printed half of it for the pass without augmentation).
 
         Raises:
-            InputError: if no file of a class can be used, or a loss or score is not finite.
+            InputError: if no file can be used, a loss or output is not finite, or the figures lack
+                what they are made of.
         """
         values: dict[str, float] = {}
         began = time.monotonic()
@@ -178,7 +157,7 @@ class Validator:
             shown=accelerator.is_main_process,
         )
         for place, batch in enumerate(meter):
-            outcome = Outcome(torch.zeros(()), torch.zeros(0))
+            outcome = Outcome(torch.zeros(()), {})
             if len(batch.targets):
                 carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
                 part = Part.of(batch, carried, accelerator.device)
@@ -192,91 +171,28 @@ class Validator:
             _BatchResult(
                 accelerator.process_index + place * accelerator.num_processes,
                 outcome.loss.item(),
-                outcome.scores.double().cpu().numpy(),
+                {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
                 targets.numpy(),
                 errors,
                 lost,
-                {
-                    rate: (scores[labels >= 0].double().cpu().numpy(), labels[labels >= 0].cpu().numpy())
-                    for rate, (scores, labels) in outcome.further.items()
-                },
                 places,
             )
             for place, (outcome, targets, errors, lost, places) in enumerate(results)
         ]
 
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
-        scores = np.concatenate([result.scores for result in results])
         targets = np.concatenate([result.targets for result in results])
-        bonafide, spoof = scores[targets == 1], scores[targets == 0]
-        if not len(bonafide) or not len(spoof):
-            raise InputError(
-                f"the development set has {len(bonafide)} bona fide and {len(spoof)} spoofed usable files, but "
-                "at least one of each is needed: mend the files named above"
-            )
+        if not len(targets):
+            raise InputError("the development set has no usable file: mend the files named above")
+        used = [result.outputs for result in results if len(result.targets)]
+        outputs = {output: np.concatenate([rows[output] for rows in used]) for output in used[0]}
         size_of = self.objective.criterion.size_of
-        loss = math.fsum(result.loss * size_of(result.targets) for result in results) / size_of(targets)
-        if not math.isfinite(loss) or not np.isfinite(scores).all():
+        loss = math.fsum(result.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
+        if not math.isfinite(loss) or not all(np.isfinite(rows).all() for rows in outputs.values()):
             raise InputError(
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
                 "rate, `train.lr`"
             )
-        values = {
-            f"val_loss_{name}": loss,
-            f"val_eer_{name}": metrics.compute_eer(bonafide, spoof, self.eer_method)[0],
-            f"val_min_dcf_{name}": metrics.compute_min_dcf(bonafide, spoof),
-        }
-        if name == "wo_aug":
-            complete = len(targets) == len(trials)  # otherwise scores cannot be told apart by speaker here
-            # Speakers are resampled if every trial has one and there are enough, otherwise trials.
-            low, high = metrics.bootstrap_interval(
-                partial(metrics.compute_eer, method=self.eer_method),
-                bonafide,
-                spoof,
-                num_resamples=NUM_RESAMPLES,
-                seed=self.seed,
-                **speaker_groups(trials if complete else []),
-                **in_this_process(),
-            )
-            values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
-            if len(self.eer_methods) > 1:
-                values |= self._of_corpora(name, [trials[i] for result in results for i in result.places], scores)
-        # The objective's other error rates, over everything with a label.
-        for rate in dict.fromkeys(rate for result in results for rate in result.further):
-            columns = zip(*(result.further[rate] for result in results if result.further))
-            scores, labels = (np.concatenate(column) for column in columns)
-            if not np.isfinite(scores).all():
-                raise InputError(
-                    f"a score is not finite after epoch {epoch} ({rate}): lower the learning rate, `train.lr`"
-                )
-            bonafide, spoof = scores[labels == 1], scores[labels == 0]
-            if not len(bonafide) or not len(spoof):
-                raise InputError(
-                    f"{rate} needs both classes, and the development set has {len(bonafide)} bona fide and {len(spoof)} "
-                    "spoofed scores of it: give it labels, or more utterances"
-                )
-            values[f"val_{rate}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
-        return values
-
-    def _of_corpora(self, name: str, trials: Sequence[Trial], scores: np.ndarray) -> dict[str, float]:
-        """The rates of each corpus, their mean and the highest, and the EER of each attack."""
-        corpus = np.array([trial.get("corpus") for trial in trials])
-        scored = {}
-        for alias in self.eer_methods:
-            of_corpus = [trial for trial in trials if trial.get("corpus") == alias]
-            scored[alias] = Matched(of_corpus, scores[corpus == alias], len(of_corpus), Mismatch([], [], [], [], []))
-        found = over_corpora(scored, self.eer_methods)
-        costs = {
-            alias: metrics.compute_min_dcf(matched.bonafide, matched.spoof)
-            for alias, matched in scored.items()
-            if alias in found.eers
-        }
-        if not costs:
-            raise InputError("no development corpus has usable trials of both classes: give one of them both")
-        values = dict[str, float]()
-        for rate, of_corpora in (("eer", found.eers), ("min_dcf", costs)):
-            key = f"val_{rate}_{name}"
-            values |= {f"{key}/{alias}": value for alias, value in of_corpora.items()}
-            values |= {f"{key}_mean": sum(of_corpora.values()) / len(of_corpora)}
-            values |= {f"{key}_worst": max(of_corpora.values())}
-        return values | {f"val_eer_{name}/{group}": eer for group, eer in found.groups.items()}
+        used_trials = [trials[place] for result in results for place in result.places]
+        validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
+        return {f"val_loss_{name}": loss, **self.objective.figures(validated)}

@@ -11,11 +11,10 @@ from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
 from nes2net.apps.info.sheet import plain
 from nes2net.lib.options import declared
 from nes2net.lib.terminal import markdown_table
-from nes2net.models.backends.heads import HEADS, GeneralOptions
+from nes2net.models.backends.heads import GeneralOptions
 from nes2net.models.frontends.adaptation import Adaptation
 from nes2net.models.frontends.sizes import SIZES
-from nes2net.models.registry import Registry, aggregations, backends, frontends, losses
-from nes2net.training.tasks.task import tasks
+from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, losses, tasks
 
 PAGE = """\
 # Options of parts
@@ -66,7 +65,7 @@ def page() -> str:
         option_table(rows_of(Adaptation)),
         GENERAL,
         option_table(rows_of(GeneralOptions)),
-        heads(),
+        table_of_heads(),
     ]
     for registry in (frontends, aggregations, backends, losses, tasks):
         parts.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
@@ -104,13 +103,13 @@ def sizes(registry: Registry) -> dict[str, list[str]]:
     return rows
 
 
-def heads() -> str:
+def table_of_heads() -> str:
     """The heads by name, with their scores and options."""
     lines = ["| head | logits | score | options |", "| --- | --- | --- | --- |"]
-    for name, kind in HEADS.items():
+    for name in heads.names(installed=False):
+        kind = heads.get(name)
         what = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
-        given = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is not p.KEYWORD_ONLY]
-        rows = rows_of(kind, given)
+        rows = option_rows(heads, name)
         options = [f"`{row['option']}`, {row['takes']}; default {row['default']}" for row in rows]
         lines.append(f"| `{name}` | {what} | {kind.score_rule} | {'; '.join(options)} |")
     return "\n".join(lines)

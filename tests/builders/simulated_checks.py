@@ -50,7 +50,7 @@ SAMPLES = 8000
 
 def with_logits_of(loss: str) -> dict[str, Any]:
     """The model with the head and the number of logits of a loss."""
-    backend = {**MODEL["backend"], "num_logits": losses.get(loss).num_logits}
+    backend = {**MODEL["backend"], "num_logits": losses.get(loss).num_logits or 2}
     return with_head({**MODEL, "backend": backend}, loss)
 
 

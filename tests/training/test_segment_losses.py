@@ -144,7 +144,11 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ({}, {"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
         ({}, {"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
         ({"boundary_share": None}, {"data": PIECES}, "a multiple of 160"),
-        ({"resolutions": [], "boundary_share": None}, BY_FRAMES, "`validation.select_on=segment_eer` needs frames"),
+        (
+            {"resolutions": [], "boundary_share": None},
+            BY_FRAMES,
+            "`validation.select_on` is loss, train_loss, eer, min_dcf in the",
+        ),
     ],
 )
 def test_what_does_not_go_with_frames_is_refused(recipe, corpus, segments, others, message):

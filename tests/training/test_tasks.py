@@ -1,10 +1,20 @@
-"""Which task a recipe trains."""
+"""Which task a recipe trains, and a task that has classes and a measure of its own."""
 
+import numpy as np
 import pytest
+import torch
+from builders.runs import assert_same_run, history_of, stop
 
-from nes2net import InputError
+from nes2net import Detector, InputError
+from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.waveform import head_crop
+from nes2net.models.registry import tasks
+from nes2net.training.averaging import average_run, measures_of
+from nes2net.training.measures import Measure
+from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import recipe_from_dict
-from nes2net.training.tasks.task import create_task
+from nes2net.training.run import train
+from nes2net.training.tasks.task import Task, create_task
 
 SEGMENTS = {"segments": {"resolutions": [20]}}
 SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
@@ -33,3 +43,76 @@ def test_the_settings_choose_the_task_or_are_refused(settings, name):
         return
     with pytest.raises(InputError, match=name):
         create_task(recipe_from_dict(settings))
+
+
+ERROR = Measure("class_error", "error")
+
+
+class SpeakerObjective(Objective):
+    def outcome(self, computed, part):
+        return Outcome(super().outcome(computed, part).loss, {"logits": self.criterion.logits(computed)})
+
+    def figures(self, validated):
+        wrong = validated.outputs["logits"].argmax(1) != validated.targets
+        return {ERROR.column(validated.name): float(np.mean(wrong))}
+
+
+class Speakers(Task):
+    """Whose voice was faked, learned from spoofs alone."""
+
+    measures = (ERROR,)
+
+    def reads(self, part):
+        return ("spoof",)
+
+    def trials(self, part):
+        trials = super().trials(part)
+        if part == "train":
+            self.classes = tuple(sorted({trial.speaker for trial in trials}))
+        return trials
+
+    def target(self, trial):
+        return self.classes.index(trial.speaker)
+
+    def objective(self, detector):
+        return SpeakerObjective(detector, self.recipe)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
+def test_a_task_of_named_classes_without_bona_fide(recipe, monkeypatch, capsys, loss):
+    """It validates by its own measure, goes on bit for bit, and its checkpoints tell the posteriors of its classes."""
+    monkeypatch.setitem(tasks._table, "speakers", f"{__name__}:Speakers")
+    changes = {"train": {"task": "speakers", "loss": loss, "batch_size": 2}, "validation": {"select_on": "class_error"}}
+    values = recipe(**changes)
+    folder = train(values, "cpu")
+    printed = capsys.readouterr().out
+    assert "- val_class_error_wo_aug: " in printed and "error_wo_aug %" in printed and "EER" not in printed
+    assert measures_of(folder) == (ERROR,)
+    path = average_run(folder, [row["epoch"] for row in history_of(folder) if row["improved"]]).path
+    detector, trials = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu"), Speakers(values).trials("dev")
+    names = ("LA_0000", "LA_0001", "LA_0002")
+    assert detector.classes == Detector.from_pretrained(path, device="cpu").classes == names
+    clips = [head_crop(load_audio(trial.audio_path()), 4000) for trial in trials]
+    with torch.no_grad():
+        posteriors = detector.posteriors(torch.from_numpy(np.stack(clips)))
+    wrong = [names[own] != trial.speaker for own, trial in zip(posteriors.argmax(1), trials, strict=True)]
+    assert history_of(folder)[0]["val_class_error_wo_aug"] == np.mean(wrong)
+    if loss == "am_softmax":
+        assert detector.config["backend"]["head"] == {"name": "cosine", "scale": 30.0}
+    torn = recipe(comment="torn", **changes)
+    stop(torn, 2, 1, "cpu")
+    assert_same_run(train(torn, "cpu"), folder)
+
+
+def test_the_classes_of_task_and_detector_are_compared(recipe):
+    values = recipe(model={"backend": {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4}})
+    with pytest.raises(InputError, match="the classes are spoof, bonafide, and the back-end has spoof_1, spoof_2, sp"):
+        train(values, "cpu")
+
+
+def test_a_measure_that_the_task_does_not_offer_is_refused():
+    wrong = recipe_from_dict({"validation": {"select_on": "min_dfc"}})
+    with pytest.raises(
+        InputError, match="loss, train_loss, eer, min_dcf in the task 'utterance', not 'min_dfc'; did you"
+    ):
+        create_task(wrong)

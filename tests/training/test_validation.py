@@ -17,11 +17,12 @@ from torch.nn.functional import cross_entropy
 from nes2net import Detector, InputError, metrics
 from nes2net.training.data import development_batches
 from nes2net.training.dataset import Examples, TrainingSet
+from nes2net.training.measures import NUM_RESAMPLES, Validated, error_rates
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import Selection
-from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due
+from nes2net.training.validation import Validator, _BatchResult, is_due
 
 GOLDEN = golden.read("losses_schedules_names")
 SAMPLES, BATCH = 4000, 5  # 12 trials: the last batch has two
@@ -51,11 +52,10 @@ trials = pytest.fixture(lambda dev_trials: dev_trials)
 detector = pytest.fixture(lambda spectral_detector: spectral_detector)
 
 
-def make(detector, trials, recipe, rules=("asvspoof",)):
+def make(detector, trials, recipe):
     loaders = development_batches(recipe, Examples(trials), None)
     monitor = Monitor(Selection("run", recipe.train, recipe.validation, list(loaders)), Path("log"))
-    methods = dict(zip(("la", "wild", "bona"), rules))
-    return Validator(Objective(detector, recipe), loaders, Accelerator(cpu=True), monitor, recipe, methods)
+    return Validator(Objective(detector, recipe), loaders, Accelerator(cpu=True), monitor, recipe)
 
 
 def waveforms_of(trials):
@@ -105,14 +105,16 @@ def test_values_are_the_published_ones(detector, trials):
     }
 
 
-def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path):
+def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path, monkeypatch):
     """Also if a file is left out: scores are told apart by their trials."""
     several = [
         replace(trial, id=f"{name}:{trial.id}", extra=(("corpus", name),), attack="A1" if trial.target == 0 else None)
         for name, trial in zip(["la", "wild", "wild"] * 4 + ["bona"] * 2, [*trials, *trials[:2]], strict=True)
     ]
     rules = ("asvspoof", "sklearn", "asvspoof")
-    values = make(detector, damaged(several, tmp_path, {4}), recipe_of(), rules).run(1)
+    methods = dict(zip(("la", "wild", "bona"), rules))
+    monkeypatch.setattr("nes2net.training.objective.eer_methods", lambda data: methods)
+    values = make(detector, damaged(several, tmp_path, {4}), recipe_of()).run(1)
     used = [trial for place, trial in enumerate(several) if place != 4]
     with torch.no_grad():
         scores = detector.eval()(waveforms_of(used))[:, 1].double().numpy()
@@ -130,17 +132,23 @@ def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path):
     assert values["val_eer_wo_aug_mean"] == pytest.approx(np.mean(list(eers.values())))
     assert values["val_min_dcf_wo_aug_worst"] == max(costs.values())
     assert values["val_eer_wo_aug"] == metrics.compute_eer(*of_class("la", "wild", "bona"), "asvspoof")[0]
-    assert make(detector, trials, recipe_of(), ("sklearn",)).eer_method == "sklearn"
+    del methods["la"], methods["bona"]  # one rule for all
+    alone = make(detector, trials, recipe_of()).run(1)["val_eer_wo_aug"]
+    with torch.no_grad():
+        scores, targets = detector(waveforms_of(trials))[:, 1].double().numpy(), targets_of(trials).numpy()
+    assert alone == metrics.compute_eer(scores[targets == 1], scores[targets == 0], "sklearn")[0]
 
 
-def test_speakers_are_drawn_where_there_are_enough(detector, trials):
+def test_speakers_are_drawn_where_there_are_enough(trials):
     trials, rng, targets = with_speakers(trials), np.random.default_rng(0), targets_of(trials).numpy()
     scores = rng.normal(targets, 1)
     options = {f"{k}_groups": [t.speaker for t in trials if t.label == k] for k in ("bonafide", "spoof")}
     options |= {"num_resamples": NUM_RESAMPLES, "seed": 1234}
     expected = metrics.bootstrap_interval(metrics.compute_eer, scores[targets == 1], scores[targets == 0], **options)
-    validator, results = make(detector, trials, recipe_of()), [_BatchResult(0, 0.5, scores, targets, [], [], {})]
-    found, of_some = (validator._values("wo_aug", results, of, 1) for of in (trials, [*trials, trials[0]]))
+    found, of_some = (
+        error_rates(Validated("wo_aug", trials, targets, {"scores": scores}, failed), 1, {"la": "asvspoof"}, 1234)
+        for failed in (0, 1)
+    )
     assert (found["val_eer_wo_aug_low"], found["val_eer_wo_aug_high"]) == expected
     assert (of_some["val_eer_wo_aug_low"], of_some["val_eer_wo_aug_high"]) != expected
 
@@ -154,7 +162,9 @@ def test_speakers_are_not_drawn_where_files_are_left_out(detector, trials, tmp_p
 def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator, orders = make(detector, trials, recipe_of()), []
-    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], [], {}) for n in (0, 2, 4, 1, 3)]
+    results = [
+        _BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [], [], [n]) for n in (0, 2, 4, 1, 3)
+    ]
     monkeypatch.setattr(validator, "_pass", lambda *of_pass: list(results))
     monkeypatch.setattr(validator, "_values", lambda _, found, *of: orders.append([one.number for one in found]) or {})
     validator.run(1)
@@ -191,7 +201,7 @@ def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector,
     assert same(dict(detector.state_dict()), dict(other.state_dict()))
     assert not same(dict(detector.state_dict()), before)
     with pytest.raises(InputError, match="one after the other, but there are 2 processes: train in one"):
-        Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe, {})
+        Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe)
 
 
 def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_dropout):

@@ -38,6 +38,7 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.run_folder import check_recipe
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, best_epochs, read_history
+from nes2net.training.tasks.task import create_task
 from nes2net.training.validation import passes
 from nes2net.version import __version__
 
@@ -117,7 +118,7 @@ class TrainJob(Job):
             return False
         check_recipe(self.run.folder, recipe)
         names = passes(recipe.augment, recipe.validation)
-        selection = Selection(self.run.folder, recipe.train, recipe.validation, names, recipe.segments.resolutions)
+        selection = Selection(self.run.folder, recipe.train, recipe.validation, names, create_task(recipe).measures)
         selection.history = history
         return selection.is_done
 

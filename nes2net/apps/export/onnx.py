@@ -57,8 +57,8 @@ LARGEST_FILE = 2**31 - 2**26
 #: How the output `scores` of an ONNX file is made, by the score rule.
 _SCORES: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
-    "difference": "logits[:, 1] - logits[:, 0]",
-    "probability": "softmax(logits)[:, 1]",
+    "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",
+    "probability": "softmax(logits)[:, -1]",
     "cosine": "logits[:, -1]",
 }
 

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,8 @@ from nes2net.apps.info.part_options import PLURALS, about, general_rows, option_
 from nes2net.apps.info.sheet import Sheet, plain, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
+from nes2net.lib.command_line import OneLineParser
+from nes2net.lib.commands import add_command, page_of
 from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.metrics.eer import compute_eer
@@ -27,11 +30,14 @@ from nes2net.models.registry import (
     Registry,
     aggregations,
     backends,
+    commands,
     corpora,
     create_condition,
     effects,
     frontends,
+    heads,
     losses,
+    tasks,
 )
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
@@ -81,7 +87,7 @@ class _Kind(NamedTuple):
         for name in self.names:
             try:
                 rows.append({"name": name, "meaning": self.line(name)})
-            except InputError as error:
+            except (InputError, ModuleNotFoundError) as error:  # the folder of an app may have been removed
                 rows.append({"name": name, "meaning": str(error)})
         return rows
 
@@ -110,9 +116,12 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
             model_sheet,
         ),
         *parts,
+        _Kind("head", heads.names(), partial(_part_line, heads), head_sheet),
         _Kind("loss", losses.names(), partial(_part_line, losses), loss_sheet),
+        _Kind("task", tasks.names(), partial(_part_line, tasks), task_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
+        _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
         _Kind("published result", list(figures), figures.__getitem__, _result_sheet),
     ]
 
@@ -222,6 +231,48 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
+def head_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a head compares, how the score is made of it, and its options."""
+    kind = heads.get(name)
+    facts = {
+        "what": title(heads, name),
+        "about": about(heads, name)[1:],
+        "score rule": kind.score_rule,
+        "trained by": [loss for loss in losses.names() if losses.get(loss).needs_head == name],
+    }
+    commands = [f"In a recipe: model.backend.head={name}"]
+    return Sheet(f"{name}: head", facts, tables={"options": option_rows(heads, name)}, commands=commands)
+
+
+def task_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a task is about, what it can be selected on, and its options."""
+    measures = [measure.name for measure in tasks.get(name).measures]
+    facts = {
+        "what": title(tasks, name),
+        "about": about(tasks, name)[1:],
+        "measures": f"{', '.join(measures)}, for validation.select_on, beside loss and train_loss",
+    }
+    commands = [f"In a recipe: train.task={name}"]
+    return Sheet(f"{name}: task", facts, tables={"options": option_rows(tasks, name)}, commands=commands)
+
+
+def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a command does, and its arguments and flags, or the commands below it."""
+    page = page_of(commands.get(name).__doc__)
+    parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
+    rows = [
+        {
+            "option": ", ".join(action.option_strings) or action.dest,
+            "takes": ", ".join(map(str, action.choices or ())),
+            "meaning": action.help % vars(action) if action.help else "",
+        }
+        for action in parser._actions
+        if action.help != SUPPRESS
+    ]
+    tables = {"arguments and flags": rows}
+    return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
+
+
 def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a loss asks for, what it needs of a back-end, and its options."""
     kind, options = losses.get(name), option_rows(losses, name)
@@ -229,7 +280,7 @@ def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "what": title(losses, name),
         "about": about(losses, name)[1:],
         "needs": f"{'any head' if kind.needs_head is None else f'the head {kind.needs_head}'}, "
-        f"{counted(kind.num_logits, 'logit')}",
+        f"{'a logit for each class' if kind.num_logits is None else counted(kind.num_logits, 'logit')}",
         "takes": "embeddings" if kind.takes_embeddings else "logits",
     }
     commands = [f"In a recipe: train.loss={name}"]

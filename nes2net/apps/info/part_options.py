@@ -12,15 +12,16 @@ from typing import Any
 
 from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
-from nes2net.models.registry import Registry, aggregations, backends, frontends, losses
+from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, losses, tasks
 
 #: Parameters of constructors that are not options: what a detector gives to its parts.
 _GIVEN = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
     backends.kind: (),
-    losses.kind: ("head", "feature_dim"),
-    "task": ("recipe",),
+    heads.kind: ("in_features", "out_features"),
+    losses.kind: ("head", "feature_dim", "num_classes"),
+    tasks.kind: ("recipe",),
 }
 #: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
 _DECLARED_BY = {
@@ -80,7 +81,7 @@ def title(registry: Registry, name: str) -> str:
     """What a part is: the first line of the module of its own, or of its class."""
     factory = _written(registry.get(name))
     module = inspect.getdoc(inspect.getmodule(factory)) or ""
-    text = inspect.getdoc(factory) if registry.kind in (frontends.kind, losses.kind) else module
+    text = inspect.getdoc(factory) if registry.kind in (frontends.kind, heads.kind, losses.kind, tasks.kind) else module
     return plain((text or inspect.getdoc(factory) or name).partition("\n\n")[0])
 
 

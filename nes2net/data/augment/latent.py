@@ -62,13 +62,14 @@ class LatentAugmentation(Settings):
     factor: Size = 0.5
     """Largest step towards the other utterance, or away from it."""
 
-    def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
+    def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator, bonafide: int = 1) -> Tensor:
         """Perturb ``embeddings`` B×E, in their type.
 
         All numbers come from ``rng``, in an order that depends only on the shape and the settings.
 
         Args:
-            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
+            targets: (B,) numbers of K classes, or B×K, each class's share in a mixed sample.
+            bonafide: number of the class bona fide, the last one; K if it is not among them.
         """
         if embeddings.ndim != 2:
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
@@ -76,7 +77,7 @@ class LatentAugmentation(Settings):
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         # float32 for embeddings of any type, because in half precision a number below 1 may become 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
-        spoof = targets == 0 if targets.ndim == 1 else targets[:, 1] == 0
+        spoof = targets != bonafide if targets.ndim == 1 else targets[:, bonafide:].sum(1) == 0
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
         x = embeddings
         if kind == "noise":

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits
 from nes2net.models.backends.aasist import Aasist
-from nes2net.models.backends.heads import HeadOption, create_head
+from nes2net.models.backends.heads import HeadOption
+from nes2net.models.registry import create_head
 
 
 class Res2NetBlock(nn.Module):

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits, Probability, Size, at_most_states
-from nes2net.models.backends.heads import HeadOption, create_head
+from nes2net.models.backends.heads import HeadOption
 from nes2net.models.backends.layer_sum import LayerSum, LayerWeights
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling
+from nes2net.models.registry import create_head
 
 
 class AspCosine(LayerSum):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, counted
 
@@ -59,6 +60,8 @@ class Backend(nn.Module):
     """Frames that its convolutions see; None if they see the whole utterance."""
     score_rule: ScoreRule = "logit"
     """How its score is made of its logits; higher means more bona fide."""
+    classes: tuple[str, ...] = (SPOOF, BONAFIDE)
+    """Names of the classes, one for each logit, bona fide last; two if there is a single logit."""
     resolutions: tuple[int, ...] = ()
     """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives no segments."""
     made_for_segments: bool = False
@@ -122,6 +125,15 @@ class Backend(nn.Module):
     def scores(self, logits: Tensor) -> Tensor:
         """Scores (B,) of ``logits`` B×n, by the score rule."""
         return scores_of(logits, self.score_rule)
+
+    @staticmethod
+    def posteriors(logits: Tensor) -> Tensor:
+        """Posteriors B×K of the :attr:`classes` from ``logits`` B×n: their softmax, in float64.
+
+        They are not calibrated. The cosines of a head that no softmax trained, such as
+        ``one_class``, give numbers that only rank.
+        """
+        return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
@@ -196,6 +208,9 @@ class LogitLayer(nn.Linear):
     score_rule: ScoreRule = "logit"
     """How the score is made of its logits, unless the back-end has another rule."""
 
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E, in float32, or in float64 if they are."""
         return precise_linear(embeddings, self.weight, self.bias)
@@ -208,16 +223,14 @@ def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 
 def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
-    """Scores (B,) of ``logits`` B×n; column 1 of two is bona fide, or the only one.
+    """Scores (B,) of ``logits`` B×n, whose last column is bona fide.
 
     Args:
         rule: ``"logit"`` takes the last logit, and so does ``"cosine"``, whose logits are cosines.
-            ``"difference"`` is column 1 − column 0, the log odds of a softmax over two.
+            ``"difference"`` is the last logit − logsumexp of the others, the log odds of a softmax;
+            of two logits it is their difference, and a single logit is the log odds itself.
             ``"probability"`` is this softmax's probability: it ranks as the difference does, but in
             float32 it equals 1 for differences above about 17, so that scores tie.
-
-    Raises:
-        InputError: if the rule compares two logits and the number of logits is not 2.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -225,16 +238,17 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """
     if rule in ("logit", "cosine"):
         return logits[:, -1]
-    check_score_rule(rule, logits.shape[1])
-    return logits[:, 1] - logits[:, 0] if rule == "difference" else torch.softmax(logits, dim=1)[:, 1]
+    logits = _logits_of_classes(logits)
+    if rule == "probability":
+        return torch.softmax(logits, dim=1)[:, -1]
+    if logits.shape[1] == 2:
+        return logits[:, 1] - logits[:, 0]
+    return logits[:, -1] - logits[:, :-1].logsumexp(1)
 
 
-def check_score_rule(rule: ScoreRule, num_logits: int) -> None:
-    """Raise :class:`InputError` if ``rule`` compares two logits and there is another number of them."""
-    if rule in ("difference", "probability") and num_logits != 2:
-        raise InputError(
-            f"score_rule={rule} compares 2 logits, the back-end gives {num_logits}: set num_logits=2, or score_rule=logit"
-        )
+def _logits_of_classes(logits: Tensor) -> Tensor:
+    """``logits`` B×n; before a single one, the log odds of bona fide, the logit 0 of spoof."""
+    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
 
 
 def check_divides(option: str, divisor: int, what: str, number: int) -> None:

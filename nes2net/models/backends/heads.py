@@ -6,19 +6,22 @@ Any back-end takes one by its option ``head``, in place of its linear layer. Los
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError, check_known
-from nes2net.lib.options import check_options
+from nes2net.lib.errors import InputError, listed
+from nes2net.lib.options import ClassNames, Takes
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
+
+Scale = Annotated[float, Field(gt=0, le=1e4)]
+"""Factor of cosines."""
 
 
 class Head(nn.Module):
@@ -31,7 +34,7 @@ class Head(nn.Module):
 
     score_rule: ScoreRule = "logit"
     """How the score is made of its logits."""
-    compares_two = True
+    compares_two = False
     """Whether n is 2: spoof and bona fide."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -47,8 +50,6 @@ class AngularHead(Head):
     is no bias (A-softmax, Liu et al., CVPR 2017).
     """
 
-    compares_two = False
-
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
@@ -59,20 +60,25 @@ class AngularHead(Head):
 
 
 class CosineHead(Head):
-    """Cosines of embeddings and two class vectors: B×E → B×2; their difference is the score.
+    """Scaled cosines of embeddings and class vectors: B×E → B×n; of two, their difference is the score.
 
-    ``centers`` is 2×E, row 1 for bona fide. Additive-margin softmax trains it (Wang et al., IEEE
-    SPL 2018).
+    ``centers`` is n×E, the last row for bona fide. Additive-margin softmax trains it (Wang et al.,
+    IEEE SPL 2018).
+
+    Args:
+        scale: factor of the cosines. Training takes the scale of its loss, so that a softmax of the
+            logits gives posteriors.
     """
 
     score_rule = "difference"
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, *, scale: Scale = 1.0) -> None:
         super().__init__(in_features, out_features)
         self.centers = nn.Parameter(torch.randn(out_features, in_features))
+        self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return cosines(embeddings, self.centers)
+        return self.scale * cosines(embeddings, self.centers)
 
 
 class OneClassHead(Head):
@@ -83,6 +89,7 @@ class OneClassHead(Head):
     """
 
     score_rule = "cosine"
+    compares_two = True
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
@@ -121,9 +128,9 @@ class OneClassColumnHead(OneClassHead):
 
 
 class P2SGradHead(Head):
-    """Cosines of embeddings and two class vectors: B×E → B×2; the cosine of bona fide is the score.
+    """Cosines of embeddings and class vectors: B×E → B×n; the cosine of bona fide is the score.
 
-    ``weight`` is E×2, column 1 for bona fide. The mean squared error of the cosines trains it (Wang
+    ``weight`` is E×n, the last column for bona fide. The mean squared error of the cosines trains it (Wang
     & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the published
     code, so that a cosine is true to 1e-7 only, and a column shorter than 1e-5 stays short.
     """
@@ -139,7 +146,7 @@ class P2SGradHead(Head):
 
 
 class PrototypeHead(Head):
-    """Largest cosine of an embedding and the prototypes of a class: B×E → B×2.
+    """Largest scaled cosine of an embedding and the prototypes of a class: B×E → B×2.
 
     The difference of both classes is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss that
     trains them is :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
@@ -147,19 +154,27 @@ class PrototypeHead(Head):
 
     Args:
         spoof_prototypes: K; 20 is an assumption.
+        scale: factor of the cosines, as for :class:`CosineHead`.
     """
 
     score_rule = "difference"
+    compares_two = True
 
     def __init__(
-        self, in_features: int, out_features: int, *, spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20,
+        scale: Scale = 1.0,
     ) -> None:
         super().__init__(in_features, out_features)
+        self.scale = scale
         self.bonafide = nn.Parameter(torch.randn(1, in_features))
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return nearest_cosines(embeddings, self.spoof, self.bonafide)
+        return self.scale * nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
@@ -195,44 +210,11 @@ def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 
-HEADS: dict[str, type[Head] | type[LogitLayer]] = {
-    "linear": LogitLayer,
-    "angular": AngularHead,
-    "cosine": CosineHead,
-    "one_class": OneClassHead,
-    "p2sgrad": P2SGradHead,
-    "prototypes": PrototypeHead,
-}
-HeadOption = (
-    Literal["linear", "angular", "cosine", "one_class", "p2sgrad", "prototypes"]
-    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
-)
-"""A name of :data:`HEADS`, or a mapping of ``name`` and options."""
-
-
-def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Head | LogitLayer:
-    """Build a head over embeddings of size ``in_features``.
-
-    Args:
-        head: a name of :data:`HEADS`, or a mapping of ``name`` and options.
-
-    Raises:
-        InputError: if the name or an option is unknown, or the head has another number of logits.
-    """
-    options = {"name": head} if isinstance(head, str) else dict(head)
-    name = str(options.pop("name", ""))
-    check_known([name], HEADS, "there is no head")
-    kind = HEADS[name]
-    own = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    check_known(options, own, f"head '{name}' has no option")
-    check_options(kind, options, f"head '{name}'")
-    if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
-        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
-    if name == "angular" and num_logits < 2:
-        raise InputError(
-            f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
-        )
-    return kind(in_features, num_logits, **options)
+HeadOption = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,99}$")]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)],
+    Takes("the name of a head, or a mapping of its `name` and options"),
+]
 
 
 class GeneralOptions:
@@ -242,13 +224,28 @@ class GeneralOptions:
         head: last layer: a name, or a mapping of ``name`` and its options; null leaves the
             back-end's own.
         score_rule: how the score is made of the logits; null leaves the rule of the head.
+        classes: a name for each logit, bona fide last; null names two classes spoof and bonafide,
+            and of more classes all but the last spoof_1, spoof_2 and so on.
     """
 
-    def __init__(self, *, head: HeadOption | None = None, score_rule: ScoreRule | None = None) -> None:
-        self.head, self.score_rule = head, score_rule
+    def __init__(
+        self,
+        *,
+        head: HeadOption | None = None,
+        score_rule: ScoreRule | None = None,
+        classes: ClassNames | None = None,
+    ) -> None:
+        self.head, self.score_rule, self.classes = head, score_rule, classes
 
-    def apply(self, backend: Backend) -> None:
-        """Give ``backend`` the head and the score rule."""
+    def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
+        """Give ``backend``, which makes ``num_logits`` logits, the head, the score rule and the classes.
+
+        Args:
+            create_head: :func:`nes2net.models.registry.create_head`.
+
+        Raises:
+            InputError: if the head does not fit, or there is another number of classes.
+        """
         if self.head is not None:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
@@ -260,3 +257,12 @@ class GeneralOptions:
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:
             backend.score_rule = self.score_rule
+        if self.classes is not None:
+            if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
+                raise InputError(
+                    f"classes has {max(num_logits, 2)} different names, as num_logits is {num_logits}, not "
+                    f"{listed(self.classes, 5)}"
+                )
+            backend.classes = tuple(self.classes)
+        elif num_logits > 2:
+            backend.classes = (*(f"spoof_{number}" for number in range(1, num_logits)), BONAFIDE)

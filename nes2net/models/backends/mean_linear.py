@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits, Size, Takes
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
-from nes2net.models.backends.heads import HeadOption, OneClassColumnHead, OneClassHead, create_head
+from nes2net.models.backends.heads import HeadOption, OneClassColumnHead, OneClassHead
+from nes2net.models.registry import create_head
 
 
 class MeanLinear(FrameBackend):

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import FeatureDim, Logits, Takes, odd_or_zero
 from nes2net.models.backends.base import Backend
-from nes2net.models.backends.heads import HeadOption, create_head
+from nes2net.models.backends.heads import HeadOption
+from nes2net.models.registry import create_head
 
 #: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}

@@ -9,9 +9,11 @@ from typing import Any
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options
 from nes2net.models.backends.base import Backend
-from nes2net.models.backends.heads import HEADS
-from nes2net.models.registry import losses
+from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
+
+#: Arguments of a loss that are no options: what the back-end is.
+GIVEN = ("head", "feature_dim", "num_classes")
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
@@ -24,8 +26,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
     """
-    # Besides its options it is given the head of the back-end, and the size of its embeddings.
-    name, options = name_and_options({"loss": loss}, "loss", given=("head", "feature_dim"), owner=f"`{key}`")
+    name, options = name_and_options({"loss": loss}, "loss", given=GIVEN, owner=f"`{key}`")
     kind = losses.checked(name, options)
     if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
         raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.training.losses.Criterion")
@@ -43,30 +44,37 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             needs.
     """
     kind, options = checked_loss(loss, key)
+    given: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
-        if not isinstance(head, HEADS[kind.needs_head]):
+        if not isinstance(head, heads.get(kind.needs_head)):
             name = loss if isinstance(loss, str) else loss["name"]
-            theirs = next((other for other, its in HEADS.items() if type(head) is its), type(head).__name__)
+            theirs = next((other for other in heads.names() if type(head) is heads.get(other)), type(head).__name__)
             raise InputError(
                 f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {theirs}: set "
                 f"`model.backend.head={kind.needs_head}`, or take `{key}=cross_entropy`"
             )
-        kind.check_logits(head.out_features)
-        taken = inspect.signature(kind).parameters
-        given = {"head": head, "feature_dim": head.in_features}
-        options |= {option: value for option, value in given.items() if option in taken}
-    return kind(**options)
+        given |= {"head": head, "feature_dim": head.in_features}
+    taken = inspect.signature(kind).parameters
+    return kind(**options, **{name: value for name, value in given.items() if name in taken})
 
 
-def with_head(model: dict[str, Any], loss: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Give the back-end of ``model`` the head that ``loss`` needs, unless ``model`` names one.
+def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
+    """Give the back-end of ``model`` the head that ``loss`` needs, unless ``model`` names another one.
 
-    >>> with_head({"backend": "aasist"}, {"name": "oc_softmax", "scale": 30})
-    {'backend': {'name': 'aasist', 'head': 'one_class'}}
+    >>> with_head({"backend": "aasist"}, {"name": "am_softmax", "scale": 30})
+    {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}
     >>> with_head({"backend": "aasist"}, "cross_entropy")
     {'backend': 'aasist'}
     """
-    head, backend = checked_loss(loss)[0].needs_head, model.get("backend", {})
-    options = {"name": backend} if isinstance(backend, str) else backend
-    return model if head is None or "head" in options else {**model, "backend": {**options, "head": head}}
+    kind, options = checked_loss(loss)
+    backend = model.get("backend", {})
+    backend = {"name": backend} if isinstance(backend, str) else backend
+    if kind.needs_head is None:
+        return model
+    head = backend.get("head") or kind.needs_head
+    head = {"name": head} if isinstance(head, str) else head
+    if head.get("name") != kind.needs_head:
+        return model
+    head = {"name": kind.needs_head, **kind.head_options(num_classes, options), **head}
+    return {**model, "backend": {**backend, "head": head if len(head) > 1 else kind.needs_head}}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,10 +12,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.options import Takes
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-ClassWeights = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
+ClassWeights = Annotated[
+    Sequence[Positive], Field(min_length=2, max_length=1000), Takes("a list of a number above 0 for each class")
+]
 
 
 class Criterion(nn.Module):
@@ -25,20 +28,29 @@ class Criterion(nn.Module):
     the division. The denominator is known before any forward pass.
 
     A loss is a subclass in a file of its own that is registered by name (docs/extending.md). The
-    arguments of its constructor are its options in a recipe. The arguments ``head`` and
-    ``feature_dim`` are the last layer of the back-end and the size of an embedding, for a loss with
-    :attr:`needs_head`.
+    arguments of its constructor are its options in a recipe. Three of them are no options: ``head``
+    and ``feature_dim`` are the last layer of the back-end and the size of an embedding, for a loss
+    with :attr:`needs_head`, and ``num_classes`` is the number of classes, 2 for a loss without it.
+
+    Args:
+        num_classes: K; bona fide, if it is a class, is the last one.
     """
 
     #: whether the loss takes the back-end's embeddings instead of its logits
     takes_embeddings: ClassVar[bool] = False
-    #: name of the head (:data:`nes2net.models.backends.heads.HEADS`) that the back-end needs; None for any
+    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None for any
     needs_head: ClassVar[str | None] = None
-    #: number of logits that the back-end needs
-    num_logits: ClassVar[int] = 2
+    #: number of logits that the back-end needs; None for one of each class
+    num_logits: ClassVar[int | None] = None
 
-    def __init__(self) -> None:  # without it, a subclass would take the options of any name
+    def __init__(self, num_classes: int = 2) -> None:
         super().__init__()
+        self.num_classes = num_classes
+
+    @classmethod
+    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of :attr:`needs_head` that follow from the ``options`` of the loss."""
+        return {}
 
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
@@ -54,8 +66,8 @@ class Criterion(nn.Module):
 
         Args:
             outputs: B×n, logits or embeddings.
-            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample. In a
-                loss of logits (of utterances or frames), a sample without a share, (0, 0), counts
+            targets: (B,) numbers of classes, 1 for bona fide of two, or B×K, each class's share in
+                a mixed sample. In a loss of logits (of utterances or frames), a sample without a share, (0, 0), counts
                 nothing.
             step: optimisation step from 0, for annealing; None is the end of the annealing.
             durations: (B,) in seconds, for a margin by duration.
@@ -69,13 +81,12 @@ class Criterion(nn.Module):
         numerator = self.numerator(outputs, targets, step, durations)
         return numerator, self.weight_of(targets).to(numerator.dtype)
 
-    @classmethod
-    def check_logits(cls, number: int) -> None:
+    def check_logits(self, number: int) -> None:
         """Raise :class:`InputError` if a back-end with this ``number`` of logits does not fit the loss."""
-        if number != cls.num_logits:
+        needed = self.num_logits or self.num_classes
+        if number != needed:
             raise InputError(
-                f"the loss needs {counted(cls.num_logits, 'logit')}, the back-end gives {number}: set "
-                f"num_logits={cls.num_logits}"
+                f"the loss needs {counted(needed, 'logit')}, the back-end gives {number}: set num_logits={needed}"
             )
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -103,11 +114,23 @@ def number_of(targets: Tensor) -> Tensor:
 
 
 class ClassWeighted(Criterion):
-    """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
+    """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q.
 
-    def __init__(self, class_weights: ClassWeights = (0.1, 0.9)) -> None:
-        super().__init__()
-        self.weight = torch.tensor(class_weights, dtype=torch.float64, device="cpu")  # which weighs targets there
+    Args:
+        class_weights: K weights; None for equal ones.
+
+    Raises:
+        InputError: if there is another number of weights than of classes.
+    """
+
+    def __init__(self, class_weights: ClassWeights | None = None, num_classes: int = 2) -> None:
+        super().__init__(num_classes)
+        weights = [1.0] * num_classes if class_weights is None else class_weights
+        if len(weights) != num_classes:
+            raise InputError(
+                f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights"
+            )
+        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # which weighs targets there
 
     def weight_of(self, targets: Tensor) -> Tensor:
         weight = self.weight.to(targets.device, non_blocking=True)
@@ -121,6 +144,6 @@ class MeanOfSamples(Criterion):
         return number_of(targets)
 
 
-def shares_of(targets: Tensor) -> Tensor:
-    """Each class's share in a sample, B×2, from class numbers (B,) or from such shares."""
-    return F.one_hot(targets, 2) if targets.ndim == 1 else targets
+def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
+    """Each class's share in a sample, B×K, from class numbers (B,) or from such shares."""
+    return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets

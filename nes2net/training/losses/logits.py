@@ -20,14 +20,15 @@ from nes2net.training.losses.criterion import (
 
 
 class WeightedCrossEntropy(ClassWeighted):
-    """Cross-entropy over two logits, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
+    """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
     For mixed labels, distributions q over the classes, it is
     Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: a mixed sample counts as its two parts. If each
     q_i is a single class, both formulas agree. (PyTorch divides by the size of the batch instead.)
 
     Args:
-        class_weights: weight of spoof, weight of bona fide; 0.1 and 0.9 in the ASVspoof recipes.
+        class_weights: weight of each class, bona fide last; null for 0.1 and 0.9, as in the ASVspoof
+            recipes, and for equal weights of more than two classes.
         normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
             the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909), so a batch with
             more of the heavier class counts more.
@@ -41,8 +42,12 @@ class WeightedCrossEntropy(ClassWeighted):
     0.207944...
     """
 
-    def __init__(self, class_weights: ClassWeights = (0.1, 0.9), *, normalize: bool = True) -> None:
-        super().__init__(class_weights)
+    def __init__(
+        self, class_weights: ClassWeights | None = None, *, normalize: bool = True, num_classes: int = 2
+    ) -> None:
+        if class_weights is None and num_classes == 2:
+            class_weights = (0.1, 0.9)
+        super().__init__(class_weights, num_classes)
         self.normalize = normalize
 
     def weight_of(self, targets: Tensor) -> Tensor:

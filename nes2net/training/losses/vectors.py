@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -49,7 +50,7 @@ class AngularSoftmax(ClassWeighted):
 
     Args:
         head: the back-end's last layer, whose ``weight`` is n×E.
-        class_weights: weight of spoof, weight of bona fide.
+        class_weights: weight of each class, bona fide last; null for equal weights.
         margin: m, the factor of the angle to the own class.
         lambda_min: last λ.
         lambda_max: first λ.
@@ -66,14 +67,14 @@ class AngularSoftmax(ClassWeighted):
     def __init__(
         self,
         head: AngularHead,
-        class_weights: ClassWeights = (1.0, 1.0),
+        class_weights: ClassWeights | None = None,
         *,
         margin: Annotated[int, Field(ge=1)] = 4,
         lambda_min: NotNegative = 5.0,
         lambda_max: NotNegative = 1500.0,
         lambda_decay: NotNegative = 0.1,
     ) -> None:
-        super().__init__(class_weights)
+        super().__init__(class_weights, head.out_features)
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
             raise InputError(
                 f"angular softmax: 0 ≤ lambda_min ≤ lambda_max and lambda_decay ≥ 0, not {lambda_min}, {lambda_max}, {lambda_decay}"
@@ -119,8 +120,8 @@ class _OfVectors(MeanOfSamples):
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        losses = self._losses(outputs, durations)  # B×2, as if each sample were spoof, as if it were bona fide
-        return (shares_of(targets).to(losses.dtype) * losses).sum()
+        losses = self._losses(outputs, durations)  # B×K, as if each sample were of the first class, of the second, …
+        return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
         raise NotImplementedError
@@ -170,7 +171,7 @@ class OneClassSoftmax(_OfVectors):
 
 
 class AdditiveMarginSoftmax(_OfVectors):
-    """Cross-entropy of scale·(cos − margin·[own class]) over the cosines to two class vectors.
+    """Cross-entropy of scale·(cos − margin·[own class]) over the cosines to a vector of each class.
 
     F. Wang et al., "Additive margin softmax for face verification", IEEE SPL 2018. A margin by
     duration is larger for a longer utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024,
@@ -178,10 +179,11 @@ class AdditiveMarginSoftmax(_OfVectors):
 
     Args:
         feature_dim: size of an embedding.
-        scale: factor of the cosines; 15 in AASIST2.
+        scale: factor of the cosines; 15 in AASIST2; null for 20, and for 30 if there are more than
+            two classes, as in speaker verification (assumed).
         margin: what is subtracted from the cosine of the own class: a number, or ``("duration",
             slope, intercept)``, which subtracts more for a longer utterance; 0.06 and 0.14 in
-            AASIST2.
+            AASIST2; null for 0.9, and for 0.2 if there are more than two classes.
         head: the detector's head, whose vectors are trained; None for vectors of its own.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
@@ -194,16 +196,24 @@ class AdditiveMarginSoftmax(_OfVectors):
     def __init__(
         self,
         feature_dim: Size,
-        scale: Positive = 20.0,
-        margin: Margin = 0.9,
+        scale: Positive | None = None,
+        margin: Margin | None = None,
         *,
         head: CosineHead | None = None,
+        num_classes: int = 2,
     ) -> None:
-        super().__init__()
-        self.centers = (head or CosineHead(feature_dim, 2)).centers
+        super().__init__(num_classes)
+        head = head or CosineHead(feature_dim, num_classes)
+        self.centers, self.logit_scale = head.centers, head.scale
+        usual_scale, usual_margin = _usual(num_classes)
+        margin = usual_margin if margin is None else margin
         # The published code has the margin in float32, which counts in the 9th digit of its loss.
         self.margin = torch.tensor(float(margin), device="cpu").item() if isinstance(margin, (int, float)) else margin
-        self.scale = scale
+        self.scale = scale or usual_scale
+
+    @classmethod
+    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"scale": options.get("scale") or _usual(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
         self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
@@ -212,7 +222,7 @@ class AdditiveMarginSoftmax(_OfVectors):
         return super().forward(outputs, targets, step, durations)
 
     def logits(self, outputs: Tensor) -> Tensor:
-        return cosines(outputs, self.centers)
+        return self.logit_scale * cosines(outputs, self.centers)
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
         margin: Any = self.margin
@@ -222,6 +232,11 @@ class AdditiveMarginSoftmax(_OfVectors):
             _, slope, intercept = margin
             margin = (slope * durations + intercept).unsqueeze(1)  # B×1
         return additive_margin_losses(cosines(embeddings, self.centers), self.scale, margin)
+
+
+def _usual(num_classes: int) -> tuple[float, float]:
+    """Scale and margin of :class:`AdditiveMarginSoftmax` by default; 0.9 is far too large for many classes."""
+    return (20.0, 0.9) if num_classes == 2 else (30.0, 0.2)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
@@ -234,7 +249,7 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
 
 
 class P2SGrad(_OfVectors):
-    """Mean over samples and classes of (cos − one-hot)², for cosines to two class vectors.
+    """Mean over samples and classes of (cos − one-hot)², for cosines to a vector of each class.
 
     X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
     synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label takes the
@@ -250,16 +265,17 @@ class P2SGrad(_OfVectors):
 
     needs_head = "p2sgrad"
 
-    def __init__(self, feature_dim: Size, *, head: P2SGradHead | None = None) -> None:
-        super().__init__()
-        self.weight = (head or P2SGradHead(feature_dim, 2)).weight
+    def __init__(self, feature_dim: Size, *, head: P2SGradHead | None = None, num_classes: int = 2) -> None:
+        super().__init__(num_classes)
+        self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight
 
     def logits(self, outputs: Tensor) -> Tensor:
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self.logits(outputs)
-        return (cosine - shares_of(targets).to(cosine.dtype)).square().sum() / cosine.shape[1]
+        shares = shares_of(targets, self.num_classes).to(cosine.dtype)
+        return (cosine - shares).square().sum() / self.num_classes
 
 
 class CosineError(MeanOfSamples):
@@ -271,8 +287,11 @@ class CosineError(MeanOfSamples):
 
     needs_head = "p2sgrad"
 
+    def __init__(self, *, num_classes: int = 2) -> None:
+        super().__init__(num_classes)
+
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        shares = shares_of(targets).to(outputs.dtype)
+        shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
 
@@ -315,12 +334,16 @@ class Prototypes(_OfVectors):
     ) -> None:
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
-        self.bonafide, self.spoof = head.bonafide, head.spoof
+        self.bonafide, self.spoof, self.logit_scale = head.bonafide, head.spoof, head.scale
         self.scale, self.margin = scale, margin
         self.collapse_penalty, self.separation_penalty = collapse_penalty, separation_penalty
 
+    @classmethod
+    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"scale": options.get("scale", 20.0)}
+
     def logits(self, outputs: Tensor) -> Tensor:
-        return nearest_cosines(outputs, self.spoof, self.bonafide)
+        return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
         """The two penalties, each times its weight."""
@@ -335,7 +358,7 @@ class Prototypes(_OfVectors):
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
-        cosine = self.logits(embeddings)
+        cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
         # cos(θ + m) without the arc cosine, whose slope is infinite at the ends; beyond π − m it
         # would rise again, so the line that ArcFace's code takes goes on falling.
         sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()

@@ -95,10 +95,6 @@ class Recipe(Section):
                 f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: leave it out",
             ),
             (
-                validation.select_on == "segment_eer" and not framed,
-                "`validation.select_on=segment_eer` needs frames: name their lengths with `segments.resolutions`",
-            ),
-            (
                 framed and augment.specmix is not None,
                 "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out",
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, UsedWith
+from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text, UsedWith
 
 
 class ValidationConfig(Section):
@@ -22,15 +22,15 @@ class ValidationConfig(Section):
     """Epochs that are validated: all, or the first one and the epochs around each lowest learning
     rate of `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
-        Literal["loss", "eer", "min_dcf", "segment_eer", "train_loss"],
+        Text,
         Source(
             "loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14); "
-            "segment_eer: toolkit; train_loss: MoE code (arXiv 2409.11909)"
+            "train_loss: MoE code (arXiv 2409.11909)"
         ),
     ] = "loss"
-    """Measure whose lowest value makes the best epoch: a measure of the development set, or the
-    mean training loss of an epoch (`train_loss`), which every epoch has. `segment_eer` is the EER
-    of the shortest frames of `segments.resolutions`."""
+    """Measure whose lowest value makes the best epoch: `loss` of the development set, `train_loss`,
+    the mean loss of an epoch, which every epoch has, or a measure of the task. Those of most tasks are
+    `eer` and `min_dcf`; `nes2net info` tells of each task."""
     over: Annotated[
         Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
     ] = "pooled"

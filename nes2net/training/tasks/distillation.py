@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import declared
@@ -110,8 +110,6 @@ class Distillation(Task):
             mean squared difference; arXiv 2309.08285 finds the cosine better.
     """
 
-    classes = (1,)
-
     def __init__(
         self,
         recipe: Recipe,
@@ -146,6 +144,9 @@ class Distillation(Task):
                 "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with "
                 "`recipe`: `base: {}`, `train: {{task: {{name: distillation, teacher: FILE}}}}`",
             )
+
+    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+        return (BONAFIDE,) if part == "train" else super().reads(part)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
         if self.start is not None and self.start.path is None:

@@ -60,8 +60,7 @@ class Fusion(Task):
                 )
         return with_system_scores(trials, files, self.ranges)
 
-    @staticmethod
-    def carries(trial: Trial) -> Mapping[str, Tensor]:
+    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:

@@ -12,10 +12,12 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.metrics import compute_eer
 from nes2net.models.registry import corpora
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
 from nes2net.training.losses.by_name import create_loss
+from nes2net.training.measures import ERROR_RATES, Measure, Validated
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
@@ -92,15 +94,34 @@ class SegmentObjective(Objective):
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
         segments, outputs = computed
-        loss, scores, _ = super().outcome(outputs, part)
-        loss, further = loss * self.utterance_weight, {}
+        loss, of_utterances = super().outcome(outputs, part)
+        loss, of_all = loss * self.utterance_weight, dict(of_utterances)
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
             weight = self.of_frames.weight_of(_shares(labels)).to(numerator.dtype)
             loss = loss + (numerator / weight).where(weight > 0, 0.0)
             logits = segments[ms][:, : labels.shape[1]]
-            further[f"segment_eer_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1)), labels.flatten()
-        return Outcome(loss, scores, further)
+            of_all[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
+            of_all[f"labels_{ms}"] = labels.flatten()
+        return Outcome(loss, of_all)
+
+    def figures(self, validated: Validated) -> dict[str, float]:
+        """The rates of utterances, and the EER over all frames with a label of each resolution.
+
+        Raises:
+            InputError: as :meth:`Objective.figures`, or if no frame is bona fide or none is spoof.
+        """
+        values = super().figures(validated)
+        for ms, measure in zip(self.resolutions, segment_measures(self.resolutions)):
+            scores, labels = validated.outputs[f"scores_{ms}"], validated.outputs[f"labels_{ms}"]
+            bonafide, spoof = scores[labels == 1], scores[labels == 0]
+            if not len(bonafide) or not len(spoof):
+                raise InputError(
+                    f"the EER of frames of {ms} ms needs both classes, and the development set has {len(bonafide)} bona "
+                    f"fide and {len(spoof)} spoofed ones: give it labels, or more utterances"
+                )
+            values[measure.column(validated.name)] = compute_eer(bonafide, spoof)[0]
+        return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
         """The numerator of the loss of each resolution, for logits B×T×n."""
@@ -121,8 +142,26 @@ def _shares(labels: Tensor) -> Tensor:
     return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]
 
 
+def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
+    """The EER of the frames of each resolution; ``segment_eer`` is that of the shortest frames."""
+    measures = []
+    for ms in resolutions:
+        name = f"segment_eer_{ms}"
+        chosen_by = "segment_eer" if ms == min(resolutions) else name
+        measures.append(Measure(chosen_by, f"EER_{ms}ms", key=name))
+    return measures
+
+
 class Segments(Task):
-    """Scores of frames beside one of the utterance, ``segments.resolutions``."""
+    """Scores of frames beside one of the utterance, ``segments.resolutions``.
+
+    Its measures are those of the utterance, ``segment_eer``, the EER of the shortest frames, and
+    ``segment_eer_160`` and so on of the longer ones.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.measures = (*ERROR_RATES, *segment_measures(recipe.segments.resolutions))
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:

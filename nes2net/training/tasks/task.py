@@ -11,14 +11,15 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, check_known
-from nes2net.models.registry import Registry
+from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
+from nes2net.models.registry import tasks
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
+from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 
@@ -48,8 +49,12 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: targets of the trials to train on, 1 for bona fide; development has both
-    classes: ClassVar[tuple[int, ...]] = (0, 1)
+    #: names of the K classes, bona fide last if it is one; the detector keeps them. They are known
+    #: once the trials of training are read.
+    classes: tuple[str, ...] = (SPOOF, BONAFIDE)
+    #: the values of the development set that it offers for ``validation.select_on``, beside ``loss``
+    #: and ``train_loss``; its objective computes them
+    measures: Sequence[Measure] = ERROR_RATES
     #: how an epoch is trained
     trainer: ClassVar[type[Trainer]] = Trainer
     #: what a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
@@ -63,17 +68,24 @@ class Task:
         """Whether settings of ``recipe`` ask for this task, without ``train.task``."""
         return False
 
+    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+        """Labels of the trials of ``part``; each must have some."""
+        return SPOOF, BONAFIDE
+
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
         """List the trials of ``part``; :class:`InputError` as :func:`read_trials`."""
-        return read_trials(self.recipe.data, part, self.classes if part == "train" else (0, 1))
+        return read_trials(self.recipe.data, part, self.reads(part))
+
+    def target(self, trial: Trial) -> int | None:
+        """The class of ``trial``: a number from 0 to K − 1, its place in :attr:`classes`; None if it has none."""
+        return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
         """Labels of the frames of ``trials``; None if frames are not trained on."""
         return None
 
-    @staticmethod
-    def carries(trial: Trial) -> Mapping[str, Tensor]:
-        """What an example carries of its trial beside waveform and class, by name."""
+    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+        """What an example carries of its trial beside waveform and class, by name; tensors of one shape for all."""
         return {}
 
     def objective(self, detector: Detector) -> Objective:
@@ -89,28 +101,20 @@ class Task:
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
+        if detector.classes != self.classes:
+            raise InputError(
+                f"the classes are {listed(self.classes, 5)}, and the back-end has {listed(detector.classes, 5)}: leave "
+                "num_logits and classes out of `model.backend`"
+            )
         check_system_scores(trials, detector.num_scores)
-
-
-tasks: Registry[Task] = Registry(
-    "task",
-    "nes2net.tasks",
-    {
-        "utterance": "nes2net.training.tasks.task:Task",
-        "segments": "nes2net.training.tasks.segments:Segments",
-        "fusion": "nes2net.training.tasks.fusion:Fusion",
-        "distillation": "nes2net.training.tasks.distillation:Distillation",
-        "logistic": "nes2net.training.tasks.logistic:Logistic",
-    },
-)
 
 
 def create_task(recipe: Recipe) -> Task:
     """Build what ``recipe`` trains: ``train.task``, or the task that other settings ask for.
 
     Raises:
-        InputError: if there is no such task, the settings ask for several, or they lack what the
-            task needs.
+        InputError: if there is no such task, the settings ask for several, they lack what the task
+            needs, or ``validation.select_on`` is no measure of it.
     """
     chosen = recipe.train.task
     named = {} if chosen is None else {"name": chosen} if isinstance(chosen, str) else dict(chosen)
@@ -124,4 +128,11 @@ def create_task(recipe: Recipe) -> Task:
     if named:
         options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
         check_known(named, options, f"task '{name}' has no option")
-    return tasks.create(name, recipe=recipe, **named)
+    task = tasks.create(name, recipe=recipe, **named)
+    offered = ("loss", "train_loss", *(measure.name for measure in task.measures))
+    if recipe.validation.select_on not in offered:
+        raise InputError(
+            f"`validation.select_on` is {', '.join(offered)} in the task '{name}', not "
+            f"{shown(recipe.validation.select_on)}{nearest(recipe.validation.select_on, offered)}"
+        )
+    return task

@@ -77,6 +77,32 @@ def test_any_back_end_takes_any_head(head):
             assert logits.abs().max() <= 1 + 1e-6
 
 
-def test_a_rule_that_compares_two_logits_refuses_one():
-    with pytest.raises(InputError, match="compares 2 logits, the back-end gives 1: set num_logits=2"):
-        create_backend("asp_mlp", feature_dim=8, score_rule="difference").scores(torch.zeros(3, 1))
+def test_scores_and_posteriors_of_any_number_of_logits():
+    """The last logit is bona fide; a single one is its log odds. Of two, the difference is that of the columns."""
+    logits = 4 * torch.randn(1000, 5)
+    odds, probability = (create_backend("asp_mlp", score_rule=rule) for rule in ("difference", "probability"))
+    two = logits[:, :2]
+    assert torch.equal(odds.scores(two), two[:, 1] - two[:, 0])
+    assert torch.equal(probability.scores(two), torch.softmax(two, dim=1)[:, 1])
+    posteriors = odds.posteriors(logits)
+    assert posteriors.dtype == torch.float64
+    torch.testing.assert_close(posteriors.sum(1), torch.ones(1000).double())
+    torch.testing.assert_close(odds.scores(logits).double(), torch.logit(posteriors[:, -1]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(probability.scores(logits).double(), posteriors[:, -1], rtol=1e-4, atol=1e-6)
+    single = logits[:, :1]
+    assert torch.equal(odds.scores(single), single[:, 0])
+    torch.testing.assert_close(odds.posteriors(single)[:, 1], torch.sigmoid(single[:, 0].double()))
+
+
+def test_the_names_of_classes_are_part_of_the_detector(tmp_path):
+    backend = {"name": "mean_linear", "num_logits": 3, "classes": ["A01", "A02", "bonafide"]}
+    detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 64}, "backend": backend}).eval()
+    waveforms = torch.randn(2, 16000)
+    for path in (tmp_path / "detector.pth", tmp_path / "folder"):
+        detector.save(path)
+        loaded = Detector.from_pretrained(path, device="cpu")
+        assert loaded.classes == ("A01", "A02", "bonafide")
+        assert torch.equal(loaded.posteriors(waveforms), detector.posteriors(waveforms))
+    for names in (["A01", "A02"], ["A01", "A01", "bonafide"], ["A01", "A02", "A02", "bonafide"]):
+        with pytest.raises(InputError, match="classes has 3 different names, as num_logits is 3, not A01"):
+            create_backend("mean_linear", num_logits=3, classes=names)

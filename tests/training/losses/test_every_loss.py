@@ -17,7 +17,7 @@ LOSSES = [*((name, {}) for name in losses.names()), *FURTHER]
 
 def loss_of(name, **options):
     """The loss over the back-end that it asks for, and that back-end."""
-    backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": losses.get(name).num_logits}
+    backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": losses.get(name).num_logits or 2}
     torch.manual_seed(0)
     detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
     return create_loss({"name": name, **options}, detector.backend), detector.backend
@@ -25,8 +25,8 @@ def loss_of(name, **options):
 
 def outputs_for(criterion, backend, **options):
     """Seven random outputs of the back-end, logits or embeddings."""
-    size = backend.last_layer.in_features if criterion.takes_embeddings else criterion.num_logits
-    return torch.randn(7, size, **options)
+    layer = backend.last_layer
+    return torch.randn(7, layer.in_features if criterion.takes_embeddings else layer.out_features, **options)
 
 
 @pytest.mark.parametrize("targets", [HARD, SHARES], ids=["hard", "mixed"])
@@ -67,10 +67,10 @@ def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_
 
 @pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).takes_embeddings])
 def test_a_frame_without_a_label_counts_nothing(name):
-    criterion, _ = loss_of(name)
-    logits, labels = torch.randn(6, criterion.num_logits), torch.tensor([[1, 0], [0, 1]] * 3)
+    criterion, backend = loss_of(name)
+    logits, labels = outputs_for(criterion, backend)[:6], torch.tensor([[1, 0], [0, 1]] * 3)
     unlabelled = torch.cat([labels, torch.zeros(2, 2, dtype=torch.long)])
-    of_all = criterion.parts(torch.cat([logits, torch.randn(2, criterion.num_logits)]), unlabelled)
+    of_all = criterion.parts(torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
     for found, expected in zip(of_all, criterion.parts(logits, labels)):
         torch.testing.assert_close(found, expected)
     torch.testing.assert_close(criterion.parts(logits, labels)[1], criterion.parts(logits, labels.argmax(1))[1])
@@ -78,11 +78,38 @@ def test_a_frame_without_a_label_counts_nothing(name):
 
 @pytest.mark.parametrize("name", losses.names())
 def test_other_logits_are_refused(name):
-    number = losses.get(name).num_logits
+    number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
     with pytest.raises(InputError, match=f"num_logits(=| is ){number}|at least {number}"):
         detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
         create_loss(name, detector.backend)(torch.zeros(2, 3 - number), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "angular_softmax", "am_softmax", "p2sgrad", "cosine_error"])
+def test_losses_of_several_classes_learn_them(name):
+    """Bona fide is the last class. The posteriors are those of the softmax that was trained."""
+    names = ["A01", "A02", "A03", "bonafide"]
+    backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4, "classes": names}
+    torch.manual_seed(0)
+    backend = Detector.from_config(with_head({**MODEL, "backend": backend}, name, 4)).backend
+    criterion, targets = create_loss(name, backend), torch.arange(12) % 4
+    embeddings = torch.nn.functional.one_hot(targets, backend.last_layer.in_features).float()
+    optimizer = torch.optim.Adam(backend.last_layer.parameters(), lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = criterion(embeddings if criterion.takes_embeddings else backend.last_layer(embeddings), targets)
+        loss.backward()
+        optimizer.step()
+    logits = backend.last_layer(embeddings)
+    posteriors = backend.posteriors(logits)
+    assert backend.classes == tuple(names) and torch.equal(posteriors.argmax(1), targets)
+    shares = torch.nn.functional.one_hot(targets, 4).float()
+    outputs = embeddings if criterion.takes_embeddings else logits
+    torch.testing.assert_close(criterion.parts(outputs, shares)[0], criterion.parts(outputs, targets)[0])
+    if name in ("cross_entropy", "am_softmax"):
+        assert (posteriors.max(1).values > 0.9).all()
+        scores = backend.scores(logits)
+        assert scores[targets == 3].min() > scores[targets != 3].max()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +117,8 @@ def test_other_logits_are_refused(name):
     [
         ({"name": "focal", "gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'"),
         ({"name": "am_softmax", "margin": ["duration", 1]}, r"margin is a number of at least 0, or \[duration, slope"),
-        ({"name": "cross_entropy", "class_weights": [1]}, "class_weights is a list of two numbers above 0"),
+        ({"name": "cross_entropy", "class_weights": [1]}, "class_weights is a list of a number above 0 for each class"),
+        ({"name": "cross_entropy", "class_weights": [1, 2, 3]}, "a weight for each of 2 classes, not 3 weights"),
         ({"name": "angular_softmax", "margin": 0}, "'angular_softmax': margin is a whole number of at least 1, not 0"),
         ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min ≤ lambda_max"),
         ({"name": "angular_softmax", "head": 0}, "`train.loss` has no option 'head'"),

@@ -8,7 +8,8 @@ from builders import golden
 from torch import nn
 
 from nes2net import InputError
-from nes2net.models.backends.heads import AngularHead, create_head, renormed_cosines
+from nes2net.models.backends.heads import AngularHead, renormed_cosines
+from nes2net.models.registry import create_head
 from nes2net.training.losses import AdditiveMarginSoftmax, AngularSoftmax, OneClassSoftmax, P2SGrad, Prototypes, vectors
 
 GOLDEN = golden.read("vector_losses")

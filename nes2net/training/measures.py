@@ -1,0 +1,158 @@
+"""What is measured on the development set: the measures that a task offers, and the error rates of scores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net import metrics
+from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.breakdown import over_corpora, speaker_groups
+from nes2net.evaluation.matching import Matched, Mismatch
+from nes2net.evaluation.tables import in_this_process
+from nes2net.lib.errors import InputError
+from nes2net.models.registry import corpora
+from nes2net.training.recipes.data import DataConfig
+
+#: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.
+NUM_RESAMPLES = 200
+
+
+class Measure(NamedTuple):
+    """A value of the development set by which epochs are compared; lower is better."""
+
+    #: ``validation.select_on`` that chooses it
+    name: str
+    #: heading in tables and pictures
+    title: str
+    #: its name in the history, if that is not ``name``
+    key: str = ""
+    #: whether the value is a fraction that is shown in percent
+    percent: bool = True
+    #: whether lines of epochs and pictures show it, and tables its values with RawBoost and by corpus
+    prominent: bool = True
+
+    def column(self, name: str = "wo_aug", variant: str = "") -> str:
+        """Its key in the history, for the pass ``name`` over the development set.
+
+        >>> Measure("eer", "EER").column("w_aug"), Measure("eer", "EER").column(variant="_low")
+        ('val_eer_w_aug', 'val_eer_wo_aug_low')
+        """
+        return f"val_{self.key or self.name}_{name}{variant}"
+
+    def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
+        """Its keys in ``history``, rows of epochs, and what to call each.
+
+        A key without values is among them; with RawBoost and by corpus only those of a prominent
+        measure are.
+        """
+        headings = {self.column("w_aug"): f"{self.title}_w_aug"} if self.prominent else {}
+        headings[self.column()] = f"{self.title}_wo_aug"
+        of_corpus = re.compile(rf"{re.escape(self.column())}/([^/]+)")
+        if self.prominent:
+            headings |= {key: found[1] for row in history for key in row if (found := of_corpus.fullmatch(key))}
+        return headings | {self.column(variant=f"_{over}"): f"{self.title}_{over}" for over in ("mean", "worst")}
+
+
+EER = Measure("eer", "EER")
+MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
+#: The measures of one score an utterance.
+ERROR_RATES = (EER, MIN_DCF)
+
+
+class Validated(NamedTuple):
+    """A pass over the development set: N trials, in its order."""
+
+    #: name of the pass (:func:`nes2net.training.validation.passes`)
+    name: str
+    trials: Sequence[Trial]
+    #: (N,), numbers of the classes
+    targets: NDArray
+    #: the outputs of the objective (:class:`nes2net.training.objective.Outcome`), float64, of all batches
+    outputs: Mapping[str, NDArray]
+    #: trials of the development set whose files could not be used
+    num_failed: int = 0
+
+
+def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, str], seed: int) -> dict[str, float]:
+    """Compute EER and minDCF of the output ``scores`` (N,), as fractions, by their keys in the history.
+
+    The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
+    the pass without augmentation, ``val_eer_wo_aug_low`` to ``…_high`` is the EER's 95 % bootstrap
+    interval. If there are several corpora, these are values of all trials pooled, and
+    ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
+    ``val_eer_wo_aug_worst`` come from :class:`nes2net.evaluation.breakdown.OverCorpora`.
+    ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
+
+    Args:
+        bonafide: the number of the class bona fide.
+        eer_methods: the rule for the EER of each corpus by its alias. If all have the same rule, it
+            also holds for their trials together.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: if no file of a class could be used.
+    """
+    name, scores = validated.name, validated.outputs["scores"]
+    rules = set(eer_methods.values())
+    eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
+    is_bonafide = validated.targets == bonafide
+    genuine, spoofed = scores[is_bonafide], scores[~is_bonafide]
+    if not len(genuine) or not len(spoofed):
+        raise InputError(
+            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed usable files, but at least one "
+            "of each is needed: mend the files named above"
+        )
+    values = {
+        EER.column(name): metrics.compute_eer(genuine, spoofed, eer_method)[0],
+        MIN_DCF.column(name): metrics.compute_min_dcf(genuine, spoofed),
+    }
+    if name != "wo_aug":
+        return values
+    # Speakers are resampled if every trial has one and there are enough, otherwise trials. Where files
+    # failed, scores cannot be told apart by speaker.
+    low, high = metrics.bootstrap_interval(
+        partial(metrics.compute_eer, method=eer_method),
+        genuine,
+        spoofed,
+        num_resamples=NUM_RESAMPLES,
+        seed=seed,
+        **speaker_groups([] if validated.num_failed else validated.trials),
+        **in_this_process(),
+    )
+    values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
+    return values | _of_corpora(validated, eer_methods) if len(eer_methods) > 1 else values
+
+
+def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
+    """The rates of each corpus, their mean and the highest, and the EER of each attack."""
+    corpus = np.array([trial.get("corpus") for trial in validated.trials])
+    scored = {}
+    for alias in eer_methods:
+        of_corpus = [trial for trial in validated.trials if trial.get("corpus") == alias]
+        scores = validated.outputs["scores"][corpus == alias]
+        scored[alias] = Matched(of_corpus, scores, len(of_corpus), Mismatch([], [], [], [], []))
+    breakdown = over_corpora(scored, eer_methods)
+    costs = {
+        alias: metrics.compute_min_dcf(matched.bonafide, matched.spoof)
+        for alias, matched in scored.items()
+        if alias in breakdown.eers
+    }
+    if not costs:
+        raise InputError("no development corpus has usable trials of both classes: give one of them both")
+    values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
+    for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
+        values |= {measure.column(variant=f"/{alias}"): value for alias, value in rates.items()}
+        values[measure.column(variant="_mean")] = sum(rates.values()) / len(rates)
+        values[measure.column(variant="_worst")] = max(rates.values())
+    return values
+
+
+def eer_methods(data: DataConfig) -> dict[str, str]:
+    """The rule for the EER of each development corpus, by its alias."""
+    return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}
