@@ -82,7 +82,7 @@ class Detector(SavedNetwork):
                 none, or they are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
-        heard = samples_to_score(self.record, num_samples)
+        heard = samples_to_score(self.provenance, num_samples)
         reader = WaveformReader.of(self, heard.num_samples, crop=crop, padding=padding, peak_normalize=peak_normalize)
         return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
 
@@ -109,7 +109,7 @@ class Detector(SavedNetwork):
         3
         """
         check_takes_audio_alone(self)
-        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         return score_each(self, [reader.take(waveform, sample_rate).waveform for waveform in waveforms])
 
     def embed(
@@ -130,7 +130,7 @@ class Detector(SavedNetwork):
         Raises:
             InputError: as :meth:`score`; or if there is no such embedding.
         """
-        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
         with scoring_mode(self):
             (row,) = start_rows(
@@ -165,7 +165,7 @@ class Detector(SavedNetwork):
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
-        heard = samples_to_score(self.record, num_samples)
+        heard = samples_to_score(self.provenance, num_samples)
         judged = judge_files(self, Scores(), paths, heard.num_samples, batch_size=batch_size, workers=workers)
 
         def scored() -> Iterator[tuple[str | Path, float]]:

@@ -17,6 +17,7 @@ from nes2net.models.checkpoints.fairseq import to_transformers
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.models.loading import named_architecture, recognise
+from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 
 
@@ -251,7 +252,7 @@ def test_back_ends_made_for_segments_count_as_trained_on_them(backend, trained):
     detector = Detector.from_config({"frontend": frontend, "backend": backend})
     assert detector.trained_on_segments is trained
     assert detector.frame_ms == 70  # and not 70.00000000000001, which is no multiple of 10
-    detector.record["recipe"] = {"segments": {"resolutions": [] if trained else [70]}}
+    detector.provenance = Provenance.read({"recipe": {"segments": {"resolutions": [] if trained else [70]}}})
     assert detector.trained_on_segments is not trained
 
 

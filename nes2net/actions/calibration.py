@@ -219,7 +219,7 @@ def calibrate_recordings(
         top = Path(place) if Path(place).is_dir() else Path(place).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_output(recordings, text.getvalue())
-    heard = samples_to_score(detector.record, num_samples)
+    heard = samples_to_score(detector.provenance, num_samples)
     print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
     scored = score_corpus(
         detector,

@@ -45,7 +45,7 @@ def embed_recordings(
         Unfinished: as that function.
     """
     print_note(detector.frontend.note)
-    heard = samples_to_score(detector.record, num_samples)
+    heard = samples_to_score(detector.provenance, num_samples)
     print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
     return judge_trials(
         detector,

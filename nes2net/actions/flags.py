@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from nes2net.models.registry import corpora
 if TYPE_CHECKING:
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
+    from nes2net.models.provenance import Provenance
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
 
@@ -138,12 +138,15 @@ class Length:
 
         return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
 
-    def chosen(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+    def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """How many samples to score: what the flag says, else what suits the detector, which a note says."""
         from nes2net.scoring.heard import samples_to_score  # start-up
 
         asked = self.asked()
-        heard = samples_to_score(record, *(("auto", of_corpus, asked) if asked == "4sec" else (asked, of_corpus)))
+        if asked == "4sec":
+            heard = samples_to_score(provenance, "auto", of_corpus, asked)
+        else:
+            heard = samples_to_score(provenance, asked, of_corpus)
         print_note(heard.words and f"{heard.words}; --samples chooses another part")
         return heard.num_samples
 

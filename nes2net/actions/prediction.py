@@ -27,7 +27,6 @@ from nes2net.lib.times import readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.models.backends.base import NATURE
-from nes2net.models.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
@@ -139,13 +138,13 @@ class Once(Question):
         windows = self.along or Along()
         window = windows.window
         if window is None:
-            window = length_of_training(detector.record) / SAMPLE_RATE
+            window = length_of_training(detector.provenance) / SAMPLE_RATE
         windows = replace(windows, window=window)
         if self.along or self.track:
             window_samples(detector, window, windows.hop)  # raises for wrong numbers, so that later errors are of files
         notes = []
         if self.num_samples == "auto":
-            part = calibrated_samples(asking.decider, detector.record)
+            part = calibrated_samples(asking.decider, detector.provenance)
             num_samples = part.num_samples
             if part.words:
                 notes.append(
@@ -212,7 +211,7 @@ class Judged(Question):
     def answer(self, asking: Asking, paths: list[Path]) -> Answer:
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
-        part = samples_to_score(asking.detector.record, None if self.judgement.of_whole else self.num_samples)
+        part = samples_to_score(asking.detector.provenance, None if self.judgement.of_whole else self.num_samples)
         judged = judge_files(
             asking.detector,
             self.judgement,
@@ -266,8 +265,8 @@ def predict(
     check_takes_audio_alone(detector)
     paths = with_folders_listed(map(str, files))
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), paths)
-    model = published_model(detector.record)
-    about = card(detector.record)
+    model = detector.provenance.published
+    about = card(detector.provenance)
     facts: dict[str, Any] = {}
     meaning = [f"detector: {about}"] if about else []
     if model:

@@ -18,7 +18,6 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import sha256_of
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
-from nes2net.models.published_models import published_model
 from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
@@ -107,15 +106,15 @@ def score_corpus(
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     part_alone: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
     asked = "auto" if num_samples == "4sec" else num_samples
-    heard = samples_to_score(scorer.record, asked, corpus.test_samples, part_alone)
+    heard = samples_to_score(scorer.provenance, asked, corpus.test_samples, part_alone)
     num_samples = heard.num_samples
     notes = [heard.words and f"{heard.words}; `num_samples` chooses another part"]
     if decider is not None:  # one that does not fit is refused before hours of scoring
         notes += notes_on(scorer, decider, num_samples)
-    if model := published_model(scorer.record):
+    if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, part.split)
-    record["seen"] = seen(scorer.record, part.corpus, part.split, part.root or "", trials=record["scored_trials"])
+    record["seen"] = seen(scorer.provenance, part.corpus, part.split, part.root or "", trials=record["scored_trials"])
     warnings = list(record["seen"])
     if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
         warnings.append(f"the detector reads only the beginning of an utterance longer than {most / SAMPLE_RATE:g} s")
@@ -130,7 +129,7 @@ def score_corpus(
         judgement,
         about={
             "corpus": {**part.facts(), "protocol": "full" if num_samples is None else "4sec"},
-            "checkpoint": {**scorer.record, "path": str(checkpoint)},
+            "checkpoint": {**scorer.provenance.to_dict(), "path": str(checkpoint)},
             **record,
             **(about or {}),
         },
@@ -151,9 +150,9 @@ def _ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
         return "test"
     if score_range:
         return ranges_of(score_range)
-    if "score_ranges" not in scorer.record:
+    if scorer.provenance.score_ranges is None:
         raise InputError(
             "the detector does not say how the scores of other systems are normalised: name files of a development set "
             "with `score_range`, or 'test' for the published way, which looks at the trials that are scored"
         )
-    return scorer.record["score_ranges"]
+    return scorer.provenance.score_ranges

@@ -87,7 +87,7 @@ def embed(
         if ssl_checkpoint:
             raise InputError("a trained detector holds its front-end: leave `ssl_checkpoint` out")
         detector = loading.load(model)
-        source["checkpoint"] = {**detector.record, "path": model}
+        source["checkpoint"] = {**detector.provenance.to_dict(), "path": model}
     result = embed_recordings(
         detector,
         trials,

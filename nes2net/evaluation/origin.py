@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.lib.errors import listed
-from nes2net.models.published_models import (
-    START_KEY,
-    TRIALS_KEY,
-    architecture_words,
-    published_architecture,
-    published_model,
-)
+from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.record import record_of, record_path
@@ -66,7 +61,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
     versions = [(name, _text(content, "versions", name)) for name in ("nes2net", "torch")]
     recipe, comment = (_text(content, "checkpoint", "recipe", key) for key in ("name", "comment"))
-    record_of_training = found_record if isinstance(found_record := content.get("checkpoint"), dict) else {}
+    checkpoint = content.get("checkpoint")
+    provenance = Provenance.read(checkpoint if isinstance(checkpoint, dict) else {})
     same = _text(content, "corpus", "name") == corpus
     split = (_text(content, "corpus", "split") if same else None) or ""
     root, trials = _text(content, "corpus", "root") or "", content.get("scored_trials")
@@ -80,7 +76,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
         scored_at=_text(content, "scored_at"),
         software=", ".join(f"{name} {version}" for name, version in versions if version) or None,
         licence=_text(content, "published_model", "licence"),
-        seen=tuple(seen(record_of_training, corpus, split, root, phase, trials)) or None,
+        seen=tuple(seen(provenance, corpus, split, root, phase, trials)) or None,
     )
 
 
@@ -119,11 +115,10 @@ _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
 }
-_MOST_STARTS = 100  # a record may come from anywhere
 
 
 def seen(
-    record: Mapping[str, Any],
+    provenance: Provenance,
     corpus: str,
     split: str,
     root: str | os.PathLike[str] = "",
@@ -137,71 +132,80 @@ def seen(
     as a whole.
 
     Args:
-        record: the facts of the training, :attr:`nes2net.Detector.record`.
+        provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: what is scored.
         root: its folder, which tells a user's own corpora apart.
         phase: phase of its labels, to which an evaluation is restricted; None for all trials.
         trials: which trials are scored, :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`; None
             if only their corpus is known.
 
-    >>> seen({"published_model": "multiapi_nes2net_la"}, "in_the_wild", "eval")
+    >>> seen(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
-    >>> seen({"published_model": "AASIST"}, "asvspoof2019_la", "eval")
+    >>> seen(Provenance("AASIST"), "asvspoof2019_la", "eval")
     []
     """
     scored = _part(corpus, split, phase)
     lines: dict[str, str] = {}
-    records = [record]
-    for one in records:  # grows
+    for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
-        if one is not record:
-            start = f"{_name(one)}, from which it started,"
+        if ancestor is not provenance:
+            start = f"{_name(ancestor)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
-        # How each part of a corpus was used; the folder tells a user's own corpus from others of its name.
-        uses: list[tuple[str, str, str, str | None, Mapping[str, Any] | None, bool]] = []
-        if found := published_model(one):
-            for how, parts in (("trained", found[1].trained_on), ("selected", found[1].selected_on)):
-                official = {"official": True}
-                uses += [(how, row.partition(":")[0], row.partition(":")[2], None, official, False) for row in parts]
-        for name, entry in _corpora_of(one):
-            place, own = entry.get("root"), name in corpora.names() and corpora.get(name).user_defined
-            for how, its_split, its_phase in (  # a part that is None is not used
-                ("trained", entry.get("train_split", "train"), None),
-                ("selected", entry.get("dev_split", "dev"), entry.get("dev_phase")),
-            ):
-                if isinstance(its_split, str) and isinstance(its_phase, (str, type(None))):
-                    folder = str(place or "") if own else None
-                    theirs = _trials_of(one, "train" if how == "trained" else "dev", name, its_split)
-                    in_folder = _same_folder(str(place or ""), root)
-                    uses.append((how, name, _part(name, its_split, its_phase), folder, theirs, in_folder))
-        for how, used, part, folder, theirs, in_folder in uses:
-            overlaps = not part or not scored or canonical_phase(part) == scored  # empty for the whole corpus
-            is_here = folder is None or _same_folder(folder, root)
-            sure = in_folder or _are_same(theirs, trials)
-            possible = sure or theirs is None or trials is None or theirs.get("official") != trials.get("official")
-            if used == corpus and overlaps and is_here and possible:
-                plain = f"{used} {part}".rstrip()
-                verdict = _VERDICTS[how].format(_name(record), corpus, who[how], plain)
-                words = _VERDICTS[how] if sure else _DOUBTS[how]
-                if sure or verdict not in lines:  # of one use, what is sure is said
-                    lines[verdict] = words.format(_name(record), corpus, who[how], _words(plain, theirs))
-        starts = one.get(START_KEY)
-        if isinstance(starts, list):
-            records += [start for start in starts if isinstance(start, dict)][: _MOST_STARTS - len(records)]
+        for use in _uses(ancestor, root):
+            overlaps = not use.part or not scored or canonical_phase(use.part) == scored  # empty for the whole corpus
+            is_here = use.folder is None or _same_folder(use.folder, root)
+            sure = use.in_folder or _are_same(use.trials, trials)
+            possible = (
+                sure or use.trials is None or trials is None or use.trials.get("official") != trials.get("official")
+            )
+            if use.corpus != corpus or not (overlaps and is_here and possible):
+                continue
+            plain = f"{use.corpus} {use.part}".rstrip()
+            verdict = _VERDICTS[use.how].format(_name(provenance), corpus, who[use.how], plain)
+            words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
+            if sure or verdict not in lines:  # of one use, what is sure is said
+                lines[verdict] = words.format(_name(provenance), corpus, who[use.how], _words(plain, use.trials))
     return list(dict.fromkeys(lines.values()))
+
+
+class _Use(NamedTuple):
+    """How a detector used a part of a corpus."""
+
+    how: str
+    """``"trained"`` or ``"selected"``."""
+    corpus: str
+    part: str
+    """Empty for the whole corpus."""
+    folder: str | None = None
+    """The folder that tells a user's own corpus from others of its name; None for other corpora."""
+    trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
+    in_folder: bool = False
+    """Whether it lies in the folder that is scored."""
+
+
+def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
+    """How a detector, apart from what it started from, used corpora; ``root`` is the folder that is scored."""
+    if provenance.published:
+        model = provenance.published[1]
+        for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
+            for row in parts:
+                name, _, part = row.partition(":")
+                yield _Use(how, name, part)
+    for used in provenance.corpora:
+        own = used.name in corpora.names() and corpora.get(used.name).user_defined
+        folder = used.root if own else None
+        in_folder = _same_folder(used.root, root)
+        if used.train_split is not None:
+            trials = provenance.trials_of("train", used.name, used.train_split)
+            yield _Use("trained", used.name, _part(used.name, used.train_split, None), folder, trials, in_folder)
+        if used.dev_split is not None:
+            trials = provenance.trials_of("dev", used.name, used.dev_split)
+            part = _part(used.name, used.dev_split, used.dev_phase)
+            yield _Use("selected", used.name, part, folder, trials, in_folder)
 
 
 def _same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
     return bool(one and other) and os.path.realpath(one) == os.path.realpath(other)
-
-
-def _trials_of(record: Mapping[str, Any], part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-    """Which trials of a corpus a detector used for ``part``, as its record tells; None if it does not."""
-    described = record.get(TRIALS_KEY)
-    for one in described if isinstance(described, list) else []:
-        if isinstance(one, dict) and (one.get("part"), one.get("corpus"), one.get("split")) == (part, corpus, split):
-            return one
-    return None
 
 
 def _are_same(theirs: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
@@ -218,32 +222,34 @@ def _words(part: str, trials: Mapping[str, Any] | None) -> str:
     return f"{number:,} trials in the layout of {part}" if isinstance(number, int) else part
 
 
-def card(record: Mapping[str, Any]) -> str:
-    """Say in a line what a detector was trained on; empty if its record does not tell.
+def card(provenance: Provenance) -> str:
+    """Say in a line what a detector was trained on; empty if its checkpoint does not tell.
 
     Of unknown weights, only the architecture is said.
 
-    >>> card({"published_model": "AASIST"})
+    >>> card(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
-    >>> card({"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}, {"name": "generic", "root": "a/b.csv"}]}}})
+    >>> used = [{"name": "ctrsvdd"}, {"name": "generic", "root": "a/b.csv"}]
+    >>> card(Provenance(recipe={"name": "mine", "data": {"corpora": used}}))
     'mine, trained on CtrSVDD train, b.csv train'
     """
     facts = ""
-    if found := published_model(record):
-        model = found[1]
-        used = [row.partition(":")[::2] for row in model.trained_on]
-        parts = [" ".join(filter(None, (_title(name), part))) for name, part in used]
+    parts = []
+    if provenance.published:
+        model = provenance.published[1]
+        for row in model.trained_on:
+            name, _, part = row.partition(":")
+            parts.append(f"{_title(name)} {part}".rstrip())
         until = f", attacks until {model.until}" if model.until else ""
         facts = f"{until}; licence of its weights: {model.licence}"
-    elif "recipe" not in record and (alike := published_architecture(record)):
-        return architecture_words(alike[0])
+    elif provenance.recipe is None and provenance.architecture:
+        return architecture_words(provenance.architecture[0])
     else:
-        parts = [
-            _words(f"{_title(name, str(entry.get('root') or ''))} {split}", _trials_of(record, "train", name, split))
-            for name, entry in _corpora_of(record)
-            if isinstance(split := entry.get("train_split", "train"), str)
-        ]
-    return f"{_name(record)}, trained on {listed(parts, 5)}{facts}" if parts else ""
+        for used in provenance.corpora:
+            if used.train_split is not None:
+                trials = provenance.trials_of("train", used.name, used.train_split)
+                parts.append(_words(f"{_title(used.name, used.root)} {used.train_split}", trials))
+    return f"{_name(provenance)}, trained on {listed(parts, 5)}{facts}" if parts else ""
 
 
 def _title(corpus: str, root: str = "") -> str:
@@ -254,18 +260,8 @@ def _title(corpus: str, root: str = "") -> str:
     return Path(root).name if known.user_defined and root else known.title
 
 
-def _corpora_of(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Name and settings of each corpus of the recipe in ``record``, which may hold anything."""
-    recipe = record.get("recipe")
-    data = recipe.get("data") if isinstance(recipe, dict) else None
-    entries = data.get("corpora") if isinstance(data, dict) else None
-    named = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    return [(entry["name"], entry) for entry in named if isinstance(entry.get("name"), str)]
-
-
-def _name(record: Mapping[str, Any]) -> str:
-    recipe, found = record.get("recipe"), published_model(record)
-    return str((isinstance(recipe, dict) and recipe.get("name")) or (found and found[0]) or "this detector")
+def _name(provenance: Provenance) -> str:
+    return provenance.name or "this detector"
 
 
 def _part(corpus: str, split: str, phase: str | None) -> str:

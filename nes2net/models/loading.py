@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache, reduce
 from os.path import exists
 from pathlib import Path
@@ -54,7 +55,8 @@ from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import SIZES, pretraining_file
 from nes2net.models.network import Network
-from nes2net.models.published_models import ARCHITECTURE_KEY, CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
+from nes2net.models.provenance import RECORD_KEY, Provenance
+from nes2net.models.published_models import CODES, PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import TENSORS_KEY, checked_record, holds_weights_of
 
@@ -233,7 +235,7 @@ class SavedNetwork(Network):
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
-        record = {**start_of(self.record, places=False), **record}
+        record = {**self.provenance.start(places=False).to_dict(), **record}
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
@@ -321,6 +323,8 @@ class SavedNetwork(Network):
             record = read_record(state_dict)
         record = checked_record(record, state_dict)
         architecture = record.pop("model", None)
+        base_record = record.pop("base", None)
+        provenance = Provenance.read(record)
         published_name = ""
         if architecture is None and config is None:
             about = f" (it has no {CONFIG})" if path.is_dir() else ""
@@ -331,11 +335,12 @@ class SavedNetwork(Network):
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
         if architecture is None and by_name:  # the shelf has checked it
-            record[RECORD_KEY] = by_name
+            provenance = replace(provenance, published_model=by_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
-            known = holds_weights_of(published_name, state_dict, path, str(path_or_name))
-            record[RECORD_KEY if known else ARCHITECTURE_KEY] = published_name
-        state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
+            provenance = replace(provenance, published_model=published_name)
+            if not holds_weights_of(published_name, state_dict, path, str(path_or_name)):
+                provenance = provenance.without_weights()
+        state_dict = unwrap_frontend(state_dict)
         assert isinstance(config, dict) or architecture is not None
         if architecture is None and config is not None:
             architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
@@ -350,7 +355,8 @@ class SavedNetwork(Network):
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
-        detector.record, detector.source = record, str(path_or_name)
+        detector.provenance = provenance
+        detector.source = str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
             return detector.to(on).set_precision(dtype).eval()

@@ -25,7 +25,8 @@ from nes2net.models.checkpoints.published_names import read_published_names, wri
 from nes2net.models.checkpoints.state_dict import digest
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.models.published_models import PublishedModel, published_model
+from nes2net.models.provenance import Provenance
+from nes2net.models.published_models import PublishedModel
 from nes2net.models.quantisation import fastest_precision, quantise
 from nes2net.models.registry import backends, create_aggregation, create_backend
 
@@ -51,8 +52,8 @@ class Network(nn.Module):
         backend: features B×T×D → logits B×n.
 
     Attributes:
-        record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
-            detector that was not loaded.
+        provenance: where its weights come from, as its checkpoint says; empty for a detector that was
+            not loaded.
         source: the file, folder or name that it was loaded from; empty if it was not loaded.
         base: for a detector with an adapted front-end (:mod:`nes2net.models.frontends.adaptation`),
             ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
@@ -77,7 +78,7 @@ class Network(nn.Module):
                 "`model.backend=nes2net_x`, or a front-end with more layers"
             )
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
-        self.record: dict[str, Any] = {}
+        self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
         self._asked_for = ""  # a precision that the type of the weights does not tell
@@ -200,8 +201,8 @@ class Network(nn.Module):
     @property
     def published(self) -> PublishedModel | None:
         """The facts of the published model whose weights it has; None for other weights."""
-        found = published_model(self.record)
-        return found[1] if found else None
+        named = self.provenance.published
+        return named[1] if named else None
 
     @property
     def used_samples(self) -> UsedSamples:
@@ -334,15 +335,14 @@ class Network(nn.Module):
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the scores of its segments were trained, as far as its record or its back-end tells.
+        """Whether the scores of its segments were trained, as far as its provenance or its back-end tells.
 
         The recipe of a checkpoint of this toolkit tells it. Without a recipe, back-ends that are
         made for segments count as trained on them. Others do not, because their frames share the
         last layer with the utterance.
         """
-        recipe = self.record.get("recipe")
-        if isinstance(recipe, dict):
-            section = recipe.get("segments")
+        if self.provenance.recipe is not None:
+            section = self.provenance.recipe.get("segments")
             return isinstance(section, dict) and bool(section.get("resolutions"))
         return self.backend.made_for_segments
 

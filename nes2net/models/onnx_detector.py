@@ -14,7 +14,7 @@ from nes2net.lib.errors import InputError, counted, first_line
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.models.frontends.base import UsedSamples
-from nes2net.models.published_models import without_weights
+from nes2net.models.provenance import Provenance
 
 
 class OnnxDetector(OnnxFile):
@@ -30,7 +30,7 @@ class OnnxDetector(OnnxFile):
     Attributes:
         device: the CPU, which waveforms are given on even if onnxruntime computes on CUDA
             (:attr:`computes_on`).
-        record: what its training used (:func:`nes2net.models.published_models.start_of`), as its checkpoint
+        provenance: what its training used (:meth:`nes2net.models.provenance.Provenance.start`), as its checkpoint
             said.
     """
 
@@ -40,7 +40,7 @@ class OnnxDetector(OnnxFile):
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         super().__init__(path, device)
-        self.record: dict[str, Any] = without_weights(self.description["training"])
+        self.provenance = Provenance.read(self.description["training"]).without_weights()
         self.score_rule: str = self.description["score_rule"]
 
     def __call__(self, waveform: Tensor) -> Tensor:

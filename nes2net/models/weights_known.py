@@ -12,7 +12,8 @@ from torch import Tensor
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf
-from nes2net.models.published_models import PUBLISHED, RECORD_KEY, without_weights
+from nes2net.models.provenance import RECORD_KEY, Provenance
+from nes2net.models.published_models import PUBLISHED
 
 #: Key of a saved record that holds the digest of the tensors beside it, if these are a published model's.
 TENSORS_KEY = "tensors_sha256"
@@ -46,4 +47,4 @@ def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):
         return facts
-    return without_weights(facts)
+    return Provenance.read(facts).without_weights().to_dict()

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -27,6 +27,7 @@ from nes2net.lib.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
 from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
@@ -57,7 +58,7 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
     )
 
 
-def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> HeardPart:
+def calibrated_samples(decider: Decider | None, provenance: Provenance) -> HeardPart:
     """How much of a recording to score.
 
     As much as the calibration was made with, if it says so; otherwise as for a detector of this
@@ -65,7 +66,7 @@ def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> He
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return HeardPart(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
-    return samples_to_score(record)
+    return samples_to_score(provenance)
 
 
 def notes_on(
@@ -93,9 +94,9 @@ def decide(
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
-    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record).num_samples)
+    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.provenance).num_samples)
     recording = reader.take(audio, sample_rate, Channels(reader.num_samples))
-    trained_on = length_of_training(scorer.record)
+    trained_on = length_of_training(scorer.provenance)
     remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
     measurer = Measurer.of(scorer, decider)
     traits = measurer.of_recording(recording, remark) if measurer else None

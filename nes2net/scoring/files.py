@@ -173,7 +173,7 @@ class _Batches(Generic[T]):
 
     def read(self, path: str | Path) -> _ReadFile:
         recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
-        trained_on = length_of_training(self.scorer.record)
+        trained_on = length_of_training(self.scorer.provenance)
         remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
-from nes2net.models.published_models import RECORD_KEY, published_architecture
+from nes2net.models.provenance import Provenance
 
 #: Lengths of training with which authors score the corpus's own number of samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
@@ -38,12 +37,12 @@ class HeardPart(NamedTuple):
 
 
 def samples_to_score(
-    record: Mapping[str, Any],
+    provenance: Provenance,
     asked: int | Literal["auto"] | None = "auto",
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
 ) -> HeardPart:
-    """How much of a recording to score with a detector of this ``record``.
+    """How much of a recording to score with a detector of this ``provenance``.
 
     What the user asks for comes first, then what the authors of a published architecture do, then what
     the detector was trained on.
@@ -54,26 +53,25 @@ def samples_to_score(
             samples, as the published recipes with '4sec' protocols are.
         protocol: ``"full"`` asks for whole recordings, ``"4sec"`` for anything else.
 
-    >>> samples_to_score({"published_model": "df_arena_1b"}).num_samples
+    >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
-    >>> samples_to_score({"recipe": {"data": {"num_samples": 16000}}}, usual=64600).num_samples
+    >>> samples_to_score(Provenance(recipe={"data": {"num_samples": 16000}}), usual=64600).num_samples
     16000
     """
     if protocol == "full":
         return HeardPart(None)
     if asked != "auto":
         return HeardPart(asked)
-    if found := published_architecture(record):
-        authors = (
-            "the detector's authors"
-            if RECORD_KEY in record
-            else f"the authors of {found[0]}, whose architecture it has"
-        )
-        samples, why = found[1].num_samples, f"by {authors}"
+    samples: Any
+    if provenance.architecture:
+        name, model = provenance.architecture
+        samples = model.num_samples
+        why = f"by the authors of {name}, whose architecture it has"
+        if provenance.published_model:
+            why = "by the detector's authors"
     else:
-        recipe, why = record.get("recipe"), "in training"
-        data = recipe.get("data") if isinstance(recipe, dict) else None
-        data = data if isinstance(data, dict) else {}
+        why = "in training"
+        data = provenance.data
         samples = data.get("num_samples", "corpus")
         if "num_samples" in data and data.get("crop") == "pieces":
             samples = None  # all pieces of each recording
@@ -81,9 +79,9 @@ def samples_to_score(
             samples = "corpus"  # the recipe decides nothing
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return HeardPart(usual)
-    return HeardPart(samples, why)  # type: ignore[arg-type]
+    return HeardPart(samples, why)
 
 
-def length_of_training(record: Mapping[str, Any]) -> int:
-    """Samples that a detector of this ``record`` hears at a time in training, or the usual 64,600."""
-    return samples_to_score(record).num_samples or ASVSPOOF_SAMPLES
+def length_of_training(provenance: Provenance) -> int:
+    """Samples that a detector of this ``provenance`` hears at a time in training, or the usual 64,600."""
+    return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

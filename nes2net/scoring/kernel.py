@@ -25,6 +25,7 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend
 from nes2net.models.frontends.base import UsedSamples
+from nes2net.models.provenance import Provenance
 
 #: A score, or the reason why it is missing.
 Result: TypeAlias = float | str
@@ -35,8 +36,8 @@ T = TypeVar("T")
 class Scorer(Protocol):
     """A detector as scoring sees it."""
 
-    record: dict[str, Any]
-    """The facts of its training that its checkpoint holds; plain data, empty if there are none."""
+    provenance: Provenance
+    """Where its weights come from, as its checkpoint says."""
 
     @property
     def device(self) -> torch.device:

@@ -187,7 +187,7 @@ class Stream:
         self._scorer = scorer
         self._rate = checked_rate(sample_rate)
         check_rate(self._rate, "the stream")
-        self._trained_on = length_of_training(scorer.record)
+        self._trained_on = length_of_training(scorer.provenance)
         seconds = self._trained_on / SAMPLE_RATE if window is None else window
         self._length, self._hop = window_samples(scorer, seconds, hop)
         self._batch_size = chosen_batch_size(scorer, batch_size)

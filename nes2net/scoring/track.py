@@ -210,7 +210,7 @@ def frame_scores(
                 kept.append(scores[first:last].copy())  # a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
-    remark = listener.remark(length_of_training(scorer.record), scorer.min_samples)
+    remark = listener.remark(length_of_training(scorer.provenance), scorer.min_samples)
     return FrameScores(np.concatenate(kept)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE, remark)
 
 

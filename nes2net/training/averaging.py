@@ -20,7 +20,7 @@ from nes2net.lib.files import check_writable, make_folder, sha256_of, writing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.published_models import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, without_weights
+from nes2net.models.provenance import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -127,7 +127,7 @@ def check_target(path: str | Path) -> None:
 
 def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
     """Record model, training and base of the first checkpoint, and how the average was ``made``."""
-    record = without_weights(read_record(average))
+    record = Provenance.read(read_record(average)).without_weights().to_dict()
     return {
         **{key: record[key] for key in _KEPT if key in record},
         "average": made,

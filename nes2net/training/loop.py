@@ -161,7 +161,8 @@ class Trainer:
 
         def write() -> None:
             if kept:
-                state.detector.save(path, recipe=state.recipe, epoch=epoch, **state.detector.record, **values)
+                record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
+                state.detector.save(path, **record)
             selection.write_history()
             self.monitor.epoch(epoch, values, path.name if kept else None)
             state.save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,6 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory
-from nes2net.models.published_models import TRIALS_KEY
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import (
     check_fills_a_batch,
@@ -130,7 +129,8 @@ class Run:
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
         described = describe_data(recipe.data, "train", train_trials)
-        detector.record[TRIALS_KEY] = described + describe_data(recipe.data, "dev", dev_trials)
+        described += describe_data(recipe.data, "dev", dev_trials)
+        detector.provenance = replace(detector.provenance, trials=tuple(described))
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
         trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)

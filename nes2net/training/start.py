@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from nes2net.models.frontends.adaptation import adapt as adapt_frontend
 from nes2net.models.frontends.adaptation import check_adaptation
 from nes2net.models.frontends.sizes import check_pretrained
 from nes2net.models.loading import recognise, without_wrapper
-from nes2net.models.published_models import ARCHITECTURE_KEY, PUBLISHED, RECORD_KEY, START_KEY, start_of
+from nes2net.models.provenance import START_KEY, Provenance
+from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import checked_record, holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
@@ -89,8 +91,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             detector = Detector.from_config(model)
         except InputError as error:
             raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
-        if starts := resume.get(START_KEY):
-            detector.record[START_KEY] = starts
+        detector.provenance = Provenance.read({START_KEY: resume.get(START_KEY)})
         if detector.frontend.adapted:
             if "base" not in resume:
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
@@ -125,7 +126,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         model = {**model, "frontend": {**theirs, **frontend}}
     detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
     if "model" in record:
-        starts = [start] if (start := start_of(record)) else []
+        start = Provenance.read(record).start()
+        starts = [] if start == Provenance() else [start]
     else:
         # A checkpoint of other code may have the architecture of any published model that it fits; if some of them
         # have the front-end of the run, only these count. A digest tells whether it has the weights of one.
@@ -133,9 +135,10 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
         known = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        starts = [{RECORD_KEY: name} for name in known] or [{ARCHITECTURE_KEY: name} for name in alike or fitting]
-    if starts:
-        detector.record[START_KEY] = starts
+        starts = [Provenance(name) for name in known]
+        if not known:
+            starts = [Provenance(architecture_of=name) for name in alike or fitting]
+    detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
 
 

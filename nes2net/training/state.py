@@ -16,7 +16,7 @@ from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
-from nes2net.models.published_models import START_KEY
+from nes2net.models.provenance import START_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
@@ -59,7 +59,7 @@ class RunState:
             "stream": self.stream.state() if self.stream else None,
             "progress": self.progress.model_dump(),
             **({} if self.detector.base is None else {"base": self.detector.base}),
-            **{key: value for key, value in self.detector.record.items() if key == START_KEY},
+            START_KEY: [start.to_dict() for start in self.detector.provenance.started_from],
         }
 
     def save(self) -> None:

@@ -17,6 +17,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.trial import Part
 from nes2net.evaluation.judgements import Frames
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.embeddings import Embeddings
 
@@ -42,7 +43,7 @@ def test_calibration(tmp_path, monkeypatch):
 def test_embedding(spectral_detector, corpus, tmp_path, capsys):
     """As much is heard as in training, which is said."""
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
-    spectral_detector.record["recipe"] = {"data": {"num_samples": 9000}}
+    spectral_detector.provenance = Provenance.read({"recipe": {"data": {"num_samples": 9000}}})
     result = embed_recordings(
         spectral_detector, trials, tmp_path / "e.npy", Embeddings("backend"), settings=ScoringSettings(num_workers=0)
     )
@@ -64,7 +65,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def detector(tmp_path):
-    loud_is_fake().save(tmp_path / "model.pth", **loud_is_fake().record)
+    loud_is_fake().save(tmp_path / "model.pth", **loud_is_fake().provenance.to_dict())
     return Detector.from_pretrained(tmp_path / "model.pth", "cpu")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from nes2net import Detector
+from nes2net.models.provenance import Provenance
 
 #: Seconds of the fake stretches of :func:`recording`.
 FAKES = [(1.0, 2.0), (2.5, 2.8)]
@@ -18,7 +19,7 @@ def detector() -> Detector:
     with torch.no_grad():
         detector.backend.last_layer.weight.copy_(torch.tensor([[0.05], [-0.05]]).expand(2, 20))
         detector.backend.last_layer.bias.copy_(torch.tensor([4.13, -4.13]))
-    detector.record = {"recipe": {"segments": {"resolutions": [20]}}}
+    detector.provenance = Provenance.read({"recipe": {"segments": {"resolutions": [20]}}})
     return detector.eval()
 
 

@@ -33,7 +33,7 @@ def place(detector, tmp_path_factory):
     for name, stretches in LOUD.items():
         soundfile.write(place / "speech" / name, recording(LENGTHS[name], stretches), 16000)
     (place / "speech" / "c.wav").write_bytes((place / "speech" / "a.wav").read_bytes()[:20044])
-    detector.save(place / "model.pth", **detector.record)
+    detector.save(place / "model.pth", **detector.provenance.to_dict())
     detector.save(place / "untrained.pth")
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(place / "whole.pth")
     return place

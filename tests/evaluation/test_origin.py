@@ -13,7 +13,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page
-from nes2net.models.published_models import start_of
+from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy
@@ -141,9 +141,11 @@ def uses(name, train=None, dev=None, **more):
 
 OWN = trained_on(uses("generic", "train", root="./own"), uses("in_the_wild", dev="eval", root="DB", dev_phase=None))
 PROGRESS = trained_on(uses("asvspoof2019_la", "dev"), uses("asvspoof2021_la", dev="eval", dev_phase="progress"))
-COPY = trained_on(name="copy", started_from=[start_of(OWN)])
+COPY = trained_on(name="copy", started_from=[Provenance.read(OWN).start().to_dict()])
 SECOND = trained_on({"name": "asvspoof5"}, name="second", started_from=[{"published_model": "AASIST"}, 3])
-THIRD = trained_on({"name": "ctrsvdd"}, name="third", started_from=[start_of({**SECOND, "epoch": 3})])
+THIRD = trained_on(
+    {"name": "ctrsvdd"}, name="third", started_from=[Provenance.read({**SECOND, "epoch": 3}).start().to_dict()]
+)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,9 @@ THIRD = trained_on({"name": "ctrsvdd"}, name="third", started_from=[start_of({**
 )
 def test_what_a_detector_has_seen(record, scored, how):
     corpus, split, *phase = scored.split()
-    lines = seen({"published_model": record} if isinstance(record, str) else record, corpus, split, "own", *phase)
+    lines = seen(
+        Provenance(record) if isinstance(record, str) else Provenance.read(record), corpus, split, "own", *phase
+    )
     assert len(lines) == bool(how) and all(line.endswith(how) for line in lines)
 
 
@@ -192,19 +196,21 @@ def test_a_corpus_is_its_trials_not_its_layout():
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
     assert (described["trials"], described["official"]) == (2, False)
-    (line,) = seen({"published_model": "AASIST"}, "asvspoof2019_la", "train", trials=described)
+    (line,) = seen(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
     assert "AASIST on asvspoof2019_la may say nothing: it was trained on asvspoof2019_la train, which may" in line
-    (line,) = seen({"published_model": "AASIST"}, "asvspoof2019_la", "train", trials={"official": True})
+    (line,) = seen(Provenance("AASIST"), "asvspoof2019_la", "train", trials={"official": True})
     assert "say nothing: it was trained on asvspoof2019_la train" in line and "may" not in line
-    assert seen({"architecture_of": "AASIST"}, "asvspoof2019_la", "train") == []
+    assert seen(Provenance(architecture_of="AASIST"), "asvspoof2019_la", "train") == []
     strange = trained_on(uses("asvspoof2019_la", "train"), trials=[3, {"part": "train"}])
-    assert len(seen(strange, "asvspoof2019_la", "train", trials=described)) == 1
+    assert len(seen(Provenance.read(strange), "asvspoof2019_la", "train", trials=described)) == 1
     assert corpora.get("generic").describe_trials(few, "train")["official"]
 
 
 def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     here = trained_on(uses("generic", "train", root="."))
-    assert not seen(OWN, "generic", "train", "another") and not seen(here, "generic", "train")
+    assert not seen(Provenance.read(OWN), "generic", "train", "another") and not seen(
+        Provenance.read(here), "generic", "train"
+    )
     own = trained_on(uses("generic", "train", "dev", root="own"))
-    assert len(seen(own, "generic", "all", "own")) == 2
-    assert "root" not in str(start_of(own, places=False))
+    assert len(seen(Provenance.read(own), "generic", "all", "own")) == 2
+    assert "root" not in str(Provenance.read(own).start(places=False))

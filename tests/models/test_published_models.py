@@ -17,7 +17,8 @@ from nes2net import Detector, InputError
 from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
+from nes2net.models.provenance import Provenance
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import corpora, create_frontend
 from nes2net.scoring.heard import samples_to_score
 
@@ -59,8 +60,8 @@ def test_a_row_is_complete(name):
 def test_licences_and_names():
     forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
     assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
-    assert published_model({"published_model": "AASIST"}) == ("AASIST", PUBLISHED["AASIST"])
-    assert published_model({"published_model": "none"}) is None
+    assert Provenance("AASIST").published == ("AASIST", PUBLISHED["AASIST"])
+    assert Provenance("none").published is None
 
 
 @pytest.mark.parametrize(
@@ -84,10 +85,14 @@ def test_licences_and_names():
 )
 def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
     record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
-    assert samples_to_score(record, usual=7) == (samples, why)
-    assert samples_to_score(record, 5) == (5, "") and samples_to_score(record, None) == (None, "")
-    assert samples_to_score(record, usual=7, protocol="full") == (None, "")
-    assert samples_to_score(record, usual=7, protocol="4sec").num_samples == (7 if samples is None else samples)
+    assert samples_to_score(Provenance.read(record), usual=7) == (samples, why)
+    assert samples_to_score(Provenance.read(record), 5) == (5, "") and samples_to_score(
+        Provenance.read(record), None
+    ) == (None, "")
+    assert samples_to_score(Provenance.read(record), usual=7, protocol="full") == (None, "")
+    assert samples_to_score(Provenance.read(record), usual=7, protocol="4sec").num_samples == (
+        7 if samples is None else samples
+    )
 
 
 def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp_path, monkeypatch, capsys):
@@ -97,7 +102,7 @@ def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp
     spectral_detector.save("trained.pth", recipe=recipe)
     Detector.from_pretrained("trained.pth", device="cpu").save("copy.pth")
     detector = Detector.from_pretrained("copy.pth", device="cpu")
-    assert detector.record == {"recipe": {**recipe, "data": {"num_samples": 8000, "crop": "random"}}}
+    assert detector.provenance.to_dict() == {"recipe": {**recipe, "data": {"num_samples": 8000, "crop": "random"}}}
     waveform = (0.1 * np.random.default_rng(0).standard_normal(30_000)).astype(np.float32)
     soundfile.write("a.wav", waveform, 16000, subtype="FLOAT")
     expected = detector.score("a.wav", num_samples=8000)
@@ -130,7 +135,7 @@ def small_published(small_model, tmp_path):
     detector = Detector.from_config(small_model).eval()
 
     def save(name):
-        detector.record["published_model"] = name
+        detector.provenance = Provenance.read({"published_model": name})
         detector.save(tmp_path / f"{name}.pth")
         return tmp_path / f"{name}.pth"
 
@@ -197,7 +202,7 @@ def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
         assert identify(tmp_path).models == ["AASIST-L"]
     detector = Detector.from_pretrained(tmp_path, device="cpu")
-    assert detector.published is None and detector.record == {"architecture_of": "AASIST-L"}
+    assert detector.published is None and detector.provenance.to_dict() == {"architecture_of": "AASIST-L"}
     waveform = np.sin(np.arange(16_000, dtype=np.float32))
     assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
 

@@ -66,7 +66,7 @@ def test_claims_need_a_digest(other, corpus, monkeypatch, capsys, known):
 
 def test_a_name_is_no_evidence(other):
     detector = Detector.from_pretrained(other, "cpu", config="AASIST")
-    assert detector.record == {"architecture_of": "AASIST"} and detector.published is None
+    assert detector.provenance.to_dict() == {"architecture_of": "AASIST"} and detector.published is None
     assert paper_of(detector) == "2110.01200"
 
 
@@ -76,15 +76,15 @@ def test_copies_keep_the_claim_only_with_their_tensors(other, monkeypatch):
         Detector.from_pretrained(other, "cpu").save(name)
         Detector.from_pretrained(name, "cpu").save(f"second_{name}")
         for copy in (name, f"second_{name}"):
-            assert Detector.from_pretrained(copy, "cpu").record == {"published_model": "AASIST"}
+            assert Detector.from_pretrained(copy, "cpu").provenance.to_dict() == {"published_model": "AASIST"}
         assert file_sheet(name).facts["licence of the weights"] == "MIT"
     saved = load_state_dict("copy.pth")
     changed = {key: tensor + 1 if key == "out_layer.bias" else tensor for key, tensor in saved.items()}
     save_state_dict(changed, "changed.pth", **read_record(saved))
-    assert Detector.from_pretrained("changed.pth", "cpu").record == {"architecture_of": "AASIST"}
+    assert Detector.from_pretrained("changed.pth", "cpu").provenance.to_dict() == {"architecture_of": "AASIST"}
     assert file_sheet("changed.pth").facts["model"] == UNKNOWN
     average_files(["copy.pth", "changed.pth"], "average.pth")
-    assert Detector.from_pretrained("average.pth", "cpu").record.get("architecture_of") == "AASIST"
+    assert Detector.from_pretrained("average.pth", "cpu").provenance.to_dict().get("architecture_of") == "AASIST"
 
 
 @pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
@@ -94,5 +94,5 @@ def test_the_published_tensors_are_known_in_any_file(name, shared, tmp_path):
         pytest.skip(f"{file} is not here")
     state_dict = torch.load(file, map_location="cpu", weights_only=True)
     torch.save(dict(reversed(state_dict.items())), tmp_path / "again.pth")
-    assert Detector.from_pretrained(tmp_path / "again.pth", "cpu").record == {"published_model": name}
+    assert Detector.from_pretrained(tmp_path / "again.pth", "cpu").provenance.to_dict() == {"published_model": name}
     assert file_sheet(tmp_path / "again.pth").facts["licence of the weights"] == "MIT"

@@ -106,7 +106,7 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
     assert score(root, model, out, *systems) == 0
     ids, found = read_scores(out)
     detector = Detector.from_pretrained(model, device="cpu")
-    of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.record["score_ranges"])
+    of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.provenance.to_dict()["score_ranges"])
     assert ids == [trial.id for trial in of_trials]
     reader = WaveformReader.of(detector, 8000)
     with torch.no_grad():

@@ -21,7 +21,7 @@ from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.models.published_models import start_of
+from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
@@ -140,7 +140,8 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, capsys):
     Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").save(folder / "shared.pth")
     found = (folder / "epoch_1.pth", average_run(folder, last=1).path, folder / "shared.pth")
     starts = [read_record(load_state_dict(file))["started_from"] for file in found]
-    assert starts == [[start_of(first)], [start_of(first)], [start_of(first, places=False)]]
+    kept, shared = (Provenance.read(first).start(places).to_dict() for places in (True, False))
+    assert starts == [[kept], [kept], [shared]]
     main(["info", str(folder / "epoch_1.pth")])
     assert f"started from {first['recipe']['name']} " in " ".join(capsys.readouterr().out.split())
 

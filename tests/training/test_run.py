@@ -11,7 +11,7 @@ from builders.runs import refused, same, state_of, stop, weights_of
 from nes2net import Detector, InputError, create_frontend
 from nes2net.evaluation.origin import card, seen
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.models.published_models import start_of
+from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe
@@ -47,7 +47,7 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
 
 def test_a_run_says_which_trials_it_used(recipe, corpus):
     """A small corpus has the layout of ASVspoof 2019 LA, and is not called that corpus."""
-    record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").record
+    record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
     name, known = "asvspoof2019_la", corpora.get("asvspoof2019_la")
     train_part, dev_part = (known.describe_trials(known.trials(corpus, part), part) for part in ("train", "dev"))
     small = f"{train_part['trials']} trials in the layout of"
@@ -61,8 +61,11 @@ def test_a_run_says_which_trials_it_used(recipe, corpus):
     others = {**train_part, "ids_sha256": "0"}
     assert seen(record, name, "train", trials=others) == []
     assert len(seen(record, name, "train", corpus, trials=others)) == 1  # in the same folder
-    copy = start_of(record, places=False)
-    assert card(copy) == card(record) and len(seen({"started_from": [copy]}, name, "train", trials=train_part)) == 1
+    copy = record.start(places=False)
+    assert (
+        card(copy) == card(record)
+        and len(seen(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
+    )
 
 
 def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):

@@ -61,7 +61,7 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
         last = teacher.backend.last_layer_name
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(part.state_dict()), original)
-    assert found.record["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
+    assert found.provenance.to_dict()["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
     trained = sum(p.numel() for part in halves(found, "student") for p in part.parameters())
     assert f" parameters, {trained:,} of them trained" in printed
     moments = state_of(folder)["optimizer"]["state"]

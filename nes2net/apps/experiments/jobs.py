@@ -28,6 +28,7 @@ from nes2net.evaluation.page import write_result
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, sha256_of
 from nes2net.lib.plain_data import read_json_as
+from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.heard import samples_to_score
@@ -197,9 +198,11 @@ class ScoreJob(Job):
 
     def _num_samples(self) -> int | None:
         """Samples of an utterance that are scored; None for all."""
-        one, record = self.tested, {"recipe": self.run.recipe.to_dict()}
-        asked: Any = "auto" if one.samples is None else one.samples
-        return samples_to_score(record, asked, corpora.get(one.corpus).test_samples, one.protocol).num_samples
+        tested = self.tested
+        provenance = Provenance(recipe=self.run.recipe.to_dict())
+        asked: Any = "auto" if tested.samples is None else tested.samples
+        usual = corpora.get(tested.corpus).test_samples
+        return samples_to_score(provenance, asked, usual, tested.protocol).num_samples
 
     def _differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
         """Whether ``record`` is of another checkpoint or ``detector``, of other trials, or of another part of them."""

@@ -91,7 +91,7 @@ def explain(
     detector = loading.load(model)
     num_samples = length.of_files()
     if num_samples == "auto":
-        heard = samples_to_score(detector.record)
+        heard = samples_to_score(detector.provenance)
         print_note(heard.words and f"{heard.words}; --samples chooses another number")
     failed = 0
     for path in paths:

@@ -139,7 +139,7 @@ def explain(
     check_known([method], EXPLANATION_METHODS, "there is no `method`")
     if not 1 <= draws <= 10_000:
         raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
-    samples = samples_to_score(detector.record, num_samples).num_samples
+    samples = samples_to_score(detector.provenance, num_samples).num_samples
     waveform = _read(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
     parts = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
@@ -163,7 +163,7 @@ def explain(
         tuple(check(subject, parts, score, relevance, draws, how.seed)),
         difference,
         subject.waveform.numpy(),
-        remark_of(waveform, len(waveform), None, length_of_training(detector.record)).text,
+        remark_of(waveform, len(waveform), None, length_of_training(detector.provenance)).text,
     )
 
 

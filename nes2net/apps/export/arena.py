@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, write_text
 from nes2net.lib.plain_data import first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
-from nes2net.models.published_models import PUBLISHED, published_architecture, published_model
+from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -198,10 +198,9 @@ def write_arena(
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
-    named, recipe = published_model(detector.record), detector.record.get("recipe")
-    of_recipe = recipe.get("name") if isinstance(recipe, dict) else None
-    own = of_recipe if isinstance(of_recipe, str) else f"{frontend} + {backend}"
-    name = about.name or (named[0] if named else own)
+    published = detector.provenance.published
+    own = published[0] if published else detector.provenance.name
+    name = about.name or own or f"{frontend} + {backend}"
     slug = about.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
@@ -267,7 +266,7 @@ def paper_of(detector: Detector) -> str | None:
     For a detector that was loaded as a published system, or with the architecture of one, only the
     paper of that system counts. None if no paper is known.
     """
-    named = published_architecture(detector.record)
+    named = detector.provenance.architecture
     own = [detector.config[part]["name"] for part in ("frontend", "backend")]
     alike = [row for row in PUBLISHED.values() if [row.frontend, row.backend] == own]
     numbers = [re.search(rf"arXiv ({_ARXIV.pattern})", row.source) for row in ([named[1]] if named else alike)]

@@ -50,7 +50,7 @@ class Arena(Length):
             detector,
             folder,
             About(self.name, self.slug, None, self.code_url, self.checkpoint_url, self.arxiv),
-            num_samples=self.chosen(ASVSPOOF_SAMPLES, detector.record),
+            num_samples=self.chosen(ASVSPOOF_SAMPLES, detector.provenance),
             hub_name=hub_name,
             precision=self.dtype,
             batch_size=self.batch_size,

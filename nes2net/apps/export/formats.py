@@ -96,5 +96,5 @@ def export(
         write_tensors(head, out / HEAD)
         write_description(out, detector.config)
     else:
-        detector.save(out, **(detector.record if to == "merged" else {}))
+        detector.save(out, **(detector.provenance.to_dict() if to == "merged" else {}))
     return out

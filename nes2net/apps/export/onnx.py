@@ -18,7 +18,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from nes2net.lib.files import check_no_device, replacing, temporary_folder, writ
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.models.onnx_detector import OnnxDetector
-from nes2net.models.published_models import RECORD_KEY, START_KEY, start_of, without_weights
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
 
@@ -131,7 +132,7 @@ def export_onnx(
         "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
         "quantize": None,
-        "training": _training_of(detector.record),
+        "training": _training_of(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
     with scoring_mode(detector), temporary_folder(path) as folder:
@@ -322,10 +323,10 @@ def _noise(batch: int, samples: int) -> Tensor:
     return waveform
 
 
-def _training_of(record: Mapping[str, Any]) -> dict[str, Any]:
+def _training_of(provenance: Provenance) -> dict[str, Any]:
     """What a file says of the training: it starts from a published model's weights, which nobody can check in it."""
-    training = start_of(record, places=False)
-    if RECORD_KEY not in training:
-        return training
-    start = {RECORD_KEY: training[RECORD_KEY]}
-    return {**without_weights(training), START_KEY: [start, *training.get(START_KEY, [])]}
+    training = provenance.start(places=False)
+    if training.published_model:
+        starts = (Provenance(training.published_model), *training.started_from)
+        training = replace(training.without_weights(), started_from=starts)
+    return training.to_dict()

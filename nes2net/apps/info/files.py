@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -23,13 +23,8 @@ from nes2net.lib.options import name_and_options
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import sound_description
-from nes2net.models.published_models import (
-    PUBLISHED_MODELS,
-    START_KEY,
-    architecture_words,
-    published_architecture,
-    published_model,
-)
+from nes2net.models.provenance import Provenance, architecture_words
+from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
@@ -104,10 +99,11 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
             published = [name for name, model in near.items() if Detector.from_config(model).config == config]
     weights = path / WEIGHTS if path.is_dir() else path
     compared = identity.parameters and (config or identity.models)
-    loaded_as = published_model(identity.record)
+    loaded_as = identity.provenance.published
     facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
     notes = facts_of_model.pop("notes", [])
-    named = identity.models or [found[0] for found in [published_architecture(identity.record)] if found]
+    architecture = identity.provenance.architecture
+    named = identity.models or ([architecture[0]] if architecture else [])
     model = " or ".join(named)
     if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(named):
         model = architecture_words(*named)
@@ -117,7 +113,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     if isinstance(adapt := of_frontend.get("adapt"), dict):
         options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
-    if isinstance(base := identity.record.get("base"), dict):
+    if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
     facts: dict[str, Any] = {
@@ -127,7 +123,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
         "SHA-256": sha256_of(weights) if weights.is_file() else "",
         **adaptation,
-        **_training_facts(identity.record),
+        **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
         "notes": [*identity.notes, *notes],
         "published": [result.line for result in results if result.about.intersection(published)],
@@ -138,7 +134,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
             tables["parts"] = costs(describe_config(config))
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)
-    if (recipe := _recipe_of(identity.record)) is not None:
+    if (recipe := _recipe_of(identity.provenance)) is not None:
         tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
             "keys that differ from the defaults"
         ]
@@ -153,32 +149,30 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 
-def _recipe_of(record: Mapping[str, Any]) -> Recipe | None:
-    """The recipe in a record; None if this version can read no recipe there."""
+def _recipe_of(provenance: Provenance) -> Recipe | None:
+    """The recipe of a training; None if this version can read no recipe there."""
+    if provenance.recipe is None:
+        return None
     try:
-        return recipe_from_dict(dict(record["recipe"])) if isinstance(record.get("recipe"), dict) else None
+        return recipe_from_dict(dict(provenance.recipe))
     except InputError:
         return None
 
 
-def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says about the training: recipe, epoch, data and values, in words."""
-    recipe, average = _recipe_of(record), record.get("average")
+def _training_facts(provenance: Provenance) -> dict[str, Any]:
+    """What a checkpoint says about the training: recipe, epoch, data and values, in words."""
+    recipe = _recipe_of(provenance)
+    record = provenance.facts
+    average = record.get("average")
     facts: dict[str, Any] = {}
     if recipe is not None:
-        run = (
-            f", seed {recipe.seed}, run {recipe.tag}" if "seed" in record["recipe"] else ""
-        )  # a copy has the data alone
+        has_run = "seed" in (provenance.recipe or {})  # a copy has the data alone
+        run = f", seed {recipe.seed}, run {recipe.tag}" if has_run else ""
         facts["recipe"] = f"{recipe.name}{run}"
         parts = recipe.data.parts("train")
         facts["trained on"] = "; ".join(f"{part.name} in {part.root}" if part.root else part.name for part in parts)
-    if isinstance(starts := record.get(START_KEY), list):
-        facts["started from"] = []
-        for start in filter(lambda start: isinstance(start, dict), starts):
-            found, by, alike = published_model(start), start.get("recipe"), published_architecture(start)
-            unknown = architecture_words(alike[0]) if alike else "another detector"
-            named = str((isinstance(by, dict) and by.get("name")) or unknown)
-            facts["started from"].append(f"{found[0]}; licence of its weights: {found[1].licence}" if found else named)
+    if provenance.started_from:
+        facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
     if isinstance(average, dict):
         ids, of = (
             ", ".join(map(str, listed)) if isinstance(listed := average.get(key), list) else "" for key in ("ids", "of")
@@ -194,6 +188,15 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     return facts | {key: value for key, value in rest.items() if key not in known}
 
 
+def _start_in_words(start: Provenance) -> str:
+    if start.published:
+        name, model = start.published
+        return f"{name}; licence of its weights: {model.licence}"
+    if start.name:
+        return start.name
+    return architecture_words(start.architecture[0]) if start.architecture else "another detector"
+
+
 def _value(name: str, value: Any) -> Any:
     is_rate = "eer" in name and isinstance(value, float) and math.isfinite(value)
     return f"{100 * value:.2f} %" if is_rate else f"{value:.6g}" if isinstance(value, float) else value
@@ -206,7 +209,7 @@ def _run_sheet(folder: Path) -> Sheet:
     recipe = load_recipe(folder / RECIPE_FILE) if (folder / RECIPE_FILE).is_file() else None
     rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
     if recipe is not None:
-        facts = _training_facts({"recipe": recipe.to_dict()})
+        facts = _training_facts(Provenance(recipe=recipe.to_dict()))
         facts["model"] = describe_recipe(recipe).facts["model"]
         facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
@@ -287,7 +290,9 @@ def _record_facts(path: Path) -> dict[str, Any]:
     if checkpoint:
         facts["checkpoint"] = checkpoint.get("path")
         facts |= {
-            key: value for key, value in _training_facts(checkpoint).items() if key in ("recipe", "epoch", "average")
+            key: value
+            for key, value in _training_facts(Provenance.read(checkpoint)).items()
+            if key in ("recipe", "epoch", "average")
         }
     if isinstance(model := extra.get("published_model"), dict):
         facts["published detector"] = model.get("name")

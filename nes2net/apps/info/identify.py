@@ -33,7 +33,8 @@ from nes2net.models.fitting import changed_options
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import sizes_of
 from nes2net.models.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
-from nes2net.models.published_models import ARCHITECTURE_KEY, PUBLISHED_MODELS, RECORD_KEY, START_KEY, without_weights
+from nes2net.models.provenance import Provenance
+from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
@@ -58,7 +59,7 @@ class Identity:
     """Difference from the file's own configuration, or else from the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes in the file that were not rebuilt."""
-    record: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     """Facts of its training that it holds, such as the recipe and the epoch."""
     notes: list[str] = field(default_factory=list)
     """Further lines of text."""
@@ -93,9 +94,9 @@ def identify(path: str | Path) -> Identity:
         notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
-        training = without_weights(exported.description["training"])
-        record = {key: value for key, value in training.items() if key in (ARCHITECTURE_KEY, START_KEY)}
-        return Identity(path, "detector exported to ONNX", config=exported.config, record=record, notes=notes)
+        training = Provenance.read(exported.description["training"]).without_weights()
+        provenance = Provenance(architecture_of=training.architecture_of, started_from=training.started_from)
+        return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
@@ -107,7 +108,7 @@ def identify(path: str | Path) -> Identity:
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
         misfit = _misfit(state_dict, config, path)[0] if config else Misfit()
-        identity = Identity(path, kind, [], config, _dtypes(state_dict), misfit, record=facts)
+        identity = Identity(path, kind, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
     elif is_openai(content):
         frontend = create_frontend("whisper", path)
         identity = Identity(path, "Whisper checkpoint (OpenAI)", ["whisper"], dtypes=_dtypes(frontend.state_dict()))
@@ -145,7 +146,7 @@ def _identify_folder(folder: Path) -> Identity:
         facts = {key: value for key, value in description.items() if key != "model"}
         misfit, adapted = _misfit(state_dict, config, folder)
         what = "adapted detector's folder" if adapted else "detector folder"
-        return Identity(folder, what, [], config, _dtypes(state_dict), misfit, record=facts)
+        return Identity(folder, what, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
     has_configuration = (folder / CONFIG_FILE).is_file()
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
@@ -186,7 +187,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         facts = {key: value for key, value in record.items() if key != "model"}
         misfit, adapted = _misfit(unwrapped, config, path)
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
-        return Identity(path, kind, [], config, dtypes, misfit, record=facts)
+        return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -201,10 +202,10 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         if leaves_out_frontend(unwrapped, fitting[0]):
             wrapped.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         of_model = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        record = {RECORD_KEY: of_model[0]} if of_model else {}
+        provenance = Provenance(of_model[0] if of_model else "")
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
-        return Identity(path, kind, of_model or fitting, config, dtypes, misfit, record=record, notes=wrapped)
+        return Identity(path, kind, of_model or fitting, config, dtypes, misfit, provenance=provenance, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if known < _FIT_LEAST * (known + len(misfit)):

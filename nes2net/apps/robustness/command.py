@@ -97,7 +97,7 @@ def robustness(
     if not model or not out:
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
     detector = loading.load(model)
-    num_samples = length.chosen(corpora.get(corpus).test_samples, detector.record)
+    num_samples = length.chosen(corpora.get(corpus).test_samples, detector.provenance)
     rule: Decider | OperatingPoint = point
     if calibration is not None:
         rule = Decider(load(calibration), operating_point=point)

@@ -112,7 +112,7 @@ def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: 
     try:
         scorer = model.loaded()
         check_takes_audio_alone(scorer)
-        heard = samples_to_score(scorer.record, num_samples, ASVSPOOF_SAMPLES)
+        heard = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
         reader = WaveformReader.of(scorer, heard.num_samples)
     except InputError as error:  # Ray would put a traceback into its message
         return str(error)
@@ -132,7 +132,7 @@ def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: 
             "score_rule": scorer.score_rule,
             **circumstances(scorer, batch_size),
         }
-    return Facts(fingerprint, run, plain(scorer.record), about, reader, batch_size, heard)
+    return Facts(fingerprint, run, plain(scorer.provenance.to_dict()), about, reader, batch_size, heard)
 
 
 class Scoring:

@@ -202,10 +202,10 @@ class Desk:
     def __init__(
         self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
-        window_samples(detector, length_of_training(detector.record) / SAMPLE_RATE, HOP)
+        window_samples(detector, length_of_training(detector.provenance) / SAMPLE_RATE, HOP)
         self.detector, self.folder, self.decider = detector, folder, decider
         #: Leading samples of a recording that are scored; None for all.
-        self.num_samples, _ = heard = calibrated_samples(decider, detector.record)
+        self.num_samples, _ = heard = calibrated_samples(decider, detector.provenance)
         #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
         self.notes = [heard.words] if heard.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
@@ -274,7 +274,7 @@ class Desk:
                 recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 judged = recording.judged
-                trained_on = length_of_training(self.detector.record)
+                trained_on = length_of_training(self.detector.provenance)
                 remark = remark_of(recording.waveform, recording.num_samples, channels, trained_on)
             fakes = self._fakes(whole, duration, watch, progress) if finds_segments else None
             meaning = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from nes2net.lib.options import declared
 from nes2net.models.backends.base import Backend
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
-from nes2net.models.published_models import START_KEY, start_of
+from nes2net.models.provenance import Provenance
 from nes2net.models.registry import backends
 from nes2net.training.losses import Criterion
 from nes2net.training.objective import Objective
@@ -182,8 +183,9 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     _check_options(path, "aggregation.name", found.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", found.frontend.config, frontend.config["teacher"])
     _check_same(path, "backend.backend", _all_options(found.backend), _all_options(backend.teacher))
-    if start := start_of(found.record):
-        detector.record[START_KEY] = [start]
+    start = found.provenance.start()
+    if start != Provenance():
+        detector.provenance = replace(detector.provenance, started_from=(start,))
     left_out = f"{found.backend.last_layer_name}."
     copied = True
     for half, weights in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -65,7 +66,7 @@ class Fusion(Task):
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         super().check(detector, trials)
-        detector.record["score_ranges"] = self.ranges  # scoring needs them
+        detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
 
 
 def score_ranges(data: DataConfig) -> Ranges:

@@ -15,6 +15,7 @@ from nes2net import Detector
 from nes2net.apps.export.arena import ArenaModel, check_meta, paper_of
 from nes2net.cli.main import main
 from nes2net.lib.errors import InputError
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.score_file import read_scores
 
 LENGTHS = [16000, 9000, 16000, 30000, 9000, 70000, 12345]
@@ -128,7 +129,7 @@ def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_dete
     assert paper_of(spectral_detector) is None
     published = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist_l"})
     assert paper_of(published) == "2110.01200"
-    spectral_detector.record = {"published_model": "df_arena_1b"}
+    spectral_detector.provenance = Provenance.read({"published_model": "df_arena_1b"})
     assert paper_of(spectral_detector) == "2603.06164"
 
 

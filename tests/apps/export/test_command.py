@@ -45,7 +45,7 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, here, command,
     assert command(f"{merge.format('lora.pth')} --base moved.pth")[:2] == (0, "wrote merged.pth\n")
     merged = Detector.from_pretrained("merged.pth", "cpu")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
-    assert merged.record == {"epoch": 2}
+    assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), detector(waveform), atol=1e-6, rtol=0)
     refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors: there is nothing to")

@@ -22,6 +22,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
 from nes2net.models import registry
 from nes2net.models.checkpoints.onnx_file import device_in_use
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores
@@ -134,7 +135,7 @@ def test_other_spectra_are_not_translated():
 def detector() -> Detector:
     detector = create("wav2vec2_small", "nes2net_x")
     data = {"corpora": [{"name": "ctrsvdd", "root": "/home"}]}
-    detector.record = {"recipe": {"name": "mine", "data": data}, "epoch": 1}
+    detector.provenance = Provenance.read({"recipe": {"name": "mine", "data": data}, "epoch": 1})
     return detector
 
 
@@ -173,7 +174,7 @@ def test_the_file_describes_its_detector(detector, file, capsys):
     description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
     assert description["config"] == json.loads(json.dumps(detector.config))
     assert description["fingerprint"] == detector.fingerprint()
-    assert exported.record == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
+    assert exported.provenance.to_dict() == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
     assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
     assert Detector.from_config(exported.config).config == detector.config
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}

@@ -29,7 +29,7 @@ def test_each_format_of_a_detector(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
     own = identify(tmp_path / "own.pth")
     assert own.kind == "detector checkpoint of this package" and own.config == detector.config
-    assert own.record == {"epoch": 3} and not own.misfit
+    assert own.provenance.to_dict() == {"epoch": 3} and not own.misfit
     for name in ("safetensors", "hf"):
         export(detector, name, tmp_path / name)
         identity = identify(tmp_path / name)
@@ -64,7 +64,11 @@ def test_resume_file_and_others(detector, tmp_path):
     RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
     identity = identify(tmp_path / "resume.pt")
     assert identity.kind == "resume file of a training run, in epoch 5, step 7"
-    assert identity.config == detector.config and not identity.misfit and identity.record["recipe"] == recipe.to_dict()
+    assert (
+        identity.config == detector.config
+        and not identity.misfit
+        and identity.provenance.to_dict()["recipe"] == recipe.to_dict()
+    )
     torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
     torch.save({"lr": 0.1}, tmp_path / "y.pth")

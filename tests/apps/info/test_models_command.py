@@ -59,7 +59,7 @@ def test_a_detector_by_name(command, home, monkeypatch):
         status, out, err = command("predict a.wav --model AASIST-L --json")
         assert json.loads(out) == row and "fetched" not in err and len(server.fetched()) == 1
     detector = Detector.from_pretrained("AASIST-L", "cpu")
-    assert detector.source == "AASIST-L" and detector.record == {"published_model": "AASIST-L"}
+    assert detector.source == "AASIST-L" and detector.provenance.to_dict() == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
     assert "first seen here" in command("info AASIST-L")[1]
     (home / "AASIST-L").write_text("a file of this name comes first")

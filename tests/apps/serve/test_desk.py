@@ -17,6 +17,7 @@ from nes2net.apps.serve.decoding import NotDecoded, TooSlow
 from nes2net.apps.serve.desk import Busy, Closed, Desk, Limits, draw
 from nes2net.cli.main import main
 from nes2net.lib.errors import InputError
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
 from nes2net.scoring.decisions.population import measure
 
@@ -60,7 +61,7 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     assert row["segment_rule"] == rule and json.dumps(row)
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and told[-1] == (1.0, "searched 0:03 of 0:03 for fakes")
-    detector.record = {}
+    detector.provenance = Provenance.read({})
     assert "segments" not in desk.score(path, "a.wav").row()
 
 

@@ -57,7 +57,11 @@ def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
     assert record["epoch"] == 3 and record["model"] == trained.config
     again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
     assert torch.equal(logits(again), logits(trained))
-    assert again.fingerprint() == trained.fingerprint() and again.base == trained.base and again.record == {"epoch": 3}
+    assert (
+        again.fingerprint() == trained.fingerprint()
+        and again.base == trained.base
+        and again.provenance.to_dict() == {"epoch": 3}
+    )
     assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
 
 

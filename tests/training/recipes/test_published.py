@@ -300,7 +300,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     before = Detector.from_config(adapted(recipe.model, recipe.train.adapt))
     after = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     assert after.config == before.config
-    assert ("score_ranges" in after.record) == bool(recipe.data.train_scores)
+    assert ("score_ranges" in after.provenance.to_dict()) == bool(recipe.data.train_scores)
     frozen = recipe.train.freeze_frontend
     for part in ("aggregation", "backend", *(() if frozen else ("frontend",))):  # everything is trained
         weights = list(getattr(before, part).parameters())

@@ -1,0 +1,205 @@
+"""Where a detector's weights come from, and what its training used: typed facts, read and written in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from nes2net.models.published_models import PUBLISHED, PublishedModel
+
+#: Keys of a saved record, which stands beside the tensors of a checkpoint: the name of the published model whose weights
+#: a detector has, ...
+RECORD_KEY = "published_model"
+#: ... or whose architecture it has, with other weights, or with weights of which nothing is known,
+ARCHITECTURE_KEY = "architecture_of"
+#: ... the provenance of what its training started from,
+START_KEY = "started_from"
+#: ... and what tells its trials from others in the same layout (``Corpus.describe_trials``).
+TRIALS_KEY = "trials"
+
+# What a copy keeps of a recipe's ``data``, and of each of its ``corpora``.
+_DATA = ("num_samples", "crop")
+_OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
+_MOST_STARTS = 100  # a record may come from anywhere
+
+
+class UsedCorpus(NamedTuple):
+    """A corpus of a recipe: what training used of it."""
+
+    name: str
+    root: str
+    """Its folder or list; empty if it is not known."""
+    train_split: str | None
+    """None if it was not trained on."""
+    dev_split: str | None
+    """None if no epoch was selected on it."""
+    dev_phase: str | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a detector's weights come from, as its checkpoint says; empty for a detector that was just built.
+
+    A checkpoint may say anything. What does not have the right form is left out when it is read.
+    """
+
+    published_model: str = ""
+    """Name of the published model whose weights it has."""
+    architecture_of: str = ""
+    """Name of the published model whose architecture it has, with other or unknown weights."""
+    recipe: Mapping[str, Any] | None = None
+    """The recipe of its training, plain data; of a copy, what it says of the data."""
+    trials: tuple[Mapping[str, Any], ...] = ()
+    """What tells the trials that it used from others: ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256``,
+    ``official``."""
+    started_from: tuple[Provenance, ...] = ()
+    """What its training started from."""
+    score_ranges: Any = None
+    """How a fusion normalises the scores of other systems; None for other detectors."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """All else that its checkpoint says, such as ``epoch`` and the figures of the development set."""
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Provenance:
+        """Read what a checkpoint, a detector folder or the record of a score file says."""
+        rest = dict(record)
+        published = rest.pop(RECORD_KEY, "")
+        alike = rest.pop(ARCHITECTURE_KEY, "")
+        recipe = rest.pop("recipe", None)
+        trials = rest.pop(TRIALS_KEY, None)
+        starts = rest.pop(START_KEY, None)
+        return cls(
+            published if isinstance(published, str) else "",
+            alike if isinstance(alike, str) else "",
+            recipe if isinstance(recipe, dict) else None,
+            tuple(_mappings(trials)),
+            tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
+            rest.pop("score_ranges", None),
+            rest,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, which :meth:`read` reads."""
+        record = dict(self.facts)
+        if self.recipe is not None:
+            record["recipe"] = dict(self.recipe)
+        if self.score_ranges is not None:
+            record["score_ranges"] = self.score_ranges
+        if self.published_model:
+            record[RECORD_KEY] = self.published_model
+        if self.architecture_of:
+            record[ARCHITECTURE_KEY] = self.architecture_of
+        if self.trials:
+            record[TRIALS_KEY] = list(self.trials)
+        if self.started_from:
+            record[START_KEY] = [start.to_dict() for start in self.started_from]
+        return record
+
+    @property
+    def published(self) -> tuple[str, PublishedModel] | None:
+        """Name and facts of the published model whose weights it has; None for other weights.
+
+        >>> Provenance(architecture_of="AASIST").published is None
+        True
+        """
+        return _named(self.published_model)
+
+    @property
+    def architecture(self) -> tuple[str, PublishedModel] | None:
+        """Name and facts of the published model whose architecture it has, with its weights or others."""
+        return _named(self.published_model or self.architecture_of)
+
+    @property
+    def name(self) -> str:
+        """The name of its recipe, or else of the published model; empty if neither is known."""
+        named = (self.recipe or {}).get("name")
+        if named:
+            return str(named)
+        return self.published[0] if self.published else ""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The section ``data`` of its recipe; empty if that is not known."""
+        data = (self.recipe or {}).get("data")
+        return data if isinstance(data, dict) else {}
+
+    @property
+    def corpora(self) -> list[UsedCorpus]:
+        """The corpora of its recipe."""
+        corpora = []
+        for corpus in _mappings(self.data.get("corpora")):
+            if isinstance(corpus.get("name"), str):
+                splits = corpus.get("train_split", "train"), corpus.get("dev_split", "dev"), corpus.get("dev_phase")
+                train, dev, phase = (split if isinstance(split, str) else None for split in splits)
+                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), train, dev, phase))
+        return corpora
+
+    def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
+        """Which trials of a corpus it used for ``part``, ``"train"`` or ``"dev"``; None if that is not known."""
+        for trials in self.trials:
+            if (trials.get("part"), trials.get("corpus"), trials.get("split")) == (part, corpus, split):
+                return trials
+        return None
+
+    def ancestors(self) -> Iterator[Provenance]:
+        """This provenance, what it started from, what that started from, and so on: at most 100."""
+        waiting = [self]
+        for number, provenance in enumerate(waiting):  # grows
+            if number == _MOST_STARTS:
+                return
+            yield provenance
+            waiting += provenance.started_from
+
+    def start(self, places: bool = True) -> Provenance:
+        """What a copy of the detector, or a detector that starts from it, keeps of its training.
+
+        Args:
+            places: whether to keep the folders of the data; false for files that other people get.
+
+        >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
+        >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
+        {'recipe': {'name': 'A', 'data': {'corpora': [{'name': 'ctrsvdd', 'root': 'DB'}]}}}
+        """
+        recipe: dict[str, Any] | None = None
+        if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
+            data = {key: self.data[key] for key in _DATA if key in self.data}
+            if isinstance(self.data.get("corpora"), list):
+                keys = (*_OF_EACH, "root") if places else _OF_EACH
+                data["corpora"] = [
+                    {key: corpus[key] for key in keys if key in corpus} for corpus in _mappings(self.data["corpora"])
+                ]
+            recipe = {"name": self.recipe.get("name"), "data": data}
+            if "segments" in self.recipe:
+                recipe["segments"] = self.recipe["segments"]
+        starts = tuple(start.start(places) for start in self.started_from)
+        return replace(self, recipe=recipe, started_from=starts, score_ranges=None, facts={})
+
+    def without_weights(self) -> Provenance:
+        """The same, which says no more than the architecture of the published model.
+
+        >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
+        {'epoch': 3, 'architecture_of': 'AASIST'}
+        """
+        if not self.published_model:
+            return self
+        return replace(self, published_model="", architecture_of=self.published_model)
+
+
+def architecture_words(*names: str) -> str:
+    """What is said of weights that have the names and shapes of these published models and no known digest.
+
+    >>> architecture_words("AASIST")
+    'architecture of AASIST, weights unknown'
+    """
+    return f"architecture of {' or '.join(names)}, weights unknown"
+
+
+def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
+    """The mappings in ``listed``; none if that is no list."""
+    if isinstance(listed, list):
+        yield from (item for item in listed if isinstance(item, dict))
+
+
+def _named(name: str) -> tuple[str, PublishedModel] | None:
+    return (name, PUBLISHED[name]) if name in PUBLISHED else None
