@@ -97,9 +97,20 @@ class Row:
         """The figure of a measure; a figure without a value if the row has none."""
         return self.figures.get(name, Figure())
 
-    def number(self, name: str) -> int:
-        """A count; 0 if the row has none."""
-        return int(self[name].value or 0)
+    def value(self, name: str) -> float:
+        """The value of a figure that the row is known to have.
+
+        Raises:
+            KeyError: if it has none.
+        """
+        value = self[name].value
+        if value is None:
+            raise KeyError(f"the row has no figure '{name}'")
+        return value
+
+    def only(self, measures: Sequence[Measure]) -> Row:
+        """The row with the figures of ``measures`` alone."""
+        return replace(self, figures={one.name: self[one.name] for one in measures if one.name in self.figures})
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
