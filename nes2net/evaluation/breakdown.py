@@ -209,6 +209,13 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
+def drawn_groups(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Say what a bootstrap with the :func:`speaker_groups` of ``trials`` draws, and how many there are."""
+    if speaker_groups(trials):
+        return {"interval_over": "speakers", "num_groups": len({trial.speaker for trial in trials})}
+    return {"interval_over": "trials", "num_groups": len(trials)}
+
+
 # If a corpus has more attacks than this, they number the trials and are not groups.
 _MOST_GROUPS = 100
 
@@ -292,7 +299,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             attacks = {trial.attack for trial in matched.trials if trial.target == 0} - {None}
             for row in breakdown(matched, "attack", method=methods[name]) if 1 < len(attacks) <= _MOST_GROUPS else ():
                 eer = row["eer"].value
-                if eer is not None and min(row.number("num_bonafide"), row.number("num_spoof")) >= FEWEST:
+                if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
                     groups[f"{name}/{row.labels['attack']}"] = eer
     parts = list(scored.values())
     trials = [trial for matched in parts for trial in matched.trials]

@@ -122,57 +122,32 @@ def evaluate_systems(
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
         transferred, further = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-    systems: list[SystemFigures] = []
-    scored: list[ScoredSet] = []
-    inputs: list[dict[str, str]] = []
-    sources: dict[str, dict[str, str]] = {}
-    warnings: list[str] = []
-    asv_files: dict[Path, str] = {}
-    excluded: Mapping[str, Collection[str]] = {}
+    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed})
     names = names or system_names(paths)
     for path, name in zip(paths, names):
-        with recorded_digests() as digests:
-            judged = key.match(path, allow_partial=allow_partial)
-            if not one_class:
-                systems.append(evaluate_scores(key, judged, path, name, num_resamples=num_resamples, seed=seed))
-        excluded = judged.excluded
-        inputs.append(score_input(path, digests[path]))
-        origin = read_origin(path, digests[path], corpus, phase)
-        sources[name] = origin.facts() if origin else {}
-        warnings += (origin and origin.seen) or ()
-        scored.append(
-            ScoredSet(corpus, canonical_phase(phase), path, digests[path], judged.matched, key_sha256=key.digest)
-        )
-        if systems and "min_tdcf" in systems[-1].figures:
-            asv_files |= {other: digest for other, digest in digests.items() if other != path}
+        files.read(path, name, judge=not one_class)
+    systems = files.systems
+    inputs = files.inputs()
+    warnings = files.warnings
     differences = list(_differences(key, systems, num_resamples, seed))
-    inputs += [{"kind": ASV_SCORES, "path": str(path), "sha256": digest} for path, digest in asv_files.items()]
-    inputs.append(key.input())
     transfers = []
-    for threshold, name, own in zip(transferred, names, scored):
+    for threshold, name, own in zip(transferred, names, files.scored):
         transfers.append(judge_sets(name, threshold, [own, *further], num_resamples=num_resamples, seed=seed))
         inputs += threshold.inputs
         warnings += transfers[-1].warnings
     inputs += [entry for one in further for entry in one.inputs]
-    asv_system = _asv_system(key, systems, asv_files)
-    notes = [note] if (note := not_official(key)) else []
-    if asv_system not in ("", ORGANISERS):
-        notes.append(f"min t-DCF is computed with {asv_system}")
-    for system in systems:
-        for text in system.notes:
-            is_of_all = all(text in other.notes for other in systems)
-            notes.append(text if is_of_all else f"{system.name}: {text}")
+    asv_system = _asv_system(key, systems, files.asv_files)
     header = {
         "corpus": corpus,
         "phase": canonical_phase(phase),
         "differences_from_official_trials": key.unofficial,
-        "excluded": excluded,
+        "excluded": files.excluded,
         "min_dcf_costs": key.definition.min_dcf_costs,
         "num_resamples": num_resamples,
         "num_row_resamples": min(ROW_RESAMPLES, num_resamples),
         "systems": [{"system": system.name, **system.facts} for system in systems],
         "transfers": [transfer.facts() for transfer in transfers],
-        "sources": sources,
+        "sources": files.sources,
         "inputs": inputs,
         "versions": versions(),
     }
@@ -181,15 +156,67 @@ def evaluate_systems(
         header,
         list(_lines(header, systems, transfers)),
         [
-            *_tables(key, systems, excluded, asv_system, differences),
+            *_tables(key, systems, files.excluded, asv_system, differences),
             *transfer_tables(transfers),
             *_broken_down(key, systems),
         ],
-        list(dict.fromkeys(notes)),
+        _notes(key, systems, asv_system),
         warnings,
         functools.partial(_plots, systems, transfers),
         functools.partial(_det_curves, systems),
     )
+
+
+class _Files:
+    """The score files of an evaluation, and everything that is read of them."""
+
+    def __init__(self, key: Key, allow_partial: bool, draws: dict[str, int]) -> None:
+        self.key = key
+        self.allow_partial = allow_partial
+        self.draws = draws
+        self.systems: list[SystemFigures] = []
+        self.scored: list[ScoredSet] = []
+        self.sources: dict[str, dict[str, str]] = {}
+        self.warnings: list[str] = []
+        self.asv_files: dict[Path, str] = {}
+        self.excluded: Mapping[str, Collection[str]] = {}
+
+    def read(self, path: Path, name: str, *, judge: bool) -> None:
+        """Read a score file and what made it; ``judge`` whether it has figures of both classes."""
+        key = self.key
+        phase = canonical_phase(key.phase)
+        with recorded_digests() as digests:
+            judged = key.match(path, allow_partial=self.allow_partial)
+            if judge:
+                self.systems.append(evaluate_scores(key, judged, path, name, **self.draws))
+        self.excluded = judged.excluded
+        origin = read_origin(path, digests[path], key.corpus, key.phase)
+        self.sources[name] = origin.facts() if origin else {}
+        self.warnings += (origin and origin.seen) or ()
+        self.scored.append(ScoredSet(key.corpus, phase, path, digests[path], judged.matched, key_sha256=key.digest))
+        if judge and "min_tdcf" in self.systems[-1].row.figures:
+            self.asv_files |= {other: digest for other, digest in digests.items() if other != path}
+
+    def inputs(self) -> list[dict[str, str]]:
+        """Name the files that were read."""
+        scores = [score_input(scored.scores, scored.sha256) for scored in self.scored]
+        return [
+            *scores,
+            *(score_input(path, sha256, ASV_SCORES) for path, sha256 in self.asv_files.items()),
+            self.key.input(),
+        ]
+
+
+def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
+    """What readers must know of the figures; a note that holds for all systems is said once."""
+    notes = [note] if (note := not_official(key)) else []
+    if asv_system not in ("", ORGANISERS):
+        notes.append(f"min t-DCF is computed with {asv_system}")
+    for system in systems:
+        for text in system.notes:
+            is_of_all = all(text in other.notes for other in systems)
+            notes.append(text if is_of_all else f"{system.name}: {text}")
+    return list(dict.fromkeys(notes))
 
 
 def _title(key: Key) -> str:
@@ -269,7 +296,7 @@ def _tables(
     """The pooled figures of the systems, the best of each column marked if it is certain, and their differences."""
     if not systems:
         return
-    rows = [Row({"system": system.name}, system.figures) for system in systems]
+    rows = [system.row for system in systems]
     notes = []
     if _same_trials(systems):
         rows = with_best(rows, "system")
@@ -278,7 +305,7 @@ def _tables(
     without = f", without {describe_excluded(excluded)}" if excluded else ""
     tandem = f" min t-DCF is computed with {asv_system}." if asv_system else ""
     caption = f"{_title(key)}{without}. minDCF with the costs of {key.definition.min_dcf_costs}.{tandem}"
-    yield Table("systems", caption, _POOLED, [_with_figures(row, _POOLED) for row in rows], notes=notes)
+    yield Table("systems", caption, _POOLED, [row.only(_POOLED) for row in rows], notes=notes)
     if differences:
         caption = (
             "Differences of the EER, first − second, in percent points, and two-sided p-values from a bootstrap that "
@@ -292,13 +319,8 @@ def _tables(
         "actDCF and Cllr mean something for calibrated scores only: for raw scores they say how far those are from "
         "log-likelihood ratios, and nothing about the detector."
     )
-    of_ratios = [_with_figures(row, _CALIBRATION) for row in rows]
+    of_ratios = [row.only(_CALIBRATION) for row in rows]
     yield Table("calibration", caption, _CALIBRATION, of_ratios, "As log-likelihood ratios", [note])
-
-
-def _with_figures(row: Row, measures: Sequence[Measure]) -> Row:
-    names = [measure.name for measure in measures]
-    return replace(row, figures={name: row[name] for name in names if name in row.figures})
 
 
 def _broken_down(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Table]:

@@ -40,18 +40,13 @@ def write_result(
     """
     forms: dict[str | Path | None, Callable[[], str]] = {
         page: lambda: html_page(result),
-        data: lambda: json_of(result),
+        data: lambda: json_text(result.to_dict(), indent=1, ensure_ascii=False) + "\n",
         latex: result.latex,
         markdown: result.markdown,
     }
     for path, write in forms.items():
         if path is not None:
             write_output(path, printable(write()))
-
-
-def json_of(result: Result) -> str:
-    """Write the JSON of ``result``."""
-    return json_text(result.to_dict(), indent=1, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
-    low, high = det_range(curves, [system.value("eer") for system in systems])
+    low, high = det_range(curves, [system.row.value("eer") for system in systems])
     figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
     ticks: list[float] = []
@@ -144,7 +144,7 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
         # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
         x, y = (np.clip(ndtri(rate), limits[0] - 1, limits[1] + 1) for rate in (far, frr))
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, line.dashes) if line.dashes else "-")
-        eer = float(np.clip(ndtri(systems[number].value("eer")), *limits))
+        eer = float(np.clip(ndtri(systems[number].row.value("eer")), *limits))
         axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
@@ -152,7 +152,7 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
         axis.set_ticks([float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks])
     axes.grid(color=GRID, linewidth=0.5)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
-    eers = "; ".join(f"{system.name}: EER {100 * system.value('eer'):.2f} %" for system in systems)
+    eers = "; ".join(f"{system.name}: EER {100 * system.row.value('eer'):.2f} %" for system in systems)
     return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
 
 
@@ -196,7 +196,7 @@ def _distribution_svg(
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
     axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
-    eer_threshold = system.value("threshold")
+    eer_threshold = system.row.value("threshold")
     threshold = f"threshold of the EER: {eer_threshold:.4g}".replace("-", "−")
     if low <= eer_threshold <= high:
         axes.axvline(eer_threshold, color=_INK, linewidth=1, linestyle="--")
@@ -226,9 +226,9 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     The transferred ``threshold`` is a solid line, and the threshold of the set's own EER a dashed
     line. ``name`` makes the ids of the plot unique in its page.
     """
-    own_threshold = judged.value("eer_llr")
-    miss = judged.value("miss")
-    false_alarm = judged.value("false_alarm")
+    own_threshold = judged.row.value("eer_llr")
+    miss = judged.row.value("miss")
+    false_alarm = judged.row.value("false_alarm")
     low, high = score_range(judged.llrs)
     low = min(low, threshold, own_threshold)
     high = max(high, threshold, own_threshold)

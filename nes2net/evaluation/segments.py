@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,8 @@ def evaluate_segments(
     origin = read_origin(path, sha256, corpus, phase)
     rates, detections, seconds, wrong = _figures(labelled, threshold, {"num_resamples": num_resamples, "seed": seed})
     examples = _examples(labelled.utterances, wrong)
-    example_rows = []
-    for example in examples:
-        figures = {"wrong": Figure(example.wrong), "duration": Figure(example.utterance.duration)}
-        example_rows.append(Row({"example": example.kind, "utterance": example.utterance.name}, figures))
-    num_utterances = len(labelled.utterances)
     notes = [note] if (note := not_official(labelled.key)) else []
+    num_utterances = len(labelled.utterances)
     if labelled.left_out:
         expected = counted(labelled.num_expected, "utterance")
         notes.append(f"PARTIAL: rests on {num_utterances:,} of {expected}; {labelled.left_out}")
@@ -149,29 +145,26 @@ def evaluate_segments(
             f"{seconds[0]:.1f} s bona fide, {seconds[1]:.1f} s spoof ({labelled.truth})",
             f"95 % intervals: bootstrap over utterances, {num_resamples} draws",
         ],
-        [
-            Table("rates", f"{title}, {phase}: equal error rates.", _RATES, rates, notes=[_RATES_NOTE]),
-            Table(
-                "detection",
-                "Figures of the time that is called spoof, at a threshold or below it.",
-                _DETECTION,
-                detections,
-                "At a threshold",
-                ["The boundary error is the mean distance of the boundaries that were found from the true ones."],
-            ),
-            Table(
-                "examples",
-                "The utterances with the largest and the smallest share of time called wrongly at the threshold of the EER.",
-                _EXAMPLES,
-                example_rows,
-                EXAMPLES_SECTION,
-                readers="paper",
-            ),
-        ],
+        list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
         (origin and origin.seen) or (),
         functools.partial(_plots, examples, labelled.resolution_ms, _own(rates)["threshold"].value),
     )
+
+
+def _tables(
+    title: str, rates: Sequence[Row], detections: Sequence[Row], examples: Sequence[Example]
+) -> Iterator[Table]:
+    yield Table("rates", f"{title}: equal error rates.", _RATES, rates, notes=[_RATES_NOTE])
+    caption = "Figures of the time that is called spoof, at a threshold or below it."
+    note = "The boundary error is the mean distance of the boundaries that were found from the true ones."
+    yield Table("detection", caption, _DETECTION, detections, "At a threshold", [note])
+    rows = []
+    for example in examples:
+        figures = {"wrong": Figure(example.wrong), "duration": Figure(example.utterance.duration)}
+        rows.append(Row({"example": example.kind, "utterance": example.utterance.name}, figures))
+    caption = "The largest and the smallest shares of time called wrongly at the threshold of the EER."
+    yield Table("examples", caption, _EXAMPLES, rows, EXAMPLES_SECTION, readers="paper")
 
 
 def _own(rates: Sequence[Row]) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
-from nes2net.evaluation.breakdown import breakdowns, speaker_groups
+from nes2net.evaluation.breakdown import breakdowns, drawn_groups, speaker_groups
 from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched, contradicted_labels
 from nes2net.evaluation.tables import Figure, Measured, Row
@@ -22,6 +22,7 @@ from nes2net.metrics.intervals import Draws
 #: Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of a rate's interval then varies by 3 %
 #: of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
 ROW_RESAMPLES = 200
+_OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.
 REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
 
@@ -30,7 +31,7 @@ REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate 
 class SystemFigures:
     """The figures of one score file.
 
-    - ``figures`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf`` if there is
+    - ``row`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf`` if there is
       one, and the numbers of trials; ``num_expected`` counts the trials of the phase in the key.
     - ``facts`` says what the bootstrap drew, how many scores the speaker verification of min t-DCF has, and why
       trials are left out; ``left_out`` and ``partial``, the same as a note, are empty if none are.
@@ -38,7 +39,7 @@ class SystemFigures:
 
     name: str
     matched: Matched
-    figures: Mapping[str, Figure]
+    row: Row
     facts: Mapping[str, Any]
     tables: Mapping[tuple[str, ...], Sequence[Row]]
     official: Sequence[Row]
@@ -47,12 +48,6 @@ class SystemFigures:
     @property
     def num_trials(self) -> int:
         return len(self.matched.trials)
-
-    def value(self, name: str) -> float:
-        """A figure that every system has."""
-        value = self.figures[name].value
-        assert value is not None
-        return value
 
     def headline(self) -> str:
         """Say how many trials were evaluated, and what the intervals rest on."""
@@ -90,51 +85,64 @@ def evaluate_scores(
     min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if min_tdcf is not None:
         rules["min_tdcf"] = min_tdcf
-    speakers = speaker_groups(matched.trials)
-    measured = Measured(rules, bonafide, spoof, **draws, **speakers)
-    if matched.scores.min() == matched.scores.max():
-        notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
-    elif measured.values["eer"] > 0.5:
-        notes += (REVERSED,)
-    if contradicted := contradicted_labels(scores_path, matched.trials):
-        notes += (
-            f"the score file's own labels contradict the key for {len(contradicted):,} of "
-            f"{counted(len(matched.trials), 'trial')}, and the key decides: {listed(contradicted)}",
-        )
-    left_out = matched.mismatch.describe(matched.num_expected)
-    partial = ""
-    if len(matched.trials) < matched.num_expected or left_out:
-        of = "all" if len(matched.trials) == matched.num_expected else f"{len(matched.trials):,} of"
-        partial = f"PARTIAL: rests on {of} {counted(matched.num_expected, 'trial')}; {left_out}"
-        notes = (partial, *notes)
-    official = []
-    if definition.official_table is not None:
-        for part in definition.official_table(judged.complete.trials, judged.complete.scores):
-            figures = {name: Figure(getattr(part, name)) for name in ("eer", "min_dcf", "num_bonafide", "num_spoof")}
-            official.append(Row({"system": name, "part": part.part}, figures))
+    measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched.trials))
+    partial = _partial(matched)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
+    figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
+    figures |= {
+        "eer": measured.figure("eer"),
+        "threshold": Figure(measured.thresholds["eer"]),
+        "num_bonafide": Figure(bonafide.size),
+        "num_spoof": Figure(spoof.size),
+        "num_expected": Figure(matched.num_expected),
+    }
+    facts = {
+        **drawn_groups(matched.trials),
+        "asv_counts": asv_counts,
+        "left_out": matched.mismatch.describe(matched.num_expected),
+        "partial": partial,
+    }
     return SystemFigures(
         name,
         matched,
-        {
-            **{measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()},
-            "eer": measured.figure("eer"),
-            "threshold": Figure(measured.thresholds["eer"]),
-            "num_bonafide": Figure(bonafide.size),
-            "num_spoof": Figure(spoof.size),
-            "num_expected": Figure(matched.num_expected),
-        },
-        {
-            "interval_over": "speakers" if speakers else "trials",
-            "num_groups": len({trial.speaker for trial in matched.trials}) if speakers else len(matched.trials),
-            "asv_counts": asv_counts,
-            "left_out": left_out,
-            "partial": partial,
-        },
+        Row({"system": name}, figures),
+        facts,
         breakdowns(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
-        official,
-        notes,
+        list(_official(key, judged, name)),
+        [note for note in (partial, *notes, *_doubts(scores_path, matched, measured.values["eer"])) if note],
     )
+
+
+def _partial(matched: Matched) -> str:
+    """Say what a result lacks; empty if it rests on all trials, and all scores are of trials."""
+    left_out = matched.mismatch.describe(matched.num_expected)
+    num_trials = len(matched.trials)
+    if num_trials == matched.num_expected and not left_out:
+        return ""
+    of = "all" if num_trials == matched.num_expected else f"{num_trials:,} of"
+    return f"PARTIAL: rests on {of} {counted(matched.num_expected, 'trial')}; {left_out}"
+
+
+def _doubts(scores_path: Path, matched: Matched, eer: float) -> Iterator[str]:
+    """Say what looks wrong with the scores."""
+    if matched.scores.min() == matched.scores.max():
+        yield f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart"
+    elif eer > 0.5:
+        yield REVERSED
+    if contradicted := contradicted_labels(scores_path, matched.trials):
+        yield (
+            f"the score file's own labels contradict the key for {len(contradicted):,} of "
+            f"{counted(len(matched.trials), 'trial')}, and the key decides: {listed(contradicted)}"
+        )
+
+
+def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
+    """The rows of the official table of the corpus, if it has one."""
+    if key.definition.official_table is None:
+        return
+    for part in key.definition.official_table(judged.complete.trials, judged.complete.scores):
+        figures = {measure: Figure(getattr(part, measure)) for measure in _OF_OFFICIAL_ROWS}
+        yield Row({"system": name, "part": part.part}, figures)
 
 
 def _min_tdcf(

@@ -97,9 +97,20 @@ class Row:
         """The figure of a measure; a figure without a value if the row has none."""
         return self.figures.get(name, Figure())
 
-    def number(self, name: str) -> int:
-        """A count; 0 if the row has none."""
-        return int(self[name].value or 0)
+    def value(self, name: str) -> float:
+        """The value of a figure that the row is known to have.
+
+        Raises:
+            KeyError: if it has none.
+        """
+        value = self[name].value
+        if value is None:
+            raise KeyError(f"the row has no figure '{name}'")
+        return value
+
+    def only(self, measures: Sequence[Measure]) -> Row:
+        """The row with the figures of ``measures`` alone."""
+        return replace(self, figures={one.name: self[one.name] for one in measures if one.name in self.figures})
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
@@ -251,14 +262,9 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def percent(rate: float | None, digits: int = 2) -> str:
+def percent(rate: float, digits: int = 2) -> str:
     """Write a rate in percent, without the sign."""
-    return "–" if rate is None else f"{100 * rate:.{digits}f}"
-
-
-def percent_interval(interval: Sequence[float] | None) -> str:
-    """Write an interval of rates in percent; empty if there is none."""
-    return "" if interval is None else "–".join(map(percent, interval))
+    return f"{100 * rate:.{digits}f}"
 
 
 def points(difference: float, digits: int = 2) -> str:
@@ -278,7 +284,7 @@ def format_p(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def number(value: float, digits: int = 2) -> str:
+def decimal(value: float, digits: int = 2) -> str:
     """Write a cost, bits or seconds."""
     return f"{value:.{digits}f}"
 
@@ -288,10 +294,10 @@ def number(value: float, digits: int = 2) -> str:
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,
-    "cost": number,
-    "bits": number,
-    "seconds": number,
-    "milliseconds": lambda seconds, digits: number(1000 * seconds, digits),
+    "cost": decimal,
+    "bits": decimal,
+    "seconds": decimal,
+    "milliseconds": lambda seconds, digits: decimal(1000 * seconds, digits),
     "count": lambda value, digits: count(int(value)),
     "score": lambda value, digits: f"{value:.{digits}g}",
     "p-value": lambda value, digits: format_p(value),

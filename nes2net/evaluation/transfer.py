@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.tables import Figure, Measured, points
+from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import sha256_of
 from nes2net.lib.text_files import recorded_digests
@@ -99,7 +99,7 @@ class JudgedSet:
 
     - ``is_development`` says whether the threshold was chosen on these trials.
     - ``facts`` says what the bootstrap drew; the calibration and the threshold stay as they are in it.
-    - ``figures`` holds the figures by the names of :data:`~nes2net.evaluation.transfer_tables.RATES` and
+    - ``row`` holds the figures by the names of :data:`~nes2net.evaluation.transfer_tables.RATES` and
       :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of ``min_cllr`` lies too low
       and that of ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
     - ``llrs`` are the calibrated scores, and ``raw`` the scores before calibration; None if they are not known.
@@ -108,15 +108,9 @@ class JudgedSet:
     name: str
     is_development: bool
     facts: dict[str, Any]
-    figures: dict[str, Figure]
+    row: Row
     llrs: Llrs = field(repr=False, compare=False)
     raw: Llrs | None = field(repr=False, compare=False)
-
-    def value(self, name: str) -> float:
-        """A figure that every set of both classes has."""
-        value = self.figures[name].value
-        assert value is not None
-        return value
 
 
 @dataclass(frozen=True)
@@ -258,19 +252,17 @@ def judge_sets(
         matched = scored.matched
         raw = Llrs(matched.bonafide, matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))
-        speakers = speaker_groups(matched.trials)
         facts = {
             "corpus": scored.corpus,
             "phase": scored.phase,
             "is_development": is_development,
-            "interval_over": "speakers" if speakers else "trials",
-            "num_groups": len({trial.speaker for trial in matched.trials} if speakers else matched.trials),
+            **drawn_groups(matched.trials),
             "num_resamples": num_resamples,
         }
         method = corpora.get(scored.corpus).eer_method
         rule = functools.partial(metrics.compute_eer, method=method, order=matched.positions)
-        figures = _figures(decider, llrs, raw, rule, {**draws, **speakers})
-        return JudgedSet(scored.name, is_development, facts, figures, llrs, raw)
+        row = _figures(decider, llrs, raw, rule, {**draws, **speaker_groups(matched.trials)})
+        return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
     sets = []
     if development is not None:
@@ -301,7 +293,7 @@ def judge_sets(
     )
 
 
-def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: dict[str, Any]) -> dict[str, Figure]:
+def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: dict[str, Any]) -> Row:
     """Compute all figures of a set, and their intervals from the same draws."""
     rules: dict[str, Any] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
@@ -314,14 +306,14 @@ def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: di
         costs = {"p_spoof": 1 - point.prior, "c_miss": point.c_miss, "c_fa": point.c_fa}
         rules["own_cost"] = functools.partial(metrics.compute_act_dcf, **costs)
     measured = Measured(rules, *llrs, **draws)
-    return {name: measured.figure(name) for name in measured.values} | {
-        "calibration_loss": measured.difference("cllr", "min_cllr"),
-        "hter_lost": measured.difference("hter", "eer"),
-        "raw_cllr": Figure(metrics.compute_cllr(*raw) if raw else None),
-        "eer_llr": Figure(OperatingPoint("eer").threshold(llrs)),
-        "num_bonafide": Figure(llrs.bonafide.size),
-        "num_spoof": Figure(llrs.spoof.size),
-    }
+    figures = {name: measured.figure(name) for name in measured.values}
+    figures["calibration_loss"] = measured.difference("cllr", "min_cllr")
+    figures["hter_lost"] = measured.difference("hter", "eer")
+    figures["raw_cllr"] = Figure(metrics.compute_cllr(*raw) if raw else None)
+    figures["eer_llr"] = Figure(OperatingPoint("eer").threshold(llrs))
+    figures["num_bonafide"] = Figure(llrs.bonafide.size)
+    figures["num_spoof"] = Figure(llrs.spoof.size)
+    return Row({}, figures)
 
 
 def _named_apart(sets: list[_Set]) -> list[_Set]:
@@ -336,9 +328,9 @@ def _named_apart(sets: list[_Set]) -> list[_Set]:
 
 def in_words(judged: JudgedSet) -> str:
     """Say what a test set loses by the calibration and by its threshold."""
-    total = judged.value("cllr")
-    least = judged.value("min_cllr")
-    lost = judged.value("calibration_loss")
+    total = judged.row.value("cllr")
+    least = judged.row.value("min_cllr")
+    lost = judged.row.value("calibration_loss")
     if lost <= _LITTLE * total or lost < 0.005:
         text = (
             f"Cllr is {total:.2f} bits, and nearly all of it is lost by discrimination: no other calibration would "
@@ -351,11 +343,11 @@ def in_words(judged: JudgedSet) -> str:
         )
     if total > 1:
         text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
-    lost_points = points(judged.value("hter_lost"))
-    interval = judged.figures["hter_lost"].interval
+    lost_points = points(judged.row.value("hter_lost"))
+    interval = judged.row["hter_lost"].interval
     assert interval is not None
     low, high = map(points, interval)
-    own = f"{judged.value('eer_llr'):.2f}".replace("-", "−")
+    own = f"{judged.row.value('eer_llr'):.2f}".replace("-", "−")
     if interval[0] > 0:
         return (
             f"{text} The threshold costs {lost_points} points of HTER ({low} to {high}): the errors of this set are equal at a "
@@ -415,10 +407,10 @@ def _warnings(
                     f"the calibration rests on {said[0]}, and the scores of {scored.name} on {said[1]}: the threshold may "
                     "not fit them"
                 )
-        if judged is not None and judged.value("cllr") > judged.value("raw_cllr"):
+        if judged is not None and judged.row.value("cllr") > judged.row.value("raw_cllr"):
             lines.append(
-                f"calibration made Cllr of {scored.name} worse: {judged.value('raw_cllr'):.2f} bits for its scores as "
-                f"they are, {judged.value('cllr'):.2f} calibrated. It is unlike the development set; calibrate on trials like it"
+                f"calibration made Cllr of {scored.name} worse: {judged.row.value('raw_cllr'):.2f} bits for its scores as "
+                f"they are, {judged.row.value('cllr'):.2f} calibrated. It is unlike the development set; calibrate on trials like it"
             )
         if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
             lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import label_of
@@ -56,7 +57,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
         start = f"{transfer.system} on " if len(transfers) > 1 else ""
         for judged in transfer.sets:
             name = f"{judged.name} (development)" if judged.is_development else judged.name
-            rows.append(Row({"system": transfer.system, "set": name}, judged.figures))
+            rows.append(replace(judged.row, labels={"system": transfer.system, "set": name}))
             if not judged.is_development:
                 comments.append(f"{start}{judged.name}: {in_words(judged)}")
     points = {transfer.decider.point.name for transfer in transfers if transfer.decider.point.kind == "cost"}
@@ -67,7 +68,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
             "Error rates at a threshold that was chosen on other trials and then kept. HTER is the mean of misses and "
             "false alarms.",
             RATES,
-            _chosen(rows, RATES),
+            [row.only(RATES) for row in rows],
             SECTION,
             hidden=hidden,
         )
@@ -76,7 +77,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
             f"Costs of the calibrated scores. actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two "
             "parts.",
             COSTS,
-            _chosen(rows, COSTS),
+            [row.only(COSTS) for row in rows],
             SECTION,
             comments,
             hidden,
@@ -85,15 +86,6 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
         caption = "Reliability: of trials with a predicted probability, how many are bona fide."
         yield Table("reliability", caption, _RELIABILITY, bins, SECTION, hidden=hidden, readers="nobody")
     yield from _one_class_tables(transfers, hidden)
-
-
-def _chosen(rows: Sequence[Row], measures: Sequence[Measure]) -> list[Row]:
-    """The rows with the figures of ``measures`` alone."""
-    chosen = []
-    for row in rows:
-        figures = {measure.name: row[measure.name] for measure in measures if measure.name in row.figures}
-        chosen.append(Row(row.labels, figures))
-    return chosen
 
 
 def _bins(system: str, judged: JudgedSet) -> Iterator[Row]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 @cache
-def page_templates(*packages: str) -> Environment:
-    """The templates in the folders of ``packages``, such as ``nes2net.evaluation``; each is compiled once."""
-    places = [package.rpartition(".") for package in packages]
+def page_templates(package: str) -> Environment:
+    """The templates in the folder of ``package``, such as ``nes2net.evaluation``; each is compiled once."""
+    parent, _, folder = package.rpartition(".")
     return Environment(
-        loader=ChoiceLoader([PackageLoader(parent, folder) for parent, _, folder in places]),
+        loader=PackageLoader(parent, folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -49,8 +49,8 @@ def test_2021_la_against_the_published_program(case, phase):
     low, high = result["eer"].interval
     assert low <= result["eer"].value <= high and result.header["systems"][0]["interval_over"] == "speakers"
     for name in ("by attack", "by codec", "by attack and codec"):
-        assert sum(row.number("num_spoof") for row in result.rows(name)) == num_spoof
-    assert {row.number("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
+        assert sum(row.value("num_spoof") for row in result.rows(name)) == num_spoof
+    assert {row.value("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
     eers = [row["eer"] for row in [*result.rows("by codec"), *result.rows("by attack")] if row["eer"].value is not None]
     assert eers and all(eer.interval[0] <= eer.value <= eer.interval[1] for eer in eers)
     if phase == "eval":  # rows have fewer trials
@@ -93,7 +93,7 @@ def test_ctrsvdd_against_the_published_program(case):
         kind, _, part = name.partition(" ")
         row = rows[words[kind].format(part)]
         assert (row["eer"].value, row["min_dcf"].value) == exactly((values["eer"], values["mindcf"]))
-        assert row.number("num_bonafide") + row.number("num_spoof") == values["n"]
+        assert row.value("num_bonafide") + row.value("num_spoof") == values["n"]
 
 
 def test_asvspoof5_against_the_published_program(case, tmp_path):
@@ -188,7 +188,7 @@ def test_breakdown_by_any_field():
     matched = match(key, ["a", "b", "c"], [1.0, 0.0, 2.0])
 
     def found(*fields):
-        return [(*r.labels.values(), r.number("num_bonafide"), r["eer"].value) for r in breakdown(matched, *fields)]
+        return [(*r.labels.values(), r.value("num_bonafide"), r["eer"].value) for r in breakdown(matched, *fields)]
 
     assert found("vocoder") == [("neural", 1, 0.25)]
     assert found("vocoder", "source") == [("neural", "vcc2018", 1, 0.0), ("neural", "vcc2020", 0, None)]

@@ -117,7 +117,7 @@ def test_a_part_of_the_trials_is_warned_of(case):
     with pytest.raises(InputError, match="45 of 90 trials without a score"):
         report_of(case, "spoof", "half")
     report = report_of(case, "spoof", "half", allow_partial=True)
-    assert report["one_minus_srr"] and report.rows("one_minus_srr")[0].number("num_trials") == 45
+    assert report["one_minus_srr"] and report.rows("one_minus_srr")[0].value("num_trials") == 45
     assert any("rest on a part of its trials" in warning for warning in report.warnings)
 
 

@@ -83,9 +83,9 @@ def test_the_page_of_one_system_has_the_figures_of_its_result(single, pages):
     for row in single.rows("by attack"):
         low, high = (f"{100 * bound:.2f}" for bound in row["eer"].interval)
         eer = f"{100 * row['eer'].value:.2f}{low}–{high}"
-        assert {row.labels["attack"], eer, str(row.number("num_bonafide"))} <= set(page.cells)
+        assert {row.labels["attack"], eer, str(row.value("num_bonafide"))} <= set(page.cells)
     for row in single.rows("by attack and codec"):
-        numbers = f"bona fide {row.number('num_bonafide')}", f"spoof {row.number('num_spoof')}"
+        numbers = f"bona fide {row.value('num_bonafide')}", f"spoof {row.value('num_spoof')}"
         assert any(cell.startswith(f"{100 * row['eer'].value:.2f}") and numbers[1] in cell for cell in page.cells)
     assert "Differences" not in page.text and "PARTIAL" not in page.text
     assert "transferred threshold" not in pages[0] and single.to_dict()["transfers"] == []
@@ -133,12 +133,12 @@ def test_a_partial_result_says_so(case, tmp_path):
     report = evaluated("asvspoof2021_la", case, part, case / "worse.txt", allow_partial=True)
     page = Page(html_page(report))
     assert "part: PARTIAL: rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
-    assert report.rows("differences")[0].number("num_trials") == 233
+    assert report.rows("differences")[0].value("num_trials") == 233
     assert "part: PARTIAL: rests on 233 of 240 trials" in report.text()
     part, whole = (row for row in report.rows("by attack") if row.labels["attack"] == "A07")
-    assert part.number("num_spoof") < whole.number("num_spoof")  # so each cell counts its own trials
+    assert part.value("num_spoof") < whole.value("num_spoof")  # so each cell counts its own trials
     for row in (part, whole):
-        assert any(cell.endswith(f"spoof {row.number('num_spoof')}") for cell in page.cells)
+        assert any(cell.endswith(f"spoof {row.value('num_spoof')}") for cell in page.cells)
 
 
 def test_ctrsvdd_has_its_official_table_and_an_infinite_threshold_is_null(tmp_path):

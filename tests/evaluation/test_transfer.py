@@ -90,8 +90,8 @@ def test_figures_are_those_of_the_metrics(case, report, transfer):
         expected = {**rates._asdict(), "eer": eer, "hter_lost": rates.hter - eer, "act_dcf": cost, "own_cost": cost}
         expected |= {"cllr": cllr, "min_cllr": least, "calibration_loss": cllr - least}
         expected["raw_cllr"] = compute_cllr(*scores)
-        assert {name: row.value(name) for name in expected} == pytest.approx(expected, abs=1e-12)
-    assert test.value("eer") == report["eer"].value
+        assert {name: row.row.value(name) for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert test.row.value("eer") == report["eer"].value
 
 
 def test_intervals_are_those_of_plain_resampling(case, transfer):
@@ -118,8 +118,8 @@ def test_intervals_are_those_of_plain_resampling(case, transfer):
     for name, values in zip(figures, np.transpose(draws)):
         low, high = np.quantile(values, [0.025, 0.975])
         if name in trials_behind:
-            low, high = metrics.rate_interval(row.value(name), values, trials_behind[name])
-        assert row.figures[name].interval == pytest.approx((low, high), abs=1e-12), name
+            low, high = metrics.rate_interval(row.row.value(name), values, trials_behind[name])
+        assert row.row[name].interval == pytest.approx((low, high), abs=1e-12), name
 
 
 def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
@@ -128,9 +128,9 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
     where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
     again = report_of(case, "good", where=where, num_resamples=40)
     (own, test), (kept, again_test) = first.sets, transfer_of(case, "good", where=where, num_resamples=40).sets
-    assert again_test == test and own.value("raw_cllr") > 0 and kept.figures["raw_cllr"].value is None
+    assert again_test == test and own.row.value("raw_cllr") > 0 and kept.row["raw_cllr"].value is None
     for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
-        assert own.value(name) == pytest.approx(kept.value(name), abs=1e-12)
+        assert own.row.value(name) == pytest.approx(kept.row.value(name), abs=1e-12)
     assert "calibration" in {entry["kind"] for entry in again.header["inputs"]}
     replace(load(path), llrs=None).save(path)  # an old file: no development row, and only a cost can be a point
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
@@ -196,13 +196,15 @@ def test_a_threshold_and_a_calibration_that_fit_other_scores(case):
     """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
     found = transfer_of(case, "good")  # at the operating point eer
     (line,), (development, row) = found.warnings, found.sets
-    assert development.value("hter_lost") == pytest.approx(0, abs=1e-12) and "own_cost" not in row.figures
-    assert row.value("hter") > row.value("eer") and row.value("eer_llr") < found.decider.llr_threshold
-    assert metrics.compute_rates(*row.llrs, row.value("eer_llr")).hter == pytest.approx(row.value("eer"))
-    worse = f"made Cllr of asvspoof2021_la worse: {row.value('raw_cllr'):.2f} bits"
-    assert row.value("cllr") > row.value("raw_cllr") and worse in line and f"{row.value('cllr'):.2f}" in line
+    assert development.row.value("hter_lost") == pytest.approx(0, abs=1e-12) and "own_cost" not in row.row.figures
+    assert row.row.value("hter") > row.row.value("eer") and row.row.value("eer_llr") < found.decider.llr_threshold
+    assert metrics.compute_rates(*row.llrs, row.row.value("eer_llr")).hter == pytest.approx(row.row.value("eer"))
+    worse = f"made Cllr of asvspoof2021_la worse: {row.row.value('raw_cllr'):.2f} bits"
+    assert (
+        row.row.value("cllr") > row.row.value("raw_cllr") and worse in line and f"{row.row.value('cllr'):.2f}" in line
+    )
     assert "bits are lost by calibration, not by discrimination" in in_words(row)
-    good = replace(row, figures=row.figures | {"calibration_loss": Figure(0.001)})
+    good = replace(row, row=replace(row.row, figures=row.row.figures | {"calibration_loss": Figure(0.001)}))
     assert "nearly all of it is lost by discrimination" in in_words(good)
 
 
@@ -210,9 +212,9 @@ def test_text_page_and_paper_tables_have_every_figure(report, transfer):
     row, page = transfer.sets[1], html_page(report)
     texts = (page, report.text(), report.markdown(), report.latex())
     assert " of generic all (60 bona fide, 90 spoof): " in transfer.threshold and transfer.threshold in report.text()
-    figures = [f"{100 * row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1")]
+    figures = [f"{100 * row.row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1")]
     for name in ("cllr", "min_cllr", "calibration_loss", "act_dcf"):
-        figures += [f"{row.value(name):.3f}", f"{row.figures[name].interval[1]:.3f}"]
+        figures += [f"{row.row.value(name):.3f}", f"{row.row[name].interval[1]:.3f}"]
     assert [figure for figure in figures if not all(figure in text for text in texts)] == []
     assert in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
     assert 'id="reliability-0-1-title"' in page and 'id="threshold-0-1-title"' in page
@@ -222,7 +224,7 @@ def test_text_page_and_paper_tables_have_every_figure(report, transfer):
     assert {e["kind"] for e in report.header["inputs"]} == {"scores", "development scores", "development key", "key"}
     data = json.loads(json.dumps(report.to_dict()))
     tables = {table["name"]: table["rows"] for table in data["tables"]}
-    assert tables["rates"][1]["hter"] == {"value": row.value("hter"), "interval": list(row.figures["hter"].interval)}
+    assert tables["rates"][1]["hter"] == {"value": row.row.value("hter"), "interval": list(row.row["hter"].interval)}
     assert data["transfers"][0]["basis"]["num_bonafide"] == 60
     assert sum(one["on"]["set"] == "asvspoof2021_la" for one in tables["reliability"]) == 10
 

@@ -241,7 +241,7 @@ class Reproduction:
         lines = [
             f"published  {figures}   ({row.metric} on {row.test}, {row.source})",
             f"measured   {eer.write(figures_of_system['eer'].value)} %   95 % interval {low:.2f} to {high:.2f} %   "
-            f"({figures_of_system.number('num_bonafide')} bona fide and {figures_of_system.number('num_spoof')} spoofed "
+            f"({figures_of_system.value('num_bonafide')} bona fide and {figures_of_system.value('num_spoof')} spoofed "
             f"trials, bootstrap over {self.result.header['systems'][0]['interval_over']})",
         ]
         if row.min_tdcf is not None:

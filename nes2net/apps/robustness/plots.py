@@ -67,5 +67,5 @@ def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
     axes.grid(axis="x", color=GRID, linewidth=0.5)
     texts = []
     for name, row in zip(names, rows):
-        texts.append(f"{name}: EER {100 * (row['eer'].value or 0):.1f} %, HTER {100 * (row['hter'].value or 0):.1f} %")
+        texts.append(f"{name}: EER {100 * row.value('eer'):.1f} %, HTER {100 * row.value('hter'):.1f} %")
     return svg_of(figure, "conditions", "Error rates under each condition", "; ".join(texts) + ".")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
-from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
@@ -99,28 +99,13 @@ def evaluate_robustness(
         "eer": functools.partial(metrics.compute_eer, method=corpora.get(corpus).eer_method, order=order),
         "rates": functools.partial(metrics.compute_rates, threshold=threshold),
     }
-    groups = speaker_groups(common)
-    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups}
-    clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
-    rows = []
-    conditions = [name for name in scores if name != CLEAN]
-    for name in ProgressDisplay(conditions, title="evaluating", unit="condition", delay=3.0):
-        measured = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
-        changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
-        rows.append(Row({"condition": name}, _figures(measured) | _against(measured, clean, changed)))
-    rows.sort(key=lambda row: (-_value(row, "difference"), -_value(row, "hter"), row.labels["condition"]))
-    clean_row = Row({"condition": CLEAN}, _figures(clean))
+    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
+    clean_row, *rows = _rows(values, is_bonafide, threshold, rules, draws)
     digests = {name: sha256_of(path) for name, path in paths.items()}
     origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
-    interval_over = "speakers" if groups else "trials"
     calibration = rule.basis() if isinstance(rule, Decider) else None
-    sources = {CLEAN: _repeatable_facts(origin) | {"seed": str(seed)}}
-    if calibration is not None:
-        sources["calibration"] = {
-            name: str(text) for name, text in calibration.items() if text is not None and not isinstance(text, dict)
-        }
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -132,24 +117,16 @@ def evaluate_robustness(
         "basis": basis,
         "failed": failed,
         "left_out": left_out,
-        "interval_over": interval_over,
+        **drawn_groups(common),
         "num_resamples": num_resamples,
         "seed": seed,
         "calibration": calibration,
-        "sources": sources,
+        "sources": _sources(origin, seed, calibration),
         "inputs": [
             score_input(Path(Path(path).name), digests[name], f"scores, {name}") for name, path in paths.items()
         ],
         "versions": versions(),
     }
-    of = f" of {num_available:,}" if num_available is not None and len(trials) < num_available else ""
-    lines = [
-        f"{corpus}, phase {phase}: {num_bonafide + num_spoof:,}{of} trials ({num_bonafide:,} bona fide, {num_spoof:,} "
-        f"spoof), clean and under {counted(len(rows), 'condition')}; 95 % intervals: bootstrap over {interval_over}, "
-        f"{num_resamples:,} draws",
-        f"threshold {threshold!r}, {basis}",
-        *words_of(clean_row, rows),
-    ]
     caption = (
         "Error rates under each condition, by damage. HTER, misses and false alarms are those at one threshold for all "
         f"conditions. The {len(rows)} p-values are not corrected for their number."
@@ -157,7 +134,7 @@ def evaluate_robustness(
     return Result(
         f"{corpora.get(corpus).title}, {phase}: robustness",
         header,
-        lines,
+        [*_lines(header, len(rows)), *words_of(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
         _notes(left_out, failed),
         (origin and origin.seen) or (),
@@ -165,16 +142,47 @@ def evaluate_robustness(
     )
 
 
-def _value(row: Row, name: str) -> float:
-    value = row[name].value
-    assert value is not None
-    return value
+def _rows(
+    values: Mapping[str, NDArray],
+    is_bonafide: NDArray,
+    threshold: float,
+    rules: Mapping[str, Callable[..., Any]],
+    draws: dict[str, Any],
+) -> list[Row]:
+    """The figures of the clean trials, then those under each condition, the largest rise of the EER first."""
+    clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
+    rows = []
+    conditions = [name for name in values if name != CLEAN]
+    for name in ProgressDisplay(conditions, title="evaluating", unit="condition", delay=3.0):
+        measured = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
+        changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
+        rows.append(Row({"condition": name}, _figures(measured) | _against(measured, clean, changed)))
+    rows.sort(key=lambda row: (-row.value("difference"), -row.value("hter"), row.labels["condition"]))
+    return [Row({"condition": CLEAN}, _figures(clean)), *rows]
 
 
-def _repeatable_facts(origin: Origin | None) -> dict[str, str]:
-    """What made the clean scores, without what differs when the same run is repeated."""
+def _sources(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    """What made the clean scores and the threshold, without what differs when the same run is repeated."""
     facts = origin.facts() if origin else {}
-    return {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
+    kept = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
+    sources = {CLEAN: kept | {"seed": str(seed)}}
+    if calibration is not None:
+        sources["calibration"] = {
+            name: str(text) for name, text in calibration.items() if text is not None and not isinstance(text, dict)
+        }
+    return sources
+
+
+def _lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
+    """Say what was evaluated, and at which threshold."""
+    of = f" of {header['num_available']:,}" if header["num_scored"] < header["num_available"] else ""
+    num_trials = header["num_bonafide"] + header["num_spoof"]
+    return [
+        f"{header['corpus']}, phase {header['phase']}: {num_trials:,}{of} trials ({header['num_bonafide']:,} bona fide, "
+        f"{header['num_spoof']:,} spoof), clean and under {counted(num_conditions, 'condition')}; 95 % intervals: "
+        f"bootstrap over {header['interval_over']}, {header['num_resamples']:,} draws",
+        f"threshold {header['threshold']!r}, {header['basis']}",
+    ]
 
 
 def _figures(measured: Measured) -> dict[str, Figure]:
@@ -196,25 +204,25 @@ def _against(measured: Measured, clean: Measured, changed: float) -> dict[str, F
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Say in sentences what stands out among ``rows``, the conditions by damage."""
-    certain = [row for row in rows if _value(row, "p_value") < 0.05]
-    worse = [row for row in certain if _value(row, "difference") > 0]
-    better = [row.labels["condition"] for row in certain if _value(row, "difference") < 0]
+    certain = [row for row in rows if row.value("p_value") < 0.05]
+    worse = [row for row in certain if row.value("difference") > 0]
+    better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
     lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
     if worse:
         worst = ", ".join(
-            f"{row.labels['condition']} ({points(_value(row, 'difference'), 1)} points)" for row in worse[:3]
+            f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)" for row in worse[:3]
         )
         lines = [f"Most damaging to the EER: {worst}."]
     elif better:
         lines = ["No condition raises the EER for certain."]
     if rows:
-        worst_row = max(rows, key=lambda row: (_value(row, "hter"), row.labels["condition"]))
-        rates = {name: percent(_value(worst_row, name), 1) for name in ("hter", "miss", "false_alarm")}
-        mostly_misses = _value(worst_row, "miss") > _value(worst_row, "false_alarm")
+        worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
+        rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
+        mostly_misses = worst_row.value("miss") > worst_row.value("false_alarm")
         side = "bona fide trials are rejected" if mostly_misses else "spoofed ones pass"
         lines.append(
             f"At the threshold, {worst_row.labels['condition']} has the highest half total error rate, {rates['hter']} % "
-            f"(clean: {percent(_value(clean, 'hter'), 1)} %); {rates['miss']} % of bona fide trials are missed and "
+            f"(clean: {percent(clean.value('hter'), 1)} %); {rates['miss']} % of bona fide trials are missed and "
             f"{rates['false_alarm']} % of spoofed ones accepted, so above all {side}."
         )
         lines.append(

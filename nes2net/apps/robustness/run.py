@@ -246,17 +246,23 @@ def run(
         done = {name: path for name, path in paths.items() if name not in failed}
         if len(done) == 1:
             raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
-        return evaluate_robustness(
-            plan.part.corpus,
-            plan.phase,
-            plan.trials,
-            done,
-            rule=rule,
-            num_resamples=num_resamples,
-            seed=plan.seed,
-            failed=failed,
-            num_available=plan.num_available,
-        )
+        return _evaluated(plan, done, failed, rule, num_resamples)
+
+
+def _evaluated(
+    plan: Plan, paths: dict[str, Path], failed: dict[str, str], rule: Decider | OperatingPoint, num_resamples: int
+) -> Result:
+    return evaluate_robustness(
+        plan.part.corpus,
+        plan.phase,
+        plan.trials,
+        paths,
+        rule=rule,
+        num_resamples=num_resamples,
+        seed=plan.seed,
+        failed=failed,
+        num_available=plan.num_available,
+    )
 
 
 def _transform(name: str, plan: Plan) -> UnderCondition:
