@@ -258,22 +258,35 @@ class Settings:
 PARTS = ("frontend", "aggregation", "backend")
 
 
-def check_model(model: Any) -> Any:
+def check_model(model: Any) -> dict[str, dict[str, Any]]:
     """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
+
+    Returns:
+        The model with a mapping for each of its parts.
 
     Raises:
         InputError: if it is not such a mapping.
+
+    >>> check_model({"backend": "aasist"})
+    {'backend': {'name': 'aasist'}}
     """
     if not isinstance(model, dict):
         raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {shown(model)}")
     check_known((key if isinstance(key, str) else shown(key) for key in model), PARTS, "a model has no part")
+    parts = {}
     for part, value in model.items():
         options = {"name": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options.get("name"), str):
             raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}', not {shown(value)}")
         if wrong := [key for key in options if not isinstance(key, str)]:
             raise InputError(f"the model's {part} has an option {shown(wrong[0])}: its name is text")
-    return model
+        parts[part] = options
+    return parts
+
+
+def with_options(model: Mapping[str, dict[str, Any]], part: str, **options: Any) -> dict[str, Any]:
+    """``model``, as :func:`check_model` returns it, with further ``options`` of ``part``."""
+    return {**model, part: {**model.get(part, {}), **options}}
 
 
 def name_and_options(

@@ -101,13 +101,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     name, scores = validated.name, validated.outputs["scores"]
     rules = set(eer_methods.values())
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
-    is_bonafide = validated.targets == bonafide
-    genuine, spoofed = scores[is_bonafide], scores[~is_bonafide]
-    if not len(genuine) or not len(spoofed):
-        raise InputError(
-            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed usable files, but at least one "
-            "of each is needed: mend the files named above"
-        )
+    genuine, spoofed = of_both_classes(scores, validated.targets == bonafide, "usable files")
     values = {
         EER.column(name): metrics.compute_eer(genuine, spoofed, eer_method)[0],
         MIN_DCF.column(name): metrics.compute_min_dcf(genuine, spoofed),
@@ -127,6 +121,17 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
     return values | _of_corpora(validated, eer_methods) if len(eer_methods) > 1 else values
+
+
+def of_both_classes(scores: NDArray, is_bonafide: NDArray, what: str) -> tuple[NDArray, NDArray]:
+    """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if there are none of a class."""
+    genuine, spoofed = scores[is_bonafide], scores[~is_bonafide]
+    if not len(genuine) or not len(spoofed):
+        raise InputError(
+            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {what}, but at least one of each "
+            "is needed: mend the files named above, or give it more labels"
+        )
+    return genuine, spoofed
 
 
 def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
+from nes2net.lib.options import with_options
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
@@ -46,7 +47,7 @@ def check_parts(recipe: Recipe) -> None:
         return
     if train.adapt is not None:
         check_adaptation(train.adapt, "`train.adapt`")
-    options = {"name": frontend} if isinstance(frontend, str) else dict(frontend)
+    options = dict(frontend)
     name, engine, _ = (options.pop(key, None) for key in ("name", "engine", "checkpoint"))
     if train.adapt is not None:
         if options.pop("adapt", None) is not None:
@@ -61,8 +62,7 @@ def check_parts(recipe: Recipe) -> None:
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
     """``recipe`` without its pre-training file, if its front-end has no pre-training; a line says so."""
-    frontend = recipe.model.get("frontend", {})
-    name = frontend if isinstance(frontend, str) else frontend.get("name", "")
+    name = recipe.model.get("frontend", {}).get("name", "")
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
         return recipe
@@ -81,12 +81,10 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         InputError: if the parts do not fit each other, or a file of weights does not fit them.
     """
     frontend = recipe.model.get("frontend", {})
-    if isinstance(frontend, str):
-        frontend = {"name": frontend}
     if resume is not None:  # the same detector again, with the base of an adapted one
         path, model = folder / RESUME_FILE, resume["model"]
         if "engine" in frontend:
-            model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
+            model = with_options(model, "frontend", engine=frontend["engine"])
         try:
             detector = Detector.from_config(model)
         except InputError as error:
@@ -145,14 +143,12 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Give the back-end of ``model`` a logit for each of ``classes``, and their names, unless they are the usual two.
 
-    >>> with_classes({"backend": "aasist"}, ("A01", "A02", "bonafide"))
+    >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
     """
     if tuple(classes) == Task.classes:
         return model
-    backend = model.get("backend", {})
-    backend = {"name": backend} if isinstance(backend, str) else backend
-    return {**model, "backend": {**backend, "num_logits": len(classes), "classes": list(classes)}}
+    return with_options(model, "backend", num_logits=len(classes), classes=list(classes))
 
 
 def _start_from(
@@ -199,11 +195,9 @@ def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, An
     Raises:
         InputError: if the front-end has this option already.
 
-    >>> adapted({"frontend": "wavlm_large"}, {"kind": "bitfit"})
+    >>> adapted({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
     """
-    frontend = model.get("frontend", {})
-    options = {"name": frontend} if isinstance(frontend, str) else frontend
-    if options.get("adapt") is not None:
+    if model.get("frontend", {}).get("adapt") is not None:
         raise InputError(_ADAPTED_TWICE)
-    return model if adapt is None else {**model, "frontend": {**options, "adapt": adapt}}
+    return model if adapt is None else with_options(model, "frontend", adapt=adapt)

@@ -52,7 +52,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     search = search or Search()
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
     ssl, frontend = recipe.ssl_checkpoint, recipe.model["frontend"]
-    frontend_name = frontend if isinstance(frontend, str) else frontend["name"]
+    frontend_name = frontend["name"]
     fetched = ssl in SIZES  # by its name
     if ssl is not None and not fetched and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"

@@ -116,9 +116,10 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
             model_sheet,
         ),
         *parts,
-        _Kind("head", heads.names(), partial(_part_line, heads), head_sheet),
-        _Kind("loss", losses.names(), partial(_part_line, losses), loss_sheet),
-        _Kind("task", tasks.names(), partial(_part_line, tasks), task_sheet),
+        *(
+            _Kind(of.kind, of.names(), partial(_part_line, of), partial(_trained_part_sheet, of, key))
+            for of, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task"))
+        ),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
@@ -231,29 +232,28 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
-def head_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a head compares, how the score is made of it, and its options."""
-    kind = heads.get(name)
-    facts = {
-        "what": title(heads, name),
-        "about": about(heads, name)[1:],
-        "score rule": kind.score_rule,
-        "trained by": [loss for loss in losses.names() if losses.get(loss).needs_head == name],
-    }
-    commands = [f"In a recipe: model.backend.head={name}"]
-    return Sheet(f"{name}: head", facts, tables={"options": option_rows(heads, name)}, commands=commands)
+def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a head, a loss or a task is, what it needs or offers, and its options.
 
-
-def task_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a task is about, what it can be selected on, and its options."""
-    measures = [measure.name for measure in tasks.get(name).measures]
-    facts = {
-        "what": title(tasks, name),
-        "about": about(tasks, name)[1:],
-        "measures": f"{', '.join(measures)}, for validation.select_on, beside loss and train_loss",
-    }
-    commands = [f"In a recipe: train.task={name}"]
-    return Sheet(f"{name}: task", facts, tables={"options": option_rows(tasks, name)}, commands=commands)
+    Args:
+        key: the key of a recipe that names it.
+    """
+    kind, options = registry.get(name), option_rows(registry, name)
+    facts = {"what": title(registry, name), "about": about(registry, name)[1:]}
+    if registry is heads:
+        facts["score rule"] = kind.score_rule
+        facts["trained by"] = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
+    elif registry is tasks:
+        measures = ", ".join(measure.name for measure in kind.measures)
+        facts["measures"] = f"{measures}, for validation.select_on, beside loss and train_loss"
+    else:
+        head = "any head" if kind.needs_head is None else f"the head {kind.needs_head}"
+        logits = "a logit for each class" if kind.num_logits is None else counted(kind.num_logits, "logit")
+        facts["needs"] = f"{head}, {logits}"
+        facts["takes"] = "embeddings" if kind.takes_embeddings else "logits"
+    commands = [f"In a recipe: {key}={name}"]
+    commands += [f"An option of it: {key}.{options[0]['option']}=…"] if options else []
+    return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
 def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
@@ -271,21 +271,6 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     ]
     tables = {"arguments and flags": rows}
     return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
-
-
-def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a loss asks for, what it needs of a back-end, and its options."""
-    kind, options = losses.get(name), option_rows(losses, name)
-    facts = {
-        "what": title(losses, name),
-        "about": about(losses, name)[1:],
-        "needs": f"{'any head' if kind.needs_head is None else f'the head {kind.needs_head}'}, "
-        f"{'a logit for each class' if kind.num_logits is None else counted(kind.num_logits, 'logit')}",
-        "takes": "embeddings" if kind.takes_embeddings else "logits",
-    }
-    commands = [f"In a recipe: train.loss={name}"]
-    commands += [f"An option of it: train.loss.{options[0]['option']}=…"] if options else []
-    return Sheet(f"{name}: loss", facts, tables={"options": options}, commands=commands)
 
 
 def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import name_and_options
+from nes2net.lib.options import name_and_options, with_options
 from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
@@ -62,19 +62,15 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
     """Give the back-end of ``model`` the head that ``loss`` needs, unless ``model`` names another one.
 
-    >>> with_head({"backend": "aasist"}, {"name": "am_softmax", "scale": 30})
+    >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}
-    >>> with_head({"backend": "aasist"}, "cross_entropy")
-    {'backend': 'aasist'}
     """
     kind, options = checked_loss(loss)
-    backend = model.get("backend", {})
-    backend = {"name": backend} if isinstance(backend, str) else backend
     if kind.needs_head is None:
         return model
-    head = backend.get("head") or kind.needs_head
+    head = model.get("backend", {}).get("head") or kind.needs_head
     head = {"name": head} if isinstance(head, str) else head
     if head.get("name") != kind.needs_head:
         return model
     head = {"name": kind.needs_head, **kind.head_options(num_classes, options), **head}
-    return {**model, "backend": {**backend, "head": head if len(head) > 1 else kind.needs_head}}
+    return with_options(model, "backend", head=head if len(head) > 1 else kind.needs_head)

@@ -54,7 +54,9 @@ def _alias(text: str) -> str:
 
 
 def said(value: Any) -> str:
-    """Write a value as in a recipe, where true is not Python's True."""
+    """Write a value as in a recipe, where true is not Python's True, and None is null."""
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -126,10 +128,10 @@ class UsedWith:
     """Only these ``values`` of ``choice``, another key of the same section, use this key."""
 
     choice: str
-    values: tuple[str, ...]
+    values: tuple[str | bool | None, ...]
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(self.values)}"}
+        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(map(said, self.values))}"}
 
 
 class Section(BaseModel):
@@ -183,7 +185,8 @@ class Section(BaseModel):
                 if chosen not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used.choice}={chosen}`: it goes with {' and '.join(used.values)}; leave it out, "
+                        f"`{self.prefix}{used.choice}={said(chosen)}`: it goes with "
+                        f"{' and '.join(map(said, used.values))}; leave it out, "
                         f"or set it to {said(default)}"
                     )
         return self

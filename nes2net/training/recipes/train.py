@@ -28,6 +28,9 @@ from nes2net.training.recipes.section import (
 )
 
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
+#: What keys of a front-end that is trained go with, and keys of its layers besides.
+_OF_TRAINED = UsedWith("freeze_frontend", (False,))
+_OF_STEPS = UsedWith("optimizer", ("adam", "adamw"))
 
 
 class TrainConfig(Section):
@@ -140,13 +143,13 @@ class TrainConfig(Section):
     """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
     for bit, also after an interruption. Without it a GPU is faster, and weights differ in the last
     digits. The CPU always repeats itself."""
-    activation_checkpointing: Annotated[Flag, Source("toolkit")] = False
+    activation_checkpointing: Annotated[Flag, _OF_TRAINED, Source("toolkit")] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
     """Compile front-end and back-end with `torch.compile`. For a back-end, the forward pass is
     compiled, which a loss on embeddings and `augment.latent` do not use."""
-    freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
+    freeze_frontend_epochs: Annotated[Natural, _OF_TRAINED, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
     """Never train the front-end. It is left out of the optimiser, and keeps no gradients and no
@@ -156,16 +159,27 @@ class TrainConfig(Section):
     ] = "eval"
     """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
     on."""
-    freeze_layers: Annotated[Natural | None, Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions")] = None
+    freeze_layers: Annotated[
+        Natural | None,
+        _OF_TRAINED,
+        _OF_STEPS,
+        UsedWith("adapt", (None,)),
+        Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions"),
+    ] = None
     """Number of transformer layers, from the first one on, that are never trained. Everything
     before the layers is frozen with them: convolutions, projection, and the encoding of positions.
     0 freezes only what is before the layers; null freezes nothing."""
-    layer_decay: Annotated[Decay, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")] = 1.0
+    layer_decay: Annotated[
+        Decay, _OF_TRAINED, _OF_STEPS, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")
+    ] = 1.0
     """Layer-wise decay x of the learning rate from the top: transformer layer l of L is trained
     with the rate · x^(L + 1 − l), everything before the layers with the rate · x^(L + 1), and
     everything after them with the rate itself."""
     adapt: Annotated[
-        dict[str, Any] | None, Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751")
+        dict[str, Any] | None,
+        _OF_TRAINED,
+        _OF_STEPS,
+        Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751"),
     ] = None
     """Parameter-efficient fine-tuning: train little beside a front-end whose own weights stay as they
     are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or `bitfit`) and its settings, as
@@ -188,7 +202,6 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        frozen = "`train.freeze_frontend=true`"
         refuse(
             (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
             (
@@ -204,35 +217,9 @@ class TrainConfig(Section):
                 "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them",
             ),
             (
-                self.freeze_frontend and self.freeze_frontend_epochs,
-                f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out",
-            ),
-            (
-                self.freeze_frontend and self.activation_checkpointing,
-                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
-                "the front-end: leave it out",
-            ),
-            *(
-                (self.freeze_frontend and given, f"`train.{key}` changes nothing with {frozen}: leave one of them out")
-                for key, given in self.of_layers().items()
-            ),
-            (
-                self.adapt is not None and self.freeze_layers is not None,
-                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
-                "leave one of them out",
-            ),
-            *(
-                (
-                    self.optimizer == "logistic" and given,
-                    f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer alone: "
-                    "leave it out",
-                )
-                for key, given in self.of_layers().items()
-            ),
-            (
                 self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs),
                 "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
-                f"{frozen} and `train.freeze_frontend_epochs`; leave it out",
+                "`train.freeze_frontend=true` and `train.freeze_frontend_epochs`; leave it out",
             ),
         )
         return self

@@ -17,7 +17,7 @@ from nes2net.models.registry import corpora
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
 from nes2net.training.losses.by_name import create_loss
-from nes2net.training.measures import ERROR_RATES, Measure, Validated
+from nes2net.training.measures import ERROR_RATES, Measure, Validated, of_both_classes
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
@@ -114,13 +114,9 @@ class SegmentObjective(Objective):
         values = super().figures(validated)
         for ms, measure in zip(self.resolutions, segment_measures(self.resolutions)):
             scores, labels = validated.outputs[f"scores_{ms}"], validated.outputs[f"labels_{ms}"]
-            bonafide, spoof = scores[labels == 1], scores[labels == 0]
-            if not len(bonafide) or not len(spoof):
-                raise InputError(
-                    f"the EER of frames of {ms} ms needs both classes, and the development set has {len(bonafide)} bona "
-                    f"fide and {len(spoof)} spoofed ones: give it labels, or more utterances"
-                )
-            values[measure.column(validated.name)] = compute_eer(bonafide, spoof)[0]
+            is_labelled = labels >= 0
+            frames = of_both_classes(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
+            values[measure.column(validated.name)] = compute_eer(*frames)[0]
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:

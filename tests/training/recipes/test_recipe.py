@@ -102,7 +102,7 @@ FROZEN = (
         ("train={schedule: step, warmup_epochs: 1}", "`train.warmup_epochs=1` changes nothing with"),
         ("train={decay_factor: 0.3, schedule: cosine_epochs}", "`train.decay_factor=0.3` changes nothing with"),
         *((f"train={{freeze_frontend: true, {key}: {value}}}", f"{key}.*` changes nothing") for key, value in FROZEN),
-        ("train={adapt: {}, freeze_layers: 0}", "changes nothing with `train.adapt`"),
+        ("train={adapt: {}, freeze_layers: 0}", "changes nothing with `train.adapt={}`: it goes with null"),
         ("train={layer_decay: 0.9, optimizer: logistic}", "changes nothing with `train.optimizer=logistic`"),
         ("train.frontend_mode=train", "`train.frontend_mode=train` changes nothing"),
         # out of range
@@ -176,7 +176,7 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     recipe = load_recipe(path, ["train.batch_size=2"])
     assert (recipe.name, recipe.seed) == ("other", 3)
     assert (recipe.train.lr, recipe.train.epochs, recipe.train.batch_size) == (1e-6, 4, 2)
-    assert recipe.model == {"frontend": "lps", "backend": {"name": "aasist"}}
+    assert recipe.model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
     assert "base" not in recipe.to_dict() and recipe.data == Recipe().data
     Path("empty.yaml").write_text("base: plain.yaml\ntrain:\n")
     assert load_recipe("empty.yaml").train.epochs == 3
