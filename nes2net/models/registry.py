@@ -1,11 +1,11 @@
-"""The names of parts, heads, losses, tasks, corpora, effects and commands, and building parts by name.
+"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands, and building parts by name.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
 ``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.heads``, ``nes2net.losses``,
-``nes2net.tasks``, ``nes2net.corpora``, ``nes2net.effects`` and ``nes2net.commands`` (see
-docs/extending.md).
+``nes2net.tasks``, ``nes2net.judgements``, ``nes2net.corpora``, ``nes2net.effects`` and
+``nes2net.commands`` (see docs/extending.md).
 """
 
 from __future__ import annotations
@@ -318,6 +318,15 @@ COMMANDS: dict[str, dict[str, str]] = {
     "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
 }
 #: The same by name, with the commands of installed packages.
+judgements: Registry[Any] = Registry(  # of nes2net.scoring.judgement.Judgement, which stands above
+    "judgement",
+    "nes2net.judgements",
+    {
+        "scores": "nes2net.evaluation.judgements:Scores",
+        "frames": "nes2net.evaluation.judgements:Frames",
+        "embeddings": "nes2net.scoring.embeddings:Embeddings",
+    },
+)
 commands: Registry[Callable[..., int | None]] = Registry(
     "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
 )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import Registry
+from nes2net.models.registry import judgements
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import record_of
 from nes2net.scoring.segment_file import holds_frames
@@ -163,17 +163,6 @@ class Judgement(Output[T]):
     def own_labels(self, path: Path) -> dict[str, str]:
         """The labels that a file of another toolkit has beside the values, by id; empty for most files."""
         return {}
-
-
-judgements: Registry[Judgement[Any]] = Registry(
-    "judgement",
-    "nes2net.judgements",
-    {
-        "scores": "nes2net.evaluation.judgements:Scores",
-        "frames": "nes2net.evaluation.judgements:Frames",
-        "embeddings": "nes2net.scoring.embeddings:Embeddings",
-    },
-)
 
 
 def as_judgement(named: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:

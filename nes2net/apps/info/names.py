@@ -36,6 +36,7 @@ from nes2net.models.registry import (
     effects,
     frontends,
     heads,
+    judgements,
     losses,
     tasks,
 )
@@ -120,6 +121,7 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
             _Kind(of.kind, of.names(), partial(_part_line, of), partial(_trained_part_sheet, of, key))
             for of, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task"))
         ),
+        _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
@@ -254,6 +256,13 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
     commands = [f"In a recipe: {key}={name}"]
     commands += [f"An option of it: {key}.{options[0]['option']}=…"] if options else []
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def judgement_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a detector says with a judgement, and its options."""
+    facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
+    commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
+    return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:

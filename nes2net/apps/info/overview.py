@@ -9,7 +9,18 @@ import json
 from pathlib import Path
 
 from nes2net.apps.info.sheet import Sheet
-from nes2net.models.registry import aggregations, backends, commands, corpora, effects, frontends, heads, losses, tasks
+from nes2net.models.registry import (
+    aggregations,
+    backends,
+    commands,
+    corpora,
+    effects,
+    frontends,
+    heads,
+    judgements,
+    losses,
+    tasks,
+)
 
 STORED = Path(__file__).with_name("overview.json")
 COMMANDS = [
@@ -23,7 +34,7 @@ def stored_overview(kind: str | None = None) -> Sheet | None:
 
     None if there is no such kind, or if installed packages have parts, which are not in the list.
     """
-    registries = (frontends, aggregations, backends, heads, losses, tasks, corpora, effects, commands)
+    registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects, commands)
     if any(registry.names() != registry.names(installed=False) for registry in registries):
         return None
     tables = json.loads(STORED.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
-from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, losses, tasks
+from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
 #: Parameters of constructors that are not options: what a detector gives to its parts.
 _GIVEN = {
@@ -22,6 +22,7 @@ _GIVEN = {
     heads.kind: ("in_features", "out_features"),
     losses.kind: ("head", "feature_dim", "num_classes"),
     tasks.kind: ("recipe",),
+    judgements.kind: (),
 }
 #: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
 _DECLARED_BY = {
@@ -81,7 +82,11 @@ def title(registry: Registry, name: str) -> str:
     """What a part is: the first line of the module of its own, or of its class."""
     factory = _written(registry.get(name))
     module = inspect.getdoc(inspect.getmodule(factory)) or ""
-    text = inspect.getdoc(factory) if registry.kind in (frontends.kind, heads.kind, losses.kind, tasks.kind) else module
+    text = (
+        inspect.getdoc(factory)
+        if registry.kind in (frontends.kind, heads.kind, losses.kind, tasks.kind, judgements.kind)
+        else module
+    )
     return plain((text or inspect.getdoc(factory) or name).partition("\n\n")[0])
 
 
