@@ -316,5 +316,5 @@ class Detector(SavedNetwork):
             hysteresis=hysteresis,
             min_duration=min_duration,
         )
-        found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
-        return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)
+        frames = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
+        return fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)

@@ -203,7 +203,7 @@ def calibrate_recordings(
             read or written.
         Unfinished: if a process that reads audio was killed or hangs; what is done is kept.
     """
-    classes = {label: with_folders_listed([str(place)]) for label, place in ((BONAFIDE, bonafide), (SPOOF, spoof))}
+    classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
     if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
         names = listed(sorted(map(str, both)))
         raise InputError(
@@ -215,8 +215,8 @@ def calibrate_recordings(
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
     # No cell begins as a formula of a spreadsheet: paths are absolute, and ids begin with the label.
-    for label, place in ((BONAFIDE, bonafide), (SPOOF, spoof)):
-        top = Path(place) if Path(place).is_dir() else Path(place).parent
+    for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
+        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_output(recordings, text.getvalue())
     heard = samples_to_score(detector.provenance, num_samples)
@@ -287,7 +287,7 @@ def _population(
         embed=detector is not None,
         num_workers=recordings.num_workers,
     )
-    traits = {id: one for id, one in traits.items() if id not in failures}
+    traits = {id: measured for id, measured in traits.items() if id not in failures}
     return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
 
 
@@ -306,7 +306,7 @@ class Applied:
         if not self.rows:
             return ""
         name, after = self.rows[-1][0], self.rows[-1][1]["cllr"]
-        before = min(found["cllr"] for _, found in self.rows[:-1])
+        before = min(of_row["cllr"] for _, of_row in self.rows[:-1])
         if after <= before:
             return ""
         useless = ", and above 1 it tells less than the prior alone" if after > 1 else ""
@@ -346,9 +346,9 @@ def apply_calibration(
     corpus, key = labels.read() if labels else (None, [])
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
-        asked = {canonical_phase(one.phase) for one in (labels, learned_from)}
+        phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
         # All trials of a corpus without parts are in both phases.
-        if shared := sum(trial.phase is None or not asked - {trial.phase, WHOLE} for trial in key):
+        if shared := sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key):
             notes.append(f"{shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     path, names = Path(scores[0]), list(map(str, scores))
     if len(scores) > 1:

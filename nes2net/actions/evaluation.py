@@ -28,7 +28,7 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
     paths = list(map(Path, scores))
     # Files of recordings are compared with each other; any other judgement stands alone, and says so.
     judgements = [judgement_of(path) for path in paths]
-    judgement = next((one for one in judgements if not one.of_recordings), judgements[0])
+    judgement = next((other for other in judgements if not other.of_recordings), judgements[0])
     return judgement.evaluate(labels, paths, settings or EvaluationSettings())
 
 

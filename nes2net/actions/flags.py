@@ -46,8 +46,8 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     definition = corpora.get(corpus)
     if root is None and definition.home is None:
         raise InputError(f"where is {corpus}? name its folder after it")
-    place = definition.place(root)
-    return Part(corpus, place, split, protocols, None if root is not None and place == Path(root) else place.name)
+    layout = definition.place(root)
+    return Part(corpus, layout, split, protocols, None if root is not None and layout == Path(root) else layout.name)
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
@@ -142,11 +142,11 @@ class Length:
         """How many samples to score: what the flag says, else what suits the detector, which a note says."""
         from nes2net.scoring.heard import samples_to_score  # start-up
 
-        asked = self.asked()
-        if asked == "4sec":
-            heard = samples_to_score(provenance, "auto", of_corpus, asked)
+        num_samples = self.asked()
+        if num_samples == "4sec":
+            heard = samples_to_score(provenance, "auto", of_corpus, num_samples)
         else:
-            heard = samples_to_score(provenance, asked, of_corpus)
+            heard = samples_to_score(provenance, num_samples, of_corpus)
         print_note(heard.words and f"{heard.words}; --samples chooses another part")
         return heard.num_samples
 

@@ -144,11 +144,11 @@ class Once(Question):
             window_samples(detector, window, windows.hop)  # raises for wrong numbers, so that later errors are of files
         notes = []
         if self.num_samples == "auto":
-            part = calibrated_samples(asking.decider, detector.provenance)
-            num_samples = part.num_samples
-            if part.words:
+            score_length = calibrated_samples(asking.decider, detector.provenance)
+            num_samples = score_length.num_samples
+            if score_length.words:
                 notes.append(
-                    f"{part.words}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
+                    f"{score_length.words}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
                 )
         else:
             num_samples = self.num_samples
@@ -211,16 +211,20 @@ class Judged(Question):
     def answer(self, asking: Asking, paths: list[Path]) -> Answer:
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
-        part = samples_to_score(asking.detector.provenance, None if self.judgement.of_whole else self.num_samples)
+        score_length = samples_to_score(
+            asking.detector.provenance, None if self.judgement.of_whole else self.num_samples
+        )
         judged = judge_files(
             asking.detector,
             self.judgement,
             paths,
-            part.num_samples,
+            score_length.num_samples,
             batch_size=asking.batch_size,
             workers=asking.workers,
         )
-        return Answer(self._rows(judged, part.num_samples), [part.words] if part.words else [], [])
+        return Answer(
+            self._rows(judged, score_length.num_samples), [score_length.words] if score_length.words else [], []
+        )
 
     def _rows(self, judged: Iterator[JudgedFile[Any]], num_samples: int | None) -> Iterator[Prediction]:
         for file in judged:
@@ -266,9 +270,9 @@ def predict(
     paths = with_folders_listed(map(str, files))
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), paths)
     model = detector.provenance.published
-    about = card(detector.provenance)
+    described = card(detector.provenance)
     facts: dict[str, Any] = {}
-    meaning = [f"detector: {about}"] if about else []
+    meaning = [f"detector: {described}"] if described else []
     if model:
         facts |= {"published_model": model[0], "licence": model[1].licence}
         meaning += model[1].notes
@@ -331,14 +335,14 @@ class _Scoring:
         """The row of a recording that was scored in one piece."""
         row = {"file": str(file.path), **self._meaning(score, file.traits, file.remark)}
         row |= _extent(file, self.num_samples)
-        most = self.asking.detector.used_samples.most
-        if most is not None and min(file.num_samples, self.num_samples or file.num_samples) > most:
+        most_samples = self.asking.detector.used_samples.most
+        if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
             print(
-                f"{printable_name(path.name)}: the detector reads the first {most / SAMPLE_RATE:g} s alone; "
+                f"{printable_name(path.name)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
                 f"{worded('`score_track`')} scores all of it",
                 file=sys.stderr,
             )
-            row |= {"method": "beginning", "samples": most}
+            row |= {"method": "beginning", "samples": most_samples}
         if file.remark.text:
             row["remark"] = file.remark.text
         if not self.question.track:

@@ -147,17 +147,17 @@ def _grouped_by_length(
         return [length_of(trials[i]) for i in indices]
 
     def start(window: range) -> list[Future[list[int]]]:
-        parts = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
-        return [pool.submit(lengths, part) for part in parts]
+        chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
+        return [pool.submit(lengths, chunk) for chunk in chunks]
 
     pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
         ahead = start(windows[0]) if windows else []
         for number, window in enumerate(windows):
-            found = [length for part in ahead for length in part.result()]
+            lengths_of_window = [length for part in ahead for length in part.result()]
             ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
-            in_order = sorted(zip(found, window))
-            yield window, [(length, [i for _, i in same]) for length, same in groupby(in_order, key=itemgetter(0))]
+            in_order = sorted(zip(lengths_of_window, window))
+            yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -199,8 +199,8 @@ class Plan:
             return None
         if self.compiled:
             return self.batch_size
-        most = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1]) if self.whole else self.batch_size
-        return filled_rows(device, len(waveforms), min(most, self.batch_size))
+        most_rows = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1]) if self.whole else self.batch_size
+        return filled_rows(device, len(waveforms), min(most_rows, self.batch_size))
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
@@ -242,12 +242,12 @@ class Reading(Dataset):
     def __getitem__(self, item: Item) -> Read:
         audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another stamp afterwards
         try:
-            found = self.read(item)
+            content = self.read(item)
         except InputError as error:
-            found = str(error)
+            content = str(error)
         except Exception as error:  # no error of a decoder on a damaged file may end the run
-            found = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
-        return Read(item.id, found, audio)
+            content = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
+        return Read(item.id, content, audio)
 
 
 def _waveform(reader: WaveformReader, item: Item) -> Tensor:
@@ -256,15 +256,15 @@ def _waveform(reader: WaveformReader, item: Item) -> Tensor:
 
 def collate(read: Sequence[Read]) -> ReadBatch:
     """Stack waveforms by length; waveforms of one length stay in order."""
-    failures = {id: found for id, found, _ in read if isinstance(found, str)}
-    usable = [(id, audio, found) for id, found, audio in read if not isinstance(found, str)]
+    failures = {id: content for id, content, _ in read if isinstance(content, str)}
+    usable = [(id, audio, content) for id, content, audio in read if not isinstance(content, str)]
     groups = []
 
     def length(read: tuple[str, str, Tensor]) -> int:
         return len(read[2])
 
-    for _, same in groupby(sorted(usable, key=length), key=length):
-        ids, audio, waveforms = zip(*same)
+    for _, alike in groupby(sorted(usable, key=length), key=length):
+        ids, audio, waveforms = zip(*alike)
         groups.append(Group(list(ids), list(audio), stacked(waveforms)))
     return ReadBatch(groups, failures)
 
@@ -313,7 +313,7 @@ def default_workers(device: torch.device) -> int:
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
-def filled_rows(device: torch.device, count: int, most: int) -> int:
+def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
     """How many rows, at most ``most``, to compute for ``count`` waveforms: on a CPU just those.
 
     A GPU plans its convolutions anew for each number of rows, which takes longer than computing
@@ -324,7 +324,7 @@ def filled_rows(device: torch.device, count: int, most: int) -> int:
     """
     if device.type != "cuda":
         return count
-    return next((rows for rows in _ROWS if count <= rows < most), max(count, most))
+    return next((rows for rows in _ROWS if count <= rows < most_rows), max(count, most_rows))
 
 
 T = TypeVar("T")

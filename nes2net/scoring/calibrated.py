@@ -51,10 +51,10 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
     Args:
         resolution_ms: length of the frames that are scored; None for scores of recordings.
     """
-    own = calibration.scored_by
+    scored_by = calibration.scored_by
     return calibration.check_made_of(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
-        f"name the detector of the calibration, set `dtype={own.precision if own else scorer.precision}`",
+        f"name the detector of the calibration, set `dtype={scored_by.precision if scored_by else scorer.precision}`",
     )
 
 
@@ -201,8 +201,8 @@ def decide_trials(
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         if path.is_file():
             earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))
-            same = all(earlier[key] == value for key, value in basis.items())
-            if same and earlier["decisions_sha256"] == sha256_of(path):
+            is_same_basis = all(earlier[key] == value for key, value in basis.items())
+            if is_same_basis and earlier["decisions_sha256"] == sha256_of(path):
                 numbers = {str(name): int(count) for name, count in earlier["counts"].items()}
                 return CorpusDecisions(path, record_path, numbers, already_complete=True)
     ids, scores = read_scores(out)
@@ -220,9 +220,9 @@ def decide_trials(
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for id, score in zip(ids, scores.tolist()):
-        found = decider(score, traits.get(id))
-        counts[found.decision] += 1
-        row = {"id": id, **found.row()}
+        decision = decider(score, traits.get(id))
+        counts[decision.decision] += 1
+        row = {"id": id, **decision.row()}
         writer.writerow({key: as_cell(value) for key, value in row.items()})
     write_text(path, text.getvalue())
     record = {

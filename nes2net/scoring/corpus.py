@@ -52,16 +52,16 @@ class ScoringSettings(RunSettings):
 
     def identity(self) -> dict[str, Any]:
         """The part of it that belongs to the run."""
-        found: dict[str, Any] = {}
+        identity: dict[str, Any] = {}
         if self.crop != "head":
-            found |= {"crop": self.crop, "crop_seed": self.crop_seed}
+            identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
         if self.padding != "repeat":
-            found["padding"] = self.padding
+            identity["padding"] = self.padding
         if self.peak_normalize != "no":
-            found["peak_normalize"] = self.peak_normalize
+            identity["peak_normalize"] = self.peak_normalize
         if self.transform is not None:
-            found["transform"] = self.transform.identity
-        return found
+            identity["transform"] = self.transform.identity
+        return identity
 
 
 def judge_trials(

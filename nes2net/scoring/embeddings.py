@@ -107,9 +107,9 @@ class Embeddings(Judgement[NDArray]):
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         first = next(rows)
         rows, size = chain([first], rows), len(first[1])
-        parts = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+        chunks = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
         if len(files) == 1:
-            _write_parquet(files[0], size, parts)
+            _write_parquet(files[0], size, chunks)
             return {"size": size}
         with (
             open(files[0], "wb") as file,
@@ -119,9 +119,9 @@ class Embeddings(Judgement[NDArray]):
             np.lib.format.write_array_header_1_0(file, header)
             writer = csv.writer(list_file, lineterminator="\n")
             writer.writerow(["id", "label"])
-            for part in parts:
-                file.write(np.stack([row for _, row in part]).data)
-                writer.writerows([as_cell(trial.id), trial.label or ""] for trial, _ in part)
+            for chunk in chunks:
+                file.write(np.stack([row for _, row in chunk]).data)
+                writer.writerows([as_cell(trial.id), trial.label or ""] for trial, _ in chunk)
         return {"size": size}
 
 
@@ -130,14 +130,14 @@ def _list_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.csv")
 
 
-def _write_parquet(path: Path, size: int, parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
     arrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]
     schema = arrow.schema(columns)
     with parquet.ParquetWriter(path, schema) as file:
-        for part in parts:
-            trials = [trial for trial, _ in part]
+        for chunk in chunks:
+            trials = [trial for trial, _ in chunk]
             ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial in trials]
-            numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in part])), size)
+            numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in chunk])), size)
             labels = arrow.array([trial.label for trial in trials], arrow.string())
             file.write_table(arrow.Table.from_arrays([arrow.array(ids), labels, numbers], schema=schema))

@@ -43,10 +43,10 @@ def stamp(path: str | Path | None) -> str:
     A recording in a shard has the stamp of the shard.
     """
     try:
-        found = status_of(path or "")
+        status = status_of(path or "")
     except (OSError, ValueError):  # no such file, or a name that no file can have
         return "-"
-    return f"{found.size}:{found.modified}"
+    return f"{status.size}:{status.modified}"
 
 
 class Journal(Generic[T]):
@@ -82,10 +82,10 @@ class Journal(Generic[T]):
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
-        left = memoryview(lines)
+        unwritten = memoryview(lines)
         try:
-            while left:
-                left = left[self._file.write(left) :]
+            while unwritten:
+                unwritten = unwritten[self._file.write(unwritten) :]
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); the work so far is kept: "
@@ -119,11 +119,11 @@ def journals(out: Path) -> list[Path]:
     if not out.parent.is_dir():
         return []
     name = re.compile(rf"{re.escape(journal_path(out).name)}(\.\d+)?")
-    found = sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
-    for path in found:
+    paths = sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
+    for path in paths:
         if path.is_symlink() or not path.is_file():
             raise InputError(f"{path}: is not a regular file, but has the name of a journal: remove it")
-    return found
+    return paths
 
 
 def remove_journals(out: Path) -> None:
@@ -162,12 +162,12 @@ class Journalled(Generic[T]):
             start = file.tell()
             while line := file.readline(_LONGEST_LINE):
                 try:
-                    id, *found = _parsed(line)
-                    if len(found) == 2 and (str(id), str(found[1])) not in without:
-                        value(found[0])
-                        self.places[str(id)] = Place(number, start, str(found[1]))
-                    elif len(found) == 1:
-                        self.failures[str(id)] = str(found[0])
+                    id, *fields = _parsed(line)
+                    if len(fields) == 2 and (str(id), str(fields[1])) not in without:
+                        value(fields[0])
+                        self.places[str(id)] = Place(number, start, str(fields[1]))
+                    elif len(fields) == 1:
+                        self.failures[str(id)] = str(fields[0])
                 except (ValueError, TypeError, OverflowError):  # damaged, or cut: the trial is done again
                     pass
                 start += len(line)
@@ -195,8 +195,8 @@ def open_journals(
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
         # A run that was killed at once left the beginning of the header.
-        same = all(header.startswith(file.readline(len(header))) for file in files)
-        yield Journalled(files, value, without) if same else None
+        is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
+        yield Journalled(files, value, without) if is_same_run else None
 
 
 def run_of(path: Path) -> Any:

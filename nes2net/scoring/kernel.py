@@ -216,17 +216,17 @@ def _start(
     """Start to ``compute`` the ``inputs``, waveforms first; ``results_of`` takes what it gives, in float32 on the CPU."""
     waveforms, count = inputs[0], len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
-    same = (device, precision) == (scorer.computes_on, scorer.precision)
-    most = max(1, fitting // waveforms.shape[1]) if same else None  # None: all fitted so far
+    is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
+    most_rows = max(1, fitting // waveforms.shape[1]) if is_same_device else None  # None: all fitted so far
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        parts = [_start(scorer, compute, results_of, [*part], stream, rows) for part in splits]
-        return lambda: [result for part in parts for result in part()]
+        started = [_start(scorer, compute, results_of, [*part], stream, rows) for part in splits]
+        return lambda: [result for part in started for result in part()]
 
-    if most is not None and count > most:
-        return start_parts(rows and most, most)
-    rows = rows if most is None or rows is None else min(rows, most)
+    if most_rows is not None and count > most_rows:
+        return start_parts(rows and most_rows, most_rows)
+    rows = rows if most_rows is None or rows is None else min(rows, most_rows)
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:

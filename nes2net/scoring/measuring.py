@@ -135,17 +135,23 @@ def measure_trials(
             recording can be measured.
     """
     workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
-    most = scorer.used_samples.most if scorer else None
+    most_samples = scorer.used_samples.most if scorer else None
     output, (out, embeddings) = TraitsOutput(), _files(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_traits, num_samples, most)), batches, list, workers)
+        yield from Loader(Reading(partial(_traits, num_samples, most_samples)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:
         for batch in batches:
-            rows = {one.id: Row(one.found, one.audio) for one in batch if isinstance(one.found, Traits)}
-            yield Share(rows, {one.id: one.found for one in batch if isinstance(one.found, str)})
+            rows = {
+                read_trial.id: Row(read_trial.found, read_trial.audio)
+                for read_trial in batch
+                if isinstance(read_trial.found, Traits)
+            }
+            yield Share(
+                rows, {read_trial.id: read_trial.found for read_trial in batch if isinstance(read_trial.found, str)}
+            )
 
     run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
@@ -203,8 +209,10 @@ class Measurer:
             return None
         embeddings = getattr(scorer, "embeddings", None)  # exported detectors have none
         population = decider.calibration.population if decider.abstain else None
-        wanted = population is not None and population.has_embeddings
-        return cls(scorer, partial(embeddings, of="backend") if embeddings is not None and wanted else None)
+        compares_embeddings = population is not None and population.has_embeddings
+        return cls(
+            scorer, partial(embeddings, of="backend") if embeddings is not None and compares_embeddings else None
+        )
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
         """Measure what the detector hears of ``recording``, without its embedding; the ``remark`` is on that."""
@@ -218,8 +226,10 @@ class Measurer:
         with scoring_mode(self.scorer):
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         return [
-            one if isinstance(row, str) else one._replace(embedding=row)  # an embedding that is not finite has no row
-            for one, row in zip(traits, rows)
+            measured
+            if isinstance(row, str)
+            else measured._replace(embedding=row)  # an embedding that is not finite has no row
+            for measured, row in zip(traits, rows)
         ]
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:

@@ -33,11 +33,11 @@ class Output(ABC, Generic[T]):
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` if the finished file ``out`` cannot hold the ids of ``trials``."""
-        seen: set[str] = set()
+        known_ids: set[str] = set()
         for trial in trials:
-            if trial.id in seen:
+            if trial.id in known_ids:
                 raise InputError(f"two trials have the id {shown(trial.id)}: name each trial once")
-            seen.add(trial.id)
+            known_ids.add(trial.id)
 
     @abstractmethod
     def to_json(self, value: T) -> Any:

@@ -31,9 +31,9 @@ def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
     """Plain data that is equal for two runs if and only if their scores may share a file."""
-    further: dict[str, Any] = {}
+    of_systems: dict[str, Any] = {}
     if scorer.num_scores:
-        further["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
+        of_systems["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
     return {
         "model": scorer.fingerprint(),
         "trials": recordings_digest(trials),
@@ -42,7 +42,7 @@ def run_identity(
         "dtype": scorer.precision,
         "device": scorer.computes_on.type,
         "compiled": compiled,
-        **further,
+        **of_systems,
     }
 
 

@@ -75,10 +75,10 @@ def read_own_labels(path: str | Path) -> dict[str, str]:
     """Read the label of each utterance in a score file that has labels beside scores; empty for other files."""
     labels = {}
     for _, row in read_id_table(Path(path), "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF)).rows:
-        own = [field for field in row[1:-1] if field in (BONAFIDE, SPOOF)]
-        if len(own) != 1:
+        labels_of_row = [field for field in row[1:-1] if field in (BONAFIDE, SPOOF)]
+        if len(labels_of_row) != 1:
             return {}
-        labels[row[0]] = own[0]
+        labels[row[0]] = labels_of_row[0]
     return labels
 
 
@@ -92,13 +92,13 @@ def _is_number(field: str) -> bool:
 
 def check_ids(ids: Iterable[str]) -> None:
     """Raise :class:`InputError` unless each id is one word, can be encoded and occurs once."""
-    seen: set[str] = set()
+    known_ids: set[str] = set()
     for id in ids:
-        if id in seen:
+        if id in known_ids:
             raise InputError(
                 f"two trials have the id {shown(id)}, but a score file has one line per id: name each trial once"
             )
-        seen.add(id)
+        known_ids.add(id)
         words, fault = id.split(), ""
         try:
             id.encode()

@@ -91,10 +91,10 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
                 reader.add(number + start, name, frames[start:end], scores[start:end])
                 start = end
             continue
-        for place, line in enumerate(text.split("\n")[:-1], number):
-            if row := _row(path, place, line):
+        for line_number, line in enumerate(text.split("\n")[:-1], number):
+            if row := _row(path, line_number, line):
                 name, frame, score = row
-                reader.add(place, name, [frame], [score])
+                reader.add(line_number, name, [frame], [score])
     reader.keep()
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
@@ -127,11 +127,11 @@ class _Reader:
                 raise InputError(f"{self.path}: has more than {MOST_UTTERANCES:,} utterances; split it")
             self.id, self.found = name, array("d")
         expected = len(self.found)
-        wanted = list(map(str, range(expected, expected + len(frames))))
-        if frames != wanted:
-            wrong = next(place for place, frame in enumerate(frames) if frame != wanted[place])
+        expected_frames = list(map(str, range(expected, expected + len(frames))))
+        if frames != expected_frames:
+            wrong = next(index for index, frame in enumerate(frames) if frame != expected_frames[index])
             raise InputError(
-                f"{self.path}, line {line + wrong}: expected frame {wanted[wrong]} of {shown(name)}, found "
+                f"{self.path}, line {line + wrong}: expected frame {expected_frames[wrong]} of {shown(name)}, found "
                 f"{shown(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
             )
         self.found.extend(scores)
@@ -200,17 +200,17 @@ def _blocks(path: Path) -> Iterator[tuple[int, str]]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: is longer than {MOST_BYTES >> 30} GiB; split it")
-        number, rest = 1, ""
+        number, unfinished = 1, ""
         with open(path, encoding="utf-8-sig") as file:
             while block := file.read(_BLOCK):
-                whole, end, rest = (rest + block).rpartition("\n")
+                lines, end, unfinished = (unfinished + block).rpartition("\n")
                 if end:
-                    yield number, whole + end
-                    number += whole.count("\n") + 1
-                if len(rest) > _LONGEST_LINE:
+                    yield number, lines + end
+                    number += lines.count("\n") + 1
+                if len(unfinished) > _LONGEST_LINE:
                     raise _too_long(path, number)
-            if rest:
-                yield number, f"{rest}\n"
+            if unfinished:
+                yield number, f"{unfinished}\n"
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (a byte is not UTF-8); give the unpacked text file") from error
     except OSError as error:

@@ -88,16 +88,16 @@ class SlidingWindows:
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
         """Take the next samples (N,); yield the windows that they complete."""
-        held = self._held
-        held.append(block)
-        is_complete = self._start + self._length <= held.end
-        while self._start + self._length <= held.end:
-            window = Window(self._start, held.cut(self._start, self._length), False)
+        samples = self._held
+        samples.append(block)
+        is_complete = self._start + self._length <= samples.end
+        while self._start + self._length <= samples.end:
+            window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
         # The last window may need a window of samples, also within a long hop.
-        if is_complete or held.end - held.first >= 2 * self._length:
-            held.drop(min(self._start, held.end - self._length))
+        if is_complete or samples.end - samples.first >= 2 * self._length:
+            samples.drop(min(self._start, samples.end - self._length))
 
     @property
     def is_short(self) -> bool:
@@ -265,10 +265,10 @@ class Stream:
             self._start = time
             return
         missing = round((time - self._end) * self._rate)
-        most = round(LONGEST_FILLED * self._rate)
-        if missing < -most:
+        most_filled = round(LONGEST_FILLED * self._rate)
+        if missing < -most_filled:
             raise InputError(f"`time` goes back to {time:.3f} s, behind which {self._end:.3f} s were pushed already")
-        if missing > most:
+        if missing > most_filled:
             self._end_piece(scores_short=False)
             self._begin_piece(time)
         elif missing > 0:
@@ -333,11 +333,11 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     if length < scorer.min_samples:
         shortest = scorer.min_samples / SAMPLE_RATE
         raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
-    if (most := scorer.used_samples.most) is not None and length > most:
-        if step > most:
+    if (most_samples := scorer.used_samples.most) is not None and length > most_samples:
+        if step > most_samples:
             raise InputError(
-                f"a window of {window:g} s is too long for this detector, which reads its first {most / SAMPLE_RATE:g} s: "
+                f"a window of {window:g} s is too long for this detector, which reads its first {most_samples / SAMPLE_RATE:g} s: "
                 "take a shorter `window`, or a shorter `hop`"
             )
-        length = most
+        length = most_samples
     return length, step

@@ -106,18 +106,18 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
 def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
     """The normalised scores of ``trials`` in one file."""
     ids, scores = scores_of(path)
-    found = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
-    if len(found) < len(ids):
+    normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
+    if len(normalised_scores) < len(ids):
         ((twice, _),) = Counter(ids).most_common(1)
         raise InputError(f"{path}: it has two scores of {twice}: keep one of them")
-    if missing := [trial.id for trial in trials if trial.id not in found]:
+    if missing := [trial.id for trial in trials if trial.id not in normalised_scores]:
         raise InputError(
             f"{path}: {len(missing):,} of {counted(len(trials), 'trial has', 'trials have')} no score in it: {listed(missing)}; the "
             "detector needs a score of every system for each of them"
         )
-    if unusable := [trial.id for trial in trials if not np.isfinite(found[trial.id])]:
+    if unusable := [trial.id for trial in trials if not np.isfinite(normalised_scores[trial.id])]:
         raise InputError(f"{path}: the score of {listed(unusable)} is not a finite number: score it again")
-    return [found[trial.id] for trial in trials]
+    return [normalised_scores[trial.id] for trial in trials]
 
 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
@@ -140,12 +140,12 @@ def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
 
 def check_system_scores(trials: Sequence[Trial], count: int) -> None:
     """Raise :class:`InputError` unless every trial has ``count`` scores of other systems."""
-    given = {len(trial.system_scores) for trial in trials}
-    if count and given == {0}:
+    numbers_of_scores = {len(trial.system_scores) for trial in trials}
+    if count and numbers_of_scores == {0}:
         raise InputError(
             f"this detector fuses the scores of {counted(count, 'other system')}: name {counted(count, 'score file')}, in "
             "the order of training, with `system_scores`; a recipe has `data.train_scores` and `data.dev_scores`"
         )
-    if not given <= {count}:
-        numbers = " or ".join(map(str, sorted(given)))
+    if not numbers_of_scores <= {count}:
+        numbers = " or ".join(map(str, sorted(numbers_of_scores)))
         raise InputError(f"this detector takes {count} scores of other systems, and the trials have {numbers}")

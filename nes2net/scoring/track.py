@@ -75,9 +75,9 @@ class Track:
     @property
     def lowest(self) -> tuple[float, float, float]:
         """The window least like bona fide speech: its start and end in seconds, and its score."""
-        place = int(self.scores.argmin())
-        start = float(self.times[place]) - self.window / 2
-        return start, start + self.window, float(self.scores[place])
+        lowest = int(self.scores.argmin())
+        start = float(self.times[lowest]) - self.window / 2
+        return start, start + self.window, float(self.scores[lowest])
 
 
 def score_track(
@@ -182,7 +182,7 @@ def frame_scores(
     listener = Listener()
     blocks = pushed(blocks_of(audio, sample_rate, listener.channels), listener)
     windows = pushed(blocks, FrameWindows(grid.longest, grid.step))
-    kept: list[np.ndarray] = []
+    kept_scores: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
@@ -207,11 +207,11 @@ def frame_scores(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
                         f"more frames of {frame} samples: its back-end declares wrong resolutions"
                     )
-                kept.append(scores[first:last].copy())  # a view would keep the logits in memory
+                kept_scores.append(scores[first:last].copy())  # a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
     remark = listener.remark(length_of_training(scorer.provenance), scorer.min_samples)
-    return FrameScores(np.concatenate(kept)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE, remark)
+    return FrameScores(np.concatenate(kept_scores)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE, remark)
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
@@ -228,13 +228,13 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
         )
     if resolution_ms is None:
         return resolutions[0]
-    found = next((known for known in resolutions if math.isclose(known, resolution_ms)), None)
-    if found is None:
-        known = listed([f"{known:g}" for known in resolutions])
+    chosen_ms = next((offered for offered in resolutions if math.isclose(offered, resolution_ms)), None)
+    if chosen_ms is None:
+        offered = listed([f"{offered:g}" for offered in resolutions])
         raise InputError(
-            f"this detector scores segments of {known} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
+            f"this detector scores segments of {offered} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
         )
-    return found
+    return chosen_ms
 
 
 class FrameWindows:
@@ -256,15 +256,15 @@ class FrameWindows:
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
         """Take the next samples (N,); yield the windows behind which there are more samples."""
-        held = self._held
-        held.append(block)
-        if held.end <= self._longest:
+        samples = self._held
+        samples.append(block)
+        if samples.end <= self._longest:
             return
-        while self._start + 2 * self._step < held.end:
-            window = Window(self._start, held.cut(self._start, 2 * self._step), False)
+        while self._start + 2 * self._step < samples.end:
+            window = Window(self._start, samples.cut(self._start, 2 * self._step), False)
             self._start += self._step
             yield window
-        held.drop(self._start)
+        samples.drop(self._start)
 
     def finish(self) -> Iterator[Window]:
         """Yield the last window."""
@@ -289,15 +289,15 @@ class Grid(NamedTuple):
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
         limits = [scorer.used_samples.most, None if most_frames is None else (most_frames - 1) * hop]
-        most = min((limit for limit in limits if limit is not None), default=None)
+        most_samples = min((limit for limit in limits if limit is not None), default=None)
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # half a step is whole frames, too
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
-        if most is not None:
-            step, longest = min(step, most // 2 // unit * unit), min(longest, most)
+        if most_samples is not None:
+            step, longest = min(step, most_samples // 2 // unit * unit), min(longest, most_samples)
             if not step:
                 raise InputError(
-                    f"this detector reads {most / SAMPLE_RATE:g} s at once, less than four of its longest segments of "
+                    f"this detector reads {most_samples / SAMPLE_RATE:g} s at once, less than four of its longest segments of "
                     f"{scorer.resolutions[-1]:g} ms: it cannot score segments along a recording"
                 )
         return cls(longest, step)

@@ -98,9 +98,9 @@ def plot_track(
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     name_time_axis(waveform, track.duration)
     if stretches is not None:
-        places = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
-        _shade(scores, places, f"fake ({len(stretches)})")
-        _shade(waveform, places)
+        intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
+        _shade(scores, intervals, f"fake ({len(stretches)})")
+        _shade(waveform, intervals)
     for axes in (scores, waveform):
         style(axes)
     window = (
@@ -149,7 +149,9 @@ def name_time_axis(axes: Axes, duration: float) -> None:
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     unit = "s" if duration < 60 else "m:ss" if duration < 3600 else "h:mm:ss"
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}" if duration < 60 else clock(place)))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda seconds, _: f"{seconds:g}" if duration < 60 else clock(seconds))
+    )
     axes.set(xlabel=f"time, {unit}", xlim=(0, duration))
 
 
@@ -159,14 +161,14 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     ends = np.arange(number + 1) * len(track) // number
     numbers = [0.0, 0.1, 0.5, 0.9, 1.0]
     times = np.array([track.times[a:b].mean() for a, b in pairwise(ends)])
-    found = np.array([np.quantile(track.scores[a:b], numbers) for a, b in pairwise(ends)])
-    return times, dict(zip(numbers, found.T))
+    quantiles = np.array([np.quantile(track.scores[a:b], numbers) for a, b in pairwise(ends)])
+    return times, dict(zip(numbers, quantiles.T))
 
 
-def _shade(axes: Axes, places: list[tuple[float, float]], label: str = "") -> None:
+def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") -> None:
     low, high = axes.get_ylim()
     axes.broken_barh(
-        [(start, end - start) for start, end in places],
+        [(start, end - start) for start, end in intervals],
         (low, high - low),
         color=SPOOF,
         alpha=0.2,
@@ -199,7 +201,7 @@ def drawable(name: str) -> str:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"
     font = get_font(findfont(FontProperties()))
-    known = (
+    limits = (
         c if font.get_char_index(ord(c)) else c.encode("ascii", "backslashreplace").decode() for c in visible(name)
     )
-    return "".join(known)
+    return "".join(limits)

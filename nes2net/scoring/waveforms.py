@@ -102,8 +102,8 @@ class WaveformReader:
             InputError: if ``num_samples`` is neither None nor a whole number of at least 1, or
                 a word is unknown, or nothing is cut out of whole recordings.
         """
-        asked = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
-        for name, word in asked.items():
+        choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
+        for name, word in choices.items():
             words = get_args(_CHOICES[name])
             if word not in words:
                 raise InputError(f"`{name}` is {' or '.join(map(repr, words))}, not {word!r}")
@@ -148,25 +148,25 @@ class WaveformReader:
 
     def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
         """Read a file, or take samples in memory; arguments and errors as for :func:`recording_of`."""
-        found = recording_of(audio, sample_rate, channels)
-        if isinstance(found, np.ndarray):
-            return self._cut(found, len(found), "the recording", channels)
-        return self.read(found, channels=channels)
+        recording = recording_of(audio, sample_rate, channels)
+        if isinstance(recording, np.ndarray):
+            return self._cut(recording, len(recording), "the recording", channels)
+        return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
-            whole = random_crop(waveform, self.num_samples, rng, name, self.padding)
+            filled = random_crop(waveform, self.num_samples, rng, name, self.padding)
         else:
             length = self.num_samples or max(len(waveform), self.min_samples)
-            whole = head_crop(waveform, length, name, self.padding)
+            filled = head_crop(waveform, length, name, self.padding)
         if self.peak_normalize == "cut":
-            whole = peak_normalized(whole)
+            filled = peak_normalized(filled)
         # A copy: a view would keep the whole recording in memory.
         judged = judged_share(num_samples, self.num_samples, self.used.most)
-        return Recording(whole[: self.used(len(whole))].copy(), num_samples, judged, channels)
+        return Recording(filled[: self.used(len(filled))].copy(), num_samples, judged, channels)
 
 
 def judged_share(length: int, *limits: int | None) -> float:

@@ -235,8 +235,8 @@ def _lines(value: Any, indent: str = "") -> str:
     """Write plain data as JSON: a mapping with a line for each key, everything else on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
-    inner = indent + " "
-    rows = [f"{inner}{json_text(str(key), ensure_ascii=False)}: {_lines(one, inner)}" for key, one in value.items()]
+    deeper = indent + " "
+    rows = [f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_lines(item, deeper)}" for key, item in value.items()]
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
@@ -427,12 +427,12 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
     start = np.zeros(x.shape[1])
-    found = minimize(
+    solution = minimize(
         loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
     )
     # Steps may end at the precision of the numbers, just before the solver's tolerance.
-    at_minimum = found.success or np.abs(found.jac).max() <= _FLAT
-    return found.x, "" if at_minimum else str(found.message)
+    at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT
+    return solution.x, "" if at_minimum else str(solution.message)
 
 
 def _matrix(scores: ArrayLike, what: str) -> NDArray:

@@ -109,8 +109,8 @@ class OperatingPoint:
         ordered = np.sort(of)
         if self.kind == "miss":  # the highest θ: as many as allowed lie below it
             return float(ordered[allowed])
-        at = ordered[len(of) - allowed - 1]  # the highest that must be rejected
-        return float(np.nextafter(at, math.inf))
+        highest_rejected = ordered[len(of) - allowed - 1]  # the highest that must be rejected
+        return float(np.nextafter(highest_rejected, math.inf))
 
 
 def rounded_up(value: float) -> str:
@@ -268,10 +268,10 @@ class Decider:
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
             return decided
-        found = population.typicality(traits)
-        if found.p_value > self.abstain:
-            return replace(decided, p_value=found.p_value)
-        return replace(decided, decision=CANNOT_TELL, reason=found.reason, p_value=found.p_value)
+        typicality = population.typicality(traits)
+        if typicality.p_value > self.abstain:
+            return replace(decided, p_value=typicality.p_value)
+        return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     @property
     def note(self) -> str | None:
@@ -286,10 +286,10 @@ class Decider:
             )
         if population.num_recordings + 1 >= 1 / self.abstain:
             return None
-        least = rounded_up(1 / (population.num_recordings + 1))
+        least_p = rounded_up(1 / (population.num_recordings + 1))
         return (
             f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so none "
-            f"is called 'cannot tell' for being unlike them: take a share of at least {least}, or a calibration on more "
+            f"is called 'cannot tell' for being unlike them: take a share of at least {least_p}, or a calibration on more "
             "recordings"
         )
 
@@ -329,7 +329,7 @@ class Decider:
             facts.append(str(about["date"])[:10])
         if scored_by:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
-        at = "" if self.threshold is None else f" (a score of {self.threshold!r})"
+        at_score = "" if self.threshold is None else f" (a score of {self.threshold!r})"
         bound = ""
         if self._largest_llr is not None:
             bound = (
@@ -337,7 +337,7 @@ class Decider:
             )
         point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
         lines = [
-            f"decision: bona fide from an llr of {self.llr_threshold!r} on{at}, the operating point {point}",
+            f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
             f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
         ]

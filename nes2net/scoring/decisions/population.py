@@ -119,8 +119,8 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
     decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
     area = np.cumsum(np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR))
-    place = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
-    bandwidth = float(place * SAMPLE_RATE / _SPECTRUM_FRAME) if area[-1] > 0 else SAMPLE_RATE / 2
+    num_bins = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
+    bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME) if area[-1] > 0 else SAMPLE_RATE / 2
     return Traits(heard / SAMPLE_RATE, level, bandwidth)
 
 
@@ -244,7 +244,7 @@ class EmbeddingModel:
     @classmethod
     def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
         """Fit to ``embeddings`` (N, E) of recordings whose classes are ``is_bonafide`` (N,)."""
-        groups = [embeddings[chosen] for chosen in (is_bonafide, ~is_bonafide) if chosen.any()]
+        groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
         centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
         count, size = centred.shape
@@ -259,8 +259,8 @@ class EmbeddingModel:
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
-            kept = values > 1e-10 * values[-1]
-            values, vectors = values[kept], vectors[:, kept]
+            is_large = values > 1e-10 * values[-1]
+            values, vectors = values[is_large], vectors[:, is_large]
             variances = values / freedom
             directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
         residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
@@ -278,8 +278,8 @@ class EmbeddingModel:
         for mean in self.means:
             centred = embeddings - mean
             along = centred @ self.directions.T
-            rest = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))
-            nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + rest / self.residual)
+            off_axes = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))
+            nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + off_axes / self.residual)
         return np.sqrt(nearest / self.means.shape[1])
 
 
@@ -332,7 +332,7 @@ class Population:
             spreads = {name: Spread.of(values[name][~held]) for name in SCALARS}
             scalar[held] = _farthest(spreads, {name: values[name][held] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
-        found = [one.embedding for one in traits if one.embedding is not None]
+        found = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(found) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
         embeddings = np.stack(found).astype(np.float64)
@@ -360,7 +360,7 @@ class Population:
             InputError: if its embedding is not as wide as the calibration's.
         """
         away = dict(zip(SCALARS, _farthest(self.usual, _scalars([traits]))[:, 0]))
-        own = self.distances
+        distances = self.distances
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
             if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
@@ -370,17 +370,17 @@ class Population:
                 )
             distance = self.embeddings.distance(traits.embedding[None].astype(np.float64))
             away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
-            own = self.distances_with_embedding
+            distances = self.distances_with_embedding
         trait = max(away, key=lambda name: (away[name], name))
         # Rounded like the distances that it is compared with, so that a recording is as far out as itself.
-        at_least = len(own) - int(np.searchsorted(own, _short(away[trait])))
+        at_least = len(distances) - int(np.searchsorted(distances, _short(away[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
             factor, unit = _SHOWN[trait]
             value = f"{factor * getattr(traits, trait):.1f} {unit}"
             usual = self.usual_ranges()[trait]
             reason = f"its {trait}, {value}, is unusual among the calibration's recordings ({usual})"
-        return Typicality((1 + at_least) / (1 + len(own)), trait, reason)
+        return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def usual_ranges(self) -> dict[str, str]:
         """The range of each scalar trait that 95 % of the recordings have, in words."""
@@ -395,7 +395,7 @@ class Population:
 
 def _scalars(traits: Sequence[Traits]) -> dict[str, NDArray]:
     """The scalar traits by name, (N,) each; durations in logarithms of seconds."""
-    values = {name: np.array([getattr(one, name) for one in traits]) for name in SCALARS}
+    values = {name: np.array([getattr(recording, name) for recording in traits]) for name in SCALARS}
     return values | {"duration": np.log(values["duration"])}
 
 
