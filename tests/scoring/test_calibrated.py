@@ -13,6 +13,7 @@ from builders.unfit import LOUD, UNFIT, write_unfit
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
@@ -119,9 +120,9 @@ def test_segment():
 
 
 def test_how_much_is_scored():
-    published, seconds = {"published_model": "df_arena_1b"}, replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
+    published, seconds = Provenance("df_arena_1b"), replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
     assert calibrated_samples(None, published).num_samples == 64600
-    assert calibrated_samples(None, {}) == calibrated_samples(whole, published) == (None, "")  # as calibrated
+    assert calibrated_samples(None, Provenance()) == calibrated_samples(whole, published) == (None, "")  # as calibrated
     assert calibrated_samples(Decider(FITTED), published).num_samples == 64600
     assert calibrated_samples(Decider(seconds), published) == (16000, "for the calibration")
