@@ -125,7 +125,8 @@ def calibrate(
     corpus = corpora.get(labels.corpus)
     paths = list(map(Path, scores))
     labelled = judgement_of(paths[0]).labelled(labels, paths, allow_partial=allow_partial, resolution_ms=resolution_ms)
-    bonafide, spoof = labelled.bonafide, labelled.spoof
+    bonafide = labelled.bonafide
+    spoof = labelled.spoof
     digests = [sha256_of(path) for path in paths]
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
     if scored_by is not None:
@@ -210,7 +211,8 @@ def calibrate_recordings(
             f"{counted(len(both), 'recording is', 'recordings are')} in both {bonafide} and {spoof}: {names}; keep "
             "each in one"
         )
-    recordings, scores = Path(f"{save}.recordings.csv"), Path(f"{save}.scores.txt")
+    recordings = Path(f"{save}.recordings.csv")
+    scores = Path(f"{save}.scores.txt")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
@@ -247,7 +249,8 @@ def _population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
     """Measure the recordings of the ``scored`` trials; name the recordings that cannot be measured."""
-    corpus, phase = corpora.get(labels.corpus), canonical_phase(labels.phase)
+    corpus = corpora.get(labels.corpus)
+    phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
     protocols = labels.keys if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir() else None
     listed_there = corpus.trials(recordings.root, split, protocols=protocols)
@@ -305,7 +308,8 @@ class Applied:
         """A warning if Cllr is higher after calibration than before; otherwise empty."""
         if not self.rows:
             return ""
-        name, after = self.rows[-1][0], self.rows[-1][1]["cllr"]
+        name = self.rows[-1][0]
+        after = self.rows[-1][1]["cllr"]
         before = min(of_row["cllr"] for _, of_row in self.rows[:-1])
         if after <= before:
             return ""
@@ -350,7 +354,8 @@ def apply_calibration(
         # All trials of a corpus without parts are in both phases.
         if shared := sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key):
             notes.append(f"{shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    path, names = Path(scores[0]), list(map(str, scores))
+    path = Path(scores[0])
+    names = list(map(str, scores))
     if len(scores) > 1:
         notes.append(
             "a fusion does not say whose scores it was learned from: check that these are of the same detectors"
@@ -366,7 +371,8 @@ def apply_calibration(
             f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
         )
     ids, values = unlabelled_scores(names, allow_partial=allow_partial)
-    calibrated, rows = calibration(values), []
+    calibrated = calibration(values)
+    rows = []
     if labels and corpus:
         phase = canonical_phase(labels.phase)
         if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):

@@ -38,12 +38,15 @@ from nes2net.scoring.waveforms import WaveformReader
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
 # is enough to fill batches with utterances of one length, and bounds the memory for any corpus. The
 # first window is small, so that scoring starts after reading few headers; the next ones grow.
-_WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
-_FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
+_WINDOW_BATCHES = 1024
+_WINDOW_TRIALS = 65536
+_FIRST_WINDOW_BATCHES = 16
+_GROWTH = 4
 _HEADERS_AT_ONCE = 64
 # The first stands for the length of a trial without a readable file. The second is the assumed
 # number of samples per byte of a compressed file, whose length only decoding tells.
-_NO_FILE, _SAMPLES_A_BYTE = -1, 4
+_NO_FILE = -1
+_SAMPLES_A_BYTE = 4
 # Numbers of rows that a GPU computes, see filled_rows.
 _ROWS = (8, 16, 32)
 
@@ -124,12 +127,14 @@ def plan_batches(
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
     """Yield the indices of trials that may share batches, whole numbers of batches at a time."""
-    size, start = batch_size * _FIRST_WINDOW_BATCHES, 0
+    size = batch_size * _FIRST_WINDOW_BATCHES
+    start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
     while start < num_trials:
         size = min(size, largest)
         yield range(start, min(start + size, num_trials))
-        start, size = start + size, size * _GROWTH
+        start = start + size
+        size = size * _GROWTH
 
 
 def _grouped_by_length(

@@ -216,7 +216,8 @@ def decide_trials(
         embed=measurer is not None and measurer.embed is not None,
         num_workers=num_workers,
     )
-    text, counts = io.StringIO(), Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
+    text = io.StringIO()
+    counts = Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for id, score in zip(ids, scores.tolist()):

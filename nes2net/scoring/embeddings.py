@@ -49,7 +49,10 @@ class Embeddings(Judgement[NDArray]):
     of: EmbeddingOf = "frontend"
     layer: int | Literal["last", "all"] = "last"
 
-    name, doing, done, what = "embeddings", "embedding", "embedded", "embeddings"
+    name = "embeddings"
+    doing = "embedding"
+    done = "embedded"
+    what = "embeddings"
 
     def __post_init__(self) -> None:
         if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
@@ -106,7 +109,8 @@ class Embeddings(Judgement[NDArray]):
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         first = next(rows)
-        rows, size = chain([first], rows), len(first[1])
+        rows = chain([first], rows)
+        size = len(first[1])
         chunks = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
         if len(files) == 1:
             _write_parquet(files[0], size, chunks)
@@ -131,7 +135,8 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    arrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+    arrow = pyarrow_module("pyarrow", path)
+    parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]
     schema = arrow.schema(columns)
     with parquet.ParquetWriter(path, schema) as file:

@@ -28,10 +28,12 @@ T = TypeVar("T")
 
 # How many batches' worth of files are read ahead, and in how many of them files of one length are
 # searched. The rest are still being read while a batch is computed.
-_AHEAD, _LOOKED_AT = 6, 4
+_AHEAD = 6
+_LOOKED_AT = 4
 # Limits for hours of audio: the most bytes of samples to hold, and the assumed ratio of samples to
 # file size for a file that has not been read yet.
-_AHEAD_BYTES, _EXPANSION = 1 << 29, 16
+_AHEAD_BYTES = 1 << 29
+_EXPANSION = 16
 
 
 @dataclass(frozen=True)

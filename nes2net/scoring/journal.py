@@ -62,7 +62,8 @@ class Journal(Generic[T]):
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any], to_json: Callable[[T], Any]) -> None:
-        self.path, self.to_json = path, to_json
+        self.path = path
+        self.to_json = to_json
         try:
             make_folder(path.parent)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
@@ -155,7 +156,8 @@ class Journalled(Generic[T]):
     def __init__(
         self, files: Sequence[BinaryIO], value: Callable[[Any], T], without: Container[tuple[str, str]] = ()
     ) -> None:
-        self.files, self._value = files, value
+        self.files = files
+        self._value = value
         self.places: dict[str, Place] = {}
         self.failures: dict[str, str] = {}
         for number, file in enumerate(files):

@@ -214,7 +214,8 @@ def _start(
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
     """Start to ``compute`` the ``inputs``, waveforms first; ``results_of`` takes what it gives, in float32 on the CPU."""
-    waveforms, count = inputs[0], len(inputs[0])
+    waveforms = inputs[0]
+    count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
     most_rows = max(1, fitting // waveforms.shape[1]) if is_same_device else None  # None: all fitted so far
@@ -358,12 +359,14 @@ def differentiable(scorer: nn.Module) -> Iterator[None]:
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]
     for layer in layers:
-        layer.training, layer.dropout = True, 0.0
+        layer.training = True
+        layer.dropout = 0.0
     try:
         yield
     finally:
         for layer, (training, dropout) in zip(layers, before):
-            layer.training, layer.dropout = training, dropout
+            layer.training = training
+            layer.dropout = dropout
 
 
 def default_batch_size(device: torch.device) -> int:

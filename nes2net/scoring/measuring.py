@@ -39,7 +39,9 @@ from nes2net.scoring.waveforms import Recording, judged_share
 
 #: Most recordings that are measured of a corpus; with so many, p-values reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
-_BATCH, _MOST_WORKERS, _SEED = 8, 8, 0
+_BATCH = 8
+_MOST_WORKERS = 8
+_SEED = 0
 
 
 def measure_file(path: str | Path, num_samples: int | None, most: int | None = None) -> Traits:
@@ -72,7 +74,9 @@ def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
 class TraitsOutput(Output[Traits]):
     """Lines of JSON, ``[id, duration, level, bandwidth, judged, unfit]``."""
 
-    doing, done, what = "measuring", "measured", "traits"
+    doing = "measuring"
+    done = "measured"
+    what = "traits"
 
     def to_json(self, value: Traits) -> list[float | str]:
         return [getattr(value, name) for name in _MEASURED]

@@ -60,7 +60,8 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
             file and line.
     """
     path = Path(path)
-    ids, scores = [], []
+    ids = []
+    scores = []
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))
     for line, row in rows:
         id = row[id_column]
@@ -99,7 +100,8 @@ def check_ids(ids: Iterable[str]) -> None:
                 f"two trials have the id {shown(id)}, but a score file has one line per id: name each trial once"
             )
         known_ids.add(id)
-        words, fault = id.split(), ""
+        words = id.split()
+        fault = ""
         try:
             id.encode()
         except UnicodeEncodeError:

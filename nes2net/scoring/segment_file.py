@@ -98,9 +98,11 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     reader.keep()
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
-    record, resolution = path.with_name(f"{path.name}.json"), None
+    record = path.with_name(f"{path.name}.json")
+    resolution = None
     if record.is_file():  # a reason for each missing utterance is in it
-        what, remedy = "a record of frame scores", "score anew, or remove it"
+        what = "a record of frame scores"
+        remedy = "score anew, or remove it"
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, what, remedy).resolution_ms
         if resolution is not None and not 0 < resolution < 1e6:
             raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {resolution}")
@@ -113,7 +115,9 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.scores: dict[str, NDArray] = {}
-        self.id, self.found, self.num_frames = "", array("d"), 0
+        self.id = ""
+        self.found = array("d")
+        self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
         """Add ``frames`` of the utterance ``name``, whose lines begin with the number ``line``."""
@@ -125,7 +129,8 @@ class _Reader:
                 raise InputError(f"{self.path}, line {line}: more frames of {shown(name)}, whose lines ended before")
             if len(self.scores) == MOST_UTTERANCES:
                 raise InputError(f"{self.path}: has more than {MOST_UTTERANCES:,} utterances; split it")
-            self.id, self.found = name, array("d")
+            self.id = name
+            self.found = array("d")
         expected = len(self.found)
         expected_frames = list(map(str, range(expected, expected + len(frames))))
         if frames != expected_frames:
@@ -200,7 +205,8 @@ def _blocks(path: Path) -> Iterator[tuple[int, str]]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: is longer than {MOST_BYTES >> 30} GiB; split it")
-        number, unfinished = 1, ""
+        number = 1
+        unfinished = ""
         with open(path, encoding="utf-8-sig") as file:
             while block := file.read(_BLOCK):
                 lines, end, unfinished = (unfinished + block).rpartition("\n")

@@ -329,7 +329,8 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
             raise InputError(f"the {name} must be a positive number of seconds, not {seconds}")
-    length, step = round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE)
+    length = round(window * SAMPLE_RATE)
+    step = round(hop * SAMPLE_RATE)
     if length < scorer.min_samples:
         shortest = scorer.min_samples / SAMPLE_RATE
         raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")

@@ -53,7 +53,8 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
             raise InputError(
                 f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score"
             )
-        low, high = float(scores.min()), float(scores.max())
+        low = float(scores.min())
+        high = float(scores.max())
         if low == high:
             raise InputError(
                 f"{path}: all its scores are {low}, which tell nothing about an utterance: name another file"
@@ -72,7 +73,8 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
         pairs = TypeAdapter(list[tuple[FiniteFloat, FiniteFloat]]).validate_python(ranges)
         fault = next((f"from {low} to {high}" for low, high in pairs if not low < high), None)
     except ValidationError as error:
-        pairs, fault = [], first_problem(error)
+        pairs = []
+        fault = first_problem(error)
     if fault is not None:
         raise InputError(
             f"the ranges of other systems' scores are damaged ({fault}); each is a lowest and a highest number: name files "

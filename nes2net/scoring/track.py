@@ -294,7 +294,8 @@ class Grid(NamedTuple):
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
         if most_samples is not None:
-            step, longest = min(step, most_samples // 2 // unit * unit), min(longest, most_samples)
+            step = min(step, most_samples // 2 // unit * unit)
+            longest = min(longest, most_samples)
             if not step:
                 raise InputError(
                     f"this detector reads {most_samples / SAMPLE_RATE:g} s at once, less than four of its longest segments of "

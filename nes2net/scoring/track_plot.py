@@ -29,13 +29,17 @@ from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, as on the report page in its light style.
-BONAFIDE, SPOOF = "#0f766e", "#c2410c"
+BONAFIDE = "#0f766e"
+SPOOF = "#c2410c"
 INK = "#1f2933"
-_SCORE, _WAVEFORM = "#1d4ed8", "#6b7785"
+_SCORE = "#1d4ed8"
+_WAVEFORM = "#6b7785"
 
 # A line of more scores would fill the picture, which is about 1,280 pixels wide. It becomes bands
 # over so many columns, each with at least so many scores.
-_MOST_POINTS, _COLUMNS, _SCORES_PER_COLUMN = 640, 160, 6
+_MOST_POINTS = 640
+_COLUMNS = 160
+_SCORES_PER_COLUMN = 6
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # the picture has fewer pixels
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
@@ -139,8 +143,10 @@ def score_limits(scores: np.ndarray, threshold: float | None = None, least: floa
     ((-1.0, 3.0), (-11.0, 11.0))
     """
     shown = scores if threshold is None else np.append(scores, threshold)
-    low, high = float(shown.min()), float(shown.max())
-    centre, span = (low + high) / 2, max(1.1 * (high - low), least)
+    low = float(shown.min())
+    high = float(shown.max())
+    centre = (low + high) / 2
+    span = max(1.1 * (high - low), least)
     return centre - span / 2, centre + span / 2
 
 
@@ -182,7 +188,8 @@ def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray
     """Smallest and largest sample of each of at most 2,000 equal stretches, (columns,) each."""
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_ENVELOPE_COLUMNS, total)
-    low, high = np.full(columns, np.inf, np.float32), np.full(columns, -np.inf, np.float32)
+    low = np.full(columns, np.inf, np.float32)
+    high = np.full(columns, -np.inf, np.float32)
     position = 0
     for block in stream_audio(audio):
         column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)

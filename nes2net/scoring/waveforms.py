@@ -138,7 +138,8 @@ class WaveformReader:
         waveform = load_audio(path, longest=self.longest, channels=channels)
         if self.transform is not None:
             waveform = self.transform(waveform, Path(str(path)).stem if id is None else id)
-            shape, dtype = waveform.shape, waveform.dtype
+            shape = waveform.shape
+            dtype = waveform.dtype
             if len(shape) != 1 or not shape[0] or dtype != np.float32 or not np.isfinite(waveform).all():
                 raise InputError(
                     f"{self.transform.identity}: it made {dtype} of shape {shape} of it, or numbers that are not finite, "

@@ -35,18 +35,22 @@ from nes2net.scoring.decisions.population import Population, as_saved
 
 _FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
 # Slopes of the loss: the solver's aim, and what still counts as zero if rounding ends its steps.
-_STEEPEST, _FLAT = 1e-12, 1e-6
+_STEEPEST = 1e-12
+_FLAT = 1e-6
 _MOST_STEPS = 500
 # Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
-_NARROWEST, _SMALLEST = 1e-13, 1e-25
+_NARROWEST = 1e-13
+_SMALLEST = 1e-25
 # Limits of weights and offsets, and of log-likelihood ratios. Files from outside may hold any
 # number.
-_LARGEST_WEIGHT, _LARGEST_LLR = 1e30, 1e6
+_LARGEST_WEIGHT = 1e30
+_LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
 # If a class has more trials, so many are kept, evenly spaced among the sorted ones, which is exact
 # for shares of a millionth. A file may hold some more.
-_MOST_KEPT, _MOST_READ = 1_000_000, 2_500_000
+_MOST_KEPT = 1_000_000
+_MOST_READ = 2_500_000
 
 
 _Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
@@ -159,7 +163,8 @@ class LinearCalibration:
                 recordings and not of frames, or the other way round. Frames need a calibration that
                 states their length.
         """
-        own, asked = self.resolution_ms, scores.resolution_ms
+        own = self.resolution_ms
+        asked = scores.resolution_ms
         if asked is None and own is not None:
             raise InputError(
                 f"the calibration was learned from scores of frames of {own:g} ms, not of recordings: make one from a "
@@ -181,7 +186,8 @@ class LinearCalibration:
                 "the calibration does not say which detector's scores it was learned from, so this detector cannot be "
                 "checked"
             ]
-        fingerprint, precision = self.scored_by.fingerprint, self.scored_by.precision
+        fingerprint = self.scored_by.fingerprint
+        precision = self.scored_by.precision
         if fingerprint != scores.fingerprint:
             raise InputError(
                 f"the calibration does not belong to this detector: it was learned from scores of {fingerprint[:12]} "
@@ -300,7 +306,8 @@ def fit(
     >>> calibration([0.0, 1.0]).round(2)
     array([-0.17,  1.21])
     """
-    bonafide, spoof = _matrix(bonafide, "bona fide "), _matrix(spoof, "spoof ")
+    bonafide = _matrix(bonafide, "bona fide ")
+    spoof = _matrix(spoof, "spoof ")
     if bonafide.shape[1] != spoof.shape[1]:
         raise InputError(
             f"scores of {bonafide.shape[1]} systems for bona fide, but of {spoof.shape[1]} for spoofed trials"
@@ -320,7 +327,8 @@ def fit(
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     with np.errstate(over="ignore", invalid="ignore"):
-        centre, scale = scores.mean(0), scores.std(0)
+        centre = scores.mean(0)
+        scale = scores.std(0)
         usable = np.isfinite(scale) & (scale > np.maximum(_NARROWEST * np.abs(centre), _SMALLEST))
     if not usable.all():
         raise InputError(
@@ -349,7 +357,8 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 
     Separated means that every bona fide trial lies at or above every spoofed trial.
     """
-    above, below = calibration(bonafide), calibration(spoof)
+    above = calibration(bonafide)
+    below = calibration(spoof)
     return bool(above.min() >= below.max() and above.max() > below.min())
 
 

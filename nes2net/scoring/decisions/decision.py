@@ -318,7 +318,8 @@ class Decider:
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
         calibration: on trials that it does not name
         """
-        about, scored_by = self.calibration.trained_on, self.calibration.scored_by
+        about = self.calibration.trained_on
+        scored_by = self.calibration.scored_by
         phase = f", phase {about['phase']}" if "phase" in about else ""
         facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
         if "num_bonafide" in about and "num_spoof" in about:

@@ -33,10 +33,16 @@ SILENCE = -120.0
 FEWEST = 10
 
 # Level: the 95th percentile of the RMS of 20 ms.
-_LEVEL_FRAME, _LOUD = 320, 95
+_LEVEL_FRAME = 320
+_LOUD = 95
 # Bandwidth: spectra of 32 ms, mean power, smoothed over some 280 Hz. The floor is a low percentile of
 # it; 99 % of the area in dB that stands more than 6 dB above lies below the bandwidth.
-_SPECTRUM_FRAME, _SMOOTHED, _FLOOR, _ABOVE_FLOOR, _NEARLY_ALL, _DEEPEST = 512, 9, 5, 6.0, 0.99, 80.0
+_SPECTRUM_FRAME = 512
+_SMOOTHED = 9
+_FLOOR = 5
+_ABOVE_FLOOR = 6.0
+_NEARLY_ALL = 0.99
+_DEEPEST = 80.0
 # Both kinds of frames tile it, so that the sums do not depend on how a recording is cut into blocks.
 _CHUNK = 64 * 2560
 # The usual range has 95 % of the recordings. A distance of 1 is its edge.
@@ -45,10 +51,13 @@ _USUAL = (0.025, 0.975)
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 # Factor and unit for people.
 _SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
-_FOLDS, _SEED = 5, 0
+_FOLDS = 5
+_SEED = 0
 _MOST_DIRECTIONS = 32
 _LEAST_SPREAD = 0.1  # of distances of embeddings, relative to their middle
-_MOST_RECORDINGS, _WIDEST, _LARGEST = 1_000_000, 1 << 16, 1e12
+_MOST_RECORDINGS = 1_000_000
+_WIDEST = 1 << 16
+_LARGEST = 1e12
 
 
 class Traits(NamedTuple):
@@ -101,13 +110,16 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     Raises:
         InputError: if there are no samples.
     """
-    heard, levels = 0, list[NDArray]()
-    power, num_spectra = np.zeros(_SPECTRUM_FRAME // 2 + 1), 0
+    heard = 0
+    levels = list[NDArray]()
+    power = np.zeros(_SPECTRUM_FRAME // 2 + 1)
+    num_spectra = 0
     for chunk in _chunks(blocks, num_samples):
         heard += len(chunk)
         levels.append(np.square(_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
-        power, num_spectra = power + spectra.sum(0), num_spectra + len(spectra)
+        power = power + spectra.sum(0)
+        num_spectra = num_spectra + len(spectra)
     if not heard:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
@@ -129,17 +141,21 @@ _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 
 def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
     """Cut the first ``num_samples`` of ``blocks`` into pieces of ``_CHUNK`` samples and a rest, float64."""
-    pieces, held, left = list[NDArray](), 0, math.inf if num_samples is None else num_samples
+    pieces = list[NDArray]()
+    held = 0
+    left = math.inf if num_samples is None else num_samples
     for block in blocks:
         block = block[: int(min(left, len(block)))]
         left -= len(block)
         while len(block):
             piece = block[: _CHUNK - held]
             pieces.append(piece.astype(np.float64))
-            held, block = held + len(piece), block[len(piece) :]
+            held = held + len(piece)
+            block = block[len(piece) :]
             if held == _CHUNK:
                 yield np.concatenate(pieces)
-                pieces, held = [], 0
+                pieces = []
+                held = 0
         if left <= 0:
             break
     if held:
@@ -252,7 +268,8 @@ class EmbeddingModel:
         total = float(np.square(centred).sum()) / freedom
         least = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
-        directions, variances = np.zeros((0, size)), np.zeros(0)
+        directions = np.zeros((0, size))
+        variances = np.zeros(0)
         if rank and total > 0:
             from scipy.linalg import eigh  # start-up: scoring needs no SciPy
 
@@ -260,7 +277,8 @@ class EmbeddingModel:
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
             is_large = values > 1e-10 * values[-1]
-            values, vectors = values[is_large], vectors[:, is_large]
+            values = values[is_large]
+            vectors = vectors[:, is_large]
             variances = values / freedom
             directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
         residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
@@ -387,7 +405,8 @@ class Population:
         words = {}
         for name, (low, _, high) in self.usual.items():
             if name == "duration":
-                low, high = math.exp(low), math.exp(high)
+                low = math.exp(low)
+                high = math.exp(high)
             factor, unit = _SHOWN[name]
             words[name] = f"{factor * low:.1f} to {factor * high:.1f} {unit}"
         return words
