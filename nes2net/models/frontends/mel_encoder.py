@@ -36,7 +36,7 @@ class MelEncoder(Frontend):
     model: Any
     """The encoder of the transformers library."""
 
-    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
         state_dict = None
         if checkpoint is not None:
