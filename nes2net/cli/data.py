@@ -242,7 +242,7 @@ def _report(check: CorpusCheck) -> str:
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
-            official = check.key.official.get(phase)
+            official = corpus.key_counts.get(phase)
             lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
     lines += ["", "What can be done"]
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]

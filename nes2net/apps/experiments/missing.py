@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import is_there
+from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Part
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError
 from nes2net.lib.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.registry import corpora, takes_checkpoint
@@ -63,33 +63,13 @@ def missing_part(part: Part) -> list[Finding]:
     if part.root is None:
         problem = "no folder is named; name it with `data.root`"
         return [Finding(f"corpus {part.corpus}", problem, corpus.how_to_get("audio"))]
-    problems: dict[str, str] = {}
-    try:
-        corpus.find_protocol(part.root, part.split, part.protocols)
-    except InputError as error:
-        problems["protocol"] = _problem(error)
-    try:
-        audio = corpus.find_audio(part.root, part.split)
-        # The folder itself may be a corpus's; only audio files show this.
-        if problems and audio == part.root and not any(is_recording(path.name) for path in part.root.iterdir()):
-            problems["audio"] = f"no audio files in {part.root}"
-    except InputError as error:
-        problems["audio"] = _problem(error)
-    spares_some = False
-    if not problems:
-        try:
-            trials = corpus.trials(part.root, part.split, protocols=part.protocols)
-        except InputError as error:
-            problems, trials = {"protocol": str(error)}, []
-        gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
-        if gone:
-            of = counted(len(trials), "file is", "files are")
-            problems["audio"] = f"{len(gone):,} of {of} not in {part.root}: {listed(gone)}"
-            spares_some = len(gone) < len(trials)
-    return [
-        Finding(f"{kind} of {corpus.title} {part.split}", text, corpus.how_to_get(kind), spares_some)
-        for kind, text in problems.items()
-    ]
+    check = CorpusCheck(corpus, Path(part.root))
+    name = f"{corpus.title} {part.split}"
+    split, _ = find_split(check, part.split, part.protocols, name)
+    # The folder itself may be a corpus's; only audio files show this.
+    if split.protocol is None and split.audio == part.root and not any(map(is_recording, os.listdir(part.root))):
+        check.report("audio", f"no audio files in {part.root}", name)
+    return check.findings
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
@@ -101,7 +81,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
         corpus.keys(keys, phase)
     except InputError as error:
         remedy = corpus.how_to_get("keys") or corpus.how_to_get("protocol")
-        return [Finding(f"keys of {corpus.title}", _problem(error), remedy)]
+        return [Finding(f"keys of {corpus.title}", why_unusable(error), remedy)]
     return []
 
 
@@ -116,8 +96,3 @@ class Search:
 def corpus_called(name: str) -> Corpus | None:
     """The corpus of this name; None if it is unknown."""
     return corpora.get(name) if name in corpora.names() else None
-
-
-def _problem(error: InputError) -> str:
-    tried = error.tried if isinstance(error, NotFound) else []
-    return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)

@@ -73,11 +73,10 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """What was found of labels in separate files: phase → ``counts``, ``official`` counts."""
+    """What was found of labels in separate files: phase → ``counts``."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
-    official: Mapping[str, Counts] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,9 +96,10 @@ class CorpusCheck:
     has_min_tdcf: bool | None = None
     findings: list[Finding] = field(default_factory=list)
 
-    def report(self, what: str, problem: str, kind: str = "") -> None:
-        """Add a finding; ``kind`` is what helps, in the corpus's ``obtain``."""
-        self.findings.append(Finding(what, problem, self.corpus.how_to_get(kind)))
+    def report(self, kind: str, problem: str, part: str = "", *, spares_some: bool = False) -> None:
+        """Add what is wrong with the ``kind`` of file of a part, in the words of the corpus's ``obtain``."""
+        what = f"{kind} of {part}" if part else kind
+        self.findings.append(Finding(what, problem, self.corpus.how_to_get(kind), spares_some))
 
     @property
     def complete(self) -> bool:
@@ -195,7 +195,7 @@ def check_corpus(
             part.decoding = decode_all(part.present, part.audio, workers, f"decoding {split}")
             if reasons := [f"{name} ({reason})" for name, reason in part.decoding.unreadable.items()]:
                 of_files = counted(len(part.present), "file")
-                check.report(split, f"{len(reasons):,} of {of_files} cannot be read: {listed(reasons)}", "audio")
+                check.report("audio", f"{len(reasons):,} of {of_files} cannot be read: {listed(reasons)}", split)
         paths = {trial.path for trial in trials}
         if split == "train":
             trained = paths
@@ -233,36 +233,60 @@ def _check_asv_scores(check: CorpusCheck, places: Sequence[Path]) -> bool:
         except NotFound as error:
             tried += error.tried
         except InputError as error:
-            check.report("min t-DCF", str(error))
+            check.findings.append(Finding("min t-DCF", str(error)))
             return False
-    check.report("min t-DCF", f"the scores of the speaker-verification system are {_not_there(tried)}", "asv")
+    problem = f"the scores of the speaker-verification system are {_not_there(tried)}"
+    check.findings.append(Finding("min t-DCF", problem, check.corpus.how_to_get("asv")))
     return False
+
+
+def why_unusable(error: InputError) -> str:
+    """What is wrong with a file, to be said beside its name."""
+    return _not_there(error.tried) if isinstance(error, NotFound) and error.tried else str(error)
 
 
 def _not_there(tried: Sequence[Path]) -> str:
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
+def find_split(
+    check: CorpusCheck, split: str, protocols: str | Path | None, name: str
+) -> tuple[SplitCheck, list[Trial]]:
+    """Find the protocol, the trials and the recordings of a part; findings call it ``name``."""
+    corpus = check.corpus
+    part = SplitCheck(split)
+    trials: list[Trial] = []
+    try:
+        part.protocol = corpus.find_protocol(check.root, split, protocols)
+    except InputError as error:
+        check.report("protocol", why_unusable(error), name)
+    try:
+        part.audio = corpus.find_audio(check.root, split)
+    except InputError as error:
+        check.report("audio", why_unusable(error), name)
+    try:
+        if part.protocol is not None:
+            trials = corpus.read_protocol(part.protocol, split, part.audio)
+    except InputError as error:
+        check.report("protocol", why_unusable(error), name)
+    if part.protocol is None:
+        with suppress(InputError):  # some corpora can be scored without a protocol
+            trials = corpus.trials(check.root, split)
+    if part.audio is not None:
+        other_suffix = _check_files(check, part, trials)
+        if part.missing:
+            there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
+            of_files = counted(len(trials), "file is", "files are")
+            problem = f"{len(part.missing):,} of {of_files} missing{there}: {listed(part.missing)}"
+            check.report("audio", problem, name, spares_some=bool(part.present))
+    return part, trials
+
+
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
     corpus = check.corpus
-    root = check.root
-    part = SplitCheck(split)
-    trials: list[Trial] = []
-    try:
-        part.audio = corpus.find_audio(root, split)
-    except NotFound as error:
-        check.report(split, f"its audio is {_not_there(error.tried)}", "audio")
-    try:
-        part.protocol = corpus.find_protocol(root, split, protocols)
-        trials = corpus.read_protocol(part.protocol, split, part.audio)
-    except NotFound as error:
-        check.report(split, f"its protocol is {_not_there(error.tried)}", "protocol")
-        with suppress(InputError):  # some corpora can be scored without a protocol
-            trials = corpus.trials(root, split)
-    except InputError as error:
-        check.report(split, str(error), "protocol")
+    part, trials = find_split(check, split, protocols, split)
     part.counts = count(trials)
     part.official = corpus.official_counts(split, part.counts)
     if not trials:
@@ -271,17 +295,13 @@ def _check_split(
     if differences and corpus.counts_from:
         part.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
     elif differences and not subset:
-        problem = f"the protocol is not the official one ({listed(differences)}; `subset=True` accepts a selection)"
-        check.report(split, problem, "protocol")
-    if part.audio is not None:
-        other_suffix = _check_files(check, part, trials)
-        if part.missing:
-            there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
-            of_files = counted(len(trials), "file is", "files are")
-            problem = f"{len(part.missing):,} of {of_files} missing{there}: {listed(part.missing)}"
-            check.report(split, problem, "audio")
+        check.report("protocol", _not_official(differences), split)
     part.segments = _check_segments(check, split, protocols, trials)
     return part, trials
+
+
+def _not_official(differences: Sequence[str]) -> str:
+    return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
@@ -310,13 +330,13 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
         except NotFound:
             continue
         except InputError as error:
-            check.report(split, str(error))
+            check.findings.append(Finding(split, str(error)))
             continue
         without = [trial.id for trial in trials if trial.id not in spoofed]
         there.append(f"{name} of {len(trials) - len(without):,} of {counted(len(trials), 'trial')}")
         if without and not corpus.user_defined:
             have_none = f"{counted(len(without), 'trial has', 'trials have')} no labels of segments"
-            check.report(split, f"{name}: {have_none}: {listed(without)}")
+            check.findings.append(Finding(split, f"{name}: {have_none}: {listed(without)}"))
         if name != "RTTM":
             break
     return there
@@ -343,7 +363,8 @@ def _check_files(check: CorpusCheck, part: SplitCheck, trials: Sequence[Trial]) 
         try:
             there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         except OSError as error:
-            check.report(part.split, f"{folder} cannot be read ({error.strerror}); its files count as missing")
+            problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
+            check.findings.append(Finding(part.split, problem))
             there = set()
         missing = named.keys() - there
         recordings = filter(is_recording, there - named.keys())
@@ -366,31 +387,26 @@ def _check_key(check: CorpusCheck, place: Path, ids: dict[str, None], subset: bo
     try:
         key.path = corpus.find_key(place)
         trials = corpus.keys(key.path)
-    except NotFound as error:
-        check.report("keys", _not_there(error.tried), "keys")
-        return key
     except InputError as error:
-        check.report("keys", str(error), "keys")
+        check.report("keys", why_unusable(error))
         return key
     for phase in corpus.phases or corpus.splits:
         if of_phase := [trial for trial in trials if trial.phase in (None, phase)]:
             key.counts[phase] = count(of_phase)
-    key.official = corpus.key_counts
     differences = [
         f"{phase}: {text}"
         for phase, official in corpus.key_counts.items()
         for text in key.counts.get(phase, Counts(0, 0, 0)).differences(official)
     ]
     if differences and not subset:
-        problem = f"not the official ones ({listed(differences)}; `subset=True` accepts a selection)"
-        check.report("keys", problem, "keys")
+        check.report("keys", _not_official(differences))
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))
     if unlabelled:
         trials_of = f"{counted(len(unlabelled), 'trial')} of the protocol"
-        check.report("keys", f"{trials_of} without a label: {listed(unlabelled)}")
+        check.findings.append(Finding("keys", f"{trials_of} without a label: {listed(unlabelled)}"))
     if unlisted and ids:
         trials_are = counted(len(unlisted), "labelled trial is", "labelled trials are")
-        check.report("keys", f"{trials_are} not in the protocol: {listed(unlisted)}")
+        check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {listed(unlisted)}"))
     return key

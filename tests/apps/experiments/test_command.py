@@ -155,7 +155,7 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     status, _, error = run(path, *asked)
     said = [line for line in error.splitlines() if line.startswith("  - ")]
     assert status == 2 and len(said) == 10
-    assert error.startswith("missing, 10 in all:\n  - protocol of ASVspoof 2019 LA train: not found; ")
+    assert error.startswith("missing, 10 in all:\n  - protocol of ASVspoof 2019 LA train: not there (looked for")
     assert "\n  - checkpoint to start from: " in error and not any("pre-training" in line for line in said)
     status, out, _ = run(path, *asked, "--dry-run")
     assert status == 1 and out.startswith(f"{error}\nseeds measured of each row on  ")

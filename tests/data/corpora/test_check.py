@@ -103,13 +103,13 @@ def test_missing_and_extra_files(copy):
         (flac / name).touch()
     (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
     assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
-    why = "dev: 2 of 4 files are missing (1 are there under another suffix)"
+    why = "audio of dev: 2 of 4 files are missing (1 are there under another suffix)"
     _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
     assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
     for path in flac.iterdir():
         path.unlink()
-    _, tasks = one_problem("asvspoof2019_la", copy, "dev: 4 of 4 files are missing: ")
+    _, tasks = one_problem("asvspoof2019_la", copy, "audio of dev: 4 of 4 files are missing: ")
     assert tasks["score dev"] == "no: 4 of 4 files are missing"
 
 
@@ -126,7 +126,7 @@ def test_missing_and_extra_files(copy):
 def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
     kind = "audio" if (copy / file).is_dir() else "protocol"
     shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
-    problem, tasks = one_problem(name, copy, f"{part}: its {kind} is not there (looked for {copy}", decode=True)
+    problem, tasks = one_problem(name, copy, f"{kind} of {part}: not there (looked for {copy}", decode=True)
     assert str(copy / file) in problem and "); get " in problem
     assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
 
@@ -135,10 +135,10 @@ def test_files_that_cannot_be_read(copy):
     protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
     for path in (protocol, audio):
         path.write_bytes(path.read_bytes()[:20])
-    problem, tasks = one_problem("asvspoof2019_la", copy, f"dev: {protocol}, line 1: expected ")
+    problem, tasks = one_problem("asvspoof2019_la", copy, f"protocol of dev: {protocol}, line 1: expected ")
     assert "; get " in problem and tasks["validate"] == NO_TRIALS
     assert check("in_the_wild", copy).complete
-    why = "eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
+    why = "audio of eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
     _, tasks = one_problem("in_the_wild", copy, why, decode=True)
     assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
 
@@ -251,8 +251,8 @@ def test_protocols_as_published(shared, tmp_path):
     assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
     for part in found.splits:
         assert part.counts.differences(asvspoof2019_la.CORPUS.counts[part.split]) == []
-        (problem,) = (finding.problem for finding in found.findings if finding.what == part.split)
-        assert problem.startswith("its audio is not there")
+        (problem,) = (finding.problem for finding in found.findings if finding.what == f"audio of {part.split}")
+        assert problem.startswith("not there")
     assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
     (part,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits
     assert part.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []
