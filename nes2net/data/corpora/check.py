@@ -277,7 +277,7 @@ def find_split(
         if part.missing:
             there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
             of_files = counted(len(trials), "file is", "files are")
-            problem = f"{len(part.missing):,} of {of_files} missing{there}: {listed(part.missing)}"
+            problem = f"{len(part.missing):,} of {of_files} missing in {part.audio}{there}: {listed(part.missing)}"
             check.report("audio", problem, name, spares_some=bool(part.present))
     return part, trials
 

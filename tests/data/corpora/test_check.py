@@ -103,13 +103,13 @@ def test_missing_and_extra_files(copy):
         (flac / name).touch()
     (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
     assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
-    why = "audio of dev: 2 of 4 files are missing (1 are there under another suffix)"
+    why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
     _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
     assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
     for path in flac.iterdir():
         path.unlink()
-    _, tasks = one_problem("asvspoof2019_la", copy, "audio of dev: 4 of 4 files are missing: ")
+    _, tasks = one_problem("asvspoof2019_la", copy, f"audio of dev: 4 of 4 files are missing in {flac}: ")
     assert tasks["score dev"] == "no: 4 of 4 files are missing"
 
 

@@ -46,7 +46,7 @@ def test_what_is_missing_is_named(tmp_path, name):
     if mini.lists:
         options = {"splits": [mini.split], "subset": not corpus.counts_from}
         (problem,) = map(str, check_corpus(corpus, tmp_path, **options).findings)
-        assert "files are missing: " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
+        assert "files are missing in " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
     else:
         assert len(corpus.trials(tmp_path, mini.split)) == len(others)
 
