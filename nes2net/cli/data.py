@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from nes2net.actions.flags import CorpusName, located
 from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Flag, Folder, called
 from nes2net.lib.errors import InputError, counted, listed, readable_size, worded
-from nes2net.lib.terminal import printable, text_table
+from nes2net.lib.findings import listing
+from nes2net.lib.terminal import printable, text_table, wrapped
 from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
@@ -198,8 +198,9 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
-    lines = [f"{check.title} in {check.root}"]
-    for name, text in (("licence", check.licence), ("source", check.source)):
+    corpus = check.corpus
+    lines = [f"{corpus.title} in {check.root}"]
+    for name, text in (("licence", corpus.licence), ("source", corpus.source)):
         lines += _row(name, text) if text else []
     for part in check.splits:
         lines += ["", part.split, *_row("protocol", str(part.protocol or "not found"))]
@@ -241,7 +242,7 @@ def _report(check: CorpusCheck) -> str:
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
-            official = check.key.official.get(phase)
+            official = corpus.key_counts.get(phase)
             lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
     lines += ["", "What can be done"]
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
@@ -249,10 +250,7 @@ def _report(check: CorpusCheck) -> str:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
     if check.complete:
         return "\n".join([*lines, "", "Nothing is missing."])
-    lines += ["", "What is missing or wrong"]
-    for problem in check.missing:
-        lines += _wrapped(problem, "  - ", "    ")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
@@ -279,13 +277,7 @@ def _numbers(counts: Counts) -> str:
 
 
 def _row(name: str, text: str) -> list[str]:
-    return _wrapped(text, f"  {name.ljust(12)} ", " " * 15)
-
-
-def _wrapped(text: str, first: str, further: str) -> list[str]:
-    return textwrap.wrap(
-        text, 120, initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
-    )
+    return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 
 def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:

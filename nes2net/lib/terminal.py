@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,6 +61,17 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [table_line(row, widths, align) for row in rows]
+
+
+def wrapped(text: str, first: str, further: str, width: int = 120) -> list[str]:
+    """Lines of at most ``width`` characters; the first one begins with ``first``, the others with ``further``.
+
+    A longer word keeps a line for itself, because a path or an address is copied whole.
+    """
+    lines = textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+    )
+    return lines or [first.rstrip()]
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -46,7 +46,7 @@ def test_missing_and_extra_files(every_corpus, tmp_path, check):
         "files 3 of 4 are there; 1 missing: LA_T_1000001.flac",
         "extra files 1 in the folder are in no protocol: other.flac",
         "train no: 1 of 4 files are missing validate yes score train in part",
-        "What is missing or wrong - train: 1 of 4 files are missing: LA_T_1000001.flac; get LA.zip from https",
+        f"What is missing or wrong - audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https",
     ):
         assert said in text
     status, text = check("in_the_wild", every_corpus)  # a selection is not the official corpus

@@ -12,6 +12,7 @@ from nes2net.actions.flags import Batches
 from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
 from nes2net.lib.commands import Count, Flag, Folder, called
 from nes2net.lib.errors import InputError, worded
+from nes2net.lib.findings import listing
 from nes2net.lib.terminal import printable, say_written, text_table
 from nes2net.lib.this_process import process_count
 
@@ -85,7 +86,7 @@ def run(
         return _task(task, plan, machine)
     left = unfinished(plan.jobs)
     missing = missing_for(left)
-    lacking = [f"missing, {len(missing)} in all:", *map(str, missing)] if missing else ["nothing is missing"]
+    lacking = [f"missing, {len(missing)} in all:", *listing(missing)] if missing else ["nothing is missing"]
     if dry_run:
         print(printable(worded("\n".join([*lacking, "", *work_table(plan, left)]))))
         return INCOMPLETE if missing else 0
@@ -197,7 +198,7 @@ def reproduce(
     if missing:
         goes_on = allow_partial and all(m.spares_some for m in missing)
         head = "warning: the result will be partial, missing are" if goes_on else f"missing, {len(missing)} in all:"
-        print(worded("\n".join([head, *map(str, missing)])), file=sys.stderr)
+        print(worded("\n".join([head, *listing(missing)])), file=sys.stderr)
         if not goes_on:
             return WRONG_INPUT
     result = reproduced(

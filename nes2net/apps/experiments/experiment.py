@@ -13,21 +13,22 @@ from pathlib import Path
 from statistics import median
 
 from nes2net.apps.experiments.jobs import Job, Run, ScoreJob, TrainJob, unfinished
-from nes2net.apps.experiments.missing import Missing, Search
+from nes2net.apps.experiments.missing import Search
 from nes2net.apps.experiments.plan import Plan
 from nes2net.apps.experiments.result import SystemOnSet, comparability, experiment_result
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import write_text
+from nes2net.lib.findings import Finding
 from nes2net.lib.terminal import text_table
 from nes2net.lib.times import readable_duration
 from nes2net.lib.yaml_text import write_yaml
 
 
-def missing_for(jobs: Sequence[Job]) -> list[Missing]:
+def missing_for(jobs: Sequence[Job]) -> list[Finding]:
     """List what ``jobs`` need and the disk lacks, each once."""
-    found: dict[str, Missing] = {}
+    found: dict[str, Finding] = {}
     search = Search()
     for job in jobs:
         for missing in job.missing(search):

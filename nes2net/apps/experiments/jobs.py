@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.description import Average, EvaluationSet
-from nes2net.apps.experiments.missing import Missing, Search, missing_for_training
+from nes2net.apps.experiments.missing import Search, missing_for_training
 from nes2net.apps.experiments.result import METRICS, Measured
 from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
@@ -27,6 +27,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, sha256_of
+from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
@@ -105,7 +106,7 @@ class Job(ABC):
         """Do it, or what is left of it."""
 
     @abstractmethod
-    def missing(self, search: Search) -> list[Missing]:
+    def missing(self, search: Search) -> list[Finding]:
         """List what it needs and the disk lacks, apart from what other jobs make."""
 
 
@@ -127,7 +128,7 @@ class TrainJob(Job):
         _detector.cache_clear()  # its memory
         train(self.run.recipe, machine.device)
 
-    def missing(self, search: Search) -> list[Missing]:
+    def missing(self, search: Search) -> list[Finding]:
         return missing_for_training(self.run.recipe, self.run.recipe.name, search)
 
 
@@ -218,7 +219,7 @@ class ScoreJob(Job):
         differs = any(record.run.get(key) != value for key, value in expected.items())
         return differs or named != self.checkpoints()[-1].parts[-2:]
 
-    def missing(self, search: Search) -> list[Missing]:
+    def missing(self, search: Search) -> list[Finding]:
         return [m for m in search.part(self.part) if not (self.tested.allow_partial and m.spares_some)]
 
 
@@ -325,7 +326,7 @@ class EvaluateJob(Job):
         header = {"asked": self.asked(), "measured": asdict(measured), **result.header}
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
-    def missing(self, search: Search) -> list[Missing]:
+    def missing(self, search: Search) -> list[Finding]:
         one = self.tested
         return search.keys(one.corpus, one.key_path, one.key_phase)
 

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import is_there
+from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Part
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError
+from nes2net.lib.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.registry import corpora, takes_checkpoint
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Something that is not on the disk, the problem, and where to get it.
-
-    ``spares_some`` means that only some of the files to score are missing: a partial result is
-    possible.
-    """
-
-    what: str
-    problem: str
-    remedy: str
-    spares_some: bool = False
-
-    def __str__(self) -> str:
-        return f"- {self.what}\n    {self.problem}\n    get it: {self.remedy}"
 
 
 def training_parts(recipe: Recipe) -> list[Part]:
@@ -47,7 +31,7 @@ def training_parts(recipe: Recipe) -> list[Part]:
     return list(dict.fromkeys(parts))
 
 
-def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Missing]:
+def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
     """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
     search = search or Search()
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
@@ -56,60 +40,39 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     fetched = ssl in SIZES  # by its name
     if ssl is not None and not fetched and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
-        missing.append(
-            Missing(f"pre-training of {frontend_name}", problem, obtain(frontend_name) or "from its authors")
-        )
+        remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
+        missing.append(Finding(f"pre-training of {frontend_name}", problem, remedy))
     start = recipe.train.init_from
     if start is not None and not Path(start).exists():
         problem = f"{start} not found; name it with `train.init_from`"
-        missing.append(Missing("checkpoint to start from", problem, "from whoever trained it"))
+        missing.append(Finding("checkpoint to start from", problem, "get it from whoever trained it"))
     needed = create_task(recipe).start
     if needed is not None and not (needed.path and Path(needed.path).is_file()):
         problem = f"{needed.path} not found" if needed.path else f"none named (`{needed.key}`)"
-        missing.append(Missing(needed.what, problem, needed.obtain.format(name)))
+        missing.append(Finding(needed.what, problem, needed.obtain.format(name)))
     return missing
 
 
-def missing_part(part: Part) -> list[Missing]:
+def missing_part(part: Part) -> list[Finding]:
     """List which of the protocol and the recordings of a part are missing; of the hub, they are downloaded when needed."""
     if part.corpus.startswith("hub:"):
         return []
     corpus = corpus_called(part.corpus)
     if corpus is None:
-        return [Missing(f"corpus {part.corpus}", "this version of nes2net does not read it", "a newer version")]
+        return [Finding(f"corpus {part.corpus}", "this version of nes2net does not read it", "get a newer version")]
     if part.root is None:
-        remedy = _obtain(corpus, "audio")
-        return [Missing(f"corpus {part.corpus}", "no folder is named; name it with `data.root`", remedy)]
-    problems: dict[str, str] = {}
-    try:
-        corpus.find_protocol(part.root, part.split, part.protocols)
-    except InputError as error:
-        problems["protocol"] = _problem(error)
-    try:
-        audio = corpus.find_audio(part.root, part.split)
-        # The folder itself may be a corpus's; only audio files show this.
-        if problems and audio == part.root and not any(is_recording(path.name) for path in part.root.iterdir()):
-            problems["audio"] = f"no audio files in {part.root}"
-    except InputError as error:
-        problems["audio"] = _problem(error)
-    spares_some = False
-    if not problems:
-        try:
-            trials = corpus.trials(part.root, part.split, protocols=part.protocols)
-        except InputError as error:
-            problems, trials = {"protocol": str(error)}, []
-        gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
-        if gone:
-            of = counted(len(trials), "file is", "files are")
-            problems["audio"] = f"{len(gone):,} of {of} not in {part.root}: {listed(gone)}"
-            spares_some = len(gone) < len(trials)
-    return [
-        Missing(f"{kind} of {corpus.title} {part.split}", text, _obtain(corpus, kind), spares_some)
-        for kind, text in problems.items()
-    ]
+        problem = "no folder is named; name it with `data.root`"
+        return [Finding(f"corpus {part.corpus}", problem, corpus.how_to_get("audio"))]
+    check = CorpusCheck(corpus, Path(part.root))
+    name = f"{corpus.title} {part.split}"
+    split, _ = find_split(check, part.split, part.protocols, name)
+    # The folder itself may be a corpus's; only audio files show this.
+    if split.protocol is None and split.audio == part.root and not any(map(is_recording, os.listdir(part.root))):
+        check.report("audio", f"no audio files in {part.root}", name)
+    return check.findings
 
 
-def missing_keys(name: str, keys: Path, phase: str) -> list[Missing]:
+def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
     """List the keys of ``phase`` of a corpus if they cannot be read."""
     corpus = corpus_called(name)
     if corpus is None:
@@ -117,8 +80,8 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Missing]:
     try:
         corpus.keys(keys, phase)
     except InputError as error:
-        remedy = _obtain(corpus, "keys") or _obtain(corpus, "protocol")
-        return [Missing(f"keys of {corpus.title}", _problem(error), remedy)]
+        remedy = corpus.how_to_get("keys") or corpus.how_to_get("protocol")
+        return [Finding(f"keys of {corpus.title}", why_unusable(error), remedy)]
     return []
 
 
@@ -133,13 +96,3 @@ class Search:
 def corpus_called(name: str) -> Corpus | None:
     """The corpus of this name; None if it is unknown."""
     return corpora.get(name) if name in corpora.names() else None
-
-
-def _problem(error: InputError) -> str:
-    tried = error.tried if isinstance(error, NotFound) else []
-    return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)
-
-
-def _obtain(corpus: Corpus, kind: str) -> str:
-    """Say where to get ``kind`` of a corpus; a user's own corpus may not know."""
-    return corpus.obtain.get(kind, "" if kind == "keys" else "from whoever made the corpus")

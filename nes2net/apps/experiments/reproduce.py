@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.apps.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
+from nes2net.apps.experiments.missing import missing_for_training, missing_keys, missing_part
 from nes2net.apps.experiments.result import METRICS
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import Part
@@ -20,6 +20,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.findings import Finding
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
@@ -74,31 +75,31 @@ class Places:
         return self.recipe if self.recipe is not None or row.recipe is None else recipe_path(row.recipe)
 
 
-def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
+def find_missing(row: PublishedRow, places: Places) -> list[Finding]:
     """List everything that ``row`` needs and the disk lacks."""
-    released = row.checkpoint or "no published checkpoint is known"
+    released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
-    path, missing = places.recipe_of(row), list[Missing]()
+    path, missing = places.recipe_of(row), list[Finding]()
     if places.checkpoint is not None:
         if not places.checkpoint.exists():
-            missing.append(Missing("checkpoint", f"{places.checkpoint} not found", released))
+            missing.append(Finding("checkpoint", f"{places.checkpoint} not found", released))
     elif path is None:
         problem = "none given (`checkpoint`), and there is no recipe to train it"
-        missing.append(Missing("checkpoint", problem, released))
+        missing.append(Finding("checkpoint", problem, released))
     else:
         try:
             recipe = _recipe(path, row, places)
         except InputError as error:
-            missing.append(Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
+            missing.append(Finding("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
         else:
             missing += missing_for_training(recipe, path.name)
             if recipe.data.train_scores:
                 problem = "the detector fuses them, and a row is measured with the audio alone"
                 remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
-                missing.append(Missing("scores of other systems", problem, remedy))
+                missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
-                missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
+                missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
     missing += missing_part(Part(row.corpus, places.root(row.corpus), row.split, places.protocols))
     known = [m.problem for m in missing]  # the protocol may hold the labels
     return missing + [m for m in missing_keys(row.corpus, places.key(row), row.phase) if m.problem not in known]

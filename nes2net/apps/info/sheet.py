@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from nes2net.lib.terminal import printable_name, table_line
+from nes2net.lib.terminal import printable_name, table_line, wrapped
 
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns whose values are shown as a recipe has them
@@ -49,11 +49,11 @@ class Sheet:
         """The description for a terminal, at most 100 columns wide unless a word is longer."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
-        lines = _wrapped(self.title, "", "  ")
+        lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
         for heading, value in facts.items():
             for number, item in enumerate(value if isinstance(value, list) else [value]):
                 start = "" if number else printable_name(heading)
-                lines += _wrapped(shown(item), f"  {start:<{width}}  ", " " * (width + 4))
+                lines += wrapped(printable_name(shown(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH)
         if self.notes:
             lines += ["", *map(printable_name, self.notes.splitlines())]
         for heading, rows in self.tables.items():
@@ -146,14 +146,3 @@ def plain(text: str) -> str:
     """
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
     return " ".join(text.replace("``", "").split())
-
-
-def _wrapped(text: str, first: str, further: str) -> list[str]:
-    return textwrap.wrap(
-        printable_name(text),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [first.rstrip()]

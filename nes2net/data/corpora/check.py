@@ -18,6 +18,7 @@ from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, known_sp
 from nes2net.data.corpora.segments import any_spoof, check_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.findings import Finding
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 
@@ -27,8 +28,7 @@ class SplitCheck:
 
     ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
     read. ``segments`` says which labels of segments there are. ``is_trained_on`` says whether all its
-    trials are training trials too. ``notes`` names what is remarkable
-    but no fault, and ``problems`` what is wrong and what to do.
+    trials are training trials too. ``notes`` names what is remarkable but no fault.
     """
 
     split: str
@@ -43,7 +43,6 @@ class SplitCheck:
     segments: list[str] = field(default_factory=list)
     is_trained_on: bool = False
     notes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
     @property
     def training(self) -> str:
@@ -74,42 +73,38 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """What was found of labels in separate files: phase → ``counts``, ``official`` counts."""
+    """What was found of labels in separate files: phase → ``counts``."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
-    official: Mapping[str, Counts] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
 
 
 @dataclass
 class CorpusCheck:
-    """The findings of :func:`check_corpus`.
+    """The result of :func:`check_corpus`.
 
-    ``asv_problem`` is the reason why min t-DCF cannot be computed: empty if it can, None if the
-    corpus does not define it. ``is_selection`` says whether only some parts were to be checked.
+    ``findings`` names everything that is missing or wrong, and where to get it. ``has_min_tdcf``
+    says whether min t-DCF can be computed; None if the corpus does not define it. ``is_selection``
+    says whether only some parts were to be checked.
     """
 
-    title: str
+    corpus: Corpus
     root: Path
-    splits: list[SplitCheck]
-    key: KeyCheck | None = None
-    asv_problem: str | None = None
     is_selection: bool = False
-    licence: str = ""
-    source: str = ""
+    splits: list[SplitCheck] = field(default_factory=list)
+    key: KeyCheck | None = None
+    has_min_tdcf: bool | None = None
+    findings: list[Finding] = field(default_factory=list)
 
-    @property
-    def missing(self) -> list[str]:
-        """Everything that is missing or wrong, one text each, and where to get it."""
-        problems = [f"{part.split}: {problem}" for part in self.splits for problem in part.problems]
-        problems += [f"keys: {problem}" for problem in (self.key.problems if self.key else [])]
-        return problems + ([f"min t-DCF: {self.asv_problem}"] if self.asv_problem else [])
+    def report(self, kind: str, problem: str, part: str = "", *, spares_some: bool = False) -> None:
+        """Add what is wrong with the ``kind`` of file of a part, in the words of the corpus's ``obtain``."""
+        what = f"{kind} of {part}" if part else kind
+        self.findings.append(Finding(what, problem, self.corpus.how_to_get(kind), spares_some))
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing."""
-        return not self.missing
+        return not self.findings
 
     @property
     def is_whole(self) -> bool:
@@ -127,7 +122,9 @@ class CorpusCheck:
                 train.append(("validate", f"no: {_TRAINED_ON}" if repeated else part.training))
             name = "" if self.is_whole else f" {part.split}"
             readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())
-            score.append((f"score{name}", _verdict(part.why_no_audio, "in part" if readable else "no")))
+            extent = "in part" if readable else "no"
+            verdict = f"{extent}: {part.why_no_audio}" if part.why_no_audio else "yes"
+            score.append((f"score{name}", verdict))
             if self.key is None:
                 evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
@@ -143,18 +140,14 @@ class CorpusCheck:
             return f"no: {reason}"
         if not counts.labelled:
             return f"in part: {_ONE_CLASS}, so at a threshold of other trials"
-        if self.asv_problem is None or phase != "eval":
+        if self.has_min_tdcf is None or phase != "eval":
             return "yes"
-        return "in part: EER without min t-DCF" if self.asv_problem else "yes: EER and min t-DCF"
+        return "yes: EER and min t-DCF" if self.has_min_tdcf else "in part: EER without min t-DCF"
 
 
 _UNLABELLED = "its labels are not there"
 _ONE_CLASS = "all its trials are of one class"
 _TRAINED_ON = "all its trials are training trials too; fill a column 'split' with train and dev"
-
-
-def _verdict(reason: str, otherwise: str = "no") -> str:
-    return f"{otherwise}: {reason}" if reason else "yes"
 
 
 def check_corpus(
@@ -193,152 +186,163 @@ def check_corpus(
     if not splits:
         splits = corpus.find_splits(root, lists)
     names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
-    parts: list[SplitCheck] = []
+    check = CorpusCheck(corpus, root, is_selection)
     ids: dict[str, None] = {}
     trained: set[Path | None] = set()
     for split in names:
-        part, trials = _check_split(corpus, root, split, lists, subset)
+        part, trials = _check_split(check, split, lists, subset)
         if decode and part.audio is not None:
             part.decoding = decode_all(part.present, part.audio, workers, f"decoding {split}")
             if reasons := [f"{name} ({reason})" for name, reason in part.decoding.unreadable.items()]:
-                part.problems.append(
-                    f"{len(reasons):,} of {counted(len(part.present), 'file')} cannot be read: {listed(reasons)}"
-                    f"{_obtain(corpus, 'audio')}"
-                )
+                of_files = counted(len(part.present), "file")
+                check.report("audio", f"{len(reasons):,} of {of_files} cannot be read: {listed(reasons)}", split)
         paths = {trial.path for trial in trials}
         if split == "train":
             trained = paths
         part.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= trained)
-        parts.append(part)
+        check.splits.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
-    if any(part.extra for part in parts):
+    if any(part.extra for part in check.splits):
         # Parts may share a folder, and so may a list and the lists beside it.
         places = [(root, split) for split in corpus.splits] + ([(root.parent, WHOLE)] if root.is_file() else [])
         named: set[str] = set()
         for place, split in places:
             with suppress(InputError):  # a part that does not exist, or lists of something else
-                named |= {
-                    os.path.abspath(trial.path)
-                    for trial in corpus.trials(place, split, protocols=lists)
-                    if trial.path is not None
-                }
-        for part in parts:
-            part.extra = [
-                name for name in part.extra if os.path.abspath(os.path.join(part.audio or "", name)) not in named
-            ]
-    check = CorpusCheck(
-        corpus.title, root, parts, is_selection=is_selection, licence=corpus.licence, source=corpus.source
-    )
+                trials = corpus.trials(place, split, protocols=lists)
+                named |= {os.path.abspath(trial.path) for trial in trials if trial.path is not None}
+        for part in check.splits:
+            audio = part.audio or ""
+            part.extra = [name for name in part.extra if os.path.abspath(os.path.join(audio, name)) not in named]
     keys = root if keys is None else Path(keys)
     if corpus.key_files:
-        check.key = _check_key(corpus, keys, ids, subset)
+        check.key = _check_key(check, keys, ids, subset)
     if corpus.asv_scores and "eval" in names:
-        tried: list[Path] = []
-        for place in (keys, *(part.protocol for part in parts if part.protocol is not None)):
-            try:
-                corpus.asv_scores(place, "eval")
-                check.asv_problem = ""
-            except NotFound as error:
-                tried += error.tried
-                continue
-            except InputError as error:
-                check.asv_problem = str(error)
-            break
-        else:
-            missing = _not_there(tried, corpus, "asv")
-            check.asv_problem = f"the scores of the speaker-verification system are {missing}"
+        split_protocols = [part.protocol for part in check.splits if part.protocol is not None]
+        check.has_min_tdcf = _check_asv_scores(check, [keys, *split_protocols])
     return check
 
 
-def _obtain(corpus: Corpus, what: str) -> str:
-    return f"; get {corpus.obtain[what]}" if what in corpus.obtain else ""
+def _check_asv_scores(check: CorpusCheck, places: Sequence[Path]) -> bool:
+    """Whether one of ``places`` has the scores that min t-DCF needs."""
+    assert check.corpus.asv_scores is not None
+    tried: list[Path] = []
+    for place in places:
+        try:
+            check.corpus.asv_scores(place, "eval")
+            return True
+        except NotFound as error:
+            tried += error.tried
+        except InputError as error:
+            check.findings.append(Finding("min t-DCF", str(error)))
+            return False
+    problem = f"the scores of the speaker-verification system are {_not_there(tried)}"
+    check.findings.append(Finding("min t-DCF", problem, check.corpus.how_to_get("asv")))
+    return False
 
 
-def _not_there(tried: Sequence[Path], corpus: Corpus, what: str) -> str:
-    return f"not there{_obtain(corpus, what)} (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
+def why_unusable(error: InputError) -> str:
+    """What is wrong with a file, to be said beside its name."""
+    return _not_there(error.tried) if isinstance(error, NotFound) and error.tried else str(error)
 
 
-def _check_split(
-    corpus: Corpus, root: Path, split: str, protocols: str | Path | None, subset: bool
+def _not_there(tried: Sequence[Path]) -> str:
+    return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
+
+
+def find_split(
+    check: CorpusCheck, split: str, protocols: str | Path | None, name: str
 ) -> tuple[SplitCheck, list[Trial]]:
+    """Find the protocol, the trials and the recordings of a part; findings call it ``name``."""
+    corpus = check.corpus
     part = SplitCheck(split)
     trials: list[Trial] = []
     try:
-        part.audio = corpus.find_audio(root, split)
-    except NotFound as error:
-        part.problems.append(f"its audio is {_not_there(error.tried, corpus, 'audio')}")
-    try:
-        part.protocol = corpus.find_protocol(root, split, protocols)
-        trials = corpus.read_protocol(part.protocol, split, part.audio)
-    except NotFound as error:
-        part.problems.append(f"its protocol is {_not_there(error.tried, corpus, 'protocol')}")
-        with suppress(InputError):  # some corpora can be scored without a protocol
-            trials = corpus.trials(root, split)
+        part.protocol = corpus.find_protocol(check.root, split, protocols)
     except InputError as error:
-        part.problems.append(f"{error}{_obtain(corpus, 'protocol')}")
-    part.counts = count(trials)
-    part.official = corpus.official_counts(split, part.counts)
-    differences = part.counts.differences(part.official) if trials and part.official else []
-    if differences and corpus.counts_from:
-        part.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
-    elif differences and not subset:
-        part.problems.append(
-            f"the protocol is not the official one ({listed(differences)}; `subset=True` accepts a selection)"
-            f"{_obtain(corpus, 'protocol')}"
-        )
-    if trials and part.audio is not None:
-        other_suffix = _check_files(part, trials, corpus.beside)
+        check.report("protocol", why_unusable(error), name)
+    try:
+        part.audio = corpus.find_audio(check.root, split)
+    except InputError as error:
+        check.report("audio", why_unusable(error), name)
+    try:
+        if part.protocol is not None:
+            trials = corpus.read_protocol(part.protocol, split, part.audio)
+    except InputError as error:
+        check.report("protocol", why_unusable(error), name)
+    if part.protocol is None:
+        with suppress(InputError):  # some corpora can be scored without a protocol
+            trials = corpus.trials(check.root, split)
+    if part.audio is not None:
+        other_suffix = _check_files(check, part, trials)
         if part.missing:
             there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
-            part.problems.append(
-                f"{len(part.missing):,} of {counted(len(trials), 'file is', 'files are')} missing{there}: {listed(part.missing)}"
-                f"{_obtain(corpus, 'audio')}"
-            )
-    if trials:
-        part.segments = _check_segments(part, corpus, root, protocols, trials)
+            of_files = counted(len(trials), "file is", "files are")
+            problem = f"{len(part.missing):,} of {of_files} missing in {part.audio}{there}: {listed(part.missing)}"
+            check.report("audio", problem, name, spares_some=bool(part.present))
     return part, trials
 
 
-def _check_segments(
-    part: SplitCheck, corpus: Corpus, root: Path, protocols: str | Path | None, trials: Sequence[Trial]
-) -> list[str]:
+def _check_split(
+    check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
+) -> tuple[SplitCheck, list[Trial]]:
+    corpus = check.corpus
+    part, trials = find_split(check, split, protocols, split)
+    part.counts = count(trials)
+    part.official = corpus.official_counts(split, part.counts)
+    if not trials:
+        return part, trials
+    differences = part.counts.differences(part.official) if part.official else []
+    if differences and corpus.counts_from:
+        part.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
+    elif differences and not subset:
+        check.report("protocol", _not_official(differences), split)
+    part.segments = _check_segments(check, split, protocols, trials)
+    return part, trials
+
+
+def _not_official(differences: Sequence[str]) -> str:
+    return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
+
+
+def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
     """Compare the labels of segments, which a copy need not have, with the trials and their labels.
 
     Returns what is there. Among labels of frames, the finest resolution that is there is compared.
     """
+    corpus = check.corpus
+    root = check.root
     there = []
     readers: list[tuple[str, Callable[[], Mapping[str, bool]]]] = []
     if (segments := corpus.segments) is not None:
-        readers.append(("RTTM", lambda: any_spoof(segments(root, part.split, protocols=protocols))))
+        readers.append(("RTTM", lambda: any_spoof(segments(root, split, protocols=protocols))))
     if (labels := corpus.segment_labels) is not None and not corpus.user_defined:
         for ms in RESOLUTIONS:
 
             def of_frames(ms: int = ms) -> dict[str, bool]:
-                found = labels(root, part.split, ms, protocols=protocols)
+                found = labels(root, split, ms, protocols=protocols)
                 return {utterance: bool((frames == 0).any()) for utterance, frames in found.items()}
 
             readers.append((f"labels of {ms} ms", of_frames))
     for name, read in readers:
         try:
             spoofed = read()
-            check_labels(spoofed, trials, f"{name} of {part.split}")
+            check_labels(spoofed, trials, f"{name} of {split}")
         except NotFound:
             continue
         except InputError as error:
-            part.problems.append(str(error))
+            check.findings.append(Finding(split, str(error)))
             continue
         without = [trial.id for trial in trials if trial.id not in spoofed]
         there.append(f"{name} of {len(trials) - len(without):,} of {counted(len(trials), 'trial')}")
         if without and not corpus.user_defined:
-            part.problems.append(
-                f"{name}: {counted(len(without), 'trial has', 'trials have')} no labels of segments: {listed(without)}"
-            )
+            have_none = f"{counted(len(without), 'trial has', 'trials have')} no labels of segments"
+            check.findings.append(Finding(split, f"{name}: {have_none}: {listed(without)}"))
         if name != "RTTM":
             break
     return there
 
 
-def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:
+def _check_files(check: CorpusCheck, part: SplitCheck, trials: Sequence[Trial]) -> int:
     """Compare the trials with the folders of their files.
 
     Returns how many missing files exist under another suffix.
@@ -353,12 +357,14 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
         elif trial.path is not None:
             folder, name = os.path.split(trial.path)
             expected[folder or "."][name] = trial.path
+    beside = check.corpus.beside
     other_suffix = 0
     for folder, named in sorted(expected.items()):
         try:
             there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         except OSError as error:
-            part.problems.append(f"{folder} cannot be read ({error.strerror}); its files count as missing")
+            problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
+            check.findings.append(Finding(part.split, problem))
             there = set()
         missing = named.keys() - there
         recordings = filter(is_recording, there - named.keys())
@@ -375,38 +381,32 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+def _check_key(check: CorpusCheck, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+    corpus = check.corpus
     key = KeyCheck()
     try:
         key.path = corpus.find_key(place)
         trials = corpus.keys(key.path)
-    except NotFound as error:
-        key.problems.append(_not_there(error.tried, corpus, "keys"))
-        return key
     except InputError as error:
-        key.problems.append(f"{error}{_obtain(corpus, 'keys')}")
+        check.report("keys", why_unusable(error))
         return key
     for phase in corpus.phases or corpus.splits:
         if of_phase := [trial for trial in trials if trial.phase in (None, phase)]:
             key.counts[phase] = count(of_phase)
-    key.official = corpus.key_counts
     differences = [
         f"{phase}: {text}"
         for phase, official in corpus.key_counts.items()
         for text in key.counts.get(phase, Counts(0, 0, 0)).differences(official)
     ]
     if differences and not subset:
-        key.problems.append(
-            f"not the official ones ({listed(differences)}; `subset=True` accepts a selection){_obtain(corpus, 'keys')}"
-        )
+        check.report("keys", _not_official(differences))
     labelled = {trial.id for trial in trials}
-    unlabelled, unlisted = [id for id in ids if id not in labelled], sorted(labelled.difference(ids))
+    unlabelled = [id for id in ids if id not in labelled]
+    unlisted = sorted(labelled.difference(ids))
     if unlabelled:
-        key.problems.append(
-            f"{counted(len(unlabelled), 'trial')} of the protocol without a label: {listed(unlabelled)}"
-        )
+        trials_of = f"{counted(len(unlabelled), 'trial')} of the protocol"
+        check.findings.append(Finding("keys", f"{trials_of} without a label: {listed(unlabelled)}"))
     if unlisted and ids:
-        key.problems.append(
-            f"{counted(len(unlisted), 'labelled trial is', 'labelled trials are')} not in the protocol: {listed(unlisted)}"
-        )
+        trials_are = counted(len(unlisted), "labelled trial is", "labelled trials are")
+        check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {listed(unlisted)}"))
     return key

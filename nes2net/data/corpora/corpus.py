@@ -263,6 +263,10 @@ class Corpus(ABC):
             remedy=f"give the folder of keys that holds {self.key_files[0]}",
         )
 
+    def how_to_get(self, kind: str) -> str:
+        """Where to get what is called ``kind`` in ``obtain``; empty if that is not known."""
+        return f"get {self.obtain[kind]}" if kind in self.obtain else ""
+
     @property
     def accepted_splits(self) -> tuple[str, ...]:
         """The parts that may be asked for."""

@@ -70,8 +70,19 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         delta_scale: float = 1.0,
         num_samples: LeadingSamples = None,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        super().__init__(checkpoint, options)
+        super().__init__(
+            checkpoint,
+            window_length=window_length,
+            hop_length=hop_length,
+            n_fft=n_fft,
+            num_filters=num_filters,
+            num_coefficients=num_coefficients,
+            max_frequency=max_frequency,
+            pre_emphasis=pre_emphasis,
+            deltas=deltas,
+            delta_scale=delta_scale,
+            num_samples=num_samples,
+        )
         if window_length > n_fft:
             raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
         if num_coefficients > num_filters:

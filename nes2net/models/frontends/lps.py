@@ -60,8 +60,16 @@ class LogPowerSpectrum(SpectralFrontend):
         normalize: bool = False,
         num_samples: LeadingSamples = None,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        super().__init__(checkpoint, options)
+        super().__init__(
+            checkpoint,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            window=window,
+            pre_emphasis=pre_emphasis,
+            num_bins=num_bins,
+            normalize=normalize,
+            num_samples=num_samples,
+        )
         all_bins = n_fft // 2 + 1
         if num_bins is not None and num_bins > all_bins:
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")

@@ -36,7 +36,7 @@ class MelEncoder(Frontend):
     model: Any
     """The encoder of the transformers library."""
 
-    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
         state_dict = None
         if checkpoint is not None:
@@ -61,15 +61,15 @@ class MelEncoder(Frontend):
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         """Build the encoder of the transformers library for ``options``."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+        raise NotImplementedError
 
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the features that the encoder reads of ``waveform`` B×N, float32 or float64."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+        raise NotImplementedError
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute the input B×T×D of the first layer."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+        raise NotImplementedError
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

@@ -38,11 +38,13 @@ class SpectralFrontend(Frontend):
     length_option: str
     """The option that says how many samples a frame has."""
 
-    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
         check_no_checkpoint(self.name, checkpoint)
         self.config = {"name": self.name, **options}
-        length, self.hop_length, most = options[self.length_option], options["hop_length"], options["num_samples"]
+        length = options[self.length_option]
+        most = options["num_samples"]
+        self.hop_length = options["hop_length"]
         check_hop_length(self.hop_length, length // 64)  # at most 64 frames read the same sample
         if most is not None and most < length:
             raise InputError(

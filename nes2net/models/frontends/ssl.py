@@ -46,8 +46,6 @@ OWN_OPTIONS = {
     "hubert": {"final_dim", "num_targets"},
     "wavlm": {"num_buckets", "max_distance"},
 }
-# Arguments that say nothing of the network.
-_NO_NETWORK = {"self", "__class__", "name", "checkpoint", "normalize", "repeat_last"}
 _OF_SOME = set().union(*OWN_OPTIONS.values())
 _LONGEST_FRAME, _LEAST_HOP = 160_000, 128  # samples; 400 and 320 in XLS-R
 _MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
@@ -163,8 +161,33 @@ class SSLFrontend(Frontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        given = {k: v for k, v in locals().items() if k not in _NO_NETWORK}
-        options = {k: v for k, v in given.items() if k not in _OF_SOME - OWN_OPTIONS[name]}
+        options: dict[str, Any] = {
+            "extractor_mode": extractor_mode,
+            "conv_feature_layers": conv_feature_layers,
+            "conv_bias": conv_bias,
+            "layer_norm_first": layer_norm_first,
+            "encoder_layers": encoder_layers,
+            "encoder_embed_dim": encoder_embed_dim,
+            "encoder_ffn_embed_dim": encoder_ffn_embed_dim,
+            "encoder_attention_heads": encoder_attention_heads,
+            "conv_pos": conv_pos,
+            "conv_pos_groups": conv_pos_groups,
+            "num_buckets": num_buckets,
+            "max_distance": max_distance,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "activation_dropout": activation_dropout,
+            "dropout_input": dropout_input,
+            "encoder_layerdrop": encoder_layerdrop,
+            "feature_grad_mult": feature_grad_mult,
+            "pretraining_heads": pretraining_heads,
+            "final_dim": final_dim,
+            "num_targets": num_targets,
+            "latent_vars": latent_vars,
+            "latent_groups": latent_groups,
+            "engine": engine,
+        }
+        options = {key: value for key, value in options.items() if key not in _OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():

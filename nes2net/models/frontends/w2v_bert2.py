@@ -91,8 +91,23 @@ class W2VBert2Frontend(MelEncoder):
         encoder_layerdrop: Probability = 0.0,
         pretraining_heads: bool = True,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        super().__init__(checkpoint, options)
+        super().__init__(
+            checkpoint,
+            encoder_layers=encoder_layers,
+            encoder_embed_dim=encoder_embed_dim,
+            encoder_ffn_embed_dim=encoder_ffn_embed_dim,
+            encoder_attention_heads=encoder_attention_heads,
+            conv_kernel=conv_kernel,
+            left_positions=left_positions,
+            right_positions=right_positions,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+            dropout_input=dropout_input,
+            conv_dropout=conv_dropout,
+            encoder_layerdrop=encoder_layerdrop,
+            pretraining_heads=pretraining_heads,
+        )
         self.num_unused = self.out_dim if self.config["pretraining_heads"] else 0
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:

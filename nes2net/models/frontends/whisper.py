@@ -83,8 +83,19 @@ class WhisperFrontend(MelEncoder):
         activation_dropout: Probability = 0.0,
         encoder_layerdrop: Probability = 0.0,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        super().__init__(checkpoint, options)
+        super().__init__(
+            checkpoint,
+            num_mel_bins=num_mel_bins,
+            chunk_length=chunk_length,
+            encoder_layers=encoder_layers,
+            encoder_embed_dim=encoder_embed_dim,
+            encoder_ffn_embed_dim=encoder_ffn_embed_dim,
+            encoder_attention_heads=encoder_attention_heads,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+            encoder_layerdrop=encoder_layerdrop,
+        )
         self.most_samples = self.config["chunk_length"] * SAMPLE_RATE
         self.used_samples = UsedSamples(most=self.most_samples)
 

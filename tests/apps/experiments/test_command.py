@@ -153,10 +153,10 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     asked = ("--set", f"data={tmp_path / 'none'}", f"ssl_checkpoint={corpus}", "train.init_from=none.pth")
     status, _, error = run(path, *asked)
-    said = [line for line in error.splitlines() if line.startswith("- ")]
+    said = [line for line in error.splitlines() if line.startswith("  - ")]
     assert status == 2 and len(said) == 10
-    assert error.startswith("missing, 10 in all:\n- protocol of ASVspoof 2019 LA train\n")
-    assert "- checkpoint to start from" in said and not any("pre-training" in line for line in said)  # a folder is one
+    assert error.startswith("missing, 10 in all:\n  - protocol of ASVspoof 2019 LA train: not there (looked for")
+    assert "\n  - checkpoint to start from: " in error and not any("pre-training" in line for line in said)
     status, out, _ = run(path, *asked, "--dry-run")
     assert status == 1 and out.startswith(f"{error}\nseeds measured of each row on  ")
     assert not (tmp_path / "out").exists()

@@ -43,7 +43,7 @@ def check(name, root, **options):
 def one_problem(name, root, begin, **options):
     """The one problem of a copy, which begins so, and what can be done with the copy."""
     found = check(name, root, **options)
-    (problem,) = found.missing
+    (problem,) = map(str, found.findings)
     assert problem.startswith(begin)
     return problem, dict(found.tasks())
 
@@ -56,7 +56,7 @@ def test_every_corpus_is_here():
 @pytest.mark.parametrize("name", ROOTS)
 def test_whole(every_corpus, name):
     found = check(name, every_corpus, decode=True)
-    assert found.complete and found.missing == []
+    assert found.complete
     tasks = dict(found.tasks())
     refused = {"validate"} if name == "generic" else set()  # its list names no parts
     assert {task for task, verdict in tasks.items() if not verdict.startswith("yes")} == refused
@@ -82,11 +82,11 @@ def test_without_its_scores_no_min_tdcf_is_promised(copy):
 
 def test_the_official_numbers_are_asked_for(every_corpus):
     found = check_corpus(asvspoof2019_la.CORPUS, every_corpus, splits=["train"])
-    (problem,) = found.missing
+    (problem,) = map(str, found.findings)
     assert "4 trials instead of 25,380" in problem and "attack A06: 0 instead of 3,800" in problem
     assert "https://datashare.ed.ac.uk" in problem
-    (ids, key) = check_corpus(asvspoof2021_la.CORPUS, every_corpus).missing
-    assert "4 trials instead of 181,566" in ids and "progress: 0 trials instead of 16,464" in key
+    ids, key = check_corpus(asvspoof2021_la.CORPUS, every_corpus).findings
+    assert "4 trials instead of 181,566" in ids.problem and "progress: 0 trials instead of 16,464" in key.problem
 
 
 # Damaged corpora
@@ -103,13 +103,13 @@ def test_missing_and_extra_files(copy):
         (flac / name).touch()
     (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
     assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
-    why = "dev: 2 of 4 files are missing (1 are there under another suffix)"
+    why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
     _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
     assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
     for path in flac.iterdir():
         path.unlink()
-    _, tasks = one_problem("asvspoof2019_la", copy, "dev: 4 of 4 files are missing: ")
+    _, tasks = one_problem("asvspoof2019_la", copy, f"audio of dev: 4 of 4 files are missing in {flac}: ")
     assert tasks["score dev"] == "no: 4 of 4 files are missing"
 
 
@@ -126,8 +126,8 @@ def test_missing_and_extra_files(copy):
 def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
     kind = "audio" if (copy / file).is_dir() else "protocol"
     shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
-    problem, tasks = one_problem(name, copy, f"{part}: its {kind} is not there; get ", decode=True)
-    assert str(copy / file) in problem
+    problem, tasks = one_problem(name, copy, f"{kind} of {part}: not there (looked for {copy}", decode=True)
+    assert str(copy / file) in problem and "); get " in problem
     assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
 
 
@@ -135,10 +135,10 @@ def test_files_that_cannot_be_read(copy):
     protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
     for path in (protocol, audio):
         path.write_bytes(path.read_bytes()[:20])
-    problem, tasks = one_problem("asvspoof2019_la", copy, f"dev: {protocol}, line 1: expected ")
+    problem, tasks = one_problem("asvspoof2019_la", copy, f"protocol of dev: {protocol}, line 1: expected ")
     assert "; get " in problem and tasks["validate"] == NO_TRIALS
     assert check("in_the_wild", copy).complete
-    why = "eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
+    why = "audio of eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
     _, tasks = one_problem("in_the_wild", copy, why, decode=True)
     assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
 
@@ -176,10 +176,11 @@ def test_what_is_said_of_training_is_what_train_does(tmp_path, splits, labels, b
 
 def test_keys_that_are_not_there(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
-    problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there; get https://www.asvspoof.org/")
-    assert "keys/LA/CM" in problem and tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
+    problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there (looked for ")
+    assert "keys/LA/CM" in problem and "; get https://www.asvspoof.org/" in problem
+    assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
     (copy / "CM of LA").rename(folder(copy / "elsewhere") / "CM")
-    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").missing[0].startswith("min t-DCF")
+    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").findings[0].what == "min t-DCF"
     with pytest.raises(NotFound, match="keys .*nowhere not found"):
         check("asvspoof2021_la", copy, keys=copy / "nowhere")
     with pytest.raises(NotFound, match="corpus folder .*nowhere not found"):
@@ -191,16 +192,16 @@ def test_keys_that_are_not_there(copy):
 def test_keys_that_do_not_fit(copy):
     key = copy / "keys" / "LA" / "CM" / "trial_metadata.txt"
     key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
-    assert check("asvspoof2021_la", copy).missing == [
+    assert list(map(str, check("asvspoof2021_la", copy).findings)) == [
         "keys: 1 trial of the protocol without a label: LA_E_1000001",
         "keys: 1 labelled trial is not in the protocol: LA_E_9",
     ]
     write(key, "LA_E_1 bonafide\n")
     found = check("asvspoof2021_la", copy)
-    assert found.missing[0].startswith(f"keys: {key}, line 1: expected 8 fields")
+    assert str(found.findings[0]).startswith(f"keys: {key}, line 1: expected 8 fields")
     assert dict(found.tasks())["evaluate eval"] == "no: the keys cannot be used"
     write(copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt", "nonsense\n")
-    assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).asv_problem
+    assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).findings[-1].problem
 
 
 def test_labels_of_segments(copy):
@@ -210,14 +211,14 @@ def test_labels_of_segments(copy):
     segments = np.load(labels, allow_pickle=True).item()
     bonafide, *others = segments
     np.save(labels, {name: np.full(40, "0") for name in others[:2]} | {bonafide: np.full(40, "0")})
-    missing = check("partialspoof", copy).missing
-    assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
+    missing = str(check("partialspoof", copy).findings[0])
+    assert missing.startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing
     np.save(labels, {name: segments[name] for name in others})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
-    assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
+    assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").findings[0].problem
 
 
 # Corpora of the official size
@@ -234,8 +235,9 @@ def test_in_the_wild_as_published(shared, tmp_path):
     release = tmp_path / "release_in_the_wild"
     write(release / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
     (release / rows[0][1]).touch()
-    (part,) = check_corpus(in_the_wild.CORPUS, tmp_path).splits
-    assert set(part.missing) == {row[1] for row in rows[1:]} and len(part.problems) == 1
+    found = check_corpus(in_the_wild.CORPUS, tmp_path)
+    (part,) = found.splits
+    assert set(part.missing) == {row[1] for row in rows[1:]} and len(found.findings) == 1
     assert part.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
     assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
 
@@ -249,7 +251,8 @@ def test_protocols_as_published(shared, tmp_path):
     assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
     for part in found.splits:
         assert part.counts.differences(asvspoof2019_la.CORPUS.counts[part.split]) == []
-        assert len(part.problems) == 1 and part.problems[0].startswith("its audio is not there")
+        (problem,) = (finding.problem for finding in found.findings if finding.what == f"audio of {part.split}")
+        assert problem.startswith("not there")
     assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
     (part,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits
     assert part.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []

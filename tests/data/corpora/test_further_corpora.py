@@ -32,7 +32,7 @@ def test_trials_keys_and_check(tmp_path, name):
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
     without = {"validate"} if corpus.splits[0] == "train" and "dev" not in corpus.splits else set()
-    assert check.missing == [] and {task for task, verdict in check.tasks() if "no" in verdict} == without
+    assert check.complete and {task for task, verdict in check.tasks() if "no" in verdict} == without
     assert not corpus.beside or not any(part.extra for part in check.splits)  # recordings of another track
     assert all(bool(part.notes) == bool(corpus.counts_from and corpus.counts.get(part.split)) for part in check.splits)
 
@@ -45,8 +45,8 @@ def test_what_is_missing_is_named(tmp_path, name):
     (tmp_path / gone).unlink()
     if mini.lists:
         options = {"splits": [mini.split], "subset": not corpus.counts_from}
-        (problem,) = check_corpus(corpus, tmp_path, **options).missing
-        assert "files are missing: " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
+        (problem,) = map(str, check_corpus(corpus, tmp_path, **options).findings)
+        assert "files are missing in " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
     else:
         assert len(corpus.trials(tmp_path, mini.split)) == len(others)
 
@@ -79,7 +79,7 @@ def test_numbers_of_a_paper_are_no_verdict(tmp_path):
     differences = ["2 trials instead of 3,755", "1 bona fide instead of 755", "1 spoofed instead of 3,000"]
     assert official.differences_from_official(key, "eval") == differences
     assert "3,755" in check_corpus(paper, tmp_path, splits=["eval"]).splits[0].notes[0]
-    assert "the protocol is not the official one" in check_corpus(official, tmp_path, splits=["eval"]).missing[0]
+    assert "not the official trials" in check_corpus(official, tmp_path, splits=["eval"]).findings[0].problem
 
 
 def test_archives_with_folders_of_other_names(tmp_path):

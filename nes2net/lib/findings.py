@@ -1,0 +1,36 @@
+"""What is missing or wrong in what a person prepared, one finding at a time, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nes2net.lib.terminal import wrapped
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is missing or wrong.
+
+    >>> print(Finding("keys", "not there", "get them from the organisers"))
+    keys: not there; get them from the organisers
+    """
+
+    what: str
+    problem: str
+    remedy: str = ""
+    """What to do; empty if the problem says it, or nothing is known to help."""
+    spares_some: bool = False
+    """Whether only some of the files are missing: a partial result is possible."""
+
+    def __str__(self) -> str:
+        text = f"{self.what}: {self.problem}"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+def listing(findings: Iterable[Finding]) -> list[str]:
+    """Lines that list ``findings``."""
+    lines = []
+    for finding in findings:
+        lines += wrapped(str(finding), "  - ", "    ")
+    return lines
