@@ -141,7 +141,8 @@ def fit(
     classes = f"{done.num_bonafide} bona fide and {done.num_spoof} spoofed {done.unit}"
     print(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}\n{_weights(done.calibration)}")
     _print_learned(done, dev_scores if save else ())
-    rows, warnings = list(done.rows), [done.warning]
+    rows = list(done.rows)
+    warnings = [done.warning]
     if out:
         tested = Labels(evaluating.eval_corpus or corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
         applied = apply_calibration(
@@ -153,7 +154,8 @@ def fit(
             allow_partial=evaluating.allow_partial,
         )
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
-        rows, warnings = [*rows, *applied.rows], [*warnings, applied.warning]
+        rows = [*rows, *applied.rows]
+        warnings = [*warnings, applied.warning]
     if save:
         done.calibration.save(save)
         if recordings:
@@ -181,7 +183,8 @@ def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("F
     from nes2net.scoring.decisions.calibration import load
 
     _check_not_read([parameters, *scores], out)
-    calibration, labels = load(parameters), None
+    calibration = load(parameters)
+    labels = None
     if evaluating.eval_corpus:
         labels = Labels(evaluating.eval_corpus, evaluating.eval_keys or ".", evaluating.eval_phase)
     elif evaluating.eval_keys:
@@ -276,7 +279,8 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
         print(f"{left_out} left out: {printable(listed(done.left_out))}", file=sys.stderr)
     if len(saved) != 1:
         return
-    scored_by, population = done.calibration.scored_by, done.calibration.population
+    scored_by = done.calibration.scored_by
+    population = done.calibration.population
     if scored_by is None:
         print(
             f"note: no record of these scores is beside {printable(saved[0])}, so predict cannot check that it "

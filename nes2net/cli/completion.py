@@ -57,7 +57,8 @@ def names() -> dict[str, list[str]]:
     from nes2net.models.registry import aggregations, backends, effects, frontends, losses
     from nes2net.training.recipes.reading import packaged_recipes
 
-    models, recipes = list(PUBLISHED_MODELS), packaged_recipes()
+    models = list(PUBLISHED_MODELS)
+    recipes = packaged_recipes()
     parts = [*frontends.names(), *aggregations.names(), *backends.names()]
     return {
         "train recipe": recipes,

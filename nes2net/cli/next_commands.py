@@ -59,7 +59,9 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     if recipe.data.train_scores:  # scoring needs scores, too
         return commands
     for chosen in recipe.data.parts("train"):
-        name, root, protocols = chosen.name, chosen.root, chosen.protocols
+        name = chosen.name
+        root = chosen.root
+        protocols = chosen.protocols
         if root is None or name not in corpora.names():
             continue
         corpus = corpora.get(name)

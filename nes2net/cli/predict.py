@@ -20,7 +20,8 @@ from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.times import clock
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
-_SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
+_SCORES = {"score": 10, "duration": 10}
+_SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
@@ -214,8 +215,10 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     One line is for the file and, if wanted, one for each of its windows. A file that was searched for
     fake stretches has a line for each, or one that says that there is no stretch.
     """
-    file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
-    stretches, note = row.get("segments"), row.get("error")
+    file = printable_name(row["file"])
+    align = "l" + "r" * (len(widths) - 2) + "l"
+    stretches = row.get("segments")
+    note = row.get("error")
     if note is None and stretches == []:
         note = "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", row.get("remark")]))
     if note is not None:

@@ -42,7 +42,8 @@ class FilesBeside:
         labels: str | None,
         out: str | None,
     ) -> None:
-        self.model, self.threshold = Path(model).name, threshold
+        self.model = Path(model).name
+        self.threshold = threshold
         self.pictures: dict[Path, Path] = {}
         if plot and is_one_file(Path(plot), (".png", ".svg", ".pdf")):
             if len(files) > 1:
@@ -114,7 +115,8 @@ class FilesBeside:
         from nes2net.scoring.track_plot import plot_track
 
         assert one.track is not None
-        track, picture = one.track, self.pictures[one.path]
+        track = one.track
+        picture = self.pictures[one.path]
         options: dict[str, Any] = {"threshold": self.threshold}
         if one.row["method"] == "segments":
             options = {

@@ -98,7 +98,8 @@ def score(
     asked: Judgement[Any] = Scores() if segments is None else Frames(segments or None)
     if judgement is not None:
         asked = as_judgement(read_value(judgement, None, "`judgement`"))
-    decider, part = deciding.decider(), located(corpus, root, split, protocols)
+    decider = deciding.decider()
+    part = located(corpus, root, split, protocols)
     # Before a large model is read.
     trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
     detector: Scorer

@@ -59,7 +59,9 @@ class Page(NamedTuple):
 def page_of(docstring: str | None) -> Page:
     """Read a docstring. A section is a line that ends with a colon, with indented lines below it."""
     title, *blocks = inspect.cleandoc(docstring or "").split("\n\n")
-    example, prose, arguments = "", [], {}
+    example = ""
+    prose = []
+    arguments = {}
     for block in blocks:
         head, _, rest = block.partition("\n")
         if not (head.endswith(":") and rest.startswith("    ")):
@@ -84,7 +86,9 @@ def called(
     """
 
     def mark(function: Any) -> Any:
-        function.resumes, function.names, function.ways = resumes, names or {}, ways
+        function.resumes = resumes
+        function.names = names or {}
+        function.ways = ways
         return function
 
     return mark
@@ -173,7 +177,8 @@ def _options(hint: Any) -> dict[str, Any]:
     >>> _options(Literal["head", "random"]), _options(bool)
     ({'choices': ['head', 'random']}, {'action': 'store_true'})
     """
-    origin, inner = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    inner = get_args(hint)
     if origin is Annotated:
         said = {name: value for name, value in inner[1]._asdict().items() if value is not None and value is not False}
         options = _options(inner[0]) | said

@@ -27,7 +27,8 @@ class Replayed:
     """
 
     def __init__(self, compute: Callable[[Tensor], Tensor], most: int = 4) -> None:
-        self.compute, self.most = compute, most
+        self.compute = compute
+        self.most = most
         self._lock = threading.Lock()
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
@@ -64,7 +65,9 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
     current = torch.cuda.current_stream(x.device)
     # The outer stream is entered again at the end, also after an error, where PyTorch does not.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
-        given, graph, stream = x.clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        given = x.clone()
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(3):  # in which libraries choose their kernels and take their memory

@@ -125,7 +125,8 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
     """
-    known, word = list(known), word[:_LONGEST_NAME]
+    known = list(known)
+    word = word[:_LONGEST_NAME]
     close = [name for name in known if name.casefold() == word.casefold()]
     close = close or difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
@@ -150,7 +151,8 @@ def did_you_mean(
     if not known:
         return ""
     meant = nearest(name, known, cutoff) if meant is None else meant
-    names, rest = known, ""
+    names = known
+    rest = ""
     if len(known) > _MOST_NAMED:
         near = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=_MOST_NAMED, cutoff=0)
         names = sorted(near) if meant else known[:_MOST_NAMED]
@@ -273,5 +275,6 @@ def readable_size(size: float) -> str:
     """
     unit = 0
     while size >= 1000 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
+        size = size / 1000
+        unit = unit + 1
     return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

@@ -42,8 +42,11 @@ class Budget:
     def __init__(
         self, name: str, most_bytes: int, most_steps: int, size: int | None = None, remedy: str | None = None
     ) -> None:
-        self.name, self.size, self.remedy = name, size, remedy
-        self.most_bytes, self.most_steps = most_bytes, most_steps
+        self.name = name
+        self.size = size
+        self.remedy = remedy
+        self.most_bytes = most_bytes
+        self.most_steps = most_steps
         self.bytes = self.steps = 0
 
     @classmethod

@@ -69,7 +69,8 @@ class GuardedUnpickler(_Unpickler):
 
     def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
-        self.budget, self.dispatch = budget, _Instructions(self.instructions, budget)
+        self.budget = budget
+        self.dispatch = _Instructions(self.instructions, budget)
         self.numbers = 0
         self.encoded: dict[int, tuple[str, bytes]] = {}
 
@@ -168,7 +169,8 @@ class _Bounded:
     """A stream of ``size`` bytes, which reserves no memory for more."""
 
     def __init__(self, stream: Any, size: int) -> None:
-        self.stream, self.size = stream, size
+        self.stream = stream
+        self.size = size
 
     def read(self, length: int) -> bytes:
         if length > self.size:

@@ -24,7 +24,9 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES, _LEAST_BETWEEN = 6, 100_000  # tries that bring fewer bytes than this, each
+# tries that bring fewer bytes than this, each
+MOST_TRIES = 6
+_LEAST_BETWEEN = 100_000
 # Seconds in which a server has to send as many bytes, at least: about 300 a second.
 _SLOWEST = 300.0
 _BUSY = (408, 429, 500, 502, 503, 504)
@@ -63,7 +65,8 @@ class HttpFiles:
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
-        self.sleep, self.most_tries = sleep, most_tries
+        self.sleep = sleep
+        self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
         # identity: a compressed answer would have neither the announced size nor the file's checksum
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
@@ -184,7 +187,9 @@ class HttpFiles:
                 )
             whole = file.size if whole is None else whole
             # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
-            tag, modified, told = answer.headers.get("etag", ""), answer.headers.get("last-modified", ""), {}
+            tag = answer.headers.get("etag", "")
+            modified = answer.headers.get("last-modified", "")
+            told = {}
             if tag.startswith('"') and len(tag) < 1000:
                 told = {"etag": tag}
             elif 0 < len(modified) < 100:
@@ -212,8 +217,10 @@ class HttpFiles:
                 "and run the same command again"
             )
         most = start + free // 2 if whole is None else whole  # an endless file must not fill the disk
-        done, began = start, time.monotonic()
-        mark, at_mark = began, start
+        done = start
+        began = time.monotonic()
+        mark = began
+        at_mark = start
         display.update(start // _MB - display.done)
         try:
             with open(part, "r+b" if start else "wb", opener=never_linked) as out:
@@ -231,7 +238,8 @@ class HttpFiles:
                     if now - mark > _SLOWEST:
                         if done - at_mark < _LEAST_BETWEEN:
                             raise _Busy(f"the server sent only {done - at_mark:,} bytes in {now - mark:.0f} s", None)
-                        mark, at_mark = now, done
+                        mark = now
+                        at_mark = done
                     display.facts = [f"{readable_size((done - start) / max(now - began, 0.1))}/s"]
                     display.update(done // _MB - display.done)
                 out.flush()
@@ -276,7 +284,8 @@ class HttpFiles:
 
     def _patiently(self, once: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``once`` until it succeeds; tries that brought many bytes do not count."""
-        tries, before = 0, bytes_so_far()
+        tries = 0
+        before = bytes_so_far()
         while True:
             try:
                 return once()

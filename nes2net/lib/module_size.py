@@ -17,7 +17,9 @@ from torch.nn.modules.module import (
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import enough_memory
 
-MOST_NUMBERS, MOST_MODULES = 5 * 10**9, 3_000  # the largest XLS-R has 2·10^9 weights in 1,000 modules
+# the largest XLS-R has 2·10^9 weights in 1,000 modules
+MOST_NUMBERS = 5 * 10**9
+MOST_MODULES = 3_000
 
 
 @contextmanager
@@ -39,7 +41,9 @@ def limited_size(owner: str) -> Iterator[None]:
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: give smaller options
     """
-    thread, numbers, modules = get_ident(), 0, 0
+    thread = get_ident()
+    numbers = 0
+    modules = 0
     counted: dict[tuple[int, str], int] = {}  # a tensor may take the place of another
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:

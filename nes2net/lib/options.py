@@ -199,7 +199,8 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input
     >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
     ({'layers': 4}, {'layers': 2})
     """
-    known, fit = declared(factory), dict(options)
+    known = declared(factory)
+    fit = dict(options)
     values = {name: option.default for name, option in known.items()} | {"feature_dim": given.dim} | fit
     if all(known[name].fits(value) for name, value in fit.items() if name in known):
         for name, option in known.items():
@@ -301,7 +302,8 @@ def name_and_options(
     Raises:
         InputError: if it has no name, or an option that it is given.
     """
-    value, owner = config.get(part, default), owner or f"the model's {part}"
+    value = config.get(part, default)
+    owner = owner or f"the model's {part}"
     options = {"name": value} if isinstance(value, str) else dict(value or {})
     name = options.pop("name", None)
     if not isinstance(name, str):
@@ -361,12 +363,15 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
-        least, most = schema.get("minItems", 0), schema["maxItems"]
+        least = schema.get("minItems", 0)
+        most = schema["maxItems"]
         items = what_it_takes(schema["items"]).removeprefix("a ").replace("number", "numbers")
         return f"a list of {'two' if least == most == 2 else most if least == most else f'{least} to {most}'} {items}"
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
-    least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    least = schema.get("minimum")
+    above = schema.get("exclusiveMinimum")
+    most = schema.get("maximum")
+    below = schema.get("exclusiveMaximum")
     if above is not None:
         return f"{words} above {above:.12g}" + ("" if most is None else f" and at most {most:.12g}")
     if least is None:

@@ -16,7 +16,8 @@ def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
     """
     names: dict[str, Path] = {}
     for path in dict.fromkeys(files):
-        name, number = f"{path.stem}{suffix}", 1
+        name = f"{path.stem}{suffix}"
+        number = 1
         while name in names:
             number += 1
             name = f"{path.stem}_{number}{suffix}"

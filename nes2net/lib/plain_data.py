@@ -13,12 +13,15 @@ from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
 
 MOST_BYTES = 1_000_000  # of a configuration's file
-MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it
+# of the data in it
+MOST_VALUES = 100_000
+MOST_DEPTH = 32
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of one mapping
 _DEEPEST_JSON = 100  # lists and mappings within each other
 # Bytes that a parser holds, besides text, for each mark that begins a value or ends a text; and in all.
-_HELD, _MOST_HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}, 1 << 29
+_HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
+_MOST_HELD = 1 << 29
 _BLOCK = 1 << 20
 
 
@@ -89,11 +92,13 @@ def check_json(content: bytes, what: str) -> None:
     import numpy as np  # start-up: most JSON is short
 
     budget = Budget(what, _MOST_HELD, len(content), len(content))
-    held, steps = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    held = np.zeros(256, np.int64)
+    steps = np.zeros(256, np.int64)
     held[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     steps[[*b"[{"]], steps[[*b"]}"]] = 1, -1
     bare = content.replace(rb"\\", b"").replace(rb"\"", b"")  # the quotation marks left are ends of texts
-    in_text, level = False, 0
+    in_text = False
+    level = 0
     for start in range(0, len(bare), _BLOCK):
         block = np.frombuffer(bare, np.uint8, min(_BLOCK, len(bare) - start), start)
         marks = block[(held + abs(steps)).astype(bool)[block]]
@@ -101,7 +106,8 @@ def check_json(content: bytes, what: str) -> None:
             continue
         is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
         levels = level + np.cumsum(steps[marks] * ~is_text)
-        in_text, level = bool(is_text[-1]), int(levels[-1])
+        in_text = bool(is_text[-1])
+        level = int(levels[-1])
         if levels.max() > _DEEPEST_JSON:
             raise InputError(f"{what}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
         budget.take("values", bytes=int(held[marks[~is_text]].sum()))

@@ -22,7 +22,9 @@ from nes2net.lib.times import readable_duration
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps the lines of a run.
 LOGGER = logging.getLogger("nes2net")
-_SECONDS, _FIRST = 60.0, 10.0  # a first line soon, so that one sees that the work goes on
+# a first line soon, so that one sees that the work goes on
+_SECONDS = 60.0
+_FIRST = 10.0
 _NARROWEST = 10  # columns of a bar
 
 T = TypeVar("T")
@@ -68,10 +70,16 @@ class ProgressDisplay(Generic[T]):
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.steps, self.title, self.unit, self.shown, self.clock = steps, title, unit, shown, clock
+        self.steps = steps
+        self.title = title
+        self.unit = unit
+        self.shown = shown
+        self.clock = clock
         self.total = len(steps) if total is None and isinstance(steps, Sized) else total
-        self.later_steps, self.later_seconds = 0, 0.0
-        self.done, self.facts = start, list[str]()
+        self.later_steps = 0
+        self.later_seconds = 0.0
+        self.done = start
+        self.facts = list[str]()
         self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
         given = os.environ.get(SECONDS) or str(_SECONDS)
         try:
@@ -115,7 +123,8 @@ class ProgressDisplay(Generic[T]):
         """What is known, as one line."""
         counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
         parts = [f"{self.title}: {counts}", *self.facts]
-        left, per_step = self.seconds_left(), self.seconds_per_step()
+        left = self.seconds_left()
+        per_step = self.seconds_per_step()
         if left is not None and per_step is not None:
             later = self.later_seconds + self.later_steps * per_step
             of_epoch = f" (epoch {readable_duration(left)})" if later else ""
@@ -151,12 +160,14 @@ class _Bar(tqdm):
     @property
     def format_dict(self) -> dict[str, Any]:
         """What tqdm makes the bar of: its format is what there is room for."""
-        values, display = super().format_dict, self.display_of
+        values = super().format_dict
+        display = self.display_of
         columns = _columns()
         left = display.seconds_left()
         head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
         facts = [*([] if left is None else [f"{readable_duration(left)} left"]), *display.facts]
-        text, room = "", columns - 1 - len(f"{head} || ")
+        text = ""
+        room = columns - 1 - len(f"{head} || ")
         for place, fact in enumerate(facts):
             longer = f"{text}, {fact}" if text else fact
             if len(longer) > room - (_NARROWEST if place else 0):
@@ -164,7 +175,8 @@ class _Bar(tqdm):
             text = longer
         with_bar = room - len(text) >= _NARROWEST
         if not with_bar:
-            head, text = f"{head}, {text}"[: columns - 1], ""
+            head = f"{head}, {text}"[: columns - 1]
+            text = ""
         head, text = (part.replace("{", "{{").replace("}", "}}") for part in (head, text))
         return {**values, "ncols": columns - 1, "bar_format": f"{head} |{{bar}}| {text}" if with_bar else head}
 

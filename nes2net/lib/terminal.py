@@ -121,7 +121,8 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     >>> say_written("scores.txt")
     wrote scores.txt
     """
-    line, place = f"wrote {printable_name(path)}", sys.stderr if beside_data else sys.stdout
+    line = f"wrote {printable_name(path)}"
+    place = sys.stderr if beside_data else sys.stdout
     held = _held.get()
     if held is None:
         print(line, file=place)

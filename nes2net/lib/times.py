@@ -29,6 +29,8 @@ def clock(seconds: float, digits: int = 0) -> str:
     ('1:15', '0:05.25', '1:02:05.5', '1:00.0')
     """
     whole, parts = divmod(round(seconds * 10**digits), 10**digits)
-    hours, minutes, left = whole // 3600, whole // 60 % 60, whole % 60
+    hours = whole // 3600
+    minutes = whole // 60 % 60
+    left = whole % 60
     text = f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
     return f"{text}.{parts:0{digits}d}" if digits else text

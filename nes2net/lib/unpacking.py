@@ -28,8 +28,12 @@ _CHUNK = 1 << 20
 _MB = 1_000_000
 # An archive of recordings grows a little; one that grows a hundredfold is a trap. Even an empty file
 # or a folder takes a block of the disk, and some bytes of the archive.
-_MOST_GROWTH, _ALWAYS_ALLOWED = 100, 1_000_000_000  # bytes
-_BLOCK, _MEMBERS_ALWAYS_ALLOWED, _BYTES_OF_MEMBER = 4096, 10_000, 256
+# bytes
+_MOST_GROWTH = 100
+_ALWAYS_ALLOWED = 1_000_000_000
+_BLOCK = 4096
+_MEMBERS_ALWAYS_ALLOWED = 10_000
+_BYTES_OF_MEMBER = 256
 _LONGEST_HEADER = 1 << 16  # bytes of a member of a tar file, its long name included
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -172,8 +176,10 @@ class _TarSource:
     """A file whose reads are limited while tarfile reads a header."""
 
     def __init__(self, file: Any, name: str) -> None:
-        self._file, self._name = file, name
-        self.seek, self.tell = file.seek, file.tell
+        self._file = file
+        self._name = name
+        self.seek = file.seek
+        self.tell = file.tell
         self.left: int | None = _LONGEST_HEADER
 
     def read(self, size: int = -1) -> bytes:

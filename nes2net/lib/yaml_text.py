@@ -99,7 +99,8 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        budget, depth = Budget(what, _MAX_BYTES, 2 * _MAX_VALUES), 0
+        budget = Budget(what, _MAX_BYTES, 2 * _MAX_VALUES)
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):  # before anything is built
             budget.take("values", steps=1)
             has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
@@ -162,7 +163,8 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
         if isinstance(child, str) and place is not values:  # a bare name that is given options
             child = {"name": child}
         place[parent] = dict(child) if isinstance(child, dict) else {}
-        place, hint = place[parent], hint_of(hint, parent)
+        place = place[parent]
+        hint = hint_of(hint, parent)
     place[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)
 
 

@@ -33,7 +33,8 @@ class _Stop(Exception):
     """A message of the published scripts: ``out`` (`CHECK` and the like) on stdout, ``error`` on stderr."""
 
     def __init__(self, out: str = "", error: str = "") -> None:
-        self.out, self.error = out, error
+        self.out = out
+        self.error = error
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
@@ -158,10 +159,13 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
         try:
             mismatch = match(trials, ids, scores, allow_partial=True).mismatch
         except InputError as error:  # no trial has a score
-            problem, not_finite = str(error), not np.isfinite(scores).all()
+            problem = str(error)
+            not_finite = not np.isfinite(scores).all()
         else:
-            problem, not_finite = mismatch.describe(len(trials)), bool(mismatch.not_finite)
-        detail, num_scored = f"{options.scores}: {problem}", len(set(ids))
+            problem = mismatch.describe(len(trials))
+            not_finite = bool(mismatch.not_finite)
+        detail = f"{options.scores}: {problem}"
+        num_scored = len(set(ids))
         if problem and num_scored != len(trials):
             raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
         if problem and not_finite:

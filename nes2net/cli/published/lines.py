@@ -72,7 +72,8 @@ class TrainingLines:
         if "val_loss_wo_aug" not in row:
             return
         # Without RawBoost the published program still passes the development set twice, with the same loss.
-        w_aug, wo_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug", "val_loss_wo_aug"
+        w_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug"
+        wo_aug = "val_loss_wo_aug"
         (best_w_aug, at_w_aug), (best_wo_aug, at_wo_aug) = _best(history, w_aug), _best(history, wo_aug)
         say(
             f"\n{row['epoch']}: tr_loss {row['loss']:.5f}, -val_loss_w_aug {row[w_aug]:.5f}, -val_loss_wo_aug {row[wo_aug]:.5f}, "

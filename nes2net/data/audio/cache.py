@@ -24,7 +24,8 @@ from nes2net.lib.files import replacing
 # To be raised when :func:`load_audio` changes the samples of a file: entries made before are then
 # not found.
 _DECODING = 1
-_HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
+_HEADER_BYTES = 128
+_CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 _LONGEST = 1 << 24  # samples; more would take hundreds of megabytes to turn into an entry
@@ -153,7 +154,8 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None
         with open(entry, "rb") as file:
-            header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+            header = file.read(_HEADER_BYTES)
+            size = os.fstat(file.fileno()).st_size
             for dtype in _TYPES:
                 length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not rest and header == _header(dtype, length):

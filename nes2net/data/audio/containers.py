@@ -35,12 +35,14 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     """
     file.seek(0)
     start = file.read(12)
-    size_of_file, position = file.seek(0, 2), 0
+    size_of_file = file.seek(0, 2)
+    position = 0
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
         for _ in range(_MOST_CHUNKS):  # it may consist of several RIFF chunks
             file.seek(position)
             head = file.read(8)
-            size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
+            size = int.from_bytes(head[4:], "little")
+            present = size_of_file - position - 8
             if head[:4] != b"RIFF" or not size or is_placeholder(size):
                 return None
             if size > present + 8:  # see below
@@ -49,7 +51,9 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
-    unit_bytes, unit, long_size = 1, "bytes", None
+    unit_bytes = 1
+    unit = "bytes"
+    long_size = None
     for name, size, place in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
@@ -62,13 +66,15 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             # Some programs count the chunk's own header, the header of the file, or the whole file.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
-            announced, present = size // unit_bytes, max(0, present) // unit_bytes
+            announced = size // unit_bytes
+            present = max(0, present) // unit_bytes
             return (announced, present, unit) if announced > present else None
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
         # PCM, float, A-law, μ-law, extensible
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in {1, 3, 6, 7, 0xFFFE}:
-            unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
+            unit_bytes = max(1, int.from_bytes(body[12:14], order))
+            unit = "samples"
     return None
 
 
@@ -156,7 +162,8 @@ _COUNTED = {b"hdlr", *_TABLES}
 # Each takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million frames.
 _MOST_ENTRIES = 10_000_000
 # Samples of PCM are listed in blocks of 160 or more, mostly 1024, of 24 bytes of memory each.
-_BLOCK, _MOST_BLOCKS = 160, 16_000_000
+_BLOCK = 160
+_MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
@@ -240,9 +247,11 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         file.seek(position)
         head = file.read(min(16, end - position))
         padded = head.ljust(16, b"\0")  # as the file may end within it
-        length, header = int.from_bytes(padded[:4], "big"), 8
+        length = int.from_bytes(padded[:4], "big")
+        header = 8
         if length == 1:
-            length, header = int.from_bytes(padded[8:], "big"), 16
+            length = int.from_bytes(padded[8:], "big")
+            header = 16
         elif length == 0:
             length = end - position
         if length < header or (len(head) < 8 and head[0]):
@@ -253,7 +262,10 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         position += length
 
 
-_EBML, _SEGMENT, _CLUSTER, _INFO = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1549A966
+_EBML = 0x1A45DFA3
+_SEGMENT = 0x18538067
+_CLUSTER = 0x1F43B675
+_INFO = 0x1549A966
 # Beside these: in a segment lists of places, tracks, cues, attachments, chapters and tags; in a cluster its time, silent
 # tracks, position, size of the one before and blocks; anywhere void and CRC-32.
 _KNOWN = {
@@ -263,7 +275,8 @@ _KNOWN = {
     *(0xEC, 0xBF),
 }
 # A block of silence takes 7 bytes or more.
-_MANY_ELEMENTS, _ELEMENT_BYTES = 1 << 20, 7
+_MANY_ELEMENTS = 1 << 20
+_ELEMENT_BYTES = 7
 
 
 class _Element(NamedTuple):
@@ -313,7 +326,8 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
 
     The elements inside a segment or a cluster follow it. The last element is None if none can begin there.
     """
-    position, size_of_file = 0, end
+    position = 0
+    size_of_file = end
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
@@ -324,7 +338,8 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
             return
         most = (1 << 7 * size_bytes) - 1
         stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
-        id, body = int.from_bytes(head[:id_bytes], "big"), position + id_bytes + size_bytes
+        id = int.from_bytes(head[:id_bytes], "big")
+        body = position + id_bytes + size_bytes
         yield position, _Element(id, body, None if stated == most else stated)
         if id == _SEGMENT:
             end = size_of_file if stated == most else body + stated

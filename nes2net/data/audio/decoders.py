@@ -273,7 +273,9 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    count, kind, channels = 0, None, 0
+    count = 0
+    kind = None
+    channels = 0
     frames: list[np.ndarray] = []
     held = 0  # samples in ``frames``
     begin = end = latest = 0.0  # seconds of the frames, and of the gaps beside them
@@ -306,7 +308,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                         begin = begin if count else frame.time
                         end = frame.time + frame.samples / frame.sample_rate
                     if kind is None:
-                        kind, channels = (frame.sample_rate, frame.layout.name), len(frame.layout.channels)
+                        kind = (frame.sample_rate, frame.layout.name)
+                        channels = len(frame.layout.channels)
                     elif kind != (frame.sample_rate, frame.layout.name):
                         raise DamagedAudio("its rate or channels change")
                     count += frame.samples
@@ -314,7 +317,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                     held += frame.samples
                     if held * channels >= BLOCK_VALUES:
                         yield np.concatenate(frames, axis=1), stream.rate
-                        frames, held = [], 0
+                        frames = []
+                        held = 0
             if frames:
                 yield np.concatenate(frames, axis=1), stream.rate
         except (av.FFmpegError, DamagedAudio) as error:

@@ -57,7 +57,8 @@ def states_length(file: BinaryIO) -> bool:
     if header is None:
         return False
     flags, stated_frames, stated_bytes = struct.unpack(">III", header[1])
-    has_frames, has_bytes = flags & 1, flags & 2
+    has_frames = flags & 1
+    has_bytes = flags & 2
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
     # Encoders do not agree whether the frame of the header counts, too.
@@ -80,7 +81,8 @@ _RATES = (44100, 48000, 32000)
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """The fewest bytes that the last frame of a stream lacks; None if it is complete or there are no frames."""
-    count, end = 0, 0
+    count = 0
+    end = 0
     for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # the last ones are wanted
         pass
     size_of_file = file.seek(0, 2)
@@ -116,7 +118,9 @@ def _frame_length(head: bytes) -> int | None:
         length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
         return length if head[1] & 0xF0 == 0xF0 and length >= 7 else None
     divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # of the rate, by the code of the version: 1, 2, 2.5
-    bit_rate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    bit_rate = head[2] >> 4
+    rate = head[2] >> 2 & 3
+    padding = head[2] >> 1 & 1
     if divisor is None or not 0 < bit_rate < 15 or rate == 3:
         return None
     bits = 1000 * _BIT_RATES[1 if divisor == 1 else 2, layer][bit_rate - 1]
@@ -136,7 +140,8 @@ def ogg_fault(file: BinaryIO) -> str | None:
     An Ogg file is whole if all its pages are. Its last page need not end the stream: recorders that
     are stopped leave that page out.
     """
-    position, ended = 0, False
+    position = 0
+    ended = False
     file.seek(0)
     while (head := file.read(27))[:4] == b"OggS":
         segments = file.read(head[26]) if len(head) == 27 else b""
@@ -204,13 +209,15 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
         if order is None or len(head) < _AU_HEADER_BYTES:
             return starts or [0]
         starts.append(position)
-        place, size = int.from_bytes(head[4:8], order), int.from_bytes(head[8:12], order)
+        place = int.from_bytes(head[4:8], order)
+        size = int.from_bytes(head[8:12], order)
         position += max(_AU_HEADER_BYTES, place) + size
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
     starts: list[int] = []
-    position, in_headers = 0, False
+    position = 0
+    in_headers = False
     while True:
         file.seek(position)
         head = file.read(27)
@@ -289,7 +296,8 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
     number = data[4] & (0x7F if num_bytes == 1 else 0x7F >> num_bytes)
     for byte in data[5 : 4 + num_bytes]:
         number = number << 6 | byte & 0x3F
-    size_code, rate_code = data[2] >> 4, data[2] & 15
+    size_code = data[2] >> 4
+    rate_code = data[2] & 15
     size_bytes, (rate_bytes, factor) = _BLOCK_SIZES_AT_END.get(size_code, 0), _RATES_AT_END.get(rate_code, (0, 1))
     size_place = 4 + num_bytes
     rate_place = size_place + size_bytes

@@ -86,7 +86,8 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
     """
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
-        shard, inner = text[: match.end()], text[match.end() + 1 :]
+        shard = text[: match.end()]
+        inner = text[match.end() + 1 :]
         if os.path.isfile(shard):
             return Path(shard), inner if os.sep == "/" else inner.replace(os.sep, "/")
     return None
@@ -210,7 +211,8 @@ def _row(inner: str, count: int) -> int:
 def _content_of(value: Any) -> tuple[bytes, str]:
     """The bytes and suffix of a value of an audio column, :class:`pyarrow.Scalar`."""
     if "bytes" not in getattr(value.type, "names", ()):
-        content, suffix = value.as_py(), ""
+        content = value.as_py()
+        suffix = ""
     else:
         content = value["bytes"].as_py() if value.is_valid else None
         name = value["path"].as_py() if value.is_valid and "path" in value.type.names else None
@@ -232,7 +234,8 @@ class _Table:
     """A Parquet or Arrow file; one row group or record batch of its audio is read at a time."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.key = path, object()
+        self.path = path
+        self.key = object()
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
         self.ends = [0, *accumulate(self.table.counts)]
@@ -340,7 +343,8 @@ class _State:
         status = os.stat(shard)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
-        now, name = Status(status.st_size, status.st_mtime_ns), os.path.abspath(shard)
+        now = Status(status.st_size, status.st_mtime_ns)
+        name = os.path.abspath(shard)
         known = self.shards.get(name)
         if known is None or known[0] != now:
             self.shards[name] = (now, _KINDS[shard.suffix.lower()](shard))

@@ -136,7 +136,9 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-        ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
+        # samples in the same time
+        ours = SAMPLE_RATE // divisor
+        theirs = file.samplerate // divisor
         # From a position that is a whole sample at both rates, with a margin beyond the reach of soxr's filter.
         margin = 0 if ours == theirs else 1024
         first = max(0, start - margin) // ours
@@ -271,7 +273,9 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
     """
 
     def measure(blocks: _Blocks) -> tuple[int, int, int]:
-        first_rate, channels, length = 0, 0, 0.0
+        first_rate = 0
+        channels = 0
+        length = 0.0
         for samples, rate in blocks:
             check_rate(rate, f"audio file {path}")
             check_samples(samples, rate, f"audio file {path}", length / (first_rate or rate))

@@ -19,22 +19,39 @@ _NEARLY_ALL = 0.99
 # scale at 44.1 kHz and resampling). At least 0.2 % of the samples, and 10, lie within 1 % of the
 # largest one; the next 1 % holds less than 0.3 of that number, as not at the top of a sine; and at
 # least a tenth of them have a neighbour like them. Below a level of 1 %, steps look alike.
-_AT_TOP, _BELOW_TOP, _SHARE, _FEWEST, _RATIO, _NEIGHBOURS, _QUIET = 0.99, 0.98, 0.002, 10, 0.3, 0.1, 0.01
+_AT_TOP = 0.99
+_BELOW_TOP = 0.98
+_SHARE = 0.002
+_FEWEST = 10
+_RATIO = 0.3
+_NEIGHBOURS = 0.1
+_QUIET = 0.01
 
 
 # The rest are assumptions, too. Frames of 20 ms have a level in dB of full scale. A recording whose
 # loud frames (the 95th percentile) stay below -60 dB has no speech to judge. If the frames within 20 dB
 # of the loudest one, half a second of them at least, hardly differ in level, and nine tenths of the
 # energy lie in a few bands of 50 Hz, it is a tone: levels of speech differ by 10 dB and more.
-_FRAME, _LOUD, _LEAST_LEVEL, _LOWEST, _LEVELS_A_DB = 320, 0.95, -60.0, -120, 10
-_AUDIBLE, _FEWEST_FRAMES, _SPREAD, _BANDS, _ENERGY = 20, 25, 3.0, 6, 0.9
+_FRAME = 320
+_LOUD = 0.95
+_LEAST_LEVEL = -60.0
+_LOWEST = -120
+_LEVELS_A_DB = 10
+_AUDIBLE = 20
+_FEWEST_FRAMES = 25
+_SPREAD = 3.0
+_BANDS = 6
+_ENERGY = 0.9
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 # Samples that are measured at once: fewer than these wait, because counting takes as long for one sample, and more
 # than these would not fit into caches.
-_FEWEST_AT_ONCE, _MOST_AT_ONCE = 8000, 64000
+_FEWEST_AT_ONCE = 8000
+_MOST_AT_ONCE = 64000
 # Channels: energies of a silent one and of the mean of channels that cancel, relative to the others,
 # and the correlation below which two channels differ.
-_SILENT, _CANCELLED, _ALIKE = 1e-6, 0.01, 0.5
+_SILENT = 1e-6
+_CANCELLED = 0.01
+_ALIKE = 0.5
 
 
 class Remark(NamedTuple):

@@ -17,10 +17,13 @@ from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.files import Budget, check_arrived
 from nes2net.lib.installation import how_to_install
 
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25
-_MOST_COLUMNS, _COLUMNS_OF_STEP = 1000, 8
+_ROWS_AT_ONCE = 128
+_BYTES_AT_ONCE = 1 << 25
+_MOST_COLUMNS = 1000
+_COLUMNS_OF_STEP = 8
 _FOOTER_END = 8  # bytes: the length of the footer and a mark
-_ARROW_FILE, _END_OF_STREAM = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
+_ARROW_FILE = b"ARROW1"
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def pyarrow_module(name: str, file: str | Path) -> Any:
@@ -76,7 +79,8 @@ class ParquetTable:
             thrift_string_size_limit=1 << 24,
             thrift_container_size_limit=100_000,
         )
-        self._size, self._is_remote = size, not isinstance(source, Path)
+        self._size = size
+        self._is_remote = not isinstance(source, Path)
         self.schema = _flat_schema(self._file.schema_arrow, "value_type", budget)
         metadata = self._file.metadata
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
@@ -99,12 +103,15 @@ class ParquetTable:
             at_once = _ROWS_AT_ONCE if chunks else 1
             for chunk in chunks:  # the headers of its pages tell how many of its rows fit into memory
                 at, left = self._place(chunk)
-                found, expanded, end = 0, 0, at + left
+                found = 0
+                expanded = 0
+                end = at + left
                 longest = 1  # bytes of the longest value that rows may share
                 while found < chunk.num_values and at < end:
                     self._chunks.seek(at)
                     header = _thrift_struct(self._chunks)
-                    size, compressed = header.get(2, -1), header.get(3, -1)
+                    size = header.get(2, -1)
+                    compressed = header.get(3, -1)
                     if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
                         raise ValueError("the header of a page has no sizes")
                     budget.take("pages", bytes=size)
@@ -136,7 +143,8 @@ class _Chunks:
     """A file that holds some of its parts, so that a remote file is asked only once for each part."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._at = file, 0
+        self._file = file
+        self._at = 0
         self._parts: dict[int, bytes] = {}
         self.closed = False
 
@@ -256,7 +264,8 @@ class ArrowMessages:
 
     def __init__(self, source: Any, budget: Budget) -> None:
         self._ipc = pyarrow_module("pyarrow.ipc", budget.name)
-        self._source, self._budget = source, budget
+        self._source = source
+        self._budget = budget
         self._is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
         source.seek(8 if self._is_file else 0)
         self._reader = self._ipc.MessageReader.open_stream(source)
@@ -345,7 +354,8 @@ def _expanded(batch: Any, body: Any) -> int:
 
     A buffer that is compressed begins with its size; -1 stands before one that is not.
     """
-    buffers, is_compressed = _at(batch, 2, None), _at(batch, 3, None) is not None
+    buffers = _at(batch, 2, None)
+    is_compressed = _at(batch, 3, None) is not None
     if buffers is None:
         return 0
     (count,) = struct.unpack_from("<I", buffers.content, buffers.at)

@@ -72,7 +72,9 @@ class Codec(Effect):
             if self.strengths:
                 stream.bit_rate = round(1000 * self.strength)
             frame = av.AudioFrame.from_ndarray(x[None], format="flt", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = self.sample_rate, 0, Fraction(1, self.sample_rate)
+            frame.sample_rate = self.sample_rate
+            frame.pts = 0
+            frame.time_base = Fraction(1, self.sample_rate)
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         file.seek(0)
@@ -86,7 +88,8 @@ class Mp3(Codec):
 
     strengths = (64.0, 32.0, 16.0, 8.0)
     choices = (8.0, 16.0, 24.0, 32.0, 40.0, 48.0, 56.0, 64.0, 80.0, 96.0, 112.0, 128.0, 144.0, 160.0)
-    encoder, container = "libmp3lame", "mp3"
+    encoder = "libmp3lame"
+    container = "mp3"
 
 
 class Aac(Codec):
@@ -94,7 +97,8 @@ class Aac(Codec):
 
     strengths = (64.0, 32.0, 16.0)
     limits = (8.0, 96.0)
-    encoder, container = "aac", "ipod"
+    encoder = "aac"
+    container = "ipod"
 
 
 class Opus(Codec):
@@ -102,14 +106,16 @@ class Opus(Codec):
 
     strengths = (32.0, 16.0, 8.0)
     limits = (6.0, 256.0)
-    encoder, container = "libopus", "ogg"
+    encoder = "libopus"
+    container = "ogg"
 
 
 class G722(Codec):
     """G.722, the wideband codec of internet telephones, at 64 kbit/s."""
 
     unit = ""
-    encoder, container = "g722", "g722"
+    encoder = "g722"
+    container = "g722"
     delay = 22  # of its filters that split the band
 
 
@@ -117,7 +123,8 @@ class ALaw(Codec):
     """G.711 A-law, the codec of European telephones: 8 kHz at 64 kbit/s."""
 
     unit = ""
-    encoder, container = "pcm_alaw", "wav"
+    encoder = "pcm_alaw"
+    container = "wav"
     sample_rate = 8000
 
 
@@ -125,7 +132,8 @@ class MuLaw(Codec):
     """G.711 µ-law, the codec of American telephones: 8 kHz at 64 kbit/s."""
 
     unit = ""
-    encoder, container = "pcm_mulaw", "wav"
+    encoder = "pcm_mulaw"
+    container = "wav"
     sample_rate = 8000
 
 
@@ -134,7 +142,8 @@ class AmrNb(Codec):
 
     strengths = (12.2, 7.4, 4.75)
     choices = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)
-    encoder, container = "libopencore_amrnb", "amr"
+    encoder = "libopencore_amrnb"
+    container = "amr"
     sample_rate = 8000
     delay = 40  # its look-ahead of 5 ms
 

@@ -115,7 +115,8 @@ class OneOf(Effect):
     """
 
     def __init__(self, effects: Sequence[Effect], probability: float = 0.5) -> None:
-        self.effects, self.probability = effects, probability
+        self.effects = effects
+        self.probability = probability
         self.time_moves = any(effect.time_moves for effect in effects)
         self.in_turn = any(effect.in_turn for effect in effects)
 

@@ -115,7 +115,8 @@ class Babble(Noise):
 
         files = self.sources.speech
         talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
-        total, mixed = np.zeros(len(x)), 0
+        total = np.zeros(len(x))
+        mixed = 0
         for index in rng.permutation(len(files)) if len(files) < 100 else rng.choice(len(files), 2 * talkers, False):
             voice = load_audio(files[index])
             if np.array_equal(voice, x):

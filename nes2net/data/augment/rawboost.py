@@ -142,7 +142,9 @@ class RawBoost(Effect):
         stream: LegacyStream | None = None,
     ) -> None:
         super().__init__(strength, sources)
-        self.parameters, self.stream, self.in_turn = parameters, stream, stream is not None
+        self.parameters = parameters
+        self.stream = stream
+        self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
@@ -220,7 +222,8 @@ def rawboost(
             return convolutive_noise(wave, rng, p, sample_rate)
         return impulsive_noise(wave, rng, p) if kind == 2 else stationary_noise(wave, rng, p, sample_rate)
 
-    in_series, in_parallel = _SERIES.get(algo, ()), _PARALLEL.get(algo, ())
+    in_series = _SERIES.get(algo, ())
+    in_parallel = _PARALLEL.get(algo, ())
     gates = rng if gate_rng is None else gate_rng
     if algo == 10:  # the published code has ≤ here and < in algorithm 11
         in_parallel = tuple(kind for kind, ratio in enumerate((p.LnL_ratio, p.ISD_ratio), 1) if gates.random() <= ratio)
@@ -323,7 +326,9 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
     ``low`` and ``high`` are in cycles per sample. Shapes (…,) → (…, M + 1) with M the largest half
     length; shorter filters end in zeros.
     """
-    low, high, half_length = low[..., None], high[..., None], half_length[..., None]
+    low = low[..., None]
+    high = high[..., None]
+    half_length = half_length[..., None]
     m = np.arange(1, int(half_length.max()) + 1)
     window = 0.54 + 0.46 * np.cos(np.pi * m / np.maximum(half_length, 1))
     side = (np.sin(2 * np.pi * low * m) - np.sin(2 * np.pi * high * m)) / (np.pi * m) * window

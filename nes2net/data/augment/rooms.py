@@ -15,7 +15,9 @@ from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
-_SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m
+# m
+_SMALLEST = (3.0, 3.0, 2.5)
+_LARGEST = (8.0, 6.0, 3.5)
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s
 # To simulate all reflections, up to 160 in a row, would take seconds.

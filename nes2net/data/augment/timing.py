@@ -65,7 +65,8 @@ class DrawnSpeed(Effect):
     time_moves = True
 
     def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+        self.low = low
+        self.high = high
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))

@@ -37,7 +37,8 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         InputError: if a line is malformed.
     """
     path = Path(path)
-    name, inner = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt", "ASVspoof2019_LA_asv_scores"
+    name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
+    inner = "ASVspoof2019_LA_asv_scores"
     base = path.parent if path.is_file() else path
     own = [path] if ".asv." in path.name else []
     file = files.first_file(

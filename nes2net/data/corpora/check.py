@@ -113,7 +113,9 @@ class CorpusCheck:
 
     def tasks(self) -> list[tuple[str, str]]:
         """Pairs of a task and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
-        train, score, evaluate = [], [], []
+        train = []
+        score = []
+        evaluate = []
         for part in self.splits:
             if part.split in ("train", WHOLE):
                 train.append(("train", part.training))

@@ -301,7 +301,8 @@ class Corpus(ABC):
 
         ``official`` is whether there are as many as in the official part; true if that is not known.
         """
-        found, part = count(trials), canonical_phase(phase or split)
+        found = count(trials)
+        part = canonical_phase(phase or split)
         official = self.labelled_counts(part) if phase else self.official_counts(part, found)
         unlike = official is not None and not self.counts_from and bool(found.differences(official))
         ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
@@ -313,7 +314,8 @@ class Corpus(ABC):
         Each is one text. None if the official numbers are not known, or if they differ but come
         only from a paper.
         """
-        found, digest = count(key), self.key_digests.get(canonical_phase(phase))
+        found = count(key)
+        digest = self.key_digests.get(canonical_phase(phase))
         official = self.labelled_counts(phase)
         if official is not None and not self.key_counts:
             official = self.official_counts(canonical_phase(phase), found)

@@ -142,7 +142,8 @@ def decode_in_parallel(
             pool.shutdown(cancel_futures=True)
         # The file that killed a process is in a chunk that a process had taken or was about to
         # take: one of the first.
-        suspects, others = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
+        suspects = unfinished[: 2 * workers + 1]
+        others = unfinished[2 * workers + 1 :]
         waiting.extendleft(reversed(others))
         for path in itertools.chain.from_iterable(suspects):
             with _pool(1) as pool:

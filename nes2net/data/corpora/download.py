@@ -29,10 +29,13 @@ from nes2net.lib.plain_data import read_json_as, validated_json
 from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
-_HUB, _SETS = "hub:", "https://huggingface.co/datasets/"
+_HUB = "hub:"
+_SETS = "https://huggingface.co/datasets/"
 # Servers of InvenioRDM, such as Zenodo: a record, or one of its files.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
-_LONGEST_LISTING, _LONGEST_RECORD = 20_000_000, 50_000_000  # bytes
+# bytes
+_LONGEST_LISTING = 20_000_000
+_LONGEST_RECORD = 50_000_000
 _DIGESTS = {"md5": 32, "sha256": 64}  # letters of each
 
 
@@ -135,7 +138,8 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             hub_sets.append(PlannedHubSet(repository, info.sha, sizes, licence, only))
         elif record := _INVENIO.fullmatch(download.url):
             server, number, wanted = record.groups()
-            page, wanted = f"{server}/records/{number}", wanted and unquote(wanted)
+            page = f"{server}/records/{number}"
+            wanted = wanted and unquote(wanted)
             content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
             try:
                 listing = validated_json(_InvenioRecord, content)
@@ -223,13 +227,15 @@ def fetch_all(
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
-        record, remedy = _Record(), "remove it, and run the same command again"
+        record = _Record()
+        remedy = "remove it, and run the same command again"
         if (folder / RECORD).exists():
             record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
         # Recordings are hardly smaller in an archive, so unpacking takes as much again.
         needed = sum(hub_set.size for hub_set in plan.hub_sets)
         for file in plan.files:
-            received, size = record.files.get(file.name), file.remote.size or 0
+            received = record.files.get(file.name)
+            size = file.remote.size or 0
             come = sum(_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part"))
             if received is None or not received.unpacked:
                 needed += max(0, size - come) + (size if unpacking and file.unpack is not None else 0)

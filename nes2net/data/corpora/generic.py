@@ -153,7 +153,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
                 "relative to the folder of the list, or absolute ones"
             )
         values = {name: row[column].strip() for name, column in columns.items()}
-        label, split = values.pop("label", ""), "".join(values.pop(name) for name in split_columns)
+        label = values.pop("label", "")
+        split = "".join(values.pop(name) for name in split_columns)
         id = "%20".join(values.pop("id", "").split()) or files.id_of(Path(row[file_column]))
         further_fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
         if label and label.lower() not in LABELS:
@@ -190,7 +191,8 @@ def segments(
     """
     split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
     # The RTTM is beside the list, in the folder of the classes, or in the given place.
-    of_split, place = CORPUS.find_protocol(root, split, protocols), Path(root if protocols is None else protocols)
+    of_split = CORPUS.find_protocol(root, split, protocols)
+    place = Path(root if protocols is None else protocols)
     own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
     names = [*(name for name, of in SPLIT_WORDS.items() if of == split), "segments"]
     folders = [path if path.is_dir() else path.parent for path in (of_split, place)]

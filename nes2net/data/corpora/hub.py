@@ -56,7 +56,8 @@ def download(name: str) -> Path:
     """
     match = _NAME.fullmatch(name)
     assert match is not None
-    repository, revision = match["set"], match["revision"]
+    repository = match["set"]
+    revision = match["revision"]
     from huggingface_hub import snapshot_download  # start-up
 
     page = f"https://huggingface.co/datasets/{repository}"

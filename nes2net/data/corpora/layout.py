@@ -119,10 +119,12 @@ class Table:
                 )
         file = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
-        label, of_phase = columns.pop("label", None), columns.pop("phase", None)
+        label = columns.pop("label", None)
+        of_phase = columns.pop("phase", None)
         further = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
         for line, row in rows:
-            row_phase, row_label = phase, None
+            row_phase = phase
+            row_label = None
             if of_phase is not None:
                 row_phase = self._word(row[of_phase], self.phases, None, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
@@ -239,7 +241,8 @@ class ListedCorpus(Corpus):
         Its lines are ``utterance label``, or a header names these columns. It names no phases, so its
         trials belong to each.
         """
-        path, phase = self.place(path), None if phase is None else files.canonical_phase(phase)
+        path = self.place(path)
+        phase = None if phase is None else files.canonical_phase(phase)
         self.check_known_phase(phase)
         official = [Path(name).name for part in self.parts.values() for name in (*self.key_files, *part.protocols)]
         own = self.key or self.rows
@@ -259,7 +262,8 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
-        found, missing = [], []
+        found = []
+        missing = []
         for split in self.parts:
             try:
                 found += self.read_protocol(self.find_protocol(path, split), split)

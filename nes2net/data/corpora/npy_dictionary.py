@@ -89,7 +89,8 @@ class _DataType:
     """A data type in the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
     def __init__(self, name: Any, *_: Any) -> None:
-        self.name, self.byte_order = name, "|"
+        self.name = name
+        self.byte_order = "|"
 
     def __setstate__(self, state: tuple) -> None:
         self.byte_order = state[1]

@@ -36,7 +36,8 @@ _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → as
 _PLAN = "pack.json"
 _LARGEST_PLAN = 1 << 24  # bytes
 # A row group is read at once: recordings in another order, as in training, are then read fast.
-_GROUP_ROWS, _GROUP_BYTES = 100, 4_000_000
+_GROUP_ROWS = 100
+_GROUP_BYTES = 4_000_000
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}
 
 
@@ -98,7 +99,8 @@ def pack(
             )
             for path, shard in planned.items()
         }
-        plan, file = json_text({"title": title, "shards": digests}, indent=1), out / _PLAN
+        plan = json_text({"title": title, "shards": digests}, indent=1)
+        file = out / _PLAN
         if not file.exists():
             if out.is_dir() and any(out.iterdir()):
                 raise InputError(f"{out} is not empty: name another folder")
@@ -120,7 +122,8 @@ def pack(
                 display.update(len(shard))
         if format == "parquet":  # the labels and the task, which the Arena expects beside the shards
             path = out / "data" / "labels.parquet"
-            pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+            pyarrow = pyarrow_module("pyarrow", path)
+            parquet = pyarrow_module("pyarrow.parquet", path)
             ids = pyarrow.array([trial.id for trial in trials], pyarrow.string())
             labels = pyarrow.array([_LABELS[trial.label] for trial in trials], pyarrow.int64())
             with replacing(path) as temporary:
@@ -207,7 +210,8 @@ def _name(packed: _Packed) -> str:
 
 
 def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
-    pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+    pyarrow = pyarrow_module("pyarrow", path)
+    parquet = pyarrow_module("pyarrow.parquet", path)
     audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     features = {
         "path": {"dtype": "string", "_type": "Value"},
@@ -247,7 +251,8 @@ def _groups(recordings: Sequence[_Packed], most_bytes: int, most: int | None = N
     for packed in recordings:
         if group and (len(group) == most or held + packed.size > most_bytes):
             yield group
-            group, held = [], 0
+            group = []
+            held = 0
         group.append(packed)
         held += packed.size
     if group:

@@ -62,7 +62,8 @@ def segment_labels(
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
-    path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
+    path = Path(path)
+    name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
         path = files.first_file(
             [
@@ -83,7 +84,8 @@ def segment_labels(
     return labels
 
 
-_RTTM, _SPOOF_ALONE = "rttm_2cls_0sil", "rttm_2cls_0sil_spoof"
+_RTTM = "rttm_2cls_0sil"
+_SPOOF_ALONE = "rttm_2cls_0sil_spoof"
 _REMEDY = "get the archive of the database from https://zenodo.org/records/5766198"
 
 

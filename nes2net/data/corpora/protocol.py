@@ -96,7 +96,8 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                 )
             if row:
                 yield line, row
-            line, length = rows.line_num + 1, 0
+            line = rows.line_num + 1
+            length = 0
     except csv.Error as error:
         raise InputError(
             f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"

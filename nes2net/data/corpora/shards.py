@@ -55,7 +55,8 @@ from nes2net.lib.this_process import is_out_of_memory
 
 #: Names of the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")
-_SPLITS, _NOTES = ("split", "phase"), "notes"
+_SPLITS = ("split", "phase")
+_NOTES = "notes"
 _SAME = {"speaker_id": "speaker"}
 _READ_APART = {*IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
 _LONGEST_NOTES = 1 << 20  # characters or bytes
@@ -248,7 +249,8 @@ def _trial(
     for name, value in merged.items():
         if value is None or name in _READ_APART:
             continue
-        field, text = _SAME.get(name, name), _word(value)
+        field = _SAME.get(name, name)
+        text = _word(value)
         if field in FIELDS:
             further.setdefault(field, files.or_none(text, "", *(["bonafide"] if field == "attack" else [])))
         elif text:
@@ -303,7 +305,8 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
                 continue
             text: dict[str, str] = {}
             for kind in (kind for kind in ("json", "cls", "txt") if kind in sample):
-                size, of = sample[kind].size, f"shard {shard.path}, {sample[kind].name}"
+                size = sample[kind].size
+                of = f"shard {shard.path}, {sample[kind].name}"
                 if size > _LONGEST_NOTES:
                     raise InputError(
                         f"{of} has {readable_size(size)}; at most {readable_size(_LONGEST_NOTES)} are read"

@@ -14,7 +14,8 @@ import numpy as np
 
 from nes2net.lib.errors import InputError
 
-BONAFIDE, SPOOF = "bonafide", "spoof"
+BONAFIDE = "bonafide"
+SPOOF = "spoof"
 
 
 @dataclass(frozen=True, slots=True)
