@@ -147,7 +147,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """The software and hardware of a run; all of it may change the last digits of scores."""
+    """The architecture, software and hardware of a run; all of it may change the last digits of scores."""
     import torch  # for start-up time: what reads records needs no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too
@@ -161,6 +161,8 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     elif torch.cuda.is_available():
         device_name = torch.cuda.get_device_name(device)
     return {
+        "architecture": plain(scorer.config),
+        "score_rule": scorer.score_rule,
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
         "device_name": device_name,
