@@ -27,23 +27,25 @@ _LARGEST_ABOUT = 16 << 20  # bytes
 _LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it
 
 
+def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
+    """What identifies the computation of a score: the detector, how it computes, and how much of an utterance it gets."""
+    return {
+        "model": scorer.fingerprint(),
+        "num_samples": num_samples,
+        "dtype": scorer.precision,
+        "device": scorer.computes_on.type,
+    }
+
+
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
     """Plain data that is equal for two runs if and only if their scores may share a file."""
-    further: dict[str, Any] = {}
+    run = computing(scorer, num_samples)
+    run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
-        further["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
-    return {
-        "model": scorer.fingerprint(),
-        "trials": recordings_digest(trials),
-        "num_samples": num_samples,
-        "legacy_train_mode": legacy_train_mode,
-        "dtype": scorer.precision,
-        "device": scorer.computes_on.type,
-        "compiled": compiled,
-        **further,
-    }
+        run["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
+    return run
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:

@@ -30,6 +30,7 @@ from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
+from nes2net.scoring.record import computing
 
 # Largest number of recordings that babble is made of.
 _MOST_TALKERS = 200
@@ -280,9 +281,7 @@ def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> No
         "phase": plan.phase,
         "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
         "seed": plan.seed,
-        "model": scorer.fingerprint(),
-        "dtype": scorer.precision,
-        "num_samples": num_samples,
+        **computing(scorer, num_samples),
     }
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")

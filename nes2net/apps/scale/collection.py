@@ -16,7 +16,7 @@ from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Piece
-from nes2net.apps.scale.results import Finished, finished, read_record, result_path, write_record, write_results
+from nes2net.apps.scale.results import ShardScores, finished, read_record, result_path, write_record, write_results
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.claims import another
@@ -59,7 +59,7 @@ class Outcome:
         """Whether every recording of every shard has a score."""
         return not self.unread and not self.without_score
 
-    def count(self, done: Finished) -> None:
+    def count(self, done: ShardScores) -> None:
         """Add a finished shard."""
         self.rows += done.rows
         self.scored += done.scored
@@ -140,22 +140,21 @@ def score_collection(
         if words := facts.heard.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         outcome, left = _left(out, done, shards, retry_errors)
-        if isinstance(source, (str, Path)):
-            described = str(source)
-        else:
+        described = str(source)
+        if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
         record = {
             "run": facts.run,
             "asked": asked,
-            "checkpoint": {**facts.record, "path": model.name if isinstance(model, Model) else str(model)},
-            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             "judgement": Scores().described(),
-            **facts.about,
+            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
+            **facts.record,
             "shards": outcome.shards,
             "actors": facts.resources.num_actors,
             "kept_from_earlier_runs": outcome.kept,
             "failures": {},
         }
+        record["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
         write_record(out, record)
         began = time.monotonic()
         if left:
@@ -177,20 +176,20 @@ def _stamps(model: Path) -> str:
     return " ".join(stamp(path) for path in files if path.is_file())
 
 
-def _check_source(out: Path, done: dict[Path, Finished], shards: Sequence[Shard], overwrite: bool) -> None:
+def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Refuse results of shards that the source does not have, which would get into the scores, or remove them."""
     others = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in others))
     _remove(out, done, others, f"{counted(len(others), 'shard')} that the source does not have: {names}", overwrite)
 
 
-def _outdated(done: dict[Path, Finished], shards: Sequence[Shard]) -> list[Path]:
+def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
     """The results of shards that were replaced since."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     return [path for path, result in done.items() if stamps.get(result.shard, result.stamp) != result.stamp]
 
 
-def _check_run(out: Path, done: dict[Path, Finished], run: dict[str, Any], overwrite: bool) -> None:
+def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
     """Refuse to mix the scores of two detectors or settings, or remove the others."""
     try:
         record = read_record(out)
@@ -202,7 +201,7 @@ def _check_run(out: Path, done: dict[Path, Finished], run: dict[str, Any], overw
         _remove(out, done, list(done), f"another run{another(record and record.run, run)}", overwrite)
 
 
-def _remove(out: Path, done: dict[Path, Finished], paths: list[Path], whose: str, overwrite: bool) -> None:
+def _remove(out: Path, done: dict[Path, ShardScores], paths: list[Path], whose: str, overwrite: bool) -> None:
     """Remove results, if any, that must not be mixed with this run's, or refuse to."""
     if paths and not overwrite:
         raise InputError(f"{out} has results of {whose}: pass `overwrite=True` to remove them, or name another folder")
@@ -212,7 +211,7 @@ def _remove(out: Path, done: dict[Path, Finished], paths: list[Path], whose: str
 
 
 def _left(
-    out: Path, done: dict[Path, Finished], shards: Sequence[Shard], retry_errors: bool
+    out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
     """What is finished, and the shards that are left."""
     outcome = Outcome(out, len(shards))

@@ -28,7 +28,7 @@ from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
 from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.heard import HeardPart, samples_to_score
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
-from nes2net.scoring.record import circumstances, plain
+from nes2net.scoring.record import circumstances, computing, plain
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ class Facts(NamedTuple):
     run: dict[str, Any]
     """Plain data that is equal for two runs if and only if their scores may be mixed."""
     record: dict[str, Any]
-    """The facts of its training."""
-    about: dict[str, Any]
-    """Architecture, software and hardware."""
+    """The detector, software and hardware, for the record of a run."""
     reader: WaveformReader
     batch_size: int
     heard: HeardPart
@@ -115,18 +113,13 @@ def _facts(
     except InputError as error:  # Ray would put a traceback into its message
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
-    run = {
-        "model": scorer.fingerprint(),
-        "num_samples": heard.num_samples,
-        "dtype": scorer.precision,
-        "device": scorer.computes_on.type,
-    }
+    run = computing(scorer, heard.num_samples)
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
-        about = circumstances(scorer, batch_size)
+        record = {"checkpoint": plain(scorer.record), **circumstances(scorer, batch_size)}
     model = replace(model, dtype=scorer.precision)  # for "fastest" too the same everywhere
-    return Facts(run, plain(scorer.record), about, reader, batch_size, heard, model, resources)
+    return Facts(run, record, reader, batch_size, heard, model, resources)
 
 
 class Scoring:
@@ -326,8 +319,7 @@ def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
     rows = []
     for row in table.select(of_recordings).to_pylist():
         content, address = content_of(row[column])
-        if not address and column not in ("address", "path", "url"):
-            address = next((row[name] for name in ("address", "path", "url") if row.get(name)), "")
+        address = address or next((row[name] for name in ("address", "path", "url") if row.get(name)), "")
         suffix = row.get("suffix") or os.path.splitext(address)[1]
         rows.append({"id": str(row.get("id", address)), "address": address, "content": content, "suffix": suffix})
     return Piece("", 0, True, rows, beside=table.drop_columns([n for n in names if n in (column, *OWN_COLUMNS)]))

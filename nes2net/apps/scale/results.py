@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import Budget, check_no_device, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.plain_data import read_json_as, validated_json
+from nes2net.scoring.engine import Finished
 from nes2net.scoring.record import WholeRecord, record_path
 from nes2net.scoring.score_file import check_ids
 
@@ -34,7 +35,7 @@ _LARGEST_RECORD = 256 << 20  # bytes; a reason for each shard that could not be 
 _MOST_FAILURES = 10_000
 
 
-class Finished(BaseModel):
+class ShardScores(BaseModel):
     """What the file of a shard's results says of itself."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -49,14 +50,6 @@ class Finished(BaseModel):
     """Recordings with a score."""
     seconds: float
     """Total length of the recordings that could be read."""
-
-
-class Totals(NamedTuple):
-    """What is in a score file of a collection."""
-
-    path: Path
-    scored: int
-    without_score: int
 
 
 def read_record(out: Path) -> WholeRecord | None:
@@ -83,13 +76,13 @@ def result_path(out: Path, shard: Shard) -> Path:
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
-def finished(out: Path) -> dict[Path, Finished]:
+def finished(out: Path) -> dict[Path, ShardScores]:
     """The files of results in ``out``, and what they say of themselves; a damaged file has to be made again."""
-    files: dict[Path, Finished] = {}
+    files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
         with suppress(OSError, ValueError, KeyError):
             metadata = library("pyarrow.parquet").read_schema(path).metadata or {}
-            files[path] = validated_json(Finished, metadata[_KEY])
+            files[path] = validated_json(ShardScores, metadata[_KEY])
     return files
 
 
@@ -111,13 +104,13 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     return arrow.table(table)
 
 
-def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> Finished:
+def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
     """Write the results of ``shard``, whole or not at all.
 
     Raises:
         InputError: if the file cannot be written.
     """
-    done = Finished(
+    done = ShardScores(
         shard=shard.address,
         stamp=shard.stamp,
         rows=len(rows),
@@ -131,7 +124,7 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> Finished:
     return done
 
 
-def results(out: Path) -> Iterator[tuple[Finished, list[Row]]]:
+def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
     """What is finished in ``out``: shard by shard, sorted by address, with ids, scores and errors."""
     for path, done in sorted(finished(out).items(), key=lambda item: item[1].shard):
         try:
@@ -148,7 +141,7 @@ def results(out: Path) -> Iterator[tuple[Finished, list[Row]]]:
             ) from error
 
 
-def to_score_file(out: str | Path, path: str | Path) -> Totals:
+def to_score_file(out: str | Path, path: str | Path) -> Finished:
     """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
 
     Recordings are sorted by the shards' addresses, and within a shard keep its order. Recordings
@@ -184,10 +177,10 @@ def to_score_file(out: str | Path, path: str | Path) -> Totals:
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
         Scores().write([temporary], 0, scored_trials())
-        scored = len(shard_of) - len(failures)
-        if not scored:
+        made = Finished(path, len(shard_of), failures, what=Scores.what)
+        if not made.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
-        facts = {"total": len(shard_of), "scored": scored, "sha256": sha256_of(temporary)}
+        facts = {"total": made.total, "scored": made.done, "sha256": sha256_of(temporary)}
     facts["failures"] = dict(islice(failures.items(), _MOST_FAILURES))
-    write_text(record_path(path), json_text(record.model_dump() | facts, indent=1))
-    return Totals(path, scored, len(failures))
+    write_text(made.record_path, json_text(record.model_dump() | facts, indent=1))
+    return made

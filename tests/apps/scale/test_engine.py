@@ -92,6 +92,6 @@ def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_
     facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources())
     computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
     assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
-    assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.about["threads"])
+    assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.record["threads"])
     assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None, Resources())
     assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing"), "cpu"), 0, None, Resources())

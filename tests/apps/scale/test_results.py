@@ -35,7 +35,8 @@ def test_results_and_the_score_file_of_them(tmp_path):
     assert result_path(out, Shard("s3://x/b.tar", "1", "b.tar")) != result_path(out, shard("b.tar"))
     write_results(out, shard("a b/ü.parquet"), [row("a", -1.0)])
     write_results(out, shard("empty.tar"), [])
-    assert to_score_file(out, scores) == (scores, 3, 1)
+    made = to_score_file(out, scores)
+    assert (made.path, made.done, made.failures) == (scores, 3, {"d": "damaged"})
     assert scores.read_text() == "a -1.0\nc 0.3333333333333333\ne 2.0\n"
     record = json.loads((tmp_path / "s.txt.json").read_text())
     assert record["failures"] == {"d": "damaged"} and record["total"] == 4
