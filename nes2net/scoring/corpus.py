@@ -152,12 +152,7 @@ def judge_trials(
             scorer.compile(dynamic=False)
         yield from compute(batches)
 
-    about = {
-        **plain(about or {}),
-        "judgement": judgement.described(),
-        "architecture": plain(scorer.config),
-        "score_rule": scorer.score_rule,
-    }
+    about = {**plain(about or {}), "judgement": judgement.described()}
     with scoring_mode(scorer, legacy):
         about |= circumstances(scorer, batch_size)
         read = waveforms_for(scorer.device, reader, plan, settings.num_workers)

@@ -25,6 +25,7 @@ from typing_extensions import NamedTuple  # Python 3.10 has no generic one of it
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
+from nes2net.lib.claims import another
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
 from nes2net.lib.processes import ALONE, Processes, joined
@@ -259,7 +260,7 @@ def _earlier(
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             if record is None or record.run != run:
-                other = _differing(record.run, run) if record else ""
+                other = another(record.run, run) if record else ""
                 raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps(with_row, processes)
@@ -280,12 +281,10 @@ def _earlier(
     finished = None if stamps is None else out
     if journalled is None:
         if not overwrite:
-            left = [journal for journal in journals(out) if run_of(journal) != run]
-            theirs = run_of(left[0]) if left else None
-            other = _differing(theirs, run) if isinstance(theirs, dict) else ""
+            journal = next((path for path in journals(out) if run_of(path) != run), journal_path(out))
             raise InputError(
-                f"{left[0] if left else journal_path(out)} was left by another run or program{other}: pass "
-                "`overwrite=True` or remove it"
+                f"{journal} was left by another run or program{another(run_of(journal), run)}: pass `overwrite=True` or "
+                "remove it"
             )
         return nothing._replace(audio=stamps or {}, out=finished)
     known = {trial.id: trial for trial in trials if trial.id in journalled.places}
@@ -305,16 +304,6 @@ def _earlier(
 def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
     """The stamps of the files of ``trials`` by id, as the first process sees them."""
     return processes.broadcast({trial.id: stamp(trial.path) for trial in trials} if processes.rank == 0 else None)
-
-
-def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """Name the differences between two runs.
-
-    >>> _differing({"model": "a", "resolution_ms": 20.0}, {"model": "b"})
-    ' (another model, resolution_ms)'
-    """
-    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return f" (another {', '.join(names)})"
 
 
 def _walk(

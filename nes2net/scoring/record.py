@@ -27,23 +27,25 @@ _LARGEST_ABOUT = 16 << 20  # bytes
 _LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it
 
 
+def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
+    """What identifies the computation of a score: the detector, how it computes, and how much of an utterance it gets."""
+    return {
+        "model": scorer.fingerprint(),
+        "num_samples": num_samples,
+        "dtype": scorer.precision,
+        "device": scorer.computes_on.type,
+    }
+
+
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
     """Plain data that is equal for two runs if and only if their scores may share a file."""
-    of_systems: dict[str, Any] = {}
+    run = computing(scorer, num_samples)
+    run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
-        of_systems["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
-    return {
-        "model": scorer.fingerprint(),
-        "trials": recordings_digest(trials),
-        "num_samples": num_samples,
-        "legacy_train_mode": legacy_train_mode,
-        "dtype": scorer.precision,
-        "device": scorer.computes_on.type,
-        "compiled": compiled,
-        **of_systems,
-    }
+        run["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
+    return run
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:
@@ -147,7 +149,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """The software and hardware of a run; all of it may change the last digits of scores."""
+    """The architecture, software and hardware of a run; all of it may change the last digits of scores."""
     import torch  # for start-up time: what reads records needs no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too
@@ -161,6 +163,8 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     elif torch.cuda.is_available():
         device_name = torch.cuda.get_device_name(device)
     return {
+        "architecture": plain(scorer.config),
+        "score_rule": scorer.score_rule,
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
         "device_name": device_name,

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from nes2net.lib.claims import differing
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, make_folder, no_empty_folders, remove_left, write_text
 from nes2net.lib.yaml_text import read_yaml_file
@@ -120,9 +121,10 @@ def _saved_recipe(folder: Path) -> Any:
 
 def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
     """Raise :class:`InputError` if the recipe ``there``, in ``file`` of the folder, differs, naming the keys."""
-    if differing := _differences(recipe.to_dict(), _completed(file, there)):
+    names = differing(_compared(_completed(file, there)), _compared(recipe.to_dict()))
+    if names:
         raise InputError(
-            f"{file.parent} holds another run, which differs in {', '.join(differing)}: give this one a `comment` of its "
+            f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "
             "own or move the folder away"
         )
 
@@ -135,18 +137,18 @@ def _completed(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
-    differing = []
-    for key in sorted({*ours, *theirs}):
-        name, a, b = prefix + key, ours.get(key), theirs.get(key)
+def _compared(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+    """The values that a run keeps, by dotted names, and of a folder that may move, whether it is given."""
+    values: dict[str, list[Any]] = {}
+    for key, value in recipe.items():
+        name = prefix + key
+        sections = value if isinstance(value, list) else [value]
         if name in _NOT_COMPARED:
             continue
-        if name in _COMPARED_IF_GIVEN:
-            a, b = a is None, b is None
-        if isinstance(a, dict) and isinstance(b, dict):
-            differing += _differences(a, b, f"{name}.")
-        elif name == "data.corpora" and isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-            differing += dict.fromkeys(key for pair in zip(a, b) for key in _differences(*pair, f"{name}."))
-        elif a != b:
-            differing.append(f"`{name}`")
-    return differing
+        if not sections or not all(isinstance(section, dict) for section in sections):
+            values[name] = [value is not None if name in _COMPARED_IF_GIVEN else value]
+            continue
+        for section in sections:
+            for inner, inner_values in _compared(section, f"{name}.").items():
+                values.setdefault(inner, []).extend(inner_values)
+    return values

@@ -343,7 +343,7 @@ def _pieces(folder: Path) -> int:
     pieces = list(pieces_of(shards_of(_only(folder))[0], 2, 1))
     if pieces[-1].fault:
         raise InputError(pieces[-1].fault)
-    return sum(piece.table.num_rows for piece in pieces)
+    return sum(len(piece.rows) for piece in pieces)
 
 
 def _read_shard(folder: Path) -> int:

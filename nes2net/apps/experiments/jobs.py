@@ -25,6 +25,7 @@ from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
+from nes2net.lib.claims import differing
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, sha256_of
 from nes2net.lib.findings import Finding
@@ -213,11 +214,12 @@ class ScoreJob(Job):
         expected: dict[str, Any] = {
             "num_samples": self._num_samples(),
             "legacy_train_mode": self.tested.legacy_train_mode,
-            "trials": _digest_of(self.part) or record.run.get("trials"),
-            "model": detector.fingerprint() if detector else record.run.get("model"),
         }
-        differs = any(record.run.get(key) != value for key, value in expected.items())
-        return differs or named != self.checkpoints()[-1].parts[-2:]
+        if digest := _digest_of(self.part):
+            expected["trials"] = digest
+        if detector:
+            expected["model"] = detector.fingerprint()
+        return bool(differing(record.run, record.run | expected)) or named != self.checkpoints()[-1].parts[-2:]
 
     def missing(self, search: Search) -> list[Finding]:
         return [m for m in search.part(self.part) if not (self.tested.allow_partial and m.spares_some)]

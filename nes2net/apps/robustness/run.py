@@ -19,7 +19,8 @@ from nes2net.data.augment import Effect, Sources
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError, counted, listed, one_line
+from nes2net.lib.claims import another
+from nes2net.lib.errors import InputError, counted, one_line
 from nes2net.lib.files import exclusive_lock, json_text, write_text
 from nes2net.lib.plain_data import read_json
 from nes2net.lib.progress import ProgressDisplay
@@ -29,6 +30,7 @@ from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
+from nes2net.scoring.record import computing
 
 # Largest number of recordings that babble is made of.
 _MOST_TALKERS = 200
@@ -285,18 +287,13 @@ def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> No
         "phase": plan.phase,
         "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
         "seed": plan.seed,
-        "model": scorer.fingerprint(),
-        "dtype": scorer.precision,
-        "num_samples": num_samples,
+        **computing(scorer, num_samples),
     }
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
     path = out / _RUN_FILE
     if path.exists():
-        found = read_json(path)
-        if differing := [name for name in run if found.get(name) != run[name]]:
-            raise InputError(
-                f"{out} belongs to another run (another {listed(differing)}): name another folder, or remove this one"
-            )
+        if other := another(read_json(path), run):
+            raise InputError(f"{out} belongs to another run{other}: name another folder, or remove this one")
         return
     write_text(path, json_text(run, indent=1) + "\n")

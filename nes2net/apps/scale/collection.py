@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nes2net.apps.scale.cluster import Resources, connected
-from nes2net.apps.scale.engine import Facts, Model, checked_batch_size, facts_of, pieces_dataset, scored_pieces
+from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.pieces import Piece, unpacked
-from nes2net.apps.scale.results import Finished, finished, read_record, result_path, write_record, write_results
+from nes2net.apps.scale.reading import Piece
+from nes2net.apps.scale.results import ShardScores, finished, read_record, result_path, write_record, write_results
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
+from nes2net.evaluation.judgements import Scores
+from nes2net.lib.claims import another
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
 from nes2net.lib.files import check_no_device, exclusive_lock
 from nes2net.lib.progress import ProgressDisplay
+from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.journal import stamp
 from nes2net.training.interruption import StopRequests
 
@@ -56,7 +59,7 @@ class Outcome:
         """Whether every recording of every shard has a score."""
         return not self.unread and not self.without_score
 
-    def count(self, done: Finished) -> None:
+    def count(self, done: ShardScores) -> None:
         """Add a finished shard."""
         self.rows += done.rows
         self.scored += done.scored
@@ -110,55 +113,60 @@ def score_collection(
     check_no_device(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
-    batch_size = checked_batch_size(batch_size)
-    shards, resources = shards_of(source), resources or Resources()
+    RunSettings(batch_size=batch_size)  # checks it
+    shards = shards_of(source)
+    resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
-        _check_source(out, shards, overwrite)
-        outcome, left = _left(out, shards, retry_errors)
+        done = finished(out)
+        _check_source(out, done, shards, overwrite)
+        outdated = _outdated(done, shards)
+        for path in outdated:
+            del done[path]
+        outcome, left = _left(out, done, shards, retry_errors)
         wanted = Model.of(model)
         files = _stamps(Path(wanted.name))
         asked = {**asdict(wanted), "files": files, "num_samples": num_samples, "batch_size": batch_size}
         before = None if left or overwrite or not files else read_record(out)
-        if before is not None and before.asked == asked:
+        if before is not None and (before.model_extra or {}).get("asked") == asked:
             return outcome  # Ray starts, and the detector is loaded, in half a minute
         stack.enter_context(connected(resources))
         # Instead of Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
-        resources = resources.on(library("ray").cluster_resources(), wanted.device)
-        named = replace(wanted, device=resources.device)
-        facts = facts_of(named, num_samples, batch_size, resources)
-        _check_run(out, facts, overwrite)
+        facts = facts_of(wanted, num_samples, batch_size, resources)
+        _check_run(out, done, facts.run, overwrite)
+        for path in outdated:
+            path.unlink()  # now, for the new ones may be damaged
         if words := facts.heard.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        outcome, left = _left(out, shards, retry_errors)
-        _remove_outdated(out, left)
-        if isinstance(source, (str, Path)):
-            described = str(source)
-        else:
+        outcome, left = _left(out, done, shards, retry_errors)
+        described = str(source)
+        if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
         record = {
             "run": facts.run,
             "asked": asked,
-            "checkpoint": {**facts.record, "path": model.name if isinstance(model, Model) else str(model)},
+            "judgement": Scores().described(),
             "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
-            **facts.about,
+            **facts.record,
+            "shards": outcome.shards,
+            "actors": facts.resources.num_actors,
+            "kept_from_earlier_runs": outcome.kept,
+            "failures": {},
         }
+        record["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
         write_record(out, record)
         began = time.monotonic()
         if left:
-            _score_left(out, left, named, facts, resources, outcome)
-        totals = {
-            "shards": outcome.shards,
-            "rows": outcome.rows,
-            "without_score": outcome.without_score,
-            "unread": outcome.unread,
-            "actors": resources.num_actors,
-            "kept_from_earlier_runs": outcome.kept,
+            _score_left(out, left, facts, outcome)
+        record |= {
+            "total": outcome.rows,
+            "scored": outcome.scored,
+            "failures": outcome.unread,
             "seconds": round(time.monotonic() - began, 3),
             "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        write_record(out, {**record, **totals})
+        write_record(out, record)
     return outcome
 
 
@@ -168,33 +176,20 @@ def _stamps(model: Path) -> str:
     return " ".join(stamp(path) for path in files if path.is_file())
 
 
-def _check_source(out: Path, shards: Sequence[Shard], overwrite: bool) -> None:
+def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Refuse results of shards that the source does not have, which would get into the scores, or remove them."""
-    ours = {result_path(out, shard) for shard in shards}
-    others = {path: done for path in out.glob("*.parquet") if path not in ours and (done := finished(path)) is not None}
-    if others and not overwrite:
-        raise InputError(
-            f"{out} has results of {counted(len(others), 'shard')} that the source does not have: "
-            f"{listed(sorted(done.shard for done in others.values()))}: pass `overwrite=True` to remove them, or name "
-            "another folder"
-        )
-    for path in others:
-        path.unlink()
+    others = list(done.keys() - {result_path(out, shard) for shard in shards})
+    names = listed(sorted(done[path].shard for path in others))
+    _remove(out, done, others, f"{counted(len(others), 'shard')} that the source does not have: {names}", overwrite)
 
 
-def _remove_outdated(out: Path, left: Sequence[Shard]) -> None:
-    """Remove results of shards that were replaced since, for the new ones may be damaged."""
-    for shard in left:
-        done = finished(path := result_path(out, shard))
-        if done is not None and _is_outdated(done, shard):
-            path.unlink()
+def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
+    """The results of shards that were replaced since."""
+    stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
+    return [path for path, result in done.items() if stamps.get(result.shard, result.stamp) != result.stamp]
 
 
-def _is_outdated(done: Finished, shard: Shard) -> bool:
-    return done.stamp != shard.stamp and shard.stamp != UNKNOWN
-
-
-def _check_run(out: Path, facts: Facts, overwrite: bool) -> None:
+def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
     """Refuse to mix the scores of two detectors or settings, or remove the others."""
     try:
         record = read_record(out)
@@ -202,74 +197,69 @@ def _check_run(out: Path, facts: Facts, overwrite: bool) -> None:
         if not overwrite:
             raise
         record = None
-    if record is not None and record.run == facts.run:
-        return
-    strangers = [path for path in out.glob("*.parquet") if finished(path) is not None]
-    if not strangers:
-        return
-    if not overwrite:
-        differing = sorted(name for name in facts.run if record is None or record.run.get(name) != facts.run[name])
-        raise InputError(
-            f"{out} has results of another run (another {', '.join(differing)}): pass `overwrite=True` to remove them, or "
-            "name another folder"
-        )
-    for path in strangers:
+    if record is None or record.run != run:
+        _remove(out, done, list(done), f"another run{another(record and record.run, run)}", overwrite)
+
+
+def _remove(out: Path, done: dict[Path, ShardScores], paths: list[Path], whose: str, overwrite: bool) -> None:
+    """Remove results, if any, that must not be mixed with this run's, or refuse to."""
+    if paths and not overwrite:
+        raise InputError(f"{out} has results of {whose}: pass `overwrite=True` to remove them, or name another folder")
+    for path in paths:
         path.unlink()
+        del done[path]
 
 
-def _left(out: Path, shards: Sequence[Shard], retry_errors: bool) -> tuple[Outcome, list[Shard]]:
+def _left(
+    out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
+) -> tuple[Outcome, list[Shard]]:
     """What is finished, and the shards that are left."""
-    outcome, left = Outcome(out, len(shards)), []
+    outcome = Outcome(out, len(shards))
+    left = []
     for shard in shards:
-        done = finished(result_path(out, shard))
-        if done is None or _is_outdated(done, shard) or (retry_errors and done.scored < done.rows):
+        result = done.get(result_path(out, shard))
+        if result is None or (retry_errors and result.scored < result.rows):
             left.append(shard)
         else:
             outcome.kept += 1
-            outcome.count(done)
+            outcome.count(result)
     return outcome, left
 
 
-def _score_left(
-    out: Path, shards: list[Shard], model: Model, facts: Facts, resources: Resources, outcome: Outcome
-) -> None:
+def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
     """Score ``shards`` and write each one's results as soon as they are complete.
 
     Raises:
         Unfinished: if Ray stops.
     """
     known = {shard.address: shard for shard in shards}
-    gathered: dict[str, dict[int, Piece]] = {}
-    dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), model, facts, resources, as_rows=False)
+    gathered: dict[str, list[Piece]] = defaultdict(list)
+    dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
     # A process that dies loses its pieces, not the run.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
-    recordings, errors, began = 0, 0, time.monotonic()
+    recordings = 0
+    began = time.monotonic()
     try:
         with display:
-            tables = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-            for piece in chain.from_iterable(map(unpacked, tables)):
-                pieces = gathered.setdefault(piece.shard, {})
-                pieces[piece.number] = piece
-                if piece.table is not None:
-                    recordings += piece.table.num_rows
-                    errors += piece.table.column("score").null_count
-                display.facts = [
-                    counted(recordings, "recording"),
-                    f"{recordings / max(time.monotonic() - began, 1e-9):.1f} recordings/s",
-                    *([f"{errors} without a score"] if errors else []),
-                    *([f"{counted(len(outcome.unread), 'shard')} not read"] if outcome.unread else []),
-                ]
-                complete = _complete(pieces)
-                display.update(int(complete is not None))
-                if complete is None:
+            for row in dataset.iter_rows():
+                piece = row["piece"]
+                gathered[piece.shard].append(piece)
+                recordings += len(piece.rows)
+                speed = recordings / max(time.monotonic() - began, 1e-9)
+                display.facts = [counted(recordings, "recording"), f"{speed:.1f} recordings/s"]
+                if outcome.unread:
+                    display.facts.append(f"{counted(len(outcome.unread), 'shard')} not read")
+                pieces = _complete(gathered[piece.shard])
+                display.update(int(pieces is not None))
+                if pieces is None:
                     continue
                 del gathered[piece.shard]
                 shard = known.pop(piece.shard)
-                if faults := [found.fault for found in complete if found.fault is not None]:
-                    outcome.unread[shard.address] = faults[0]
+                if pieces[-1].fault is not None:
+                    outcome.unread[shard.address] = pieces[-1].fault
                 else:
-                    outcome.count(write_results(out, shard, [found.table for found in complete]))
+                    outcome.count(write_results(out, shard, [row for piece in pieces for row in piece.rows]))
     except library("ray").exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise Unfinished(
@@ -278,7 +268,8 @@ def _score_left(
     outcome.unread |= dict.fromkeys(known, _LOST)
 
 
-def _complete(pieces: Mapping[int, Piece]) -> list[Piece] | None:
+def _complete(pieces: Sequence[Piece]) -> list[Piece] | None:
     """The pieces of a shard in order; None if one is missing."""
-    last = next((number for number, piece in pieces.items() if piece.last), None)
-    return [pieces[number] for number in range(last + 1)] if last is not None and len(pieces) == last + 1 else None
+    in_order = sorted(pieces, key=lambda piece: piece.number)
+    last = in_order[-1]
+    return in_order if last.last and len(in_order) == last.number + 1 else None

@@ -80,5 +80,5 @@ def scale(
         print(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
     if scores and outcome.scored:
         written = to_score_file(outcome.out, scores)
-        print(f"{counted(written.scored, 'score')} written to {written.path}")
+        print(f"{counted(written.done, 'score')} written to {written.path}")
     return 0 if outcome.complete else INCOMPLETE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,30 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
 from nes2net.apps.scale.cluster import Resources, start_ray
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.pieces import Piece, packed, unpacked
-from nes2net.apps.scale.reading import OWN_COLUMNS, fetched, pieces_of
+from nes2net.apps.scale.reading import OWN_COLUMNS, Piece, Row, fetched, pieces_of
+from nes2net.apps.scale.results import RESULT_COLUMNS, table_of
 from nes2net.apps.scale.sources import Shard, Source, is_url, shards_of
-from nes2net.data.audio.packed import AnyRecording, RecordingBytes
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes, content_of
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.errors import InputError, one_line
-from nes2net.scoring.batches import Compute, Plan, Read, collate
+from nes2net.lib.errors import InputError
+from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
+from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.heard import HeardPart, samples_to_score
-from nes2net.scoring.kernel import (
-    Result,
-    Scorer,
-    check_takes_audio_alone,
-    default_batch_size,
-    depends_on_batch,
-    scoring_mode,
-)
-from nes2net.scoring.record import circumstances, plain
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
+from nes2net.scoring.record import circumstances, computing, plain
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 if TYPE_CHECKING:
@@ -78,37 +71,40 @@ class Model:
 class Facts(NamedTuple):
     """What a process that loaded the detector says of it."""
 
-    fingerprint: str
     run: dict[str, Any]
     """Plain data that is equal for two runs if and only if their scores may be mixed."""
     record: dict[str, Any]
-    """The facts of its training."""
-    about: dict[str, Any]
-    """Architecture, software and hardware."""
+    """The detector, software and hardware, for the record of a run."""
     reader: WaveformReader
     batch_size: int
     heard: HeardPart
     """How much of a recording is scored."""
+    model: Model
+    """The detector on the device of an actor."""
+    resources: Resources
+    """Of the actors, complete."""
 
 
 def facts_of(
     model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
 ) -> Facts:
-    """Load ``model`` in a process like the scoring ones, and return its facts.
+    """Load ``model`` in a process like the scoring ones of this cluster, and return its facts.
 
     Raises:
         InputError: if it cannot be loaded there, or cannot score single recordings.
     """
     ray = library("ray")
-    found = ray.get(
-        ray.remote(_facts).options(**resources.remote(), max_retries=0).remote(model, num_samples, batch_size)
-    )
-    if isinstance(found, str):
-        raise InputError(found)
-    return found
+    resources = resources.on(ray.cluster_resources(), model.device)
+    loading = ray.remote(_facts).options(**resources.remote(), max_retries=0)
+    facts = ray.get(loading.remote(replace(model, device=resources.device), num_samples, batch_size, resources))
+    if isinstance(facts, str):
+        raise InputError(facts)
+    return facts
 
 
-def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None) -> Facts | str:
+def _facts(
+    model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
+) -> Facts | str:
     try:
         scorer = model.loaded()
         check_takes_audio_alone(scorer)
@@ -116,177 +112,130 @@ def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: 
         reader = WaveformReader.of(scorer, heard.num_samples)
     except InputError as error:  # Ray would put a traceback into its message
         return str(error)
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    fingerprint = scorer.fingerprint()
-    run = {
-        "model": fingerprint,
-        "num_samples": heard.num_samples,
-        "dtype": scorer.precision,
-        "device": scorer.computes_on.type,
-    }
+    batch_size = batch_size or default_batch_size(scorer.computes_on)
+    run = computing(scorer, heard.num_samples)
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
-        about = {
-            "architecture": plain(scorer.config),
-            "score_rule": scorer.score_rule,
-            **circumstances(scorer, batch_size),
-        }
-    return Facts(fingerprint, run, plain(scorer.provenance.to_dict()), about, reader, batch_size, heard)
+        record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
+    model = replace(model, dtype=scorer.precision)  # for "fastest" too the same everywhere
+    return Facts(run, record, reader, batch_size, heard, model, resources)
 
 
 class Scoring:
     """An actor that loads a detector once and scores decoded pieces.
 
-    Args:
-        fingerprint: fingerprint of the detector; another detector under the same name, as on a
-            machine with an older copy, is refused.
-        as_rows: whether pieces are given back as their rows.
+    Another detector under the same name, as on a machine with an older copy, is refused.
     """
 
-    def __init__(self, model: Model, facts: Facts, as_rows: bool) -> None:
-        self.scorer = replace(model, dtype=facts.run["dtype"]).loaded()  # for "fastest" too the same everywhere
-        if self.scorer.fingerprint() != facts.fingerprint:
-            raise InputError(f"{model.name} is another detector on this machine: give all machines the same one")
-        self.facts, self.as_rows = facts, as_rows
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.scorer = facts.model.loaded()
+        if self.scorer.fingerprint() != facts.run["model"]:
+            raise InputError(f"{facts.model.name} is another detector on this machine: give all machines the same one")
 
-    def __call__(self, table: Any) -> Any:
-        """Score a table of :func:`packed` pieces."""
-        pieces = [
-            piece if piece.table is None else replace(piece, table=self.scored(piece.table))
-            for piece in unpacked(table)
-        ]
-        if not self.as_rows:
-            return packed(pieces)
-        return library("pyarrow").concat_tables([piece.table for piece in pieces], promote_options="permissive")
-
-    def scored(self, table: Any) -> Any:
-        """A decoded piece with ``seconds``, ``score`` and ``error`` in place of its waveforms."""
-        arrow = library("pyarrow")
+    def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
         device = self.scorer.device
         with (
             torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
             scoring_mode(self.scorer),
         ):
-            results = results_of(self.scorer, self.facts.reader, waveforms_of(table), self.facts.batch_size)
-        scores = [result if isinstance(result, float) else None for result in results]
-        errors = [result if isinstance(result, str) else None for result in results]
-        samples = table.column("num_samples").to_pylist()
-        seconds = [None if count is None else count / SAMPLE_RATE for count in samples]
-        return (
-            table.drop_columns(["waveform", "num_samples", "error"])
-            .append_column("seconds", arrow.array(seconds, arrow.float64()))
-            .append_column("score", arrow.array(scores, arrow.float64()))
-            .append_column("error", arrow.array(errors, arrow.string()))
-        )
+            return {"piece": scored(row["piece"], self.scorer, self.facts.reader, self.facts.batch_size)}
 
 
-def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | str], batch_size: int) -> list[Result]:
-    """Score ``waveforms``, in the batches of `nes2net score`; errors stay as they are."""
+def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int) -> Piece:
+    """Score a :func:`decoded` piece in the batches of `nes2net score`: ``score`` and ``error`` for ``waveform``."""
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
-    trials = [Trial(str(number)) for number in range(len(waveforms))]
-    lengths = [-1 if isinstance(waveform, str) else len(waveform) for waveform in waveforms]
-    batches = plan.batches(trials, lambda trial: lengths[int(trial.id)])
-    read = (collate([Read(item.id, waveforms[int(item.id)], "-") for item in batch]) for batch in batches)
-    results: list[Result] = [""] * len(waveforms)
-    for share in Compute(scorer, plan, Scores())(read):
-        for id, row in share.rows.items():
-            results[int(id)] = row.value
-        for id, reason in share.failures.items():
-            results[int(id)] = reason
-    return results
+    waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
+    # A text is the reason why there is no waveform.
+    lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
+    batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
+    read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
+    scores: dict[str, float] = {}
+    errors: dict[str, str] = {}
+    for share in Compute(scorer, plan, Scores())(read_batches):
+        scores |= {id: row.value for id, row in share.rows.items()}
+        errors |= share.failures
+    rows = []
+    for id, row in zip(waveforms, piece.rows):
+        rows.append({**_without(row, "waveform"), "score": scores.get(id), "error": errors.get(id)})
+    return replace(piece, rows=rows)
 
 
-def scored_pieces(dataset: Any, model: Model, facts: Facts, resources: Resources, *, as_rows: bool) -> Dataset:
-    """Decode and score a dataset of packed pieces, lazily."""
-    data = library("ray.data")
+def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
+    """Decode and score a dataset of pieces, lazily."""
+
+    def decode(row: dict[str, Piece]) -> dict[str, Piece]:
+        return {"piece": decoded(row["piece"], facts.reader)}
+
     # Ray joins two stages that ask for the same: on a CPU an actor decodes what it scores, and beside
     # a GPU tasks decode ahead.
-    cpus = resources.cpus_per_actor or 1
-
-    def decode(table: Any) -> Any:
-        return packed(
-            piece if piece.table is None else replace(piece, table=decoded(piece.table, facts.reader))
-            for piece in unpacked(table)
-        )
-
-    return dataset.map_batches(decode, batch_size=1, batch_format="pyarrow", num_cpus=cpus).map_batches(
+    return pieces.map(decode, num_cpus=facts.resources.cpus_per_actor or 1).map(
         Scoring,
-        batch_size=1,
-        batch_format="pyarrow",
-        fn_constructor_args=(model, facts, as_rows),
-        compute=data.ActorPoolStrategy(size=resources.num_actors),
-        **resources.remote(),
+        fn_constructor_args=(facts,),
+        compute=library("ray.data").ActorPoolStrategy(size=facts.resources.num_actors),
+        **facts.resources.remote(),
     )
 
 
-def decoded(table: Any, reader: WaveformReader) -> Any:
-    """Replace the columns ``content`` and ``suffix`` of a piece by ``waveform``, ``num_samples`` and ``error``.
+def decoded(piece: Piece, reader: WaveformReader) -> Piece:
+    """Decode the recordings of a piece: ``seconds`` and ``waveform`` for ``content`` and ``suffix``.
 
-    A waveform is bytes of float32 samples, 16 kHz, or null if the ``error`` says why it is missing.
-    The number of samples counts the whole recording.
+    The seconds are those of the whole recording. A waveform is (N,) float32, 16 kHz, or a text, the reason
+    why it is missing.
     """
-    arrow = library("pyarrow")
-    rows = list(zip(*(table.column(name).to_pylist() for name in ("address", "content", "suffix"))))
+    rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
-        recordings = list(pool.map(lambda row: _recording(*row), rows))
-    found = [_read(reader, recording) for recording in recordings]
-    waveforms = [one.waveform.tobytes() if isinstance(one, Recording) else None for one in found]
-    return (
-        table.drop_columns(["content", "suffix"])
-        .append_column("waveform", arrow.array(waveforms, arrow.large_binary()))
-        .append_column(
-            "num_samples",
-            arrow.array([one.num_samples if isinstance(one, Recording) else None for one in found], arrow.int64()),
-        )
-        .append_column("error", arrow.array([one if isinstance(one, str) else None for one in found], arrow.string()))
-    )
+        fetching = {str(number): pool.submit(_recording, row) for number, row in enumerate(piece.rows)}
+        reading = Reading(lambda item: reader.read(fetching[item.id].result()))
+        for id, row in zip(fetching, piece.rows):
+            waveform = reading[Item(id, row["address"])].found
+            seconds = None
+            if isinstance(waveform, Recording):
+                seconds = waveform.num_samples / SAMPLE_RATE
+                waveform = torch.from_numpy(waveform.waveform)
+            rows.append({**_without(row, "content", "suffix"), "seconds": seconds, "waveform": waveform})
+    return replace(piece, rows=rows)
 
 
-def waveforms_of(table: Any) -> list[Tensor | str]:
-    """What :func:`decoded` put into ``table``: waveforms (N,) float32, or errors."""
-    pairs = zip(table.column("waveform"), table.column("error"))
-    return [
-        torch.frombuffer(bytearray(waveform.as_buffer()), dtype=torch.float32) if waveform.is_valid else error.as_py()
-        for waveform, error in pairs
-    ]
+def _recording(row: Row) -> AnyRecording:
+    address = row["address"]
+    if row["content"] is not None:
+        return RecordingBytes(address, row["content"], row["suffix"])
+    return fetched(address) if is_url(address) else address
 
 
-def _recording(address: str, content: bytes | None, suffix: str) -> AnyRecording | InputError:
-    """The recording, or the error if it cannot be fetched."""
-    if content is not None:
-        return RecordingBytes(address, content, suffix)
-    try:
-        return fetched(address) if is_url(address) else address
-    except InputError as error:
-        return error
+def _without(row: Row, *names: str) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
 
 
-def _read(reader: WaveformReader, recording: AnyRecording | InputError) -> Recording | str:
-    """The waveform, or the reason why it is missing."""
-    if isinstance(recording, InputError):
-        return str(recording)
-    try:
-        return reader.read(recording)
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # a decoder can raise anything on a damaged file
-        return one_line(f"{recording} could not be read ({type(error).__name__}: {error})")
+def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None) -> Dataset:
+    """A lazy dataset of the pieces of ``shards``; a task reads each shard.
+
+    Args:
+        rows: recordings in a piece; a number of batches if not given.
+    """
+    rows = rows or BATCHES_OF_PIECE * batch_size
+
+    def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
+        for piece in pieces_of(row["shard"], rows, batch_size):
+            yield {"piece": piece}
+
+    items = [{"shard": shard} for shard in shards]
+    dataset = library("ray.data").from_items(items, override_num_blocks=len(items))
+    return dataset.flat_map(pieces, num_cpus=_READING_CPUS)
 
 
-def pieces_dataset(shards: list[Shard], batch_size: int) -> Any:
-    """A lazy dataset of the packed pieces of ``shards``; a task reads each shard."""
-    return _read_pieces(shards, BATCHES_OF_PIECE * batch_size, batch_size, lambda piece: packed([piece]))
+def _as_rows(pieces: Any, columns: Sequence[str]) -> Dataset:
+    """The rows of a dataset of pieces, which have at least ``columns``."""
 
+    def rows(batch: dict[str, Sequence[Piece]]) -> Any:
+        (piece,) = batch["piece"]
+        if piece.fault is not None:
+            raise InputError(piece.fault)
+        return table_of(piece.rows, columns, piece.beside)
 
-def _read_pieces(shards: list[Shard], rows: int, batch_size: int, table_of: Callable[[Piece], Any]) -> Dataset:
-    def pieces(table: Any) -> Iterator[Any]:
-        for text in table.column("source").to_pylist():
-            yield from map(table_of, pieces_of(Shard.from_json(text), rows, batch_size))
-
-    items = [{"source": shard.to_json()} for shard in shards]
-    data = library("ray.data").from_items(items, override_num_blocks=len(items))
-    return data.map_batches(pieces, batch_size=1, batch_format="pyarrow", num_cpus=_READING_CPUS)
+    return pieces.map_batches(rows, batch_size=1, num_cpus=_READING_CPUS)
 
 
 def read(source: Source) -> Dataset:
@@ -301,14 +250,8 @@ def read(source: Source) -> Dataset:
             dataset; :func:`nes2net.apps.scale.collection.score_collection` leaves it out.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
-
-    def rows(piece: Piece) -> Any:
-        if piece.fault is not None:
-            raise InputError(piece.fault)
-        return piece.table
-
     start_ray(Resources())
-    return _read_pieces(shards_of(source), 64, 1, rows)
+    return _as_rows(pieces_dataset(shards_of(source), 1, 64), OWN_COLUMNS)
 
 
 def score(
@@ -342,66 +285,41 @@ def score(
             such column.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
+    RunSettings(batch_size=batch_size)  # checks it
     resources = resources or Resources()
     start_ray(resources)
     if isinstance(model, Detector):
         folder = Path(tempfile.mkdtemp(prefix="nes2net-scale-"))
         model.save(folder)
         model = folder
-    named = Model.of(model)
-    resources = resources.on(library("ray").cluster_resources(), named.device)
-    named = replace(named, device=resources.device)
-    facts = facts_of(named, num_samples, checked_batch_size(batch_size), resources)
+    facts = facts_of(Model.of(model), num_samples, batch_size, resources)
     rows: Any = dataset
     pieces = rows.map_batches(
-        lambda table: packed([Piece("", 0, True, with_recordings(table, audio))]),
+        lambda table: {"piece": [piece_of_rows(table, audio)]},
         batch_size=BATCHES_OF_PIECE * facts.batch_size,
         batch_format="pyarrow",
         num_cpus=_READING_CPUS,
     )
-    return scored_pieces(pieces, named, facts, resources, as_rows=True)
+    return _as_rows(scored_pieces(pieces, facts), RESULT_COLUMNS)
 
 
-def checked_batch_size(batch_size: int | None) -> int | None:
-    """``batch_size``, or :class:`InputError` if it is below 1."""
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    return batch_size
-
-
-def with_recordings(table: Any, audio: str | None = None) -> Any:
-    """Give a table of any rows the columns of recordings, as in a piece.
+def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
+    """The recordings of a table of any rows; what else is in it stands beside them.
 
     Raises:
         InputError: if it has no column of recordings.
     """
-    arrow, types = library("pyarrow"), library("pyarrow.types")
     names = table.column_names
-    found = audio or next((name for name in _AUDIO_COLUMNS if name in names), None)
-    if found not in names:
+    column = audio or next((name for name in _AUDIO_COLUMNS if name in names), "audio")
+    if column not in names:
         raise InputError(
-            f"the rows have no column '{found or 'audio'}' of recordings, only {', '.join(names)}: name one with `audio`"
+            f"the rows have no column '{column}' of recordings, only {', '.join(names)}: name one with `audio`"
         )
-    column = table.column(found)
-    rows = column.to_pylist()
-    if types.is_struct(column.type):
-        content = [row and row.get("bytes") for row in rows]
-        places = [str((row and row.get("path")) or "") for row in rows]
-    elif types.is_binary(column.type) or types.is_large_binary(column.type):
-        content = rows
-        beside = next((name for name in ("address", "path", "url") if name in names), None)
-        places = [str(place or "") for place in table.column(beside).to_pylist()] if beside else [""] * len(rows)
-    else:
-        content, places = [None] * len(rows), [str(row or "") for row in rows]
-    ids = table.column("id").to_pylist() if "id" in names else places
-    suffixes = table.column("suffix").to_pylist() if "suffix" in names else [os.path.splitext(p)[1] for p in places]
-    kept = table.drop_columns([name for name in {found, *OWN_COLUMNS} if name in names])
-    own = {
-        "id": arrow.array([str(id) for id in ids]),
-        "address": arrow.array(places),
-        "content": arrow.array(content, arrow.large_binary()),
-        "suffix": arrow.array([str(suffix or "") for suffix in suffixes]),
-    }
-    for name, values in own.items():
-        kept = kept.append_column(name, values)
-    return kept
+    of_recordings = [name for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")) if name in names]
+    rows = []
+    for row in table.select(of_recordings).to_pylist():
+        content, address = content_of(row[column])
+        address = address or next((row[name] for name in ("address", "path", "url") if row.get(name)), "")
+        suffix = row.get("suffix") or os.path.splitext(address)[1]
+        rows.append({"id": str(row.get("id", address)), "address": address, "content": content, "suffix": suffix})
+    return Piece("", 0, True, rows, beside=table.drop_columns([n for n in names if n in (column, *OWN_COLUMNS)]))

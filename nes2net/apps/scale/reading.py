@@ -3,36 +3,64 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.pieces import Piece
 from nes2net.apps.scale.sources import Shard, is_url, unreachable
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import RecordingBytes, audio_column
+from nes2net.data.audio.packed import (
+    MOST_BYTES,
+    Member,
+    RecordingBytes,
+    audio_column,
+    check_size,
+    content_of,
+    member_content,
+    members_of,
+)
 from nes2net.data.audio.tables import ArrowMessages, ParquetTable
 from nes2net.data.corpora.shards import IDS
-from nes2net.lib.errors import InputError, first_line, one_line, readable_size
+from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
-from nes2net.lib.unpacking import open_tar, tar_headers
 
 #: Columns of the recordings of a piece that the shard does not have.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Bytes of content after which a piece ends, if it has whole batches; and at any rate.
 _FULL, _OVERFULL = 64 << 20, 512 << 20
-_MOST_BYTES = 2 << 30  # of a recording
 _MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recording
-_TAR_BLOCK = 512
 # Members of a tar file that describe a recording, and the columns for them.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
-_Row = dict[str, Any]
+#: What is known of a recording, by the names of columns.
+Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some recordings of a shard, in their order: a row of Ray's.
+
+    Ray cuts and joins blocks of rows by their size. What shares a batch would then depend on the
+    machine, and with it the last bit of a score.
+    """
+
+    shard: str
+    """Address of the shard."""
+    number: int
+    """Its number in the shard, from 0."""
+    last: bool
+    """Whether it is the last one of the shard."""
+    rows: list[Row]
+    """A row of each recording; none if there is a fault."""
+    fault: str | None = None
+    """Why the rest of the shard cannot be read."""
+    beside: Any = None
+    """A :class:`pyarrow.Table` of what else is known of the recordings; None if that is in the rows."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
@@ -42,65 +70,63 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
     address), ``suffix``, and what else the shard says of it. The last piece may have no recordings.
     If the shard cannot be read to its end, that piece has the ``fault``.
     """
-    waiting: list[_Row] = []
-    number = size = 0
+    rows_of_piece: list[Row] = []
+    number = 0
+    size = 0
+    fault = None
     try:
         for row in _rows_of(shard):
-            waiting.append(row)
+            rows_of_piece.append(row)
             size += len(row["content"] or b"")
-            whole = len(waiting) % batch_size == 0
-            if (whole and (len(waiting) >= rows or size >= _FULL)) or size >= _OVERFULL:
-                yield Piece(shard.address, number, False, _table(waiting))
-                number, waiting, size = number + 1, [], 0
+            has_whole_batches = len(rows_of_piece) % batch_size == 0
+            if (has_whole_batches and (len(rows_of_piece) >= rows or size >= _FULL)) or size >= _OVERFULL:
+                yield Piece(shard.address, number, False, rows_of_piece)
+                number += 1
+                rows_of_piece = []
+                size = 0
     except InputError as error:
-        yield Piece(shard.address, number, True, None, str(error))
+        fault = str(error)
     except Exception as error:  # a damaged file, or a store: each library has errors of its own
         fault = one_line(f"{shard.address} cannot be read to its end ({type(error).__name__}: {first_line(error)})")
-        yield Piece(shard.address, number, True, None, fault)
-    else:
-        yield Piece(shard.address, number, True, _table(waiting))
+    yield Piece(shard.address, number, True, [] if fault else rows_of_piece, fault)
 
 
-def _table(rows: list[_Row]) -> Any:
-    """``rows``, which may have different columns, as a :class:`pyarrow.Table`."""
-    arrow = library("pyarrow")
-    names = list(dict.fromkeys(chain(OWN_COLUMNS, *rows)))
-    kinds = {"content": arrow.large_binary(), "id": arrow.string(), "address": arrow.string(), "suffix": arrow.string()}
-    return arrow.table({name: arrow.array([row.get(name) for row in rows], kinds.get(name)) for name in names})
-
-
-def _rows_of(shard: Shard) -> Iterator[_Row]:
+def _rows_of(shard: Shard) -> Iterator[Row]:
     if shard.rows:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    kind = PurePosixPath(shard.address.partition("?")[0]).suffix.lower()
     with opened(shard.address) as file:
-        if kind == ".tar":
-            yield from _tar_rows(shard, file)
-            return
-        arrow, is_remote = library("pyarrow"), is_url(shard.address)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
-        if kind == ".parquet":
-            table = ParquetTable(file if is_remote else Path(shard.address), budget)
-            audio, *others = _columns(shard, table.schema)
-            batches = table.batches([audio, *others], budget)
-        else:
-            messages = ArrowMessages(
-                arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address), budget
-            )
-            audio, *others = _columns(shard, messages.schema)
-            batches = (messages.batch(message, [audio, *others]) for message, _ in messages)
-        start = 0
-        for batch in batches:
-            columns = {name: batch.column(name).to_pylist() for name in others}
-            for place, value in enumerate(batch.column(audio)):
-                content, name = _content_of(value)
-                row = {key: values[place] for key, values in columns.items()}
-                yield _row(shard, str(start + place), content, PurePosixPath(name or "").suffix, row)
-            start += batch.num_rows
+        yield from _tar_rows(shard, file) if _suffix(shard.address) == ".tar" else _table_rows(shard, file)
+
+
+def _suffix(address: str) -> str:
+    return PurePosixPath(address.partition("?")[0]).suffix.lower()
+
+
+def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
+    """Recordings of a Parquet or Arrow file, with its columns of texts, numbers and truth values."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
+    table: ParquetTable | ArrowMessages
+    if _suffix(shard.address) == ".parquet":
+        table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
+    else:
+        arrow = library("pyarrow")
+        is_remote = is_url(shard.address)
+        table = ArrowMessages(arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address), budget)
+    audio = audio_column(table.schema, Path(shard.address))
+    types = library("pyarrow.types")
+    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    others = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]
+    number = 0
+    for batch in table.batches([audio, *others], budget):
+        for index in range(batch.num_rows):
+            (described,) = batch.slice(index, 1).to_pylist()
+            content, name = content_of(described.pop(audio))
+            yield _row(shard, str(number), content, PurePosixPath(name).suffix, described)
+            number += 1
 
 
 @contextmanager
@@ -132,42 +158,18 @@ def fetched(address: str) -> RecordingBytes:
     """
     with opened(address) as file:
         try:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(MOST_BYTES + 1)
         except Exception as error:
             raise unreachable(address, error) from error
-    _check_size(len(content))
-    return RecordingBytes(address, content, PurePosixPath(address.partition("?")[0]).suffix)
+    check_size(len(content))
+    return RecordingBytes(address, content, _suffix(address))
 
 
-def _check_size(size: int) -> None:
-    if size > _MOST_BYTES:
-        raise InputError(f"it has {readable_size(size)}; at most {readable_size(_MOST_BYTES)} are accepted")
-
-
-def _columns(shard: Shard, schema: Any) -> list[str]:
-    """The column of audio, and the columns of texts, numbers and truth values, which stand in the results too."""
-    audio = audio_column(schema, Path(shard.address))
-    types = library("pyarrow.types")
-    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    return [audio, *(f.name for f in schema if f.name != audio and any(is_one(f.type) for is_one in plain))]
-
-
-def _content_of(value: Any) -> tuple[bytes | None, str | None]:
-    """Bytes and file name of a value of an audio column."""
-    if "bytes" not in getattr(value.type, "names", ()):
-        return value.as_py(), None
-    if not value.is_valid:
-        return None, None
-    return value["bytes"].as_py(), value["path"].as_py() if "path" in value.type.names else None
-
-
-def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described: _Row) -> _Row:
+def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """A row, with the id that its description or its notes give, or else its place in the shard."""
-    known = {
-        **_notes(described.get("notes")),
-        **{name: value for name, value in described.items() if value is not None},
-    }
-    id = next((known[name] for name in IDS if known.get(name) not in (None, "")), f"{shard.name}/{inner}")
+    notes = _notes(described.get("notes"))
+    ids = (facts.get(name) for name in IDS for facts in (described, notes))
+    id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{inner}")
     own = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{inner}",
@@ -187,43 +189,24 @@ def _notes(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
+def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     """Recordings of a tar file; the members that describe one stand beside it, with the same key."""
-    key, described, recordings = "", dict[str, Any](), list[tuple[str, bytes]]()
-    with open_tar(file, shard.address) as archive:
-        for entry in tar_headers(archive):
-            if not entry.isreg() or entry.issparse():
-                continue
-            folder, name = os.path.split(entry.name)
-            stem, _, suffix = name.partition(".")
-            if (of := os.path.join(folder, stem)) != key:
-                yield from _tar_recordings(shard, recordings, described)
-                key, described, recordings = of, {}, []
-            content = archive.extractfile(entry)
-            if content is None or not stem:  # hidden, such as the files that macOS adds
+    for (_, stem), members in groupby(members_of(file, shard.address), _key):
+        described: Row = {}
+        recordings: list[tuple[str, bytes]] = []
+        for member in members:
+            suffix = PurePosixPath(member.name).name.partition(".")[2]
+            if not stem:  # hidden, such as the files that macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
-                _check_size(entry.size)
-                recordings.append((entry.name, _all_of(content, entry)))
-            elif suffix in _DESCRIPTIONS and entry.size <= _MOST_TEXT:
-                described[_DESCRIPTIONS[suffix]] = _all_of(content, entry).decode(errors="replace").strip()
-        yield from _tar_recordings(shard, recordings, described)
-        end = archive.offset
-    # tarfile stops at anything that cannot be a member; zeros mark the end.
-    file.seek(end)
-    if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
-        raise InputError(f"{shard.address} is cut off: the end of the archive is missing")
+                recordings.append((member.name, member_content(file, member)))
+            elif suffix in _DESCRIPTIONS and member.size <= _MOST_TEXT:
+                described[_DESCRIPTIONS[suffix]] = member_content(file, member).decode(errors="replace").strip()
+        for name, content in recordings:
+            yield _row(shard, name, content, PurePosixPath(name).suffix, described)
 
 
-def _all_of(content: Any, entry: tarfile.TarInfo) -> bytes:
-    found: bytes = content.read()
-    if len(found) < entry.size:
-        raise InputError(
-            f"member {entry.name} is cut off: {entry.size:,} bytes are announced, {len(found):,} are there"
-        )
-    return found
-
-
-def _tar_recordings(shard: Shard, recordings: list[tuple[str, bytes]], described: _Row) -> Iterator[_Row]:
-    for name, content in recordings:
-        yield _row(shard, name, content, PurePosixPath(name).suffix, described)
+def _key(member: Member) -> tuple[str, str]:
+    """The folder and the name up to its first dot, which the members of one recording share."""
+    folder, name = os.path.split(member.name)
+    return folder, name.partition(".")[0]

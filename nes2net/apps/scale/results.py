@@ -5,28 +5,37 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from nes2net.apps.scale.libraries import library
+from nes2net.apps.scale.reading import Row
 from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.tables import ParquetTable
+from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError, first_line
-from nes2net.lib.files import Budget, check_no_device, json_text, read_bounded, replacing, write_text, writing
-from nes2net.lib.plain_data import parsed_json, read_json_as, validated_json
-from nes2net.scoring import score_file
+from nes2net.lib.files import Budget, check_no_device, json_text, replacing, sha256_of, write_text, writing
+from nes2net.lib.plain_data import read_json_as, validated_json
+from nes2net.scoring.engine import Finished
+from nes2net.scoring.record import WholeRecord, record_path
+from nes2net.scoring.score_file import check_ids
 
 #: Name of the record in the folder.
 RECORD = "scale.json"
+#: Columns of the results that the shards do not have.
+RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"
 _LARGEST_RECORD = 256 << 20  # bytes; a reason for each shard that could not be read is in it
 # Reasons of missing scores that the record of a score file keeps; the results have them all.
 _MOST_FAILURES = 10_000
 
 
-class Finished(BaseModel):
+class ShardScores(BaseModel):
     """What the file of a shard's results says of itself."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -43,28 +52,7 @@ class Finished(BaseModel):
     """Total length of the recordings that could be read."""
 
 
-class CollectionRecord(BaseModel):
-    """The facts of a record that a later run reads."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    run: dict[str, str | int | float | bool | None]
-    """Equal for two runs if and only if their scores may be mixed."""
-    asked: dict[str, str | int | float | bool | None] = {}
-    """The detector and settings as they were given."""
-    unread: dict[str, str] = {}
-    """Reasons why shards could not be read, by their addresses."""
-
-
-class Totals(NamedTuple):
-    """What is in a score file of a collection."""
-
-    path: Path
-    scored: int
-    without_score: int
-
-
-def read_record(out: Path) -> CollectionRecord | None:
+def read_record(out: Path) -> WholeRecord | None:
     """The record in ``out``; None without a record.
 
     Raises:
@@ -74,10 +62,11 @@ def read_record(out: Path) -> CollectionRecord | None:
     if not path.exists():
         return None
     remedy = "pass `overwrite=True`, or name another folder"
-    return read_json_as(CollectionRecord, path, _LARGEST_RECORD, "a record of `nes2net scale`", remedy)
+    return read_json_as(WholeRecord, path, _LARGEST_RECORD, "a record of `nes2net scale`", remedy)
 
 
 def write_record(out: Path, content: dict[str, Any]) -> None:
+    """Write the record in ``out``."""
     write_text(out / RECORD, json_text(content, indent=1))
 
 
@@ -87,50 +76,63 @@ def result_path(out: Path, shard: Shard) -> Path:
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
-def finished(path: Path) -> Finished | None:
-    """The facts in a file of results; None if there is no file, or it is damaged and has to be made again."""
-    if not path.is_file():
-        return None
-    try:
-        metadata = library("pyarrow.parquet").read_schema(path).metadata or {}
-        return validated_json(Finished, metadata[_KEY])
-    except (OSError, ValueError, KeyError):
-        return None
+def finished(out: Path) -> dict[Path, ShardScores]:
+    """The files of results in ``out``, and what they say of themselves; a damaged file has to be made again."""
+    files: dict[Path, ShardScores] = {}
+    for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
+        with suppress(OSError, ValueError, KeyError):
+            metadata = library("pyarrow.parquet").read_schema(path).metadata or {}
+            files[path] = validated_json(ShardScores, metadata[_KEY])
+    return files
 
 
-def write_results(out: Path, shard: Shard, tables: Sequence[Any]) -> Finished:
-    """Write the results of ``shard``, the tables of its pieces, whole or not at all.
+def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, beside: Any = None) -> Any:
+    """``rows``, which may have different columns, as a :class:`pyarrow.Table`.
+
+    Args:
+        columns: names of columns that it has even if there are no rows; those of the rows alone follow the
+            first two.
+        beside: a table with further columns.
+    """
+    arrow = library("pyarrow")
+    kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
+    kinds |= {"content": arrow.large_binary(), "seconds": arrow.float64(), "score": arrow.float64()}
+    described = dict.fromkeys(name for row in rows for name in row if name not in columns)
+    table = {} if beside is None else dict(zip(beside.column_names, beside.columns))
+    for name in (*columns[:2], *described, *columns[2:]):
+        table[name] = arrow.array([row.get(name) for row in rows], kinds.get(name))
+    return arrow.table(table)
+
+
+def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
+    """Write the results of ``shard``, whole or not at all.
 
     Raises:
         InputError: if the file cannot be written.
     """
-    arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
-    compute = library("pyarrow.compute")
-    table = arrow.concat_tables(tables, promote_options="permissive")
-    done = Finished(
+    done = ShardScores(
         shard=shard.address,
         stamp=shard.stamp,
-        rows=table.num_rows,
-        scored=table.num_rows - table.column("score").null_count,
-        seconds=float(compute.sum(table.column("seconds")).as_py() or 0.0),
+        rows=len(rows),
+        scored=sum(row["score"] is not None for row in rows),
+        seconds=sum(row["seconds"] or 0.0 for row in rows),
     )
     path = result_path(out, shard)
+    table = table_of(rows).replace_schema_metadata({_KEY: done.model_dump_json()})
     with writing(path, "make room, and the same command goes on"), replacing(path, durable=True) as temporary:
-        parquet.write_table(table.replace_schema_metadata({_KEY: done.model_dump_json()}), temporary)
+        library("pyarrow.parquet").write_table(table, temporary)
     return done
 
 
-def results(out: Path) -> Iterator[tuple[Finished, Any]]:
-    """What is finished in ``out``: shard by shard, sorted by address, with its table."""
-    found = [(done, path) for path in out.glob("*.parquet") if (done := finished(path)) is not None]
-    for done, path in sorted(found, key=lambda pair: pair[0].shard):
+def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
+    """What is finished in ``out``: shard by shard, sorted by address, with ids, scores and errors."""
+    for path, done in sorted(finished(out).items(), key=lambda item: item[1].shard):
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
             budget.most_steps = max(budget.most_steps, size)  # a row is an id and a score
-            table = ParquetTable(path, budget)
-            batches = table.batches(table.schema.names, budget)
-            yield done, library("pyarrow").Table.from_batches(batches, table.schema)
+            batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
+            yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
             raise
         except Exception as error:  # a damaged file can cause any
@@ -139,7 +141,7 @@ def results(out: Path) -> Iterator[tuple[Finished, Any]]:
             ) from error
 
 
-def to_score_file(out: str | Path, path: str | Path) -> Totals:
+def to_score_file(out: str | Path, path: str | Path) -> Finished:
     """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
 
     Recordings are sorted by the shards' addresses, and within a shard keep its order. Recordings
@@ -153,35 +155,32 @@ def to_score_file(out: str | Path, path: str | Path) -> Totals:
     record = read_record(out)
     if record is None:
         raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
-    for target in (path, beside := path.with_name(f"{path.name}.json")):
-        check_no_device(target)
     failures: dict[str, str] = {}
     shard_of: dict[str, str] = {}
-    scored = without = 0
-    digest = hashlib.sha256()
-    with writing(path), replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
-        for done, table in results(out):
-            ids, scores, errors = (table.column(name).to_pylist() for name in ("id", "score", "error"))
-            score_file.check_ids(ids)
-            for id, score, error in zip(ids, scores, errors, strict=True):
+
+    def scored_trials() -> Iterator[tuple[Trial, float]]:
+        for done, rows in results(out):
+            check_ids(row["id"] for row in rows)
+            for row in rows:
+                id = row["id"]
                 if id in shard_of:
                     raise InputError(
-                        f"two recordings have the id '{id}', in {shard_of[id]} and {done.shard}: a score file has one line "
-                        "per id"
+                        f"two recordings have the id '{id}', in {shard_of[id]} and {done.shard}: a score file has one "
+                        "line per id"
                     )
                 shard_of[id] = done.shard
-                if score is None:
-                    without += 1
-                    if len(failures) < _MOST_FAILURES:
-                        failures[id] = error or "it has no score"
-                    continue
-                line = score_file.line(id, score).encode()
-                digest.update(line)
-                file.write(line)
-                scored += 1
-        if not scored:
+                if row["score"] is None:
+                    failures[id] = row["error"] or "it has no score"
+                else:
+                    yield Trial(id), row["score"]
+
+    check_no_device(record_path(path))
+    with writing(path), replacing(path, durable=True) as temporary:
+        Scores().write([temporary], 0, scored_trials())
+        made = Finished(path, len(shard_of), failures, what=Scores.what)
+        if not made.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
-    whole = parsed_json(read_bounded(out / RECORD, _LARGEST_RECORD), str(out / RECORD))
-    whole |= {"failures": failures, "total": scored + without, "scored": scored, "sha256": digest.hexdigest()}
-    write_text(beside, json_text(whole, indent=1))
-    return Totals(path, scored, without)
+        facts = {"total": made.total, "scored": made.done, "sha256": sha256_of(temporary)}
+    facts["failures"] = dict(islice(failures.items(), _MOST_FAILURES))
+    write_text(made.record_path, json_text(record.model_dump() | facts, indent=1))
+    return made

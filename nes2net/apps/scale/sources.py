@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
@@ -47,15 +47,6 @@ class Shard:
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Shard:
-        content = json.loads(text)
-        rows = tuple((id, address) for id, address in content["rows"])
-        return cls(content["address"], content["stamp"], content["name"], rows)
-
 
 def is_url(address: str | Path) -> bool:
     """Whether ``address`` is one that fsspec opens, rather than a path.
@@ -87,15 +78,18 @@ def shards_of(source: Source) -> list[Shard]:
         MissingLibrary: if a URL needs a library that is not installed.
     """
     if isinstance(source, (str, Path)):
-        shards = _shards_at(source)
-    elif all(isinstance(item, Trial) for item in source):
-        trials = [item for item in source if isinstance(item, Trial)]
-        shards = list(_listed("trials", [(trial.id, str(trial.audio_path())) for trial in trials]))
+        shards = _shards_at(str(source))
     else:
-        addresses = [str(item) for item in source]
-        files = [address for address in addresses if _is_shard(address)]
-        others = [(_id_of(address), address) for address in addresses if not _is_shard(address)]
-        shards = [*_files(files, ""), *_listed("list", others)]
+        shards = []
+        recordings = []
+        for item in source:
+            if isinstance(item, Trial):
+                recordings.append((item.id, str(item.audio_path())))
+            elif _is_shard(str(item)):
+                shards.append(_shard(str(item)))
+            else:
+                recordings.append((_id_of(str(item)), str(item)))
+        shards += _listed("list", recordings)
     if not shards:
         raise InputError(
             f"{shown(str(source)) if isinstance(source, (str, Path)) else 'the source'} has no recordings: "
@@ -104,59 +98,58 @@ def shards_of(source: Source) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.address)
 
 
-def _shards_at(source: str | Path) -> list[Shard]:
-    name = str(source)
+def _shards_at(name: str) -> list[Shard]:
     if name.startswith(_HUB):
-        source = name = f"hf://datasets/{name.removeprefix(_HUB)}"
+        name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        place, folder = os.path.abspath(name), str(Path(name).parent)
-        if is_url(name):
-            place, folder = name, name.rpartition("/")[0]
-            try:
-                with library("fsspec").open(name, "rt", encoding="utf-8") as file:
-                    text = file.read()
-            except Exception as error:
-                raise unreachable(name, error) from error
-        else:
-            text = read_text(Path(name))
-        rows: list[tuple[str, str]] = []
-        for number, line in enumerate(text.split("\n"), start=1):
-            fields = [field.strip() for field in line.split("\t")]
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            if len(fields) > 2 or not all(fields):
-                raise InputError(
-                    f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
-                )
-            address = fields[-1]
-            rows.append((_id_of(fields[0]), address if is_url(address) else os.path.join(folder, address)))
-        return list(_listed(place, rows))
-    if is_url(source):
-        try:
-            files, place = library("fsspec.core").url_to_fs(name)
-            if "*" not in place and _is_shard(name):
-                return _files([name], name)
-            found = files.glob(place) if "*" in place else files.find(place)
-        except Exception as error:  # each file system has errors of its own
-            raise unreachable(name, error) from error
-        return _files([str(files.unstrip_protocol(file)) for file in found if _is_shard(file)], name)
-    path = Path(source)
-    if path.is_dir():
-        found = [str(file) for file in path.rglob("*") if file.is_file() and _is_shard(str(file))]
-        if found:
-            return _files(found, str(path))
-        recordings = ((file.relative_to(path).as_posix(), file) for file in recordings_listed(path))
-        return list(_listed(os.path.abspath(name), [(_id_of(inner), str(file)) for inner, file in recordings]))
-    if "*" in name:
-        files = Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
-        return _files([str(file) for file in files if _is_shard(str(file))], "")
-    if not path.is_file():
-        raise InputError(f"{path} not found: a folder, a shard, a list or a URL is expected")
-    if not _is_shard(name):
+        return list(_listed(name if is_url(name) else os.path.abspath(name), _rows_of_list(name)))
+    address = name if is_url(name) else os.path.abspath(name)
+    if "*" not in name and not is_url(name) and not os.path.exists(address):
+        raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
+    if "*" not in name and _is_shard(name) and not os.path.isdir(address):
+        return [_shard(name)]
+    if os.path.isfile(address):
         raise InputError(
-            f"{path}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
+            f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    return _files([name], "")
+    try:
+        store, path = library("fsspec.core").url_to_fs(address)
+        files = store.glob(path) if "*" in path else store.find(path)
+    except Exception as error:  # each file system has errors of its own
+        raise unreachable(name, error) from error
+    folder = f"{path.rstrip('/')}/"
+    shards = []
+    for file in filter(_is_shard, files):
+        inner = file.removeprefix(folder) if file.startswith(folder) else ""
+        shards.append(_shard(str(store.unstrip_protocol(file)) if is_url(name) else file, inner))
+    if shards or not os.path.isdir(address):
+        return shards
+    recordings = recordings_listed(Path(address))
+    return list(_listed(address, [(_id_of(os.path.relpath(file, address)), str(file)) for file in recordings]))
+
+
+def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
+    """The id and the address in each line of a list."""
+    if is_url(name):
+        folder = name.rpartition("/")[0]
+        try:
+            with library("fsspec").open(name, "rt", encoding="utf-8") as file:
+                text = file.read()
+        except Exception as error:
+            raise unreachable(name, error) from error
+    else:
+        folder = os.path.dirname(name)
+        text = read_text(Path(name))
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = [field.strip() for field in line.split("\t")]
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if len(fields) > 2 or not all(fields):
+            raise InputError(
+                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
+            )
+        address = fields[-1]
+        yield _id_of(fields[0]), address if is_url(address) else os.path.join(folder, address)
 
 
 def _is_shard(address: str) -> bool:
@@ -188,33 +181,16 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
         start += len(part)
 
 
-def _files(addresses: Iterable[str], source: str) -> list[Shard]:
-    shards = []
-    for address in addresses:
-        name = _name_in(source, address)
-        if not is_url(address):
-            # The same from any folder and in any process.
-            shards.append(Shard(os.path.abspath(address), stamp(address), name))
-            continue
-        try:  # what its store says of its size and change
-            store, path = library("fsspec.core").url_to_fs(address)
-            facts: dict[str, Any] = store.info(path)
-        except Exception:  # a file that cannot be asked is found out when it is read
-            shards.append(Shard(address, UNKNOWN, name))
-            continue
-        changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
-        shards.append(Shard(address, f"{facts.get('size')}:{changed}", name))
-    return shards
-
-
-def _name_in(source: str, address: str) -> str:
-    """The path of ``address`` from the folder ``source``, or its last part.
-
-    >>> _name_in("s3://bucket/set", "s3://bucket/set/data/0.parquet"), _name_in("", "data/0.parquet")
-    ('data/0.parquet', '0.parquet')
-    """
-    if source and is_url(source):
-        # A store may write its URLs with another number of slashes.
-        source, address = (f"//{url.partition('://')[2].lstrip('/')}" for url in (source, address))
-    folder = f"{source.rstrip('/')}/"
-    return address.removeprefix(folder) if source and address.startswith(folder) else PurePosixPath(address).name
+def _shard(address: str, name: str = "") -> Shard:
+    """The shard at ``address``; its ``name`` is the last part of that if not given."""
+    name = name or PurePosixPath(address).name
+    if not is_url(address):
+        # The same from any folder and in any process.
+        return Shard(os.path.abspath(address), stamp(address), name)
+    try:  # what its store says of its size and change
+        store, path = library("fsspec.core").url_to_fs(address)
+        facts: dict[str, Any] = store.info(path)
+    except Exception:  # a file that cannot be asked is found out when it is read
+        return Shard(address, UNKNOWN, name)
+    changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
+    return Shard(address, f"{facts.get('size')}:{changed}", name)

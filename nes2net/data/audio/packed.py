@@ -38,7 +38,8 @@ _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)"
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
 # Bytes of row groups that a process keeps; the last one is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
-_MOST_BYTES = 2 << 30  # of a recording
+#: Bytes that a recording may have.
+MOST_BYTES = 2 << 30
 _TAR_BLOCK = 512  # bytes
 
 
@@ -208,26 +209,17 @@ def _row(inner: str, count: int) -> int:
     return int(inner)
 
 
-def _content_of(value: Any) -> tuple[bytes, str]:
-    """The bytes and suffix of a value of an audio column, :class:`pyarrow.Scalar`."""
-    if "bytes" not in getattr(value.type, "names", ()):
-        content = value.as_py()
-        suffix = ""
-    else:
-        content = value["bytes"].as_py() if value.is_valid else None
-        name = value["path"].as_py() if value.is_valid and "path" in value.type.names else None
-        suffix = PurePosixPath(str(name or "")).suffix
-        if content is None and name:
-            raise InputError(f"it has no audio bytes, only the path {shown(str(name))}: write the shard with its audio")
-    if content is None:
-        raise InputError("it has no audio bytes")
-    _check_size(len(content))
-    return content, suffix
+def content_of(value: Any) -> tuple[bytes | None, str]:
+    """Bytes and file name of a value of a column of recordings; without bytes, the name may lead to the recording."""
+    if isinstance(value, dict):
+        return value.get("bytes"), str(value.get("path") or "")
+    return (value, "") if isinstance(value, bytes) else (None, str(value or ""))
 
 
-def _check_size(size: int) -> None:
-    if size > _MOST_BYTES:
-        raise InputError(f"it has {readable_size(size)}; at most {readable_size(_MOST_BYTES)} are accepted")
+def check_size(size: int) -> None:
+    """Raise :class:`InputError` if a recording of ``size`` bytes is too large to be read into memory."""
+    if size > MOST_BYTES:
+        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MOST_BYTES)} are accepted")
 
 
 class _Table:
@@ -249,7 +241,13 @@ class _Table:
     def content(self, inner: str) -> tuple[bytes, str]:
         row = _row(inner, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
-        return _content_of(_state.group((self.key, group), lambda: self._read(group))[row - self.ends[group]])
+        values = _state.group((self.key, group), lambda: self._read(group))
+        content, name = content_of(values[row - self.ends[group]].as_py())
+        if content is None:
+            only_path = f", only the path {shown(name)}: write the shard with its audio" if name else ""
+            raise InputError(f"it has no audio bytes{only_path}")
+        check_size(len(content))
+        return content, PurePosixPath(name).suffix
 
     def _read(self, group: int) -> Any:
         batches = self.table.batches([self.column], self._budget(), [group])
@@ -280,21 +278,43 @@ def tar_members(path: Path) -> list[Member]:
         InputError: if it has an endless header, or an absolute name, whose address would be another file.
     """
     check_arrived(path)
-    members: list[Member] = []
-    with open(path, "rb") as file, open_tar(file, str(path)) as archive:
+    with open(path, "rb") as file:
+        return list(members_of(file, str(path)))
+
+
+def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
+    """The files in an uncompressed tar file that is open as ``file``, one after the other; errors as :func:`tar_members`."""
+    with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
-            if entry.isreg() and not entry.issparse():
-                name = entry.name
-                if name.startswith("/"):
-                    raise InputError(
-                        f"{path} has a member with an absolute name, {shown(name)}: write it with relative names"
-                    )
-                members.append(Member(str(PurePosixPath(name)), entry.offset_data, entry.size))
-        # tarfile stops at anything that cannot be a member; zeros mark the end.
-        file.seek(archive.offset)
-        if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
-            raise tarfile.ReadError("its end is missing")
-    return members
+            if not entry.isreg() or entry.issparse():
+                continue
+            if entry.name.startswith("/"):
+                raise InputError(
+                    f"{name} has a member with an absolute name, {shown(entry.name)}: write it with relative names"
+                )
+            yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
+        end = archive.offset
+    # tarfile stops at anything that cannot be a member; zeros mark the end.
+    file.seek(end)
+    if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
+        raise tarfile.ReadError("the end of the archive is missing")
+
+
+def member_content(file: BinaryIO, member: Member) -> bytes:
+    """Read a ``member`` of the tar file that is open as ``file``.
+
+    Raises:
+        tarfile.TarError: if the tar file is cut off.
+        InputError: if the member is too large to be read into memory.
+    """
+    check_size(member.size)
+    file.seek(member.offset)
+    content = file.read(member.size)
+    if len(content) < member.size:
+        raise tarfile.ReadError(
+            f"{member.name} is cut off: {member.size:,} bytes are announced, {len(content):,} are there"
+        )
+    return content
 
 
 class _Tar:
@@ -312,13 +332,8 @@ class _Tar:
 
     def content(self, inner: str) -> tuple[bytes, str]:
         member = self._member(inner)
-        _check_size(member.size)
         with open(self.path, "rb") as file:
-            file.seek(member.offset)
-            content = file.read(member.size)
-        if len(content) < member.size:
-            raise InputError(f"it is cut off: {member.size:,} bytes are announced, {len(content):,} are there")
-        return content, PurePosixPath(member.name).suffix
+            return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, inner: str) -> Member:
         if inner not in self.members:

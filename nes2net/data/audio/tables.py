@@ -306,6 +306,10 @@ class ArrowMessages:
         """The ``columns`` of the record batch of ``message``; columns of dictionaries hold indices."""
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
+    def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
+        """The ``columns`` of all record batches, whose messages are read once: of what cannot be mapped into memory."""
+        return (self.batch(message, columns) for message, _ in self)
+
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
         """The ``columns`` of all record batches, from the start."""
         self._source.seek(8 if self._is_file else 0)

@@ -6,16 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import torch
 from builders import PATIENCE
 from builders.collection import flac, write_shard
 
 from nes2net import InputError
-from nes2net.apps.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
-from nes2net.apps.scale.engine import Facts
-from nes2net.apps.scale.pieces import Piece
+from nes2net.apps.scale.collection import _check_run, _check_source, _complete, _left, _outdated, _stamps
+from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import finished, result_path, write_record, write_results
 from nes2net.apps.scale.sources import Shard, shards_of
 from nes2net.cli.main import main
@@ -23,65 +21,69 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.heard import HeardPart
 from nes2net.scoring.score_file import read_scores
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 SHARDS = [Shard(f"/{name}.tar", "1", f"{name}.tar") for name in "abc"]
 CHANGED = Shard("/a.tar", "2", "a.tar")
-TABLE = pa.table({"id": ["a", "b"], "seconds": [1.0, None], "score": [1.0, None], "error": [None, "damaged"]})
+ROWS = [
+    {"id": "a", "seconds": 1.0, "score": 1.0, "error": None},
+    {"id": "b", "seconds": None, "score": None, "error": "damaged"},
+]
 
 
 def test_what_is_left_to_do(tmp_path):
     for shard in SHARDS[:2]:
-        write_results(tmp_path, shard, [TABLE])
-    outcome, left = _left(tmp_path, SHARDS, retry_errors=False)
+        write_results(tmp_path, shard, ROWS)
+    done = finished(tmp_path)
+    outcome, left = _left(tmp_path, done, SHARDS, retry_errors=False)
     assert left == SHARDS[2:]
     assert (outcome.kept, outcome.rows, outcome.scored, outcome.complete) == (2, 4, 2, False)
-    assert _left(tmp_path, [CHANGED, *SHARDS[1:]], retry_errors=False)[1] == [CHANGED, SHARDS[2]]
-    assert _left(tmp_path, SHARDS, retry_errors=True)[1] == SHARDS
+    assert _left(tmp_path, done, SHARDS, retry_errors=True)[1] == SHARDS
+    assert _outdated(done, SHARDS) == []
+    assert _outdated(done, [CHANGED, *SHARDS[1:]]) == [result_path(tmp_path, CHANGED)]
 
 
 def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
-    first, last = Piece("s", 0, False, TABLE), Piece("s", 1, True, TABLE)
-    assert _complete({1: last}) is None and _complete({0: first}) is None
-    assert _complete({1: last, 0: first}) == [first, last]
+    first = Piece("s", 0, False, ROWS)
+    last = Piece("s", 1, True, ROWS)
+    assert _complete([last]) is None and _complete([first]) is None
+    assert _complete([last, first]) == [first, last]
 
 
 def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
-    def facts(**changed):
-        return Facts("abc", {**RUN, **changed}, {}, {}, None, 8, HeardPart(None))
+    _check_run(tmp_path, {}, RUN, overwrite=False)  # nothing is there
+    write_record(tmp_path, {"run": RUN, "failures": {}})
+    write_results(tmp_path, SHARDS[0], ROWS)
+    done = finished(tmp_path)
+    _check_run(tmp_path, done, RUN, overwrite=False)
+    another = {**RUN, "dtype": "bfloat16", "num_samples": None}
+    with pytest.raises(InputError, match=r"another run \(another num_samples, dtype\): pass `overwrite=True`"):
+        _check_run(tmp_path, done, another, overwrite=False)
+    assert finished(tmp_path) == done != {}
+    _check_run(tmp_path, done, another, overwrite=True)
+    assert finished(tmp_path) == done == {}
 
-    _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=False)  # nothing is there
-    write_record(tmp_path, {"run": RUN})
-    write_results(tmp_path, SHARDS[0], [TABLE])
-    _check_run(tmp_path, facts(), overwrite=False)
-    with pytest.raises(InputError, match=r"another run \(another dtype, num_samples\): pass `overwrite=True`"):
-        _check_run(tmp_path, facts(dtype="bfloat16", num_samples=None), overwrite=False)
-    assert finished(result_path(tmp_path, SHARDS[0]))
-    _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=True)
-    assert not finished(result_path(tmp_path, SHARDS[0]))
 
-
-def test_results_of_removed_and_replaced_shards_do_not_get_into_the_scores(tmp_path):
+def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
     for shard in SHARDS:
-        write_results(tmp_path, shard, [TABLE])
-    _check_source(tmp_path, SHARDS, overwrite=False)
+        write_results(tmp_path, shard, ROWS)
+    done = finished(tmp_path)
+    _check_source(tmp_path, done, SHARDS, overwrite=False)
     with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
-        _check_source(tmp_path, SHARDS[::2], overwrite=False)
-    _check_source(tmp_path, SHARDS[::2], overwrite=True)
-    _remove_outdated(tmp_path, [CHANGED, SHARDS[2]])
-    assert [finished(result_path(tmp_path, shard)) is None for shard in SHARDS] == [True, True, False]
+        _check_source(tmp_path, done, SHARDS[::2], overwrite=False)
+    _check_source(tmp_path, done, SHARDS[::2], overwrite=True)
+    assert finished(tmp_path).keys() == done.keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 
 def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     out, model = tmp_path / "out", tmp_path / "m.pth"
     model.write_bytes(b"weights")
     shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
-    write_results(out, shards_of(shard)[0], [TABLE])
+    write_results(out, shards_of(shard)[0], ROWS)
     asked = {"name": str(model), "files": _stamps(model), "num_samples": "auto", "batch_size": None, "device": "auto"}
     asked |= {"dtype": "auto", "config": None, "base": None}
-    write_record(out, {"run": RUN, "asked": asked})
+    write_record(out, {"run": RUN, "failures": {}, "asked": asked})
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
     assert main(command) == 1
@@ -123,7 +125,7 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     monkeypatch.chdir(tmp_path)
     import ray
 
-    from nes2net.apps import scale
+    from nes2net.apps.scale import engine
     from nes2net.apps.scale.cluster import Resources, connected
 
     with connected(Resources(2)):
@@ -132,8 +134,8 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
         assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
         assert f"1 shard could not be read: {cut}" in told.err
         assert all(path.stat().st_mtime_ns == when for path, when in written.items())
-        one = scale.read(source / "test-00007.parquet")
-        mine = scale.score(one, tmp_path / "model", batch_size=4, resources=Resources(1))
+        one = engine.read(source / "test-00007.parquet")
+        mine = engine.score(one, tmp_path / "model", batch_size=4, resources=Resources(1))
         rows = {row["id"]: row for row in mine.take_all()}
     assert not ray.is_initialized()
 

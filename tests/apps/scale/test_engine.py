@@ -9,7 +9,8 @@ from builders.collection import flac, write_shard
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.apps.scale.engine import Model, decoded, results_of, waveforms_of, with_recordings
+from nes2net.apps.scale.cluster import Resources
+from nes2net.apps.scale.engine import Model, decoded, piece_of_rows, scored
 from nes2net.apps.scale.engine import _facts as facts_here
 from nes2net.apps.scale.reading import pieces_of
 from nes2net.apps.scale.sources import shards_of
@@ -42,20 +43,19 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
         settings=ScoringSettings(num_samples=num_samples, batch_size=2),
     )
     reader = WaveformReader.of(spectral_detector, num_samples)
-    results, seconds = [], []
+    rows = []
     with scoring_mode(spectral_detector):
         for piece in pieces_of(shards_of(shard)[0], 4, 2):
-            table = decoded(piece.table, reader)
-            results += results_of(spectral_detector, reader, waveforms_of(table), 2)
-            seconds += table.column("num_samples").to_pylist()
-    failures = {f"u{n}": result for n, result in enumerate(results) if isinstance(result, str)}
+            rows += scored(decoded(piece, reader), spectral_detector, reader, 2).rows
+    failures = {row["id"]: row["error"] for row in rows if row["error"] is not None}
     assert failures == expected.failures and list(failures) == ["u4"]
-    found = [result for result in results if isinstance(result, float)]
+    found = [row["score"] for row in rows if row["score"] is not None]
     if num_samples:
         assert found == read_scores(tmp_path / "s.txt")[1].tolist()
     else:  # batches of equal lengths are searched in a piece, there among more utterances
         assert found == pytest.approx(read_scores(tmp_path / "s.txt")[1], abs=1e-6)
-    assert [count for n, count in enumerate(seconds) if n not in (2, 5, 8)][:3] == [3200, 4800, 3200]
+    assert [row["seconds"] for row in rows[:5]] == [0.2, 0.3, pytest.approx(0.4, abs=1e-3), 0.2, None]
+    assert list(rows[0]) == ["id", "address", "path", "label", "notes", "seconds", "score", "error"]
 
 
 def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, tmp_path):
@@ -64,9 +64,9 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
     listed = "".join(f"{url}/a.flac\n{url}/gone.flac\n" for url in (tmp_path.as_uri(), "memory://list"))
     write(tmp_path / "list.txt", listed + "a.flac\nnowhere.flac\n")
     (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 16, 2)
-    table = decoded(piece.table, WaveformReader.of(spectral_detector, None))
-    assert table.column("num_samples").to_pylist() == [8000, None] * 3
-    *remote, local, nowhere = waveforms_of(table)
+    rows = decoded(piece, WaveformReader.of(spectral_detector, None)).rows
+    assert [row["seconds"] for row in rows] == [0.5, None] * 3
+    *remote, local, nowhere = (row["waveform"] for row in rows)
     assert all(waveform.equal(local) for waveform in remote[::2])
     assert all("gone.flac cannot be read (FileNotFoundError" in missing for missing in remote[1::2])
     assert "nowhere.flac not found" in nowhere
@@ -74,22 +74,24 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
 
 def test_rows_of_other_datasets(tmp_path):
     audio = pa.array([{"bytes": b"x", "path": "a.wav"}, {"bytes": None, "path": "b.wav"}])
-    rows = with_recordings(pa.table({"audio": audio, "label": [0, 1]})).to_pylist()
-    assert rows[0] == {"label": 0, "id": "a.wav", "address": "a.wav", "content": b"x", "suffix": ".wav"}
-    assert rows[1]["content"] is None and rows[1]["address"] == "b.wav"
-    (row,) = with_recordings(pa.table({"id": ["i"], "url": ["s3://b/c.mp3"]})).to_pylist()
+    piece = piece_of_rows(pa.table({"audio": audio, "label": [0, 1]}))
+    assert piece.rows[0] == {"id": "a.wav", "address": "a.wav", "content": b"x", "suffix": ".wav"}
+    assert piece.rows[1]["content"] is None and piece.rows[1]["address"] == "b.wav"
+    assert piece.beside.to_pylist() == [{"label": 0}, {"label": 1}]
+    (row,) = piece_of_rows(pa.table({"id": ["i"], "url": ["s3://b/c.mp3"]})).rows
     assert row == {"id": "i", "address": "s3://b/c.mp3", "content": None, "suffix": ".mp3"}
-    (row,) = with_recordings(pa.table({"path": ["c.mp3"], "mine": [b"y"]}), "mine").to_pylist()
-    assert row == {"path": "c.mp3", "id": "c.mp3", "address": "c.mp3", "content": b"y", "suffix": ".mp3"}
+    piece = piece_of_rows(pa.table({"path": ["c.mp3"], "mine": [b"y"]}), "mine")
+    assert piece.rows == [{"id": "c.mp3", "address": "c.mp3", "content": b"y", "suffix": ".mp3"}]
+    assert piece.beside.to_pylist() == [{"path": "c.mp3"}]
     with pytest.raises(InputError, match="no column 'audio' of recordings, only text: name one with `audio`"):
-        with_recordings(pa.table({"text": ["a"]}))
+        piece_of_rows(pa.table({"text": ["a"]}))
 
 
 def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):
     spectral_detector.save(tmp_path / "model")
-    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None)
+    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources())
     computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
     assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
-    assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.about["threads"])
-    assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None)
-    assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing"), "cpu"), 0, None)
+    assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.record["threads"])
+    assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None, Resources())
+    assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing"), "cpu"), 0, None, Resources())

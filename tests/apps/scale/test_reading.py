@@ -7,8 +7,6 @@ import pytest
 from builders.collection import flac, write_shard
 
 from nes2net import InputError
-from nes2net.apps.scale.pieces import packed as to_ray
-from nes2net.apps.scale.pieces import unpacked
 from nes2net.apps.scale.reading import fetched, pieces_of
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import packed
@@ -19,7 +17,7 @@ KINDS = (".parquet", ".arrow", ".tar")
 
 
 def rows_of(pieces):
-    return [row for piece in pieces for row in piece.table.to_pylist()]
+    return [row for piece in pieces for row in piece.rows]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -27,8 +25,7 @@ def test_a_shard_in_pieces_from_a_disk_and_a_url(tmp_path, kind):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     (shard,) = shards_of(path)
     pieces = list(pieces_of(shard, 4, 2))
-    assert [(piece.number, piece.last, piece.table.num_rows) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
-    assert [piece.table for piece in unpacked(to_ray(pieces))] == [piece.table for piece in pieces]
+    assert [(piece.number, piece.last, len(piece.rows)) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
     rows = rows_of(pieces)
     assert [row["content"] for row in rows] == list(RECORDINGS.values())
     # The address is that of audio.packed, which reads the same bytes there.
@@ -50,7 +47,7 @@ def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind):
     for length in (0, 100, len(content) // 2, content.rindex(b"fLaC") if kind == ".tar" else len(content) - 8):
         path.write_bytes(content[:length])
         *_, last = pieces_of(shards_of(path)[0], 4, 2)
-        assert last.last and last.table is None and "x" + kind in last.fault, length
+        assert last.last and not last.rows and "x" + kind in last.fault, length
 
 
 def test_faults_of_members_of_columns_and_of_shards_that_are_gone(tmp_path):
@@ -69,9 +66,9 @@ def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("nes2net.apps.scale.reading._FULL", 1)
     monkeypatch.setattr("nes2net.apps.scale.reading._OVERFULL", 3 * len(RECORDINGS["utt 0"]))
     (shard,) = shards_of(write_shard(tmp_path / "x.tar", RECORDINGS))
-    assert [piece.table.num_rows for piece in pieces_of(shard, 8, 2)] == [2] * 5 + [0]
+    assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [2] * 5 + [0]
     monkeypatch.setattr("nes2net.apps.scale.reading._OVERFULL", 1)
-    assert [piece.table.num_rows for piece in pieces_of(shard, 8, 2)] == [1] * 10 + [0]
+    assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [1] * 10 + [0]
 
 
 def test_bytes_of_a_url_within_limits(monkeypatch):
@@ -79,6 +76,6 @@ def test_bytes_of_a_url_within_limits(monkeypatch):
     assert (fetched("memory://a.flac").content, fetched("memory://a.flac").suffix) == (b"abcd", ".flac")
     with pytest.raises(InputError, match="memory://b.flac cannot be read"):
         fetched("memory://b.flac")
-    monkeypatch.setattr("nes2net.apps.scale.reading._MOST_BYTES", 3)
+    monkeypatch.setattr("nes2net.data.audio.packed.MOST_BYTES", 3)
     with pytest.raises(InputError, match="4 bytes; at most 3 bytes"):
         fetched("memory://a.flac")

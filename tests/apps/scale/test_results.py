@@ -2,7 +2,7 @@
 
 import json
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from builders.files import write
 
@@ -19,27 +19,29 @@ def shard(name, stamp="1"):
     return Shard(f"/data/{name}", stamp, name)
 
 
-def rows(ids, scores, **columns):
-    errors = [None if score is not None else "damaged" for score in scores]
-    kinds = {"score": pa.float64(), "error": pa.string(), "seconds": pa.float64()}
-    found = {"id": ids, **columns, "seconds": [1.5] * len(ids), "score": scores, "error": errors}
-    return pa.table({name: pa.array(values, kinds.get(name)) for name, values in found.items()})
+def row(id, score, **columns):
+    return {"id": id, **columns, "seconds": 1.5, "score": score, "error": None if score is not None else "damaged"}
 
 
 def test_results_and_the_score_file_of_them(tmp_path):
     out, scores = tmp_path / "out", tmp_path / "s.txt"
-    write_record(out, {"run": RUN})
-    done = write_results(out, shard("b.tar"), [rows(["c", "d"], [1 / 3, None], label=["x", "y"]), rows(["e"], [2.0])])
-    assert done == finished(result_path(out, shard("b.tar")))
+    write_record(out, {"run": RUN, "failures": {}})
+    done = write_results(out, shard("b.tar"), [row("c", 1 / 3, label="x"), row("d", None, label="y"), row("e", 2.0)])
+    assert finished(out) == {result_path(out, shard("b.tar")): done}
+    table = pq.read_table(result_path(out, shard("b.tar")))
+    assert table.column_names == ["id", "address", "label", "seconds", "score", "error"]
+    assert table["label"].to_pylist() == ["x", "y", None]
     assert (done.rows, done.scored, done.seconds, done.stamp) == (3, 2, 4.5, "1")
     assert result_path(out, Shard("s3://x/b.tar", "1", "b.tar")) != result_path(out, shard("b.tar"))
-    write_results(out, shard("a b/ü.parquet"), [rows(["a"], [-1.0])])
-    assert to_score_file(out, scores) == (scores, 3, 1)
+    write_results(out, shard("a b/ü.parquet"), [row("a", -1.0)])
+    write_results(out, shard("empty.tar"), [])
+    made = to_score_file(out, scores)
+    assert (made.path, made.done, made.failures) == (scores, 3, {"d": "damaged"})
     assert scores.read_text() == "a -1.0\nc 0.3333333333333333\ne 2.0\n"
     record = json.loads((tmp_path / "s.txt.json").read_text())
     assert record["failures"] == {"d": "damaged"} and record["total"] == 4
     assert read_scored_by(scores, sha256_of(scores)).num_samples == 64600
-    write_results(out, shard("c.tar"), [rows(["c"], [0.0])])
+    write_results(out, shard("c.tar"), [row("c", 0.0)])
     with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
         to_score_file(out, scores)
     assert scores.read_text().startswith("a -1.0")  # the old file is whole
@@ -48,13 +50,12 @@ def test_results_and_the_score_file_of_them(tmp_path):
 def test_folders_without_scores_and_damaged_files(tmp_path):
     with pytest.raises(InputError, match="is not a folder of results"):
         to_score_file(tmp_path, tmp_path / "s.txt")
-    write_record(tmp_path, {"run": RUN})
+    write_record(tmp_path, {"run": RUN, "failures": {}})
     with pytest.raises(InputError, match="has no scores"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()
-    path = result_path(tmp_path, shard("a.tar"))
-    assert finished(path) is None
-    assert finished(write(path, "PAR1")) is None  # made again
+    write(result_path(tmp_path, shard("a.tar")), "PAR1")
+    assert finished(tmp_path) == {}  # made again
     write(tmp_path / "scale.json", "{")
     with pytest.raises(InputError, match="not a record of `nes2net scale`"):
         read_record(tmp_path)

@@ -1,0 +1,21 @@
+"""Whether what stands in a place is of the same run: two runs are compared by plain data that identify them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """Name the values in which the ``run`` differs from an ``earlier`` one."""
+    return [name for name in {**earlier, **run} if earlier.get(name) != run.get(name)]
+
+
+def another(earlier: Any, run: Mapping[str, Any]) -> str:
+    """Say in brackets what makes the ``earlier`` run another one, for a message; empty if nothing is known to.
+
+    >>> another({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), another(None, {"model": "b"})
+    (' (another model, resolution_ms)', '')
+    """
+    names = differing(earlier, run) if isinstance(earlier, dict) else []
+    return f" (another {', '.join(names)})" if names else ""
