@@ -254,7 +254,9 @@ def _earlier(
     processes: Processes,
 ) -> _Earlier:
     """Find what need not be done again: rows of an incomplete file and rows of journals."""
-    out, nothing, stamps = result.path, _Earlier({}, {}, set(), True), None
+    out = result.path
+    nothing = _Earlier({}, {}, set(), True)
+    stamps = None
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -270,7 +272,8 @@ def _earlier(
                 raise InputError(
                     f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
                 )
-            stamps, result.already_complete = of_rows, not record.failures
+            stamps = of_rows
+            result.already_complete = not record.failures
         except InputError:
             if not overwrite:
                 raise
@@ -321,7 +324,9 @@ def _walk(
         said: whether to say which trials are left out.
     """
     failures: dict[str, str] = {}
-    count, num_samples, began = 0, 0, time.monotonic()
+    count = 0
+    num_samples = 0
+    began = time.monotonic()
     for share in shares:
         journal.add(share.rows, share.failures)
         for id, reason in share.failures.items():
@@ -330,7 +335,8 @@ def _walk(
             if said:
                 tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
         failures |= share.failures
-        count, num_samples = count + len(share.rows), num_samples + share.num_samples
+        count = count + len(share.rows)
+        num_samples = num_samples + share.num_samples
         seconds = max(time.monotonic() - began, 1e-9)
         display.facts = [f"{count / seconds:.1f} utterances/s"]
         if num_samples:

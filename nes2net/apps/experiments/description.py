@@ -220,7 +220,8 @@ def load_experiment(
         InputError: if there is no such file, or something in it is unknown, wrong or without a
             value.
     """
-    path, packaged = Path(name), packaged_experiments()
+    path = Path(name)
+    packaged = packaged_experiments()
     if not path.is_file():
         if str(name) not in packaged:
             near = did_you_mean(path.stem, packaged)

@@ -50,7 +50,8 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
         time = "short" if job not in expected else "unknown" if seconds is None else readable_duration(seconds)
         rows.append([job.name, "to do", time, basis] if job in left else [job.name, "done", "", ""])
     known = [seconds for seconds, _ in expected.values() if seconds is not None]
-    total, unknown = sum(known), len(expected) - len(known)
+    total = sum(known)
+    unknown = len(expected) - len(known)
     text = f"{counted(len(plan.jobs), 'job')}, {len(plan.jobs) - len(left)} done, {len(left)} to do"
     if left:
         text += f": about {readable_duration(total)} one after another" if total else ""
@@ -82,7 +83,8 @@ def _estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[Job, tuple[floa
     found: dict[Job, tuple[float | None, str]] = {}
     for job in left:
         if isinstance(job, TrainJob):
-            own, count = job.run, max(job.run.recipe.train.epochs - done.get(job.run.name, 0), 0)
+            own = job.run
+            count = max(job.run.recipe.train.epochs - done.get(job.run.name, 0), 0)
             found[job] = None, ""
             # As this run, as one with another seed, as one without another corpus, or as one of the grid.
             alike = min(

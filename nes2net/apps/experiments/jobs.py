@@ -116,7 +116,8 @@ class TrainJob(Job):
 
     def is_done(self) -> bool:
         """Whether the run folder holds this run, with all its epochs or stopped early."""
-        recipe, history = self.run.recipe, self.run.history()
+        recipe = self.run.recipe
+        history = self.run.history()
         if not history:
             return False
         check_recipe(self.run.folder, recipe)
@@ -152,7 +153,8 @@ class ScoreJob(Job):
         Raises:
             InputError: if the run has not saved as many.
         """
-        folder, average = self.run.folder, self.average
+        folder = self.run.folder
+        average = self.average
         epochs = best_epochs(folder, average.best, average.by)
         files = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
         return files if len(files) == 1 else [*files, average_path(folder, epochs, average.mode)]
@@ -172,7 +174,9 @@ class ScoreJob(Job):
         return older and sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
-        one, average, record = self.tested, self.average, self.record()
+        one = self.tested
+        average = self.average
+        record = self.record()
         *several, checkpoint = self.checkpoints()
         if several:
             average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
@@ -293,7 +297,8 @@ class EvaluateJob(Job):
         return not changed and own == [sha256_of(self.needs.scores)]
 
     def do(self, machine: Machine) -> None:
-        one, scoring = self.tested, self.needs
+        one = self.tested
+        scoring = self.needs
         result = evaluate_systems(
             one.corpus,
             [scoring.scores],

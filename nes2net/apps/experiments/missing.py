@@ -35,7 +35,8 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
     search = search or Search()
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
-    ssl, frontend = recipe.ssl_checkpoint, recipe.model["frontend"]
+    ssl = recipe.ssl_checkpoint
+    frontend = recipe.model["frontend"]
     frontend_name = frontend["name"]
     fetched = ssl in SIZES  # by its name
     if ssl is not None and not fetched and not Path(ssl).exists() and takes_checkpoint(frontend_name):

@@ -20,7 +20,9 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
 _LONGEST = 60  # characters of a grid point in the name of a folder
-_MOST_TRAININGS, _MOST_EVALUATIONS = 1000, 10_000  # planning a training takes 8 ms
+# planning a training takes 8 ms
+_MOST_TRAININGS = 1000
+_MOST_EVALUATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,15 @@ class Plan:
     @cached_property
     def tasks(self) -> list[Task]:
         """The training of each run, and after it a task for each average."""
-        tasks, resamples = [], self.experiment.num_resamples
+        tasks = []
+        resamples = self.experiment.num_resamples
         for run in self.runs:
             training = TrainJob(f"train {run.name}", run, None)
             first = f"train_{run.name}"
             tasks.append(Task(first, [training]))
             for average in self.experiment.averages:
-                place, of_it = Path(run.name, average.name), f"{run.name} {average.name}"
+                place = Path(run.name, average.name)
+                of_it = f"{run.name} {average.name}"
                 jobs: list[Job] = []
                 scored: dict[str, ScoreJob] = {}
                 for one in self.sets_of(run):
@@ -111,7 +115,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             a corpus that is left out in turn is not trained on or not evaluated.
     """
     out = Path(out)
-    keys, columns = list(experiment.grid), list(experiment.grid.values())
+    keys = list(experiment.grid)
+    columns = list(experiment.grid.values())
     trainings = math.prod(map(len, columns)) * len(experiment.seeds)
     evaluations = trainings * len(experiment.averages) * len(experiment.evaluate)
     for what, count, most in (

@@ -80,7 +80,8 @@ def find_missing(row: PublishedRow, places: Places) -> list[Finding]:
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
-    path, missing = places.recipe_of(row), list[Finding]()
+    path = places.recipe_of(row)
+    missing = list[Finding]()
     if places.checkpoint is not None:
         if not places.checkpoint.exists():
             missing.append(Finding("checkpoint", f"{places.checkpoint} not found", released))
@@ -145,7 +146,8 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
         conditions.unchecked.append("the length of what is scored: the source does not say; here whole utterances")
     if partial := evaluation.header["systems"][0]["partial"]:
         conditions.differences.append(partial)
-    corpus, phase = corpora.get(row.corpus), canonical_phase(row.phase)
+    corpus = corpora.get(row.corpus)
+    phase = canonical_phase(row.phase)
     if corpus.labelled_counts(phase) is None:
         conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
@@ -156,9 +158,11 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     else:
         with torch.device("meta"):
             expected = _options(Detector.from_config(published_architecture(row)).config)
-        found, differing = _options(config), []
+        found = _options(config)
+        differing = []
         for part, (role, _) in _PARTS.items():
-            name, published_name = found[part].pop("name"), expected[part].pop("name")
+            name = found[part].pop("name")
+            published_name = expected[part].pop("name")
             if name != published_name:
                 differing.append(f"{role} {name} instead of {published_name}")
                 continue
@@ -297,7 +301,8 @@ def reproduce(
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
         recipe = _recipe(path, row, places)
-        recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
+        recipe.output = str(places.out / "models")
+        recipe.logs = str(places.out / "logs")
         folder = train(recipe, device)
         best = best_epochs(folder, row.average, row.select)
         several = len(best) > 1

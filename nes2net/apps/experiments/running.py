@@ -89,7 +89,8 @@ def do_in_processes(
         Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes got the signal, too, and
             have ended.
     """
-    waiting, free = list(tasks), list(range(num_processes))
+    waiting = list(tasks)
+    free = list(range(num_processes))
     running: dict[str, tuple[subprocess.Popen, int]] = {}
     failures: dict[str, Failure] = {}
     with writing(logs):

@@ -263,7 +263,8 @@ def _scores(
             )
         found[name] = matched.by_id
     for name in [name for name in found if name != CLEAN]:
-        missing, number = sum(id not in found[name] for id in found[CLEAN]), len(found[CLEAN])
+        missing = sum(id not in found[name] for id in found[CLEAN])
+        number = len(found[CLEAN])
         if missing > _MOST_MISSING * number:
             del found[name]
             failed[name] = (

@@ -148,9 +148,11 @@ def plan(
     sources = Sources(None if musan is None else Path(musan), None if rir is None else Path(rir), tuple(speech))
     if wanted is None:
         suite = default_conditions(sources)
-        names, left_out = list(suite.names), dict(suite.left_out)
+        names = list(suite.names)
+        left_out = dict(suite.left_out)
     else:
-        names, left_out = [name for text in wanted for name in _expanded(text)], {}
+        names = [name for text in wanted for name in _expanded(text)]
+        left_out = {}
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
         raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
     for name in names if wanted is not None else ():

@@ -103,7 +103,8 @@ def start_ray(resources: Resources) -> bool:
             store = _LOCAL_STORE // 4
         wanted = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
         sys.stderr.flush()
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         try:  # drops what Ray's C++ says of its log level on standard error; errors are exceptions
             os.dup2(nowhere, 2)
             ray.init(

@@ -32,7 +32,8 @@ from nes2net.lib.plain_data import parsed_json
 #: Columns of the recordings of a piece that the shard does not have.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Bytes of content after which a piece ends, if it has whole batches; and at any rate.
-_FULL, _OVERFULL = 64 << 20, 512 << 20
+_FULL = 64 << 20
+_OVERFULL = 512 << 20
 _MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recording
 # Members of a tar file that describe a recording, and the columns for them.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}

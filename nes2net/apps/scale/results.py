@@ -151,7 +151,8 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
         InputError: if ``out`` has no scores, two recordings have the same id, a score file cannot hold
             an id, or the file cannot be written.
     """
-    out, path = Path(out), Path(path)
+    out = Path(out)
+    path = Path(path)
     record = read_record(out)
     if record is None:
         raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
