@@ -42,14 +42,16 @@ class SpectralFrontend(Frontend):
         super().__init__()
         check_no_checkpoint(self.name, checkpoint)
         self.config = {"name": self.name, **options}
-        length, self.hop_length, most = options[self.length_option], options["hop_length"], options["num_samples"]
+        length = options[self.length_option]
+        self.hop_length = options["hop_length"]
+        num_samples = options["num_samples"]
         check_hop_length(self.hop_length, length // 64)  # at most 64 frames read the same sample
-        if most is not None and most < length:
+        if num_samples is not None and num_samples < length:
             raise InputError(
-                f"num_samples must be at least {self.length_option}, {length}, or null for all, not {most}"
+                f"num_samples must be at least {self.length_option}, {length}, or null for all, not {num_samples}"
             )
         self.min_samples = length
-        self.used_samples = UsedSamples(length, self.hop_length, most)
+        self.used_samples = UsedSamples(length, self.hop_length, num_samples)
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
