@@ -81,7 +81,8 @@ def compute_act_dcf(
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     threshold = act_dcf_threshold(p_spoof, c_miss, c_fa)
-    frr, far = float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
+    frr = float(np.mean(bonafide < threshold))
+    far = float(np.mean(spoof >= threshold))
     return act_dcf(frr, far, p_spoof, c_miss, c_fa)
 
 
@@ -132,10 +133,10 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
 
     trials = bonafide + spoof
     pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
-    parts = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
-    # log2(1 + 1/LR) and log2(1 + LR) with LR = bona fide part / spoof part; a part of 0 costs nothing.
-    both = parts[0] + parts[1]
-    return float(sum(part[part > 0] @ np.log2(both[part > 0] / part[part > 0]) for part in parts) / 2)
+    shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
+    # log2(1 + 1/LR) and log2(1 + LR) with LR = bona fide share / spoof share; a share of 0 costs nothing.
+    both = shares[0] + shares[1]
+    return float(sum(share[share > 0] @ np.log2(both[share > 0] / share[share > 0]) for share in shares) / 2)
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
@@ -158,7 +159,9 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof
     cost = frr * c_miss * p_bonafide + far * c_fa * (1 - p_bonafide)
-    return cost / min(c_miss * p_bonafide, c_fa * (1 - p_bonafide)) if normalize else cost
+    if not normalize:
+        return cost
+    return cost / min(c_miss * p_bonafide, c_fa * (1 - p_bonafide))
 
 
 def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
@@ -166,8 +169,9 @@ def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) 
 
     The package prints all digits of this cost, so the last bit counts.
     """
-    at_miss, at_alarm = c_miss * (1 - p_spoof), c_fa * p_spoof
-    return (at_miss * frr + at_alarm * far) / min(at_miss, at_alarm)
+    miss_weight = c_miss * (1 - p_spoof)
+    alarm_weight = c_fa * p_spoof
+    return (miss_weight * frr + alarm_weight * far) / min(miss_weight, alarm_weight)
 
 
 def _check_costs(p_spoof: float, c_miss: float, c_fa: float) -> None:

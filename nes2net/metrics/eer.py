@@ -70,7 +70,9 @@ def compute_eer(
     if method == "asvspoof":
         scores, is_bonafide = walk(bonafide, spoof)
         return eer_of_sorted(scores, is_bonafide, ~is_bonafide)
-    scores, is_bonafide = walk(bonafide, spoof, order if method == "interpolated" else None)
+    if method == "arena":
+        order = None
+    scores, is_bonafide = walk(bonafide, spoof, order)
     # Without the trials at the threshold, which are accepted.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
@@ -81,8 +83,11 @@ def compute_eer(
     eer, after, share = interpolated_crossing(
         rejected_bonafide[starts], rejected_spoof[starts], bonafide.size, spoof.size
     )
-    before, at = scores[starts[max(after - 1, 0)]], scores[starts[after]]
-    return eer, float(at if share == 1 else before + share * (at - before))
+    higher = scores[starts[after]]
+    if share == 1:
+        return eer, float(higher)
+    lower = scores[starts[after - 1]]
+    return eer, float(lower + share * (higher - lower))
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
@@ -92,8 +97,8 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
         scores: (N,), ascending; among equal ones bona fide comes first.
         bonafide, spoof: (N,), how many trials of each class have this score; one of them is 0.
     """
-    until = bonafide.cumsum(), spoof.cumsum()
-    sizes = [int(of_class[-1]) for of_class in until]
+    cumulative_counts = bonafide.cumsum(), spoof.cumsum()
+    sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
         """FRR and FAR after so many trials of each class are rejected."""
@@ -103,14 +108,21 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
         return operator.ge(*rates(rejected))
 
     # FRR − FAR rises with every trial that is rejected, so |FRR − FAR| is smallest where it changes its sign, or one before.
-    at = bisect_left(range(scores.size), True, key=lambda i: reached([int(of_class[i]) for of_class in until]))
-    here = int(bonafide[at]), int(spoof[at])
-    below = [int(of_class[at]) - of_these for of_class, of_these in zip(until, here)]
-    steps = [(below[0] + step * bool(here[0]), below[1] + step * bool(here[1])) for step in range(sum(here) + 1)]
+    crossing = bisect_left(
+        range(scores.size), True, key=lambda i: reached([int(counts[i]) for counts in cumulative_counts])
+    )
+    tied = int(bonafide[crossing]), int(spoof[crossing])
+    below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
+    steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
     after = bisect_left(steps, True, key=reached)
     nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
-    lower = scores[at - 1] if at else scores[0] - 0.001
-    return sum(rates(steps[nearest])) / 2, float(scores[at] if nearest else lower)
+    if nearest:
+        threshold = scores[crossing]
+    elif crossing:
+        threshold = scores[crossing - 1]
+    else:
+        threshold = scores[0] - 0.001
+    return sum(rates(steps[nearest])) / 2, float(threshold)
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
@@ -154,9 +166,9 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = walk(bonafide, spoof)
-    scores, is_bonafide = scores[::-1], is_bonafide[::-1]
+    scores = scores[::-1]
     ends = last_of_ties(scores)
-    accepted_bonafide = np.cumsum(is_bonafide)[ends]
+    accepted_bonafide = np.cumsum(is_bonafide[::-1])[ends]
     accepted_spoof = 1 + ends - accepted_bonafide
     corner = roc_corners(accepted_bonafide, accepted_spoof)
     tpr = np.append(0, accepted_bonafide[corner]) / bonafide.size
@@ -235,7 +247,8 @@ def interpolated_crossing(
         says how far from the earlier step to it the rates are equal. If FAR − FRR stays positive,
         these are the last step and 1.
     """
-    frr, far = rejected_bonafide / num_bonafide, (num_spoof - rejected_spoof) / num_spoof
+    frr = rejected_bonafide / num_bonafide
+    far = (num_spoof - rejected_spoof) / num_spoof
     # In integers, so that equality is exact.
     crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
     if not crossed[-1]:

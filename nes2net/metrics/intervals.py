@@ -98,10 +98,13 @@ def bootstrap_interval(
     (0.12, 0.16)
     """
     values = bootstrap_values([metric], bonafide, spoof, **draws)
-    if (metric.func if isinstance(metric, functools.partial) else metric) is not compute_eer:
+    function = metric
+    if isinstance(metric, functools.partial):
+        function = metric.func
+    if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
-    number = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
-    return rate_interval(metric(bonafide, spoof)[0], values[:, 0], number, confidence)
+    num_trials = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
+    return rate_interval(metric(bonafide, spoof)[0], values[:, 0], num_trials, confidence)
 
 
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -131,11 +134,16 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     [0.0, 0.037]
     """
     _check_confidence(confidence)
-    values, least = np.asarray(draws, dtype=np.float64), 1 / num_trials
-    mean, variance = float(values.mean()), float(values.var())
-    own = variance / (mean * (1 - mean)) if variance else least  # the inverse of the draws' number of trials
+    values = np.asarray(draws, dtype=np.float64)
+    mean = float(values.mean())
+    variance = float(values.var())
+    # The variance of a share, divided by p · (1 − p), is the inverse of the number of trials.
+    of_independent = of_draws = 1 / num_trials
+    if variance:
+        of_draws = variance / (mean * (1 - mean))
     errors = min(rate, 1 - rate) * num_trials
-    return wilson_interval(rate, 1 / max(own, (errors * own + _ERRORS * least) / (errors + _ERRORS)), confidence)
+    weighted = (errors * of_draws + _ERRORS * of_independent) / (errors + _ERRORS)
+    return wilson_interval(rate, 1 / max(of_draws, weighted), confidence)
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
@@ -216,7 +224,8 @@ def compare_systems(
 
 def two_sided_p(differences: NDArray) -> float:
     """The p-value of :func:`compare_systems`, from the differences (R,) of R resamples."""
-    below, above = (differences < 0).sum(), (differences > 0).sum()
+    below = (differences < 0).sum()
+    above = (differences > 0).sum()
     beyond = min(below, above) + (differences.size - below - above) / 2
     return min(1.0, 2 * (float(beyond) + 1) / (differences.size + 1))
 
@@ -274,16 +283,18 @@ def _resample(
     quick = [quick_metric(*system) for system in systems]
     evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
 
-    def one(number: int) -> NDArray:
-        counts = draw(np.random.default_rng([seed, number]))
+    def resample(index: int) -> NDArray:
+        counts = draw(np.random.default_rng([seed, index]))
         return np.hstack([evaluate(counts) for evaluate in evaluators])
 
     with ExitStack() as stack:
-        values: Iterable[NDArray] = map(one, range(num_resamples))
+        values: Iterable[NDArray] = map(resample, range(num_resamples))
         # With fewer trials a resample is done before a thread has started.
         if None not in quick and bonafide.size + spoof.size >= 20_000:
-            values = stack.enter_context(ThreadPoolExecutor(num_threads)).map(one, range(num_resamples))
-        return np.array(list(progress(values, num_resamples) if progress else values))
+            values = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, range(num_resamples))
+        if progress:
+            values = progress(values, num_resamples)
+        return np.array(list(values))
 
 
 def check_draws(num_resamples: int, seed: int) -> None:

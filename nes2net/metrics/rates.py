@@ -35,13 +35,15 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
     Rates(miss=0.0, false_alarm=0.25, hter=0.125, accuracy=0.8333333333333334, f1=0.8571428571428571)
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
-    missed, accepted = int(np.sum(bonafide < threshold)), int(np.sum(spoof >= threshold))
+    missed = int(np.sum(bonafide < threshold))
+    accepted = int(np.sum(spoof >= threshold))
     return rates_of_counts(missed, accepted, bonafide.size, spoof.size)
 
 
 def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
     """Compute the rates from the numbers of missed bona fide and of accepted spoofed trials."""
-    miss, false_alarm = missed / num_bonafide, accepted / num_spoof
+    miss = missed / num_bonafide
+    false_alarm = accepted / num_spoof
     rejected = num_spoof - accepted
     errors = missed + accepted
     f1 = 2 * rejected / (2 * rejected + errors) if rejected else 0.0

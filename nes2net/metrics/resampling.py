@@ -38,8 +38,9 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
     """Make the form of ``metric`` that does not sort again; None if there is no such form."""
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
-        options, metric = metric.keywords, metric.func
-    make = next((make for known, make in _QUICK.items() if known is metric), None)
+        options = metric.keywords
+        metric = metric.func
+    make = next((make for function, make in _QUICK.items() if function is metric), None)
     if make is None:
         return None
     settings = inspect.signature(metric).bind(bonafide, spoof, **options)
@@ -55,7 +56,9 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
         value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         if isinstance(value, Rates):
             return value
-        return float(value[0] if isinstance(value, tuple) else value)
+        if isinstance(value, tuple):
+            value = value[0]
+        return float(value)
 
     return evaluate
 
@@ -63,9 +66,11 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
 def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
     if method in ("arena", "sklearn"):
         return _eer_of_ties(bonafide, spoof, method)
-    index = walk_index(bonafide, spoof, order if method == "interpolated" else None)
+    if method == "asvspoof":
+        order = None
+    index = walk_index(bonafide, spoof, order)
     is_bonafide = index < bonafide.size
-    ones = is_bonafide.astype(np.int64)
+    bonafide_weights = is_bonafide.astype(np.int64)
 
     def evaluate(counts: NDArray) -> float:
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
@@ -76,19 +81,24 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
         to_climb = num_bonafide * num_spoof
         crossing = int(np.searchsorted(rise, to_climb))  # the trial during whose copies FRR reaches FAR
         climbed = int(rise[crossing - 1]) if crossing else 0
-        rejected_bonafide = int(counts[:crossing] @ ones[:crossing])
+        rejected_bonafide = int(counts[:crossing] @ bonafide_weights[:crossing])
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
         at_bonafide = bool(is_bonafide[crossing])
-        copies = -((climbed - to_climb) // (num_spoof if at_bonafide else num_bonafide))  # rounded up
+        step = num_spoof if at_bonafide else num_bonafide
+        copies = -((climbed - to_climb) // step)  # rounded up
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        (frr, far), (frr_before, far_before) = (
-            (b / num_bonafide, (num_spoof - s) / num_spoof) for b, s in (after, before)
-        )
-        gap, gap_before = frr - far, far_before - frr_before
+        frr = after[0] / num_bonafide
+        far = (num_spoof - after[1]) / num_spoof
+        frr_before = before[0] / num_bonafide
+        far_before = (num_spoof - before[1]) / num_spoof
+        gap = frr - far
+        gap_before = far_before - frr_before
         if method == "interpolated":
             return frr_before + gap_before / (gap_before + gap) * (frr - frr_before)
-        return (frr_before + far_before) / 2 if gap_before <= gap else (frr + far) / 2
+        if gap_before <= gap:
+            return (frr_before + far_before) / 2
+        return (frr + far) / 2
 
     return evaluate
 
@@ -131,14 +141,17 @@ def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_
     """
     index = walk_index(bonafide, spoof)
     is_bonafide = index < bonafide.size
-    steps = last_of_ties(np.concatenate((bonafide, spoof))[index]) if ties_are_one_step else slice(None)
+    steps: NDArray | slice = slice(None)
+    if ties_are_one_step:
+        steps = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         rejected_bonafide = np.cumsum(counts * is_bonafide)
         rejected_spoof = (np.cumsum(counts) - rejected_bonafide)[steps]
-        frr, far = rejected_bonafide[steps] / num_bonafide, (num_spoof - rejected_spoof) / num_spoof
+        frr = rejected_bonafide[steps] / num_bonafide
+        far = (num_spoof - rejected_spoof) / num_spoof
         return float(min(cost(frr, far).min(), cost(0.0, 1.0)))
 
     return evaluate
@@ -171,19 +184,24 @@ def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     begins = np.append(True, (of_spoof[:-1] > 0) & (of_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)
     pool[index] = np.repeat(np.cumsum(begins) - 1, of_bonafide + of_spoof)
-    pools, num_pools = (pool[: bonafide.size], pool[bonafide.size :]), int(begins.sum())
+    pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
+    num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        classes = counts[: bonafide.size], counts[bonafide.size :]
-        drawn = [np.bincount(at, weights=of, minlength=num_pools) for at, of in zip(pools, classes)]
-        there = drawn[0] + drawn[1] > 0
-        return min_cllr_of_counts(drawn[0][there], drawn[1][there])
+        counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
+        drawn_bonafide, drawn_spoof = (
+            np.bincount(pools, weights=weights, minlength=num_pools)
+            for pools, weights in zip(pools_of_classes, counts_of_classes)
+        )
+        occupied = drawn_bonafide + drawn_spoof > 0
+        return min_cllr_of_counts(drawn_bonafide[occupied], drawn_spoof[occupied])
 
     return evaluate
 
 
 def _rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
-    missed, accepted = np.flatnonzero(bonafide < threshold), np.flatnonzero(spoof >= threshold) + bonafide.size
+    missed = np.flatnonzero(bonafide < threshold)
+    accepted = np.flatnonzero(spoof >= threshold) + bonafide.size
 
     def evaluate(counts: NDArray) -> Rates:
         sizes = _class_sizes(counts, bonafide.size)

@@ -122,13 +122,16 @@ def compute_t_eer(
 
     # As the countermeasure rejects more, misses rise and alarms fall, so the imbalance rises to 1.
     # Bisect for the first threshold where it is not negative, for all ASV thresholds at once.
-    by_passed, by_alarm = miss - nontarget_alarm / 2, spoof_alarm / 2
-    low, high = np.zeros(miss.size, dtype=np.int32), np.full(miss.size, cm_miss.size - 1, dtype=np.int32)
+    by_passed = miss - nontarget_alarm / 2
+    by_alarm = spoof_alarm / 2
+    low = np.zeros(miss.size, dtype=np.int32)
+    high = np.full(miss.size, cm_miss.size - 1, dtype=np.int32)
     while (low < high).any():
         middle = (low + high) >> 1
         missed = cm_miss[middle]
         negative = missed + (1 - missed) * by_passed < cm_alarm[middle] * by_alarm
-        low, high = np.where(negative, middle + 1, low), np.where(negative, high, middle)
+        low = np.where(negative, middle + 1, low)
+        high = np.where(negative, high, middle)
     before = np.maximum(low - 1, 0)
     nearest = np.where(np.abs(imbalance(before)) <= np.abs(imbalance(low)), before, low)
     misses, nontargets, spoofs = tandem(nearest)

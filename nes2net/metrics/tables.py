@@ -16,7 +16,8 @@ from nes2net.metrics.eer import checked_scores, compute_eer
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
 # The CtrSVDD test set has a source outside of the challenge, and an attack that saw the
 # bona fide singers. The table leaves both out; ``_ATTACKS`` are the other attacks.
-_LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
+_LEFT_OUT_SOURCE = "acesinger"
+_LEFT_OUT_ATTACK = "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 
 
@@ -59,23 +60,24 @@ def ctrsvdd_rows(
     """
     scores = checked_scores(scores, "CtrSVDD")
     bonafide = np.asarray(is_bonafide, dtype=bool)
-    source, attack = np.array(sources, dtype=object), np.array(attacks, dtype=object)
+    source = np.array(sources, dtype=object)
+    attack = np.array(attacks, dtype=object)
     if not scores.size == bonafide.size == source.size == attack.size:
         raise InputError(
             f"each score needs a class, a source and an attack: there are {scores.size} scores, but {bonafide.size} "
             f"classes, {source.size} sources and {attack.size} attacks"
         )
     in_challenge = source != _LEFT_OUT_SOURCE
-    seen = ~bonafide & (attack == _LEFT_OUT_ATTACK)
-    parts = [("source", name, source == name) for name in dict.fromkeys(source) if name != _LEFT_OUT_SOURCE]
-    parts += [
-        ("subset", _LEFT_OUT_ATTACK, ~seen),
-        ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~seen & in_challenge),
+    saw_singers = ~bonafide & (attack == _LEFT_OUT_ATTACK)
+    subsets = [("source", name, source == name) for name in dict.fromkeys(source) if name != _LEFT_OUT_SOURCE]
+    subsets += [
+        ("subset", _LEFT_OUT_ATTACK, ~saw_singers),
+        ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~saw_singers & in_challenge),
         *(("attack", name, in_challenge & (bonafide | (attack == name))) for name in _ATTACKS),
     ]
     rows = []
-    for kind, name, part in parts:
-        classes = scores[part & bonafide], scores[part & ~bonafide]
+    for kind, name, in_subset in subsets:
+        classes = scores[in_subset & bonafide], scores[in_subset & ~bonafide]
         eer = min_dcf = None
         if classes[0].size and classes[1].size:
             eer, _ = compute_eer(*classes, "sklearn")

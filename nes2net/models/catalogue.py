@@ -39,12 +39,12 @@ def list_models() -> list[ListedModel]:
     >>> [model.name for model in list_models()][:2]
     ['AASIST-L', 'AASIST']
     """
-    found = []
+    listed = []
     for name, model in PUBLISHED.items():
         if (file := model.file) is None or (parameters := model.parameters) is None:
             continue
         rows = [row for row in published_rows() if row.model == name]
-        found.append(
+        listed.append(
             ListedModel(
                 name,
                 model.good_for,
@@ -61,4 +61,4 @@ def list_models() -> list[ListedModel]:
                 file.pinned or "not pinned",
             )
         )
-    return sorted(found, key=lambda model: model.parameters)
+    return sorted(listed, key=lambda model: model.parameters)

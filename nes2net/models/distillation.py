@@ -70,30 +70,36 @@ class TeacherStudent(Frontend):
                 "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
                 "trained detector with `train.task.teacher`"
             )
-        name, options = _half("teacher", teacher, given="checkpoint")
+        name, options = _half("teacher", teacher, "checkpoint")
         first = create_frontend(name, **options)
         if student is None:
             deeper = first.config.get("encoder_layers", 0) > _STUDENT_LAYERS
-            student = {"encoder_layers": _STUDENT_LAYERS} if deeper else {}
+            student = {}
+            if deeper:
+                student["encoder_layers"] = _STUDENT_LAYERS
         if not isinstance(student, str) and student.get("name", first.config["name"]) == first.config["name"]:
             student = {**first.config, **student}
-        name, options = _half("student", student, given="checkpoint")
+        name, options = _half("student", student, "checkpoint")
         second = create_frontend(name, **options)
-        if len({any(True for _ in part.parameters()) for part in (first, second)}) == 2:
+        if any(True for _ in first.parameters()) != any(True for _ in second.parameters()):
             raise InputError("either teacher and student learn, or neither does: give both front-ends of one kind")
         for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
-            ours, theirs = getattr(first, fact), getattr(second, fact)
-            if ours != theirs:
+            of_teacher = getattr(first, fact)
+            of_student = getattr(second, fact)
+            if of_teacher != of_student:
                 raise InputError(
-                    f"teacher and student must give frames of one size at the same times, but {fact} is {ours} for "
-                    f"the teacher and {theirs} for the student: give both the same options except the number of layers"
+                    f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
+                    f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
         # Under the name that published checkpoints give to a front-end.
         self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
         self.config = {"name": "teacher_student", "teacher": first.config, "student": second.config}
-        self.out_dim, self.hop_length, self.min_samples = first.out_dim, first.hop_length, first.min_samples
+        self.out_dim = first.out_dim
+        self.hop_length = first.hop_length
+        self.min_samples = first.min_samples
         self.full_precision = first.full_precision
-        self.used_samples, self.num_unused = first.used_samples, first.num_unused + second.num_unused
+        self.used_samples = first.used_samples
+        self.num_unused = first.num_unused + second.num_unused
         self.train()
 
     def train(self, mode: bool = True) -> TeacherStudent:
@@ -171,10 +177,12 @@ class OneClassDistillation(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
-        name, options = _half("backend", backend, given="feature_dim")
+        name, options = _half("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
-            why = "reads all hidden states" if self.student.wants_layers == "all" else "has no last layer of its own"
+            why = "has no last layer of its own"
+            if self.student.wants_layers == "all":
+                why = "reads all hidden states"
             raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
         if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
             raise InputError(
@@ -183,8 +191,10 @@ class OneClassDistillation(Backend):
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
-        self.wants_final_norm, self.receptive_field = self.student.wants_final_norm, self.student.receptive_field
-        self.min_frames, self.max_frames = self.student.min_frames, self.student.max_frames
+        self.wants_final_norm = self.student.wants_final_norm
+        self.receptive_field = self.student.receptive_field
+        self.min_frames = self.student.min_frames
+        self.max_frames = self.student.max_frames
         self.fixed_frames = self.student.fixed_frames
         self.similarity = Similarity([feature_dim] if frontend_level else [])
         self.train()
@@ -206,7 +216,9 @@ class OneClassDistillation(Backend):
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
         embedding = half.embed(state)
-        return [state.mean(1).to(embedding.dtype), embedding] if self.frontend_level else [embedding]
+        if not self.frontend_level:
+            return [embedding]
+        return [state.mean(1).to(embedding.dtype), embedding]
 
 
 class Similarity(nn.Module):
@@ -236,13 +248,13 @@ class Similarity(nn.Module):
             return torch.cat([-similarity, similarity], dim=1)
 
 
-def _half(option: str, part: str | Mapping[str, Any], given: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of the part that ``option`` describes, and that gets ``given`` from elsewhere.
+def _half(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of the front-end or back-end in ``value``, whose option ``reserved`` is set elsewhere.
 
     Raises:
         InputError: if it has no name, or is itself made of teacher and student.
     """
-    name, options = name_and_options({option: part}, option, given=(given,), owner=f"`{option}`")
+    name, options = name_and_options({option: value}, option, given=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
     return name, options

@@ -8,6 +8,7 @@ as a dilation, stay as they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -50,12 +51,14 @@ def fitted_config(
     tries = 0
     while misfit:
         best: tuple[Misfit, dict[str, Any], dict[str, Tensor]] | None = None
+        smallest = len(misfit)
         for candidate in _candidates(model, tensors, expected):
             tries += 1
             if tries > _MOST_TRIES:
                 return None
             new_misfit, its_tensors = _misfit(tensors, frontend, candidate)
-            if new_misfit is not None and len(new_misfit) < len(best[0] if best else misfit):
+            if new_misfit is not None and len(new_misfit) < smallest:
+                smallest = len(new_misfit)
                 best = new_misfit, candidate, its_tensors
         if best is None:
             return None
@@ -71,10 +74,14 @@ def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
 def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The options of ``after`` that ``before`` does not have, as ``backend.num_logits=1``."""
     changes = []
-    for part, (_, usual) in _PARTS.items():
-        _, old = name_and_options(before, part, usual)
-        _, new = name_and_options(after, part, usual)
-        changes += [f"{part}.{key}={value}" for key, value in new.items() if key not in old or old[key] != value]
+    for role, (_, usual) in _PARTS.items():
+        _, options_before = name_and_options(before, role, usual)
+        _, options_after = name_and_options(after, role, usual)
+        changes += [
+            f"{role}.{key}={value}"
+            for key, value in options_after.items()
+            if key not in options_before or options_before[key] != value
+        ]
     return changes
 
 
@@ -104,7 +111,7 @@ def share_of_other_kinds(state_dict: Mapping[str, Tensor], expected: Mapping[str
 
 
 def _kind(name: str) -> str:
-    return ".".join("#" if part.isdecimal() else part for part in name.split("."))
+    return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 
 def _candidates(
@@ -112,8 +119,8 @@ def _candidates(
 ) -> Iterator[dict[str, Any]]:
     """``model`` with one option of one part changed, for each value that the tensors suggest."""
     counts, sizes, factors = _numbers(tensors, expected)
-    for part, (registry, usual) in _PARTS.items():
-        name, options = name_and_options(model, part, usual)
+    for role, (registry, usual) in _PARTS.items():
+        name, options = name_and_options(model, role, usual)
         if name not in registry.names():
             continue
         for key, option in declared(registry.get(name)).items():
@@ -122,7 +129,7 @@ def _candidates(
             value = options.get(key, option.default)
             for new_value in _values(value, option.choices, counts, sizes, factors):
                 if new_value != value and option.fits(new_value):
-                    yield {**model, part: {"name": name, **options, key: new_value}}
+                    yield {**model, role: {"name": name, **options, key: new_value}}
 
 
 def _values(
@@ -148,18 +155,18 @@ def _numbers(
     """Numbers that options may be: of modules in a list, sizes, and ratios of found and expected sizes."""
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():
-        for part in name.split("."):
-            if part.isdecimal() and len(part) < 4:
+        for word in name.split("."):
+            if word.isdecimal() and len(word) < 4:
                 # A list may be one longer than the number of its modules, as the groups of Nes2Net are.
-                counts |= {int(part), int(part) + 1, int(part) + 2}
+                counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()
     for name, tensor in tensors.items():
         if name not in expected or tensor.shape == expected[name].shape:
             continue
-        for found, needed in zip(tensor.shape, expected[name].shape):
-            if found != needed and found and needed:
-                sizes.add(found)
-                factors |= {(found, needed), (needed, found)}
+        for size, expected_size in zip(tensor.shape, expected[name].shape):
+            if size != expected_size and size and expected_size:
+                sizes.add(size)
+                factors |= {(size, expected_size), (expected_size, size)}
     few = set(sorted(counts)[:_MOST_NUMBERS])
     return few, set(sorted(sizes)[:_MOST_NUMBERS]), set(sorted(factors)[:_MOST_NUMBERS])

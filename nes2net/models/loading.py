@@ -108,8 +108,8 @@ class SavedNetwork(Network):
     @property
     def _saves_all(self) -> bool:
         """Whether its state dict has all its tensors: none is computed when it is built."""
-        held = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
-        return all(id(tensor) in held for tensor in (*self.parameters(), *self.buffers()))
+        saved_ids = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
+        return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
 
     def base_names(self) -> set[str]:
         """Names in its state dict of the frozen tensors of an adapted front-end; empty without one."""
@@ -142,10 +142,10 @@ class SavedNetwork(Network):
         else, such as Spoof-SUPERB's.
         """
         if names := self.base_names():
-            return names if not names & state_dict.keys() else set()
-        own = self.state_dict()
-        names = set(of_frontend(own))
-        return names if own.keys() - names == state_dict.keys() else set()
+            return set() if names & state_dict.keys() else names
+        tensors = self.state_dict()
+        names = set(of_frontend(tensors))
+        return names if tensors.keys() - names == state_dict.keys() else set()
 
     def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
         """Whether ``state_dict`` leaves tensors out, see :meth:`left_out`."""
@@ -170,22 +170,26 @@ class SavedNetwork(Network):
         Raises:
             InputError: if they are not found, or are others.
         """
-        checkpoint, frontend, base = Path(checkpoint), self.config["frontend"], pretraining_file(base)
+        checkpoint = Path(checkpoint)
+        frontend = self.config["frontend"]
+        base = pretraining_file(base)
         if not self.frontend.adapted:  # the whole front-end was left out
             if base is None or not base.exists():
-                raise InputError(
+                message = (
                     f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
-                    + (f"; {base} was not found" if base is not None else "")
                 )
+                if base is not None:
+                    message += f"; {base} was not found"
+                raise InputError(message)
             tensors = of_frontend(_tensors_of_base(base, frontend))
             check_fit(tensors, of_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
-        found = find_base(record, checkpoint, base, remedy)
+        base_path = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
-            found, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
+            base_path, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
         )
-        check_fit(tensors, self._base_tensors(), str(found))
+        check_fit(tensors, self._base_tensors(), str(base_path))
         self.load_state_dict(tensors, strict=False, assign=True)
         self.base = dict(record)
 
@@ -238,7 +242,8 @@ class SavedNetwork(Network):
         record = {**self.provenance.start(places=False).to_dict(), **record}
         state_dict = self.state_dict()
         if self.base is not None:
-            state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
+            state_dict = self.trained_state_dict()
+            record["base"] = self.base
         if RECORD_KEY in record:
             record[TENSORS_KEY] = base_digest(state_dict)
         if path.suffix in (".pth", ".pt"):
@@ -298,13 +303,18 @@ class SavedNetwork(Network):
             InputError: if there is no such checkpoint, or it is damaged or does not fit, or its base
                 is not found or is another one.
         """
-        precision = None if dtype in ("auto", "fastest") else named_precision(dtype)
+        precision = None
+        if dtype not in ("auto", "fastest"):
+            precision = named_precision(dtype)
         on = choose_device(device)
         if precision is not None:
             check_precision(precision, on)
-        path, by_name = Path(path_or_name), ""
+        path = Path(path_or_name)
+        by_name = ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
-            path, config, by_name = fetched(name), config or name, name
+            path = fetched(name)
+            config = config or name
+            by_name = name
         elif not exists(path):
             if "/" not in name and (meant := nearest(name, PUBLISHED_MODELS)):
                 raise InputError(f"checkpoint {name} not found{meant}")
@@ -315,9 +325,13 @@ class SavedNetwork(Network):
                 f"--model {path} --engine onnx`, or in Python by nes2net.models.onnx_detector.OnnxDetector"
             )
         state_dict: Mapping[str, Tensor]
+        record: dict[str, Any]
         if path.is_dir():
-            bare = not (path / CONFIG).is_file() and holds_other_model(path)
-            state_dict, record = (read_weights(path), {}) if bare else read_folder(path)
+            if not (path / CONFIG).is_file() and holds_other_model(path):
+                state_dict = read_weights(path)
+                record = {}
+            else:
+                state_dict, record = read_folder(path)
         else:
             state_dict = load_state_dict(path)
             record = read_record(state_dict)
@@ -327,11 +341,12 @@ class SavedNetwork(Network):
         provenance = Provenance.read(record)
         published_name = ""
         if architecture is None and config is None:
-            about = f" (it has no {CONFIG})" if path.is_dir() else ""
+            path_note = f" (it has no {CONFIG})" if path.is_dir() else ""
             state_dict = without_wrapper(state_dict, str(path_or_name))
-            published_name, config = recognised(state_dict, str(path_or_name), about)
+            published_name, config = recognised(state_dict, str(path_or_name), path_note)
         elif isinstance(config, str):
-            published_name, config = config.partition(",")[0], named_architecture(config)
+            published_name = config.partition(",")[0]
+            config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
         if architecture is None and by_name:  # the shelf has checked it
@@ -351,7 +366,9 @@ class SavedNetwork(Network):
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
         # The file's own weights are read before memory is taken for the weights that it describes.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
-        detector = empty if empty._saves_all else cls.from_config(architecture)
+        detector = empty
+        if not empty._saves_all:
+            detector = cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
@@ -372,15 +389,15 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
         frontend: its name and options.
     """
     state_dict: Mapping[str, Tensor] = {}
-    ours = (path / CONFIG).is_file()
-    if ours:
+    is_detector = (path / CONFIG).is_file()
+    if is_detector:
         state_dict = read_folder(path)[0]
     elif path.is_file():
         with suppress(InputError):  # a pre-training file may be no state dict; the front-end says what is wrong
             state_dict = load_state_dict(path)
-            ours = "model" in read_record(state_dict)
+            is_detector = "model" in read_record(state_dict)
     state_dict = unwrap_frontend(state_dict)
-    if ours or any(name.startswith("ssl_model.") for name in state_dict):
+    if is_detector or any(name.startswith("ssl_model.") for name in state_dict):
         return dict(state_dict)
     options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
     tensors = create_frontend(frontend["name"], path, **options).state_dict()
@@ -485,8 +502,8 @@ def without_wrapper(
         if config is not None:
             with sound_description(path):
                 check_model(config)
-                own = _published_tensors(json.dumps(config), True)
-            if any(name in own for name in state_dict):
+                tensors = _published_tensors(json.dumps(config), True)
+            if any(name in tensors for name in state_dict):
                 break
         renamed = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
         state_dict = with_metadata(renamed, metadata_of(state_dict))
@@ -499,7 +516,8 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     Args:
         pretrained: whether to compare with models whose front-end is pre-trained, too.
     """
-    layout, state_dict = layout_of(state_dict), unwrap_frontend(state_dict)
+    layout = layout_of(state_dict)
+    state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
     heard = bool(of_frontend(state_dict))  # else the front-end was frozen
     misfits = {
@@ -534,13 +552,13 @@ def _meta_frontend(config: str) -> Frontend:
         return create_frontend(name, **options)
 
 
-def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> tuple[str, dict[str, Any]]:
+def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Name and architecture of the only published model that a checkpoint fits.
 
     If no model has its shapes, the model whose options can be chosen so that it has them.
 
     Args:
-        about: what else the message says of ``path``.
+        path_note: what else the message says of ``path``.
 
     Raises:
         InputError: if no published model fits, or several do.
@@ -561,7 +579,7 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> tuple
         )
     nearest_name, misfit = next(iter(misfits.items()))
     raise InputError(
-        f"{path} fits no published model{about}; it differs from the nearest, {nearest_name}, in {misfit}: name its "
+        f"{path} fits no published model{path_note}; it differs from the nearest, {nearest_name}, in {misfit}: name its "
         f"architecture with `config`, such as `config={nearest_name},backend.OPTION=VALUE`"
     )
 

@@ -70,14 +70,18 @@ class Network(nn.Module):
 
     def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
         super().__init__()
-        self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
+        self.frontend = frontend
+        self.aggregation = aggregation
+        self.backend = backend
         if backend.wants_layers == "all" and backend.num_states > frontend.num_layers:
             raise InputError(
                 f"back-end '{backend.config['name']}' reads {backend.num_states} hidden states, and front-end "
                 f"'{frontend.config['name']}' gives {frontend.num_layers}: take a back-end that reads the last one, such as "
                 "`model.backend=nes2net_x`, or a front-end with more layers"
             )
-        self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
+        self.layers: Layers = "last"
+        if "all" in (backend.wants_layers, aggregation.wants_layers):
+            self.layers = "all"
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
@@ -109,22 +113,30 @@ class Network(nn.Module):
 
     def __repr__(self) -> str:
         name = self.backend.config["name"]
-        known = declared(backends.get(name)) if name in backends.names() else {}
-        options = ", ".join(  # defaults too, except the size that the front-end gives
-            f"{key}={list(value) if isinstance(value, tuple) else value}"
-            for key, value in ({key: option.default for key, option in known.items()} | self.backend.config).items()
-            if key not in ("name", "feature_dim")
-        )
+        options = self.backend.config
+        if name in backends.names():
+            options = {key: option.default for key, option in declared(backends.get(name)).items()} | options
+        texts = []
+        for key, value in options.items():
+            if isinstance(value, tuple):
+                value = list(value)
+            if key not in ("name", "feature_dim"):  # the front-end gives this size
+                texts.append(f"{key}={value}")
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
-        unused = "" if self.backend.wants_layers == "last" else "not used: the back-end reads all layers"
-        parts = [
+        unused = ""
+        if self.backend.wants_layers == "all":
+            unused = "not used: the back-end reads all layers"
+        mode = "train" if self.training else "eval"
+        lines = [
+            type(self).__name__,
             _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
             _part_line("aggregation", self.aggregation, unused),
-            _part_line("back-end", self.backend, options),
+            _part_line("back-end", self.backend, ", ".join(texts)),
+            f"{_count(self):,} parameters, {self.precision} on {self.device}, {mode} mode",
         ]
-        size = f"{_count(self):,} parameters, {self.precision} on {self.device}, {'train' if self.training else 'eval'} mode"
-        origin = [f"from {printable_name(self.source)}"] if self.source else []
-        return "\n  ".join([type(self).__name__, *parts, size, *origin])
+        if self.source:
+            lines.append(f"from {printable_name(self.source)}")
+        return "\n  ".join(lines)
 
     if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
 
@@ -165,7 +177,10 @@ class Network(nn.Module):
             InputError: if the precision is unknown, the device does not compute it, or the weights
                 are quantised already.
         """
-        name = fastest_precision(self, self.device) if precision == "fastest" else named_precision(precision)
+        if precision == "fastest":
+            name = fastest_precision(self, self.device)
+        else:
+            name = named_precision(precision)
         check_precision(name, self.device)
         if self.precision == "int8" != name:
             raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
@@ -201,8 +216,8 @@ class Network(nn.Module):
     @property
     def published(self) -> PublishedModel | None:
         """The facts of the published model whose weights it has; None for other weights."""
-        named = self.provenance.published
-        return named[1] if named else None
+        name_and_facts = self.provenance.published
+        return name_and_facts[1] if name_and_facts else None
 
     @property
     def used_samples(self) -> UsedSamples:
@@ -241,21 +256,27 @@ class Network(nn.Module):
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
-            least = torch.float32 if self.frontend.full_precision else weight.dtype
-            waveform = waveform.to(torch.promote_types(weight.dtype, least))
+            dtype = weight.dtype
+            if self.frontend.full_precision:
+                dtype = torch.promote_types(dtype, torch.float32)
+            waveform = waveform.to(dtype)
         states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
-        # A front-end without weights, such as a spectrum, computes in the waveform's precision.
-        return states if weight is not None else [state.to(self.dtype) for state in states]
+        if weight is None:  # such as a spectrum, which computes in the waveform's precision
+            return [state.to(self.dtype) for state in states]
+        return states
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
         """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them.
 
         Zeros fill them up to the back-end's ``feature_dim`` if that is more than D.
         """
-        features = hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
-        if not (missing := self.num_zeros):
-            return features
-        return [pad(x, (0, missing)) for x in features] if isinstance(features, list) else pad(features, (0, missing))
+        padding = 0, self.num_zeros
+        if self.backend.wants_layers != "all":
+            features = self.aggregation(hidden_states)
+            return pad(features, padding) if self.num_zeros else features
+        if not self.num_zeros:
+            return hidden_states
+        return [pad(state, padding) for state in hidden_states]
 
     @property
     def num_zeros(self) -> int:
@@ -308,7 +329,9 @@ class Network(nn.Module):
         return self._replayed(waveform)
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        return self.backend.scores(self(waveform, *(() if system_scores is None else (system_scores,))))
+        if system_scores is None:
+            return self.backend.scores(self(waveform))
+        return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:
         """Posteriors B×K, float64, of the K :attr:`classes` of ``waveform`` B×N, in the current mode and precision.
@@ -373,8 +396,8 @@ class Network(nn.Module):
         Args:
             options: options of ``torch.compile``.
         """
-        for part in (self.frontend, self.aggregation, self.backend):
-            part.compile(**options)
+        for module in (self.frontend, self.aggregation, self.backend):
+            module.compile(**options)
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
@@ -398,13 +421,15 @@ class Network(nn.Module):
         return hashlib.sha256(architecture + digest(self.state_dict())).hexdigest()
 
 
-def _part_line(role: str, part: Frontend | Aggregation | Backend, about: str) -> str:
+def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
     """A line of a detector's text."""
-    facts = [f"{_count(part):,} parameters"] if _count(part) else []
-    facts += [about] if about else []
-    return shorten(
-        f"{role}: {part.config['name']}" + (f" ({', '.join(facts)})" if facts else ""), 98, placeholder=" …)"
-    )
+    facts = [description] if description else []
+    if num_parameters := _count(module):
+        facts.insert(0, f"{num_parameters:,} parameters")
+    line = f"{role}: {module.config['name']}"
+    if facts:
+        line += f" ({', '.join(facts)})"
+    return shorten(line, 98, placeholder=" …)")
 
 
 def _count(module: nn.Module) -> int:

@@ -72,18 +72,24 @@ class OnnxDetector(OnnxFile):
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
-        for part in np.split(array, len(array)) if self.precision == "int8" else [array]:
+        batches = [array]
+        if self.precision == "int8":
+            batches = np.split(array, len(array))
+        for batch in batches:
             try:
-                computed += self.session.run([output], {"waveform": part})
+                computed += self.session.run([output], {"waveform": batch})
             except Exception as error:  # onnxruntime's exceptions have no common class
                 if is_out_of_memory(error):
                     raise
                 raise InputError(
-                    f"{self.path} fails for {len(part)} × {samples} samples ({first_line(error)}): export it anew"
+                    f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it anew"
                 ) from error
             shape = computed[-1].shape
-            if shape != ((len(part),) if output == "scores" else (len(part), *shape[1:2])):
+            expected_shape = len(batch), *shape[1:2]
+            if output == "scores":
+                expected_shape = (len(batch),)
+            if shape != expected_shape:
                 raise InputError(
-                    f"{self.path} computed {output} of shape {shape} for {counted(len(part), 'waveform')}: export it anew"
+                    f"{self.path} computed {output} of shape {shape} for {counted(len(batch), 'waveform')}: export it anew"
                 )
         return torch.from_numpy(np.concatenate(computed))

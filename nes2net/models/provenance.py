@@ -63,20 +63,20 @@ class Provenance:
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
         """Read what a checkpoint, a detector folder or the record of a score file says."""
-        rest = dict(record)
-        published = rest.pop(RECORD_KEY, "")
-        alike = rest.pop(ARCHITECTURE_KEY, "")
-        recipe = rest.pop("recipe", None)
-        trials = rest.pop(TRIALS_KEY, None)
-        starts = rest.pop(START_KEY, None)
+        facts = dict(record)
+        published = facts.pop(RECORD_KEY, "")
+        alike = facts.pop(ARCHITECTURE_KEY, "")
+        recipe = facts.pop("recipe", None)
+        trials = facts.pop(TRIALS_KEY, None)
+        starts = facts.pop(START_KEY, None)
         return cls(
-            published if isinstance(published, str) else "",
-            alike if isinstance(alike, str) else "",
-            recipe if isinstance(recipe, dict) else None,
+            _if_is(published, str) or "",
+            _if_is(alike, str) or "",
+            _if_is(recipe, dict),
             tuple(_mappings(trials)),
             tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
-            rest.pop("score_ranges", None),
-            rest,
+            facts.pop("score_ranges", None),
+            facts,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,16 +113,14 @@ class Provenance:
     @property
     def name(self) -> str:
         """The name of its recipe, or else of the published model; empty if neither is known."""
-        named = (self.recipe or {}).get("name")
-        if named:
-            return str(named)
+        if name := (self.recipe or {}).get("name"):
+            return str(name)
         return self.published[0] if self.published else ""
 
     @property
     def data(self) -> Mapping[str, Any]:
         """The section ``data`` of its recipe; empty if that is not known."""
-        data = (self.recipe or {}).get("data")
-        return data if isinstance(data, dict) else {}
+        return _if_is((self.recipe or {}).get("data"), dict) or {}
 
     @property
     def corpora(self) -> list[UsedCorpus]:
@@ -131,7 +129,7 @@ class Provenance:
         for corpus in _mappings(self.data.get("corpora")):
             if isinstance(corpus.get("name"), str):
                 splits = corpus.get("train_split", "train"), corpus.get("dev_split", "dev"), corpus.get("dev_phase")
-                train, dev, phase = (split if isinstance(split, str) else None for split in splits)
+                train, dev, phase = (_if_is(split, str) for split in splits)
                 corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), train, dev, phase))
         return corpora
 
@@ -165,7 +163,9 @@ class Provenance:
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
             data = {key: self.data[key] for key in _DATA if key in self.data}
             if isinstance(self.data.get("corpora"), list):
-                keys = (*_OF_EACH, "root") if places else _OF_EACH
+                keys: tuple[str, ...] = _OF_EACH
+                if places:
+                    keys = (*keys, "root")
                 data["corpora"] = [
                     {key: corpus[key] for key in keys if key in corpus} for corpus in _mappings(self.data["corpora"])
                 ]
@@ -199,6 +199,10 @@ def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
     """The mappings in ``listed``; none if that is no list."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
+
+
+def _if_is(value: Any, kind: type) -> Any:
+    return value if isinstance(value, kind) else None
 
 
 def _named(name: str) -> tuple[str, PublishedModel] | None:

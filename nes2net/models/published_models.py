@@ -9,7 +9,9 @@ from typing import Any, Literal
 from nes2net.models.checkpoints.published_file import PublishedFile
 
 #: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
-_CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
+_CROP = 64_600
+_MAMBO_CROP = 66_800
+_DEEPFENSE_CROP = 64_000
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,24 @@ class PublishedModel:
         >>> PublishedModel({"backend": "aasist"}, "a paper without code", "not stated", num_samples=None).scored
         'whole utterances; logit (assumption)'
         """
-        places = {"head": "the first {}", "random": "{} from a random start"}
         if self.num_samples is None:
-            heard = "whole utterances"
+            score_length = "whole utterances"
         elif self.num_samples == "corpus":
-            heard = "the first samples, as many as go with the corpus"
+            score_length = "the first samples, as many as go with the corpus"
+        elif self.crop == "head":
+            score_length = f"the first {self.num_samples:,} samples, shorter utterances repeated"
         else:
-            heard = places[self.crop].format(f"{self.num_samples:,} samples") + ", shorter utterances repeated"
-        return f"{heard}; {self.score_rule}{'' if self.scored_in else ' (assumption)'}"
+            score_length = f"{self.num_samples:,} samples from a random start, shorter utterances repeated"
+        assumption = "" if self.scored_in else " (assumption)"
+        return f"{score_length}; {self.score_rule}{assumption}"
 
     @property
     def score_rule(self) -> str:
         """How its score is made of the logits."""
         backend = self.config["backend"]
-        return backend.get("score_rule", "logit") if isinstance(backend, dict) else "logit"
+        if isinstance(backend, str):
+            return "logit"
+        return backend.get("score_rule", "logit")
 
     @property
     def trained(self) -> str:
@@ -93,8 +99,9 @@ class PublishedModel:
         >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained
         ('asvspoof2019_la:train', '9 corpora')
         """
-        few = len(self.trained_on) <= 2
-        return ", ".join(self.trained_on) if few else f"{len(self.trained_on)} corpora"
+        if len(self.trained_on) > 2:
+            return f"{len(self.trained_on)} corpora"
+        return ", ".join(self.trained_on)
 
     @property
     def frontend(self) -> str:

@@ -68,13 +68,20 @@ class PublishedRow:
 
         A checkpoint counts if the toolkit has the model that it belongs to.
         """
-        return [*(["recipe"] if self.recipe else []), *(["checkpoint"] if self.checkpoint and self.model else [])]
+        ways = []
+        if self.recipe:
+            ways.append("recipe")
+        if self.checkpoint and self.model:
+            ways.append("checkpoint")
+        return ways
 
     @property
     def cell(self) -> str:
         """The figures as a table prints them: best and, in brackets, mean."""
-        mean = "" if self.mean is None else f" ({self.percent(self.mean)})"
-        return f"{self.percent(self.best)}{mean}{self._tdcf}"
+        figures = self.percent(self.best)
+        if self.mean is not None:
+            figures += f" ({self.percent(self.mean)})"
+        return figures + self._tdcf
 
     def percent(self, figure: float | None) -> str:
         """Write ``figure`` with as many digits as the source gives; a dash if there is no figure."""
@@ -83,9 +90,14 @@ class PublishedRow:
     @property
     def figures(self) -> str:
         """The figures in words, with the test."""
-        best = None if self.best is None else f"{self.percent(self.best)} %"
-        mean = None if self.mean is None else f"mean {self.percent(self.mean)}{'' if best else ' %'}"
-        return f"{self.metric} on {self.test} {', '.join(filter(None, (best, mean)))}{self._tdcf}"
+        figures = f"mean {self.percent(self.mean)}"
+        if self.best is None:
+            figures += " %"
+        elif self.mean is None:
+            figures = f"{self.percent(self.best)} %"
+        else:
+            figures = f"{self.percent(self.best)} %, {figures}"
+        return f"{self.metric} on {self.test} {figures}{self._tdcf}"
 
     def describe(self) -> str:
         """One line: system, corpora, figures, source."""
@@ -144,7 +156,8 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
     """The tables of a file: each result gets the fields of its test, table and system."""
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
-    tests, texts = _mapping(content.get("tests"), f"{path}, tests"), _mapping(content.get("notes"), f"{path}, notes")
+    tests = _mapping(content.get("tests"), f"{path}, tests")
+    texts = _mapping(content.get("notes"), f"{path}, notes")
 
     def written(names: Any, where: str) -> list[str]:
         if not isinstance(names, list):
@@ -163,7 +176,7 @@ def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
         check_options(PublishedTable, table, where)
         columns = table.get("columns", {})
         check_known(columns, tests, f"{where}: no test")
-        found = []
+        rows_of_systems = []
         for system, facts in systems.items():
             facts = dict(_mapping(facts, f"{where}, {system}"))
             results = _mapping(facts.pop("results", None), f"{where}, {system}, results")
@@ -172,11 +185,11 @@ def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
             for test, result in results.items():
                 of_it = f"{path}, {system}-{test}"
                 fields = {"id": f"{system}-{test}"}
-                for part in (tests[test], shared, facts, result):
-                    fields |= _mapping(part, of_it)
+                for mapping in (tests[test], shared, facts, result):
+                    fields |= _mapping(mapping, of_it)
                 rows[test] = _row({**fields, "notes": written(fields.get("notes", []), of_it)}, of_it)
-            found.append(rows)
-        yield PublishedTable(**table, systems=found)
+            rows_of_systems.append(rows)
+        yield PublishedTable(**table, systems=rows_of_systems)
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -191,11 +204,13 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 def _row(values: Mapping[str, Any], where: str) -> PublishedRow:
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
-    given = {name: value for name, value in values.items() if value is not None}
-    if lacking := [name for name, option in options.items() if option.default is Parameter.empty and name not in given]:
+    fields = {name: value for name, value in values.items() if value is not None}
+    if lacking := [
+        name for name, option in options.items() if option.default is Parameter.empty and name not in fields
+    ]:
         raise InputError(f"{where}: lacks {', '.join(lacking)}")
-    check_options(PublishedRow, given, where)
-    row = PublishedRow(**given)
+    check_options(PublishedRow, fields, where)
+    row = PublishedRow(**fields)
     if row.best is None and row.mean is None:
         raise InputError(f"{where}: has no figure; give best, mean, or both")
     if row.protocol == "4sec" and row.samples is None:

@@ -33,13 +33,18 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
     for results in table.systems:
         row = next(iter(results.values()))
         notes = sorted({numbers[note] for result in results.values() for note in result.notes})
+        num_parameters = "–"
+        if row.parameters is not None:
+            num_parameters = f"{round(row.parameters / 1000):,}k"
+        cells = dict.fromkeys(table.columns.values(), "–")
+        cells |= {table.columns[test]: result.cell for test, result in results.items()}
         rows.append(
             {
                 "system": _label(row),
                 "front-end": row.reported_frontend or "–",
-                "params": "–" if row.parameters is None else f"{round(row.parameters / 1000):,}k",
+                "params": num_parameters,
                 "avg.": {None: "–", 1: "N/A"}.get(row.averaged, str(row.averaged)),
-                **{heading: results[test].cell if test in results else "–" for test, heading in table.columns.items()},
+                **cells,
                 "here": " ".join(way[0].upper() for way in row.ways) or "–",
                 "notes": ", ".join(map(str, notes)),
             }
@@ -53,19 +58,21 @@ def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
     for table in tables:
         for results in table.systems:
             row = next(iter(results.values()))
-            rows.append(
-                {
-                    "system": _label(row),
-                    "recipe": " ".join([Path(row.recipe).stem, *row.overrides]) if row.recipe else "",
-                    "checkpoint or code": (row.checkpoint or "") if "checkpoint" in row.ways else "",
-                    "remark": " ".join(filter(None, ["" if row.ways else "Only reported.", row.here])),
-                }
-            )
+            recipe = checkpoint = ""
+            remark = row.here or ""
+            if row.recipe:
+                recipe = " ".join([Path(row.recipe).stem, *row.overrides])
+            if "checkpoint" in row.ways:
+                checkpoint = row.checkpoint or ""
+            if not row.ways:
+                remark = f"Only reported. {remark}".rstrip()
+            rows.append({"system": _label(row), "recipe": recipe, "checkpoint or code": checkpoint, "remark": remark})
     return list({tuple(row.items()): row for row in rows}.values())
 
 
 def _label(row: PublishedRow) -> str:
-    return f"{row.label or row.system}{'‡' if row.fusion else ''}"
+    label = row.label or row.system
+    return f"{label}‡" if row.fusion else label
 
 
 def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:

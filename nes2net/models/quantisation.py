@@ -67,9 +67,12 @@ class Int8Linear(nn.Module):
         weight = torch.cat([linear.weight.detach().float() for linear in linears])  # N×K
         scale = weight.abs().amax(1).clamp_min(_TINY) / 127
         values = (weight / scale[:, None]).round_().to(torch.int8)
-        biases: list[Tensor] = [
-            weight.new_zeros(len(linear.weight)) if linear.bias is None else linear.bias for linear in linears
-        ]
+        biases: list[Tensor] = []
+        for linear in linears:
+            bias = linear.bias
+            if bias is None:
+                bias = weight.new_zeros(len(linear.weight))
+            biases.append(bias)
         self.bias: Tensor
         self.register_buffer("bias", torch.cat(biases).detach())
         self.product = fastest_product(values, scale)
@@ -96,7 +99,8 @@ Product = Callable[[Tensor, torch.dtype], Tensor]
 
 def onednn_product(weight: Tensor, scale: Tensor) -> Product:
     """Prepare oneDNN's product with W = ``weight`` (int8, N×K) · ``scale`` (float32, N)."""
-    packed, zeros = torch.ops.onednn.qlinear_prepack(weight, None), torch.zeros(len(weight), dtype=torch.int64)
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
+    zeros = torch.zeros(len(weight), dtype=torch.int64)
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
         call = _compilable if torch.compiler.is_compiling() else _call_onednn
@@ -128,7 +132,8 @@ def plain_product(weight: Tensor, scale: Tensor) -> Product:
 
 def fastest_product(weight: Tensor, scale: Tensor) -> Product:
     """Prepare the product in the way that is fastest on this processor."""
-    return (onednn_product if has_fast_product() else plain_product)(weight, scale)
+    prepare = onednn_product if has_fast_product() else plain_product
+    return prepare(weight, scale)
 
 
 @cache
@@ -143,7 +148,8 @@ def has_fast_product() -> bool:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-127, 128, (32, 64), dtype=torch.int8, generator=generator)
     values = torch.randint(1, 256, (8, 64), dtype=torch.uint8, generator=generator)
-    weight[:8], values[:2] = 127, 255  # the largest sums
+    weight[:8] = 127  # the largest sums
+    values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
     except (AttributeError, RuntimeError):  # a build without these operators
@@ -197,8 +203,8 @@ class Int8FeedForward(nn.Module):
         return _in_parts(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        inner = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
-        return self.output_dense(quantised_rows(inner))
+        activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
+        return self.output_dense(quantised_rows(activations))
 
 
 class Int8Attention(nn.Module):
@@ -236,12 +242,13 @@ class Int8RelativeAttention(Int8Attention):
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
         """Attend over ``hidden_states`` B×T×D with the bias 1×H×T×T, which is returned last."""
-        shared = self.position_bias(hidden_states.shape[1]) if position_bias is None else position_bias
+        if position_bias is None:
+            position_bias = self.position_bias(hidden_states.shape[1])
 
         def attend(x: Tensor) -> Tensor:
-            return self._attend(x, self.original.gated_bias(x, shared).to(x.dtype))
+            return self._attend(x, self.original.gated_bias(x, position_bias).to(x.dtype))
 
-        return _in_parts(attend, hidden_states), None, shared  # type: ignore[return-value]
+        return _in_parts(attend, hidden_states), None, position_bias  # type: ignore[return-value]
 
 
 def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -253,7 +260,9 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return compute(x)
     utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 rows
-    return compute(x) if len(x) <= utterances else torch.cat([compute(part) for part in x.split(utterances)])
+    if len(x) <= utterances:
+        return compute(x)
+    return torch.cat([compute(batch) for batch in x.split(utterances)])
 
 
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
@@ -302,9 +311,11 @@ def quantise(model: nn.Module) -> nn.Module:
     in_layers = {id(module) for layer in layers for module in layer.modules()}  # a back-end may have the same names
     for module in list(model.modules()):
         for name, child in module.named_children():
-            linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}
-            if linear.issuperset(_PROJECTIONS):
-                setattr(module, name, (Int8RelativeAttention if hasattr(child, "gated_bias") else Int8Attention)(child))
+            linear = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
+            if linear.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):
+                setattr(module, name, Int8RelativeAttention(child))
+            elif linear.issuperset(_PROJECTIONS):
+                setattr(module, name, Int8Attention(child))
             elif linear.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
@@ -314,7 +325,8 @@ def quantise(model: nn.Module) -> nn.Module:
                 # parametrization would remove it from copies of ``child`` as well.) embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
-                plain.weight, plain.bias = nn.Parameter(child.weight.detach()), child.bias
+                plain.weight = nn.Parameter(child.weight.detach())
+                plain.bias = child.bias
                 setattr(module, name, plain)
     if not any(isinstance(module, Int8Linear) for module in model.modules()):
         raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")

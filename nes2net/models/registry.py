@@ -42,7 +42,8 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, group: str, table: dict[str, str]) -> None:
-        self.kind, self.group = kind, group
+        self.kind = kind
+        self.group = group
         self._own = dict(table)
 
     @cached_property
@@ -98,7 +99,8 @@ class Registry(Generic[T]):
         """
         from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
 
-        factory, owner = self.get(name), f"{self.kind} '{name}'"
+        factory = self.get(name)
+        owner = f"{self.kind} '{name}'"
         parameters = inspect.signature(factory).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             check_known(options, parameters, f"{owner} has no option", f"nes2net info {name}")
@@ -131,7 +133,9 @@ class CorpusRegistry(Registry["Corpus"]):
 
     def module(self, name: str) -> str:
         """As :meth:`Registry.module`."""
-        return "nes2net.data.corpora.hub" if name.startswith("hub:") else super().module(name)
+        if name.startswith("hub:"):
+            return "nes2net.data.corpora.hub"
+        return super().module(name)
 
 
 frontends: Registry[Frontend] = Registry(
@@ -345,7 +349,9 @@ def takes_checkpoint(name: str) -> bool:
         if "checkpoint" in factory.keywords:  # bound to None
             return False
         factory = factory.func
-    return factory.takes_checkpoint if inspect.isclass(factory) and issubclass(factory, Frontend) else True
+    if inspect.isclass(factory) and issubclass(factory, Frontend):
+        return factory.takes_checkpoint
+    return True
 
 
 def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
@@ -416,12 +422,14 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.backends.base import Backend  # start-up: names are listed without torch
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
-    own = inspect.signature(backends.get(name)).parameters
-    general = {key: options[key] for key in declared(GeneralOptions) if key in options and key not in own}
+    parameters = inspect.signature(backends.get(name)).parameters
+    general = {key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters}
     check_options(GeneralOptions, general, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
     backend = _checked(backend, Backend, "back-end", name, options)
-    num_logits = options.get("num_logits", own["num_logits"].default) if "num_logits" in own else 2
+    num_logits = 2
+    if "num_logits" in parameters:
+        num_logits = options.get("num_logits", parameters["num_logits"].default)
     GeneralOptions(**general).apply(backend, num_logits, create_head)
     return backend
 
@@ -486,8 +494,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
-    own = list(effects._own)
-    for name in own + [name for name in effects.names() if name not in own]:
+    for name in dict.fromkeys([*effects._own, *effects.names()]):
         condition = effects.get(name)
         if missing := [source for source in condition.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
@@ -504,17 +511,19 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     return suite
 
 
-def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
-    """Check that ``part`` keeps its ``contract``, and set ``part.config`` unless its class sets it.
+def _checked(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
+    """Check that ``module`` keeps its ``contract``, and set ``module.config`` unless its class sets it.
 
     Raises:
-        InputError: if ``part`` is an object of another class.
+        InputError: if ``module`` is an object of another class.
     """
-    if not isinstance(part, contract):
+    if not isinstance(module, contract):
         raise InputError(
-            f"{kind} '{name}' is a {type(part).__name__}: make it a subclass of "
+            f"{kind} '{name}' is a {type(module).__name__}: make it a subclass of "
             f"{contract.__module__}.{contract.__name__}"
         )
-    if not hasattr(part, "config"):
-        part.config = {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}}
-    return part
+    if not hasattr(module, "config"):
+        module.config = {"name": name}
+        for key, value in options.items():
+            module.config[key] = list(value) if isinstance(value, tuple) else value
+    return module

@@ -67,9 +67,11 @@ def overlap_of_segments(
     """
     counts = []
     for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
-        there, called = (spoofed_time(segments, f"utterance {number}", duration) for segments in both)
-        hits = sum(max(0.0, min(e, end) - max(s, start)) for s, e in called for start, end in there)
-        lengths = [sum(end - start for start, end in stretches) for stretches in (called, there)]
+        true, called = (spoofed_time(segments, f"utterance {number}", duration) for segments in both)
+        hits = 0.0
+        for called_start, called_end in called:
+            hits += sum(max(0.0, min(called_end, end) - max(called_start, start)) for start, end in true)
+        lengths = [sum(end - start for start, end in stretches) for stretches in (called, true)]
         counts.append([hits, *(max(0.0, length - hits) for length in lengths)])
     return np.array(counts)
 
@@ -85,7 +87,9 @@ class Boundaries(NamedTuple):
     @property
     def mean_distance(self) -> float:
         """Mean distance of the hits in seconds; NaN without hits."""
-        return float(self.distances.mean()) if len(self.distances) else float("nan")
+        if not len(self.distances):
+            return float("nan")
+        return float(self.distances.mean())
 
 
 def match_boundaries(
@@ -115,7 +119,8 @@ def match_boundaries(
         raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
     from scipy.optimize import linear_sum_assignment  # start-up: scoring needs no SciPy
 
-    counts, distances = [], []
+    counts = []
+    distances = [np.zeros(0)]
     for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
         times = []
         for segments in both:
@@ -125,15 +130,16 @@ def match_boundaries(
         # Each pair within the tolerance is worth more than all distances, so as many as possible
         # are taken.
         worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
-        rows, columns = linear_sum_assignment(worth, maximize=True) if worth.any() else ([], [])
-        matched = apart[rows, columns][worth[rows, columns] > 0]
-        distances.append(matched)
-        counts.append([len(matched), len(times[1]) - len(matched), len(times[0]) - len(matched)])
-    return Boundaries(np.array(counts), np.concatenate(distances) if distances else np.zeros(0))
+        pairs = linear_sum_assignment(worth, maximize=True)
+        hit_distances = apart[pairs][worth[pairs] > 0]
+        num_hits = len(hit_distances)
+        distances.append(hit_distances)
+        counts.append([num_hits, len(times[1]) - num_hits, len(times[0]) - num_hits])
+    return Boundaries(np.array(counts), np.concatenate(distances))
 
 
 _ROUNDING = 1e-9  # seconds
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else float("nan")

@@ -34,8 +34,8 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     labels = _row(labels_10ms, "labels", factor)
     if len(labels) < factor:
         return labels.min(keepdims=True)
-    whole = len(labels) // factor
-    return labels[: whole * factor].reshape(whole, factor).min(axis=1)
+    num_frames = len(labels) // factor
+    return labels[: num_frames * factor].reshape(num_frames, factor).min(axis=1)
 
 
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
@@ -53,7 +53,9 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     scores = _row(scores, "scores", factor)
     first = np.arange(0, len(scores), factor)
     reduced = {"min": np.minimum, "mean": np.add, "max": np.maximum}[how].reduceat(scores, first)
-    return reduced / np.diff(first, append=len(scores)) if how == "mean" else reduced
+    if how == "mean":
+        return reduced / np.diff(first, append=len(scores))
+    return reduced
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
@@ -78,15 +80,16 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     >>> align([0.1, 0.2], [1, 1, 0])
     (array([0.1, 0.2]), array([1, 1]))
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores = np.asarray(scores)
+    labels = np.asarray(labels)
     count = min(len(scores), len(labels))
     return scores[:count], labels[:count]
 
 
-def _row(values: ArrayLike, what: str, factor: int) -> NDArray:
+def _row(values: ArrayLike, name: str, factor: int) -> NDArray:
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
-        raise InputError(f"{what} of frames are a row of at least one, got shape {row.shape}")
+        raise InputError(f"{name} of frames are a row of at least one, got shape {row.shape}")
     if factor < 1:
         raise InputError(f"a frame has at least one frame in it, not {factor}")
     return row

@@ -75,7 +75,8 @@ def range_interval_of(
 
     def eer(index: int) -> float:
         weights = resamples.counts(index).take(window.utterance)
-        (bonafide, spoof), sizes = lower[index], resamples.sizes[index]
+        bonafide, spoof = lower[index]
+        sizes = resamples.sizes[index]
         fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
         fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
         nearest = np.argmin(np.abs(fpr - fnr))
@@ -123,7 +124,8 @@ def point_interval_of(
     sizes = resamples.sizes.round().astype(np.int64)
 
     def eer(index: int) -> Any:
-        counts, trials = resamples.counts(index), []
+        counts = resamples.counts(index)
+        trials = []
         for (utterance, amount), below_it, size in zip(elements, lower[index], sizes[index]):
             inside = counts.take(utterance) * amount.astype(np.int64)
             trials.append(np.append(inside, (below_it, size - below_it - inside.sum())))
@@ -162,7 +164,9 @@ def interval_of_sums(
         raise InputError(f"expected sums of at least one utterance, got shape {rows.shape}")
     values = np.array([figure(sums) for sums in _Resamples(np.ones((len(rows), 1)), num_resamples, seed).sums(rows)])
     values = values[~np.isnan(values)]
-    return percentiles(values, confidence) if len(values) else (np.nan, np.nan)
+    if not len(values):
+        return np.nan, np.nan
+    return percentiles(values, confidence)
 
 
 class _Resamples:
@@ -178,7 +182,9 @@ class _Resamples:
         for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
             if not total > 0:
                 raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
-        self.totals, self.number, self.seed = totals, number, seed
+        self.totals = totals
+        self.number = number
+        self.seed = seed
         self.drawn_again: frozenset[int] = frozenset()
         self.sizes = self.sums(totals)
         """(R, C), the amount of each class in each draw."""
@@ -199,8 +205,8 @@ class _Resamples:
 
     def sums(self, amounts: NDArray) -> NDArray:
         """Add up ``amounts`` (…, U, S) of the utterances of each draw: (…, R, S)."""
-        parts = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
-        rows = (np.array([self.counts(index) for index in part], np.float64) for part in parts)
+        chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
+        rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
 
     def figures(self, figure: Callable[[int], float]) -> NDArray:
@@ -226,7 +232,8 @@ def _window(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, ND
 
     What is below is the amount of both classes that each utterance has there, (U, 2).
     """
-    below, before = np.zeros_like(resamples.totals), np.inf
+    below = np.zeros_like(resamples.totals)
+    before = np.inf
     while _FEW < len(frames.scores) < before / 2:
         before = len(frames.scores)
         frames, below = _narrowed(frames, below, resamples)
@@ -240,9 +247,9 @@ def _narrowed(frames: TimedFrames, below: NDArray, resamples: _Resamples) -> tup
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
     until = np.empty((2, len(below), len(ends)))  # the amount of each class in each utterance below the end of each bin
-    for place, (start, end) in enumerate(pairwise((0, *ends))):
+    for column, (start, end) in enumerate(pairwise((0, *ends))):
         for of_class, amounts in zip(until, (frames.bonafide, frames.spoof)):
-            of_class[:, place] = np.bincount(frames.utterance[start:end], amounts[start:end], len(below))
+            of_class[:, column] = np.bincount(frames.utterance[start:end], amounts[start:end], len(below))
     until.cumsum(2, out=until)
     until += below.T[:, :, None]
     bonafide, spoof = resamples.sums(until) / resamples.sizes.T[:, :, None]  # R×bins
@@ -250,8 +257,13 @@ def _narrowed(frames: TimedFrames, below: NDArray, resamples: _Resamples) -> tup
     rise[:, -1] = 1  # with time behind the last frame it may stay below 0
     crossed = (rise >= 0).argmax(1)  # the bin of each resample in which the first rate reaches the second
     # Rounding may move a crossing at the edge of a bin to its neighbour.
-    first, last = max(0, int(crossed.min()) - 1), min(len(ends), int(crossed.max()) + 2)
-    window = slice(ends[first - 1] if first else 0, ends[last - 1])
+    first = max(0, int(crossed.min()) - 1)
+    last = min(len(ends), int(crossed.max()) + 2)
+    start = 0
+    if first:
+        start = ends[first - 1]
+        below = until[:, :, first - 1].T
+    window = slice(start, ends[last - 1])
     columns = ("scores", "bonafide", "spoof", "utterance")
     narrowed = frames._replace(**{name: getattr(frames, name)[window] for name in columns})
-    return narrowed, until[:, :, first - 1].T if first else below
+    return narrowed, below

@@ -40,7 +40,8 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
     for line, row in read_rows(path, 10, _FIELDS):
         if row[0] != "SPEAKER":
             raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
-        start, duration = seconds(row[3], path, line, "start"), seconds(row[4], path, line, "duration")
+        start = seconds(row[3], path, line, "start")
+        duration = seconds(row[4], path, line, "duration")
         segments.setdefault(row[1], []).append(Segment(sys.intern(row[7]), start, round(start + duration, 5)))
     return segments
 
@@ -112,15 +113,15 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
     return durations
 
 
-def seconds(number: str, path: Path, line: int, what: str) -> float:
+def seconds(number: str, path: Path, line: int, name: str) -> float:
     """Read ``number`` as a time in seconds.
 
     Raises:
         InputError: with file and line, if it is no number, negative or beyond 115 days.
     """
-    value = checked_float(number, path, line, what)
+    value = checked_float(number, path, line, name)
     if not 0 <= value <= _LONGEST or not math.isfinite(value):
-        raise InputError(f"{path}, line {line}: a {what} is 0 to {_LONGEST:.0f} s, not {shown(number)}")
+        raise InputError(f"{path}, line {line}: a {name} is 0 to {_LONGEST:.0f} s, not {shown(number)}")
     return value
 
 

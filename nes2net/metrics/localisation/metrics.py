@@ -96,28 +96,33 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     Raises:
         InputError: if there are no frames, or a score is NaN.
     """
-    scores, labels = checked_scores(frames.scores, "frame"), frames.labels
-    new = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
-    new[frames.starts[frames.counts > 0]] = True
-    number = np.arange(len(frames.counts), dtype=np.int32).repeat(frames.counts)[new]
-    copies = np.diff(np.flatnonzero(new), append=len(new)).astype(np.int32)
-    scores, labels, utterances = scores[new], labels[new], len(frames.counts)
-    del frames, new  # of the caller's frames, which may be its last use, some 200 MB
+    scores = checked_scores(frames.scores, "frame")
+    labels = frames.labels
+    num_utterances = len(frames.counts)
+    begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
+    begins[frames.starts[frames.counts > 0]] = True
+    number = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
+    copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
+    scores = scores[begins]
+    labels = labels[begins]
+    del frames, begins  # of the caller's frames, which may be its last use, some 200 MB
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
-    scores, bonafide = scores[order], labels[order] == 1
+    scores = scores[order]
+    bonafide = labels[order] == 1
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
         run = np.append(False, ~tied).cumsum(dtype=np.int32)  # of equal scores
         mixed = np.zeros(run[-1] + 1, bool)
         mixed[run[wrong]] = True
-        places = np.flatnonzero(mixed[run])
-        order[places] = order[places][np.lexsort((~bonafide[places], run[places]))]
+        indices = np.flatnonzero(mixed[run])
+        order[indices] = order[indices][np.lexsort((~bonafide[indices], run[indices]))]
         bonafide = labels[order] == 1
-    number, copies = number[order], copies[order]
+    number = number[order]
+    copies = copies[order]
     amounts = copies * bonafide, copies * ~bonafide
-    totals = (np.bincount(number, of_class, utterances) for of_class in amounts)
+    totals = (np.bincount(number, of_class, num_utterances) for of_class in amounts)
     return TimedFrames(scores, *amounts, number, *totals)
 
 
@@ -187,20 +192,20 @@ def measured(
     frames = own
     if frames is None:
         pooled = _pooled(utterances, _factor(resolution_ms, 10))
-        scores, counts = _joined([np.asarray(one.scores) for one in utterances])
+        scores, counts = _joined([np.asarray(utterance.scores) for utterance in utterances])
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned(scores, counts, *pooled)
     if measured_at > resolution_ms:
         # Frames left over at the end of an utterance give one frame more.
         factor = _factor(measured_at, resolution_ms)
-        parts = -(-frames.counts // factor)
-        first = frames.starts.repeat(parts) + _places(parts) * factor
-        return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), parts)
+        counts = -(-frames.counts // factor)
+        first = frames.starts.repeat(counts) + _places(counts) * factor
+        return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:
         factor = _factor(resolution_ms, measured_at)
         if by_segments:
-            finer = _joined([frame_labels(one.segments, measured_at, one.duration) for one in utterances])
+            finer = _joined([frame_labels(u.segments, measured_at, u.duration) for u in utterances])
         else:
             finer = _pooled(utterances, _factor(measured_at, 10))
         return _aligned(frames.scores.repeat(factor), frames.counts * factor, *finer)
@@ -217,25 +222,26 @@ def _places(counts: NDArray) -> NDArray:
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
-def _cut(values: NDArray, counts: NDArray, kept: NDArray) -> NDArray:
-    """Of the ``counts`` values of each utterance, the first ``kept``."""
-    if (counts == kept).all():
+def _cut(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
+    """Cut the ``counts`` values of each utterance to the first ``lengths``."""
+    if (counts == lengths).all():
         return values
-    starts, steps = counts.cumsum() - counts, np.zeros(len(values) + 1, np.int8)
+    starts = counts.cumsum() - counts
+    steps = np.zeros(len(values) + 1, np.int8)
     np.add.at(steps, starts, 1)
-    np.add.at(steps, starts + kept, -1)
+    np.add.at(steps, starts + lengths, -1)
     return values[steps[:-1].cumsum(dtype=np.int8).view(bool)]
 
 
 def _pooled(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
     """:func:`~nes2net.metrics.localisation.frames.pool_labels` of all utterances, joined."""
-    labels, counts = _joined([_labels_10ms(one) for one in utterances])
+    labels, counts = _joined([_labels_10ms(utterance) for utterance in utterances])
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
-    whole = np.maximum(counts // factor, 1)
-    used = np.where(counts < factor, counts, whole * factor)
-    first = (used.cumsum() - used).repeat(whole) + _places(whole) * factor
-    return np.minimum.reduceat(_cut(labels, counts, used), first), whole
+    num_frames = np.maximum(counts // factor, 1)
+    used = np.where(counts < factor, counts, num_frames * factor)
+    first = (used.cumsum() - used).repeat(num_frames) + _places(num_frames) * factor
+    return np.minimum.reduceat(_cut(labels, counts, used), first), num_frames
 
 
 def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
@@ -272,7 +278,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
 def range_eer_of(time: TimedFrames) -> RangeEer:
     """Compute :func:`range_eer` of frames that were timed already."""
-    bonafide_seconds, spoof_seconds = float(time.bonafide_totals.sum()), float(time.spoof_totals.sum())
+    bonafide_seconds = float(time.bonafide_totals.sum())
+    spoof_seconds = float(time.spoof_totals.sum())
     for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
         if not total > 0:
             raise InputError(f"there is no {label} time; a range-based EER needs both classes")
@@ -280,7 +287,9 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
     fpr = np.append(0.0, time.bonafide.cumsum()[ends] / bonafide_seconds)
     fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / spoof_seconds)
     nearest = int(np.argmin(np.abs(fpr - fnr)))
-    threshold = float(time.scores[ends[nearest - 1]]) if nearest else -np.inf
+    threshold = -np.inf
+    if nearest:
+        threshold = float(time.scores[ends[nearest - 1]])
     rates = float(fpr[nearest]), float(fnr[nearest])
     return RangeEer(sum(rates) / 2, threshold, *rates, bonafide_seconds, spoof_seconds)
 
@@ -311,7 +320,7 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
         InputError: if there are no scores, one is NaN, or a segment lies outside of its utterance.
     """
     rows = [_seconds(utterance, resolution_ms / 1000, tail) for utterance in utterances]
-    scores = checked_scores(np.concatenate([row[0] for row in rows]) if rows else [], "frame")
+    scores = checked_scores(np.concatenate([np.zeros(0), *(row[0] for row in rows)]), "frame")
     order = np.argsort(scores, kind="stable")
     number = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row[0]) for row in rows])
     bonafide, spoof = (np.concatenate([row[column] for row in rows])[order] for column in (1, 2))
@@ -321,7 +330,8 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
 
 def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArray, NDArray, NDArray, float, float]:
     """Scores, bona fide and spoofed seconds of the frames of one utterance, and both totals."""
-    scores, duration = np.asarray(utterance.scores, np.float64), float(utterance.duration)
+    scores = np.asarray(utterance.scores, np.float64)
+    duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:
         raise InputError(f"{utterance.name}: expected a row of scores and a duration, got {scores.shape}, {duration} s")
     edges = np.arange(len(scores) + 1) * step
@@ -351,7 +361,8 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
         if label != SPOOF or start >= min(end, duration):
             continue
         if joined and start <= joined[-1][1]:
-            start, end = joined[-1][0], max(end, joined.pop()[1])
+            start, joined_end = joined.pop()
+            end = max(end, joined_end)
         joined.append((start, min(end, duration)))
     return joined
 

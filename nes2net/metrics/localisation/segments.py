@@ -18,10 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_known
 
-BONAFIDE, SPOOF = "bonafide", "spoof"
+BONAFIDE = "bonafide"
+SPOOF = "spoof"
 #: Seconds by which times of files, which have three decimals, may differ.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST, _TOUCHING = 1e-4, 1e-6  # seconds
+_SHORTEST = 1e-4  # seconds
+_TOUCHING = 1e-6  # seconds
 
 
 class Segment(NamedTuple):
@@ -81,10 +83,11 @@ def frame_labels(
         if label not in (BONAFIDE, SPOOF):
             raise InputError(f"the label of a segment is '{BONAFIDE}' or '{SPOOF}', not '{label}'")
         if rule == "partialspoof":
-            first, behind = round(start / step), round(round(end, 5) / step)
+            first = round(start / step)
+            behind = round(round(end, 5) / step)
         elif rule == "wedefense":
-            first, behind = math.floor(start / step + 0.5), math.floor(end / step + 0.5)
-            behind = max(behind, first + 1)
+            first = math.floor(start / step + 0.5)
+            behind = max(math.floor(end / step + 0.5), first + 1)
         else:
             times = np.arange(count) * step
             labels[(start <= times) & (times < end)] = label == BONAFIDE
@@ -120,10 +123,13 @@ def segments_of_frames(
     edges = [0, *(np.flatnonzero(classes[1:] != classes[:-1]) + 1).tolist(), len(classes)]
     step = resolution_ms / 1000
     segments = []
-    for (first, behind), number in zip(pairwise(edges), classes[edges[:-1]].tolist() if len(classes) else ()):
-        start, end = first * step, behind * step if duration is None else min(behind * step, duration)
+    for first, behind in pairwise(edges):
+        start = first * step
+        end = behind * step
+        if duration is not None:
+            end = min(end, duration)
         if start < end:
-            segments.append(Segment(labels[int(number)], round(start, 8), round(end, 8)))
+            segments.append(Segment(labels[int(classes[first])], round(start, 8), round(end, 8)))
     return segments
 
 

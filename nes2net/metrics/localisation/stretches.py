@@ -58,9 +58,11 @@ class StretchRule(NamedTuple):
         StretchRule(threshold=0.5, hysteresis=0.0, min_duration=0.1)
         """
         check_known([score_rule], DEFAULTS, "there is no score rule")
-        usual = DEFAULTS[score_rule]
-        threshold = usual[0] if threshold is None else threshold
-        hysteresis = usual[1] if hysteresis is None else hysteresis
+        default_threshold, default_hysteresis = DEFAULTS[score_rule]
+        if threshold is None:
+            threshold = default_threshold
+        if hysteresis is None:
+            hysteresis = default_hysteresis
         if not math.isfinite(threshold):
             raise InputError(f"`threshold` is a number, not {threshold}")
         for name, value in (("hysteresis", hysteresis), ("min_duration", min_duration)):
@@ -93,27 +95,27 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     row = np.asarray(scores, np.float64)
     if row.ndim != 1 or not np.isfinite(row).all():
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
-    begins, goes_on = row <= rule.threshold, row <= rule.threshold + rule.hysteresis
+    begins = row <= rule.threshold
+    goes_on = row <= rule.threshold + rule.hysteresis
     # A frame is within a stretch if one has begun at or before it, and has gone on since.
     numbers = np.arange(len(row))
     begun = np.maximum.accumulate(np.where(begins, numbers, -1))
     ended = np.maximum.accumulate(np.where(goes_on, -1, numbers))
     inside = np.concatenate([[False], begun > ended, [False]]).astype(np.int8)
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): the first frame of each, and the first behind it
-    least = rule.min_duration - 1e-9  # five frames of 20 ms are 0.1 s, however that is rounded
+    shortest = rule.min_duration - 1e-9  # five frames of 20 ms are 0.1 s, however that is rounded
     if len(runs) > 1:
-        apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= least
+        apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
-    stretches = [
-        Segment(
-            SPOOF,
-            float(first * resolution_ms / 1000),
-            float(duration if behind == len(row) else min(behind * resolution_ms / 1000, duration)),
-            float(row[first:behind].mean()),
-        )
-        for first, behind in runs.tolist()
-    ]
-    return [stretch for stretch in stretches if stretch.end - stretch.start >= least]
+    stretches = []
+    for first, behind in runs.tolist():
+        start = float(first * resolution_ms / 1000)
+        end = float(duration)
+        if behind < len(row):
+            end = float(min(behind * resolution_ms / 1000, duration))
+        if end - start >= shortest:
+            stretches.append(Segment(SPOOF, start, end, float(row[first:behind].mean())))
+    return stretches
 
 
 def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment]:
@@ -122,13 +124,16 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
     >>> [s[:3] for s in with_bonafide([Segment("spoof", 0.5, 1.25)], 1.25)]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.25)]
     """
-    segments, end = [], 0.0
+    segments = []
+    end = 0.0
     for stretch in stretches:
         if stretch.start > end:
             segments.append(Segment(BONAFIDE, end, stretch.start))
         segments.append(stretch)
         end = stretch.end
-    return [*segments, Segment(BONAFIDE, end, duration)] if end < duration else segments
+    if end < duration:
+        segments.append(Segment(BONAFIDE, end, duration))
+    return segments
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
@@ -137,8 +142,9 @@ def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]
     """
-    places: list[tuple[float, float]] = []
+    drawn: list[tuple[float, float]] = []
     for _, start, end, *_ in stretches:
-        first = places.pop()[0] if places and start - places[-1][1] < gap else start
-        places.append((first, end))
-    return places
+        if drawn and start - drawn[-1][1] < gap:
+            start, _ = drawn.pop()
+        drawn.append((start, end))
+    return drawn

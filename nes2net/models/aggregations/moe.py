@@ -91,8 +91,11 @@ class MixtureOfExperts(Aggregation):
         self.num_experts = (num_layers - 1) * experts_per_layer
         if top_k > self.num_experts:
             raise InputError(f"aggregation 'moe' has {self.num_experts} experts, so top_k is at most that, not {top_k}")
-        self.experts_per_layer, self.top_k, self.noise_epsilon = experts_per_layer, top_k, noise_epsilon
-        self.underflow, self.balance_weight = underflow, balance_weight
+        self.experts_per_layer = experts_per_layer
+        self.top_k = top_k
+        self.noise_epsilon = noise_epsilon
+        self.underflow = underflow
+        self.balance_weight = balance_weight
         # Zeros: at first ties are broken by the noise alone.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
@@ -152,18 +155,18 @@ class MixtureOfExperts(Aggregation):
                 output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
                 outputs = torch.where((choice.experts == e).unsqueeze(2), output, outputs)
         else:  # each expert reads the frames that chose it
-            chosen = choice.experts.flatten()  # of frame 0, then of frame 1, …
-            order = chosen.argsort(stable=True)
-            if chosen.is_meta:  # costs are counted without numbers: any split of the frames costs the same
-                counts = [len(part) for part in chosen.tensor_split(self.num_experts)]
+            chosen_experts = choice.experts.flatten()  # of frame 0, then of frame 1, …
+            order = chosen_experts.argsort(stable=True)
+            if chosen_experts.is_meta:  # costs are counted without numbers: any split of the frames costs the same
+                counts = [len(frames) for frames in chosen_experts.tensor_split(self.num_experts)]
             else:
-                counts = F.one_hot(chosen, self.num_experts).sum(dim=0).tolist()
+                counts = F.one_hot(chosen_experts, self.num_experts).sum(dim=0).tolist()
             frames = (order // self.top_k).split(counts)
-            parts = [
+            expert_outputs = [
                 expert(layers[e // self.experts_per_layer].index_select(0, frames[e]))
                 for e, expert in enumerate(self.experts)
             ]
-            outputs = torch.cat(parts).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
+            outputs = torch.cat(expert_outputs).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
         outputs = at_least_float32(outputs)
         merged = torch.logsumexp(outputs + choice.log_gates.unsqueeze(2), dim=1)
         if self.underflow == "floor":
@@ -183,9 +186,10 @@ class MixtureOfExperts(Aggregation):
             load = (gates > 0).sum(dim=0).to(gates.dtype)
         else:
             largest = choice.noisy.topk(self.top_k + 1, dim=1).values
-            least_chosen, next_one = largest[:, -2:-1], largest[:, -1:]
+            smallest_chosen = largest[:, -2:-1]
+            next_largest = largest[:, -1:]
             # What an expert must exceed: the k-th largest of the other experts' logits.
-            threshold = torch.where(choice.noisy > next_one, next_one, least_chosen)
+            threshold = torch.where(choice.noisy > next_largest, next_largest, smallest_chosen)
             load = torch.special.ndtr((choice.clean - threshold) / choice.deviation).sum(dim=0)
         return _squared_variation(gates.sum(dim=0)) + _squared_variation(load)
 

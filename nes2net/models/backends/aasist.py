@@ -42,7 +42,9 @@ class ResidualBlock(nn.Module):
         if self.training and not self.first:
             self.bn1(x)  # the published code drops the result: only the running statistics move
         y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # conv1 gives F + 1 rows, conv2 F again
-        return y + (self.conv_downsample(x) if self.reshape_skip else x)
+        if self.reshape_skip:
+            x = self.conv_downsample(x)
+        return y + x
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
@@ -122,7 +124,8 @@ class HeterogeneousGraphAttention(nn.Module):
 
     def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
-        n1, n2 = type1.shape[1], type2.shape[1]
+        n1 = type1.shape[1]
+        n2 = type2.shape[1]
         x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
         scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×(N₁+N₂)×1
         gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
@@ -155,8 +158,11 @@ class GraphPool(nn.Module):
         # In floating point ⌊90·0.7⌋ is 62, as published, also for a traced number of nodes. A half is
         # an integer division, with which tracing is several times faster.
         nodes = x.shape[1]
-        kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
-        return (x * scores).gather(1, scores.topk(max(kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
+        if self.ratio == 0.5:
+            num_kept = nodes // 2
+        else:
+            num_kept = torch.sym_int(nodes * self.ratio)
+        return (x * scores).gather(1, scores.topk(max(num_kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
 
 
 class SpectroTemporalGraph(Backend):
@@ -251,7 +257,8 @@ class Aasist(SpectroTemporalGraph):
         num_logits: Logits = 2,
         pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=3)] = (0.5, 0.5, 0.5),
     ) -> None:
-        reduced, channels = 128, 64
+        reduced = 128
+        channels = 64
         super().__init__(
             feature_dim,
             channels,

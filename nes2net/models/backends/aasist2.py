@@ -32,7 +32,9 @@ class Res2NetBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = scale
-        self.bn_in = nn.Identity() if first else nn.Sequential(nn.BatchNorm2d(in_channels), nn.SELU())
+        self.bn_in: nn.Module = nn.Identity()
+        if not first:
+            self.bn_in = nn.Sequential(nn.BatchNorm2d(in_channels), nn.SELU())
         self.conv1 = nn.Conv2d(in_channels, width * scale, 1)
         self.bn1 = nn.BatchNorm2d(width * scale)
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(scale - 1))
@@ -43,13 +45,17 @@ class Res2NetBlock(nn.Module):
         self.se = nn.Sequential(
             nn.Linear(out_channels, narrow), nn.ReLU(), nn.Linear(narrow, out_channels), nn.Sigmoid()
         )
-        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.skip: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, *parts = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
+        first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
         outputs = [first]
-        for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
-            outputs.append(F.selu(bn(conv(part + outputs[-1] if index else part))))
+        for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
+            if index:
+                split = split + outputs[-1]
+            outputs.append(F.selu(bn(conv(split))))
         y = self.bn3(self.conv3(torch.cat(outputs, dim=1)))
         gates = self.se(y.mean(dim=(2, 3)))  # B×C'
         return y * gates[:, :, None, None] + self.skip(x)

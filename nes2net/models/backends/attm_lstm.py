@@ -105,7 +105,8 @@ class AttMLSTM(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
-        self.num_layers, self.num_states = num_layers, num_layers + 1
+        self.num_layers = num_layers
+        self.num_states = num_layers + 1
         self.feat_merge = Merging(num_layers, feature_dim)
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 

@@ -182,7 +182,8 @@ class Backend(nn.Module):
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
         """Raise :class:`InputError` unless the ``scores`` of other systems are B×``num_scores``."""
-        name, count = self.config["name"] if hasattr(self, "config") else "", self.num_scores
+        name = self.config["name"] if hasattr(self, "config") else ""
+        count = self.num_scores
         if scores is None:
             raise InputError(
                 f"back-end '{name}' fuses the scores of {counted(count, 'other system')}: give them as the second argument, "
@@ -219,7 +220,9 @@ class LogitLayer(nn.Linear):
 def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute x Wᵀ + b in at least float32, also within autocast."""
     with without_autocast(x.device):
-        return F.linear(at_least_float32(x), at_least_float32(weight), None if bias is None else at_least_float32(bias))
+        if bias is not None:
+            bias = at_least_float32(bias)
+        return F.linear(at_least_float32(x), at_least_float32(weight), bias)
 
 
 def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
@@ -248,17 +251,20 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
     """``logits`` B×n; before a single one, the log odds of bona fide, the logit 0 of spoof."""
-    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+    if logits.shape[1] == 1:
+        return F.pad(logits, (1, 0))
+    return logits
 
 
-def check_divides(option: str, divisor: int, what: str, number: int) -> None:
-    """Raise :class:`InputError` if ``option`` = ``divisor`` does not divide ``what`` = ``number``.
+def check_divides(option: str, divisor: int, size: str, number: int) -> None:
+    """Raise :class:`InputError` if ``option`` = ``divisor`` does not divide ``size`` = ``number``.
 
     >>> check_divides("num_heads", 4, "embed_dim", 150)
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
     """
     if number % divisor:
-        divisors = ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0)
-        possible = f"it can be divided by {divisors}" if divisors else f"give another {what}"
-        raise InputError(f"{what} = {number} cannot be divided by {option} = {divisor}; {possible}")
+        advice = f"give another {size}"
+        if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
+            advice = f"it can be divided by {divisors}"
+        raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")

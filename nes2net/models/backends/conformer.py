@@ -97,8 +97,9 @@ class HeadTokenAttention(SelfAttention):
         tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
         head_tokens = F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed  # B×h×E
         y = super().forward(torch.cat([x, head_tokens], dim=1))  # B×(N + h)×E
-        class_token, frames, heads = y[:, :1], y[:, 1 : -self.num_heads], y[:, -self.num_heads :]
-        class_token = class_token + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
+        frames = y[:, 1 : -self.num_heads]
+        heads = y[:, -self.num_heads :]
+        class_token = y[:, :1] + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
         return torch.cat([class_token, frames], dim=1)
 
 

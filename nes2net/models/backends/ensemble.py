@@ -84,7 +84,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__(feature_dim, num_layers, projection_dim, "sum" if kind == "fusion" else "plain")
+        layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
+        super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
         if kind == "fusion":
             if num_logits != 2:
@@ -126,7 +127,9 @@ class Ensemble(LayerSum):
         last layer.
         """
         summary = self.summary(hidden_states)
-        return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
+        if self.kind == "fusion":
+            return summary
+        return self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The last output of the LSTM, B×H, for L + 1 or more ``hidden_states`` B×T×D."""

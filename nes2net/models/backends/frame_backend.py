@@ -56,11 +56,16 @@ class FrameBackend(Backend):
                 f"`model.backend.utterance={utterance}` reads the frames, which `model.backend.pool={pool}` joins: set "
                 "`model.backend.pool=null`"
             )
-        self.pool, self.utterance, self.made_for_segments = pool, utterance, pool is None
+        self.pool = pool
+        self.utterance = utterance
+        self.made_for_segments = pool is None
         # Statistics are longer than a frame, so that a last layer over them fits no frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
-        self.pooling = None if utterance == "min" else POOLINGS[pool or utterance](frame_dim)
-        return self.pooling.out_dim if self.pooling else frame_dim
+        self.pooling = None
+        if utterance == "min":
+            return frame_dim
+        self.pooling = POOLINGS[pool or utterance](frame_dim)
+        return self.pooling.out_dim
 
     def frames(self, features: Any) -> Tensor:
         """Embeddings of frames B×T×E of ``features``."""

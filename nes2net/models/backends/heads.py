@@ -39,7 +39,8 @@ class Head(nn.Module):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = in_features
+        self.out_features = out_features
 
 
 class AngularHead(Head):
@@ -235,7 +236,9 @@ class GeneralOptions:
         score_rule: ScoreRule | None = None,
         classes: ClassNames | None = None,
     ) -> None:
-        self.head, self.score_rule, self.classes = head, score_rule, classes
+        self.head = head
+        self.score_rule = score_rule
+        self.classes = classes
 
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Give ``backend``, which makes ``num_logits`` logits, the head, the score rule and the classes.

@@ -41,7 +41,8 @@ class LayerSum(Backend):
 
     def __init__(self, feature_dim: int, num_layers: int, projection_dim: int, layer_weights: LayerWeights) -> None:
         super().__init__(feature_dim)
-        self.num_states, self._divisor = num_layers + 1, layer_weights
+        self.num_states = num_layers + 1
+        self._divisor = layer_weights
         first = torch.zeros if layer_weights == "softmax" else torch.rand
         self.pesos_capas_W2V = nn.Parameter(first(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)
@@ -70,4 +71,6 @@ class LayerSum(Backend):
         weights = at_least_float32(self.pesos_capas_W2V).flatten()
         if self._divisor == "softmax":
             return torch.softmax(weights, dim=0)
-        return weights / weights.sum() if self._divisor == "sum" else weights
+        if self._divisor == "sum":
+            return weights / weights.sum()
+        return weights

@@ -50,18 +50,18 @@ class Mixer(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        inner = 2 * embed_dim
+        inner_dim = 2 * embed_dim
         self.delta_rank = math.ceil(embed_dim / 16)
-        self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner, 1))
-        self.D = nn.Parameter(torch.ones(inner))
-        self.in_proj = nn.Linear(embed_dim, 2 * inner, bias=False)
-        self.conv1d = nn.Conv1d(inner, inner, CONV_KERNEL, groups=inner)
-        self.x_proj = nn.Linear(inner, self.delta_rank + 2 * STATE_DIM, bias=False)
-        self.dt_proj = nn.Linear(self.delta_rank, inner)
-        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+        self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner_dim, 1))
+        self.D = nn.Parameter(torch.ones(inner_dim))
+        self.in_proj = nn.Linear(embed_dim, 2 * inner_dim, bias=False)
+        self.conv1d = nn.Conv1d(inner_dim, inner_dim, CONV_KERNEL, groups=inner_dim)
+        self.x_proj = nn.Linear(inner_dim, self.delta_rank + 2 * STATE_DIM, bias=False)
+        self.dt_proj = nn.Linear(self.delta_rank, inner_dim)
+        self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
         bound = self.delta_rank**-0.5  # weights in it keep the variance of their input
         nn.init.uniform_(self.dt_proj.weight, -bound, bound)
-        self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner))
+        self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
@@ -153,7 +153,9 @@ class DualColumn(nn.Module):
             residual = residual + layer(residual)
         # The published code passes the model's input to the final norm instead of the last layer's
         # output, so that layer need not be computed.
-        last = unreversed if self.final_norm == "published" else layers[-1](residual)
+        last = unreversed
+        if self.final_norm != "published":
+            last = layers[-1](residual)
         return self.norm_f((residual + last).to(x.dtype))
 
 

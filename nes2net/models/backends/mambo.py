@@ -7,6 +7,7 @@ the utterance in both directions, and Mamba.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -37,12 +38,15 @@ class FrameConv(nn.Conv1d):
     """A convolution per channel, B×T×C → B×T×C, over frames before and after a frame, or only before it."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
-        super().__init__(channels, channels, kernel, padding=0 if causal else kernel // 2, groups=channels)
+        padding = 0 if causal else kernel // 2
+        super().__init__(channels, channels, kernel, padding=padding, groups=channels)
         self.before = kernel - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2)
-        return super().forward(F.pad(x, (self.before, 0)) if self.before else x).transpose(1, 2)
+        if self.before:
+            x = F.pad(x, (self.before, 0))
+        return super().forward(x).transpose(1, 2)
 
 
 class Mamba2(nn.Module):
@@ -55,20 +59,25 @@ class Mamba2(nn.Module):
 
     def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
         super().__init__()
-        inner, scans = expand * embed_dim, 2 if self.both_ways else 1
-        heads = inner // head_dim
+        inner_dim = expand * embed_dim
+        scans = 2 if self.both_ways else 1
+        heads = inner_dim // head_dim
         # Sizes of z, of x and each scan's B and C together, and of each scan's Δ.
-        self.sizes = [inner, inner + 2 * scans * state_dim, scans * heads]
+        self.sizes = [inner_dim, inner_dim + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
-        self.conv1d = FrameConv(self.sizes[1], 7 if self.both_ways else CAUSAL_KERNEL, not self.both_ways)
+        kernel = 7 if self.both_ways else CAUSAL_KERNEL
+        self.conv1d = FrameConv(self.sizes[1], kernel, causal=not self.both_ways)
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
-        self.A_log = nn.Parameter(torch.zeros(heads) if self.both_ways else torch.empty(heads).uniform_(1, 16).log())
+        log_decays = torch.zeros(heads)
+        if not self.both_ways:
+            log_decays = torch.empty(heads).uniform_(1, 16).log()
+        self.A_log = nn.Parameter(log_decays)
         self.D = nn.Parameter(torch.ones(heads))
         if self.both_ways:
-            self.fc_D = nn.Linear(inner, heads, bias=False)
-        self.norm = Norm(inner)
-        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+            self.fc_D = nn.Linear(inner_dim, heads, bias=False)
+        self.norm = Norm(inner_dim)
+        self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
@@ -93,8 +102,8 @@ class Hydra(Mamba2):
 
     def forward(self, x: Tensor) -> Tensor:
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
-        inner = self.sizes[0]
-        x, BC = F.silu(self.conv1d(xBC)).split([inner, self.sizes[1] - inner], dim=2)
+        inner_dim = self.sizes[0]
+        x, BC = F.silu(self.conv1d(xBC)).split([inner_dim, self.sizes[1] - inner_dim], dim=2)
         factor = self.fc_D(x)  # B×T×h
         with without_autocast(x.device):  # states decay over hundreds of frames
             heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
@@ -110,14 +119,14 @@ class Hydra(Mamba2):
                 _and_reversed(C, later_C),
             )
             forwards, backwards = F.pad(y, (0, 0, 0, 0, 1, -1)).unflatten(0, (2, -1)).unbind()
-            own = at_least_float32(factor) + at_least_float32(self.D)
-            y = (forwards + backwards.flip(1) + own.unsqueeze(3) * heads).flatten(2)
+            skip = at_least_float32(factor) + at_least_float32(self.D)
+            y = (forwards + backwards.flip(1) + skip.unsqueeze(3) * heads).flatten(2)
         return self.out_proj(self.norm(y) * F.silu(z))
 
 
-def _and_reversed(x: Tensor, other: Tensor) -> Tensor:
-    """``x`` B×T×… and ``other``, reversed in time, as one batch of 2B."""
-    return torch.cat([x, other.flip(1)])
+def _and_reversed(x: Tensor, backward: Tensor) -> Tensor:
+    """``x`` B×T×… and ``backward``, reversed in time, as one batch of 2B."""
+    return torch.cat([x, backward.flip(1)])
 
 
 class GatedPerceptron(nn.Module):
@@ -275,18 +284,22 @@ class MamBo(Backend):
             check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
         mamba2 = Hydra if mixer == "hydra" else Mamba2
-        mixers, mlp, mha = ["mamba"] * num_mixers, ["mlp"], ["mha"]
+        mixers = ["mamba"] * num_mixers
+        mlp = ["mlp"]
+        mha = ["mha"]
         group = {
             "mambo_1": mixers + mlp,
             "mambo_2": mixers + mha,
             "mambo_3": mixers + mlp + mha + mlp,
             "mambo_4": mixers + mlp + mixers + mha,
         }[topology]
-        create = {
-            "mamba": lambda: Mixer(embed_dim) if mixer == "mamba" else mamba2(embed_dim, state_dim, head_dim, expand),
+        create: dict[str, Callable[[], nn.Module]] = {
+            "mamba": lambda: mamba2(embed_dim, state_dim, head_dim, expand),
             "mlp": lambda: GatedPerceptron(embed_dim, dropout),
             "mha": lambda: Attention(embed_dim, num_heads),
         }
+        if mixer == "mamba":
+            create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
         # "mamba2" is in the published names whatever the mixer is.

@@ -60,8 +60,11 @@ class MeanLinear(FrameBackend):
         utterance: Utterance = "mean",
     ) -> None:
         super().__init__(feature_dim)
-        self.projector = nn.Linear(feature_dim, projection_dim) if projection_dim else None
-        embedding_dim = projection_dim or feature_dim
+        self.projector = None
+        embedding_dim = feature_dim
+        if projection_dim:
+            self.projector = nn.Linear(feature_dim, projection_dim)
+            embedding_dim = projection_dim
         self.build_pooling(pool, utterance, embedding_dim)
         self.proj_fc = create_head(head, embedding_dim, num_logits)
         if type(self.proj_fc) is OneClassHead:

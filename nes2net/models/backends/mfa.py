@@ -55,7 +55,8 @@ class MultiFusion(nn.Module):
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
         super().__init__()
         *of_layers, over_layers = poolings
-        self.t_asp, self.l_asp = nn.ModuleList(of_layers), over_layers
+        self.t_asp = nn.ModuleList(of_layers)
+        self.l_asp = over_layers
         self.lin_proj1 = nn.Linear(2 * feature_dim, feature_dim)
         self.lin_proj2 = nn.Linear(2 * feature_dim, feature_dim)
         self.batch_norm = nn.BatchNorm1d(feature_dim)
@@ -104,12 +105,12 @@ class MFA(Backend):
         super().__init__(feature_dim)
         self.first = 1 if variant == "paper" else 0
         self.num_states = self.first + num_layers
-        poolings: list[Pooling] = [
-            AttentiveStatisticsPooling(feature_dim, bottleneck_dim)
-            if variant == "paper"
-            else ThirdPartyPooling(feature_dim)
-            for _ in range(num_layers + 1)
-        ]
+        poolings: list[Pooling] = []
+        for _ in range(num_layers + 1):
+            if variant == "paper":
+                poolings.append(AttentiveStatisticsPooling(feature_dim, bottleneck_dim))
+            else:
+                poolings.append(ThirdPartyPooling(feature_dim))
         self.MFA = MultiFusion(poolings, feature_dim)
         self.fc = LogitLayer(feature_dim, num_logits)
 

@@ -54,10 +54,10 @@ class PerspectiveFusion(nn.Module):
             }
         )
 
-    def forward(self, own: Tensor, previous: Tensor) -> Tensor:
-        both = own + previous
+    def forward(self, x: Tensor, previous: Tensor) -> Tensor:
+        both = x + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
-        return previous + sum(gates) / len(gates) * (own - previous)
+        return previous + sum(gates) / len(gates) * (x - previous)
 
 
 class LocalChannelAttention(nn.Module):
@@ -107,7 +107,9 @@ class Res2NetBlock(nn.Module):
         self.joins = nn.ModuleList(joins) if joins else None
         self.conv3 = nn.Conv2d(width * scale, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.attention = LocalChannelAttention(attention_kernel) if attention_kernel else nn.Identity()
+        self.attention: nn.Module = nn.Identity()
+        if attention_kernel:
+            self.attention = LocalChannelAttention(attention_kernel)
         self.pool: nn.Module = nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride is not None:
@@ -119,14 +121,14 @@ class Res2NetBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
+        splits = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
         outputs: list[Tensor] = []
-        for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
+        for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
             if outputs and not self.opens_stage:
                 join = torch.add if self.joins is None else self.joins[index - 1]
-                part = join(part, outputs[-1])
-            outputs.append(F.relu(bn(conv(part))))
-        y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(parts[-1])], dim=1)))
+                split = join(split, outputs[-1])
+            outputs.append(F.relu(bn(conv(split))))
+        y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(splits[-1])], dim=1)))
         return F.relu(self.attention(y) + self.shortcut(x))
 
 
@@ -214,10 +216,10 @@ class MpifRes2Net(Backend):
                 f"{len(planes)}, {len(blocks)} and {len(strides)}"
             )
         widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]
-        most = max(stem_channels, scale * max(widths), expansion * max(planes))
-        if (num_frames or _ASSUMED_FRAMES) * feature_dim * most > _MOST_NUMBERS:
+        max_channels = max(stem_channels, scale * max(widths), expansion * max(planes))
+        if (num_frames or _ASSUMED_FRAMES) * feature_dim * max_channels > _MOST_NUMBERS:
             raise InputError(
-                f"{most} channels are too many for {num_frames or _ASSUMED_FRAMES} frames of {feature_dim}: "
+                f"{max_channels} channels are too many for {num_frames or _ASSUMED_FRAMES} frames of {feature_dim}: "
                 f"their product is at most {_MOST_NUMBERS:,}"
             )
         self.num_frames = num_frames
@@ -259,8 +261,8 @@ class MpifRes2Net(Backend):
         """Embeddings B×E of ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
         self.check_features(features)
         if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
-            places = torch.arange(self.num_frames, device=features.device) % features.shape[1]
-            features = features.index_select(1, places)
+            frames = torch.arange(self.num_frames, device=features.device) % features.shape[1]
+            features = features.index_select(1, frames)
         x = self.stem(features.unsqueeze(1))  # B×C×T×D
         for block in self.blocks:
             x = block(x)

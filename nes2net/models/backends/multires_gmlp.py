@@ -86,7 +86,7 @@ class Halving(nn.Module):
 
     def __init__(self, padding: bool) -> None:
         super().__init__()
-        self.padding = (1, 0) if padding else (0, 0)
+        self.padding = int(padding), 0
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)

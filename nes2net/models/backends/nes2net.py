@@ -88,11 +88,13 @@ class Res2NetBlock(nn.Module):
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
-    def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Convolve each part B×C/scale×1×T but the last, with the output of the part before it."""
+    def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
+        """Convolve each split B×C/scale×1×T but the last, with the output of the split before it."""
         outputs: list[Tensor] = []
-        for part, conv, bn in zip(parts, self.convs, self.bns):
-            outputs.append(bn(self.activation(conv(part + outputs[-1] if outputs else part))))
+        for split, conv, bn in zip(splits, self.convs, self.bns):
+            if outputs:
+                split = split + outputs[-1]
+            outputs.append(bn(self.activation(conv(split))))
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,8 +102,8 @@ class Res2NetBlock(nn.Module):
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """What is added to ``x``, B×C×1×T as it."""
-        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
-        y = torch.cat([*self.hierarchy(parts), parts[-1]], dim=1)  # B×C×1×T
+        splits = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
+        y = torch.cat([*self.hierarchy(splits), splits[-1]], dim=1)  # B×C×1×T
         return self.se(self.bn3(self.activation(self.conv3(y))))
 
 
@@ -122,11 +124,11 @@ class Res2NetXBlock(Res2NetBlock):
         )
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
-    def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
+    def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         outputs = []
-        columns = parts[-1]
-        for part, conv, bn, weight in zip(parts, self.convs, self.bns, self.weighted_sum):
-            columns = bn(self.activation(conv(torch.cat([columns, part]))))  # N·B×C/scale×1×T
+        columns = splits[-1]
+        for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
+            columns = bn(self.activation(conv(torch.cat([columns, split]))))  # N·B×C/scale×1×T
             apart = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
             outputs.append((apart * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
         return outputs
@@ -205,11 +207,13 @@ class Nes2Net(FrameBackend):
     def groups_of(self, features: Tensor) -> list[Tensor]:
         """The groups of ``features`` B×T×D after their blocks, B×C×1×T each, C = D/groups."""
         self.check_features(features)
-        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
+        groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
-        for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
-            outputs.append(bn(self.activation(block(part + outputs[-1] if outputs else part))))
-        return [*outputs, parts[-1]]
+        for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
+            if outputs:
+                group = group + outputs[-1]
+            outputs.append(bn(self.activation(block(group))))
+        return [*outputs, groups[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
         """The embeddings of frames, B×T×D, of ``groups`` B×C×1×T."""

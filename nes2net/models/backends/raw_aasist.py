@@ -63,7 +63,8 @@ class RawAasist(SpectroTemporalGraph):
     """
 
     sample_rate = 16000
-    num_filters, num_taps = 70, 129
+    num_filters = 70
+    num_taps = 129
     min_frames = num_taps - 1 + 3**7  # seven poolings by 3 must leave one temporal node
     filters: Tensor
 
@@ -103,7 +104,8 @@ class RawAasist(SpectroTemporalGraph):
             )
         image = F.conv1d(waveform.unsqueeze(1), self.filters).abs().unsqueeze(1)  # B×1×70×(N − 128)
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3)))).abs()  # B×C×23×frames
-        spectral, temporal = x.amax(dim=3).transpose(1, 2), x.amax(dim=2).transpose(1, 2)  # B×23×C, B×frames×C
+        spectral = x.amax(dim=3).transpose(1, 2)  # B×23×C
+        temporal = x.amax(dim=2).transpose(1, 2)  # B×frames×C
         return self.drop(self.readout(spectral, temporal))
 
 

@@ -73,12 +73,13 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # the last states only, B×K×D×N
     # The state before each chunk k, of s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. The K steps are cut into
     # chunks again: step by step within a chunk, and all pairs between chunks, which is quadratic, but in T / 256.
-    log_decays, drives = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A), _steps(left_behind)
-    states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))
+    log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
+    states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of a chunk
     # Between chunks, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} since_i)·states_j, of what each has at its last step.
     index = torch.arange(states.shape[2], device=states.device)
-    k, j = index[:, None], index
+    k = index[:, None]
+    j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
     # In float64, which neither TF32 nor a long sum rounds much.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
@@ -101,7 +102,9 @@ def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tup
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
     """States of s ← decay·s + drive over the pairs (decay, drive), from ``state`` or from zero."""
     for decay, drive in transitions:
-        state = drive if state is None else torch.addcmul(drive, decay, state)
+        if state is not None:
+            drive = torch.addcmul(drive, decay, state)
+        state = drive
         yield state
 
 
@@ -157,8 +160,8 @@ def _backward_operator(
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
     # Contiguous, as the fake operator below tells the compiler.
-    for_x, for_delta = (grad_u * delta).contiguous(), grad_delta.contiguous()
-    return for_x, for_delta, grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
+    grad_x = (grad_u * delta).contiguous()
+    return grad_x, grad_delta.contiguous(), grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
 
 
 _scan_operator.register_fake(lambda x, *_: x.new_empty(x.shape))

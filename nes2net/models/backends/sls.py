@@ -63,7 +63,7 @@ class SLS(Backend):
         *,
         feature_dim: Annotated[int, Field(ge=POOL, le=65_536)] = 1024,
         num_layers: Annotated[int, Field(ge=1, le=129), at_most_states()] = 24,
-        num_frames: Annotated[int, Field(ge=POOL, le=10_000), Follows(lambda given, *_: given.frames)] = 201,
+        num_frames: Annotated[int, Field(ge=POOL, le=10_000), Follows(lambda frontend, *_: frontend.frames)] = 201,
         num_logits: Annotated[
             int, Field(ge=2, le=1000), Takes("a whole number from 2 to 1000, as sls ends in a log-softmax")
         ] = 2,

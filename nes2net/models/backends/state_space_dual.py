@@ -41,12 +41,15 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     num_frames = x.shape[1]
     log_decay = chunks(delta * A, CHUNK)  # B×K×h×Q, K chunks of Q frames
     u = chunks(delta.unsqueeze(3) * x, CHUNK).mT  # B×K×h×Q×P
-    b, c = chunks(B, CHUNK).mT, chunks(C, CHUNK).mT  # B×K×Q×N each
+    b = chunks(B, CHUNK).mT  # B×K×Q×N
+    c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what a frame reads of its own chunk
-    left = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states that a chunk leaves from zero
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states that a chunk leaves from zero
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
-    states = (between @ left.movedim(2, 1).flatten(3)).unflatten(3, left.shape[3:])  # B×h×K×P×N, after each chunk
+    states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
+        3, residues.shape[3:]
+    )  # B×h×K×P×N, after each chunk
     before = F.pad(states, (0, 0, 0, 0, 1, -1)).movedim(1, 2)  # a chunk starts in the state after the one before it
     since = within[..., 0] * torch.exp(log_decay[..., :1])  # B×K×h×Q, decay since the chunk's start
     y = y + since.unsqueeze(4) * (c.unsqueeze(2) @ before.mT)

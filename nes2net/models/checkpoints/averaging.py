@@ -67,7 +67,9 @@ def average_checkpoints(
     state.clear()  # not held while the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
     # In the published code, loading the second checkpoint overwrites the accumulator, to which it is then added again.
-    for number, path in enumerate([paths[1], *paths[1:]] if mode == "legacy" and len(paths) > 1 else paths):
+    if mode == "legacy" and len(paths) > 1:
+        paths = [paths[1], *paths[1:]]
+    for number, path in enumerate(paths):
         state = _read(path, like)
         while state:  # free each tensor as soon as it has been added
             key, tensor = state.popitem(last=False)
@@ -75,14 +77,19 @@ def average_checkpoints(
                 value = tensor.double() * shares[number]
             elif mode == "legacy":
                 value = tensor.to(like[key].dtype)
+            elif like[key].is_floating_point():
+                value = tensor.to(torch.float64)
             else:  # integers are summed as integers
-                value = tensor.to(torch.float64 if like[key].is_floating_point() else torch.int64)
+                value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
     for key, value in total.items():
-        if shares is None:
-            value = value / len(paths) if value.is_floating_point() else value // len(paths)
-        elif not like[key].is_floating_point():
-            value = value.round()
+        if shares is not None:
+            if not like[key].is_floating_point():
+                value = value.round()
+        elif value.is_floating_point():
+            value = value / len(paths)
+        else:
+            value = value // len(paths)
         total[key] = value.to(like[key].dtype)
     return with_metadata(total, metadata_of(like))
 
@@ -90,18 +97,25 @@ def average_checkpoints(
 def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
     """Read a checkpoint to average, which fits another one, with weights and counters alone."""
     state = load_state_dict(path)
-    if other := [
+    if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
     ]:
-        raise InputError(f"{path} cannot be averaged: {listed(other, 3)} are neither weights nor counters")
+        raise InputError(f"{path} cannot be averaged: {listed(unsuitable, 3)} are neither weights nor counters")
     if like is not None:
         check_fit(state, like, f"{path} (averaged with others)")
-        bases = (read_record(checkpoint).get("base") for checkpoint in (state, like))
-        # First digits of the SHA-256 of the base of an adapted detector; "none" for other checkpoints.
-        ours, theirs = (str(base.get("digest"))[:12] if isinstance(base, dict) else "none" for base in bases)
-        if ours != theirs:
+        digest = _base_digest(state)
+        first_digest = _base_digest(like)
+        if digest != first_digest:
             raise InputError(
-                f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {ours}, not {theirs}; "
+                f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {digest}, not {first_digest}; "
                 "merge each with its own base first (`nes2net export --to merged`)"
             )
     return state
+
+
+def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
+    """The first digits of the SHA-256 of the base of an adapted detector; ``"none"`` for other checkpoints."""
+    base = read_record(state_dict).get("base")
+    if not isinstance(base, dict):
+        return "none"
+    return str(base.get("digest"))[:12]

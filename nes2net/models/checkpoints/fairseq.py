@@ -71,7 +71,8 @@ _DEFAULTS = {
 # A tensor that only torchaudio calls so.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
-_MOST_CONVOLUTIONS, _LONGEST_EXPRESSION = 64, 2000  # characters
+_MOST_CONVOLUTIONS = 64
+_LONGEST_EXPRESSION = 2000  # characters
 
 _Rules = list[tuple[re.Pattern, str]]
 
@@ -120,11 +121,8 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
     """
     name = name.removeprefix("model.").replace("encoder.feature_projection.", "feature_projection.", 1)
     name = name.replace("encoder.transformer.", "encoder.", 1)
-    for old, new in (
-        ("weight_g", "parametrizations.weight.original0"),
-        ("weight_v", "parametrizations.weight.original1"),
-    ):
-        name = name.replace(f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.{new}")
+    name = name.replace("pos_conv_embed.conv.weight_g", "pos_conv_embed.conv.parametrizations.weight.original0")
+    name = name.replace("pos_conv_embed.conv.weight_v", "pos_conv_embed.conv.parametrizations.weight.original1")
     return to_fairseq(name, extractor_mode)
 
 
@@ -171,7 +169,9 @@ def read_ssl_checkpoint(
     tensors = state_dict_of(content, path)
     if any(name.endswith(_TORCHAUDIO) for name in tensors):
         check_type(path, "wav2vec2", types)
-        mode = "layer_norm" if any("conv_layers.1.layer_norm." in name for name in tensors) else "default"
+        mode = "default"
+        if any("conv_layers.1.layer_norm." in name for name in tensors):
+            mode = "layer_norm"
         renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
         return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
     state_dict = encoder_tensors(content)
@@ -221,8 +221,9 @@ def model_type_of(content: Any) -> str | None:
     if "quantizer.vars" in names:
         return "wav2vec2"
     config = _model_configuration(content)
-    hubert = "label_embs_concat" in names or "hubert" in (config.get("_name"), config.get("arch"))
-    return "hubert" if hubert else "wav2vec2"
+    if "label_embs_concat" in names or "hubert" in (config.get("_name"), config.get("arch")):
+        return "hubert"
+    return "wav2vec2"
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
@@ -236,12 +237,12 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     if len(prefixes) != 1:
         return None
     prefix = prefixes[0]
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    is_whole = len(own) == len(tensors) or prefix.endswith(_PRETRAINED)
+    encoder = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    is_whole = len(encoder) == len(tensors) or prefix.endswith(_PRETRAINED)
     is_module = not prefix or prefix.endswith(".")
     if not is_whole or not is_module or prefix.startswith("ssl_model."):
         return None
-    return own
+    return encoder
 
 
 def is_head(name: str) -> bool:
@@ -302,7 +303,9 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         return layers
 
     try:
-        layers = value(ast.parse(text if len(text) <= _LONGEST_EXPRESSION else "", mode="eval").body)
+        if len(text) > _LONGEST_EXPRESSION:
+            raise ValueError
+        layers = value(ast.parse(text, mode="eval").body)
         sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         sound = []

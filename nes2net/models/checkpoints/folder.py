@@ -25,7 +25,9 @@ from nes2net.models.checkpoints.state_dict import digest, load_state_dict
 
 #: If there is a file of the head, the weights belong to the front-end alone, under the names of
 #: the transformers library.
-WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
+WEIGHTS = "model.safetensors"
+HEAD = "head.safetensors"
+CONFIG = "config.yaml"
 _HUB = "https://huggingface.co/"
 
 
@@ -63,8 +65,10 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
         )
     description = read_yaml_file(config_file, None, str(config_file))
-    model = description.get("model") if isinstance(description, dict) else None
-    frontend = model.get("frontend") if isinstance(model, dict) else None
+    frontend: Any = description
+    for key in ("model", "frontend"):
+        if isinstance(frontend, dict):
+            frontend = frontend.get(key)
     if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
         raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
     if not (folder / HEAD).is_file():
@@ -76,10 +80,10 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
     """Write the architecture and the model card of a detector's folder."""
-    parts = " → ".join(config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    names = " → ".join(config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     card = (
         "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
-        f"Speech anti-spoofing detector: {parts}.\n\n"
+        f"Speech anti-spoofing detector: {names}.\n\n"
         "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not calibrated.\n\n"
         "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
         "print(detector.score('speech.flac'))\n```\n"
@@ -132,12 +136,12 @@ def base_digest(base: Mapping[str, Tensor]) -> str:
     return digest(dict(sorted(base.items()))).hex()
 
 
-def find_base(record: Any, checkpoint: Path, given: str | Path | None, remedy: str = NAME_IT) -> Path:
+def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: str = NAME_IT) -> Path:
     """The file or folder of the base of ``checkpoint``.
 
     Args:
         record: ``{"digest": …, "file": …}`` of the checkpoint; the file may also stand beside it.
-        given: the base that the user names; None for the base in the record.
+        base: the file or folder that the user names; None for the base in the record.
         remedy: what to do if it is not there, for the message.
 
     Raises:
@@ -145,13 +149,13 @@ def find_base(record: Any, checkpoint: Path, given: str | Path | None, remedy: s
     """
     if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
-    if given is not None:
-        if not exists(given):
-            raise InputError(
-                f"the base {given} was not found: name the file or folder that the detector was adapted from"
-                + ("" if remedy == NAME_IT else f" ({remedy})")
-            )
-        return Path(given)
+    if base is not None:
+        if not exists(base):
+            message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
+            if remedy != NAME_IT:
+                message += f" ({remedy})"
+            raise InputError(message)
+        return Path(base)
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):
@@ -189,10 +193,11 @@ def read_base(
     if missing := sorted(names - tensors.keys()):
         raise InputError(f"{path} is not the base of {checkpoint}: it lacks {listed(missing, 3)}; {remedy}")
     base = {name: tensor for name, tensor in tensors.items() if name in names}
-    found, expected = base_digest(base), record["digest"]
-    if found != expected:
+    sha256 = base_digest(base)
+    expected = record["digest"]
+    if sha256 != expected:
         raise InputError(
-            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {found[:_SHOWN]}…, not "
+            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {sha256[:_SHOWN]}…, not "
             f"{expected[:_SHOWN]}…; {remedy}"
         )
     return base

@@ -14,7 +14,8 @@ from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
 from nes2net.models.checkpoints.state_dict import load_state_dict
 
-CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
+CONFIG_FILE = "config.json"
+PREPROCESSOR_FILE = "preprocessor_config.json"
 _OUR_NORMALIZE = "nes2net_normalize"  # how an exported front-end normalises, if not as the library does
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -88,7 +89,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
     """
     channels, kernels, strides = zip(*options["conv_feature_layers"])
     return {
-        **{theirs: options[ours] for ours, theirs in _OPTIONS.items() if ours in options},
+        **{library_name: options[name] for name, library_name in _OPTIONS.items() if name in options},
         "feat_extract_norm": EXTRACTOR_MODES[options["extractor_mode"]],
         "conv_dim": channels,
         "conv_kernel": kernels,
@@ -107,8 +108,10 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
     network = config_class(**options, architectures=[f"{kind}Model"])
     normalize = config.get("normalize", False)
-    further = {} if normalize in (False, "huggingface") else {_OUR_NORMALIZE: normalize}
-    preprocessing = preprocessing_class(do_normalize=bool(normalize), return_attention_mask=False, **further)
+    facts = {"do_normalize": bool(normalize), "return_attention_mask": False}
+    if normalize not in (False, "huggingface"):
+        facts[_OUR_NORMALIZE] = normalize
+    preprocessing = preprocessing_class(**facts)
     return network, preprocessing
 
 
@@ -136,7 +139,9 @@ def read_huggingface_folder(
     for option, supported in _SUPPORTED.items():
         if config.get(option, supported) != supported:
             raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
-    mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
+    mode = "layer_norm"
+    if config.get("feat_extract_norm", "group") == "group":
+        mode = "default"
     heads_of_kind = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     prefix = f"{kind.replace('-', '_')}."
     state_dict = {}
@@ -144,10 +149,10 @@ def read_huggingface_folder(
         name = name.removeprefix(prefix)
         if not name.startswith(heads_of_kind):
             state_dict[from_library(name, mode)] = tensor
-    modes = {theirs: ours for ours, theirs in EXTRACTOR_MODES.items()}
+    modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     try:
         options = {
-            **{ours: config[theirs] for ours, theirs in _OPTIONS.items() if theirs in config},
+            **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
             "extractor_mode": modes[config["feat_extract_norm"]],
             "conv_feature_layers": list(
                 zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True)
@@ -173,13 +178,15 @@ def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | Non
     if not path.is_file():
         return None
     preprocessing = read_json(path)
-    found = preprocessing.get("do_normalize", True)  # the transformers library's default
-    if not isinstance(found, bool):
-        raise InputError(f"{path}: do_normalize is true or false, not {shown(found)}")
-    ours = preprocessing.get(_OUR_NORMALIZE)
-    if found and (ours is True or ours == "batch"):
-        return ours
-    return "huggingface" if found else False
+    do_normalize = preprocessing.get("do_normalize", True)  # the transformers library's default
+    if not isinstance(do_normalize, bool):
+        raise InputError(f"{path}: do_normalize is true or false, not {shown(do_normalize)}")
+    if not do_normalize:
+        return False
+    normalize = preprocessing.get(_OUR_NORMALIZE)
+    if normalize is True or normalize == "batch":
+        return normalize
+    return "huggingface"
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:

@@ -152,8 +152,8 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             f"{PREPROCESSOR_FILE}"
         )
     content, _ = read_torch_file(path)
-    if (found := model_type_of(content)) is not None:
-        check_type(path, found, [WHISPER.model_type])
+    if (model_type := model_type_of(content)) is not None:
+        check_type(path, model_type, [WHISPER.model_type])
     if not is_openai(content):
         raise InputError(
             f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
@@ -161,7 +161,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
         )
     dims = content["dims"]
     try:
-        options = {ours: dims[theirs] for ours, theirs in _OPENAI_DIMS.items()}
+        options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
     except (KeyError, TypeError) as error:
@@ -169,9 +169,11 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
         if name.startswith("encoder."):
-            own = name.removeprefix("encoder.")
-            theirs = next((pattern for pattern in _OPENAI if re.match(pattern, own)), None)
-            state_dict[re.sub(theirs, _OPENAI[theirs], own) if theirs else own] = tensor
+            name = name.removeprefix("encoder.")
+            pattern = next((pattern for pattern in _OPENAI if re.match(pattern, name)), None)
+            if pattern:
+                name = re.sub(pattern, _OPENAI[pattern], name)
+            state_dict[name] = tensor
     return state_dict, options
 
 
@@ -181,34 +183,39 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
     for name, value in family.presumed.items():
         if config.get(name, value) != value:
             raise InputError(f"{folder} has {name} {shown(config[name])}: only {value!r} is supported")
-    options = {ours: config[theirs] for ours, theirs in family.options.items() if theirs in config}
+    options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
     if "chunk_length" in options:
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
     path = folder / PREPROCESSOR_FILE
     if path.is_file():
-        found: Any = read_json(path)
+        extractor: Any = read_json(path)
     elif (folder / _PROCESSOR_FILE).is_file():
         path = folder / _PROCESSOR_FILE
-        found = read_json(path).get("feature_extractor")
+        extractor = read_json(path).get("feature_extractor")
     else:
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
         )
-    kind = found.get("feature_extractor_type") if isinstance(found, dict) else None
-    if not isinstance(found, dict) or kind != family.extractor:
+    kind = None
+    if isinstance(extractor, dict):
+        kind = extractor.get("feature_extractor_type")
+    if kind != family.extractor:
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
-        expected = options.get(value, found.get(name)) if isinstance(value, str) else value
-        if found.get(name, expected) != expected:
+        expected = value
+        if isinstance(value, str):  # the name of an option
+            expected = options.get(value, extractor.get(name))
+        if extractor.get(name, expected) != expected:
             raise InputError(
-                f"{path} has {name} {shown(found[name])}: {family.title} was trained with features of {name} "
+                f"{path} has {name} {shown(extractor[name])}: {family.title} was trained with features of {name} "
                 f"{expected}, as this front-end computes them"
             )
     state_dict = {}
     for name, tensor in read_weights(folder).items():
-        own = next((name[len(p) :] for p in family.prefixes if name.startswith(p)), name)
-        if not own.startswith(family.left_out):
-            state_dict[own] = tensor
+        prefix = next((prefix for prefix in family.prefixes if name.startswith(prefix)), "")
+        name = name.removeprefix(prefix)
+        if not name.startswith(family.left_out):
+            state_dict[name] = tensor
     return state_dict, options
 
 
@@ -222,4 +229,9 @@ def _seconds(positions: Any, path: Path) -> int:
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Put ``prefix`` before the names, and make numbers of any precision float32."""
-    return {f"{prefix}{k}": v.to(torch.float32) if v.is_floating_point() else v for k, v in state_dict.items()}
+    converted = {}
+    for name, tensor in state_dict.items():
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.float32)
+        converted[f"{prefix}{name}"] = tensor
+    return converted

@@ -37,25 +37,25 @@ def types_of(frontend: str) -> tuple[str, ...]:
     return tuple(name for name, kind in MODEL_TYPES.items() if kind.frontend == frontend)
 
 
-def check_type(path: str | Path, found: object, wanted: Iterable[str] = ()) -> str:
-    """Return ``found``, the type of the model in ``path``.
+def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) -> str:
+    """Return ``model_type``, the type of the model in ``path``.
 
     Args:
-        wanted: the expected types; by default all types are.
+        types: the expected types; by default all types are.
 
     Raises:
         InputError: if it is another one; the message names the front-end that reads it.
     """
-    wanted = tuple(wanted)
-    if not isinstance(found, str) or found not in MODEL_TYPES:
+    types = tuple(types)
+    if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise InputError(
-            f"{path} holds a model of type {shown(found)}: front-ends read the types {listed(list(MODEL_TYPES), 9)}"
+            f"{path} holds a model of type {shown(model_type)}: front-ends read the types {listed(list(MODEL_TYPES), 9)}"
         )
-    if wanted and found not in wanted:
-        titles = " or ".join(MODEL_TYPES[name].title for name in wanted)
-        title, frontend = MODEL_TYPES[found]
+    if types and model_type not in types:
+        titles = " or ".join(MODEL_TYPES[name].title for name in types)
+        title, frontend = MODEL_TYPES[model_type]
         raise InputError(f"{path} holds {title}, not {titles}: `model.frontend={frontend}` reads any size of it")
-    return found
+    return model_type
 
 
 def from_transformers(*names: str) -> list[Any]:

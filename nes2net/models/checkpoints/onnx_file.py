@@ -31,7 +31,8 @@ _INTERFACE = [
 _LONGEST = 16_000 * 3600  # samples; the shortest input of a back-end is far below an hour
 _ALIGNMENT = 2**16  # bytes, the largest that ONNX pads tensors in a file to
 _LARGEST_CONSTANT = 2**28  # bytes that onnxruntime may compute ahead for one constant
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
 
 
 class OnnxFile:
@@ -67,7 +68,9 @@ class OnnxFile:
         self.path = Path(path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
-        self._files = [self.path] + ([self.path.parent / beside] if beside else [])
+        self._files = [self.path]
+        if beside:
+            self._files.append(self.path.parent / beside)
         self.precision: str = self.description["quantize"] or "float32"
         if self.precision == "int8":
             # On a GPU, onnxruntime computes quantised graphs through TensorRT only.
@@ -76,7 +79,8 @@ class OnnxFile:
                     f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
                     "`quantize`"
                 )
-            device = "cpu" if device == "auto" else device
+            if device == "auto":
+                device = "cpu"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # what goes wrong is raised
@@ -84,9 +88,11 @@ class OnnxFile:
             "optimization.constant_folding_max_output_size_in_bytes",
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
         )
-        wanted = providers(device, onnxruntime.get_available_providers())
+        used_providers = providers(device, onnxruntime.get_available_providers())
         try:
-            self.session: InferenceSession = onnxruntime.InferenceSession(str(self.path), options, providers=wanted)
+            self.session: InferenceSession = onnxruntime.InferenceSession(
+                str(self.path), options, providers=used_providers
+            )
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise damaged(self.path, first_line(error)) from error
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
@@ -94,14 +100,14 @@ class OnnxFile:
                 "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
             )
         try:
-            found = [
+            signature = [
                 [(v.name, v.type, len(v.shape)) for v in ends]
                 for ends in (self.session.get_inputs(), self.session.get_outputs())
             ]
         except UnicodeDecodeError:
             raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
-        if found != _INTERFACE:
-            raise foreign(self.path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")
+        if signature != _INTERFACE:
+            raise foreign(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
@@ -129,7 +135,9 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
     """
     if shortest == longest:
         return f"only {shortest}"
-    return f"{shortest} to {longest}" if longest else f"at least {shortest}"
+    if longest:
+        return f"{shortest} to {longest}"
+    return f"at least {shortest}"
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
@@ -145,12 +153,17 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
     >>> providers("auto", ["CPUExecutionProvider"])
     ['CPUExecutionProvider']
     """
-    wanted = named_device(("cuda" if _CUDA in available else "cpu") if device == "auto" else device)
-    if wanted.type == "cpu":
+    if device == "auto":
+        device = "cuda" if _CUDA in available else "cpu"
+    chosen_device = named_device(device)
+    if chosen_device.type == "cpu":
         return [_CPU]
-    if wanted.type != "cuda" or _CUDA not in available:
-        raise InputError(f"this onnxruntime has no {wanted.type}: install onnxruntime-gpu, or take `device=cpu`")
-    return [(_CUDA, {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}), _CPU]
+    if chosen_device.type != "cuda" or _CUDA not in available:
+        raise InputError(f"this onnxruntime has no {chosen_device.type}: install onnxruntime-gpu, or take `device=cpu`")
+    return [
+        (_CUDA, {"device_id": chosen_device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}),
+        _CPU,
+    ]
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
@@ -159,7 +172,9 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
     """
-    return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
+    if _CUDA not in options:
+        return torch.device("cpu")
+    return torch.device("cuda", int(options[_CUDA]["device_id"]))
 
 
 class _Description(BaseModel):
@@ -202,14 +217,15 @@ def _read_description(path: Path) -> dict[str, Any]:
             "so they are not part of its identity: export it anew"
         )
     if declared is not None:
-        beside, size = path.parent / declared, content.beside.get(declared, 0)
+        beside = path.parent / declared
+        size = content.beside.get(declared, 0)
         if not os.path.isfile(beside):  # False for a name that no system takes
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
-        found = beside.stat().st_size
-        if not size <= found <= size + _ALIGNMENT:
+        num_bytes = beside.stat().st_size
+        if not size <= num_bytes <= size + _ALIGNMENT:
             raise InputError(
-                f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew"
+                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export anew"
             )
     return description.model_dump()

@@ -89,7 +89,8 @@ def foreign(path: Path, why: str) -> InputError:
 
 class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
-        self.path, self.content = path, content
+        self.path = path
+        self.content = content
         self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
         self.found = OnnxContent({}, {})
 
@@ -97,29 +98,32 @@ class _Reader:
         if depth > _DEEPEST:
             raise _Damaged(f"more than {_DEEPEST} messages within each other")
         for number, value in self.fields(where):
-            part = PARTS[kind].get(number)
-            if part is None or isinstance(value, int):
+            kind_of_field = PARTS[kind].get(number)
+            if kind_of_field is None or isinstance(value, int):
                 continue
-            if part in _REFUSED:
-                raise foreign(self.path, f"it holds {part}")
-            if part == "metadata":
+            if kind_of_field in _REFUSED:
+                raise foreign(self.path, f"it holds {kind_of_field}")
+            if kind_of_field == "metadata":
                 key, text = self.entry(value)
                 self.found.metadata[key] = text
-            elif part == "domain":
+            elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
                 if domain not in (b"", b"ai.onnx"):
                     raise foreign(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
-            elif part == "TensorProto":
+            elif kind_of_field == "TensorProto":
                 self.tensor(value)
             else:
-                self.message(part, value, depth + 1)
+                self.message(kind_of_field, value, depth + 1)
 
     def tensor(self, where: _Slice) -> None:
         """Check that a tensor holds as many numbers as its dimensions say; note the file that it is in."""
-        count, location, outside = 1, 0, {}
+        count = 1
+        location = 0
+        outside: dict[str, str] = {}
         for number, value in self.fields(where):
             if number == 1:
-                for size in [value] if isinstance(value, int) else self.varints(value):
+                sizes = [value] if isinstance(value, int) else self.varints(value)
+                for size in sizes:
                     count = min(count * size, _MANY)
             elif number == 13 and isinstance(value, tuple):
                 key, text = self.entry(value)
@@ -135,7 +139,8 @@ class _Reader:
             for key in ("offset", "length"):
                 if not re.fullmatch("[0-9]{1,18}", outside[key]):
                     raise _Damaged(f"external data at {shown(outside[key])}")
-            name, num_bytes = outside["location"], int(outside["length"])
+            name = outside["location"]
+            num_bytes = int(outside["length"])
             self.found.beside[name] = max(self.found.beside.get(name, 0), int(outside["offset"]) + num_bytes)
         if count > _MOST_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
@@ -148,43 +153,46 @@ class _Reader:
 
     def fields(self, where: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield the number and value of each field: a varint as a number, and bytes as their place."""
-        at, end = where
-        while at < end:
-            tag, at = self.varint(at, end)
-            number, kind = tag >> 3, tag & 7
+        position, end = where
+        while position < end:
+            tag, position = self.varint(position, end)
+            number = tag >> 3
+            kind = tag & 7
             if not 0 < number < 2**29:
                 raise _Damaged(f"a field of number {number}")
             if kind == 0:
-                value, at = self.varint(at, end)
+                value, position = self.varint(position, end)
                 yield number, value
                 continue
             if kind == 2:
-                length, at = self.varint(at, end)
-            elif kind in (1, 5):
-                length = 8 if kind == 1 else 4
+                length, position = self.varint(position, end)
+            elif kind == 1:
+                length = 8
+            elif kind == 5:
+                length = 4
             else:
                 raise _Damaged(f"a field of wire type {kind}")
-            if length > end - at:
+            if length > end - position:
                 raise _Damaged("cut off")
             if kind == 2:
-                yield number, (at, at + length)
-            at += length
+                yield number, (position, position + length)
+            position += length
 
     def varints(self, where: _Slice) -> Iterator[int]:
-        at, end = where
-        while at < end:
-            value, at = self.varint(at, end)
+        position, end = where
+        while position < end:
+            value, position = self.varint(position, end)
             yield value
 
-    def varint(self, at: int, end: int) -> tuple[int, int]:
+    def varint(self, position: int, end: int) -> tuple[int, int]:
         self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):
-            if at >= end:
+            if position >= end:
                 raise _Damaged("cut off")
-            byte = self.content[at]
-            at += 1
+            byte = self.content[position]
+            position += 1
             value |= (byte & 127) << shift
             if byte < 128:
-                return value, at
+                return value, position
         raise _Damaged("a number of more than ten bytes")

@@ -40,14 +40,19 @@ class PublishedFile:
         """The address for a browser."""
         if (hub := self.hub) is None:
             return self.url
-        page, revision = f"https://huggingface.co/{hub['repository']}", hub["revision"] or "main"
-        return f"{page}/resolve/{revision}/{hub['file']}" if hub["file"] else f"{page}/tree/{revision}"
+        page = f"https://huggingface.co/{hub['repository']}"
+        revision = hub["revision"] or "main"
+        if hub["file"]:
+            return f"{page}/resolve/{revision}/{hub['file']}"
+        return f"{page}/tree/{revision}"
 
     @property
     def name(self) -> str:
         """Name of the file; empty for a folder."""
-        hub = self.hub
-        path = unquote(urlsplit(self.url).path) if hub is None else hub["file"] or ""
+        if (hub := self.hub) is None:
+            path = unquote(urlsplit(self.url).path)
+        else:
+            path = hub["file"] or ""
         return PurePosixPath(path).name
 
     @property
@@ -56,11 +61,14 @@ class PublishedFile:
         if self.sha256:
             return f"SHA-256 {self.sha256}"
         hub = self.hub
-        revision = hub["revision"] if hub else None
-        return f"revision {revision}" if revision and COMMIT.fullmatch(revision) else ""
+        if hub and COMMIT.fullmatch(hub["revision"] or ""):
+            return f"revision {hub['revision']}"
+        return ""
 
     @property
     def known_by(self) -> str:
         """What it is known by and its size, in words."""
-        size = "" if self.size is None else readable_size(self.size)
-        return ", ".join(filter(None, (self.pinned or "not pinned", size)))
+        identity = self.pinned or "not pinned"
+        if self.size is None:
+            return identity
+        return f"{identity}, {readable_size(self.size)}"

@@ -28,8 +28,8 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
     """
     published = {"frontend": "ssl_model.", "aggregation": "ssl_model.", "backend": backend_prefix}
     for key in [k for k in state_dict if k.startswith(prefix)]:
-        part, _, name = key[len(prefix) :].partition(".")
-        state_dict[prefix + published[part] + name] = state_dict.pop(key)
+        module, _, name = key[len(prefix) :].partition(".")
+        state_dict[prefix + published[module] + name] = state_dict.pop(key)
 
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
@@ -43,12 +43,12 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
     for key in [k for k in state_dict if k.startswith(prefix)]:
         name = key[len(prefix) :]
         if name.startswith("ssl_model.model."):
-            own = "frontend." + name[len("ssl_model.") :]
+            own_name = "frontend." + name[len("ssl_model.") :]
         elif name.startswith("ssl_model."):
-            own = "aggregation." + name[len("ssl_model.") :]
+            own_name = "aggregation." + name[len("ssl_model.") :]
         else:
-            own = "backend." + name.removeprefix(backend_prefix)
-        state_dict[prefix + own] = state_dict.pop(key)
+            own_name = "backend." + name.removeprefix(backend_prefix)
+        state_dict[prefix + own_name] = state_dict.pop(key)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Layout:
 
     marks: tuple[str, ...]
     """Tensors that all its files have; no others have all of them."""
-    parts: Mapping[str, str]
+    prefixes: Mapping[str, str]
     """Beginning of a name → beginning of the name here; other names stay as they are."""
     library_encoder: str = ""
     """Beginning of the encoder's names, if it names tensors as the transformers library does."""
@@ -73,13 +73,13 @@ class Layout:
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
-        for theirs, ours in self.parts.items():
-            if name.startswith(theirs):
-                return ours + name.removeprefix(theirs)
+        for prefix, own_prefix in self.prefixes.items():
+            if name.startswith(prefix):
+                return own_prefix + name.removeprefix(prefix)
         return name
 
 
-def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = MappingProxyType({})) -> Layout:
+def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
     """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
 
     Its states keep all, one or none of the tensors of the encoder's pre-training, which no score
@@ -89,12 +89,12 @@ def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = M
         mark: a tensor of the back-end.
         backend: what its names begin with here.
         last: name of the last layer here.
-        others: further beginnings of names in the back-end → those here.
+        prefixes: further beginnings of names in the back-end → those here.
     """
-    parts = {**{f"backend.{theirs}": ours for theirs, ours in others.items()}, "backend.": backend}
+    of_backend = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
-        parts={"losses.0.fc.": last, **parts},
+        prefixes={"losses.0.fc.": last, **of_backend, "backend.": backend},
         library_encoder="frontend.model.",  # or fairseq's names, by its option `source`
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
@@ -105,33 +105,33 @@ def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = M
 _LAYOUTS = (
     Layout(  # mixture of experts, a checkpoint of Lightning
         marks=("model.moe_l.w_gate",),
-        parts={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
+        prefixes={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
         library_encoder="model.pretrain_model.",
         unused=r"loss_criterion\.weight|model\.pretrain_model\.masked_spec_embed",
     ),
     Layout(  # the multi-resolution gMLP of PartialSpoof
         marks=("m_angle_scales.64.weight", "output_std"),
-        parts={"extracter.model.": "ssl_model.model."},
+        prefixes={"extracter.model.": "ssl_model.model."},
         unused=r"(input|output)_(mean|std)",
     ),
     Layout(  # GF, LGF and LLGF
         marks=("output_std",),
-        parts={"m_ssl.model.": "ssl_model.model."},
+        prefixes={"m_ssl.model.": "ssl_model.model."},
         unused=r"(input|output)_(mean|std)",
     ),
-    Layout(marks=("proj_fc.weight",), parts={"m_ssl.model.": "ssl_model.model."}),  # AntiDeepfake
+    Layout(marks=("proj_fc.weight",), prefixes={"m_ssl.model.": "ssl_model.model."}),  # AntiDeepfake
     Layout(  # DF Arena
         marks=("backbone.attn_scores.weight",),
-        parts={"backbone.": ""},
+        prefixes={"backbone.": ""},
         library_encoder="backbone.ssl_model.",
         unused=r"backbone\.ssl_model\.masked_spec_embed",
     ),
     Layout(  # XLSR-MamBo
-        marks=("stacked_mamba2.layers.norm.weight",), parts={}, torchaudio_encoder="feature_extractor.model.model."
+        marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),
     Layout(  # Spoof-SUPERB; its encoder, if there, has s3prl's prefix
         marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
-        parts={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
+        prefixes={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
     ),
     _deepfense("Build_in_Res2Nets.0.conv1.weight", "Nested_Res2Net_TDNN.", "Nested_Res2Net_TDNN.fc."),
     _deepfense("pos_S", "", "out_layer."),
@@ -160,10 +160,12 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
         return state_dict
-    return {
-        f"ssl_model.model.{k.removeprefix(wrappers[0])}" if k.startswith(wrappers[0]) else k: v
-        for k, v in state_dict.items()
-    }
+    unwrapped = {}
+    for name, tensor in state_dict.items():
+        if name.startswith(wrappers[0]):
+            name = f"ssl_model.model.{name.removeprefix(wrappers[0])}"
+        unwrapped[name] = tensor
+    return unwrapped
 
 
 def of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -68,7 +68,7 @@ class Shelf:
     @property
     def place(self) -> Path:
         """Where the file may be put by hand, and where a file of another server than the hub is kept."""
-        return self.folder / self.file.name if self.file.name else self.folder
+        return self.folder / self.file.name  # the folder itself without a name
 
     @property
     def record(self) -> Path:
@@ -79,8 +79,8 @@ class Shelf:
         """What was found when it was first fetched; None if it never was, or from another address."""
         if not self.record.is_file():
             return None
-        seen = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
-        return seen if seen.url == self.file.url else None
+        record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
+        return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
         """Whether ``path``, or the file in that folder, is the published file, by the digest it is known by here."""
@@ -88,12 +88,12 @@ class Shelf:
             path = path / self.file.name
         if not path.is_file():
             return False
-        known: PublishedFile | FirstSeen | None = self.file
+        identity: PublishedFile | FirstSeen | None = self.file
         if not self.file.sha256:
-            known = self.first_seen()
-        if known is None or known.size not in (None, path.stat().st_size):
+            identity = self.first_seen()
+        if identity is None or identity.size not in (None, path.stat().st_size):
             return False
-        return sha256_of(path) == known.sha256
+        return sha256_of(path) == identity.sha256
 
     def here(self) -> Path | None:
         """The file, or the folder, if it is on this machine; no server is asked."""
@@ -103,14 +103,16 @@ class Shelf:
             return None
         from huggingface_hub import snapshot_download, try_to_load_from_cache  # start-up
 
-        repository, revision = hub["repository"], hub["revision"]
+        repository = hub["repository"]
+        revision = hub["revision"]
         if hub["file"]:
-            found = try_to_load_from_cache(repository, hub["file"], revision=revision)
-            return Path(found) if isinstance(found, str) else None
+            cached_path = try_to_load_from_cache(repository, hub["file"], revision=revision)
+            return Path(cached_path) if isinstance(cached_path, str) else None
         with suppress(OSError):
             folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
             # Another program may have fetched the configuration alone.
-            return folder if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()) else None
+            if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
+                return folder
         return None
 
     def take(self) -> Path:
@@ -121,34 +123,39 @@ class Shelf:
                 known to be, or than was first seen.
             Unfinished: if the connection breaks; the same call goes on from there.
         """
-        found, seen = self.here(), self.first_seen()
-        if found is not None and seen is not None and self.file.sha256 in ("", seen.sha256):
+        path = self.here()
+        first_seen = self.first_seen()
+        if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
             # A file of the same size is not read again: it may have gigabytes.
-            if found.is_dir() or found.stat().st_size == seen.size:
-                return found
-        if found is None:
-            found = self._fetched()
-        self._check(found, seen)
-        return found
+            if path.is_dir() or path.stat().st_size == first_seen.size:
+                return path
+        if path is None:
+            path = self._fetched()
+        self._check(path, first_seen)
+        return path
 
     def _fetched(self) -> Path:
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
-            return self._from_server() if self.file.hub is None else self._from_hub(self.file.hub)
+            if self.file.hub is None:
+                return self._from_server()
+            return self._from_hub(self.file.hub)
         except (InputError, Unfinished) as error:
             if isinstance(error, Unfinished) and self.place.with_name(f"{self.place.name}.part").exists():
                 raise  # the same command goes on from what has come
-            what = "the file" if self.file.name else "the files of"
+            files = "the file" if self.file.name else "the files of"
+            pronoun = "it" if self.file.name else "them"
             reason = str(error).removeprefix(f"{self.file.url}: ").partition("; ")[0]
             raise InputError(
-                f"{self.name} is not on this machine and was not fetched ({reason}): get {what} "
-                f"{self.file.address} ({self.file.known_by}) and put {'it' if self.file.name else 'them'} at {self.place}"
+                f"{self.name} is not on this machine and was not fetched ({reason}): get {files} "
+                f"{self.file.address} ({self.file.known_by}) and put {pronoun} at {self.place}"
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
-        repository, revision = hub["repository"], hub["revision"]
+        repository = hub["repository"]
+        revision = hub["revision"]
         with hub_errors("the hub did not give it", f"https://huggingface.co/{repository}"):
             if hub["file"]:
                 return Path(hf_hub_download(repository, hub["file"], revision=revision))
@@ -163,38 +170,45 @@ class Shelf:
         if constants.HF_HUB_OFFLINE:
             raise InputError("HF_HUB_OFFLINE is set")
         self.folder.mkdir(parents=True, exist_ok=True)
-        remote = RemoteFile(self.file.url, self.file.size, {"sha256": self.file.sha256} if self.file.sha256 else {})
+        digests = {}
+        if self.file.sha256:
+            digests["sha256"] = self.file.sha256
+        remote = RemoteFile(self.file.url, self.file.size, digests)
         # Of several processes one fetches it, and the others wait.
         with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
             if not self.place.exists():
                 client.fetch(client.described(remote), self.place, f"fetching {self.name}")
         return self.place
 
-    def _check(self, found: Path, seen: FirstSeen | None) -> None:
+    def _check(self, path: Path, first_seen: FirstSeen | None) -> None:
         """Compare what was found with what is known of it, and record it."""
         from nes2net.lib.http_files import digests_of  # start-up
 
-        sha256, size, revision = "", None, ""
-        if self.file.hub is not None and found != self.place:
-            revision = next((part for part in reversed(found.parts) if COMMIT.fullmatch(part)), "")
-        if found.is_file():
-            size, sha256 = found.stat().st_size, digests_of(found, ("sha256",), f"checking {found.name}")["sha256"]
-        stored = found.resolve().name  # the hub's files are stored under the digest that the hub states
-        known = {
-            "published with": self.file.sha256,
-            "stated by the hub": stored if revision and _SHA256.fullmatch(stored) else "",
-            f"first seen ({self.record})": seen.sha256 if seen else "",
-        }
-        for source, expected in known.items():
+        sha256 = revision = ""
+        size = None
+        if self.file.hub is not None and path != self.place:
+            revision = next(filter(COMMIT.fullmatch, reversed(path.parts)), "")
+        if path.is_file():
+            size = path.stat().st_size
+            sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
+        stored = path.resolve().name  # the hub's files are stored under the digest that the hub states
+        expected_digests = {"published with": self.file.sha256}
+        if revision and _SHA256.fullmatch(stored):
+            expected_digests["stated by the hub"] = stored
+        if first_seen is not None:
+            expected_digests[f"first seen ({self.record})"] = first_seen.sha256
+        for source, expected in expected_digests.items():
             if expected and sha256 != expected:
                 raise InputError(
-                    f"{found} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
+                    f"{path} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
                     "run the same command again; if its publisher replaced it and you trust that, name the file itself"
                 )
-        if seen is None:
+        if first_seen is None:
             today = datetime.now(timezone.utc).date().isoformat()
-            seen = FirstSeen(self.file.url, today, sha256, size, revision)
-            write_text(self.record, json.dumps(asdict(seen), indent=1) + "\n")
+            first_seen = FirstSeen(self.file.url, today, sha256, size, revision)
+            write_text(self.record, json.dumps(asdict(first_seen), indent=1) + "\n")
             if not self.file.pinned:
-                what = f"SHA-256 {sha256}" if sha256 else f"revision {revision or 'unknown'}"
-                print_note(f"{self.name} is not pinned; first seen with {what}, as {self.record} records")
+                identity = f"revision {revision or 'unknown'}"
+                if sha256:
+                    identity = f"SHA-256 {sha256}"
+                print_note(f"{self.name} is not pinned; first seen with {identity}, as {self.record} records")

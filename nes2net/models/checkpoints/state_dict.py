@@ -27,9 +27,11 @@ from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 
 _METADATA = "nes2net"
-_MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
+_MOST_TENSORS = 50_000
+_LONGEST_NAME = 1000  # characters
 # Keys under which training programs save a model, and the dictionaries around it.
-_USUAL_KEYS, _MOST_CONTAINERS = ("model", "state_dict", "model_state"), 2
+_USUAL_KEYS = ("model", "state_dict", "model_state")
+_MOST_CONTAINERS = 2
 _MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
 
 #: Types of the numbers of weights, and of counters such as those in batch normalisation.
@@ -80,12 +82,12 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     if state_dicts:
         (content,) = state_dicts.values()
     else:
-        found = f"a {type(content).__name__}"
+        content_kind = f"a {type(content).__name__}"
         if isinstance(content, Record):
-            found = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
+            content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
-            found = f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
-        raise InputError(f"{path} holds no state dict: expected names and tensors, found {found}")
+            content_kind = f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
+        raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
     if len(content) > _MOST_TENSORS:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
@@ -95,8 +97,11 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         metadata = OrderedDict()  # the versions of modules, which PyTorch reads, and our record
         for module, entries in stated.items():
             if isinstance(module, str) and isinstance(entries, dict):
-                version, record = entries.get("version"), entries.get(_METADATA)
-                metadata[module] = {"version": version} if isinstance(version, int) else {}
+                version = entries.get("version")
+                record = entries.get(_METADATA)
+                metadata[module] = {}
+                if isinstance(version, int):
+                    metadata[module]["version"] = version
                 if isinstance(record, dict) and not module:
                     metadata[module][_METADATA] = plain(record, f"{path}")
     if all(k.startswith("module.") for k in content):
@@ -161,7 +166,7 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
         save_atomically(with_metadata(state_dict, metadata), path)
 
 
-def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any:
+def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
     """Copy plain data so that equal parts are one object, whether they were or not.
 
     A pickle tells objects apart: the record of a run that went on was made of other texts, and its
@@ -175,15 +180,19 @@ def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any
     if id(value) in copies:
         return copies[id(value)]
     copy = value
-    key: Any = (type(value), repr(value) if isinstance(value, (str, int, float)) else id(value))
+    key: Any = (type(value), id(value))
+    if isinstance(value, (str, int, float)):
+        key = (type(value), repr(value))
     if isinstance(value, dict):
-        copy = {_canonical(name, copies, parts): _canonical(part, copies, parts) for name, part in value.items()}
-        key = (dict, tuple((id(name), id(part)) for name, part in copy.items()))
+        copy = {
+            _canonical(name, copies, canonical): _canonical(item, copies, canonical) for name, item in value.items()
+        }
+        key = (dict, tuple((id(name), id(item)) for name, item in copy.items()))
     elif isinstance(value, (list, tuple)):
         kind = tuple if isinstance(value, tuple) else list
-        copy = kind(_canonical(part, copies, parts) for part in value)
+        copy = kind(_canonical(item, copies, canonical) for item in value)
         key = (kind, tuple(map(id, copy)))
-    copies[id(value)] = parts.setdefault(key, copy)
+    copies[id(value)] = canonical.setdefault(key, copy)
     return copies[id(value)]
 
 
@@ -191,7 +200,8 @@ def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the record of :func:`save_state_dict`; empty for a checkpoint of other code."""
     record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
-        record = record.get(key) if isinstance(record, dict) else None
+        if isinstance(record, dict):
+            record = record.get(key)
     return dict(record) if isinstance(record, dict) else {}
 
 
@@ -246,26 +256,28 @@ class Misfit:
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
 
 
-def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
+def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
     """Compare the names and shapes of two state dicts, and the kinds of their numbers.
 
     Weights are floating-point numbers of any precision. Averages by other programs have counters
     that are floating-point numbers too.
     """
     return Misfit(
-        missing=[k for k in expected if k not in found],
-        left_over=[k for k in found if k not in expected],
+        missing=[k for k in expected if k not in state_dict],
+        left_over=[k for k in state_dict if k not in expected],
         shapes=[
-            f"{k} {tuple(found[k].shape)} where {tuple(expected[k].shape)} is needed"
+            f"{k} {tuple(state_dict[k].shape)} where {tuple(expected[k].shape)} is needed"
             for k in expected
-            if k in found and found[k].shape != expected[k].shape
+            if k in state_dict and state_dict[k].shape != expected[k].shape
         ],
         types=[
-            f"{k} {named_type(found[k])} where {named_type(expected[k])} is needed"
+            f"{k} {named_type(state_dict[k])} where {named_type(expected[k])} is needed"
             for k in expected
-            if k in found
-            and not (found[k].dtype == expected[k].dtype or {found[k].dtype, expected[k].dtype} <= {*COUNTERS})
-            and not (found[k].dtype in WEIGHTS and expected[k].dtype in WEIGHTS + COUNTERS)
+            if k in state_dict
+            and not (
+                state_dict[k].dtype == expected[k].dtype or {state_dict[k].dtype, expected[k].dtype} <= {*COUNTERS}
+            )
+            and not (state_dict[k].dtype in WEIGHTS and expected[k].dtype in WEIGHTS + COUNTERS)
         ],
     )
 
@@ -275,16 +287,16 @@ def named_type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
+def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
     """Check that two state dicts have the same names and shapes, and weights where weights are needed.
 
     Raises:
-        InputError: if they differ, or ``found`` has NaN or infinite numbers; the message names the
+        InputError: if they differ, or ``state_dict`` has NaN or infinite numbers; the message names the
             tensors.
     """
-    if misfit := compare(found, expected):
+    if misfit := compare(state_dict, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
-    if names := not_finite(found):
+    if names := not_finite(state_dict):
         raise InputError(
             f"{path} has NaN or infinite numbers in {listed(names, 5)}, so that no score would be a number: take "
             "another checkpoint, such as an earlier epoch, or download it again"

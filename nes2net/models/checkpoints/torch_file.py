@@ -31,10 +31,12 @@ from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
-_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
 # Bytes that tensors may take, as a multiple of the file's. A tensor that repeats its storage
 # (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
-_MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 28
+_MOST_EXPANSION = 4
+_ALWAYS_FIT = 1 << 28
 # What files of other kinds begin with: place, bytes, kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
@@ -77,9 +79,9 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     try:
         with open(path, "rb") as file:
             beginning = file.read(1024)
-            for place, mark, what in _OTHER_KINDS:
-                if beginning.startswith(mark, place):
-                    raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}")
+            for offset, mark, kind in _OTHER_KINDS:
+                if beginning.startswith(mark, offset):
+                    raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}")
             zipped = beginning.startswith(b"PK\x03\x04")
             file.seek(0)
             size = path.stat().st_size
@@ -88,7 +90,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             def unpickled(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
 
-            content = (_read_zip if zipped else _read_legacy)(path, file, unpickled)
+            read = _read_zip if zipped else _read_legacy
+            content = read(path, file, unpickled)
         budget.take("tensors, repeated parts included", bytes=_expanded(content))
     except InputError:
         raise
@@ -103,8 +106,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut
         if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
-            what = "a text file" if beginning else "an empty file"
-            raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}") from error
+            kind = "a text file" if beginning else "an empty file"
+            raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}") from error
         if is_out_of_memory(error):
             raise InputError(
                 f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
@@ -158,8 +161,12 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
                 file.seek(member.header_offset + 26)
                 # The bytes stand after a local header of variable length.
                 start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
-                storage = mapped[start : start + num_bytes] if num_bytes else torch.UntypedStorage(0, device="cpu")
-                storages[key] = storage if start % 8 == 0 else storage.clone()
+                storage = torch.UntypedStorage(0, device="cpu")
+                if num_bytes:
+                    storage = mapped[start : start + num_bytes]
+                if start % 8:
+                    storage = storage.clone()
+                storages[key] = storage
             return storages[key]
 
         with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
@@ -202,7 +209,9 @@ def _parts(value: Any) -> Iterable[Any]:
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         return value
-    return [value.arguments, value.state, value.items, value.elements] if isinstance(value, Record) else ()
+    if isinstance(value, Record):
+        return [value.arguments, value.state, value.items, value.elements]
+    return ()
 
 
 def _expanded(content: Any) -> int:
@@ -214,9 +223,9 @@ def _expanded(content: Any) -> int:
         if isinstance(value, Tensor):
             sizes[id(value)] = math.prod(value.shape) * value.element_size()
         elif parts_are_known:
-            sizes[id(value)] = sum(sizes.get(id(part), 0) for part in _parts(value))
-        elif id(value) not in sizes and (parts := _parts(value)):
+            sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _parts(value))
+        elif id(value) not in sizes and (items := _parts(value)):
             sizes[id(value)] = 0  # for a part that holds the whole, as a node of omegaconf holds its parent
             stack.append((value, True))
-            stack += [(part, False) for part in parts]
+            stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

@@ -66,7 +66,8 @@ _HARMLESS_BUILTINS = {
 }
 
 #: Classes that became records, and characters of a class's name.
-MOST_CLASSES, LONGEST_NAME = 1000, 500
+MOST_CLASSES = 1000
+LONGEST_NAME = 500
 _MOST_DIMENSIONS = 64  # of a tensor
 
 
@@ -82,7 +83,10 @@ class Record:
 
     def __new__(cls, *arguments: Any) -> Record:
         self = super().__new__(cls)
-        self.arguments, self.state, self.items, self.elements = arguments, None, {}, []
+        self.arguments = arguments
+        self.state = None
+        self.items = {}
+        self.elements = []
         return self
 
     def __setstate__(self, state: Any) -> None:
@@ -108,7 +112,8 @@ class TensorUnpickler(GuardedUnpickler):
         tensors_only: make records of refused names too.
     """
 
-    keeps_state, keeps_items = (Record,), (dict, Record)
+    keeps_state = (Record,)
+    keeps_items = (dict, Record)
     keys = (Tensor,)
 
     def __init__(
@@ -121,7 +126,9 @@ class TensorUnpickler(GuardedUnpickler):
         tensors_only: bool,
     ) -> None:
         super().__init__(file, size, "utf-8", budget)
-        self.storage_of, self.records, self.tensors_only = storage_of, records, tensors_only
+        self.storage_of = storage_of
+        self.records = records
+        self.tensors_only = tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in _STORAGES:
@@ -138,9 +145,14 @@ class TensorUnpickler(GuardedUnpickler):
         if full_name == "_codecs.encode":
             return self.encode
         # Names of the standard library and of PyTorch are refused unless they are known as data classes.
-        package, harmless = full_name.partition(".")[0], full_name.startswith(_HARMLESS)
-        is_refused = (package in sys.stdlib_module_names or package == "torch") and not harmless
-        if is_refused and full_name not in _HARMLESS_BUILTINS and not self.tensors_only:
+        package = full_name.partition(".")[0]
+        is_refused = package in sys.stdlib_module_names or package == "torch"
+        if (
+            is_refused
+            and not full_name.startswith(_HARMLESS)
+            and full_name not in _HARMLESS_BUILTINS
+            and not self.tensors_only
+        ):
             raise Refused(f"it asks for {full_name[:120]}")
         if full_name not in self.records:
             if len(full_name) > LONGEST_NAME or not full_name.isprintable():
@@ -150,13 +162,14 @@ class TensorUnpickler(GuardedUnpickler):
             self.records[full_name] = type("Record", (Record,), {"class_name": full_name, "__slots__": ()})
         return self.records[full_name]
 
-    def _container(self, kind: type, place: int, *arguments: Any) -> Any:
-        """Make a container of the argument at ``place``, or an empty one without it."""
-        items = arguments[place] if place < len(arguments) else ()
+    def _container(self, kind: type, position: int, *arguments: Any) -> Any:
+        """Make a container of the argument at ``position``, or an empty one without it."""
+        items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
             raise TypeError(f"a {kind.__name__} is made of items")
         if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
-            self.check_keys([item[0] for item in items] if issubclass(kind, dict) else items)
+            keys = [item[0] for item in items] if issubclass(kind, dict) else items
+            self.check_keys(keys)
         return kind(self.copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
@@ -175,7 +188,8 @@ class TensorUnpickler(GuardedUnpickler):
         # In an ordered dictionary, a file may set only PyTorch's metadata.
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
-        state, target = self.stack.pop(), self.stack[-1]
+        state = self.stack.pop()
+        target = self.stack[-1]
         if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
             target._metadata = state["_metadata"]
 
@@ -193,8 +207,8 @@ class _Storage:
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
-    whole = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
-    return whole.as_strided(size, stride, offset)  # set_ would enlarge a small storage
+    flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
+    return flat.as_strided(size, stride, offset)  # set_ would enlarge a small storage
 
 
 def _rebuild_tensor_of(
@@ -260,7 +274,7 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 }
 
 
-def plain(value: Any, what: str) -> Any:
+def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings from text, lists, tuples, text, numbers, truth values, None.
 
     An object that was not rebuilt becomes its content (:func:`content_of`). Anything else becomes a
@@ -268,7 +282,7 @@ def plain(value: Any, what: str) -> Any:
     a reader of the copy meets it there.
 
     Args:
-        what: begins the message, such as the name of the file.
+        owner: begins the message, such as the name of the file.
 
     Raises:
         InputError: if there are more values, characters or levels than any model needs.
@@ -276,28 +290,37 @@ def plain(value: Any, what: str) -> Any:
     >>> plain({"layers": [(512, 10, 5)], 1: {2}}, "the file")
     {'layers': [(512, 10, 5)], '1': '{2}'}
     """
-    budget = Budget(f"{what}: its metadata", MOST_BYTES, MOST_VALUES)
+    budget = Budget(f"{owner}: its metadata", MOST_BYTES, MOST_VALUES)
 
     def copy(value: Any, level: int) -> Any:
-        budget.take("values", bytes=len(value) if isinstance(value, str) else 0, steps=1)
+        num_bytes = len(value) if isinstance(value, str) else 0
+        budget.take("values", bytes=num_bytes, steps=1)
         if level > MOST_DEPTH:
-            raise InputError(f"{what}: its metadata is nested more than {MOST_DEPTH} deep")
+            raise InputError(f"{owner}: its metadata is nested more than {MOST_DEPTH} deep")
         if isinstance(value, Record):
             return copy(content_of(value), level + 1)
         if isinstance(value, dict):
-            return {copy(k if isinstance(k, str) else shown(k), level): copy(v, level + 1) for k, v in value.items()}
+            copied = {}
+            for key, item in value.items():
+                name = key if isinstance(key, str) else shown(key)
+                copied[copy(name, level)] = copy(item, level + 1)
+            return copied
         if isinstance(value, (list, tuple)):
             return type(value)([copy(v, level + 1) for v in value])
         if value is None or isinstance(value, (str, float)):
             return value
-        return value if isinstance(value, int) and value.bit_length() <= LONGEST_NUMBER else shown(value)
+        if isinstance(value, int) and value.bit_length() <= LONGEST_NUMBER:
+            return value
+        return shown(value)
 
     return copy(value, 0)
 
 
 def content_of(record: Record) -> Any:
     """Return the attributes of a Namespace, the content of omegaconf's nodes, the value of an enumeration's member."""
-    state = record.state if isinstance(record.state, dict) else record.items
+    state = record.items
+    if isinstance(record.state, dict):
+        state = record.state
     if state or not record.arguments:
         return state.get("_val", state.get("_content", state))
     return record.arguments[0]

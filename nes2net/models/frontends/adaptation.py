@@ -99,7 +99,9 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     """
     if not isinstance(options, Mapping):
         raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {shown(options)}")
-    names = [key if isinstance(key, str) else shown(key) for key in options]
+    names = []
+    for key in options:
+        names.append(key if isinstance(key, str) else shown(key))
     check_known(names, inspect.signature(Adaptation).parameters, f"{owner} has no option")
     if "kind" not in options:
         raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")
@@ -107,8 +109,8 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     kind = options["kind"]
     for name in options:
         if name != "kind" and name not in KINDS[kind]:
-            others = " and ".join(other for other, own in KINDS.items() if name in own)
-            raise InputError(f"{owner} of kind {kind} has no option '{name}': it is of {others}")
+            kinds = " and ".join(kind for kind, names in KINDS.items() if name in names)
+            raise InputError(f"{owner} of kind {kind} has no option '{name}': it is of {kinds}")
     return Adaptation(**options)
 
 
@@ -122,7 +124,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         InputError: if it is adapted already, has no transformer layers of its own, or these lack
             the named linear layers or are too small for the rank.
     """
-    name, kind = frontend.config["name"], adaptation.kind
+    name = frontend.config["name"]
+    kind = adaptation.kind
     if frontend.adapted:
         raise InputError(f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)")
     if not frontend.transformer_layers:
@@ -134,25 +137,27 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
-        for place, linear in _linear_layers(frontend, "all").items():
-            if _last(place) in (
+        for layer_name, linear in _linear_layers(frontend, "all").items():
+            if _last(layer_name) in (
                 "out_proj",
                 "linear_out",
                 "output_dense",
                 "fc2",
             ):  # the last of attention or of the rest
-                parent = frontend.get_submodule(place.rpartition(".")[0])
-                setattr(parent, _last(place), _rename(Bottleneck(linear, adaptation.bottleneck)))
+                parent = frontend.get_submodule(layer_name.rpartition(".")[0])
+                setattr(parent, _last(layer_name), _rename(Bottleneck(linear, adaptation.bottleneck)))
     elif kind == "prompt":
         like = next(frontend.transformer_layers[0].parameters())
-        layers = len(frontend.transformer_layers) if adaptation.deep else 1
+        layers = 1
+        if adaptation.deep:
+            layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
         # As large as what a layer norm gives to the layers, which is an assumption.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
-            for place, parameter in layer.named_parameters():
-                parameter.requires_grad_(_last(place) == "bias")
+            for layer_name, parameter in layer.named_parameters():
+                parameter.requires_grad_(_last(layer_name) == "bias")
     else:
         _add_lora(frontend, adaptation)
     tensors = frontend.state_dict(keep_vars=True)
@@ -189,17 +194,19 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
         for name, module in frontend.named_modules()
         if id(module) in inside and isinstance(module, nn.Linear) and _last(name) in (*_ATTENTION, *_FEED_FORWARD)
     }
-    known = dict.fromkeys(map(_last, layers))
+    last_names = dict.fromkeys(map(_last, layers))
     if isinstance(targets, str):
-        wanted = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(known)}[targets]
+        target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
         # fairseq's names, which checkpoints have → the transformers library's names
-        theirs = {"fc1": "intermediate_dense", "fc2": "output_dense"}
-        wanted = tuple(name if name in known else theirs.get(name, name) for name in targets)
+        library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
+        target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(
-            wanted, known, f"the transformer layers of front-end '{frontend.config['name']}' have no linear layer"
+            target_names,
+            last_names,
+            f"the transformer layers of front-end '{frontend.config['name']}' have no linear layer",
         )
-    return {name: module for name, module in layers.items() if _last(name) in wanted}
+    return {name: module for name, module in layers.items() if _last(name) in target_names}
 
 
 def _last(name: str) -> str:
@@ -247,7 +254,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, linear: nn.Linear, size: int) -> None:
         super().__init__()
-        dim, weight = linear.out_features, linear.weight
+        dim = linear.out_features
+        weight = linear.weight
         self.base_layer = linear
         self.adapter_down = nn.Linear(dim, size, device=weight.device, dtype=weight.dtype)
         self.adapter_up = nn.Linear(size, dim, device=weight.device, dtype=weight.dtype)
@@ -273,11 +281,11 @@ _NAMES = [
 def _rename(layer: nn.Module) -> nn.Module:
     """Let a layer that replaced a linear one keep the names of its tensors in state dicts."""
     layer.register_state_dict_post_hook(partial(_hook, _NAMES))
-    layer.register_load_state_dict_pre_hook(partial(_hook, [(name, own) for own, name in _NAMES]))
+    layer.register_load_state_dict_pre_hook(partial(_hook, [(new_name, name) for name, new_name in _NAMES]))
     return layer
 
 
 def _hook(names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any) -> None:
-    for old, new in names:
-        if prefix + old in tensors:
-            tensors[prefix + new] = tensors.pop(prefix + old)
+    for source, target in names:
+        if prefix + source in tensors:
+            tensors[prefix + target] = tensors.pop(prefix + source)

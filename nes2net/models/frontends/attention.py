@@ -27,7 +27,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     ...     bool((attend(query, key, value, bias) - exact).abs().max() < 0.05)
     True
     """
-    whole = (
+    in_one_product = (
         query.device.type == "cpu"
         and query.dtype == torch.bfloat16
         and query.shape[2] <= _SHORT
@@ -35,12 +35,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
     )
-    if not whole:
+    if not in_one_product:
         return functional.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
     queries, keys, values = (x.flatten(0, 1) for x in (query, key, value))
-    base = query.new_zeros(1) if bias is None else bias.expand(*query.shape[:3], -1).flatten(0, 1)
     scale = query.shape[3] ** -0.5
-    weights = torch.baddbmm(base, queries, keys.transpose(1, 2), beta=0 if bias is None else 1, alpha=scale)
+    if bias is None:
+        weights = torch.baddbmm(query.new_zeros(1), queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    else:
+        biases = bias.expand(*query.shape[:3], -1).flatten(0, 1)
+        weights = torch.baddbmm(biases, queries, keys.transpose(1, 2), alpha=scale)
     return torch.bmm(weights.softmax(-1), values).view(query.shape)
 
 

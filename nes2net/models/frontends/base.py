@@ -49,14 +49,16 @@ class UsedSamples:
 Layers = Literal["last", "all"]
 
 
-def check_hop_length(hop_length: int, least: int) -> None:
+def check_hop_length(hop_length: int, min_hop_length: int) -> None:
     """Refuse so short a hop that the frames of a short waveform would take all memory.
 
     Raises:
-        InputError: if ``hop_length`` is below ``least`` samples.
+        InputError: if ``hop_length`` is below ``min_hop_length`` samples.
     """
-    if hop_length < least:
-        raise InputError(f"there are {hop_length} samples from one frame to the next: at least {least} are expected")
+    if hop_length < min_hop_length:
+        raise InputError(
+            f"there are {hop_length} samples from one frame to the next: at least {min_hop_length} are expected"
+        )
 
 
 class Frontend(nn.Module):
@@ -138,22 +140,28 @@ class Frontend(nn.Module):
         prompt = getattr(self.model, "prompt", None)  # 1×P×D, or L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
             return x
-        frames = x[:, prompt.shape[1] :] if layer else x
-        return torch.cat([prompt[layer].expand(len(x), -1, -1).to(x.dtype), frames], dim=1)
+        if layer:
+            x = self.without_prompt(x)
+        return torch.cat([prompt[layer].expand(len(x), -1, -1).to(x.dtype), x], dim=1)
 
     def without_prompt(self, x: Tensor) -> Tensor:
         """Frames B×T×D of ``x`` B×(P+T)×D."""
         prompt = getattr(self.model, "prompt", None)
-        return x if prompt is None else x[:, prompt.shape[1] :]
+        if prompt is None:
+            return x
+        return x[:, prompt.shape[1] :]
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
         """Apply one transformer layer to ``x`` B×T×D; each layer passes ``shared`` to the next."""
         out = layer(x, None)  # no mask
-        return (out[0] if isinstance(out, tuple) else out), shared
+        if isinstance(out, tuple):
+            out = out[0]
+        return out, shared
 
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
         """Compute the hidden states that :meth:`forward` returns from ``x`` B×T×D, the first layer's input."""
-        hidden_states, shared = [], None
+        hidden_states = []
+        shared = None
         for number, layer in enumerate(self.transformer_layers):
             x = self.with_prompt(x, number)
             if layers == "all":
@@ -163,8 +171,9 @@ class Frontend(nn.Module):
                 continue
             x, shared = self.run_layer(layer, x, shared)
         x = self.without_prompt(x)
-        for module in self.after_layers if final_norm else ():
-            x = module(x)
+        if final_norm:
+            for module in self.after_layers:
+                x = module(x)
         return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:

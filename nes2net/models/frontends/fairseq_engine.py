@@ -67,14 +67,19 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     finally:
         for hook in hooks:
             hook.remove()
-    last = inputs["layer_norm"] if encoder.layer_norm_first else out  # the last layer's own output
+    last = out  # the last layer's own output
+    if encoder.layer_norm_first:
+        last = inputs["layer_norm"]
     states = [out if final_norm else last]
+    if layers != "all":
+        return states
     # A layer that layer drop skips gets the input of the next one. Layers work on T×B×D, T padded
     # to be even.
-    given = last
-    for i in reversed(range(len(encoder.layers) if layers == "all" else 0)):
-        given = inputs[i].transpose(0, 1)[:, : out.shape[1]] if i in inputs else given
-        states.insert(0, given)
+    state = last
+    for i in reversed(range(len(encoder.layers))):
+        if i in inputs:
+            state = inputs[i].transpose(0, 1)[:, : out.shape[1]]
+        states.insert(0, state)
     return states
 
 

@@ -36,7 +36,7 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
-        norm = layer.layer_norm if hasattr(layer, "layer_norm") else None  # not every layer has one
+        norm = getattr(layer, "layer_norm", None)  # not every layer has one
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         elif norm is not None:  # the group norm in the first layer of wav2vec 2.0 Base
@@ -52,7 +52,8 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     """
     if x.device.type != "cpu":
         return embedding(x)
-    conv, image = embedding.conv, x.transpose(1, 2).unsqueeze(2)  # B×D×1×T, channels last
+    conv = embedding.conv
+    image = x.transpose(1, 2).unsqueeze(2)  # B×D×1×T, channels last
     padding = (0, conv.kernel_size[0] // 2)
     x = functional.conv2d(image, _channels_last(conv.weight), conv.bias, padding=padding, groups=conv.groups)
     return embedding.activation(x[..., : image.shape[-1]].squeeze(2).transpose(1, 2))

@@ -88,8 +88,13 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         if num_coefficients > num_filters:
             raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
         self.out_dim = (1 + deltas) * num_coefficients
-        self.window_length, self.n_fft, self.deltas, self.delta_scale = window_length, n_fft, deltas, delta_scale
-        self.num_filters, self.num_coefficients, self.max_frequency = num_filters, num_coefficients, max_frequency
+        self.window_length = window_length
+        self.n_fft = n_fft
+        self.deltas = deltas
+        self.delta_scale = delta_scale
+        self.num_filters = num_filters
+        self.num_coefficients = num_coefficients
+        self.max_frequency = max_frequency
 
     def features(self, x: Tensor) -> Tensor:
         """Compute the LFCC of ``x`` B×N: static, Δ and ΔΔ, B×T×D.

@@ -14,7 +14,8 @@ from torch import Tensor
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
 #: Window and hop of both, in samples: 25 ms every 10 ms.
-WINDOW, HOP = 400, 160
+WINDOW = 400
+HOP = 160
 
 
 def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
@@ -36,7 +37,9 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     Returns:
         T = 1 + (N − 400) // 160 frames.
     """
-    x = waveform if waveform.device.type == "mps" else waveform.double()
+    x = waveform
+    if x.device.type != "mps":
+        x = x.double()
     frames = (x * 2**15).unfold(1, WINDOW, HOP)  # B×T×400
     frames = frames - frames.mean(2, keepdim=True)
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
@@ -95,7 +98,9 @@ def _frequencies(num_bins: int, like: Tensor) -> Tensor:
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
     """Triangles of height 1 between the neighbours of each inner edge, positions×(edges − 2)."""
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (positions[:, None] - left) / (centre - left)
-    falling = (right - positions[:, None]) / (right - centre)
+    lower = edges[:-2]
+    centre = edges[1:-1]
+    upper = edges[2:]
+    rising = (positions[:, None] - lower) / (centre - lower)
+    falling = (upper - positions[:, None]) / (upper - centre)
     return torch.minimum(rising, falling).clamp_min(0)

@@ -74,7 +74,9 @@ class LogPowerSpectrum(SpectralFrontend):
         if num_bins is not None and num_bins > all_bins:
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
         self.out_dim = num_bins or all_bins
-        self.n_fft, self.normalize, self.window = n_fft, normalize, _WINDOWS[window]
+        self.n_fft = n_fft
+        self.normalize = normalize
+        self.window = _WINDOWS[window]
 
     def features(self, x: Tensor) -> Tensor:
         """Compute the log spectrum B×T×bins of ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""

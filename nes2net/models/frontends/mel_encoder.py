@@ -46,12 +46,14 @@ class MelEncoder(Frontend):
                 in_file["pretraining_heads"] = "masked_spec_embed" in state_dict
             check_options(type(self), in_file, str(checkpoint))
             options = {**options, **in_file}
-        dim, heads = options["encoder_embed_dim"], options["encoder_attention_heads"]
+        dim = options["encoder_embed_dim"]
+        heads = options["encoder_attention_heads"]
         if dim % heads:
             raise InputError(f"encoder_embed_dim {dim} is not divisible by encoder_attention_heads {heads}")
         self.config = {"name": self.name, **options}
         self.encoder_layerdrop = options["encoder_layerdrop"]
-        self.out_dim, self.num_layers = dim, options["encoder_layers"] + 1
+        self.out_dim = dim
+        self.num_layers = options["encoder_layers"] + 1
         with nullcontext() if state_dict is None else torch.device("meta"):  # the file's tensors take their places
             self.model = with_onednn(self.build_model(options))
         if state_dict is not None:

@@ -25,11 +25,13 @@ from torch.utils.flop_counter import register_flop_formula
 # processor.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
-    _ones = torch.ones(3, 4)
+    _test_matrix = torch.ones(3, 4)
     with suppress(AttributeError, RuntimeError):  # a build of PyTorch without oneDNN
-        _found = torch.ops.mkldnn._linear_pointwise
-        if torch.equal(_found(_ones, _ones, _ones[:, 0], "none", [], ""), torch.full((3, 3), 5.0)):
-            _product = _found
+        _operator = torch.ops.mkldnn._linear_pointwise
+        if torch.equal(
+            _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
+        ):
+            _product = _operator
 
 
 class _Linear(torch.autograd.Function):
@@ -48,13 +50,16 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        rows, inputs = gradient.reshape(-1, gradient.shape[-1]), x.reshape(-1, x.shape[-1])
+        rows = gradient.reshape(-1, gradient.shape[-1])
         for_x, for_weight, for_bias = ctx.needs_input_grad
-        return (
-            _Linear.apply(gradient, weight.t(), None) if for_x else None,
-            _Linear.apply(rows.t(), inputs.t(), None) if for_weight else None,
-            rows.sum(0) if for_bias else None,
-        )
+        grad_x = grad_weight = grad_bias = None
+        if for_x:
+            grad_x = _Linear.apply(gradient, weight.t(), None)
+        if for_weight:
+            grad_weight = _Linear.apply(rows.t(), x.reshape(-1, x.shape[-1]).t(), None)
+        if for_bias:
+            grad_bias = rows.sum(0)
+        return grad_x, grad_weight, grad_bias
 
 
 class OneDNNLinear(nn.Linear):
@@ -62,8 +67,10 @@ class OneDNNLinear(nn.Linear):
 
     def __init__(self, linear: nn.Linear) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.weight, self.bias = linear.weight, linear.bias
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
+        self.weight = linear.weight
+        self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute x Wᵀ + b, …×D → …×D'."""
@@ -79,7 +86,9 @@ class OneDNNLinear(nn.Linear):
             # forward-mode differentiation: a tensor carries a tangent
             or any(t is not None and unpack_dual(t).tangent is not None for t in (x, self.weight, self.bias))
         )
-        return super().forward(x) if plain else _Linear.apply(x, self.weight, self.bias)
+        if plain:
+            return super().forward(x)
+        return _Linear.apply(x, self.weight, self.bias)
 
 
 def with_onednn(model: nn.Module) -> nn.Module:

@@ -41,8 +41,10 @@ class GatedRelativeAttention(nn.Module):
 
     def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.num_heads, self.dropout = attention.num_heads, attention.dropout
-        self.num_buckets, self.max_distance = attention.num_buckets, attention.max_distance
+        self.num_heads = attention.num_heads
+        self.dropout = attention.dropout
+        self.num_buckets = attention.num_buckets
+        self.max_distance = attention.max_distance
         for name, module in attention.named_children():
             self.add_module(name, module)
         self.gru_rel_pos_const = attention.gru_rel_pos_const

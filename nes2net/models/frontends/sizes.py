@@ -113,7 +113,9 @@ _CLASSES = {
 
 _FAIRSEQ = "https://github.com/facebookresearch/fairseq/tree/main/examples"
 _W2V, _XLSR, _HUBERT, _MMS = (f"{_FAIRSEQ}/{name}" for name in ("wav2vec", "wav2vec/xlsr", "hubert", "mms"))
-_APACHE, _NC, _NC_SA = "Apache-2.0", "CC BY-NC 4.0 (not for commercial use)", "CC BY-NC-SA 4.0 (not for commercial use)"
+_APACHE = "Apache-2.0"
+_NC = "CC BY-NC 4.0 (not for commercial use)"
+_NC_SA = "CC BY-NC-SA 4.0 (not for commercial use)"
 _UNISPEECH = "CC BY-SA 3.0, by the model card's link to UniSpeech's licence"
 
 _BASE = {
@@ -287,28 +289,30 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         return
     size = SIZES[name]
     differences = _differences(name, config)
-    own_names = (
-        (other, {SIZES[other].file, SIZES[other].hub.rpartition("/")[2]}) for other in sizes_of(model_type, config)
-    )
-    others = [other for other, names in own_names if Path(path).name in names]
-    if not differences and others and name not in others:  # equal networks: nothing but its name tells them apart
+    same_named = []
+    for fitting_name in sizes_of(model_type, config):
+        fitting_size = SIZES[fitting_name]
+        if Path(path).name in (fitting_size.file, fitting_size.hub.rpartition("/")[2]):
+            same_named.append(fitting_name)
+    if (
+        not differences and same_named and name not in same_named
+    ):  # equal networks: nothing but its name tells them apart
         raise InputError(
-            f"{path} is by its name {SIZES[others[0]].title} ({others[0]}), not {size.title} ({name}), which has the same "
+            f"{path} is by its name {SIZES[same_named[0]].title} ({same_named[0]}), not {size.title} ({name}), which has the same "
             f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
-            f"`model.frontend={others[0]}`"
+            f"`model.frontend={same_named[0]}`"
         )
     if model_type and model_type != size.model_type:
         differences.insert(0, f"it is {MODEL_TYPES[model_type].title}")
     if differences:
-        fitting = " or ".join(f"`model.frontend={other}`" for other in sizes_of(model_type, config))
-        raise InputError(
-            f"{path} is not {size.title} ({name}): {', '.join(differences)}. Write `model.frontend={size.frontend}`, "
-            f"which reads any size{f', or {fitting}' if fitting else ''}"
-        )
+        advice = [f"`model.frontend={size.frontend}`, which reads any size"]
+        if fitting := sizes_of(model_type, config):
+            advice.append(" or ".join(f"`model.frontend={fitting_name}`" for fitting_name in fitting))
+        raise InputError(f"{path} is not {size.title} ({name}): {', '.join(differences)}. Write {', or '.join(advice)}")
 
 
-def pretraining_file(given: str | Path | None) -> Path | None:
-    """The file or folder that ``given`` names: itself, or what is published under the name of a size.
+def pretraining_file(path_or_name: str | Path | None) -> Path | None:
+    """The file or folder that ``path_or_name`` names: itself, or what is published under the name of a size.
 
     A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). A file or folder of
     this name that is here comes first.
@@ -316,12 +320,14 @@ def pretraining_file(given: str | Path | None) -> Path | None:
     Raises:
         InputError: if a published file cannot be fetched, or is another one.
     """
-    if given is None or str(given) not in SIZES or Path(given).exists():
-        return None if given is None else Path(given)
+    if path_or_name is None:
+        return None
+    if str(path_or_name) not in SIZES or Path(path_or_name).exists():
+        return Path(path_or_name)
     from nes2net.models.checkpoints.shelf import Shelf  # start-up: names are listed without pydantic
 
-    size = SIZES[str(given)]
-    return Shelf(str(given), size.published, size.licence).take()
+    size = SIZES[str(path_or_name)]
+    return Shelf(str(path_or_name), size.published, size.licence).take()
 
 
 def check_exists(name: str, path: str | Path) -> None:
@@ -362,19 +368,21 @@ def obtain(name: str) -> str:
         return ""
     size = SIZES[name]
     folder = f"the folder https://huggingface.co/{size.hub}"
-    return f"{size.file} from {size.source}, or {folder}" if size.file else folder
+    if not size.file:
+        return folder
+    return f"{size.file} from {size.source}, or {folder}"
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
     """How ``config`` differs from the size ``name``, option by option."""
     defaults = {key: parameter.default for key, parameter in signature(__getattr__(name)).parameters.items()}
-    found = []
+    differences = []
     for key in SHAPE:
         if key in config and key in defaults:
             expected = _plain(defaults[key])
             if _plain(config[key]) not in (expected, _plain(SIZES[name].hub_options.get(key, defaults[key]))):
-                found.append(f"{key} is {shown(config[key])}, not {shown(expected)}")
-    return found
+                differences.append(f"{key} is {shown(config[key])}, not {shown(expected)}")
+    return differences
 
 
 def _plain(value: Any) -> Any:

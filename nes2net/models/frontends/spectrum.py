@@ -43,15 +43,15 @@ class SpectralFrontend(Frontend):
         check_no_checkpoint(self.name, checkpoint)
         self.config = {"name": self.name, **options}
         length = options[self.length_option]
-        most = options["num_samples"]
         self.hop_length = options["hop_length"]
+        num_samples = options["num_samples"]
         check_hop_length(self.hop_length, length // 64)  # at most 64 frames read the same sample
-        if most is not None and most < length:
+        if num_samples is not None and num_samples < length:
             raise InputError(
-                f"num_samples must be at least {self.length_option}, {length}, or null for all, not {most}"
+                f"num_samples must be at least {self.length_option}, {length}, or null for all, not {num_samples}"
             )
         self.min_samples = length
-        self.used_samples = UsedSamples(length, self.hop_length, most)
+        self.used_samples = UsedSamples(length, self.hop_length, num_samples)
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the features of ``waveform`` B×N: one hidden state B×T×D.

@@ -47,7 +47,8 @@ OWN_OPTIONS = {
     "wavlm": {"num_buckets", "max_distance"},
 }
 _OF_SOME = set().union(*OWN_OPTIONS.values())
-_LONGEST_FRAME, _LEAST_HOP = 160_000, 128  # samples; 400 and 320 in XLS-R
+_LONGEST_FRAME = 160_000  # samples; 400 in XLS-R
+_LEAST_HOP = 128  # samples; 320 in XLS-R
 _MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
@@ -60,7 +61,8 @@ EncoderLayers = Annotated[int, Field(ge=1, le=128)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
 Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
-_NORM_EPS, _HUGGINGFACE_EPS = 1e-5, 1e-7  # added to the variance, by PyTorch and by Wav2Vec2FeatureExtractor
+_NORM_EPS = 1e-5  # added to the variance by PyTorch
+_HUGGINGFACE_EPS = 1e-7  # added to the variance by Wav2Vec2FeatureExtractor
 
 
 class SSLFrontend(Frontend):
@@ -191,11 +193,14 @@ class SSLFrontend(Frontend):
         super().__init__()
         state_dict = None
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
-            said = says_normalize(Path(checkpoint))
-            who = f"it has no {PREPROCESSOR_FILE}" if said is None else f"its {PREPROCESSOR_FILE} says so"
-            normalize = said or False
-            how = "normalised" if said else "not normalised"
-            self.note = f"{checkpoint}: waveforms are {how}, because {who}; `model.frontend.normalize` comes first"
+            normalize = says_normalize(Path(checkpoint))
+            reason = f"its {PREPROCESSOR_FILE} says so"
+            if normalize is None:
+                reason = f"it has no {PREPROCESSOR_FILE}"
+            treatment = "normalised" if normalize else "not normalised"
+            self.note = (
+                f"{checkpoint}: waveforms are {treatment}, because {reason}; `model.frontend.normalize` comes first"
+            )
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, in_file, self.model_type = read(checkpoint, types_of(name), known=options)
@@ -204,7 +209,9 @@ class SSLFrontend(Frontend):
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_together(options)
         self.engine = options.pop("engine", "transformers")
-        self.config = {"name": name, **options, **({"normalize": normalize} if normalize else {})}
+        self.config = {"name": name, **options}
+        if normalize:
+            self.config["normalize"] = normalize
         if repeat_last:
             self.config["repeat_last"] = True
         self.encoder_layerdrop = options["encoder_layerdrop"]
@@ -228,8 +235,9 @@ class SSLFrontend(Frontend):
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = _build_model(options, self.engine)
             self.unused = nn.Module()  # buffers have ``__`` in place of dots
-            for key, shape in _unused_shapes(options).items() if options["pretraining_heads"] else ():
-                self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
+            if options["pretraining_heads"]:
+                for key, shape in _unused_shapes(options).items():
+                    self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
         # Otherwise the library makes the waveform require a gradient in train mode, for gradient
         # checkpointing.
@@ -249,7 +257,9 @@ class SSLFrontend(Frontend):
     @property
     def after_layers(self) -> Sequence[nn.Module]:
         """The final layer norm, if the network normalises before each sublayer; otherwise it comes first."""
-        return [self.model.encoder.layer_norm] if self.layer_norm_first else []
+        if not self.layer_norm_first:
+            return []
+        return [self.model.encoder.layer_norm]
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
@@ -272,7 +282,9 @@ class SSLFrontend(Frontend):
         """
         self.check_length(waveform)
         if self.normalize:
-            shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
+            shape = waveform.shape[-1:]
+            if self.normalize == "batch":
+                shape = waveform.shape
             eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
             waveform = functional.layer_norm(waveform, shape, eps=eps)
         states = self._encode(waveform, layers, final_norm)
@@ -333,7 +345,8 @@ def _check_together(options: dict[str, Any]) -> None:
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         if dim % options[name]:
             raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
-    layers, hop = options["conv_feature_layers"], 1
+    layers = options["conv_feature_layers"]
+    hop = 1
     for channels, _, stride in layers:
         hop *= stride
         if channels > _MOST_NUMBERS * hop:
@@ -353,7 +366,8 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options
-    kind, attention = ("WavLM", "eager") if gated else ("Wav2Vec2", "nes2net")
+    kind = "WavLM" if gated else "Wav2Vec2"
+    attention = "eager" if gated else "nes2net"
     config_class, model_class, interface = from_transformers(f"{kind}Config", f"{kind}Model", "AttentionInterface")
     interface.register("nes2net", for_transformers)
     model = model_class(config_class(**library_options(options), attn_implementation=attention))
@@ -365,7 +379,8 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that only pre-training uses; they are never trained."""
-    channels, dim = options["conv_feature_layers"][-1][0], options["encoder_embed_dim"]
+    channels = options["conv_feature_layers"][-1][0]
+    dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
     final = options.get("final_dim", 0)
     if "num_targets" in options:
@@ -379,13 +394,18 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
             "project_q.weight": (final, final),
             "project_q.bias": (final,),
         }
-    return {**shapes, "final_proj.weight": (final, dim), "final_proj.bias": (final,)} if final else shapes
+    if final:
+        shapes["final_proj.weight"] = (final, dim)
+        shapes["final_proj.bias"] = (final,)
+    return shapes
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
     for key in [k for k in state_dict if k.startswith(prefix)]:
-        part, _, name = key[len(prefix) :].partition(".")
-        published = to_fairseq(name, module.extractor_mode) if part == "model" else name.replace("__", ".")
+        child, _, name = key[len(prefix) :].partition(".")
+        published = name.replace("__", ".")
+        if child == "model":
+            published = to_fairseq(name, module.extractor_mode)
         state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
 
 
@@ -393,12 +413,14 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
-        own = f"unused.{name.replace('.', '__')}" if name in unused else f"model.{to_transformers(name)}"
-        state_dict[prefix + own] = state_dict.pop(key)
+        own_name = f"model.{to_transformers(name)}"
+        if name in unused:
+            own_name = f"unused.{name.replace('.', '__')}"
+        state_dict[prefix + own_name] = state_dict.pop(key)
 
 
-def _network(name: str, about: str, **defaults: Any) -> Preset:
-    return Preset(SSLFrontend, name, about=about, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
+def _network(name: str, description: str, **defaults: Any) -> Preset:
+    return Preset(SSLFrontend, name, about=description, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 
 wav2vec2 = _network(

@@ -108,13 +108,14 @@ class W2VBert2Frontend(MelEncoder):
             encoder_layerdrop=encoder_layerdrop,
             pretraining_heads=pretraining_heads,
         )
-        self.num_unused = self.out_dim if self.config["pretraining_heads"] else 0
+        if self.config["pretraining_heads"]:
+            self.num_unused = self.out_dim
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         if options["conv_kernel"] % 2 == 0:
             raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
-        config = {theirs: options[ours] for ours, theirs in W2V_BERT2.options.items()}
+        config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
         # Our own forward drops layers, and nothing is masked.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
         model = model_class(config_class(**{**config, **W2V_BERT2.presumed, **unused}))

@@ -105,7 +105,7 @@ class WhisperFrontend(MelEncoder):
                 f"encoder_embed_dim must be an even number of at least 4, not {options['encoder_embed_dim']}"
             )
         config_class, models = from_transformers("WhisperConfig", "models")
-        config = {theirs: options[ours] for ours, theirs in WHISPER.options.items()}
+        config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
         config["encoder_layerdrop"] = 0.0  # our own forward drops layers
         return models.whisper.modeling_whisper.WhisperEncoder(
