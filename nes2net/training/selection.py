@@ -92,6 +92,14 @@ class Selection:
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
+    def state_dict(self) -> list[Row]:
+        """The history, from which everything else follows."""
+        return self.history
+
+    def load_state_dict(self, history: list[Row]) -> None:
+        """Go on after the epochs of ``history``."""
+        self.history = history
+
     def update(self, epoch: int, values: dict[str, float]) -> bool:
         """Add ``epoch`` and return whether it is improved.
 
