@@ -178,7 +178,8 @@ def _with_new_batch_statistics(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
     detector = detector.to(choose_device())
-    training, cuda = examples(recipe.data, create_task(recipe).trials("train")), detector.device.type == "cuda"
+    training = examples(recipe.data, create_task(recipe).trials("train"))
+    cuda = detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     if not 0 < num_batches <= len(batches):
         raise InputError(

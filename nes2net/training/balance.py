@@ -92,7 +92,8 @@ class Balance:
             # In each step every group gets its share rounded down; those owed most from earlier steps get one more.
             shares = shares / shares.max()  # their sum might be too large a number
             shares = shares / math.fsum(shares)
-            owed, of_steps = np.zeros(len(shares)), []
+            owed = np.zeros(len(shares))
+            of_steps = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
@@ -112,7 +113,8 @@ class _Capped:
     """Draws at most ``most`` items of each speaker, and all items of unknown speakers."""
 
     def __init__(self, speakers: Sequence[Hashable | None], most: int) -> None:
-        self.speakers, self.most = _numbered(speakers)[0], most
+        self.speakers = _numbered(speakers)[0]
+        self.most = most
         self.unknown = np.array([speaker is None for speaker in speakers], dtype=bool)
         counts = np.bincount(self.speakers[~self.unknown])
         #: number of items that are drawn
@@ -150,15 +152,19 @@ def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
-    everyone, waiting, chosen = np.arange(count), np.arange(0), []
+    everyone = np.arange(count)
+    waiting = np.arange(0)
+    chosen = []
     for number in np.unique(steps, return_counts=True)[1].tolist():
         rounds, left = divmod(number, count)
-        next_ones, waiting = waiting[:left], waiting[left:]
+        next_ones = waiting[:left]
+        waiting = waiting[left:]
         if missing := left - len(next_ones):
             order = rng.permutation(count)
             again = np.isin(order, next_ones)  # these wait until the others have come
             order = np.concatenate([order[~again], order[again]])
-            next_ones, waiting = np.concatenate([next_ones, order[:missing]]), order[missing:]
+            next_ones = np.concatenate([next_ones, order[:missing]])
+            waiting = order[missing:]
         chosen += [everyone] * rounds + [next_ones]
     return np.concatenate(chosen)
 

@@ -57,13 +57,16 @@ def read_trials(
     Raises:
         InputError: if the corpus is not named, an audio file is missing, or a label has no trials.
     """
-    name, parts = "training" if part == "train" else "development", data.parts(part)
-    is_short, trials = data.short_form is not None, []
+    name = "training" if part == "train" else "development"
+    parts = data.parts(part)
+    is_short = data.short_form is not None
+    trials = []
     for chosen in parts:
         if chosen.root is None and corpora.get(chosen.name).home is None:
             which = "the corpus" if is_short else f"corpus {chosen.called}"
             raise InputError(f"where is {which}? name its folder with `{data.key_of(chosen, 'root')}`")
-        root, split = chosen.root or ".", chosen.split(part)
+        root = chosen.root or "."
+        split = chosen.split(part)
         keys, phase = (chosen.dev_keys or root, chosen.dev_phase) if part == "dev" else (root, None)
         try:
             corpus = corpora.get(chosen.name)
@@ -86,7 +89,8 @@ def read_trials(
             for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
                 text = text.replace(f"`{key}`", f"`{data.key_of(chosen, key)}`")
             raise InputError(text) from error
-        column, prefix = (("corpus", chosen.called),), f"{chosen.called}:" if len(parts) > 1 else ""
+        column = (("corpus", chosen.called),)
+        prefix = f"{chosen.called}:" if len(parts) > 1 else ""
         for trial in found:
             own = tuple(pair for pair in trial.extra if pair[0] != "corpus")
             extra = trial.extra if not prefix and len(own) < len(trial.extra) else column + own
@@ -109,11 +113,13 @@ def read_trials(
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Plain data that tells the ``trials`` of :func:`read_trials` from others in the same layout, for each corpus."""
-    described, parts = [], data.parts(part)
+    described = []
+    parts = data.parts(part)
     for chosen in parts:
         prefix = f"{chosen.called}:" if len(parts) > 1 else ""
         own = [replace(trial, id=trial.id.removeprefix(prefix)) for trial in trials if trial.id.startswith(prefix)]
-        split, phase = chosen.split(part), chosen.dev_phase if part == "dev" else None
+        split = chosen.split(part)
+        phase = chosen.dev_phase if part == "dev" else None
         facts = corpora.get(chosen.name).describe_trials(own, split, phase)
         described.append({"part": part, "corpus": chosen.name, "split": split, **facts})
     return described
@@ -125,7 +131,8 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     Trials of a class that no training trial has do not count.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
-    which, trained = "" if len(classes) == 2 else "bona fide ", {trial.path for trial in train_trials}
+    which = "" if len(classes) == 2 else "bona fide "
+    trained = {trial.path for trial in train_trials}
     several = len(parts := data.parts("dev")) > 1
     for corpus in parts:
         own = [trial for trial in dev_trials if not several or trial.get("corpus") == corpus.called]
@@ -164,7 +171,9 @@ def examples(
     if data.crop != "pieces" or data.num_samples is None:
         return Examples(trials, labels=labels)
     of_pieces: dict[str, NDArray] = {}
-    cut, excerpts, errors = list[Trial](), list[tuple[int, int]](), list[str]()
+    cut = list[Trial]()
+    excerpts = list[tuple[int, int]]()
+    errors = list[str]()
     for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
         path = trial.audio_path()
         frames = None if labels is None else labels.of_trial.get(trial.id)
@@ -256,7 +265,8 @@ def development_batches(
     Only training changes the speed, adds noise, filters, or crops elsewhere than at the head. Whole
     utterances and pieces are in order of length, the longest first.
     """
-    data, excerpts = recipe.data, development.excerpts
+    data = recipe.data
+    excerpts = development.excerpts
     whole = recipe.validation.whole_utterances or data.num_samples is None
     if whole:
         assert excerpts is None

@@ -132,10 +132,16 @@ class TrainingSet(Dataset):
         carries: Carries = nothing,
         target: Target = binary_target,
     ) -> None:
-        self.found, self.trials, self.num_samples = found, found.trials, num_samples
+        self.found = found
+        self.trials = found.trials
+        self.num_samples = num_samples
         self.augmentation = InOrder(effects)
-        self.seed, self.part, self.crop, self.cache = seed, part, crop, cache
-        self.carries, self.target = carries, target
+        self.seed = seed
+        self.part = part
+        self.crop = crop
+        self.cache = cache
+        self.carries = carries
+        self.target = target
         self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
@@ -168,7 +174,8 @@ class TrainingSet(Dataset):
             LostFile: if the file, or one of noise, cannot be read at present.
             InputError: if the file cannot be used, or its length differs from its labels'.
         """
-        trial, labelled = self.trials[index], self.found.labels
+        trial = self.trials[index]
+        labelled = self.found.labels
         excerpt = None if self.found.excerpts is None else self.found.excerpts[index]
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
@@ -190,7 +197,8 @@ class TrainingSet(Dataset):
                 labels = None if labels is None else padded(labels + 1, num_samples) - 1  # −1 behind the end
             elif labels is not None and labelled is not None:
                 chosen = labelled.crop(labels, self.crop, num_samples, rng, trial.id)
-                waveform, labels = waveform[chosen], labels[chosen]
+                waveform = waveform[chosen]
+                labels = labels[chosen]
             elif self.crop == "head":
                 waveform = head_crop(waveform, num_samples, trial.id)
             else:
@@ -270,7 +278,8 @@ class BatchLoader(Loader):
 
     def begin(self, epoch: int, start: int = 0) -> None:
         """Let the next iteration run over ``epoch``, from its step ``start`` on."""
-        self.batch_sampler.epoch, self.batch_sampler.start = epoch, start
+        self.batch_sampler.epoch = epoch
+        self.batch_sampler.start = start
 
 
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:

@@ -131,7 +131,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self._parameters, self._buffers = norm._parameters, norm._buffers
+        self._parameters = norm._parameters
+        self._buffers = norm._buffers
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -149,7 +150,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
         if total[-1] < 2:  # as torch.nn.functional.batch_norm
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
-        mean, count = total[:-1] / total[-1], total[-1].detach()
+        mean = total[:-1] / total[-1]
+        count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
@@ -161,7 +163,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        number, running_mean, running_var = self.num_batches_tracked, self.running_mean, self.running_var
+        number = self.num_batches_tracked
+        running_mean = self.running_mean
+        running_var = self.running_var
         assert number is not None and running_mean is not None and running_var is not None
         number += 1
         momentum = 1 / float(number) if self.momentum is None else self.momentum

@@ -66,7 +66,8 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
     Args:
         whole: False if the recording goes on after ``num_samples``.
     """
-    labels, audio = num_labels / 100, num_samples / (100 * LABEL_SAMPLES)
+    labels = num_labels / 100
+    audio = num_samples / (100 * LABEL_SAMPLES)
     if audio - labels > _TOLERANCE or (whole and labels - audio > _TOLERANCE):
         raise InputError(
             f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they are of "
@@ -153,7 +154,8 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """
     width = labels.shape[1] // factor * factor
     if not width:
-        labels, width = torch.nn.functional.pad(labels, (0, factor - labels.shape[1]), value=-1), factor
+        labels = torch.nn.functional.pad(labels, (0, factor - labels.shape[1]), value=-1)
+        width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
     first = windows[:, 0]

@@ -86,7 +86,8 @@ class StopRequests:
         # within a second is the same signal.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
-            self.requested, self._since = number, time.monotonic()
+            self.requested = number
+            self._since = time.monotonic()
         if again or not (self._deferred or self.agree):
             self.stop(number)
 
@@ -121,7 +122,8 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in _FULL | _FAILING:
             raise
-        what, why = cause.filename or folder, os.strerror(cause.errno)
+        what = cause.filename or folder
+        why = os.strerror(cause.errno)
         if cause.errno in _FULL:
             raise Unfinished(
                 f"no room to write {what} ({why}): a save needs {readable_size(needed)} beside the last one, which is "

@@ -90,7 +90,8 @@ class Trainer:
             Unfinished: if a file of the step cannot be read at present, or no file of it can be used
                 in any process. Nothing of the step is done or saved.
         """
-        accelerator, progress = self.accelerator, self.state.progress
+        accelerator = self.accelerator
+        progress = self.state.progress
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.decay()
         set_learning_rate(self.state.optimizer, progress.lr)
@@ -120,7 +121,8 @@ class Trainer:
         """Move the part ``place`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        part, targets = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step)), batch.targets
+        part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
+        targets = batch.targets
         if len(targets):
             number = place * self.accelerator.num_processes + self.accelerator.process_index
             part, targets = self.objective.mixed(part, targets, epoch, step, number)
@@ -132,7 +134,8 @@ class Trainer:
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
         """Add up the gradients of the loss of a step, over its parts and all processes; return the loss."""
-        accelerator, denominators = self.accelerator, plan.denominators
+        accelerator = self.accelerator
+        denominators = plan.denominators
         factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
         sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
         for place in plan.used:
@@ -146,13 +149,15 @@ class Trainer:
 
     def decay(self) -> float:
         """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""
-        patience, history = self.recipe.train.plateau_patience, self.state.selection.history
+        patience = self.recipe.train.plateau_patience
+        history = self.state.selection.history
         losses = (row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row)
         return 0.5 ** plateaus(losses, patience) if patience else 1.0
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
-        state, selection = self.state, self.state.selection
+        state = self.state
+        selection = self.state.selection
         path = selection.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})

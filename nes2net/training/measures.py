@@ -98,7 +98,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     Raises:
         InputError: if no file of a class could be used.
     """
-    name, scores = validated.name, validated.outputs["scores"]
+    name = validated.name
+    scores = validated.outputs["scores"]
     rules = set(eer_methods.values())
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
     genuine, spoofed = of_both_classes(scores, validated.targets == bonafide, "usable files")
@@ -125,7 +126,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
 def of_both_classes(scores: NDArray, is_bonafide: NDArray, what: str) -> tuple[NDArray, NDArray]:
     """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if there are none of a class."""
-    genuine, spoofed = scores[is_bonafide], scores[~is_bonafide]
+    genuine = scores[is_bonafide]
+    spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
         raise InputError(
             f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {what}, but at least one of each "

@@ -68,7 +68,10 @@ class Monitor:
     def __init__(
         self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
-        self.selection, self.log, self.shown, self.reporter = selection, log, shown, reporter
+        self.selection = selection
+        self.log = log
+        self.shown = shown
+        self.reporter = reporter
         self.curves = selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
         self.run_log = RunLog(selection.folder / LOG_FILE)
@@ -79,7 +82,8 @@ class Monitor:
         self.unused = 0
         #: seconds that the last validation took, for the time left
         self.validation_seconds = 0.0
-        self._drawn_at, self._is_drawn = time.monotonic(), True
+        self._drawn_at = time.monotonic()
+        self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
         """Open the logs; TensorBoard's loses what an earlier run wrote of ``first_epoch`` and later epochs.
@@ -122,7 +126,8 @@ class Monitor:
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
         """Make the meter of the training ``steps`` of ``epoch``, which knows what follows in the run."""
-        title, later = f"epoch {epoch} of {self.selection.epochs}", self.selection.epochs - epoch
+        title = f"epoch {epoch} of {self.selection.epochs}"
+        later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
         meter.display.later_steps = later * total
         meter.display.later_seconds = (later + 1) * self.validation_seconds
@@ -153,7 +158,8 @@ class Monitor:
                 remark=True,
             )
             self.unused = 0
-        data, most = loader.dataset, 0 if loader.dataset.augmentation.in_turn else None
+        data = loader.dataset
+        most = 0 if loader.dataset.augmentation.in_turn else None
         line = advice(
             meter.wait_share, loader.num_workers, waited=meter.waited, cached=data.cache is not None, most=most
         )
@@ -191,7 +197,8 @@ class Monitor:
             selection = self.selection
             kept = selection.kept_epochs()
             plot_curves(selection.history, self.curves, selection.folder.name, kept, selection.offered)
-            self._drawn_at, self._is_drawn = time.monotonic(), True
+            self._drawn_at = time.monotonic()
+            self._is_drawn = True
 
 
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:

@@ -26,7 +26,8 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
 # They keep the draws apart from other streams of the same (seed, epoch).
-_SPECMIX_STREAM, _LATENT_STREAM = 0x5BEC, 0x1A7E
+_SPECMIX_STREAM = 0x5BEC
+_LATENT_STREAM = 0x1A7E
 
 
 class Part(NamedTuple):
@@ -86,12 +87,17 @@ class Objective(nn.Module):
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__()
-        train, augment = recipe.train, recipe.augment
-        self.detector, self.seed, self.data = detector, recipe.seed, recipe.data
+        train = recipe.train
+        augment = recipe.augment
+        self.detector = detector
+        self.seed = recipe.seed
+        self.data = recipe.data
         self.criterion = self.make_criterion(recipe).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
-        self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
-        frontend, backend = detector.frontend, detector.backend
+        self.frozen = train.freeze_frontend
+        self.frozen_mode = train.frontend_mode
+        frontend = detector.frontend
+        backend = detector.backend
         learned = any(p.requires_grad for p in frontend.parameters())
         if self.freeze_epochs and not learned:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
@@ -112,7 +118,8 @@ class Objective(nn.Module):
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:  # with everything before them
-            layers, name = frontend.transformer_layers, frontend.config["name"]
+            layers = frontend.transformer_layers
+            name = frontend.config["name"]
             if not layers:
                 raise InputError(f"front-end '{name}' has no transformer layers: leave `train.freeze_layers` out")
             if train.freeze_layers > len(layers):

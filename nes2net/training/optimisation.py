@@ -82,12 +82,15 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
     >>> plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
     2
     """
-    best, waited, found = math.inf, 0, 0
+    best = math.inf
+    waited = 0
+    found = 0
     for loss in losses:
         waited = 0 if loss < best else waited + 1
         best = min(best, loss)
         if waited == patience:
-            found, waited = found + 1, 0
+            found = found + 1
+            waited = 0
     return found
 
 
@@ -114,7 +117,8 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
-    floor, steps = train.min_lr / train.lr, max(1, train.epochs * steps_per_epoch)
+    floor = train.min_lr / train.lr
+    steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(turns: float) -> float:
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * turns))

@@ -54,7 +54,8 @@ class Meter(Generic[T]):
         shown: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.batches, self.clock = batches, clock
+        self.batches = batches
+        self.clock = clock
         self._began: float | None = None  # time at which the first batch was done
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0

@@ -82,7 +82,8 @@ def train(
     task = create_task(recipe)
     check_parts(recipe)
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
-        train_trials, dev_trials = task.trials("train"), task.trials("dev")
+        train_trials = task.trials("train")
+        dev_trials = task.trials("dev")
         if recipe.data.crop != "pieces" and not recipe.data.balanced:  # of which there may be more
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
@@ -106,13 +107,16 @@ class Run:
 
     def go_on(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
         """Build the parts, load what the folder has of them, and train the remaining epochs."""
-        recipe, accelerator, writes = self.recipe, self.accelerator, self.accelerator.is_main_process
+        recipe = self.recipe
+        accelerator = self.accelerator
+        writes = self.accelerator.is_main_process
         resume = read_resume_file(self.folder)
         if resume is not None:
             check_same_run(self.folder / RESUME_FILE, recipe, resume["recipe"])
         # The data first: wrong folders of noise are found before a large model is read.
         stream = augmentation_stream(recipe, accelerator.num_processes)
-        training, development = self.examples("train", train_trials), self.examples("dev", dev_trials)
+        training = self.examples("train", train_trials)
+        development = self.examples("dev", dev_trials)
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
@@ -141,7 +145,8 @@ class Run:
             "development": fingerprint(development.trials, development.labels, target=target),
         }
         state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
-        log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(self.folder, state.num_bytes)
+        log = Path(recipe.logs) / recipe.tag
+        disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log, writes, self.reporter) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
             trainer = self.task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, self.stop)
@@ -201,7 +206,8 @@ class Run:
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
         """Say in a few lines which detector is trained on which data."""
-        detector, accelerator = trainer.state.detector, self.accelerator
+        detector = trainer.state.detector
+        accelerator = self.accelerator
         parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
         trained = sum(p.numel() for p in trainer.objective.trained_parameters())
         size = sum(p.numel() for p in detector.parameters())
@@ -213,7 +219,8 @@ class Run:
         lines = [f"detector: {parts}, {sizes} on {detector.device}{processes}"]
         lines += [f"note: {worded(detector.frontend.note)}"] if detector.frontend.note else []
         if detector.num_zeros:
-            read, given = detector.backend.feature_dim, detector.frontend.out_dim
+            read = detector.backend.feature_dim
+            given = detector.frontend.out_dim
             lines.append(
                 f"note: zeros fill up the hidden states of {given} numbers to the {read} that the back-end reads"
             )
@@ -235,7 +242,9 @@ class Run:
 
     def fit(self, trainer: Trainer) -> None:
         """Train the remaining epochs, and report where the run begins and ends."""
-        selection, progress, monitor = trainer.state.selection, trainer.state.progress, trainer.monitor
+        selection = trainer.state.selection
+        progress = trainer.state.progress
+        monitor = trainer.monitor
         if selection.is_done:
             monitor.say(f"{self.folder} is trained already, {counted(progress.epoch - 1, 'epoch')}")
         elif progress.step:
@@ -261,7 +270,9 @@ def _numbers(trials: Sequence[Trial]) -> str:
 
 def batch_too_large(trainer: Trainer) -> str:
     """Say for which batch memory ran out, what takes less, and which setting lets this run go on."""
-    recipe, progress, train = trainer.recipe, trainer.state.progress, trainer.recipe.train
+    recipe = trainer.recipe
+    progress = trainer.state.progress
+    train = trainer.recipe.train
     part = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
     validates = progress.step == trainer.steps_per_epoch
     whole = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
@@ -273,7 +284,8 @@ def batch_too_large(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {place}, which computes "
         f"{'a whole utterance' if whole else size} at once"
     )
-    same, other = [], []
+    same = []
+    other = []
     learned = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and learned and trainer.state.detector.frontend.transformer_layers:
         same.append("`train.activation_checkpointing=true`")

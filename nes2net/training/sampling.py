@@ -99,13 +99,18 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 "counts the utterances of all processes and accumulated parts; raise it, or lower `train.accumulate` "
                 "or the number of processes"
             )
-        self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
         self.share = share
-        self.chunk_samples, self.lengths = chunk_samples, None if lengths is None else np.array(lengths)
+        self.chunk_samples = chunk_samples
+        self.lengths = None if lengths is None else np.array(lengths)
         self.balance = balance
         #: items that an epoch draws
         self.draws = length if balance is None else balance.draws
-        self.epoch, self.start = 1, 0
+        self.epoch = 1
+        self.start = 0
         #: without ``shuffle``, first item of each of this process's batches
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 

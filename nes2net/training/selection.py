@@ -82,7 +82,9 @@ class Selection:
         passes: Sequence[str],
         offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
-        self.folder, self.epochs, self.patience = Path(folder), train.epochs, validation.patience
+        self.folder = Path(folder)
+        self.epochs = train.epochs
+        self.patience = validation.patience
         self.offered = offered
         losses = [f"val_loss_{name}" for name in passes]
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
@@ -119,7 +121,8 @@ class Selection:
         rows = self._measured()
         if len(self.history) >= self.epochs or self.patience is None or len(rows) <= self.patience:
             return len(self.history) >= self.epochs
-        before, last = rows[: -self.patience], rows[-self.patience :]
+        before = rows[: -self.patience]
+        last = rows[-self.patience :]
         return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
 
     def kept_epochs(self) -> set[int]:

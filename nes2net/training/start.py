@@ -41,7 +41,8 @@ def check_parts(recipe: Recipe) -> None:
     """
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    train, frontend = recipe.train, recipe.model.get("frontend", {})
+    train = recipe.train
+    frontend = recipe.model.get("frontend", {})
     given = [key for key, is_given in train.of_layers().items() if is_given]
     if not given:
         return
@@ -82,7 +83,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # the same detector again, with the base of an adapted one
-        path, model = folder / RESUME_FILE, resume["model"]
+        path = folder / RESUME_FILE
+        model = resume["model"]
         if "engine" in frontend:
             model = with_options(model, "frontend", engine=frontend["engine"])
         try:
@@ -177,7 +179,8 @@ def _start_from(
     if before is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:
-        names, tensors = detector.base_names(), unwrap_frontend(state_dict)
+        names = detector.base_names()
+        tensors = unwrap_frontend(state_dict)
         detector.base = {"digest": base_digest({name: tensors[name] for name in names}), "file": path}
     return detector
 

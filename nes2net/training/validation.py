@@ -104,13 +104,17 @@ class Validator:
         monitor: Monitor,
         recipe: Recipe,
     ) -> None:
-        self.mode, self.seed = recipe.validation.mode, recipe.seed
+        self.mode = recipe.validation.mode
+        self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
             raise InputError(
                 "`validation.mode=train` needs the batches of the development set one after the other, but there are "
                 f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
             )
-        self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
+        self.objective = objective
+        self.loaders = loaders
+        self.accelerator = accelerator
+        self.monitor = monitor
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
@@ -149,7 +153,8 @@ class Validator:
     def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
         """Compute the results of this process's batches."""
         loader.begin(epoch)
-        accelerator, results = self.accelerator, []
+        accelerator = self.accelerator
+        results = []
         meter = Meter(
             loader,
             title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",

@@ -85,7 +85,9 @@ class BinaryFocal(MeanOfSamples):
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
-        self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
+        self.gamma = gamma
+        self.alpha = alpha
+        self.label_smoothing = label_smoothing
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)

@@ -79,8 +79,11 @@ class AngularSoftmax(ClassWeighted):
             raise InputError(
                 f"angular softmax: 0 ≤ lambda_min ≤ lambda_max and lambda_decay ≥ 0, not {lambda_min}, {lambda_max}, {lambda_decay}"
             )
-        self.head, self.margin = head, margin
-        self.lambda_min, self.lambda_max, self.lambda_decay = lambda_min, lambda_max, lambda_decay
+        self.head = head
+        self.margin = margin
+        self.lambda_min = lambda_min
+        self.lambda_max = lambda_max
+        self.lambda_decay = lambda_decay
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         norm = outputs.norm(dim=1, keepdim=True)
@@ -158,8 +161,11 @@ class OneClassSoftmax(_OfVectors):
     ) -> None:
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
-        self.center, self._cosine = head.center, head.cosine
-        self.scale, self.bonafide_margin, self.spoof_margin = scale, bonafide_margin, spoof_margin
+        self.center = head.center
+        self._cosine = head.cosine
+        self.scale = scale
+        self.bonafide_margin = bonafide_margin
+        self.spoof_margin = spoof_margin
 
     def logits(self, outputs: Tensor) -> Tensor:
         bonafide = self._cosine(outputs, self.center)
@@ -204,7 +210,8 @@ class AdditiveMarginSoftmax(_OfVectors):
     ) -> None:
         super().__init__(num_classes)
         head = head or CosineHead(feature_dim, num_classes)
-        self.centers, self.logit_scale = head.centers, head.scale
+        self.centers = head.centers
+        self.logit_scale = head.scale
         usual_scale, usual_margin = _usual(num_classes)
         margin = usual_margin if margin is None else margin
         # The published code has the margin in float32, which counts in the 9th digit of its loss.
@@ -334,9 +341,13 @@ class Prototypes(_OfVectors):
     ) -> None:
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
-        self.bonafide, self.spoof, self.logit_scale = head.bonafide, head.spoof, head.scale
-        self.scale, self.margin = scale, margin
-        self.collapse_penalty, self.separation_penalty = collapse_penalty, separation_penalty
+        self.bonafide = head.bonafide
+        self.spoof = head.spoof
+        self.logit_scale = head.scale
+        self.scale = scale
+        self.margin = margin
+        self.collapse_penalty = collapse_penalty
+        self.separation_penalty = separation_penalty
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:

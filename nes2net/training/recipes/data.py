@@ -275,7 +275,8 @@ class DataConfig(Section):
 
         It is None if the short form cannot say it.
         """
-        train, dev = self.corpora[0], self.corpora[-1]
+        train = self.corpora[0]
+        dev = self.corpora[-1]
         if len(self.corpora) > 2 or train.train_split is None or dev.dev_split is None:
             return None
         root = None if dev.root == train.root else dev.root

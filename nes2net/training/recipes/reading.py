@@ -29,7 +29,9 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
             or name is answered with the nearest one.
     """
-    path, names, overrides = Path(recipe), packaged_recipes(), list(overrides)
+    path = Path(recipe)
+    names = packaged_recipes()
+    overrides = list(overrides)
     if not isfile(path):
         if str(recipe) not in names:
             known = did_you_mean(path.stem, names, "nes2net info")

@@ -72,7 +72,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        data, train, augment, validation = self.data, self.train, self.augment, self.validation
+        data = self.data
+        train = self.train
+        augment = self.augment
+        validation = self.validation
         framed = bool(self.segments.resolutions)
         refuse(
             (
@@ -123,7 +126,8 @@ class Recipe(Section):
 
     def _against_logistic(self) -> list[tuple[Any, str]]:
         """Settings that logistic regression would ignore."""
-        data, epochs = self.data, self.train.epochs
+        data = self.data
+        epochs = self.train.epochs
         return [
             (
                 self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),

@@ -161,7 +161,8 @@ class Section(BaseModel):
             return str(cause)
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
-            key, section = f"{cls.prefix}{name[:100]}", cls.prefix.partition(".")[0]
+            key = f"{cls.prefix}{name[:100]}"
+            section = cls.prefix.partition(".")[0]
             known = [f"{cls.prefix}{field}" for field in cls.model_fields]
             meant = did_you_mean(key, known, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
             return f"unknown key '{key}' in the recipe{meant}"
@@ -171,7 +172,8 @@ class Section(BaseModel):
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
             return f"{name} is a mapping of keys, not {shown(values[name])}"
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
-        key, takes = f"`{cls.prefix}{name}`", what_it_takes(schema)
+        key = f"`{cls.prefix}{name}`"
+        takes = what_it_takes(schema)
         if re.fullmatch(r"--\S+", worded(key)):  # a flag that is left out is null
             takes = takes.removesuffix(", or null")
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
@@ -181,7 +183,9 @@ class Section(BaseModel):
         """Refuse a key that changes nothing because another key does not use it."""
         for name, field in type(self).model_fields.items():
             for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
-                value, default, chosen = getattr(self, name), field.default, getattr(self, used.choice)
+                value = getattr(self, name)
+                default = field.default
+                chosen = getattr(self, used.choice)
                 if chosen not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "

@@ -51,7 +51,8 @@ class EmbeddingDistance(Criterion):
 
     def __init__(self, similarity: Similarity, distance: Literal["cosine", "mse"] = "cosine") -> None:
         super().__init__()
-        self.similarity, self.distance = similarity, distance
+        self.similarity = similarity
+        self.distance = distance
 
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
@@ -136,7 +137,9 @@ class Distillation(Task):
                 "`augment.latent` perturbs spoofed utterances, and the task distillation trains on bona fide ones "
                 "alone: leave it out"
             )
-        self.teacher, self.student_init, self.distance = teacher, student_init, distance
+        self.teacher = teacher
+        self.student_init = student_init
+        self.distance = distance
         if train.init_from is None:
             self.start = Start(
                 "trained teacher",
@@ -176,7 +179,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         InputError: if there is no such detector, it is not the recipe's teacher, or the student
             would be a copy of the teacher, with nothing left to learn.
     """
-    frontend, backend = detector.frontend, detector.backend
+    frontend = detector.frontend
+    backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
         return  # the objective says what is missing
     found = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
@@ -206,7 +210,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy the tensors that both have; tell whether both have all their tensors in common."""
-    theirs, ours = teacher.state_dict(), student.state_dict()
+    theirs = teacher.state_dict()
+    ours = student.state_dict()
     shared = {key for key in ours.keys() & theirs.keys() if ours[key].shape == theirs[key].shape}
     student.load_state_dict({key: theirs[key] if key in shared else value for key, value in ours.items()})
     return len(shared) == len(ours) == len(theirs)

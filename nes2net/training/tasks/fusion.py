@@ -51,7 +51,8 @@ class Fusion(Task):
         Raises:
             InputError: as :meth:`Task.trials`, or if a score is missing.
         """
-        data, trials = self.recipe.data, super().trials(part)
+        data = self.recipe.data
+        trials = super().trials(part)
         files = data.train_scores if part == "train" else data.dev_scores
         for path in files:
             if not Path(path).is_file():

@@ -48,8 +48,10 @@ class SegmentObjective(Objective):
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__(detector, recipe)
         segments = recipe.segments
-        self.resolutions, self.utterance_weight = list(segments.resolutions), segments.utterance_weight
-        name, frame_ms = detector.backend.config["name"], detector.frame_ms
+        self.resolutions = list(segments.resolutions)
+        self.utterance_weight = segments.utterance_weight
+        name = detector.backend.config["name"]
+        frame_ms = detector.frame_ms
         if not detector.resolutions:
             raise InputError(
                 f"back-end '{name}' gives one score an utterance: leave out `segments.resolutions`, or take a back-end "
@@ -73,7 +75,8 @@ class SegmentObjective(Objective):
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         if FRAMES not in carried:  # no file of the batch could be used
             return {}
-        labels, counts = carried[FRAMES], self.detector.num_segments(num_samples)
+        labels = carried[FRAMES]
+        counts = self.detector.num_segments(num_samples)
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
@@ -95,7 +98,8 @@ class SegmentObjective(Objective):
     def outcome(self, computed: Any, part: Part) -> Outcome:
         segments, outputs = computed
         loss, of_utterances = super().outcome(outputs, part)
-        loss, of_all = loss * self.utterance_weight, dict(of_utterances)
+        loss = loss * self.utterance_weight
+        of_all = dict(of_utterances)
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
             weight = self.of_frames.weight_of(_shares(labels)).to(numerator.dtype)
@@ -113,7 +117,8 @@ class SegmentObjective(Objective):
         """
         values = super().figures(validated)
         for ms, measure in zip(self.resolutions, segment_measures(self.resolutions)):
-            scores, labels = validated.outputs[f"scores_{ms}"], validated.outputs[f"labels_{ms}"]
+            scores = validated.outputs[f"scores_{ms}"]
+            labels = validated.outputs[f"labels_{ms}"]
             is_labelled = labels >= 0
             frames = of_both_classes(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
             values[measure.column(validated.name)] = compute_eer(*frames)[0]
@@ -123,7 +128,8 @@ class SegmentObjective(Objective):
         """The numerator of the loss of each resolution, for logits B×T×n."""
         found = []
         for ms in self.resolutions:
-            labels, logits = part.carried[str(ms)], segments[ms]
+            labels = part.carried[str(ms)]
+            logits = segments[ms]
             if logits.shape[1] < labels.shape[1]:
                 raise InputError(
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
@@ -172,7 +178,9 @@ class Segments(Task):
         Raises:
             InputError: if the corpus has no labels of segments, or none of these trials.
         """
-        found, titles, labelled = dict[str, NDArray](), list[str](), False
+        found = dict[str, NDArray]()
+        titles = list[str]()
+        labelled = False
         parts = self.recipe.data.parts(part)
         for chosen in parts:
             corpus = corpora.get(chosen.name)
