@@ -55,9 +55,9 @@ def _draw(
 ) -> None:
     measured = [m for m in offered if m.prominent and any(m.column() in epoch for epoch in history)]
     rates = [measure for measure in measured if measure.percent]
-    others = [[measure] for measure in measured if not measure.percent]
+    unit_measures = [[measure] for measure in measured if not measure.percent]
     panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_losses]
-    panels += [partial(_measures, measures=measures) for measures in (rates, *others) if measures]
+    panels += [partial(_measures, measures=measures) for measures in (rates, *unit_measures) if measures]
     panels.append(_learning_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -41,30 +41,30 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         InputError: if the device is not there, there are fewer GPUs than processes, or the device
             cannot compute in this precision.
     """
-    chosen = choose_device(device)
-    if chosen.type == "cuda":  # accelerate gives each process the GPU of its number
+    torch_device = choose_device(device)
+    if torch_device.type == "cuda":  # accelerate gives each process the GPU of its number
         rank = int(os.environ.get("LOCAL_RANK", -1))
         if rank >= torch.cuda.device_count():
             raise InputError(
                 f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: "
                 "start as many processes as there are GPUs (torchrun --nproc-per-node)"
             )
-        if chosen.index is not None and rank != -1:
+        if torch_device.index is not None and rank != -1:
             raise InputError(
-                f"'{chosen}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
+                f"'{torch_device}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
                 "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
             )
-        if chosen.index is not None:
-            torch.cuda.set_device(chosen)  # accelerate takes the current device
-    if precision in ("fp16", "tf32") and chosen.type != "cuda":
-        raise InputError(f"`train.precision={precision}` needs CUDA, not {chosen.type}: take bf16 or fp32")
+        if torch_device.index is not None:
+            torch.cuda.set_device(torch_device)  # accelerate takes the current device
+    if precision in ("fp16", "tf32") and torch_device.type != "cuda":
+        raise InputError(f"`train.precision={precision}` needs CUDA, not {torch_device.type}: take bf16 or fp32")
     # Accelerate keeps one precision per process, but each run in a process has its own.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     first = not dist.is_initialized()
     accelerator = Accelerator(
         mixed_precision=PRECISIONS[precision],
-        cpu=chosen.type == "cpu",
+        cpu=torch_device.type == "cpu",
         # Parameters have no gradient under layer drop, in a frozen front-end and in Mamba's last
         # block.
         kwargs_handlers=[
@@ -227,14 +227,14 @@ def plan_step(
     """
     by_loss = list(zip(*weights))
     rows = [*by_loss, counts, [count == 0 for count in counts]]
-    own = [signal == SIGTERM, signal == SIGINT, save, lost, *(value for row in rows for value in row)]
-    terminate, interrupt, saves, all_lost, *parts = sums_over_processes(accelerator, own)
-    *all_weights, all_counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
-    used = [part for part, unusable in enumerate(empty) if not unusable]
-    utterances = int(sum(all_counts[part] for part in used))
+    values = [signal == SIGTERM, signal == SIGINT, save, lost, *(value for row in rows for value in row)]
+    terminate, interrupt, saves, all_lost, *sums = sums_over_processes(accelerator, values)
+    *all_weights, all_counts, empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
+    used = [number for number, unusable in enumerate(empty) if not unusable]
+    utterances = int(sum(all_counts[number] for number in used))
     return StepPlan(
         used,
-        [sum(of_loss[part] for part in used) for of_loss in all_weights],
+        [sum(of_loss[number] for number in used) for of_loss in all_weights],
         utterances,
         int(sum(all_counts)) - utterances,
         SIGTERM if terminate else SIGINT if interrupt else 0,

@@ -49,13 +49,13 @@ class FrameLabels:
 
         A random crop begins with a frame.
         """
-        places = np.arange(len(samples))
+        positions = np.arange(len(samples))
         if crop == "random_tiled":
-            return random_tiled_crop(places, num_samples, rng, id)
+            return random_tiled_crop(positions, num_samples, rng, id)
         start = 0
         if crop != "head":
             start = drawn_start(labels_of_frames(samples), len(samples), num_samples, rng, self.boundary_share)
-        return head_crop(places[start:], num_samples, id)
+        return head_crop(positions[start:], num_samples, id)
 
 
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
@@ -82,8 +82,8 @@ def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
     array([ 1,  1,  0,  0, -1], dtype=int8)
     """
     samples = np.full(num_samples, -1, np.int8)
-    known = np.repeat(np.asarray(labels, np.int8), LABEL_SAMPLES)[:num_samples]
-    samples[: len(known)] = known
+    repeated = np.repeat(np.asarray(labels, np.int8), LABEL_SAMPLES)[:num_samples]
+    samples[: len(repeated)] = repeated
     return samples
 
 
@@ -159,6 +159,6 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
     first = windows[:, 0]
-    known = torch.where(first < 0, 1, first).amin(1)
-    pooled[:, 0] = torch.where((first >= 0).any(1), known.to(pooled.dtype), pooled[:, 0])
+    shortest = torch.where(first < 0, 1, first).amin(1)
+    pooled[:, 0] = torch.where((first >= 0).any(1), shortest.to(pooled.dtype), pooled[:, 0])
     return pooled

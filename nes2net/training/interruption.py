@@ -122,13 +122,13 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in _FULL | _FAILING:
             raise
-        what = cause.filename or folder
+        path = cause.filename or folder
         why = os.strerror(cause.errno)
         if cause.errno in _FULL:
             raise Unfinished(
-                f"no room to write {what} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
+                f"no room to write {path} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
                 "intact. Make room, and the same command goes on"
             ) from error
         raise Unfinished(
-            f"{what}: {why}; the last save is intact. Once the disk can be written to again, the same command goes on"
+            f"{path}: {why}; the last save is intact. Once the disk can be written to again, the same command goes on"
         ) from error

@@ -95,7 +95,7 @@ class Trainer:
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.decay()
         set_learning_rate(self.state.optimizer, progress.lr)
-        parts, weights = zip(*(self.prepared(batch, epoch, step, place) for place, batch in enumerate(batches)))
+        parts, weights = zip(*(self.prepared(batch, epoch, step, number) for number, batch in enumerate(batches)))
         lost = [why for batch in batches for why in batch.lost]
         due = due and accelerator.is_main_process
         counts = [len(batch.targets) for batch in batches]
@@ -108,7 +108,8 @@ class Trainer:
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # The only line of a step that waits for a GPU, beside the messages of several processes and fp16's GradScaler.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
-            length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
+            if accelerator.scaler:  # a GradScaler skips steps that are not finite
+                length = 0.0
             check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -117,15 +118,15 @@ class Trainer:
         progress.step = step + 1
         return plan.signal, plan.save
 
-    def prepared(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Part, list[float]]:
-        """Move the part ``place`` of a step to the device and mix it, and weigh its losses; it may be empty."""
+    def prepared(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
+        """Move the part ``number`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
         part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
         targets = batch.targets
         if len(targets):
-            number = place * self.accelerator.num_processes + self.accelerator.process_index
-            part, targets = self.objective.mixed(part, targets, epoch, step, number)
+            number_in_step = number * self.accelerator.num_processes + self.accelerator.process_index
+            part, targets = self.objective.mixed(part, targets, epoch, step, number_in_step)
         return part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
@@ -138,10 +139,10 @@ class Trainer:
         denominators = plan.denominators
         factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
         sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
-        for place in plan.used:
+        for number in plan.used:
             # DDP averages gradients over processes; the factor turns this into their sum.
-            with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
-                numerators: Tensor = self.model(*parts[place])
+            with nullcontext() if number == plan.used[-1] else accelerator.no_sync(self.model):
+                numerators: Tensor = self.model(*parts[number])
                 accelerator.backward(sum(n * factor for n, factor in zip(numerators, factors)))
             sums += numerators.detach()
         sums = accelerator.reduce(sums, "sum")
@@ -151,8 +152,9 @@ class Trainer:
         """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""
         patience = self.recipe.train.plateau_patience
         history = self.state.selection.history
-        losses = (row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row)
-        return 0.5 ** plateaus(losses, patience) if patience else 1.0
+        if not patience:
+            return 1.0
+        return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
@@ -162,14 +164,14 @@ class Trainer:
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})
         state.progress = Progress(epoch=epoch + 1)
-        kept = epoch in selection.kept_epochs()
+        is_kept = epoch in selection.kept_epochs()
 
         def write() -> None:
-            if kept:
+            if is_kept:
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
                 state.detector.save(path, **record)
             selection.write_history()
-            self.monitor.epoch(epoch, values, path.name if kept else None)
+            self.monitor.epoch(epoch, values, path.name if is_kept else None)
             state.save()
             self.monitor.track(epoch, values)
 

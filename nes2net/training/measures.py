@@ -124,13 +124,13 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     return values | _of_corpora(validated, eer_methods) if len(eer_methods) > 1 else values
 
 
-def of_both_classes(scores: NDArray, is_bonafide: NDArray, what: str) -> tuple[NDArray, NDArray]:
+def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
     """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if there are none of a class."""
     genuine = scores[is_bonafide]
     spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
         raise InputError(
-            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {what}, but at least one of each "
+            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {items}, but at least one of each "
             "is needed: mend the files named above, or give it more labels"
         )
     return genuine, spoofed
@@ -146,8 +146,8 @@ def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[st
         scored[alias] = Matched(of_corpus, scores, len(of_corpus), Mismatch([], [], [], [], []))
     breakdown = over_corpora(scored, eer_methods)
     costs = {
-        alias: metrics.compute_min_dcf(matched.bonafide, matched.spoof)
-        for alias, matched in scored.items()
+        alias: metrics.compute_min_dcf(corpus_scores.bonafide, corpus_scores.spoof)
+        for alias, corpus_scores in scored.items()
         if alias in breakdown.eers
     }
     if not costs:

@@ -128,7 +128,7 @@ class Objective(nn.Module):
                     f"front-end '{name}'"
                 )
             above = (*list(layers)[train.freeze_layers :], *frontend.after_layers)
-            trained = {id(p) for part in above for p in part.parameters()}
+            trained = {id(p) for module in above for p in module.parameters()}
             for parameter in frontend.parameters():
                 if id(parameter) not in trained:
                     parameter.requires_grad_(False)
@@ -217,12 +217,12 @@ class Objective(nn.Module):
         part = Part(inputs, targets, carried, iteration, latent_seed)
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
-            first, *others = self.numerators(self.computed(features, part), part)
+            first, *further_numerators = self.numerators(self.computed(features, part), part)
         aggregation = self.detector.aggregation
         penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
         if penalty is not None:
             first = first + penalty * self.criterion.weight_of(targets).to(first.dtype)
-        return torch.stack([first, *others])
+        return torch.stack([first, *further_numerators])
 
     def validated(self, part: Part) -> Outcome:
         """Compute loss and outputs of a batch of the development set, in which nothing is mixed.
@@ -285,11 +285,11 @@ class Objective(nn.Module):
 
 
 @contextmanager
-def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
+def _enough_for_statistics(batch: str, remedy: str) -> Iterator[None]:
     """Explain the error of PyTorch's batch normalisation about a single value in each channel."""
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise InputError(f"{what} has a single utterance, too few for batch statistics: {remedy}") from error
+        raise InputError(f"{batch} has a single utterance, too few for batch statistics: {remedy}") from error

@@ -67,7 +67,11 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     for parameter in detector.parameters():
         if parameter.requires_grad:
             groups[depths.get(id(parameter), top)].append(parameter)
-    return [{"params": of, "factor": layer_decay ** (top - depth)} for depth, of in enumerate(groups) if of]
+    return [
+        {"params": parameters, "factor": layer_decay ** (top - depth)}
+        for depth, parameters in enumerate(groups)
+        if parameters
+    ]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -84,14 +88,14 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
     """
     best = math.inf
     waited = 0
-    found = 0
+    count = 0
     for loss in losses:
         waited = 0 if loss < best else waited + 1
         best = min(best, loss)
         if waited == patience:
-            found = found + 1
+            count = count + 1
             waited = 0
-    return found
+    return count
 
 
 def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:

@@ -18,15 +18,15 @@ _CHUNK_STREAM = 0xC4A2  # keeps the lengths of steps apart from other streams of
 _BLOCK = 4  # batches, within which pieces of similar length are shuffled
 
 
-def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
-    """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``place`` in it.
+def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
+    """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``position`` in it.
 
     Epochs count from 1, but their streams from 0, so that the first epoch has stream 0.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
     """
-    return [seed, epoch - 1, *place]
+    return [seed, epoch - 1, *position]
 
 
 class StepShare(NamedTuple):
@@ -105,7 +105,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.shuffle = shuffle
         self.share = share
         self.chunk_samples = chunk_samples
-        self.lengths = None if lengths is None else np.array(lengths)
+        self.lengths = lengths if lengths is None else np.array(lengths)
         self.balance = balance
         #: items that an epoch draws
         self.draws = length if balance is None else balance.draws
@@ -132,14 +132,14 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             order = order[np.argsort(self.lengths[order], kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
-            whole = self.length // size
-            order = np.concatenate([*(blocks[place] for place in rng.permutation(whole)), *blocks[whole:]])
+            num_whole = self.length // size
+            order = np.concatenate([*(blocks[number] for number in rng.permutation(num_whole)), *blocks[num_whole:]])
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             length = self._length(batch, step)
-            parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
-            for part in parts[self.share.rank :: self.share.world_size]:
-                yield [(self.epoch, int(index), *length) for index in part]
+            step_parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
+            for indices in step_parts[self.share.rank :: self.share.world_size]:
+                yield [(self.epoch, int(index), *length) for index in indices]
 
     def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Give the length of every item of ``batch``; nothing if items keep their own."""
@@ -150,12 +150,12 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         return () if self.lengths is None else (int(self.lengths[batch].max()),)
 
 
-def by_step(parts: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``parts`` by step.
+def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
+    """Group ``batches``, the parts of steps, by step.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]
     """
-    iterator = iter(parts)
+    iterator = iter(batches)
     while step := list(islice(iterator, accumulate)):
         yield step

@@ -129,19 +129,19 @@ class Selection:
         """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
-        kept: set[int] = set()
+        epochs: set[int] = set()
         for word in self.keep:
             if word in rows:
-                kept.update(row["epoch"] for row in rows[word])
+                epochs.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                kept.update(_best(self._measured(), 1 if word == "best" else int(word), name))
-        return kept
+                epochs.update(_best(self._measured(), 1 if word == "best" else int(word), name))
+        return epochs
 
     def files_to_remove(self) -> list[Path]:
         """List the run's checkpoints in the folder that are not to be kept."""
-        kept = self.kept_epochs()
-        files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept]
+        kept_epochs = self.kept_epochs()
+        files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept_epochs]
         return [file for file in files if file.is_file()]
 
     def write_history(self) -> None:
@@ -164,16 +164,16 @@ class Selection:
             return None
         (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
         row = next(row for row in measured if row["epoch"] == best)
-        eers = {found[1]: value for name, value in row.items() if (found := _OF_CORPUS.fullmatch(name))}
-        groups = {found[1]: value for name, value in row.items() if (found := _OF_GROUP.fullmatch(name))}
+        eers = {match[1]: value for name, value in row.items() if (match := _OF_CORPUS.fullmatch(name))}
+        groups = {match[1]: value for name, value in row.items() if (match := _OF_GROUP.fullmatch(name))}
         table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table() if eers else None
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _averages(self) -> list[str]:
-        kept = self.kept_epochs()
+        kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
-            rows = [row for row in self._measured() if row["epoch"] in kept and name in row]
+            rows = [row for row in self._measured() if row["epoch"] in kept_epochs and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
                     ids = " ".join(str(epoch) for epoch in _best(rows, count, name))
@@ -211,17 +211,17 @@ def choices(
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
     valued = [row for row in rows if _is_number(row.get(by))]
-    found = []
+    averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(valued) >= count:
-            found.append(Choice("best", count, _best(valued, count, by)))
-        found.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
+            averages.append(Choice("best", count, _best(valued, count, by)))
+        averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
-    table = [[*(column.heading for column in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
+    table = [[*(column.heading for column in columns), *(f"{choice.which} {choice.number}" for choice in averages)]]
     for row in rows:
-        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in found]
+        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in averages]
         table.append([*(column.cell(row) for column in columns), *marks])
-    return found, text_table(table, "r")
+    return averages, text_table(table, "r")
 
 
 def saved_epochs(folder: Path) -> list[int]:
@@ -245,9 +245,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
-    known = {key for row in history for key in row if key == "loss" or key.startswith("val_")}
-    known = {key for key in known if "/" in key or not key.endswith(("_low", "_high"))}
-    check_known([by], known, f"`by` is one of the values of {path}, not")
+    columns = {key for row in history for key in row if key == "loss" or key.startswith("val_")}
+    columns = {key for key in columns if "/" in key or not key.endswith(("_low", "_high"))}
+    check_known([by], columns, f"`by` is one of the values of {path}, not")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):

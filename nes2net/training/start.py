@@ -43,8 +43,8 @@ def check_parts(recipe: Recipe) -> None:
     checked_loss(recipe.segments.loss, "segments.loss")
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
-    given = [key for key, is_given in train.of_layers().items() if is_given]
-    if not given:
+    stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
+    if not stated_keys:
         return
     if train.adapt is not None:
         check_adaptation(train.adapt, "`train.adapt`")
@@ -58,7 +58,7 @@ def check_parts(recipe: Recipe) -> None:
     with torch.device("meta"):
         layers = create_frontend(name, **options).transformer_layers
     if not layers:
-        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{given[0]}` out")
+        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out")
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
@@ -122,8 +122,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     if "model" not in record:
         state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:
-        theirs = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
-        model = {**model, "frontend": {**theirs, **frontend}}
+        checkpoint_options = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
+        model = {**model, "frontend": {**checkpoint_options, **frontend}}
     detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
     if "model" in record:
         start = Provenance.read(record).start()
@@ -134,9 +134,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
-        known = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        starts = [Provenance(name) for name in known]
-        if not known:
+        identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+        starts = [Provenance(name) for name in identified]
+        if not identified:
             starts = [Provenance(architecture_of=name) for name in alike or fitting]
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
@@ -164,8 +164,8 @@ def _start_from(
     before = _frontend_of(record).get("adapt")
     if before is not None:  # go on with what was added
         before = check_adaptation(before, f"{path}: adapt").options
-        ours = None if adapt is None else check_adaptation(adapt, "`train.adapt`").options
-        if ours != before:
+        recipe_options = None if adapt is None else check_adaptation(adapt, "`train.adapt`").options
+        if recipe_options != before:
             options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
             raise InputError(
                 f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net export --to merged"

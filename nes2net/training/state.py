@@ -142,8 +142,8 @@ class RunState:
         }
         if self.detector.base is not None:
             content["base"] = self.detector.base
-        for name, part in self.parts.items():
-            content[name] = None if part is None else part.state_dict()
+        for name, stateful in self.parts.items():
+            content[name] = None if stateful is None else stateful.state_dict()
         save_atomically(content, self.selection.folder / RESUME_FILE)
         self.remove_files()
 
@@ -163,11 +163,11 @@ class RunState:
         """
         self._check_data(content["data"])
         self._check_extent(content)
-        for name, part in self.parts.items():
-            if part is None:
+        for name, stateful in self.parts.items():
+            if stateful is None:
                 continue
             try:
-                part.load_state_dict(content[name])
+                stateful.load_state_dict(content[name])
             except ValueError as error:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
@@ -192,7 +192,7 @@ class RunState:
         epochs = self.selection.epochs
         too_far = progress.epoch > epochs + 1 or progress.step > steps
         too_far = too_far or progress.utterances > progress.step * batch_size
-        if too_far or any((part is None) != (content[name] is None) for name, part in self.parts.items()):
+        if too_far or any((stateful is None) != (content[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(epochs, 'epoch')} "
                 f"of {counted(steps, 'step')} (there epoch {progress.epoch}, step {progress.step}): {REMEDY}"

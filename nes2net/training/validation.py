@@ -138,8 +138,12 @@ class Validator:
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
                 # All processes' results in the order of the set.
-                own = self._pass(name, loader, epoch)
-                results = [result for part in gathered(self.accelerator, own) for result in part]
+                batch_results = self._pass(name, loader, epoch)
+                results = [
+                    result
+                    for process_results in gathered(self.accelerator, batch_results)
+                    for result in process_results
+                ]
                 results.sort(key=lambda result: result.number)
                 if lost := [why for result in results for why in result.lost]:
                     stop_without_data(lost, "validation")
@@ -161,28 +165,28 @@ class Validator:
             unit="batch",
             shown=accelerator.is_main_process,
         )
-        for place, batch in enumerate(meter):
+        for number, batch in enumerate(meter):
             outcome = Outcome(torch.zeros(()), {})
             if len(batch.targets):
                 carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-                part = Part.of(batch, carried, accelerator.device)
+                inputs = Part.of(batch, carried, accelerator.device)
                 if self.mode == "train":
-                    seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
-                outcome = self.objective.validated(part)
+                    seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
+                outcome = self.objective.validated(inputs)
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
             results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.places))
             meter.update(len(batch.targets) * accelerator.num_processes)
         return [  # the device is waited for here, once
             _BatchResult(
-                accelerator.process_index + place * accelerator.num_processes,
+                accelerator.process_index + number * accelerator.num_processes,
                 outcome.loss.item(),
                 {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
                 targets.numpy(),
                 errors,
                 lost,
-                places,
+                positions,
             )
-            for place, (outcome, targets, errors, lost, places) in enumerate(results)
+            for number, (outcome, targets, errors, lost, positions) in enumerate(results)
         ]
 
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
@@ -198,6 +202,6 @@ class Validator:
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
                 "rate, `train.lr`"
             )
-        used_trials = [trials[place] for result in results for place in result.places]
+        used_trials = [trials[position] for result in results for position in result.places]
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         return {f"val_loss_{name}": loss, **self.objective.figures(validated)}

@@ -92,12 +92,15 @@ class AngularSoftmax(ClassWeighted):
         share = 1 / (1 + self.annealed(step))
         logits = norm * cosine
         with_margin = logits + share * norm * (self._psi(cosine) - cosine)
-        own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)  # row c: the class with the margin
+        margin_masks = torch.eye(
+            logits.shape[1], dtype=torch.bool, device=logits.device
+        )  # row c: the class with the margin
         losses = torch.stack(
-            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(own)], dim=1
+            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
+            dim=1,
         )  # B×n
         if targets.ndim == 1:
-            targets = F.one_hot(targets, len(own)).to(losses.dtype)
+            targets = F.one_hot(targets, len(margin_masks)).to(losses.dtype)
         return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -251,7 +254,7 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
     margin = margin.to(cosine) if isinstance(margin, Tensor) else margin
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
     return torch.stack(
-        [-F.log_softmax(scale * (cosine - margin * own), dim=1)[:, c] for c, own in enumerate(classes)], dim=1
+        [-F.log_softmax(scale * (cosine - margin * one_hot), dim=1)[:, c] for c, one_hot in enumerate(classes)], dim=1
     )
 
 
@@ -374,6 +377,6 @@ class Prototypes(_OfVectors):
         # would rise again, so the line that ArcFace's code takes goes on falling.
         sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
         turned = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
-        further = cosine - math.sin(math.pi - self.margin) * self.margin
-        enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, further)
+        beyond = cosine - math.sin(math.pi - self.margin) * self.margin
+        enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, beyond)
         return additive_margin_losses(cosine, self.scale, cosine - enlarged)

@@ -106,11 +106,11 @@ def named(name: str | None) -> list[Key]:
         return all_keys()
     if name in SECTIONS:
         return _with_items(SECTIONS[name])
-    known = {key.name: key for key in all_keys()}
-    if name not in known:
-        meant = did_you_mean(name, [*known, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
+    keys = {key.name: key for key in all_keys()}
+    if name not in keys:
+        meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
         raise InputError(f"a recipe has no key '{name}'{meant}")
-    return [known[name]]
+    return [keys[name]]
 
 
 def _in_short(key: Key) -> str:
@@ -120,8 +120,8 @@ def _in_short(key: Key) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON schema of a recipe's file."""
     properties = _properties(Recipe)
-    part = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
-    properties["model"]["properties"] = {name: part for name in ("frontend", "aggregation", "backend")}
+    name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
+    properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
     for name, kind in SECTIONS.items():
         description = " ".join((kind.__doc__ or "").split())
         properties[name] = {"description": description, **_mapping(_properties(kind)), "type": ["object", "null"]}

@@ -34,8 +34,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     overrides = list(overrides)
     if not isfile(path):
         if str(recipe) not in names:
-            known = did_you_mean(path.stem, names, "nes2net info")
-            raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{known}")
+            suggestion = did_you_mean(path.stem, names, "nes2net info")
+            raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
         path = PACKAGED / f"{recipe}.yaml"
     values = _read_file(path)
     if "base" in values:
@@ -55,28 +55,28 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
             merged[key] = {**merged[key], **(value or {})} if both else value
         values = merged if values.keys() & {"name", "comment"} else named_after_model(of_base, merged, values)
-    given = {override.partition("=")[0] for override in overrides}
-    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), given))
+    stated_keys = {override.partition("=")[0] for override in overrides}
+    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
-def named_after_model(before: Mapping[str, Any], after: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """``after`` without the name and comment inherited from ``before``, if its model has other parts.
 
     The run is then named after its parts, so that it does not bear another system's name.
 
     Args:
-        given: the keys that ``after`` states itself.
+        stated_keys: the keys that ``after`` states itself.
 
     >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
     >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
     'lps_aasist'
     """
-    own = _names_of_parts(after)
-    if own == _names_of_parts(before):
+    part_names = _names_of_parts(after)
+    if part_names == _names_of_parts(before):
         return after
-    frontend, aggregation, backend = own
+    frontend, aggregation, backend = part_names
     called = {"name": "_".join([frontend, *([] if aggregation == "last" else [aggregation]), backend]), "comment": None}
-    return after | {key: value for key, value in called.items() if key in before and key not in given}
+    return after | {key: value for key, value in called.items() if key in before and key not in stated_keys}
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
@@ -120,7 +120,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         if not equals or not keys:
             raise InputError(f"override {shown(override)} is not of the form key=value")
         *parents, last = keys.split(".")
-        what = f"override {shown(override)}: the value"
+        title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
             data, name = dict(values.get("data") or {}), ".".join(parents[2:])  # a name or alias may have dots
             listed = data.get("corpora")
@@ -131,8 +131,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
                 raise InputError(
                     f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
                 )
-            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), what)
+            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), title)
             values["data"] = {**data, "corpora": corpora}
             continue
-        set_value(values, [*parents, last], text, Recipe, what)
+        set_value(values, [*parents, last], text, Recipe, title)
     return values

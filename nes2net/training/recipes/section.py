@@ -42,7 +42,7 @@ def _text(value: Any) -> str:
 
 
 def _folder_part(text: str) -> str:
-    if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
+    if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
 
@@ -163,8 +163,8 @@ class Section(BaseModel):
         if problem["type"] == "extra_forbidden":
             key = f"{cls.prefix}{name[:100]}"
             section = cls.prefix.partition(".")[0]
-            known = [f"{cls.prefix}{field}" for field in cls.model_fields]
-            meant = did_you_mean(key, known, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
+            keys = [f"{cls.prefix}{field}" for field in cls.model_fields]
+            meant = did_you_mean(key, keys, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
             return f"unknown key '{key}' in the recipe{meant}"
         if problem["type"] == "missing":
             return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
@@ -185,11 +185,11 @@ class Section(BaseModel):
             for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)
                 default = field.default
-                chosen = getattr(self, used.choice)
-                if chosen not in used.values and value != default:
+                choice = getattr(self, used.choice)
+                if choice not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used.choice}={said(chosen)}`: it goes with "
+                        f"`{self.prefix}{used.choice}={said(choice)}`: it goes with "
                         f"{' and '.join(map(said, used.values))}; leave it out, "
                         f"or set it to {said(default)}"
                     )
@@ -207,9 +207,11 @@ def meant_key(name: str) -> str:
     for kind in sorted(Section.__subclasses__(), key=lambda kind: kind.prefix.removesuffix(".") != section):
         for key, field in kind.model_fields.items():
             facts = (fact for fact in field.metadata if isinstance(fact, (AlsoCalled, Source)))
-            for word in (key, *(other for fact in facts for other in fact.names)):
+            for word in (key, *(alias for fact in facts for alias in fact.names)):
                 words.setdefault(word, f"{kind.prefix}{key}")
-    own = [word for word, key in words.items() if key.rpartition(".")[0] == section]
-    close = difflib.get_close_matches(last, own, n=1) or difflib.get_close_matches(last, words, n=1, cutoff=0.8)
+    section_words = [word for word, key in words.items() if key.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(last, section_words, n=1) or difflib.get_close_matches(
+        last, words, n=1, cutoff=0.8
+    )
     meant = words.get(last) or (words[close[0]] if close else None)
     return f"; did you mean '{meant}'?" if meant else ""

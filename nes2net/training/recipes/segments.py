@@ -46,17 +46,17 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        given = {
+        is_given = {
             name: getattr(self, name) != field.get_default(call_default_factory=True)
             for name, field in type(self).model_fields.items()
         }
         refuse(
             *(
                 (
-                    not self.resolutions and given[name],
+                    not self.resolutions and is_given[name],
                     f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out",
                 )
-                for name in given
+                for name in is_given
             ),
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),

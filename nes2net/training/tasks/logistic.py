@@ -102,10 +102,10 @@ class LogisticTrainer(Trainer):
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
-        found = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
+        summary = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
         if iterations >= _MOST_ITERATIONS:
-            found += ", the most that are done; a smaller `train.logistic_c` converges sooner"
-        self.monitor.say(found)
+            summary += ", the most that are done; a smaller `train.logistic_c` converges sooner"
+        self.monitor.say(summary)
         progress.step = self.steps_per_epoch
         progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
         with torch.no_grad():  # the loss over the training set, as one batch

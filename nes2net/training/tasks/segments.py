@@ -63,10 +63,10 @@ class SegmentObjective(Objective):
                 f"of {_LABEL_MS} ms: set a hop that is a multiple of it"
             )
         if unknown := [ms for ms in self.resolutions if ms not in detector.resolutions]:
-            there = listed([f"{ms:g}" for ms in detector.resolutions], 10)
+            offered = listed([f"{ms:g}" for ms in detector.resolutions], 10)
             raise InputError(
                 f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
-                f"frames of {there} ms"
+                f"frames of {offered} ms"
             )
         self.of_frames = create_loss(segments.loss, detector.backend, "segments.loss")
         if self.of_frames.takes_embeddings:
@@ -126,7 +126,7 @@ class SegmentObjective(Objective):
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
         """The numerator of the loss of each resolution, for logits B×T×n."""
-        found = []
+        numerators = []
         for ms in self.resolutions:
             labels = part.carried[str(ms)]
             logits = segments[ms]
@@ -135,8 +135,8 @@ class SegmentObjective(Objective):
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}"
                 )
-            found.append(self.of_frames.parts(logits[:, : labels.shape[1]].flatten(0, 1), _shares(labels))[0])
-        return found
+            numerators.append(self.of_frames.parts(logits[:, : labels.shape[1]].flatten(0, 1), _shares(labels))[0])
+        return numerators
 
 
 def _shares(labels: Tensor) -> Tensor:
@@ -178,24 +178,26 @@ class Segments(Task):
         Raises:
             InputError: if the corpus has no labels of segments, or none of these trials.
         """
-        found = dict[str, NDArray]()
+        all_labels = dict[str, NDArray]()
         titles = list[str]()
         labelled = False
-        parts = self.recipe.data.parts(part)
-        for chosen in parts:
-            corpus = corpora.get(chosen.name)
+        corpus_configs = self.recipe.data.parts(part)
+        for corpus_config in corpus_configs:
+            corpus = corpora.get(corpus_config.name)
             titles.append(corpus.title)
             if corpus.segment_labels is not None:
                 labelled = True
-                labels = corpus.segment_labels(chosen.root, chosen.split(part), _LABEL_MS, protocols=chosen.protocols)
-                prefix = f"{chosen.called}:" if len(parts) > 1 else ""
-                found |= {f"{prefix}{id}": of_one for id, of_one in labels.items()}
+                labels = corpus.segment_labels(
+                    corpus_config.root, corpus_config.split(part), _LABEL_MS, protocols=corpus_config.protocols
+                )
+                prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+                all_labels |= {f"{prefix}{id}": of_one for id, of_one in labels.items()}
         if not labelled:
             raise InputError(
                 f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "
                 "a corpus with labels of segments, such as partialspoof"
             )
-        of_trial = {trial.id: found[trial.id] for trial in trials if trial.id in found}
+        of_trial = {trial.id: all_labels[trial.id] for trial in trials if trial.id in all_labels}
         if not of_trial:
             raise InputError(
                 f"{' and '.join(titles)} has labels of segments, but of none of the {counted(len(trials), 'trial')} of "
