@@ -56,8 +56,10 @@ def effects_of(
     if augment.algo:
         parameters = RawBoostParameters.of(**augment.parameters)
         effects.append(RawBoost(augment.algo, parameters=parameters, stream=stream))
-    if conditions:
-        effects += conditions if every else [OneOf(conditions, augment.condition_probability)]
+    if every:
+        effects += conditions
+    elif conditions:
+        effects.append(OneOf(conditions, augment.condition_probability))
     if augment.fir is not None:
         effects.append(LowPass.of(**augment.fir))
     return effects

@@ -71,7 +71,9 @@ class Balance:
     def order(self, rng: np.random.Generator, batch_size: int) -> NDArray:
         """Draw the items of the whole batches of an epoch, batch after batch, each in random order."""
         steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
-        items = np.arange(self.length) if self._capped is None else self._capped.draw(rng)
+        items = np.arange(self.length)
+        if self._capped is not None:
+            items = self._capped.draw(rng)
         return rng.permuted(self._drawn(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:

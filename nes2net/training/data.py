@@ -63,8 +63,8 @@ def read_trials(
     trials = []
     for corpus_config in corpus_configs:
         if corpus_config.root is None and corpora.get(corpus_config.name).home is None:
-            which = "the corpus" if is_short else f"corpus {corpus_config.called}"
-            raise InputError(f"where is {which}? name its folder with `{data.key_of(corpus_config, 'root')}`")
+            title = "the corpus" if is_short else f"corpus {corpus_config.called}"
+            raise InputError(f"where is {title}? name its folder with `{data.key_of(corpus_config, 'root')}`")
         root = corpus_config.root or "."
         split = corpus_config.split(part)
         keys = root
@@ -243,7 +243,10 @@ def training_batches(
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
-    check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
+    if balance is None:
+        check_fills_a_batch(len(training.trials), recipe.train)
+    else:
+        check_fills_a_batch(balance.draws, recipe.train)
     dataset = TrainingSet(
         training,
         data.num_samples,
@@ -292,13 +295,21 @@ def development_batches(
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
         trials = [development.trials[index] for index in order]
         development = development._replace(trials=trials, excerpts=[excerpts[index] for index in order])
+    num_samples = data.num_samples
+    batch_size = recipe.train.batch_size
+    if whole_utterances:
+        num_samples = None
+        batch_size = 1
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
-        parameters = RawBoostParameters.of(**recipe.augment.parameters)
+        effects = []
+        if name == "w_aug":
+            parameters = RawBoostParameters.of(**recipe.augment.parameters)
+            effects.append(RawBoost(recipe.augment.algo, parameters=parameters, stream=stream))
         dataset = TrainingSet(
             development,
-            None if whole_utterances else data.num_samples,
-            [RawBoost(recipe.augment.algo, parameters=parameters, stream=stream)] if name == "w_aug" else (),
+            num_samples,
+            effects,
             seed=recipe.seed,
             part="dev",
             cache=AudioCache(data.cache) if data.cache else None,
@@ -307,7 +318,7 @@ def development_batches(
         )
         batches = EpochBatches(
             len(development.trials),
-            1 if whole_utterances else recipe.train.batch_size,
+            batch_size,
             recipe.seed,
             False,
             share,

@@ -207,7 +207,9 @@ class TrainingSet(Dataset):
             else:
                 waveform = _RANDOM_CROPS[self.crop](waveform, num_samples, rng, trial.id)
         waveform = np.ascontiguousarray(waveform, dtype=np.float32)
-        return waveform, None if labels is None else labels_of_frames(labels)
+        if labels is None:
+            return waveform, None
+        return waveform, labels_of_frames(labels)
 
     def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         try:

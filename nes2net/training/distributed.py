@@ -6,6 +6,7 @@ import atexit
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import chain
 from signal import SIGINT, SIGTERM
 from typing import Any, NamedTuple
 
@@ -88,7 +89,9 @@ def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> li
 
 def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
     """Collect each process's ``value``, plain data, in the order of the processes."""
-    return [value] if accelerator.num_processes == 1 else gather_object([value])
+    if accelerator.num_processes == 1:
+        return [value]
+    return gather_object([value])
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
@@ -227,17 +230,22 @@ def plan_step(
     """
     by_loss = list(zip(*weights))
     rows = [*by_loss, counts, [count == 0 for count in counts]]
-    values = [signal == SIGTERM, signal == SIGINT, save, lost, *(value for row in rows for value in row)]
+    values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sums_over_processes(accelerator, values)
     *all_weights, all_counts, empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, unusable in enumerate(empty) if not unusable]
     utterances = int(sum(all_counts[number] for number in used))
+    agreed_signal = 0
+    if terminate:
+        agreed_signal = SIGTERM
+    elif interrupt:
+        agreed_signal = SIGINT
     return StepPlan(
         used,
         [sum(of_loss[number] for number in used) for of_loss in all_weights],
         utterances,
         int(sum(all_counts)) - utterances,
-        SIGTERM if terminate else SIGINT if interrupt else 0,
+        agreed_signal,
         bool(saves),
         int(all_lost),
     )

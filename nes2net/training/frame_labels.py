@@ -135,8 +135,10 @@ def drawn_start(
         changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
         before = np.concatenate([[0], np.cumsum(changes)])  # boundaries up to the beginning of each frame
         holds = before[starts - (-num_samples // LABEL_SAMPLES) - 1] > before[starts]
-        kind = starts[holds] if rng.random() < boundary_share else starts[~holds]
-        starts = kind if len(kind) else starts
+        with_boundary = rng.random() < boundary_share
+        matching_starts = starts[holds == with_boundary]
+        if len(matching_starts):
+            starts = matching_starts
     return LABEL_SAMPLES * int(starts[rng.integers(len(starts))])
 
 

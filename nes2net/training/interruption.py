@@ -70,7 +70,10 @@ class StopRequests:
             yield
         finally:
             self._deferred = False
-        if number := self.agree(self.requested) if self.agree else self.requested:
+        number = self.requested
+        if self.agree:
+            number = self.agree(number)
+        if number:
             self.stop(number)
 
     def stop(self, number: int) -> None:
@@ -92,19 +95,21 @@ class StopRequests:
             self.stop(number)
 
 
-def stop_without_data(lost: Sequence[str], place: str) -> NoReturn:
+def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     """End a run whose files cannot be read at present.
 
     Args:
         lost: one line for each file of this process that cannot be read.
-        place: where in the run it happened.
+        stage: where in the run it happened.
 
     Raises:
         Unfinished: always.
     """
-    why = lost[0] if lost else "its files cannot be used, here or in another process, which has said why"
+    why = "its files cannot be used, here or in another process, which has said why"
+    if lost:
+        why = lost[0]
     raise Unfinished(
-        f"stopped in {place}: {why}. Bring the files back, and the same command goes on from the last save"
+        f"stopped in {stage}: {why}. Bring the files back, and the same command goes on from the last save"
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from accelerate import Accelerator
@@ -95,8 +96,8 @@ class Trainer:
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.decay()
         set_learning_rate(self.state.optimizer, progress.lr)
-        parts, weights = zip(*(self.prepared(batch, epoch, step, number) for number, batch in enumerate(batches)))
-        lost = [why for batch in batches for why in batch.lost]
+        step_parts, weights = zip(*(self.prepared(batch, epoch, step, number) for number, batch in enumerate(batches)))
+        lost = list(chain.from_iterable(batch.lost for batch in batches))
         due = due and accelerator.is_main_process
         counts = [len(batch.targets) for batch in batches]
         plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
@@ -104,7 +105,7 @@ class Trainer:
             stop_without_data(lost, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
         if any(denominator > 0 for denominator in plan.denominators):
-            loss = self.backward(parts, plan)
+            loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # The only line of a step that waits for a GPU, beside the messages of several processes and fp16's GradScaler.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
@@ -122,12 +123,12 @@ class Trainer:
         """Move the part ``number`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
+        step_part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
         targets = batch.targets
         if len(targets):
             number_in_step = number * self.accelerator.num_processes + self.accelerator.process_index
-            part, targets = self.objective.mixed(part, targets, epoch, step, number_in_step)
-        return part, self.objective.denominators(targets, carried)
+            step_part, targets = self.objective.mixed(step_part, targets, epoch, step, number_in_step)
+        return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
         """The number of a step over all epochs, from 0."""

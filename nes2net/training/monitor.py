@@ -171,9 +171,9 @@ class Monitor:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         for measure in self.selection.offered:
-            form = ".2%" if measure.percent else ".6f"
-            keys = measure.headings([values]) if measure.prominent else ()
-            facts += [f"{key}: {values[key]:{form}}" for key in keys if key in values]
+            if measure.prominent:
+                form = ".2%" if measure.percent else ".6f"
+                facts += [f"{key}: {values[key]:{form}}" for key in measure.headings([values]) if key in values]
         if saved:
             facts.append(f"saved {saved}")
         self.say(" - ".join([f"epoch {epoch}", *facts]))

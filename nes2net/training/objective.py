@@ -49,10 +49,12 @@ class Part(NamedTuple):
         cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
     ) -> Part:
         """Move ``batch`` to ``device``, with what is ``carried`` of it."""
-        waveforms, targets, *values = (
-            tensor.to(device, non_blocking=True) for tensor in (batch.waveforms, batch.targets, *carried.values())
+        return cls(
+            batch.waveforms.to(device, non_blocking=True),
+            batch.targets.to(device, non_blocking=True),
+            {name: tensor.to(device, non_blocking=True) for name, tensor in carried.items()},
+            iteration,
         )
-        return cls(waveforms, targets, dict(zip(carried, values)), iteration)
 
 
 class Outcome(NamedTuple):
@@ -128,9 +130,10 @@ class Objective(nn.Module):
                     f"front-end '{name}'"
                 )
             above = (*list(layers)[train.freeze_layers :], *frontend.after_layers)
-            trained = {id(p) for module in above for p in module.parameters()}
+            trained = nn.ModuleList(above)
+            trained_ids = {id(parameter) for parameter in trained.parameters()}
             for parameter in frontend.parameters():
-                if id(parameter) not in trained:
+                if id(parameter) not in trained_ids:
                     parameter.requires_grad_(False)
 
     @property
@@ -250,7 +253,9 @@ class Objective(nn.Module):
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
             embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
-        return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
+        if self.criterion.takes_embeddings:
+            return embeddings
+        return self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
         """Compute the numerator of each term of the loss; the term of the utterance comes first."""
@@ -280,7 +285,9 @@ class Objective(nn.Module):
 
     def _durations(self, inputs: Tensor) -> Tensor:
         """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
-        samples = inputs.shape[1] * (1 if inputs.ndim == 2 else self.detector.frontend.hop_length)
+        samples = inputs.shape[1]
+        if inputs.ndim == 3:
+            samples *= self.detector.frontend.hop_length
         return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
 
 

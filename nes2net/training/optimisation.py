@@ -60,9 +60,11 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
             f"front-end '{frontend.config['name']}' has no transformer layers: leave `train.layer_decay` out"
         )
     depths = {id(p): 0 for p in frontend.parameters()}
-    depths |= {id(p): depth for depth, layer in enumerate(layers, 1) for p in layer.parameters()}
+    for depth, layer in enumerate(layers, 1):
+        depths |= {id(p): depth for p in layer.parameters()}
     top = len(layers) + 1
-    depths |= {id(p): top for module in frontend.after_layers for p in module.parameters()}
+    for module in frontend.after_layers:
+        depths |= {id(p): top for p in module.parameters()}
     groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
     for parameter in detector.parameters():
         if parameter.requires_grad:
@@ -90,8 +92,10 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
     waited = 0
     count = 0
     for loss in losses:
-        waited = 0 if loss < best else waited + 1
-        best = min(best, loss)
+        waited += 1
+        if loss < best:
+            best = loss
+            waited = 0
         if waited == patience:
             count = count + 1
             waited = 0
@@ -134,7 +138,9 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     def cosine_epochs(epoch: int) -> float:
         warmup = train.warmup_epochs
         if epoch < warmup:
-            return epoch / warmup if train.warmup_from_zero else (epoch + 1) / (warmup + 1)
+            if train.warmup_from_zero:
+                return epoch / warmup
+            return (epoch + 1) / (warmup + 1)
         return cosine((epoch - warmup) / (train.t_max - warmup))
 
     shapes: dict[str, Callable[[int], float]] = {

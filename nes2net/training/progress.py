@@ -81,7 +81,9 @@ class Meter(Generic[T]):
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began
-        facts = [] if loss is None else [f"loss {loss:.4f}"]
+        facts = []
+        if loss is not None:
+            facts.append(f"loss {loss:.4f}")
         if self._elapsed:
             facts.append(f"{self.utterances_per_second:.1f} utterances/s")
             facts.append(f"data wait {100 * self.wait_share:.0f} %")
@@ -93,11 +95,15 @@ class Meter(Generic[T]):
     @property
     def wait_share(self) -> float:
         """Share of the time up to the last :meth:`update` spent waiting for batches, 0 to 1."""
-        return self.waited / self._elapsed if self._elapsed else 0.0
+        if self._elapsed:
+            return self.waited / self._elapsed
+        return 0.0
 
     @property
     def utterances_per_second(self) -> float:
-        return self._utterances / self._elapsed if self._elapsed else 0.0
+        if self._elapsed:
+            return self._utterances / self._elapsed
+        return 0.0
 
 
 def advice(

@@ -211,13 +211,15 @@ class Run:
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
         trained = sum(p.numel() for p in trainer.objective.trained_parameters())
         size = sum(p.numel() for p in detector.parameters())
-        sizes = f"{size:,} parameters" + (
-            f", {trained:,} of them trained ({100 * trained / size:.3g} %)," if trained < size else ""
-        )
-        count = accelerator.num_processes
-        processes = f", {counted(count, 'process', 'processes')}" if count > 1 else ""
-        lines = [f"detector: {names}, {sizes} on {detector.device}{processes}"]
-        lines += [f"note: {worded(detector.frontend.note)}"] if detector.frontend.note else []
+        line = f"detector: {names}, {size:,} parameters"
+        if trained < size:
+            line += f", {trained:,} of them trained ({100 * trained / size:.3g} %),"
+        line += f" on {detector.device}"
+        if accelerator.num_processes > 1:
+            line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
+        lines = [line]
+        if detector.frontend.note:
+            lines.append(f"note: {worded(detector.frontend.note)}")
         if detector.num_zeros:
             read = detector.backend.feature_dim
             frontend_dim = detector.frontend.out_dim
@@ -234,7 +236,9 @@ class Run:
                 line += (
                     f", {sum(trial.id in data_set.labels.of_trial for trial in data_set.trials)} with labels of frames"
                 )
-            lines.append(line if data_set.excerpts is None else f"{line}, pieces of recordings")
+            if data_set.excerpts is not None:
+                line += ", pieces of recordings"
+            lines.append(line)
             for alias in (corpus.called for corpus in corpora if len(corpora) > 1):
                 of_corpus = [trial for trial in data_set.trials if trial.get("corpus") == alias]
                 lines.append(f"  {alias}: {_numbers(of_corpus)}")

@@ -105,7 +105,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.shuffle = shuffle
         self.share = share
         self.chunk_samples = chunk_samples
-        self.lengths = lengths if lengths is None else np.array(lengths)
+        self.lengths = None if lengths is None else np.array(lengths)
         self.balance = balance
         #: items that an epoch draws
         self.draws = length if balance is None else balance.draws
@@ -116,7 +116,9 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     def __len__(self) -> int:
         """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
-        return self.draws // self.batch_size if self.shuffle else len(self._firsts)
+        if self.shuffle:
+            return self.draws // self.batch_size
+        return len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         if not self.shuffle:
@@ -147,7 +149,9 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             low, high = self.chunk_samples
             rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))
             return (int(rng.integers(low, high, endpoint=True)),)
-        return () if self.lengths is None else (int(self.lengths[batch].max()),)
+        if self.lengths is None:
+            return ()
+        return (int(self.lengths[batch].max()),)
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -108,10 +109,11 @@ class Selection:
         Args:
             values: ``loss``, ``lr``, ``seconds`` and, after a validation, its values.
         """
-        improved = any(
-            name in values and values[name] <= min((row[name] for row in self._measured()), default=math.inf)
-            for name in self.measures
-        )
+        improved = False
+        for name in self.measures:
+            best = min((row[name] for row in self._measured()), default=math.inf)
+            if name in values and values[name] <= best:
+                improved = True
         self.history.append({"epoch": epoch, **values, "improved": improved})
         return improved
 
@@ -166,7 +168,9 @@ class Selection:
         row = next(row for row in measured if row["epoch"] == best)
         eers = {match[1]: value for name, value in row.items() if (match := _OF_CORPUS.fullmatch(name))}
         groups = {match[1]: value for name, value in row.items() if (match := _OF_GROUP.fullmatch(name))}
-        table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table() if eers else None
+        if not eers:
+            return None
+        table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table()
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _averages(self) -> list[str]:
@@ -245,8 +249,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
-    columns = {key for row in history for key in row if key == "loss" or key.startswith("val_")}
-    columns = {key for key in columns if "/" in key or not key.endswith(("_low", "_high"))}
+    keys = {key for key in chain.from_iterable(history) if key == "loss" or key.startswith("val_")}
+    columns = {key for key in keys if "/" in key or not key.endswith(("_low", "_high"))}
     check_known([by], columns, f"`by` is one of the values of {path}, not")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
@@ -297,7 +301,10 @@ def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Colum
     columns = [Column("epoch", "epoch", "{:d}")]
     columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in offered:
-        unit, form = (" %", "{:.3%}") if measure.percent else ("", "{:.5f}")
-        columns += [Column(key, f"{heading}{unit}", form) for key, heading in measure.headings(history).items()]
+        for key, heading in measure.headings(history).items():
+            if measure.percent:
+                columns.append(Column(key, f"{heading} %", "{:.3%}"))
+            else:
+                columns.append(Column(key, heading, "{:.5f}"))
     columns += [Column("lr", "lr", "{:.3g}"), Column("improved", "", "")]
     return [column for column in columns if any(row.get(column.key) is not None for row in history)]

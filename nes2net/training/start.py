@@ -95,10 +95,13 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         if detector.frontend.adapted:
             if "base" not in resume:
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # its place may change
-            its_file = "the file of `train.init_from`" if recipe.train.init_from else "that file"
-            remedy = f"put {its_file} back as it was"
-            if moved is not None:
+            moved = None
+            if recipe.train.init_from:
+                remedy = "put the file of `train.init_from` back as it was"
+            elif recipe.ssl_checkpoint is None:
+                remedy = "put that file back as it was"
+            else:
+                moved = recipe.ssl_checkpoint  # its place may change
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
             detector.float()  # what is not trained may be saved with fewer bits
@@ -164,8 +167,7 @@ def _start_from(
     before = _frontend_of(record).get("adapt")
     if before is not None:  # go on with what was added
         before = check_adaptation(before, f"{path}: adapt").options
-        recipe_options = None if adapt is None else check_adaptation(adapt, "`train.adapt`").options
-        if recipe_options != before:
+        if adapt is None or check_adaptation(adapt, "`train.adapt`").options != before:
             options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
             raise InputError(
                 f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net export --to merged"
@@ -189,7 +191,9 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """Name and options of the front-end in the record of a checkpoint; empty for a checkpoint of other code."""
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None
-    return frontend if isinstance(frontend, dict) else {}
+    if isinstance(frontend, dict):
+        return frontend
+    return {}
 
 
 def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
@@ -203,4 +207,6 @@ def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, An
     """
     if model.get("frontend", {}).get("adapt") is not None:
         raise InputError(_ADAPTED_TWICE)
-    return model if adapt is None else with_options(model, "frontend", adapt=adapt)
+    if adapt is None:
+        return model
+    return with_options(model, "frontend", adapt=adapt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -68,7 +69,7 @@ class OptimizerState:
         names = ["exp_avg", "exp_avg_sq"]
         if self.optimizer.defaults["amsgrad"]:
             names.append("max_exp_avg_sq")
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
         saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
         for number, moments in state["state"].items():  # a parameter without a gradient so far has none
@@ -202,7 +203,8 @@ class RunState:
     def num_bytes(self) -> int:
         """Approximate size of ``resume.pt`` once the optimiser has its two moments."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
-        trained = sum(p.nbytes for group in self.optimizer.param_groups for p in group["params"])
+        groups = self.optimizer.param_groups
+        trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
         return sum(weight.nbytes for weight in self.detector.trained_state_dict().values()) + moments * trained
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,9 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
     >>> passes(AugmentConfig(), ValidationConfig())
     ('wo_aug',)
     """
-    return ("w_aug", "wo_aug") if augment.algo and validation.augmented else ("wo_aug",)
+    if augment.algo and validation.augmented:
+        return ("w_aug", "wo_aug")
+    return ("wo_aug",)
 
 
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
@@ -139,16 +142,13 @@ class Validator:
             for name, loader in self.loaders.items():
                 # All processes' results in the order of the set.
                 batch_results = self._pass(name, loader, epoch)
-                results = [
-                    result
-                    for process_results in gathered(self.accelerator, batch_results)
-                    for result in process_results
-                ]
+                results = list(chain.from_iterable(gathered(self.accelerator, batch_results)))
                 results.sort(key=lambda result: result.number)
-                if lost := [why for result in results for why in result.lost]:
+                lost = list(chain.from_iterable(result.lost for result in results))
+                if lost:
                     stop_without_data(lost, "validation")
                 if self.accelerator.is_main_process:  # which names each bad file once
-                    self.monitor.left_out([error for result in results for error in result.errors])
+                    self.monitor.left_out(list(chain.from_iterable(result.errors for result in results)))
                 values |= self._values(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
@@ -202,6 +202,6 @@ class Validator:
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
                 "rate, `train.lr`"
             )
-        used_trials = [trials[position] for result in results for position in result.places]
+        used_trials = [trials[position] for position in chain.from_iterable(result.places for result in results)]
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         return {f"val_loss_{name}": loss, **self.objective.figures(validated)}

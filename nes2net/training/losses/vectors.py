@@ -216,9 +216,12 @@ class AdditiveMarginSoftmax(_OfVectors):
         self.centers = head.centers
         self.logit_scale = head.scale
         usual_scale, usual_margin = _usual(num_classes)
-        margin = usual_margin if margin is None else margin
-        # The published code has the margin in float32, which counts in the 9th digit of its loss.
-        self.margin = torch.tensor(float(margin), device="cpu").item() if isinstance(margin, (int, float)) else margin
+        if margin is None:
+            margin = usual_margin
+        if isinstance(margin, (int, float)):
+            # The published code has the margin in float32, which counts in the 9th digit of its loss.
+            margin = torch.tensor(float(margin), device="cpu").item()
+        self.margin = margin
         self.scale = scale or usual_scale
 
     @classmethod
@@ -246,12 +249,15 @@ class AdditiveMarginSoftmax(_OfVectors):
 
 def _usual(num_classes: int) -> tuple[float, float]:
     """Scale and margin of :class:`AdditiveMarginSoftmax` by default; 0.9 is far too large for many classes."""
-    return (20.0, 0.9) if num_classes == 2 else (30.0, 0.2)
+    if num_classes == 2:
+        return (20.0, 0.9)
+    return (30.0, 0.2)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
     """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all or B×1."""
-    margin = margin.to(cosine) if isinstance(margin, Tensor) else margin
+    if isinstance(margin, Tensor):
+        margin = margin.to(cosine)
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
     return torch.stack(
         [-F.log_softmax(scale * (cosine - margin * one_hot), dim=1)[:, c] for c, one_hot in enumerate(classes)], dim=1

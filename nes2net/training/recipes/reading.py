@@ -52,9 +52,12 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             )
         merged = dict(of_base)
         for key, value in values.items():
-            both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
-            merged[key] = {**merged[key], **(value or {})} if both else value
-        values = merged if values.keys() & {"name", "comment"} else named_after_model(of_base, merged, values)
+            if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
+                value = {**merged[key], **(value or {})}
+            merged[key] = value
+        if not values.keys() & {"name", "comment"}:
+            merged = named_after_model(of_base, merged, values)
+        values = merged
     stated_keys = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
 
@@ -75,15 +78,23 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
     if part_names == _names_of_parts(before):
         return after
     frontend, aggregation, backend = part_names
-    called = {"name": "_".join([frontend, *([] if aggregation == "last" else [aggregation]), backend]), "comment": None}
+    name = f"{frontend}_{backend}" if aggregation == "last" else f"{frontend}_{aggregation}_{backend}"
+    called = {"name": name, "comment": None}
     return after | {key: value for key, value in called.items() if key in before and key not in stated_keys}
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
     """The names of front-end, aggregation and back-end; what is wrong is left to the check of the recipe."""
     model = values.get("model", DEFAULT_MODEL)
-    parts = [model.get(part, "last") if isinstance(model, dict) else "" for part in DEFAULT_MODEL]
-    return [str(part.get("name") if isinstance(part, dict) else part) for part in parts]
+    if not isinstance(model, dict):
+        return [""] * len(DEFAULT_MODEL)
+    names = []
+    for kind in DEFAULT_MODEL:
+        name_or_options = model.get(kind, "last")
+        if isinstance(name_or_options, dict):
+            name_or_options = name_or_options.get("name")
+        names.append(str(name_or_options))
+    return names
 
 
 def packaged_recipes() -> list[str]:
@@ -123,9 +134,9 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
             data, name = dict(values.get("data") or {}), ".".join(parents[2:])  # a name or alias may have dots
-            listed = data.get("corpora")
-            items = listed if isinstance(listed, list) else []
-            corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in items]
+            corpora = []
+            if isinstance(data.get("corpora"), list):
+                corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in data["corpora"]]
             called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
             if name not in called:
                 raise InputError(

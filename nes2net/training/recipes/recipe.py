@@ -184,7 +184,9 @@ class Recipe(Section):
             algo += "".join(f"_{kind}{int(10 * ratio)}" for kind, ratio in ratios.items())
         train = self.train
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
-        return f"{tag}_{self.comment}" if self.comment else tag
+        if self.comment:
+            return f"{tag}_{self.comment}"
+        return tag
 
 
 SECTIONS: dict[str, type[Section]] = {

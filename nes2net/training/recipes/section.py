@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -57,7 +58,9 @@ def said(value: Any) -> str:
     """Write a value as in a recipe, where true is not Python's True, and None is null."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def refuse(*rules: tuple[Any, str]) -> None:
@@ -76,7 +79,9 @@ def text_keys(values: Any) -> Any:
     """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
     if values is None:
         return {}
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+    if isinstance(values, dict):
+        return {str(key): value for key, value in values.items()}
+    return values
 
 
 Flag = Annotated[bool, Strict()]
@@ -207,11 +212,15 @@ def meant_key(name: str) -> str:
     for kind in sorted(Section.__subclasses__(), key=lambda kind: kind.prefix.removesuffix(".") != section):
         for key, field in kind.model_fields.items():
             facts = (fact for fact in field.metadata if isinstance(fact, (AlsoCalled, Source)))
-            for word in (key, *(alias for fact in facts for alias in fact.names)):
+            for word in (key, *chain.from_iterable(fact.names for fact in facts)):
                 words.setdefault(word, f"{kind.prefix}{key}")
     section_words = [word for word, key in words.items() if key.rpartition(".")[0] == section]
     close = difflib.get_close_matches(last, section_words, n=1) or difflib.get_close_matches(
         last, words, n=1, cutoff=0.8
     )
-    meant = words.get(last) or (words[close[0]] if close else None)
-    return f"; did you mean '{meant}'?" if meant else ""
+    meant = words.get(last)
+    if close:
+        meant = meant or words[close[0]]
+    if meant:
+        return f"; did you mean '{meant}'?"
+    return ""

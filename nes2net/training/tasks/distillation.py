@@ -62,7 +62,8 @@ class EmbeddingDistance(Criterion):
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return (targets if targets.ndim == 1 else targets[:, 1]).sum(dtype=torch.float64)
+        bonafide = targets if targets.ndim == 1 else targets[:, 1]
+        return bonafide.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
         return int(targets.sum())
@@ -150,7 +151,9 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        return (BONAFIDE,) if part == "train" else super().reads(part)
+        if part == "train":
+            return (BONAFIDE,)
+        return super().reads(part)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
         if self.start is not None and self.start.path is None:
@@ -242,4 +245,6 @@ def _check_options(path: str, key: str, teacher_value: Any, recipe_value: Any) -
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

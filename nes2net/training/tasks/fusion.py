@@ -72,4 +72,6 @@ class Fusion(Task):
 
 def score_ranges(data: DataConfig) -> Ranges:
     """The ranges that normalise scores of other systems in training, validation and later scoring."""
-    return "test" if data.score_range == "test" else ranges_of(data.train_scores)
+    if data.score_range == "test":
+        return "test"
+    return ranges_of(data.train_scores)

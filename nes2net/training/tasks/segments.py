@@ -91,8 +91,10 @@ class SegmentObjective(Objective):
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
         segments, outputs = computed
         (utterance,) = super().numerators(outputs, part)
-        factor = self.utterance_weight
-        utterance = utterance * factor if factor else utterance.new_zeros(())
+        if self.utterance_weight:
+            utterance = utterance * self.utterance_weight
+        else:
+            utterance = utterance.new_zeros(())
         return [utterance, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
