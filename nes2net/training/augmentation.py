@@ -41,22 +41,28 @@ def effects_of(
     """
     sources = Sources(augment.musan, augment.rir, speech)  # one for all: it lists its folders once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
-    needed = {source for condition in conditions for source in condition.needs}
+    needed = set().union(*(condition.needs for condition in conditions))
     for folder in ("musan", "rir"):
         if getattr(augment, folder) and not augment.noise_probability and folder not in needed:
             raise InputError(
                 f"`augment.{folder}` changes nothing, because no `augment.conditions` needs it: leave it out, or give "
                 "`augment.noise_probability`"
             )
-    effects: list[Effect] = [DrawnSpeed(*augment.speed)] if augment.speed else []
+    effects: list[Effect] = []
+    if augment.speed:
+        effects.append(DrawnSpeed(*augment.speed))
     if augment.noise_probability:
         effects.append(NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability, aligned=aligned))
     if augment.algo:
         parameters = RawBoostParameters.of(**augment.parameters)
         effects.append(RawBoost(augment.algo, parameters=parameters, stream=stream))
-    if conditions:
-        effects += conditions if every else [OneOf(conditions, augment.condition_probability)]
-    return effects if augment.fir is None else [*effects, LowPass.of(**augment.fir)]
+    if every:
+        effects += conditions
+    elif conditions:
+        effects.append(OneOf(conditions, augment.condition_probability))
+    if augment.fir is not None:
+        effects.append(LowPass.of(**augment.fir))
+    return effects
 
 
 def training_effects(
@@ -72,14 +78,20 @@ def training_effects(
             sounds away from their labels of frames.
     """
     recipe.check_noise()
-    other = "segments.resolutions" if labelled else "data.crop=pieces" if recipe.data.crop == "pieces" else None
+    fixed_in_time = None
+    if labelled:
+        fixed_in_time = "segments.resolutions"
+    elif recipe.data.crop == "pieces":
+        fixed_in_time = "data.crop=pieces"
     moving = [text for text in recipe.augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves]
-    if moving and other is not None:
+    if moving and fixed_in_time is not None:
         raise InputError(
             f"condition '{moving[0]}' of `augment.conditions` changes the length or moves sounds in time, which "
-            f"`{other}` does not follow: leave one of them out"
+            f"`{fixed_in_time}` does not follow: leave one of them out"
         )
-    speech = tuple(dict.fromkeys(trial.audio_path() for trial in trials)) if recipe.augment.conditions else ()
+    speech: tuple[Path, ...] = ()
+    if recipe.augment.conditions:
+        speech = tuple(dict.fromkeys(trial.audio_path() for trial in trials))
     return effects_of(recipe.augment, speech, stream, aligned=labelled)
 
 
@@ -98,8 +110,8 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         return None
     if augment.algo == 0:
         raise InputError("`augment.rng=legacy` is the order of RawBoost's draws, and `augment.algo=0` draws nothing")
-    others = augment.speed or augment.musan or augment.rir or augment.conditions or augment.fir is not None
-    if others or recipe.data.crop != "head":
+    other_effects = augment.speed or augment.musan or augment.rir or augment.conditions or augment.fir is not None
+    if other_effects or recipe.data.crop != "head":
         raise InputError(
             "`augment.rng=legacy`: the published order covers RawBoost alone, not speed, noise, reverberation, "
             "conditions, filters and random crops; leave out `augment.speed`, `augment.musan`, `augment.rir`, "

@@ -95,23 +95,27 @@ def average_run(
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
     if missing:
-        there = f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
+        unconfirmed = ""
+        if target.is_file() and out is None:
+            unconfirmed = (
+                f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
+            )
         raise InputError(
             f"{folder} has no {', '.join(missing)}; epochs saved there: "
-            f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{there if target.is_file() and out is None else ''}"
+            f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{unconfirmed}"
         )
     check_target(target)
-    made: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     plain = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # a damaged file is made anew
-        if plain and target.is_file() and read_record(load_state_dict(target)).get("average") == made:
+        if plain and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
     if weights:
-        made["weights"] = list(weights)
-    record = record_of_average(average, made)
+        provenance["weights"] = list(weights)
+    record = record_of_average(average, provenance)
     if batch_norm_batches is not None:
-        made["batch_norm_batches"] = batch_norm_batches
+        provenance["batch_norm_batches"] = batch_norm_batches
         average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
     earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record)
@@ -125,13 +129,10 @@ def check_target(path: str | Path) -> None:
     check_writable(path)
 
 
-def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
-    """Record model, training and base of the first checkpoint, and how the average was ``made``."""
+def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
+    """Record model, training and base of the first checkpoint, and the ``provenance`` of the average."""
     record = Provenance.read(read_record(average)).without_weights().to_dict()
-    return {
-        **{key: record[key] for key in _KEPT if key in record},
-        "average": made,
-    }
+    return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
 
 
 def average_path(
@@ -146,7 +147,9 @@ def average_path(
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
     """
-    name = f"Averaged_Model_IDs_{'_'.join(str(i) for i in ids)}" + ("_legacy" if mode == "legacy" else "")
+    name = "_".join(["Averaged_Model_IDs", *map(str, ids)])
+    if mode == "legacy":
+        name += "_legacy"
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
@@ -178,7 +181,8 @@ def _with_new_batch_statistics(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
     detector = detector.to(choose_device())
-    training, cuda = examples(recipe.data, create_task(recipe).trials("train")), detector.device.type == "cuda"
+    training = examples(recipe.data, create_task(recipe).trials("train"))
+    cuda = detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     if not 0 < num_batches <= len(batches):
         raise InputError(
@@ -188,12 +192,14 @@ def _with_new_batch_statistics(
     seed_everything(recipe.seed)  # for dropout
     # A teacher that is never trained keeps its own statistics; update_bn would forget them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
-    kept = [copy.deepcopy(norm.state_dict()) for norm in norms]
+    teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
-    for norm, statistics in zip(norms, kept):
+    for norm, statistics in zip(norms, teacher_statistics):
         norm.load_state_dict(statistics)
     detector = detector.cpu()
-    return detector.trained_state_dict() if partial else detector.state_dict()
+    if partial:
+        return detector.trained_state_dict()
+    return detector.state_dict()
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
@@ -217,13 +223,13 @@ def average_files(
     """
     check_target(out)
     average = average_checkpoints(checkpoints, mode, weights)
-    made = {
+    provenance = {
         "of": [Path(p).name for p in checkpoints],
         "sha256": [sha256_of(p) for p in checkpoints],
         "mode": mode,
         "weights": weights,
     }
-    save_state_dict(average, out, **record_of_average(average, made))
+    save_state_dict(average, out, **record_of_average(average, provenance))
     return Path(out)
 
 

@@ -57,18 +57,23 @@ class Balance:
     ) -> None:
         self.length = length
         self._levels = [_numbered(level.groups) for level in levels]
-        self._shares = [
-            np.array([1.0 if level.shares is None else level.shares[name] for name in names])
-            for level, (_, names) in zip(levels, self._levels)
-        ]
-        self._capped = None if speakers is None or most_of_speaker is None else _Capped(speakers, most_of_speaker)
+        self._shares = []
+        for level, (_, names) in zip(levels, self._levels):
+            shares = level.shares or dict.fromkeys(names, 1.0)
+            self._shares.append(np.array([shares[name] for name in names]))
+        self._capped: _Capped | None = None
+        if speakers is not None and most_of_speaker is not None:
+            self._capped = _Capped(speakers, most_of_speaker)
+            length = self._capped.draws
         #: number of draws in an epoch
-        self.draws = draws or (length if self._capped is None else self._capped.left)
+        self.draws = draws or length
 
     def order(self, rng: np.random.Generator, batch_size: int) -> NDArray:
         """Draw the items of the whole batches of an epoch, batch after batch, each in random order."""
         steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
-        items = np.arange(self.length) if self._capped is None else self._capped.draw(rng)
+        items = np.arange(self.length)
+        if self._capped is not None:
+            items = self._capped.draw(rng)
         return rng.permuted(self._drawn(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
@@ -87,36 +92,38 @@ class Balance:
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
         shares = self._shares[level][groups]
         if (shares == shares[0]).all():
-            chosen = _in_turn(len(shares), steps, rng)
+            drawn_groups = _in_turn(len(shares), steps, rng)
         else:
             # In each step every group gets its share rounded down; those owed most from earlier steps get one more.
             shares = shares / shares.max()  # their sum might be too large a number
             shares = shares / math.fsum(shares)
-            owed, of_steps = np.zeros(len(shares)), []
+            owed = np.zeros(len(shares))
+            of_steps = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
-                most = np.argsort(-owed, kind="stable")[: number - counts.sum()]
-                counts[most] += 1
-                owed[most] -= 1
+                most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
+                counts[most_owed] += 1
+                owed[most_owed] -= 1
                 of_steps.append(np.repeat(np.arange(len(shares)), counts))
-            chosen = np.concatenate(of_steps)
+            drawn_groups = np.concatenate(of_steps)
         drawn = np.empty(len(steps), items.dtype)
-        for of_group, places in zip(_places(members, len(groups)), _places(chosen, len(groups))):
-            if len(places):
-                drawn[places] = self._drawn(items[of_group], steps[places], level + 1, rng)
+        for of_group, positions in zip(_places(members, len(groups)), _places(drawn_groups, len(groups))):
+            if len(positions):
+                drawn[positions] = self._drawn(items[of_group], steps[positions], level + 1, rng)
         return drawn
 
 
 class _Capped:
-    """Draws at most ``most`` items of each speaker, and all items of unknown speakers."""
+    """Draws at most ``speaker_cap`` items of each speaker, and all items of unknown speakers."""
 
-    def __init__(self, speakers: Sequence[Hashable | None], most: int) -> None:
-        self.speakers, self.most = _numbered(speakers)[0], most
+    def __init__(self, speakers: Sequence[Hashable | None], speaker_cap: int) -> None:
+        self.speakers = _numbered(speakers)[0]
+        self.speaker_cap = speaker_cap
         self.unknown = np.array([speaker is None for speaker in speakers], dtype=bool)
         counts = np.bincount(self.speakers[~self.unknown])
         #: number of items that are drawn
-        self.left = int(np.minimum(counts, most).sum() + self.unknown.sum())
+        self.draws = int(np.minimum(counts, speaker_cap).sum() + self.unknown.sum())
 
     def draw(self, rng: np.random.Generator) -> NDArray:
         """The items of an epoch, in ascending order."""
@@ -124,7 +131,7 @@ class _Capped:
         order = order[np.argsort(self.speakers[order], kind="stable")]
         speakers = self.speakers[order]
         rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among the speaker's items
-        return np.sort(order[(rank < self.most) | self.unknown[order]])
+        return np.sort(order[(rank < self.speaker_cap) | self.unknown[order]])
 
 
 def _numbered(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
@@ -150,17 +157,21 @@ def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
-    everyone, waiting, chosen = np.arange(count), np.arange(0), []
+    everyone = np.arange(count)
+    waiting = np.arange(0)
+    drawn_items = []
     for number in np.unique(steps, return_counts=True)[1].tolist():
-        rounds, left = divmod(number, count)
-        next_ones, waiting = waiting[:left], waiting[left:]
-        if missing := left - len(next_ones):
+        rounds, remainder = divmod(number, count)
+        next_ones = waiting[:remainder]
+        waiting = waiting[remainder:]
+        if missing := remainder - len(next_ones):
             order = rng.permutation(count)
             again = np.isin(order, next_ones)  # these wait until the others have come
             order = np.concatenate([order[~again], order[again]])
-            next_ones, waiting = np.concatenate([next_ones, order[:missing]]), order[missing:]
-        chosen += [everyone] * rounds + [next_ones]
-    return np.concatenate(chosen)
+            next_ones = np.concatenate([next_ones, order[:missing]])
+            waiting = order[missing:]
+        drawn_items += [everyone] * rounds + [next_ones]
+    return np.concatenate(drawn_items)
 
 
 def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
@@ -171,30 +182,38 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """
     if not data.balanced:
         return None
-    weights: dict[Hashable, float] = {
-        corpus.called: 1.0 if corpus.weight is None else corpus.weight for corpus in data.corpora
-    }
-    several = len(data.parts("train")) > 1
-    names = [*(["corpus"] if data.weighted and "corpus" not in data.balance else []), *data.balance]
-    levels = [
-        Level(_groups(trials, name, "balance"), weights if name == "corpus" and several else None) for name in names
-    ]
-    speakers = None if data.speaker_cap is None else _groups(trials, "speaker", "speaker_cap")
+    weights: dict[Hashable, float] | None = None
+    if len(data.parts("train")) > 1:
+        weights = {corpus.called: 1.0 for corpus in data.corpora}
+        weights |= {corpus.called: corpus.weight for corpus in data.corpora if corpus.weight is not None}
+    names = list(data.balance)
+    if data.weighted and "corpus" not in names:
+        names.insert(0, "corpus")
+    levels = []
+    for name in names:
+        levels.append(Level(_groups(trials, name, "balance"), weights if name == "corpus" else None))
+    speakers = None
+    if data.speaker_cap is not None:
+        speakers = _groups(trials, "speaker", "speaker_cap")
     return Balance(len(trials), levels, speakers=speakers, most_of_speaker=data.speaker_cap, draws=data.epoch_size)
 
 
 def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
     """The group of each trial by the field ``name``; None for those without a value."""
     field = "label" if name == "class" else name
-    found: list[Hashable | None] = [trial.get(field) for trial in trials]
-    if all(value is None for value in found):
+    values: list[Hashable | None] = [trial.get(field) for trial in trials]
+    if all(value is None for value in values):
         slots = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
         has = [slot for slot in slots if any(trial.get(slot) is not None for trial in trials)]
-        extra = dict.fromkeys(column for trial in trials for column, _ in trial.extra)
+        extra: dict[str, str] = {}
+        for trial in trials:
+            extra.update(trial.extra)
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, and none has it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
     if name in ("attack", "speaker"):  # they mean something only within a corpus: A07 of two corpora are two attacks
-        return [value if value is None else (trial.get("corpus"), value) for trial, value in zip(trials, found)]
-    return found
+        for index, trial in enumerate(trials):
+            if values[index] is not None:
+                values[index] = (trial.get("corpus"), values[index])
+    return values

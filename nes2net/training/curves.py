@@ -55,9 +55,9 @@ def _draw(
 ) -> None:
     measured = [m for m in offered if m.prominent and any(m.column() in epoch for epoch in history)]
     rates = [measure for measure in measured if measure.percent]
-    others = [[measure] for measure in measured if not measure.percent]
+    unit_measures = [[measure] for measure in measured if not measure.percent]
     panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_losses]
-    panels += [partial(_measures, measures=measures) for measures in (rates, *others) if measures]
+    panels += [partial(_measures, measures=measures) for measures in (rates, *unit_measures) if measures]
     panels.append(_learning_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -91,20 +91,26 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     for name, (label, colour) in _LOSSES.items():
         _line(axis, history, name, label, colour)
     axis.set_ylabel("loss")
-    losses = np.array([epoch[name] for epoch in history for name in _LOSSES if epoch.get(name) is not None], float)
+    losses = np.array([[epoch.get(name) for name in _LOSSES] for epoch in history], float)  # None becomes NaN
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
         # Within a decade, powers of ten would leave an axis with one number or none.
-        wide = losses.max() > 10 * losses.min()
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6, steps=[1, 2, 5, 10]))
+        if losses.max() > 10 * losses.min():
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        else:
+            axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.margins(y=0.15)  # room for the marks below
 
 
 def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
-    factor = 100 if measures[0].percent else 1
+    factor = 1
+    axis.set_ylabel(measures[0].title)
+    if measures[0].percent:
+        factor = 100
+        axis.set_ylabel("error rate in %")
     colours = cycle(_COLOURS)
     for measure in measures:
         for key, heading in measure.headings(history).items():
@@ -115,7 +121,6 @@ def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Meas
                 epochs = [epoch["epoch"] for epoch in limited]
                 low, high = ([factor * epoch[f"{key}_{end}"] for epoch in limited] for end in ("low", "high"))
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
-    axis.set_ylabel("error rate in %" if measures[0].percent else measures[0].title)
     axis.set_ylim(bottom=0)
 
 

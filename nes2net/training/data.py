@@ -57,65 +57,85 @@ def read_trials(
     Raises:
         InputError: if the corpus is not named, an audio file is missing, or a label has no trials.
     """
-    name, parts = "training" if part == "train" else "development", data.parts(part)
-    is_short, trials = data.short_form is not None, []
-    for chosen in parts:
-        if chosen.root is None and corpora.get(chosen.name).home is None:
-            which = "the corpus" if is_short else f"corpus {chosen.called}"
-            raise InputError(f"where is {which}? name its folder with `{data.key_of(chosen, 'root')}`")
-        root, split = chosen.root or ".", chosen.split(part)
-        keys, phase = (chosen.dev_keys or root, chosen.dev_phase) if part == "dev" else (root, None)
+    name = "training" if part == "train" else "development"
+    corpus_configs = data.parts(part)
+    is_short = data.short_form is not None
+    trials = []
+    for corpus_config in corpus_configs:
+        if corpus_config.root is None and corpora.get(corpus_config.name).home is None:
+            title = "the corpus" if is_short else f"corpus {corpus_config.called}"
+            raise InputError(f"where is {title}? name its folder with `{data.key_of(corpus_config, 'root')}`")
+        root = corpus_config.root or "."
+        split = corpus_config.split(part)
+        keys = root
+        phase = None
+        if part == "dev":
+            keys = corpus_config.dev_keys or root
+            phase = corpus_config.dev_phase
         try:
-            corpus = corpora.get(chosen.name)
+            corpus = corpora.get(corpus_config.name)
             if part == "dev" and not corpus.user_defined and canonical_phase(split) not in corpus.splits:
-                other = ", or another corpus with `data.dev_corpus`" if is_short else ""
+                other_corpus = ", or another corpus with `data.dev_corpus`" if is_short else ""
                 raise InputError(
                     f"{corpus.title} has no split '{split}' for validation; it has {', '.join(corpus.splits)}: "
-                    f"name one with `dev_split`{other}"
+                    f"name one with `dev_split`{other_corpus}"
                 )
-            found = corpus.trials(root, split, protocols=chosen.protocols)
+            corpus_trials = corpus.trials(root, split, protocols=corpus_config.protocols)
             if corpus.key_files:  # the labels are in files of their own
                 labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
-                found = [replace(labelled[trial.id], path=trial.path) for trial in found if trial.id in labelled]
+                listed_trials = [trial for trial in corpus_trials if trial.id in labelled]
+                corpus_trials = [replace(labelled[trial.id], path=trial.path) for trial in listed_trials]
             elif phase is not None:
                 raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
             elif keys != root:
                 raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
         except InputError as error:
-            text = f"{'' if is_short else f'corpus {chosen.called} of `data.corpora`: '}{error}"
+            text = str(error)
+            if not is_short:
+                text = f"corpus {corpus_config.called} of `data.corpora`: {text}"
             for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
-                text = text.replace(f"`{key}`", f"`{data.key_of(chosen, key)}`")
+                text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
             raise InputError(text) from error
-        column, prefix = (("corpus", chosen.called),), f"{chosen.called}:" if len(parts) > 1 else ""
-        for trial in found:
-            own = tuple(pair for pair in trial.extra if pair[0] != "corpus")
-            extra = trial.extra if not prefix and len(own) < len(trial.extra) else column + own
+        column = (("corpus", corpus_config.called),)
+        prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+        for trial in corpus_trials:
+            extra = trial.extra
+            columns = tuple(pair for pair in extra if pair[0] != "corpus")
+            if prefix or len(columns) == len(extra):
+                extra = column + columns
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
-        needed = " and ".join(word for label, word in ((BONAFIDE, "bona fide"), (SPOOF, "spoofed")) if label in labels)
-        problem = f"needs {needed} trials, it has {len(trials)}, of one class or none"
-        raise InputError(f"the {name} set {problem if trials else f'has no {needed} trials'}")
+        words = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
+        needed = " and ".join(word for label, word in words.items() if label in labels)
+        if not trials:
+            raise InputError(f"the {name} set has no {needed} trials")
+        raise InputError(f"the {name} set needs {needed} trials, it has {len(trials)}, of one class or none")
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
-        of = next((one for one in parts if one.called == missing[0].get("corpus")), parts[0])
+        by_alias = {corpus_config.called: corpus_config for corpus_config in corpus_configs}
+        corpus_config = by_alias.get(missing[0].get("corpus") or "", corpus_configs[0])
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(of, 'root')}`"
+            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
         )
     return trials
 
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Plain data that tells the ``trials`` of :func:`read_trials` from others in the same layout, for each corpus."""
-    described, parts = [], data.parts(part)
-    for chosen in parts:
-        prefix = f"{chosen.called}:" if len(parts) > 1 else ""
-        own = [replace(trial, id=trial.id.removeprefix(prefix)) for trial in trials if trial.id.startswith(prefix)]
-        split, phase = chosen.split(part), chosen.dev_phase if part == "dev" else None
-        facts = corpora.get(chosen.name).describe_trials(own, split, phase)
-        described.append({"part": part, "corpus": chosen.name, "split": split, **facts})
+    described = []
+    corpus_configs = data.parts(part)
+    for corpus_config in corpus_configs:
+        prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+        corpus_trials = [
+            replace(trial, id=trial.id.removeprefix(prefix)) for trial in trials if trial.id.startswith(prefix)
+        ]
+        split = corpus_config.split(part)
+        phase = corpus_config.dev_phase if part == "dev" else None
+        facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
+        described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
     return described
 
 
@@ -125,15 +145,19 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     Trials of a class that no training trial has do not count.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
-    which, trained = "" if len(classes) == 2 else "bona fide ", {trial.path for trial in train_trials}
-    several = len(parts := data.parts("dev")) > 1
-    for corpus in parts:
-        own = [trial for trial in dev_trials if not several or trial.get("corpus") == corpus.called]
-        paths = [trial.path for trial in own if trial.target in classes]
+    which = "" if len(classes) == 2 else "bona fide "
+    trained = {trial.path for trial in train_trials}
+    corpus_configs = data.parts("dev")
+    for corpus in corpus_configs:
+        corpus_trials = dev_trials
+        of_corpus = ""
+        if len(corpus_configs) > 1:
+            corpus_trials = [trial for trial in dev_trials if trial.get("corpus") == corpus.called]
+            of_corpus = f" of {corpus.called}"
+        paths = [trial.path for trial in corpus_trials if trial.target in classes]
         if paths and trained.issuperset(paths):
-            of = f" of {corpus.called}" if several else ""
             raise InputError(
-                f"all {len(paths)} {which}development trials{of} are training trials too, so they would choose the "
+                f"all {len(paths)} {which}development trials{of_corpus} are training trials too, so they would choose the "
                 "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
                 f"name another list or folder with `{data.key_of(corpus, 'root')}`"
             )
@@ -164,7 +188,9 @@ def examples(
     if data.crop != "pieces" or data.num_samples is None:
         return Examples(trials, labels=labels)
     of_pieces: dict[str, NDArray] = {}
-    cut, excerpts, errors = list[Trial](), list[tuple[int, int]](), list[str]()
+    cut = list[Trial]()
+    excerpts = list[tuple[int, int]]()
+    errors = list[str]()
     for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
         path = trial.audio_path()
         frames = None if labels is None else labels.of_trial.get(trial.id)
@@ -217,7 +243,10 @@ def training_batches(
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
-    check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
+    if balance is None:
+        check_fills_a_batch(len(training.trials), recipe.train)
+    else:
+        check_fills_a_batch(balance.draws, recipe.train)
     dataset = TrainingSet(
         training,
         data.num_samples,
@@ -235,7 +264,7 @@ def training_batches(
         True,
         share,
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
-        lengths=_lengths(data, training),
+        lengths=_lengths(data, training.excerpts),
         balance=balance,
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
@@ -256,22 +285,31 @@ def development_batches(
     Only training changes the speed, adds noise, filters, or crops elsewhere than at the head. Whole
     utterances and pieces are in order of length, the longest first.
     """
-    data, excerpts = recipe.data, development.excerpts
-    whole = recipe.validation.whole_utterances or data.num_samples is None
-    if whole:
+    data = recipe.data
+    excerpts = development.excerpts
+    whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
+    if whole_utterances:
         assert excerpts is None
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
         trials = [development.trials[index] for index in order]
         development = development._replace(trials=trials, excerpts=[excerpts[index] for index in order])
+    num_samples = data.num_samples
+    batch_size = recipe.train.batch_size
+    if whole_utterances:
+        num_samples = None
+        batch_size = 1
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
-        parameters = RawBoostParameters.of(**recipe.augment.parameters)
+        effects = []
+        if name == "w_aug":
+            parameters = RawBoostParameters.of(**recipe.augment.parameters)
+            effects.append(RawBoost(recipe.augment.algo, parameters=parameters, stream=stream))
         dataset = TrainingSet(
             development,
-            None if whole else data.num_samples,
-            [RawBoost(recipe.augment.algo, parameters=parameters, stream=stream)] if name == "w_aug" else (),
+            num_samples,
+            effects,
             seed=recipe.seed,
             part="dev",
             cache=AudioCache(data.cache) if data.cache else None,
@@ -280,16 +318,18 @@ def development_batches(
         )
         batches = EpochBatches(
             len(development.trials),
-            1 if whole else recipe.train.batch_size,
+            batch_size,
             recipe.seed,
             False,
             share,
-            lengths=_lengths(data, development),
+            lengths=_lengths(data, development.excerpts),
         )
         loaders[name] = training_loader(dataset, batches, data.num_workers, pin_memory)
     return loaders
 
 
-def _lengths(data: DataConfig, found: Examples) -> list[int] | None:
+def _lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
     """Give the lengths to which single pieces are padded, at least ``data.min_piece``."""
-    return None if found.excerpts is None else [max(size, data.min_piece) for _, size in found.excerpts]
+    if excerpts is None:
+        return None
+    return [max(size, data.min_piece) for _, size in excerpts]

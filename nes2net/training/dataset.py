@@ -132,17 +132,23 @@ class TrainingSet(Dataset):
         carries: Carries = nothing,
         target: Target = binary_target,
     ) -> None:
-        self.found, self.trials, self.num_samples = found, found.trials, num_samples
+        self.found = found
+        self.trials = found.trials
+        self.num_samples = num_samples
         self.augmentation = InOrder(effects)
-        self.seed, self.part, self.crop, self.cache = seed, part, crop, cache
-        self.carries, self.target = carries, target
+        self.seed = seed
+        self.part = part
+        self.crop = crop
+        self.cache = cache
+        self.carries = carries
+        self.target = target
         self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
         return len(self.trials)
 
-    def __getitem__(self, place: tuple[int, ...]) -> Example:
-        epoch, index, *length = place
+    def __getitem__(self, item: tuple[int, ...]) -> Example:
+        epoch, index, *length = item
         trial = self.trials[index]
         target = self.target(trial)
         if target is None:
@@ -168,35 +174,42 @@ class TrainingSet(Dataset):
             LostFile: if the file, or one of noise, cannot be read at present.
             InputError: if the file cannot be used, or its length differs from its labels'.
         """
-        trial, labelled = self.trials[index], self.found.labels
+        trial = self.trials[index]
+        labelled = self.found.labels
         excerpt = None if self.found.excerpts is None else self.found.excerpts[index]
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
-        num_samples = self.num_samples if num_samples is None else num_samples
+        if num_samples is None:
+            num_samples = self.num_samples
         waveform = self._read(trial.audio_path(), excerpt)
         labels = None
         if labelled is not None:
-            whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
-            labels = labelled.of_samples(trial.id, len(waveform), whole)
+            read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
+            labels = labelled.of_samples(trial.id, len(waveform), read_whole)
         try:
             waveform = self.augmentation(waveform, rng)
         except InputError as error:
             _check_there(*self.augmentation.recordings)
             raise InputError(f"utterance '{trial.id}': {error}") from error
-        labels = None if labels is None else stretched(labels, len(waveform))
+        if labels is not None:
+            labels = stretched(labels, len(waveform))
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
-                labels = None if labels is None else padded(labels + 1, num_samples) - 1  # −1 behind the end
+                if labels is not None:
+                    labels = padded(labels + 1, num_samples) - 1  # −1 behind the end
             elif labels is not None and labelled is not None:
-                chosen = labelled.crop(labels, self.crop, num_samples, rng, trial.id)
-                waveform, labels = waveform[chosen], labels[chosen]
+                cropped = labelled.crop(labels, self.crop, num_samples, rng, trial.id)
+                waveform = waveform[cropped]
+                labels = labels[cropped]
             elif self.crop == "head":
                 waveform = head_crop(waveform, num_samples, trial.id)
             else:
                 waveform = _RANDOM_CROPS[self.crop](waveform, num_samples, rng, trial.id)
         waveform = np.ascontiguousarray(waveform, dtype=np.float32)
-        return waveform, None if labels is None else labels_of_frames(labels)
+        if labels is None:
+            return waveform, None
+        return waveform, labels_of_frames(labels)
 
     def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         try:
@@ -208,10 +221,14 @@ class TrainingSet(Dataset):
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         if excerpt is not None:
             start, length = excerpt
-            return load_excerpt(path, start, length) if self.cache is None else self.cache.load(path)[start:][:length]
+            if self.cache is None:
+                return load_excerpt(path, start, length)
+            return self.cache.load(path)[start:][:length]
         if self.cache is not None:
             return self.cache.load(path, self.samples_to_read)
-        return load_audio(path) if self.samples_to_read is None else load_head(path, self.samples_to_read)
+        if self.samples_to_read is None:
+            return load_audio(path)
+        return load_head(path, self.samples_to_read)
 
 
 def _check_there(*paths: Path) -> None:
@@ -250,15 +267,19 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 def collate(examples: list[Example]) -> Batch:
     """Stack the usable examples; if there are none, the batch has no rows."""
+    errors = [example.error for example in examples if example.error]
+    lost = [example.lost for example in examples if example.lost]
+    waveforms = [example.waveform for example in examples if example.waveform is not None]
+    if not waveforms:
+        return Batch(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long), errors, lost, {})
     used = [example for example in examples if example.waveform is not None]
-    names = used[0].carried if used else ()
     return Batch(
-        stacked([e.waveform for e in used if e.waveform is not None]) if used else torch.zeros(0, 0),
-        stacked([torch.tensor(e.target) for e in used]) if used else torch.zeros(0, dtype=torch.long),
-        [e.error for e in examples if e.error],
-        [e.lost for e in examples if e.lost],
-        {name: stacked([e.carried[name] for e in used]) for name in names},
-        [e.place for e in used],
+        stacked(waveforms),
+        stacked([torch.tensor(example.target) for example in used]),
+        errors,
+        lost,
+        {name: stacked([example.carried[name] for example in used]) for name in used[0].carried},
+        [example.place for example in used],
     )
 
 
@@ -270,7 +291,8 @@ class BatchLoader(Loader):
 
     def begin(self, epoch: int, start: int = 0) -> None:
         """Let the next iteration run over ``epoch``, from its step ``start`` on."""
-        self.batch_sampler.epoch, self.batch_sampler.start = epoch, start
+        self.batch_sampler.epoch = epoch
+        self.batch_sampler.start = start
 
 
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:

@@ -6,6 +6,7 @@ import atexit
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import chain
 from signal import SIGINT, SIGTERM
 from typing import Any, NamedTuple
 
@@ -41,30 +42,30 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         InputError: if the device is not there, there are fewer GPUs than processes, or the device
             cannot compute in this precision.
     """
-    chosen = choose_device(device)
-    if chosen.type == "cuda":  # accelerate gives each process the GPU of its number
+    torch_device = choose_device(device)
+    if torch_device.type == "cuda":  # accelerate gives each process the GPU of its number
         rank = int(os.environ.get("LOCAL_RANK", -1))
         if rank >= torch.cuda.device_count():
             raise InputError(
                 f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: "
                 "start as many processes as there are GPUs (torchrun --nproc-per-node)"
             )
-        if chosen.index is not None and rank != -1:
+        if torch_device.index is not None and rank != -1:
             raise InputError(
-                f"'{chosen}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
+                f"'{torch_device}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
                 "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
             )
-        if chosen.index is not None:
-            torch.cuda.set_device(chosen)  # accelerate takes the current device
-    if precision in ("fp16", "tf32") and chosen.type != "cuda":
-        raise InputError(f"`train.precision={precision}` needs CUDA, not {chosen.type}: take bf16 or fp32")
+        if torch_device.index is not None:
+            torch.cuda.set_device(torch_device)  # accelerate takes the current device
+    if precision in ("fp16", "tf32") and torch_device.type != "cuda":
+        raise InputError(f"`train.precision={precision}` needs CUDA, not {torch_device.type}: take bf16 or fp32")
     # Accelerate keeps one precision per process, but each run in a process has its own.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     first = not dist.is_initialized()
     accelerator = Accelerator(
         mixed_precision=PRECISIONS[precision],
-        cpu=chosen.type == "cpu",
+        cpu=torch_device.type == "cpu",
         # Parameters have no gradient under layer drop, in a frozen front-end and in Mamba's last
         # block.
         kwargs_handlers=[
@@ -88,7 +89,9 @@ def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> li
 
 def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
     """Collect each process's ``value``, plain data, in the order of the processes."""
-    return [value] if accelerator.num_processes == 1 else gather_object([value])
+    if accelerator.num_processes == 1:
+        return [value]
+    return gather_object([value])
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
@@ -131,7 +134,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self._parameters, self._buffers = norm._parameters, norm._buffers
+        self._parameters = norm._parameters
+        self._buffers = norm._buffers
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -149,7 +153,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
         if total[-1] < 2:  # as torch.nn.functional.batch_norm
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
-        mean, count = total[:-1] / total[-1], total[-1].detach()
+        mean = total[:-1] / total[-1]
+        count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
@@ -161,7 +166,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        number, running_mean, running_var = self.num_batches_tracked, self.running_mean, self.running_var
+        number = self.num_batches_tracked
+        running_mean = self.running_mean
+        running_var = self.running_var
         assert number is not None and running_mean is not None and running_var is not None
         number += 1
         momentum = 1 / float(number) if self.momentum is None else self.momentum
@@ -223,17 +230,22 @@ def plan_step(
     """
     by_loss = list(zip(*weights))
     rows = [*by_loss, counts, [count == 0 for count in counts]]
-    own = [signal == SIGTERM, signal == SIGINT, save, lost, *(value for row in rows for value in row)]
-    terminate, interrupt, saves, all_lost, *parts = sums_over_processes(accelerator, own)
-    *all_weights, all_counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
-    used = [part for part, unusable in enumerate(empty) if not unusable]
-    utterances = int(sum(all_counts[part] for part in used))
+    values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
+    terminate, interrupt, saves, all_lost, *sums = sums_over_processes(accelerator, values)
+    *all_weights, all_counts, empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
+    used = [number for number, unusable in enumerate(empty) if not unusable]
+    utterances = int(sum(all_counts[number] for number in used))
+    agreed_signal = 0
+    if terminate:
+        agreed_signal = SIGTERM
+    elif interrupt:
+        agreed_signal = SIGINT
     return StepPlan(
         used,
-        [sum(of_loss[part] for part in used) for of_loss in all_weights],
+        [sum(of_loss[number] for number in used) for of_loss in all_weights],
         utterances,
         int(sum(all_counts)) - utterances,
-        SIGTERM if terminate else SIGINT if interrupt else 0,
+        agreed_signal,
         bool(saves),
         int(all_lost),
     )

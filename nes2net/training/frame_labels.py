@@ -49,13 +49,13 @@ class FrameLabels:
 
         A random crop begins with a frame.
         """
-        places = np.arange(len(samples))
+        positions = np.arange(len(samples))
         if crop == "random_tiled":
-            return random_tiled_crop(places, num_samples, rng, id)
+            return random_tiled_crop(positions, num_samples, rng, id)
         start = 0
         if crop != "head":
             start = drawn_start(labels_of_frames(samples), len(samples), num_samples, rng, self.boundary_share)
-        return head_crop(places[start:], num_samples, id)
+        return head_crop(positions[start:], num_samples, id)
 
 
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
@@ -66,7 +66,8 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
     Args:
         whole: False if the recording goes on after ``num_samples``.
     """
-    labels, audio = num_labels / 100, num_samples / (100 * LABEL_SAMPLES)
+    labels = num_labels / 100
+    audio = num_samples / (100 * LABEL_SAMPLES)
     if audio - labels > _TOLERANCE or (whole and labels - audio > _TOLERANCE):
         raise InputError(
             f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they are of "
@@ -81,8 +82,8 @@ def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
     array([ 1,  1,  0,  0, -1], dtype=int8)
     """
     samples = np.full(num_samples, -1, np.int8)
-    known = np.repeat(np.asarray(labels, np.int8), LABEL_SAMPLES)[:num_samples]
-    samples[: len(known)] = known
+    repeated = np.repeat(np.asarray(labels, np.int8), LABEL_SAMPLES)[:num_samples]
+    samples[: len(repeated)] = repeated
     return samples
 
 
@@ -134,8 +135,10 @@ def drawn_start(
         changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
         before = np.concatenate([[0], np.cumsum(changes)])  # boundaries up to the beginning of each frame
         holds = before[starts - (-num_samples // LABEL_SAMPLES) - 1] > before[starts]
-        kind = starts[holds] if rng.random() < boundary_share else starts[~holds]
-        starts = kind if len(kind) else starts
+        with_boundary = rng.random() < boundary_share
+        matching_starts = starts[holds == with_boundary]
+        if len(matching_starts):
+            starts = matching_starts
     return LABEL_SAMPLES * int(starts[rng.integers(len(starts))])
 
 
@@ -153,10 +156,11 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """
     width = labels.shape[1] // factor * factor
     if not width:
-        labels, width = torch.nn.functional.pad(labels, (0, factor - labels.shape[1]), value=-1), factor
+        labels = torch.nn.functional.pad(labels, (0, factor - labels.shape[1]), value=-1)
+        width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
     first = windows[:, 0]
-    known = torch.where(first < 0, 1, first).amin(1)
-    pooled[:, 0] = torch.where((first >= 0).any(1), known.to(pooled.dtype), pooled[:, 0])
+    shortest = torch.where(first < 0, 1, first).amin(1)
+    pooled[:, 0] = torch.where((first >= 0).any(1), shortest.to(pooled.dtype), pooled[:, 0])
     return pooled

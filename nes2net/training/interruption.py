@@ -70,7 +70,10 @@ class StopRequests:
             yield
         finally:
             self._deferred = False
-        if number := self.agree(self.requested) if self.agree else self.requested:
+        number = self.requested
+        if self.agree:
+            number = self.agree(number)
+        if number:
             self.stop(number)
 
     def stop(self, number: int) -> None:
@@ -86,24 +89,27 @@ class StopRequests:
         # within a second is the same signal.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
-            self.requested, self._since = number, time.monotonic()
+            self.requested = number
+            self._since = time.monotonic()
         if again or not (self._deferred or self.agree):
             self.stop(number)
 
 
-def stop_without_data(lost: Sequence[str], place: str) -> NoReturn:
+def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     """End a run whose files cannot be read at present.
 
     Args:
         lost: one line for each file of this process that cannot be read.
-        place: where in the run it happened.
+        stage: where in the run it happened.
 
     Raises:
         Unfinished: always.
     """
-    why = lost[0] if lost else "its files cannot be used, here or in another process, which has said why"
+    why = "its files cannot be used, here or in another process, which has said why"
+    if lost:
+        why = lost[0]
     raise Unfinished(
-        f"stopped in {place}: {why}. Bring the files back, and the same command goes on from the last save"
+        f"stopped in {stage}: {why}. Bring the files back, and the same command goes on from the last save"
     )
 
 
@@ -121,12 +127,13 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in _FULL | _FAILING:
             raise
-        what, why = cause.filename or folder, os.strerror(cause.errno)
+        path = cause.filename or folder
+        why = os.strerror(cause.errno)
         if cause.errno in _FULL:
             raise Unfinished(
-                f"no room to write {what} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
+                f"no room to write {path} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
                 "intact. Make room, and the same command goes on"
             ) from error
         raise Unfinished(
-            f"{what}: {why}; the last save is intact. Once the disk can be written to again, the same command goes on"
+            f"{path}: {why}; the last save is intact. Once the disk can be written to again, the same command goes on"
         ) from error

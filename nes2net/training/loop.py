@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from accelerate import Accelerator
@@ -90,12 +91,13 @@ class Trainer:
             Unfinished: if a file of the step cannot be read at present, or no file of it can be used
                 in any process. Nothing of the step is done or saved.
         """
-        accelerator, progress = self.accelerator, self.state.progress
+        accelerator = self.accelerator
+        progress = self.state.progress
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.decay()
         set_learning_rate(self.state.optimizer, progress.lr)
-        parts, weights = zip(*(self.prepared(batch, epoch, step, place) for place, batch in enumerate(batches)))
-        lost = [why for batch in batches for why in batch.lost]
+        step_parts, weights = zip(*(self.prepared(batch, epoch, step, number) for number, batch in enumerate(batches)))
+        lost = list(chain.from_iterable(batch.lost for batch in batches))
         due = due and accelerator.is_main_process
         counts = [len(batch.targets) for batch in batches]
         plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
@@ -103,11 +105,12 @@ class Trainer:
             stop_without_data(lost, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
         if any(denominator > 0 for denominator in plan.denominators):
-            loss = self.backward(parts, plan)
+            loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # The only line of a step that waits for a GPU, beside the messages of several processes and fp16's GradScaler.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
-            length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
+            if accelerator.scaler:  # a GradScaler skips steps that are not finite
+                length = 0.0
             check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -116,15 +119,16 @@ class Trainer:
         progress.step = step + 1
         return plan.signal, plan.save
 
-    def prepared(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Part, list[float]]:
-        """Move the part ``place`` of a step to the device and mix it, and weigh its losses; it may be empty."""
+    def prepared(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
+        """Move the part ``number`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        part, targets = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step)), batch.targets
+        step_part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
+        targets = batch.targets
         if len(targets):
-            number = place * self.accelerator.num_processes + self.accelerator.process_index
-            part, targets = self.objective.mixed(part, targets, epoch, step, number)
-        return part, self.objective.denominators(targets, carried)
+            number_in_step = number * self.accelerator.num_processes + self.accelerator.process_index
+            step_part, targets = self.objective.mixed(step_part, targets, epoch, step, number_in_step)
+        return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
         """The number of a step over all epochs, from 0."""
@@ -132,13 +136,14 @@ class Trainer:
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
         """Add up the gradients of the loss of a step, over its parts and all processes; return the loss."""
-        accelerator, denominators = self.accelerator, plan.denominators
+        accelerator = self.accelerator
+        denominators = plan.denominators
         factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
         sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
-        for place in plan.used:
+        for number in plan.used:
             # DDP averages gradients over processes; the factor turns this into their sum.
-            with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
-                numerators: Tensor = self.model(*parts[place])
+            with nullcontext() if number == plan.used[-1] else accelerator.no_sync(self.model):
+                numerators: Tensor = self.model(*parts[number])
                 accelerator.backward(sum(n * factor for n, factor in zip(numerators, factors)))
             sums += numerators.detach()
         sums = accelerator.reduce(sums, "sum")
@@ -146,25 +151,28 @@ class Trainer:
 
     def decay(self) -> float:
         """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""
-        patience, history = self.recipe.train.plateau_patience, self.state.selection.history
-        losses = (row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row)
-        return 0.5 ** plateaus(losses, patience) if patience else 1.0
+        patience = self.recipe.train.plateau_patience
+        history = self.state.selection.history
+        if not patience:
+            return 1.0
+        return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
-        state, selection = self.state, self.state.selection
+        state = self.state
+        selection = self.state.selection
         path = selection.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})
         state.progress = Progress(epoch=epoch + 1)
-        kept = epoch in selection.kept_epochs()
+        is_kept = epoch in selection.kept_epochs()
 
         def write() -> None:
-            if kept:
+            if is_kept:
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
                 state.detector.save(path, **record)
             selection.write_history()
-            self.monitor.epoch(epoch, values, path.name if kept else None)
+            self.monitor.epoch(epoch, values, path.name if is_kept else None)
             state.save()
             self.monitor.track(epoch, values)
 

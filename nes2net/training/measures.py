@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -51,11 +52,14 @@ class Measure(NamedTuple):
         A key without values is among them; with RawBoost and by corpus only those of a prominent
         measure are.
         """
-        headings = {self.column("w_aug"): f"{self.title}_w_aug"} if self.prominent else {}
-        headings[self.column()] = f"{self.title}_wo_aug"
-        of_corpus = re.compile(rf"{re.escape(self.column())}/([^/]+)")
+        headings = {}
         if self.prominent:
-            headings |= {key: found[1] for row in history for key in row if (found := of_corpus.fullmatch(key))}
+            headings[self.column("w_aug")] = f"{self.title}_w_aug"
+        headings[self.column()] = f"{self.title}_wo_aug"
+        if self.prominent:
+            of_corpus = re.compile(rf"{re.escape(self.column())}/([^/]+)")
+            matches = map(of_corpus.fullmatch, chain.from_iterable(history))
+            headings |= {match[0]: match[1] for match in matches if match}
         return headings | {self.column(variant=f"_{over}"): f"{self.title}_{over}" for over in ("mean", "worst")}
 
 
@@ -98,7 +102,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     Raises:
         InputError: if no file of a class could be used.
     """
-    name, scores = validated.name, validated.outputs["scores"]
+    name = validated.name
+    scores = validated.outputs["scores"]
     rules = set(eer_methods.values())
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
     genuine, spoofed = of_both_classes(scores, validated.targets == bonafide, "usable files")
@@ -120,15 +125,18 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
         **in_this_process(),
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
-    return values | _of_corpora(validated, eer_methods) if len(eer_methods) > 1 else values
+    if len(eer_methods) > 1:
+        return values | _of_corpora(validated, eer_methods)
+    return values
 
 
-def of_both_classes(scores: NDArray, is_bonafide: NDArray, what: str) -> tuple[NDArray, NDArray]:
+def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
     """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if there are none of a class."""
-    genuine, spoofed = scores[is_bonafide], scores[~is_bonafide]
+    genuine = scores[is_bonafide]
+    spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
         raise InputError(
-            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {what}, but at least one of each "
+            f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {items}, but at least one of each "
             "is needed: mend the files named above, or give it more labels"
         )
     return genuine, spoofed
@@ -143,11 +151,9 @@ def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[st
         scores = validated.outputs["scores"][corpus == alias]
         scored[alias] = Matched(of_corpus, scores, len(of_corpus), Mismatch([], [], [], [], []))
     breakdown = over_corpora(scored, eer_methods)
-    costs = {
-        alias: metrics.compute_min_dcf(matched.bonafide, matched.spoof)
-        for alias, matched in scored.items()
-        if alias in breakdown.eers
-    }
+    costs = {}
+    for alias in breakdown.eers:
+        costs[alias] = metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof)
     if not costs:
         raise InputError("no development corpus has usable trials of both classes: give one of them both")
     values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}

@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -68,7 +68,10 @@ class Monitor:
     def __init__(
         self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
-        self.selection, self.log, self.shown, self.reporter = selection, log, shown, reporter
+        self.selection = selection
+        self.log = log
+        self.shown = shown
+        self.reporter = reporter
         self.curves = selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
         self.run_log = RunLog(selection.folder / LOG_FILE)
@@ -79,7 +82,8 @@ class Monitor:
         self.unused = 0
         #: seconds that the last validation took, for the time left
         self.validation_seconds = 0.0
-        self._drawn_at, self._is_drawn = time.monotonic(), True
+        self._drawn_at = time.monotonic()
+        self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
         """Open the logs; TensorBoard's loses what an earlier run wrote of ``first_epoch`` and later epochs.
@@ -122,7 +126,8 @@ class Monitor:
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
         """Make the meter of the training ``steps`` of ``epoch``, which knows what follows in the run."""
-        title, later = f"epoch {epoch} of {self.selection.epochs}", self.selection.epochs - epoch
+        title = f"epoch {epoch} of {self.selection.epochs}"
+        later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
         meter.display.later_steps = later * total
         meter.display.later_seconds = (later + 1) * self.validation_seconds
@@ -153,9 +158,10 @@ class Monitor:
                 remark=True,
             )
             self.unused = 0
-        data, most = loader.dataset, 0 if loader.dataset.augmentation.in_turn else None
+        data = loader.dataset
+        most_workers = 0 if loader.dataset.augmentation.in_turn else None
         line = advice(
-            meter.wait_share, loader.num_workers, waited=meter.waited, cached=data.cache is not None, most=most
+            meter.wait_share, loader.num_workers, waited=meter.waited, cached=data.cache is not None, most=most_workers
         )
         if line and not self._advised:
             self._advised = True
@@ -163,14 +169,14 @@ class Monitor:
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
-        parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
+        facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         for measure in self.selection.offered:
-            form = ".2%" if measure.percent else ".6f"
-            keys = measure.headings([values]) if measure.prominent else ()
-            parts += [f"{key}: {values[key]:{form}}" for key in keys if key in values]
+            if measure.prominent:
+                form = ".2%" if measure.percent else ".6f"
+                facts += [f"{key}: {values[key]:{form}}" for key in measure.headings([values]) if key in values]
         if saved:
-            parts.append(f"saved {saved}")
-        self.say(" - ".join([f"epoch {epoch}", *parts]))
+            facts.append(f"saved {saved}")
+        self.say(" - ".join([f"epoch {epoch}", *facts]))
         if self.reporter is not None:
             self.reporter.epoch_ended(self.selection.history)
         if self.writer is not None:
@@ -189,9 +195,10 @@ class Monitor:
     def _draw(self) -> None:
         if self.shown and self.selection.history:
             selection = self.selection
-            kept = selection.kept_epochs()
-            plot_curves(selection.history, self.curves, selection.folder.name, kept, selection.offered)
-            self._drawn_at, self._is_drawn = time.monotonic(), True
+            kept_epochs = selection.kept_epochs()
+            plot_curves(selection.history, self.curves, selection.folder.name, kept_epochs, selection.offered)
+            self._drawn_at = time.monotonic()
+            self._is_drawn = True
 
 
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
@@ -201,12 +208,12 @@ def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoad
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return
-    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradients' norm is {norm}"
+    problem = f"gradients' norm is {norm}" if math.isfinite(loss) else f"loss is {loss}"
     loader.begin(epoch, step)
-    parts = islice(loader.batch_sampler, train.accumulate)
-    names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index, *_ in part)
+    items = chain.from_iterable(islice(loader.batch_sampler, train.accumulate))
+    names = ", ".join(loader.dataset.trials[index].id for _, index, *_ in items)
     precision = "`train.precision=bf16` or fp32, " if train.precision == "fp16" else ""
     raise InputError(
-        f"the {what} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "
+        f"the {problem} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "
         f"{train.lr} (`train.lr`), or clip the gradients (`train.max_grad_norm`); the last save is of an earlier step"
     )

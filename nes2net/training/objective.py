@@ -26,7 +26,8 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
 # They keep the draws apart from other streams of the same (seed, epoch).
-_SPECMIX_STREAM, _LATENT_STREAM = 0x5BEC, 0x1A7E
+_SPECMIX_STREAM = 0x5BEC
+_LATENT_STREAM = 0x1A7E
 
 
 class Part(NamedTuple):
@@ -48,10 +49,12 @@ class Part(NamedTuple):
         cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
     ) -> Part:
         """Move ``batch`` to ``device``, with what is ``carried`` of it."""
-        waveforms, targets, *values = (
-            tensor.to(device, non_blocking=True) for tensor in (batch.waveforms, batch.targets, *carried.values())
+        return cls(
+            batch.waveforms.to(device, non_blocking=True),
+            batch.targets.to(device, non_blocking=True),
+            {name: tensor.to(device, non_blocking=True) for name, tensor in carried.items()},
+            iteration,
         )
-        return cls(waveforms, targets, dict(zip(carried, values)), iteration)
 
 
 class Outcome(NamedTuple):
@@ -86,12 +89,17 @@ class Objective(nn.Module):
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__()
-        train, augment = recipe.train, recipe.augment
-        self.detector, self.seed, self.data = detector, recipe.seed, recipe.data
+        train = recipe.train
+        augment = recipe.augment
+        self.detector = detector
+        self.seed = recipe.seed
+        self.data = recipe.data
         self.criterion = self.make_criterion(recipe).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
-        self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
-        frontend, backend = detector.frontend, detector.backend
+        self.frozen = train.freeze_frontend
+        self.frozen_mode = train.frontend_mode
+        frontend = detector.frontend
+        backend = detector.backend
         learned = any(p.requires_grad for p in frontend.parameters())
         if self.freeze_epochs and not learned:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
@@ -112,7 +120,8 @@ class Objective(nn.Module):
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:  # with everything before them
-            layers, name = frontend.transformer_layers, frontend.config["name"]
+            layers = frontend.transformer_layers
+            name = frontend.config["name"]
             if not layers:
                 raise InputError(f"front-end '{name}' has no transformer layers: leave `train.freeze_layers` out")
             if train.freeze_layers > len(layers):
@@ -121,9 +130,10 @@ class Objective(nn.Module):
                     f"front-end '{name}'"
                 )
             above = (*list(layers)[train.freeze_layers :], *frontend.after_layers)
-            trained = {id(p) for part in above for p in part.parameters()}
+            trained = nn.ModuleList(above)
+            trained_ids = {id(parameter) for parameter in trained.parameters()}
             for parameter in frontend.parameters():
-                if id(parameter) not in trained:
+                if id(parameter) not in trained_ids:
                     parameter.requires_grad_(False)
 
     @property
@@ -210,12 +220,12 @@ class Objective(nn.Module):
         part = Part(inputs, targets, carried, iteration, latent_seed)
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
-            first, *others = self.numerators(self.computed(features, part), part)
+            first, *further_numerators = self.numerators(self.computed(features, part), part)
         aggregation = self.detector.aggregation
         penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
         if penalty is not None:
             first = first + penalty * self.criterion.weight_of(targets).to(first.dtype)
-        return torch.stack([first, *others])
+        return torch.stack([first, *further_numerators])
 
     def validated(self, part: Part) -> Outcome:
         """Compute loss and outputs of a batch of the development set, in which nothing is mixed.
@@ -243,7 +253,9 @@ class Objective(nn.Module):
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
             embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
-        return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
+        if self.criterion.takes_embeddings:
+            return embeddings
+        return self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
         """Compute the numerator of each term of the loss; the term of the utterance comes first."""
@@ -273,16 +285,18 @@ class Objective(nn.Module):
 
     def _durations(self, inputs: Tensor) -> Tensor:
         """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
-        samples = inputs.shape[1] * (1 if inputs.ndim == 2 else self.detector.frontend.hop_length)
+        samples = inputs.shape[1]
+        if inputs.ndim == 3:
+            samples *= self.detector.frontend.hop_length
         return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
 
 
 @contextmanager
-def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
+def _enough_for_statistics(batch: str, remedy: str) -> Iterator[None]:
     """Explain the error of PyTorch's batch normalisation about a single value in each channel."""
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise InputError(f"{what} has a single utterance, too few for batch statistics: {remedy}") from error
+        raise InputError(f"{batch} has a single utterance, too few for batch statistics: {remedy}") from error

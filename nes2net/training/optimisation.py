@@ -60,14 +60,20 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
             f"front-end '{frontend.config['name']}' has no transformer layers: leave `train.layer_decay` out"
         )
     depths = {id(p): 0 for p in frontend.parameters()}
-    depths |= {id(p): depth for depth, layer in enumerate(layers, 1) for p in layer.parameters()}
+    for depth, layer in enumerate(layers, 1):
+        depths |= {id(p): depth for p in layer.parameters()}
     top = len(layers) + 1
-    depths |= {id(p): top for module in frontend.after_layers for p in module.parameters()}
+    for module in frontend.after_layers:
+        depths |= {id(p): top for p in module.parameters()}
     groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
     for parameter in detector.parameters():
         if parameter.requires_grad:
             groups[depths.get(id(parameter), top)].append(parameter)
-    return [{"params": of, "factor": layer_decay ** (top - depth)} for depth, of in enumerate(groups) if of]
+    return [
+        {"params": parameters, "factor": layer_decay ** (top - depth)}
+        for depth, parameters in enumerate(groups)
+        if parameters
+    ]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -82,13 +88,18 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
     >>> plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
     2
     """
-    best, waited, found = math.inf, 0, 0
+    best = math.inf
+    waited = 0
+    count = 0
     for loss in losses:
-        waited = 0 if loss < best else waited + 1
-        best = min(best, loss)
+        waited += 1
+        if loss < best:
+            best = loss
+            waited = 0
         if waited == patience:
-            found, waited = found + 1, 0
-    return found
+            count = count + 1
+            waited = 0
+    return count
 
 
 def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
@@ -114,7 +125,8 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
-    floor, steps = train.min_lr / train.lr, max(1, train.epochs * steps_per_epoch)
+    floor = train.min_lr / train.lr
+    steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(turns: float) -> float:
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * turns))
@@ -126,7 +138,9 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     def cosine_epochs(epoch: int) -> float:
         warmup = train.warmup_epochs
         if epoch < warmup:
-            return epoch / warmup if train.warmup_from_zero else (epoch + 1) / (warmup + 1)
+            if train.warmup_from_zero:
+                return epoch / warmup
+            return (epoch + 1) / (warmup + 1)
         return cosine((epoch - warmup) / (train.t_max - warmup))
 
     shapes: dict[str, Callable[[int], float]] = {

@@ -66,7 +66,8 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     for wave, image, waveform, levels, title in zip(axes[0], axes[1], (before, after), spectrograms, titles):
         # The band between the smallest and the largest sample of each column, whatever the length.
         starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
-        low, high = np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
+        low = np.minimum.reduceat(waveform, starts)
+        high = np.maximum.reduceat(waveform, starts)
         wave.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
         wave.axhline(0, color="grey", linewidth=0.5)
         wave.set_title(title, fontsize="medium", wrap=True)

@@ -54,32 +54,36 @@ class Meter(Generic[T]):
         shown: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.batches, self.clock = batches, clock
+        self.batches = batches
+        self.clock = clock
         self._began: float | None = None  # time at which the first batch was done
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0
-        total = len(batches) if total is None and isinstance(batches, Sized) else total
+        if total is None and isinstance(batches, Sized):
+            total = len(batches)
         self.display: ProgressDisplay[T] = ProgressDisplay(
             title=title, unit=unit, total=total, start=start, shown=shown, clock=clock
         )
 
     def __iter__(self) -> Iterator[T]:
-        asked = self.clock()
+        asked_at = self.clock()
         with self.display:
             for batch in self.batches:
                 if self._began is not None:
-                    self.waited += self.clock() - asked
+                    self.waited += self.clock() - asked_at
                 yield batch
-                asked = self.clock()
+                asked_at = self.clock()
                 if self._began is None:
-                    self._began = asked
+                    self._began = asked_at
 
     def update(self, utterances: int, *, loss: float | None = None, lr: float | None = None) -> None:
         """Count a step with ``utterances``, and show its ``loss`` and learning rate ``lr``."""
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began
-        facts = [] if loss is None else [f"loss {loss:.4f}"]
+        facts = []
+        if loss is not None:
+            facts.append(f"loss {loss:.4f}")
         if self._elapsed:
             facts.append(f"{self.utterances_per_second:.1f} utterances/s")
             facts.append(f"data wait {100 * self.wait_share:.0f} %")
@@ -91,15 +95,24 @@ class Meter(Generic[T]):
     @property
     def wait_share(self) -> float:
         """Share of the time up to the last :meth:`update` spent waiting for batches, 0 to 1."""
-        return self.waited / self._elapsed if self._elapsed else 0.0
+        if self._elapsed:
+            return self.waited / self._elapsed
+        return 0.0
 
     @property
     def utterances_per_second(self) -> float:
-        return self._utterances / self._elapsed if self._elapsed else 0.0
+        if self._elapsed:
+            return self._utterances / self._elapsed
+        return 0.0
 
 
 def advice(
-    wait_share: float, num_workers: int, *, waited: float = math.inf, cached: bool = False, most: int | None = None
+    wait_share: float,
+    num_workers: int,
+    *,
+    waited: float = math.inf,
+    cached: bool = False,
+    most: int | None = None,
 ) -> str | None:
     """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
 
@@ -117,15 +130,17 @@ def advice(
     """
     if wait_share <= WAIT_LIMIT or waited < 1:  # second
         return None
-    most = usable_processors() if most is None else most
-    num_workers = min(num_workers, most)  # see worker_options
+    most_workers = usable_processors() if most is None else most
+    num_workers = min(num_workers, most_workers)  # see worker_options
     processes = counted(num_workers, "reading process", "reading processes")
-    said = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
-    if num_workers < most:
+    waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
+    if num_workers < most_workers:
         # Enough processes to read as fast as a step computes, if each adds the same speed. With 0, all waiting is
         # reading.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
-        return f"{said}: try `data.num_workers={min(most, max(num_workers + 1, needed))}`"
+        return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:
-        return f"{said}, the most that can be used: keep decoded audio with `data.cache=DIR`"
-    return f"{said}, the most that can be used, and decoded audio is cached: the disk or the augmentation is the limit"
+        return f"{waiting}, the most that can be used: keep decoded audio with `data.cache=DIR`"
+    return (
+        f"{waiting}, the most that can be used, and decoded audio is cached: the disk or the augmentation is the limit"
+    )

@@ -35,7 +35,9 @@ VERSION = 4
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
 # Limits of what a part of the file holds, and the parts that hold tensors.
-_MOST_VALUES, _MOST_CHARACTERS = 10**6, 10**7
+_MOST_VALUES = 10**6
+_MOST_CHARACTERS = 10**7
+_WITH_TENSORS = ("detector", "optimizer", "stream")
 
 Natural = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -68,12 +70,26 @@ class Progress(_Part):
     @property
     def loss(self) -> float:
         """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / utterances."""
-        return self.loss_sum / self.utterances if self.utterances else 0.0
+        if self.utterances:
+            return self.loss_sum / self.utterances
+        return 0.0
 
     def count_time(self) -> None:
         """Add the time since the last call to ``seconds``."""
         now = time.monotonic()
-        self.seconds, self._since = self.seconds + now - self._since, now
+        self.seconds += now - self._since
+        self._since = now
+
+    def state_dict(self) -> dict[str, Any]:
+        """All fields, with the time up to now."""
+        self.count_time()
+        return self.model_dump()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set all fields, and count time from now on."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._since = time.monotonic()
 
 
 class _Trials(_Part):
@@ -140,7 +156,8 @@ class _SavedRow(HistoryRow):
 
     @model_validator(mode="after")
     def _check(self) -> _SavedRow:
-        values, eer = self.__pydantic_extra__, "val_eer_wo_aug"
+        values = self.__pydantic_extra__
+        eer = "val_eer_wo_aug"
         if eer in values and not {f"{eer}_low", f"{eer}_high"} <= values.keys():
             raise ValueError(f"expected the interval of {eer}")
         return self
@@ -172,9 +189,8 @@ class _ResumeFile(_Part):
     def _check(self) -> _ResumeFile:
         if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
             raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
-        if len(self.selection) != self.progress.epoch - 1 or any(
-            row.epoch != number for number, row in enumerate(self.selection, 1)
-        ):
+        epochs = [row.epoch for row in self.selection]
+        if len(epochs) != self.progress.epoch - 1 or epochs != list(range(1, len(epochs) + 1)):
             raise ValueError(f"expected a row for each epoch before {self.progress.epoch}")
         return self
 
@@ -200,9 +216,9 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
         )
     try:
         check_plain(dict.fromkeys(content), "it")
-        for name, part in content.items():
-            tensors = (Tensor,) if name in ("detector", "optimizer", "stream") else ()
-            check_plain(part, "it", values=_MOST_VALUES, characters=_MOST_CHARACTERS, also=tensors)
+        for name, state in content.items():
+            tensors = (Tensor,) if name in _WITH_TENSORS else ()
+            check_plain(state, "it", values=_MOST_VALUES, characters=_MOST_CHARACTERS, also=tensors)
         _ResumeFile.model_validate(content)
     except ValueError as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error

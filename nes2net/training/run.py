@@ -82,7 +82,8 @@ def train(
     task = create_task(recipe)
     check_parts(recipe)
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
-        train_trials, dev_trials = task.trials("train"), task.trials("dev")
+        train_trials = task.trials("train")
+        dev_trials = task.trials("dev")
         if recipe.data.crop != "pieces" and not recipe.data.balanced:  # of which there may be more
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
@@ -106,13 +107,16 @@ class Run:
 
     def go_on(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
         """Build the parts, load what the folder has of them, and train the remaining epochs."""
-        recipe, accelerator, writes = self.recipe, self.accelerator, self.accelerator.is_main_process
+        recipe = self.recipe
+        accelerator = self.accelerator
+        writes = self.accelerator.is_main_process
         resume = read_resume_file(self.folder)
         if resume is not None:
             check_same_run(self.folder / RESUME_FILE, recipe, resume["recipe"])
         # The data first: wrong folders of noise are found before a large model is read.
         stream = augmentation_stream(recipe, accelerator.num_processes)
-        training, development = self.examples("train", train_trials), self.examples("dev", dev_trials)
+        training = self.examples("train", train_trials)
+        development = self.examples("dev", dev_trials)
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
@@ -141,7 +145,8 @@ class Run:
             "development": fingerprint(development.trials, development.labels, target=target),
         }
         state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
-        log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(self.folder, state.num_bytes)
+        log = Path(recipe.logs) / recipe.tag
+        disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log, writes, self.reporter) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
             trainer = self.task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, self.stop)
@@ -151,8 +156,8 @@ class Run:
                     state.load(resume)
             del resume
             # All processes must have read the same folder before one of them writes to it.
-            known = (state.progress.epoch, state.progress.step, state.data)
-            if any(theirs != known for theirs in gathered(accelerator, known)):
+            start = (state.progress.epoch, state.progress.step, state.data)
+            if any(process_start != start for process_start in gathered(accelerator, start)):
                 raise InputError(
                     f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "
                     "process can read them"
@@ -181,12 +186,12 @@ class Run:
             detector.frontend.checkpoint_activations()
         if self.accelerator.num_processes > 1:
             synchronise_batch_norms(detector, self.accelerator.device)
-        parts = (detector.frontend, detector.backend)
-        learned = [part for part in parts if any(p.requires_grad for p in part.parameters())]
+        modules = (detector.frontend, detector.backend)
+        learned = [module for module in modules if any(p.requires_grad for p in module.parameters())]
         objective = self.task.objective(detector)
         if self.recipe.train.compile:  # in place, so that the names of weights stay
-            for part in learned:
-                part.compile()
+            for module in learned:
+                module.compile()
         return objective
 
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
@@ -201,33 +206,41 @@ class Run:
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
         """Say in a few lines which detector is trained on which data."""
-        detector, accelerator = trainer.state.detector, self.accelerator
-        parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+        detector = trainer.state.detector
+        accelerator = self.accelerator
+        names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
         trained = sum(p.numel() for p in trainer.objective.trained_parameters())
         size = sum(p.numel() for p in detector.parameters())
-        sizes = f"{size:,} parameters" + (
-            f", {trained:,} of them trained ({100 * trained / size:.3g} %)," if trained < size else ""
-        )
-        count = accelerator.num_processes
-        processes = f", {counted(count, 'process', 'processes')}" if count > 1 else ""
-        lines = [f"detector: {parts}, {sizes} on {detector.device}{processes}"]
-        lines += [f"note: {worded(detector.frontend.note)}"] if detector.frontend.note else []
+        line = f"detector: {names}, {size:,} parameters"
+        if trained < size:
+            line += f", {trained:,} of them trained ({100 * trained / size:.3g} %),"
+        line += f" on {detector.device}"
+        if accelerator.num_processes > 1:
+            line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
+        lines = [line]
+        if detector.frontend.note:
+            lines.append(f"note: {worded(detector.frontend.note)}")
         if detector.num_zeros:
-            read, given = detector.backend.feature_dim, detector.frontend.out_dim
+            read = detector.backend.feature_dim
+            frontend_dim = detector.frontend.out_dim
             lines.append(
-                f"note: zeros fill up the hidden states of {given} numbers to the {read} that the back-end reads"
+                f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {read} that the back-end reads"
             )
         data = self.recipe.data
-        for title, found, corpora in (
+        for title, data_set, corpora in (
             ("training", training, data.parts("train")),
             ("development", development, data.parts("dev")),
         ):
-            line = f"{title} trials: {_numbers(found.trials)}"
-            if found.labels is not None:
-                line += f", {sum(trial.id in found.labels.of_trial for trial in found.trials)} with labels of frames"
-            lines.append(line if found.excerpts is None else f"{line}, pieces of recordings")
+            line = f"{title} trials: {_numbers(data_set.trials)}"
+            if data_set.labels is not None:
+                line += (
+                    f", {sum(trial.id in data_set.labels.of_trial for trial in data_set.trials)} with labels of frames"
+                )
+            if data_set.excerpts is not None:
+                line += ", pieces of recordings"
+            lines.append(line)
             for alias in (corpus.called for corpus in corpora if len(corpora) > 1):
-                of_corpus = [trial for trial in found.trials if trial.get("corpus") == alias]
+                of_corpus = [trial for trial in data_set.trials if trial.get("corpus") == alias]
                 lines.append(f"  {alias}: {_numbers(of_corpus)}")
         if (balance := trainer.loader.batch_sampler.balance) is not None:
             lines.append(f"an epoch draws {balance.draws} of the training trials")
@@ -235,7 +248,9 @@ class Run:
 
     def fit(self, trainer: Trainer) -> None:
         """Train the remaining epochs, and report where the run begins and ends."""
-        selection, progress, monitor = trainer.state.selection, trainer.state.progress, trainer.monitor
+        selection = trainer.state.selection
+        progress = trainer.state.progress
+        monitor = trainer.monitor
         if selection.is_done:
             monitor.say(f"{self.folder} is trained already, {counted(progress.epoch - 1, 'epoch')}")
         elif progress.step:
@@ -261,31 +276,34 @@ def _numbers(trials: Sequence[Trial]) -> str:
 
 def batch_too_large(trainer: Trainer) -> str:
     """Say for which batch memory ran out, what takes less, and which setting lets this run go on."""
-    recipe, progress, train = trainer.recipe, trainer.state.progress, trainer.recipe.train
-    part = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
+    recipe = trainer.recipe
+    progress = trainer.state.progress
+    train = trainer.recipe.train
+    utterances = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
     validates = progress.step == trainer.steps_per_epoch
-    whole = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
-    place = "validation" if validates else f"step {progress.step}"
+    whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
+    stage = "validation" if validates else f"step {progress.step}"
     dynamic = recipe.data.crop == "dynamic" and not validates
     num_samples = recipe.data.chunk_samples[1] if dynamic else recipe.data.num_samples
-    size = f"{train.batch_size if validates else part} × {'up to ' if dynamic else ''}{num_samples} samples"
+    size = f"{train.batch_size if validates else utterances} × {'up to ' if dynamic else ''}{num_samples} samples"
     ran_out = (
-        f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {place}, which computes "
-        f"{'a whole utterance' if whole else size} at once"
+        f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
+        f"{'a whole utterance' if whole_utterances else size} at once"
     )
-    same, other = [], []
+    same_results = []
+    other_results = []
     learned = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and learned and trainer.state.detector.frontend.transformer_layers:
-        same.append("`train.activation_checkpointing=true`")
-    if not validates and part >= 4:  # parts keep two utterances, for batch statistics
-        other.append(f"`train.accumulate={2 * train.accumulate}`")
+        same_results.append("`train.activation_checkpointing=true`")
+    if not validates and utterances >= 4:  # parts keep two utterances, for batch statistics
+        other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
-        other.append("`train.precision=bf16`")
-    other.append("`validation.whole_utterances=false`" if whole else "a smaller `train.batch_size`")
+        other_results.append("`train.precision=bf16`")
+    other_results.append("`validation.whole_utterances=false`" if whole_utterances else "a smaller `train.batch_size`")
     if not (trainer.state.selection.folder / RESUME_FILE).is_file():
-        return f"{ran_out}; nothing is saved yet: take {_one_of([*same, *other])}"
-    go_on = f"go on from it with {same[0]}, or " if same else ""
-    return f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other)}"
+        return f"{ran_out}; nothing is saved yet: take {_one_of([*same_results, *other_results])}"
+    go_on = f"go on from it with {same_results[0]}, or " if same_results else ""
+    return f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other_results)}"
 
 
 def _one_of(settings: list[str]) -> str:

@@ -67,8 +67,8 @@ class RunLog(logging.FileHandler):
         if not self._failed:
             self._failed = True
             error = sys.exc_info()[1]
-            said = error if isinstance(error, InputError) else f"{self.baseFilename} cannot be written ({error})"
-            print(f"warning: {said}", file=sys.stderr)
+            problem = error if isinstance(error, InputError) else f"{self.baseFilename} cannot be written ({error})"
+            print(f"warning: {problem}", file=sys.stderr)
 
 
 def circumstances(device: torch.device) -> list[str]:

@@ -18,15 +18,15 @@ _CHUNK_STREAM = 0xC4A2  # keeps the lengths of steps apart from other streams of
 _BLOCK = 4  # batches, within which pieces of similar length are shuffled
 
 
-def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
-    """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``place`` in it.
+def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
+    """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``position`` in it.
 
     Epochs count from 1, but their streams from 0, so that the first epoch has stream 0.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
     """
-    return [seed, epoch - 1, *place]
+    return [seed, epoch - 1, *position]
 
 
 class StepShare(NamedTuple):
@@ -99,19 +99,26 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 "counts the utterances of all processes and accumulated parts; raise it, or lower `train.accumulate` "
                 "or the number of processes"
             )
-        self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
         self.share = share
-        self.chunk_samples, self.lengths = chunk_samples, None if lengths is None else np.array(lengths)
+        self.chunk_samples = chunk_samples
+        self.lengths = None if lengths is None else np.array(lengths)
         self.balance = balance
         #: items that an epoch draws
         self.draws = length if balance is None else balance.draws
-        self.epoch, self.start = 1, 0
+        self.epoch = 1
+        self.start = 0
         #: without ``shuffle``, first item of each of this process's batches
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
         """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
-        return self.draws // self.batch_size if self.shuffle else len(self._firsts)
+        if self.shuffle:
+            return self.draws // self.batch_size
+        return len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         if not self.shuffle:
@@ -127,14 +134,14 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             order = order[np.argsort(self.lengths[order], kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
-            whole = self.length // size
-            order = np.concatenate([*(blocks[place] for place in rng.permutation(whole)), *blocks[whole:]])
+            num_whole = self.length // size
+            order = np.concatenate([*(blocks[number] for number in rng.permutation(num_whole)), *blocks[num_whole:]])
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             length = self._length(batch, step)
-            parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
-            for part in parts[self.share.rank :: self.share.world_size]:
-                yield [(self.epoch, int(index), *length) for index in part]
+            step_parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
+            for indices in step_parts[self.share.rank :: self.share.world_size]:
+                yield [(self.epoch, int(index), *length) for index in indices]
 
     def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Give the length of every item of ``batch``; nothing if items keep their own."""
@@ -142,15 +149,17 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             low, high = self.chunk_samples
             rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))
             return (int(rng.integers(low, high, endpoint=True)),)
-        return () if self.lengths is None else (int(self.lengths[batch].max()),)
+        if self.lengths is None:
+            return ()
+        return (int(self.lengths[batch].max()),)
 
 
-def by_step(parts: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``parts`` by step.
+def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
+    """Group ``batches``, the parts of steps, by step.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]
     """
-    iterator = iter(parts)
+    iterator = iter(batches)
     while step := list(islice(iterator, accumulate)):
         yield step

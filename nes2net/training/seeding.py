@@ -15,7 +15,8 @@ from nes2net.lib.errors import InputError, first_line
 from nes2net.training.sampling import stream_of_epoch
 
 # These keep the seeds apart from other streams of the same (seed, epoch, step).
-_STEP_STREAM, _VALIDATION_STREAM = 0x57E9, 0xDE7A
+_STEP_STREAM = 0x57E9
+_VALIDATION_STREAM = 0xDE7A
 _CUBLAS, _REPEATABLE_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # NVIDIA's cuBLAS manual, 2.1.4
 
 
@@ -59,12 +60,11 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
         InputError: if an operation has no such algorithm on its device, or the environment gives
             cuBLAS a workspace with which its results do not repeat.
     """
-    cudnn, settings = torch.backends.cudnn, torch.utils.deterministic
+    cudnn = torch.backends.cudnn
+    settings = torch.utils.deterministic
     before = cudnn.deterministic, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
-    strict, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(_CUBLAS)
     if deterministic and workspace not in (None, *_REPEATABLE_WORKSPACES):
         raise InputError(

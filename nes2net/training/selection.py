@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -82,7 +83,9 @@ class Selection:
         passes: Sequence[str],
         offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
-        self.folder, self.epochs, self.patience = Path(folder), train.epochs, validation.patience
+        self.folder = Path(folder)
+        self.epochs = train.epochs
+        self.patience = validation.patience
         self.offered = offered
         losses = [f"val_loss_{name}" for name in passes]
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
@@ -92,16 +95,25 @@ class Selection:
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
+    def state_dict(self) -> list[Row]:
+        """The history, from which everything else follows."""
+        return self.history
+
+    def load_state_dict(self, history: list[Row]) -> None:
+        """Go on after the epochs of ``history``."""
+        self.history = history
+
     def update(self, epoch: int, values: dict[str, float]) -> bool:
         """Add ``epoch`` and return whether it is improved.
 
         Args:
             values: ``loss``, ``lr``, ``seconds`` and, after a validation, its values.
         """
-        improved = any(
-            name in values and values[name] <= min((row[name] for row in self._measured()), default=math.inf)
-            for name in self.measures
-        )
+        improved = False
+        for name in self.measures:
+            best = min((row[name] for row in self._measured()), default=math.inf)
+            if name in values and values[name] <= best:
+                improved = True
         self.history.append({"epoch": epoch, **values, "improved": improved})
         return improved
 
@@ -111,26 +123,27 @@ class Selection:
         rows = self._measured()
         if len(self.history) >= self.epochs or self.patience is None or len(rows) <= self.patience:
             return len(self.history) >= self.epochs
-        before, last = rows[: -self.patience], rows[-self.patience :]
+        before = rows[: -self.patience]
+        last = rows[-self.patience :]
         return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
 
     def kept_epochs(self) -> set[int]:
         """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
-        kept: set[int] = set()
+        epochs: set[int] = set()
         for word in self.keep:
             if word in rows:
-                kept.update(row["epoch"] for row in rows[word])
+                epochs.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                kept.update(_best(self._measured(), 1 if word == "best" else int(word), name))
-        return kept
+                epochs.update(_best(self._measured(), 1 if word == "best" else int(word), name))
+        return epochs
 
     def files_to_remove(self) -> list[Path]:
         """List the run's checkpoints in the folder that are not to be kept."""
-        kept = self.kept_epochs()
-        files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept]
+        kept_epochs = self.kept_epochs()
+        files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept_epochs]
         return [file for file in files if file.is_file()]
 
     def write_history(self) -> None:
@@ -153,16 +166,18 @@ class Selection:
             return None
         (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
         row = next(row for row in measured if row["epoch"] == best)
-        eers = {found[1]: value for name, value in row.items() if (found := _OF_CORPUS.fullmatch(name))}
-        groups = {found[1]: value for name, value in row.items() if (found := _OF_GROUP.fullmatch(name))}
-        table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table() if eers else None
+        eers = {match[1]: value for name, value in row.items() if (match := _OF_CORPUS.fullmatch(name))}
+        groups = {match[1]: value for name, value in row.items() if (match := _OF_GROUP.fullmatch(name))}
+        if not eers:
+            return None
+        table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table()
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _averages(self) -> list[str]:
-        kept = self.kept_epochs()
+        kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
-            rows = [row for row in self._measured() if row["epoch"] in kept and name in row]
+            rows = [row for row in self._measured() if row["epoch"] in kept_epochs and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
                     ids = " ".join(str(epoch) for epoch in _best(rows, count, name))
@@ -200,17 +215,17 @@ def choices(
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
     valued = [row for row in rows if _is_number(row.get(by))]
-    found = []
+    averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(valued) >= count:
-            found.append(Choice("best", count, _best(valued, count, by)))
-        found.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
+            averages.append(Choice("best", count, _best(valued, count, by)))
+        averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
-    table = [[*(column.heading for column in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
+    table = [[*(column.heading for column in columns), *(f"{choice.which} {choice.number}" for choice in averages)]]
     for row in rows:
-        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in found]
+        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in averages]
         table.append([*(column.cell(row) for column in columns), *marks])
-    return found, text_table(table, "r")
+    return averages, text_table(table, "r")
 
 
 def saved_epochs(folder: Path) -> list[int]:
@@ -234,9 +249,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
-    known = {key for row in history for key in row if key == "loss" or key.startswith("val_")}
-    known = {key for key in known if "/" in key or not key.endswith(("_low", "_high"))}
-    check_known([by], known, f"`by` is one of the values of {path}, not")
+    keys = {key for key in chain.from_iterable(history) if key == "loss" or key.startswith("val_")}
+    columns = {key for key in keys if "/" in key or not key.endswith(("_low", "_high"))}
+    check_known([by], columns, f"`by` is one of the values of {path}, not")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):
@@ -286,7 +301,10 @@ def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Colum
     columns = [Column("epoch", "epoch", "{:d}")]
     columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in offered:
-        unit, form = (" %", "{:.3%}") if measure.percent else ("", "{:.5f}")
-        columns += [Column(key, f"{heading}{unit}", form) for key, heading in measure.headings(history).items()]
+        for key, heading in measure.headings(history).items():
+            if measure.percent:
+                columns.append(Column(key, f"{heading} %", "{:.3%}"))
+            else:
+                columns.append(Column(key, heading, "{:.5f}"))
     columns += [Column("lr", "lr", "{:.3g}"), Column("improved", "", "")]
     return [column for column in columns if any(row.get(column.key) is not None for row in history)]

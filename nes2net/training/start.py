@@ -41,9 +41,10 @@ def check_parts(recipe: Recipe) -> None:
     """
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    train, frontend = recipe.train, recipe.model.get("frontend", {})
-    given = [key for key, is_given in train.of_layers().items() if is_given]
-    if not given:
+    train = recipe.train
+    frontend = recipe.model.get("frontend", {})
+    stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
+    if not stated_keys:
         return
     if train.adapt is not None:
         check_adaptation(train.adapt, "`train.adapt`")
@@ -57,7 +58,7 @@ def check_parts(recipe: Recipe) -> None:
     with torch.device("meta"):
         layers = create_frontend(name, **options).transformer_layers
     if not layers:
-        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{given[0]}` out")
+        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out")
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
@@ -82,7 +83,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # the same detector again, with the base of an adapted one
-        path, model = folder / RESUME_FILE, resume["model"]
+        path = folder / RESUME_FILE
+        model = resume["model"]
         if "engine" in frontend:
             model = with_options(model, "frontend", engine=frontend["engine"])
         try:
@@ -93,10 +95,13 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         if detector.frontend.adapted:
             if "base" not in resume:
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # its place may change
-            its_file = "the file of `train.init_from`" if recipe.train.init_from else "that file"
-            remedy = f"put {its_file} back as it was"
-            if moved is not None:
+            moved = None
+            if recipe.train.init_from:
+                remedy = "put the file of `train.init_from` back as it was"
+            elif recipe.ssl_checkpoint is None:
+                remedy = "put that file back as it was"
+            else:
+                moved = recipe.ssl_checkpoint  # its place may change
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
             detector.float()  # what is not trained may be saved with fewer bits
@@ -120,8 +125,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     if "model" not in record:
         state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:
-        theirs = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
-        model = {**model, "frontend": {**theirs, **frontend}}
+        checkpoint_options = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
+        model = {**model, "frontend": {**checkpoint_options, **frontend}}
     detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
     if "model" in record:
         start = Provenance.read(record).start()
@@ -132,9 +137,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
-        known = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        starts = [Provenance(name) for name in known]
-        if not known:
+        identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+        starts = [Provenance(name) for name in identified]
+        if not identified:
             starts = [Provenance(architecture_of=name) for name in alike or fitting]
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
@@ -162,8 +167,7 @@ def _start_from(
     before = _frontend_of(record).get("adapt")
     if before is not None:  # go on with what was added
         before = check_adaptation(before, f"{path}: adapt").options
-        ours = None if adapt is None else check_adaptation(adapt, "`train.adapt`").options
-        if ours != before:
+        if adapt is None or check_adaptation(adapt, "`train.adapt`").options != before:
             options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
             raise InputError(
                 f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net export --to merged"
@@ -177,7 +181,8 @@ def _start_from(
     if before is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:
-        names, tensors = detector.base_names(), unwrap_frontend(state_dict)
+        names = detector.base_names()
+        tensors = unwrap_frontend(state_dict)
         detector.base = {"digest": base_digest({name: tensors[name] for name in names}), "file": path}
     return detector
 
@@ -186,7 +191,9 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """Name and options of the front-end in the record of a checkpoint; empty for a checkpoint of other code."""
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None
-    return frontend if isinstance(frontend, dict) else {}
+    if isinstance(frontend, dict):
+        return frontend
+    return {}
 
 
 def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
@@ -200,4 +207,6 @@ def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, An
     """
     if model.get("frontend", {}).get("adapt") is not None:
         raise InputError(_ADAPTED_TWICE)
-    return model if adapt is None else with_options(model, "frontend", adapt=adapt)
+    if adapt is None:
+        return model
+    return with_options(model, "frontend", adapt=adapt)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from itertools import chain
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,12 +26,87 @@ from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.selection import Selection
 
 
+class Stateful(Protocol):
+    """A part of a run that writes its state as plain data and tensors, and reads it back."""
+
+    def state_dict(self) -> Any:
+        """The state; its tensors are the part's own, not copies."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Go back to ``state``, which the part checks first.
+
+        Raises:
+            ValueError: if ``state`` does not fit the part.
+        """
+
+
+@dataclass
+class TrainedWeights:
+    """The weights of a detector; an adapted front-end leaves out its frozen tensors, and names their file."""
+
+    detector: Detector
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.detector.trained_state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        weights = self.state_dict()
+        check_tensors(state, weights)
+        strict = not self.detector.frontend.adapted  # the frozen tensors are there already
+        self.detector.load_state_dict(with_metadata(state, metadata_of(weights)), strict=strict)
+
+
+@dataclass
+class OptimizerState:
+    """The moments of an optimiser; what else is in its groups follows from the recipe."""
+
+    optimizer: Optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        names = ["exp_avg", "exp_avg_sq"]
+        if self.optimizer.defaults["amsgrad"]:
+            names.append("max_exp_avg_sq")
+        parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
+        saved: dict[str, Tensor] = {}
+        expected: dict[str, Tensor] = {}
+        for number, moments in state["state"].items():  # a parameter without a gradient so far has none
+            saved.update({f"{number}.{name}": moment for name, moment in moments.items()})
+            if 0 <= number < len(parameters):
+                expected.update({f"{number}.{name}": parameters[number] for name in names})
+                expected[f"{number}.step"] = torch.zeros(())
+        check_tensors(saved, expected)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
+        for moments in self.optimizer.state.values():
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.device.type == "cpu":  # otherwise it is a copy already
+                    moments[name] = moment.clone()
+
+
+def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Compare names, shapes and types, and refuse values that are not finite if the expected ones are.
+
+    Raises:
+        ValueError: if ``state`` does not fit.
+    """
+    if misfit := str(compare(state, expected)):
+        raise ValueError(misfit)
+    other_types = [name for name, tensor in state.items() if tensor.dtype != expected[name].dtype]
+    if other_types:
+        raise ValueError(f"other type: {listed(other_types, 5)}")
+    infinite = {name for name, tensor in state.items() if not tensor.isfinite().all()}
+    damaged = [name for name in state if name in infinite and expected[name].isfinite().all()]
+    if damaged:
+        raise ValueError(f"not finite: {listed(damaged, 5)}")
+
+
 @dataclass
 class RunState:
     """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
-    For a detector with an adapted front-end they leave out its frozen tensors, and name their file.
-    ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each part) identify the run.
+    ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each set) identify the run.
     There is a ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
     """
 
@@ -44,27 +120,32 @@ class RunState:
     stream: LegacyStream | None = None
     progress: Progress = field(default_factory=Progress)
 
-    def content(self) -> dict[str, Any]:
-        """Collect plain data and tensors; the tensors are the run's own, not copies."""
-        self.progress.count_time()
+    @property
+    def parts(self) -> dict[str, Stateful | None]:
+        """The parts by their key in the resume file; None for a part that this run does without."""
         return {
-            "version": VERSION,
-            "recipe": self.recipe,
-            "data": self.data,
-            "model": self.detector.config,
-            "detector": self.detector.trained_state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "selection": self.selection.history,
-            "scaler": self.scaler.state_dict() if self.scaler else None,
-            "stream": self.stream.state() if self.stream else None,
-            "progress": self.progress.model_dump(),
-            **({} if self.detector.base is None else {"base": self.detector.base}),
-            START_KEY: [start.to_dict() for start in self.detector.provenance.started_from],
+            "detector": TrainedWeights(self.detector),
+            "optimizer": OptimizerState(self.optimizer),
+            "selection": self.selection,
+            "scaler": self.scaler,
+            "stream": self.stream,
+            "progress": self.progress,
         }
 
     def save(self) -> None:
         """Replace ``resume.pt`` as a whole, and only then remove checkpoints not to be kept."""
-        save_atomically(self.content(), self.selection.folder / RESUME_FILE)
+        content: dict[str, Any] = {
+            "version": VERSION,
+            "recipe": self.recipe,
+            "data": self.data,
+            "model": self.detector.config,
+            START_KEY: [start.to_dict() for start in self.detector.provenance.started_from],
+        }
+        if self.detector.base is not None:
+            content["base"] = self.detector.base
+        for name, stateful in self.parts.items():
+            content[name] = None if stateful is None else stateful.state_dict()
+        save_atomically(content, self.selection.folder / RESUME_FILE)
         self.remove_files()
 
     def remove_files(self) -> None:
@@ -81,69 +162,50 @@ class RunState:
             InputError: if the training or the development trials have changed, or the content
                 belongs to another run.
         """
-        for part, now in self.data.items():
-            if now != (before := content["data"][part]):
-                counts = f"{before['trials']} then and {now['trials']} now"
+        self._check_data(content["data"])
+        self._check_extent(content)
+        for name, stateful in self.parts.items():
+            if stateful is None:
+                continue
+            try:
+                stateful.load_state_dict(content[name])
+            except ValueError as error:
                 raise InputError(
-                    f"{self.selection.folder} holds a run on another {part} set ({counts}, or other trials or another "
-                    "order): name its corpus and protocols, or give this run a `comment` of its own"
-                )
-        weights, moments = self.detector.trained_state_dict(), content["optimizer"]["state"]
-        self._check_tensors("detector", content["detector"], weights)
-        # The optimiser's tensors by name: those of the file, and those that its parameters require. Parameters without
-        # a gradient so far have none.
-        parameters = dict(enumerate(p for group in self.optimizer.param_groups for p in group["params"]))
-        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.optimizer.defaults["amsgrad"] else [])]
-        expected = {f"{i}.{name}": parameters[i] for i in moments if i in parameters for name in names}
-        expected |= {f"{i}.step": torch.zeros(()) for i in moments if i in parameters}
-        found = {f"{i}.{name}": value for i, of in moments.items() for name, value in of.items()}
-        self._check_tensors("optimizer", found, expected)
-        epoch, step, utterances = (content["progress"][key] for key in ("epoch", "step", "utterances"))
-        batch_size, training = self.recipe["train"]["batch_size"], self.data["training"]
-        steps = int(training.get("draws", training["trials"])) // batch_size
-        too_far = epoch > self.selection.epochs + 1 or step > steps or utterances > step * batch_size
-        parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
-        if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
-            raise InputError(
-                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(self.selection.epochs, 'epoch')} "
-                f"of {counted(steps, 'step')} (there epoch {epoch}, step {step}): {REMEDY}"
-            )
-        saved = with_metadata(content["detector"], metadata_of(weights))
-        self.detector.load_state_dict(saved, strict=not self.detector.frontend.adapted)  # the base is there
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
-        for moments in self.optimizer.state.values():
-            for name, value in moments.items():
-                if isinstance(value, Tensor) and value.device.type == "cpu":  # otherwise it is a copy already
-                    moments[name] = value.clone()
-        self.selection.history = content["selection"]
-        if self.scaler:
-            self.scaler.load_state_dict(content["scaler"])
-        if self.stream:
-            self.stream.load_state(content["stream"])
-        self.progress = Progress(**content["progress"])
+                    f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
+                ) from error
         set_learning_rate(self.optimizer, self.progress.lr)  # the rest of a group is the recipe's
 
-    def _check_tensors(self, part: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-        """Compare names, shapes and types, and refuse values that are not finite if ours are."""
-        problem = str(compare(found, expected))
-        if not problem:
-            unlike = [name for name, value in found.items() if value.dtype != expected[name].dtype]
-            problem = f"other type: {listed(unlike, 5)}" if unlike else ""
-        if not problem:
-            lost = [n for n, value in found.items() if not value.isfinite().all() and expected[n].isfinite().all()]
-            problem = f"not finite: {listed(lost, 5)}" if lost else ""
-        if problem:
+    def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
+        for name, data_set in self.data.items():
+            if data_set != saved[name]:
+                counts = f"{saved[name]['trials']} then and {data_set['trials']} now"
+                raise InputError(
+                    f"{self.selection.folder} holds a run on another {name} set ({counts}, or other trials or another "
+                    "order): name its corpus and protocols, or give this run a `comment` of its own"
+                )
+
+    def _check_extent(self, content: dict[str, Any]) -> None:
+        """Refuse a file that is further than this run can get, or that has other parts."""
+        progress = Progress(**content["progress"])
+        training = self.data["training"]
+        batch_size = self.recipe["train"]["batch_size"]
+        steps = int(training.get("draws", training["trials"])) // batch_size
+        epochs = self.selection.epochs
+        too_far = progress.epoch > epochs + 1 or progress.step > steps
+        too_far = too_far or progress.utterances > progress.step * batch_size
+        if too_far or any((stateful is None) != (content[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
-                f"{self.selection.folder / RESUME_FILE} does not fit this run ({part}; {problem}): {REMEDY}"
+                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(epochs, 'epoch')} "
+                f"of {counted(steps, 'step')} (there epoch {progress.epoch}, step {progress.step}): {REMEDY}"
             )
 
     @property
     def num_bytes(self) -> int:
         """Approximate size of ``resume.pt`` once the optimiser has its two moments."""
-        weights = self.detector.trained_state_dict().values()
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
-        trained = sum(p.numel() * p.element_size() for group in self.optimizer.param_groups for p in group["params"])
-        return sum(t.numel() * t.element_size() for t in weights) + moments * trained
+        groups = self.optimizer.param_groups
+        trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
+        return sum(weight.nbytes for weight in self.detector.trained_state_dict().values()) + moments * trained
 
 
 def fingerprint(
@@ -157,14 +219,17 @@ def fingerprint(
     If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, and the
     groups of a ``balance``, with the number of its draws.
     """
-    of_trial = {} if labels is None else labels.of_trial
+    frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        scores = f"\t{trial.system_scores}" if trial.system_scores else ""
-        frames = f"\t{sha256(of_trial[trial.id].tobytes()).hexdigest()}" if trial.id in of_trial else ""
-        return f"{trial.id}\t{target(trial)}{scores}{frames}"
+        text = f"{trial.id}\t{target(trial)}"
+        if trial.system_scores:
+            text += f"\t{trial.system_scores}"
+        if trial.id in frame_labels:
+            text += f"\t{sha256(frame_labels[trial.id].tobytes()).hexdigest()}"
+        return text
 
-    found: dict[str, int | str] = {"trials": len(trials), "digest": trials_digest(trials, line)}
-    if balance is None:
-        return found
-    return {**found, "draws": balance.draws, "groups": balance.digest()}
+    identity: dict[str, int | str] = {"trials": len(trials), "digest": trials_digest(trials, line)}
+    if balance is not None:
+        identity |= {"draws": balance.draws, "groups": balance.digest()}
+    return identity

@@ -42,7 +42,8 @@ class Tracker:
     """Hands values to a tracker that has started; after its first failure the tracker is left alone."""
 
     def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
-        self.name, self.say = name, say
+        self.name = name
+        self.say = say
         self._tracker: GeneralTracker | None = tracker
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,9 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
     >>> passes(AugmentConfig(), ValidationConfig())
     ('wo_aug',)
     """
-    return ("w_aug", "wo_aug") if augment.algo and validation.augmented else ("wo_aug",)
+    if augment.algo and validation.augmented:
+        return ("w_aug", "wo_aug")
+    return ("wo_aug",)
 
 
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
@@ -104,13 +107,17 @@ class Validator:
         monitor: Monitor,
         recipe: Recipe,
     ) -> None:
-        self.mode, self.seed = recipe.validation.mode, recipe.seed
+        self.mode = recipe.validation.mode
+        self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
             raise InputError(
                 "`validation.mode=train` needs the batches of the development set one after the other, but there are "
                 f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
             )
-        self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
+        self.objective = objective
+        self.loaders = loaders
+        self.accelerator = accelerator
+        self.monitor = monitor
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
@@ -134,13 +141,14 @@ class Validator:
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
                 # All processes' results in the order of the set.
-                own = self._pass(name, loader, epoch)
-                results = [result for part in gathered(self.accelerator, own) for result in part]
+                batch_results = self._pass(name, loader, epoch)
+                results = list(chain.from_iterable(gathered(self.accelerator, batch_results)))
                 results.sort(key=lambda result: result.number)
-                if lost := [why for result in results for why in result.lost]:
+                lost = list(chain.from_iterable(result.lost for result in results))
+                if lost:
                     stop_without_data(lost, "validation")
                 if self.accelerator.is_main_process:  # which names each bad file once
-                    self.monitor.left_out([error for result in results for error in result.errors])
+                    self.monitor.left_out(list(chain.from_iterable(result.errors for result in results)))
                 values |= self._values(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
@@ -149,35 +157,36 @@ class Validator:
     def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
         """Compute the results of this process's batches."""
         loader.begin(epoch)
-        accelerator, results = self.accelerator, []
+        accelerator = self.accelerator
+        results = []
         meter = Meter(
             loader,
             title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",
             unit="batch",
             shown=accelerator.is_main_process,
         )
-        for place, batch in enumerate(meter):
+        for number, batch in enumerate(meter):
             outcome = Outcome(torch.zeros(()), {})
             if len(batch.targets):
                 carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-                part = Part.of(batch, carried, accelerator.device)
+                inputs = Part.of(batch, carried, accelerator.device)
                 if self.mode == "train":
-                    seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
-                outcome = self.objective.validated(part)
+                    seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
+                outcome = self.objective.validated(inputs)
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
             results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.places))
             meter.update(len(batch.targets) * accelerator.num_processes)
         return [  # the device is waited for here, once
             _BatchResult(
-                accelerator.process_index + place * accelerator.num_processes,
+                accelerator.process_index + number * accelerator.num_processes,
                 outcome.loss.item(),
                 {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
                 targets.numpy(),
                 errors,
                 lost,
-                places,
+                positions,
             )
-            for place, (outcome, targets, errors, lost, places) in enumerate(results)
+            for number, (outcome, targets, errors, lost, positions) in enumerate(results)
         ]
 
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
@@ -193,6 +202,6 @@ class Validator:
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
                 "rate, `train.lr`"
             )
-        used_trials = [trials[place] for result in results for place in result.places]
+        used_trials = [trials[position] for position in chain.from_iterable(result.places for result in results)]
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         return {f"val_loss_{name}": loss, **self.objective.figures(validated)}

@@ -29,8 +29,8 @@ class LegacyStream:
         #: source of the probabilities in algorithms 10 and 11
         self.gates = random.Random(seed)
 
-    def state(self) -> dict[str, Any]:
-        """Position of the stream, as numbers and tensors, for :meth:`load_state`."""
+    def state_dict(self) -> dict[str, Any]:
+        """Position of the stream, as numbers and tensors, for :meth:`load_state_dict`."""
         numpys = self.rng.get_state(legacy=False)
         version, internal, gauss_next = self.gates.getstate()
         return {
@@ -43,7 +43,7 @@ class LegacyStream:
             "gates_gauss_next": gauss_next,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from the position at which ``state`` was taken."""
         keys = state["keys"].numpy().astype(np.uint32)
         self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))

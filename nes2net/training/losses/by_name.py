@@ -44,19 +44,20 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             needs.
     """
     kind, options = checked_loss(loss, key)
-    given: dict[str, Any] = {"num_classes": len(backend.classes)}
+    arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
         if not isinstance(head, heads.get(kind.needs_head)):
             name = loss if isinstance(loss, str) else loss["name"]
-            theirs = next((other for other in heads.names() if type(head) is heads.get(other)), type(head).__name__)
+            names = {heads.get(head_name): head_name for head_name in heads.names()}
+            head_name = names.get(type(head), type(head).__name__)
             raise InputError(
-                f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {theirs}: set "
+                f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {head_name}: set "
                 f"`model.backend.head={kind.needs_head}`, or take `{key}=cross_entropy`"
             )
-        given |= {"head": head, "feature_dim": head.in_features}
-    taken = inspect.signature(kind).parameters
-    return kind(**options, **{name: value for name, value in given.items() if name in taken})
+        arguments |= {"head": head, "feature_dim": head.in_features}
+    parameters = inspect.signature(kind).parameters
+    return kind(**options, **{name: value for name, value in arguments.items() if name in parameters})
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
@@ -69,7 +70,8 @@ def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes:
     if kind.needs_head is None:
         return model
     head = model.get("backend", {}).get("head") or kind.needs_head
-    head = {"name": head} if isinstance(head, str) else head
+    if isinstance(head, str):
+        head = {"name": head}
     if head.get("name") != kind.needs_head:
         return model
     head = {"name": kind.needs_head, **kind.head_options(num_classes, options), **head}

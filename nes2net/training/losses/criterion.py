@@ -77,7 +77,8 @@ class Criterion(nn.Module):
         """
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
-        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
+        if outputs.dtype != torch.float64:
+            outputs = outputs.float()
         numerator = self.numerator(outputs, targets, step, durations)
         return numerator, self.weight_of(targets).to(numerator.dtype)
 
@@ -134,7 +135,9 @@ class ClassWeighted(Criterion):
 
     def weight_of(self, targets: Tensor) -> Tensor:
         weight = self.weight.to(targets.device, non_blocking=True)
-        return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
+        if targets.ndim == 1:
+            return weight[targets].sum()
+        return (weight * targets).sum()
 
 
 class MeanOfSamples(Criterion):
@@ -146,4 +149,6 @@ class MeanOfSamples(Criterion):
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
     """Each class's share in a sample, B×K, from class numbers (B,) or from such shares."""
-    return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets
+    if targets.ndim == 1:
+        return F.one_hot(targets, num_classes)
+    return targets

@@ -51,7 +51,9 @@ class WeightedCrossEntropy(ClassWeighted):
         self.normalize = normalize
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return super().weight_of(targets) if self.normalize else number_of(targets)
+        if self.normalize:
+            return super().weight_of(targets)
+        return number_of(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         weight = self.weight.to(outputs, non_blocking=True)
@@ -85,12 +87,17 @@ class BinaryFocal(MeanOfSamples):
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
-        self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
+        self.gamma = gamma
+        self.alpha = alpha
+        self.label_smoothing = label_smoothing
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
+        bonafide = targets if targets.ndim == 1 else targets[:, 1]
+        bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
         missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope if γ < 1
         losses = self.alpha * missed**self.gamma * entropy
-        return losses.sum() if targets.ndim == 1 else losses.where(targets.sum(1) > 0, 0.0).sum()
+        if targets.ndim == 1:
+            return losses.sum()
+        return losses.where(targets.sum(1) > 0, 0.0).sum()

@@ -79,8 +79,11 @@ class AngularSoftmax(ClassWeighted):
             raise InputError(
                 f"angular softmax: 0 ≤ lambda_min ≤ lambda_max and lambda_decay ≥ 0, not {lambda_min}, {lambda_max}, {lambda_decay}"
             )
-        self.head, self.margin = head, margin
-        self.lambda_min, self.lambda_max, self.lambda_decay = lambda_min, lambda_max, lambda_decay
+        self.head = head
+        self.margin = margin
+        self.lambda_min = lambda_min
+        self.lambda_max = lambda_max
+        self.lambda_decay = lambda_decay
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         norm = outputs.norm(dim=1, keepdim=True)
@@ -89,12 +92,15 @@ class AngularSoftmax(ClassWeighted):
         share = 1 / (1 + self.annealed(step))
         logits = norm * cosine
         with_margin = logits + share * norm * (self._psi(cosine) - cosine)
-        own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)  # row c: the class with the margin
+        margin_masks = torch.eye(
+            logits.shape[1], dtype=torch.bool, device=logits.device
+        )  # row c: the class with the margin
         losses = torch.stack(
-            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(own)], dim=1
+            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
+            dim=1,
         )  # B×n
         if targets.ndim == 1:
-            targets = F.one_hot(targets, len(own)).to(losses.dtype)
+            targets = F.one_hot(targets, len(margin_masks)).to(losses.dtype)
         return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -158,8 +164,11 @@ class OneClassSoftmax(_OfVectors):
     ) -> None:
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
-        self.center, self._cosine = head.center, head.cosine
-        self.scale, self.bonafide_margin, self.spoof_margin = scale, bonafide_margin, spoof_margin
+        self.center = head.center
+        self._cosine = head.cosine
+        self.scale = scale
+        self.bonafide_margin = bonafide_margin
+        self.spoof_margin = spoof_margin
 
     def logits(self, outputs: Tensor) -> Tensor:
         bonafide = self._cosine(outputs, self.center)
@@ -204,11 +213,15 @@ class AdditiveMarginSoftmax(_OfVectors):
     ) -> None:
         super().__init__(num_classes)
         head = head or CosineHead(feature_dim, num_classes)
-        self.centers, self.logit_scale = head.centers, head.scale
+        self.centers = head.centers
+        self.logit_scale = head.scale
         usual_scale, usual_margin = _usual(num_classes)
-        margin = usual_margin if margin is None else margin
-        # The published code has the margin in float32, which counts in the 9th digit of its loss.
-        self.margin = torch.tensor(float(margin), device="cpu").item() if isinstance(margin, (int, float)) else margin
+        if margin is None:
+            margin = usual_margin
+        if isinstance(margin, (int, float)):
+            # The published code has the margin in float32, which counts in the 9th digit of its loss.
+            margin = torch.tensor(float(margin), device="cpu").item()
+        self.margin = margin
         self.scale = scale or usual_scale
 
     @classmethod
@@ -236,15 +249,18 @@ class AdditiveMarginSoftmax(_OfVectors):
 
 def _usual(num_classes: int) -> tuple[float, float]:
     """Scale and margin of :class:`AdditiveMarginSoftmax` by default; 0.9 is far too large for many classes."""
-    return (20.0, 0.9) if num_classes == 2 else (30.0, 0.2)
+    if num_classes == 2:
+        return (20.0, 0.9)
+    return (30.0, 0.2)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
     """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all or B×1."""
-    margin = margin.to(cosine) if isinstance(margin, Tensor) else margin
+    if isinstance(margin, Tensor):
+        margin = margin.to(cosine)
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
     return torch.stack(
-        [-F.log_softmax(scale * (cosine - margin * own), dim=1)[:, c] for c, own in enumerate(classes)], dim=1
+        [-F.log_softmax(scale * (cosine - margin * one_hot), dim=1)[:, c] for c, one_hot in enumerate(classes)], dim=1
     )
 
 
@@ -334,9 +350,13 @@ class Prototypes(_OfVectors):
     ) -> None:
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
-        self.bonafide, self.spoof, self.logit_scale = head.bonafide, head.spoof, head.scale
-        self.scale, self.margin = scale, margin
-        self.collapse_penalty, self.separation_penalty = collapse_penalty, separation_penalty
+        self.bonafide = head.bonafide
+        self.spoof = head.spoof
+        self.logit_scale = head.scale
+        self.scale = scale
+        self.margin = margin
+        self.collapse_penalty = collapse_penalty
+        self.separation_penalty = separation_penalty
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -363,6 +383,6 @@ class Prototypes(_OfVectors):
         # would rise again, so the line that ArcFace's code takes goes on falling.
         sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
         turned = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
-        further = cosine - math.sin(math.pi - self.margin) * self.margin
-        enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, further)
+        beyond = cosine - math.sin(math.pi - self.margin) * self.margin
+        enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, beyond)
         return additive_margin_losses(cosine, self.scale, cosine - enlarged)

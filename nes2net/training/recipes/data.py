@@ -74,14 +74,10 @@ class CorpusConfig(Section):
                 self.train_split is None and self.weight is not None,
                 f"{corpus} only validates, so its `weight` changes nothing: leave it out",
             ),
-            *(
-                (
-                    self.dev_split is None and getattr(self, key) is not None,
-                    f"{corpus} does not validate, so its `{key}` changes nothing: leave it out",
-                )
-                for key in ("dev_keys", "dev_phase")
-            ),
         )
+        for key in ("dev_keys", "dev_phase"):
+            if self.dev_split is None and getattr(self, key) is not None:
+                raise InputError(f"{corpus} does not validate, so its `{key}` changes nothing: leave it out")
         return self
 
     @property
@@ -203,16 +199,16 @@ class DataConfig(Section):
     def _read_short_form(self) -> DataConfig:
         """Turn the keys of the short form into `corpora`, so that a reader of the section meets the list only."""
         fields = type(self).model_fields
-        given = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
+        short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
-            self.corpora = _listed(given)
+            self.corpora = _listed(short_form)
             return self
-        for key, value in given.items():
+        for key, value in short_form.items():
             default = fields[key].default
             if value != default:
                 raise InputError(
                     f"`data.{key}={said(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
-                    f"leave it out or set it to {'null' if default is None else said(default)}"
+                    f"leave it out or set it to {said(default)}"
                 )
         return self
 
@@ -220,7 +216,7 @@ class DataConfig(Section):
     def _check(self) -> DataConfig:
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
-        twice = [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]
+        twice = [alias for number, alias in enumerate(aliases) if alias in aliases[:number]]
         refuse(
             (
                 low > high,
@@ -275,14 +271,17 @@ class DataConfig(Section):
 
         It is None if the short form cannot say it.
         """
-        train, dev = self.corpora[0], self.corpora[-1]
+        train = self.corpora[0]
+        dev = self.corpora[-1]
         if len(self.corpora) > 2 or train.train_split is None or dev.dev_split is None:
             return None
-        root = None if dev.root == train.root else dev.root
-        other = (None, None, None) if dev is train else (dev.name, root, dev.protocols)
+        dev_corpus: tuple[str | None, ...] = (None, None, None)
+        if dev is not train:
+            root = None if dev.root == train.root else dev.root
+            dev_corpus = (dev.name, root, dev.protocols)
         values = (train.name, train.root, train.protocols, train.train_split, dev.dev_split)
-        given = dict(zip(_SHORT_FORM, (*values, *other, dev.dev_keys, dev.dev_phase), strict=True))
-        return given if _listed(given) == self.corpora else None
+        short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
+        return short_form if _listed(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
         """The section as plain data for a person: in the short form where that says the same."""
@@ -296,22 +295,27 @@ class DataConfig(Section):
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
-        return f"data.dev_{key}" if of_dev else f"data.{key}"
+        if of_dev:
+            return f"data.dev_{key}"
+        return f"data.{key}"
 
 
-def _listed(given: Mapping[str, Any]) -> list[CorpusConfig]:
+def _listed(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
     """The corpora of the short form: one, or one that trains and one that validates."""
-    name, root, protocols = (given[key] for key in ("corpus", "root", "protocols"))
-    dev_name = given["dev_corpus"] or name
-    dev_protocols = given["dev_protocols"] or (protocols if dev_name == name else None)
-    places = {"root": given["dev_root"] or root, "protocols": dev_protocols}
-    trains = {"name": name, "root": root, "protocols": protocols, "train_split": given["train_split"]}
-    labels = {key: given[key] for key in ("dev_split", "dev_keys", "dev_phase")}
-    if trains == {**trains, "name": dev_name, **places}:
+    name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
+    dev_name = short_form["dev_corpus"] or name
+    dev_protocols = short_form["dev_protocols"]
+    if dev_name == name:
+        dev_protocols = dev_protocols or protocols
+    dev_folders = {"root": short_form["dev_root"] or root, "protocols": dev_protocols}
+    trains = {"name": name, "root": root, "protocols": protocols, "train_split": short_form["train_split"]}
+    labels = {key: short_form[key] for key in ("dev_split", "dev_keys", "dev_phase")}
+    if trains == {**trains, "name": dev_name, **dev_folders}:
         return [CorpusConfig(**trains, **labels)]
     alias = alias_of(dev_name)
-    alias += "_dev" if alias == alias_of(name) else ""
+    if alias == alias_of(name):
+        alias += "_dev"
     return [
         CorpusConfig(**trains, dev_split=None),
-        CorpusConfig(name=dev_name, alias=alias, **places, train_split=None, **labels),
+        CorpusConfig(name=dev_name, alias=alias, **dev_folders, train_split=None, **labels),
     ]

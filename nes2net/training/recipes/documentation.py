@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import textwrap
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from nes2net.lib.errors import InputError, did_you_mean
@@ -39,9 +40,9 @@ class Key:
 
     @property
     def default(self) -> str:
-        return (
-            json.dumps(self.schema["default"], ensure_ascii=False) if "default" in self.schema else "none, it is needed"
-        )
+        if "default" not in self.schema:
+            return "none, it is needed"
+        return json.dumps(self.schema["default"], ensure_ascii=False)
 
     @property
     def source(self) -> str:
@@ -51,7 +52,9 @@ class Key:
     def used_with(self) -> str | None:
         """Key and values that this key goes with; None if it is always used."""
         used_with = self.schema.get("usedWith")
-        return None if used_with is None else f"{self.name.rpartition('.')[0]}.{used_with}"
+        if used_with is None:
+            return None
+        return f"{self.name.rpartition('.')[0]}.{used_with}"
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
@@ -62,13 +65,14 @@ def keys_of(kind: type[Section]) -> list[Key]:
 
 def all_keys() -> list[Key]:
     """Every key of a recipe: keys outside of sections, then each section's, then the keys of its lists' items."""
-    return [*keys_of(Recipe), *(key for kind in SECTIONS.values() for key in _with_items(kind))]
+    return [*keys_of(Recipe), *chain.from_iterable(map(_with_items, SECTIONS.values()))]
 
 
 def _with_items(kind: type[Section]) -> list[Key]:
     """The keys of a section, and the keys of the mappings that its lists hold."""
     keys = keys_of(kind)
-    return [*keys, *(item for key in keys if key.name in ITEMS for item in keys_of(ITEMS[key.name]))]
+    lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
+    return [*keys, *chain.from_iterable(map(keys_of, lists))]
 
 
 def describe(name: str | None = None) -> str:
@@ -90,10 +94,11 @@ def describe(name: str | None = None) -> str:
 
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
     """The same as plain data, for ``nes2net info recipe --json``."""
-    names = ("name", "meaning", "takes", "used_with", "source")
-    return [
-        {**{fact: getattr(key, fact) for fact in names}, "default": key.schema.get("default")} for key in named(name)
-    ]
+    facts = []
+    for key in named(name):
+        key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
+        facts.append({**key_facts, "default": key.schema.get("default")})
+    return facts
 
 
 def named(name: str | None) -> list[Key]:
@@ -106,11 +111,11 @@ def named(name: str | None) -> list[Key]:
         return all_keys()
     if name in SECTIONS:
         return _with_items(SECTIONS[name])
-    known = {key.name: key for key in all_keys()}
-    if name not in known:
-        meant = did_you_mean(name, [*known, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
+    keys = {key.name: key for key in all_keys()}
+    if name not in keys:
+        meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
         raise InputError(f"a recipe has no key '{name}'{meant}")
-    return [known[name]]
+    return [keys[name]]
 
 
 def _in_short(key: Key) -> str:
@@ -120,8 +125,8 @@ def _in_short(key: Key) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON schema of a recipe's file."""
     properties = _properties(Recipe)
-    part = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
-    properties["model"]["properties"] = {name: part for name in ("frontend", "aggregation", "backend")}
+    name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
+    properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
     for name, kind in SECTIONS.items():
         description = " ".join((kind.__doc__ or "").split())
         properties[name] = {"description": description, **_mapping(_properties(kind)), "type": ["object", "null"]}
@@ -135,13 +140,11 @@ def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _properties(kind: type[Section]) -> dict[str, Any]:
-    return {
-        key.name.removeprefix(kind.prefix): {
-            **_for_editors(key.schema),
-            "description": f"{key.meaning} Source: {key.source}.",
-        }
-        for key in keys_of(kind)
-    }
+    properties = {}
+    for key in keys_of(kind):
+        description = f"{key.meaning} Source: {key.source}."
+        properties[key.name.removeprefix(kind.prefix)] = {**_for_editors(key.schema), "description": description}
+    return properties
 
 
 def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:

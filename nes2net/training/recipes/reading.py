@@ -29,11 +29,13 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
             or name is answered with the nearest one.
     """
-    path, names, overrides = Path(recipe), packaged_recipes(), list(overrides)
+    path = Path(recipe)
+    names = packaged_recipes()
+    overrides = list(overrides)
     if not isfile(path):
         if str(recipe) not in names:
-            known = did_you_mean(path.stem, names, "nes2net info")
-            raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{known}")
+            suggestion = did_you_mean(path.stem, names, "nes2net info")
+            raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
         path = PACKAGED / f"{recipe}.yaml"
     values = _read_file(path)
     if "base" in values:
@@ -50,38 +52,49 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             )
         merged = dict(of_base)
         for key, value in values.items():
-            both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
-            merged[key] = {**merged[key], **(value or {})} if both else value
-        values = merged if values.keys() & {"name", "comment"} else named_after_model(of_base, merged, values)
-    given = {override.partition("=")[0] for override in overrides}
-    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), given))
+            if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
+                value = {**merged[key], **(value or {})}
+            merged[key] = value
+        if not values.keys() & {"name", "comment"}:
+            merged = named_after_model(of_base, merged, values)
+        values = merged
+    stated_keys = {override.partition("=")[0] for override in overrides}
+    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
-def named_after_model(before: Mapping[str, Any], after: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """``after`` without the name and comment inherited from ``before``, if its model has other parts.
 
     The run is then named after its parts, so that it does not bear another system's name.
 
     Args:
-        given: the keys that ``after`` states itself.
+        stated_keys: the keys that ``after`` states itself.
 
     >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
     >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
     'lps_aasist'
     """
-    own = _names_of_parts(after)
-    if own == _names_of_parts(before):
+    part_names = _names_of_parts(after)
+    if part_names == _names_of_parts(before):
         return after
-    frontend, aggregation, backend = own
-    called = {"name": "_".join([frontend, *([] if aggregation == "last" else [aggregation]), backend]), "comment": None}
-    return after | {key: value for key, value in called.items() if key in before and key not in given}
+    frontend, aggregation, backend = part_names
+    name = f"{frontend}_{backend}" if aggregation == "last" else f"{frontend}_{aggregation}_{backend}"
+    called = {"name": name, "comment": None}
+    return after | {key: value for key, value in called.items() if key in before and key not in stated_keys}
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
     """The names of front-end, aggregation and back-end; what is wrong is left to the check of the recipe."""
     model = values.get("model", DEFAULT_MODEL)
-    parts = [model.get(part, "last") if isinstance(model, dict) else "" for part in DEFAULT_MODEL]
-    return [str(part.get("name") if isinstance(part, dict) else part) for part in parts]
+    if not isinstance(model, dict):
+        return [""] * len(DEFAULT_MODEL)
+    names = []
+    for kind in DEFAULT_MODEL:
+        name_or_options = model.get(kind, "last")
+        if isinstance(name_or_options, dict):
+            name_or_options = name_or_options.get("name")
+        names.append(str(name_or_options))
+    return names
 
 
 def packaged_recipes() -> list[str]:
@@ -118,19 +131,19 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         if not equals or not keys:
             raise InputError(f"override {shown(override)} is not of the form key=value")
         *parents, last = keys.split(".")
-        what = f"override {shown(override)}: the value"
+        title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
             data, name = dict(values.get("data") or {}), ".".join(parents[2:])  # a name or alias may have dots
-            listed = data.get("corpora")
-            items = listed if isinstance(listed, list) else []
-            corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in items]
+            corpora = []
+            if isinstance(data.get("corpora"), list):
+                corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in data["corpora"]]
             called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
             if name not in called:
                 raise InputError(
                     f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
                 )
-            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), what)
+            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), title)
             values["data"] = {**data, "corpora": corpora}
             continue
-        set_value(values, [*parents, last], text, Recipe, what)
+        set_value(values, [*parents, last], text, Recipe, title)
     return values

@@ -72,7 +72,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        data, train, augment, validation = self.data, self.train, self.augment, self.validation
+        data = self.data
+        train = self.train
+        augment = self.augment
+        validation = self.validation
         framed = bool(self.segments.resolutions)
         refuse(
             (
@@ -123,7 +126,8 @@ class Recipe(Section):
 
     def _against_logistic(self) -> list[tuple[Any, str]]:
         """Settings that logistic regression would ignore."""
-        data, epochs = self.data, self.train.epochs
+        data = self.data
+        epochs = self.train.epochs
         return [
             (
                 self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),
@@ -180,7 +184,9 @@ class Recipe(Section):
             algo += "".join(f"_{kind}{int(10 * ratio)}" for kind, ratio in ratios.items())
         train = self.train
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
-        return f"{tag}_{self.comment}" if self.comment else tag
+        if self.comment:
+            return f"{tag}_{self.comment}"
+        return tag
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -42,7 +43,7 @@ def _text(value: Any) -> str:
 
 
 def _folder_part(text: str) -> str:
-    if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
+    if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
 
@@ -57,7 +58,9 @@ def said(value: Any) -> str:
     """Write a value as in a recipe, where true is not Python's True, and None is null."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def refuse(*rules: tuple[Any, str]) -> None:
@@ -76,7 +79,9 @@ def text_keys(values: Any) -> Any:
     """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
     if values is None:
         return {}
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+    if isinstance(values, dict):
+        return {str(key): value for key, value in values.items()}
+    return values
 
 
 Flag = Annotated[bool, Strict()]
@@ -161,9 +166,10 @@ class Section(BaseModel):
             return str(cause)
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
-            key, section = f"{cls.prefix}{name[:100]}", cls.prefix.partition(".")[0]
-            known = [f"{cls.prefix}{field}" for field in cls.model_fields]
-            meant = did_you_mean(key, known, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
+            key = f"{cls.prefix}{name[:100]}"
+            section = cls.prefix.partition(".")[0]
+            keys = [f"{cls.prefix}{field}" for field in cls.model_fields]
+            meant = did_you_mean(key, keys, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
             return f"unknown key '{key}' in the recipe{meant}"
         if problem["type"] == "missing":
             return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
@@ -171,7 +177,8 @@ class Section(BaseModel):
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
             return f"{name} is a mapping of keys, not {shown(values[name])}"
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
-        key, takes = f"`{cls.prefix}{name}`", what_it_takes(schema)
+        key = f"`{cls.prefix}{name}`"
+        takes = what_it_takes(schema)
         if re.fullmatch(r"--\S+", worded(key)):  # a flag that is left out is null
             takes = takes.removesuffix(", or null")
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
@@ -181,11 +188,13 @@ class Section(BaseModel):
         """Refuse a key that changes nothing because another key does not use it."""
         for name, field in type(self).model_fields.items():
             for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
-                value, default, chosen = getattr(self, name), field.default, getattr(self, used.choice)
-                if chosen not in used.values and value != default:
+                value = getattr(self, name)
+                default = field.default
+                choice = getattr(self, used.choice)
+                if choice not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used.choice}={said(chosen)}`: it goes with "
+                        f"`{self.prefix}{used.choice}={said(choice)}`: it goes with "
                         f"{' and '.join(map(said, used.values))}; leave it out, "
                         f"or set it to {said(default)}"
                     )
@@ -203,9 +212,15 @@ def meant_key(name: str) -> str:
     for kind in sorted(Section.__subclasses__(), key=lambda kind: kind.prefix.removesuffix(".") != section):
         for key, field in kind.model_fields.items():
             facts = (fact for fact in field.metadata if isinstance(fact, (AlsoCalled, Source)))
-            for word in (key, *(other for fact in facts for other in fact.names)):
+            for word in (key, *chain.from_iterable(fact.names for fact in facts)):
                 words.setdefault(word, f"{kind.prefix}{key}")
-    own = [word for word, key in words.items() if key.rpartition(".")[0] == section]
-    close = difflib.get_close_matches(last, own, n=1) or difflib.get_close_matches(last, words, n=1, cutoff=0.8)
-    meant = words.get(last) or (words[close[0]] if close else None)
-    return f"; did you mean '{meant}'?" if meant else ""
+    section_words = [word for word, key in words.items() if key.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(last, section_words, n=1) or difflib.get_close_matches(
+        last, words, n=1, cutoff=0.8
+    )
+    meant = words.get(last)
+    if close:
+        meant = meant or words[close[0]]
+    if meant:
+        return f"; did you mean '{meant}'?"
+    return ""

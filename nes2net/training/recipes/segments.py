@@ -9,6 +9,7 @@ from pydantic import (
     model_validator,
 )
 
+from nes2net.lib.errors import InputError
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
@@ -46,18 +47,12 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        given = {
-            name: getattr(self, name) != field.get_default(call_default_factory=True)
-            for name, field in type(self).model_fields.items()
-        }
-        refuse(
-            *(
-                (
-                    not self.resolutions and given[name],
-                    f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out",
+        for name, field in type(self).model_fields.items():
+            if not self.resolutions and getattr(self, name) != field.get_default(call_default_factory=True):
+                raise InputError(
+                    f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out"
                 )
-                for name in given
-            ),
+        refuse(
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),
                 "`segments.resolutions` are different multiples of 10 ms, the length of a label, not "

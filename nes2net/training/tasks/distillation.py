@@ -51,7 +51,8 @@ class EmbeddingDistance(Criterion):
 
     def __init__(self, similarity: Similarity, distance: Literal["cosine", "mse"] = "cosine") -> None:
         super().__init__()
-        self.similarity, self.distance = similarity, distance
+        self.similarity = similarity
+        self.distance = distance
 
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
@@ -61,7 +62,8 @@ class EmbeddingDistance(Criterion):
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return (targets if targets.ndim == 1 else targets[:, 1]).sum(dtype=torch.float64)
+        bonafide = targets if targets.ndim == 1 else targets[:, 1]
+        return bonafide.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
         return int(targets.sum())
@@ -136,7 +138,9 @@ class Distillation(Task):
                 "`augment.latent` perturbs spoofed utterances, and the task distillation trains on bona fide ones "
                 "alone: leave it out"
             )
-        self.teacher, self.student_init, self.distance = teacher, student_init, distance
+        self.teacher = teacher
+        self.student_init = student_init
+        self.distance = distance
         if train.init_from is None:
             self.start = Start(
                 "trained teacher",
@@ -147,7 +151,9 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        return (BONAFIDE,) if part == "train" else super().reads(part)
+        if part == "train":
+            return (BONAFIDE,)
+        return super().reads(part)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
         if self.start is not None and self.start.path is None:
@@ -176,22 +182,21 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         InputError: if there is no such detector, it is not the recipe's teacher, or the student
             would be a copy of the teacher, with nothing left to learn.
     """
-    frontend, backend = detector.frontend, detector.backend
+    frontend = detector.frontend
+    backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
         return  # the objective says what is missing
-    found = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
-    _check_options(path, "aggregation.name", found.aggregation.config["name"], "last")
-    _check_same(path, "frontend.teacher", found.frontend.config, frontend.config["teacher"])
-    _check_same(path, "backend.backend", _all_options(found.backend), _all_options(backend.teacher))
-    start = found.provenance.start()
+    trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
+    _check_options(path, "aggregation.name", trained.aggregation.config["name"], "last")
+    _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
+    _check_same(path, "backend.backend", _all_options(trained.backend), _all_options(backend.teacher))
+    start = trained.provenance.start()
     if start != Provenance():
         detector.provenance = replace(detector.provenance, started_from=(start,))
-    left_out = f"{found.backend.last_layer_name}."
+    last_layer = f"{trained.backend.last_layer_name}."
+    before_last = {key: value for key, value in trained.backend.state_dict().items() if not key.startswith(last_layer)}
     copied = True
-    for half, weights in (
-        (frontend.model, found.frontend.state_dict()),
-        (backend, {key: value for key, value in found.backend.state_dict().items() if not key.startswith(left_out)}),
-    ):
+    for half, weights in ((frontend.model, trained.frontend.state_dict()), (backend, before_last)):
         teacher, student = (half.get_submodule(name) for name in HALVES)
         check_fit(weights, teacher.state_dict(), path)
         teacher.load_state_dict(weights)
@@ -206,31 +211,40 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy the tensors that both have; tell whether both have all their tensors in common."""
-    theirs, ours = teacher.state_dict(), student.state_dict()
-    shared = {key for key in ours.keys() & theirs.keys() if ours[key].shape == theirs[key].shape}
-    student.load_state_dict({key: theirs[key] if key in shared else value for key, value in ours.items()})
-    return len(shared) == len(ours) == len(theirs)
+    teacher_state = teacher.state_dict()
+    student_state = student.state_dict()
+    shared = {
+        key
+        for key in student_state.keys() & teacher_state.keys()
+        if student_state[key].shape == teacher_state[key].shape
+    }
+    student.load_state_dict(
+        {key: teacher_state[key] if key in shared else value for key, value in student_state.items()}
+    )
+    return len(shared) == len(student_state) == len(teacher_state)
 
 
 def _all_options(backend: Backend) -> dict[str, Any]:
     """The options of ``backend``, including the ones at their default."""
-    known = declared(backends.get(backend.config["name"]))
-    return {key: option.default for key, option in known.items()} | backend.config
+    options = declared(backends.get(backend.config["name"]))
+    return {key: option.default for key, option in options.items()} | backend.config
 
 
-def _check_same(path: str, place: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != "name", key)):
+def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
+    for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE.fullmatch(key):
-            _check_options(path, f"{place}.{key}", theirs.get(key), ours.get(key))
+            _check_options(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))
 
 
-def _check_options(path: str, key: str, theirs: Any, ours: Any) -> None:
-    if _plain(theirs) != _plain(ours):
+def _check_options(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
+    if _plain(teacher_value) != _plain(recipe_value):
         raise InputError(
-            f"{path} is another teacher than the recipe's: `model.{key}` is {shown(_plain(ours))} here and "
-            f"{shown(_plain(theirs))} there; set it to that, or name another `train.task.teacher`"
+            f"{path} is another teacher than the recipe's: `model.{key}` is {shown(_plain(recipe_value))} here and "
+            f"{shown(_plain(teacher_value))} there; set it to that, or name another `train.task.teacher`"
         )
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -51,7 +51,8 @@ class Fusion(Task):
         Raises:
             InputError: as :meth:`Task.trials`, or if a score is missing.
         """
-        data, trials = self.recipe.data, super().trials(part)
+        data = self.recipe.data
+        trials = super().trials(part)
         files = data.train_scores if part == "train" else data.dev_scores
         for path in files:
             if not Path(path).is_file():
@@ -71,4 +72,6 @@ class Fusion(Task):
 
 def score_ranges(data: DataConfig) -> Ranges:
     """The ranges that normalise scores of other systems in training, validation and later scoring."""
-    return "test" if data.score_range == "test" else ranges_of(data.train_scores)
+    if data.score_range == "test":
+        return "test"
+    return ranges_of(data.train_scores)

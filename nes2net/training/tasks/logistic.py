@@ -43,7 +43,8 @@ class LogisticObjective(Objective):
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
         # What the loss refuses is refused before the training set is embedded.
-        outputs, targets = torch.zeros(2, layer.out_features), torch.tensor([0, 1])
+        outputs = torch.zeros(2, layer.out_features)
+        targets = torch.tensor([0, 1])
         self.criterion(outputs.to(detector.device), targets.to(detector.device))
         detector.requires_grad_(False)
         layer.requires_grad_(True)
@@ -67,7 +68,8 @@ class LogisticTrainer(Trainer):
     def fit(self) -> None:
         """Embed the training set, which a signal may interrupt, and then train the only epoch."""
         if not self.state.selection.is_done and self.state.progress.step == 0:
-            detector, trials = self.state.detector, self.loader.dataset.trials
+            detector = self.state.detector
+            trials = self.loader.dataset.trials
             result = judge_trials(
                 detector,
                 trials,
@@ -89,7 +91,8 @@ class LogisticTrainer(Trainer):
 
     def train_epoch(self, epoch: int) -> None:
         """Fit the last layer and save it."""
-        progress, layer = self.state.progress, self.state.detector.backend.last_layer
+        progress = self.state.progress
+        layer = self.state.detector.backend.last_layer
         if progress.step == self.steps_per_epoch:
             return
         weight, bias, iterations = fit_logistic(self.embeddings, self.targets, self.recipe.train.logistic_c)
@@ -99,10 +102,10 @@ class LogisticTrainer(Trainer):
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
-        found = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
+        summary = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
         if iterations >= _MOST_ITERATIONS:
-            found += ", the most that are done; a smaller `train.logistic_c` converges sooner"
-        self.monitor.say(found)
+            summary += ", the most that are done; a smaller `train.logistic_c` converges sooner"
+        self.monitor.say(summary)
         progress.step = self.steps_per_epoch
         progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
         with torch.no_grad():  # the loss over the training set, as one batch
@@ -154,6 +157,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations says so
         model.fit(embeddings.astype(np.float64), targets)
-    scaler, regression = model[0], model[1]
+    scaler = model[0]
+    regression = model[1]
     weight = regression.coef_[0] / scaler.scale_
     return weight, float(regression.intercept_[0] - weight @ scaler.mean_), int(regression.n_iter_[0])

@@ -48,8 +48,10 @@ class SegmentObjective(Objective):
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__(detector, recipe)
         segments = recipe.segments
-        self.resolutions, self.utterance_weight = list(segments.resolutions), segments.utterance_weight
-        name, frame_ms = detector.backend.config["name"], detector.frame_ms
+        self.resolutions = list(segments.resolutions)
+        self.utterance_weight = segments.utterance_weight
+        name = detector.backend.config["name"]
+        frame_ms = detector.frame_ms
         if not detector.resolutions:
             raise InputError(
                 f"back-end '{name}' gives one score an utterance: leave out `segments.resolutions`, or take a back-end "
@@ -61,10 +63,10 @@ class SegmentObjective(Objective):
                 f"of {_LABEL_MS} ms: set a hop that is a multiple of it"
             )
         if unknown := [ms for ms in self.resolutions if ms not in detector.resolutions]:
-            there = listed([f"{ms:g}" for ms in detector.resolutions], 10)
+            offered = listed([f"{ms:g}" for ms in detector.resolutions], 10)
             raise InputError(
                 f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
-                f"frames of {there} ms"
+                f"frames of {offered} ms"
             )
         self.of_frames = create_loss(segments.loss, detector.backend, "segments.loss")
         if self.of_frames.takes_embeddings:
@@ -73,7 +75,8 @@ class SegmentObjective(Objective):
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         if FRAMES not in carried:  # no file of the batch could be used
             return {}
-        labels, counts = carried[FRAMES], self.detector.num_segments(num_samples)
+        labels = carried[FRAMES]
+        counts = self.detector.num_segments(num_samples)
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
@@ -88,14 +91,17 @@ class SegmentObjective(Objective):
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
         segments, outputs = computed
         (utterance,) = super().numerators(outputs, part)
-        factor = self.utterance_weight
-        utterance = utterance * factor if factor else utterance.new_zeros(())
+        if self.utterance_weight:
+            utterance = utterance * self.utterance_weight
+        else:
+            utterance = utterance.new_zeros(())
         return [utterance, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
         segments, outputs = computed
         loss, of_utterances = super().outcome(outputs, part)
-        loss, of_all = loss * self.utterance_weight, dict(of_utterances)
+        loss = loss * self.utterance_weight
+        of_all = dict(of_utterances)
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
             weight = self.of_frames.weight_of(_shares(labels)).to(numerator.dtype)
@@ -113,7 +119,8 @@ class SegmentObjective(Objective):
         """
         values = super().figures(validated)
         for ms, measure in zip(self.resolutions, segment_measures(self.resolutions)):
-            scores, labels = validated.outputs[f"scores_{ms}"], validated.outputs[f"labels_{ms}"]
+            scores = validated.outputs[f"scores_{ms}"]
+            labels = validated.outputs[f"labels_{ms}"]
             is_labelled = labels >= 0
             frames = of_both_classes(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
             values[measure.column(validated.name)] = compute_eer(*frames)[0]
@@ -121,16 +128,17 @@ class SegmentObjective(Objective):
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
         """The numerator of the loss of each resolution, for logits B×T×n."""
-        found = []
+        numerators = []
         for ms in self.resolutions:
-            labels, logits = part.carried[str(ms)], segments[ms]
+            labels = part.carried[str(ms)]
+            logits = segments[ms]
             if logits.shape[1] < labels.shape[1]:
                 raise InputError(
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}"
                 )
-            found.append(self.of_frames.parts(logits[:, : labels.shape[1]].flatten(0, 1), _shares(labels))[0])
-        return found
+            numerators.append(self.of_frames.parts(logits[:, : labels.shape[1]].flatten(0, 1), _shares(labels))[0])
+        return numerators
 
 
 def _shares(labels: Tensor) -> Tensor:
@@ -172,22 +180,26 @@ class Segments(Task):
         Raises:
             InputError: if the corpus has no labels of segments, or none of these trials.
         """
-        found, titles, labelled = dict[str, NDArray](), list[str](), False
-        parts = self.recipe.data.parts(part)
-        for chosen in parts:
-            corpus = corpora.get(chosen.name)
+        all_labels = dict[str, NDArray]()
+        titles = list[str]()
+        labelled = False
+        corpus_configs = self.recipe.data.parts(part)
+        for corpus_config in corpus_configs:
+            corpus = corpora.get(corpus_config.name)
             titles.append(corpus.title)
             if corpus.segment_labels is not None:
                 labelled = True
-                labels = corpus.segment_labels(chosen.root, chosen.split(part), _LABEL_MS, protocols=chosen.protocols)
-                prefix = f"{chosen.called}:" if len(parts) > 1 else ""
-                found |= {f"{prefix}{id}": of_one for id, of_one in labels.items()}
+                labels = corpus.segment_labels(
+                    corpus_config.root, corpus_config.split(part), _LABEL_MS, protocols=corpus_config.protocols
+                )
+                prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+                all_labels |= {f"{prefix}{id}": of_one for id, of_one in labels.items()}
         if not labelled:
             raise InputError(
                 f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "
                 "a corpus with labels of segments, such as partialspoof"
             )
-        of_trial = {trial.id: found[trial.id] for trial in trials if trial.id in found}
+        of_trial = {trial.id: all_labels[trial.id] for trial in trials if trial.id in all_labels}
         if not of_trial:
             raise InputError(
                 f"{' and '.join(titles)} has labels of segments, but of none of the {counted(len(trials), 'trial')} of "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -116,19 +116,26 @@ def create_task(recipe: Recipe) -> Task:
         InputError: if there is no such task, the settings ask for several, they lack what the task
             needs, or ``validation.select_on`` is no measure of it.
     """
-    chosen = recipe.train.task
-    named = {} if chosen is None else {"name": chosen} if isinstance(chosen, str) else dict(chosen)
-    if named and not isinstance(named.get("name"), str):
+    setting = recipe.train.task
+    task_options: dict[str, Any] = {}
+    if isinstance(setting, str):
+        task_options = {"name": setting}
+    elif setting is not None:
+        task_options = dict(setting)
+    if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
-    asked = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
-    asked |= {named.pop("name")} if named else set()
-    if len(asked) > 1:
-        raise InputError(f"settings of the recipe ask for the tasks {' and '.join(sorted(asked))}: keep one of them")
-    name = asked.pop() if asked else "utterance"
-    if named:
+    task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
+    if task_options:
+        task_names.add(task_options.pop("name"))
+    if len(task_names) > 1:
+        raise InputError(
+            f"settings of the recipe ask for the tasks {' and '.join(sorted(task_names))}: keep one of them"
+        )
+    name = task_names.pop() if task_names else "utterance"
+    if task_options:
         options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
-        check_known(named, options, f"task '{name}' has no option")
-    task = tasks.create(name, recipe=recipe, **named)
+        check_known(task_options, options, f"task '{name}' has no option")
+    task = tasks.create(name, recipe=recipe, **task_options)
     offered = ("loss", "train_loss", *(measure.name for measure in task.measures))
     if recipe.validation.select_on not in offered:
         raise InputError(
