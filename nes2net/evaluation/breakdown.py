@@ -66,7 +66,7 @@ _OWN_LABELS = ("system", "set")
 
 
 def breakdowns(
-    matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
+    matched_trials: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that sorts the trials, and by every pair of :data:`CROSSED` among them.
 
@@ -77,15 +77,17 @@ def breakdowns(
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
     remaining = _MOST_INTERVALS
-    for name, num_values in sorting_fields([trial for trial in matched.trials if trial.label != BONAFIDE]).items():
+    for name, num_values in sorting_fields(
+        [trial for trial in matched_trials.trials if trial.label != BONAFIDE]
+    ).items():
         remaining -= num_values
         if remaining < 0:
             num_resamples = 0
-        rows[name,] = breakdown(matched, name, method=method, num_resamples=num_resamples, seed=seed)
+        rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed)
     single = {combination[0] for combination in rows}
     for pair in CROSSED:
         if single.issuperset(pair):
-            rows[pair] = breakdown(matched, *pair, method=method)
+            rows[pair] = breakdown(matched_trials, *pair, method=method)
     return rows
 
 
@@ -159,7 +161,7 @@ def _values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
 
 
 def breakdown(
-    matched: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
+    matched_trials: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
 ) -> list[Row]:
     """Compute the EER for each combination of values of the fields ``names`` in spoofed trials.
 
@@ -171,8 +173,8 @@ def breakdown(
         The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0. The EER is
         None if a class is empty. Rows without an interval are shown only if each class has 20 trials.
     """
-    columns = {name: list(_values(matched.trials, name)) for name in names}
-    bonafide_positions = np.flatnonzero(matched.is_bonafide).tolist()
+    columns = {name: list(_values(matched_trials.trials, name)) for name in names}
+    bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
     shared_names = []
     for name in names:
         # These two describe the spoofing, even if a key fills them for bona fide trials.
@@ -183,7 +185,7 @@ def breakdown(
     spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for position in bonafide_positions:
         bonafide[tuple(columns[name][position] for name in shared_names)].append(position)
-    for position in np.flatnonzero(~matched.is_bonafide).tolist():
+    for position in np.flatnonzero(~matched_trials.is_bonafide).tolist():
         spoof[tuple(columns[name][position] for name in names)].append(position)
     rows = []
     for values in sorted(values for values in spoof if None not in values):
@@ -194,9 +196,9 @@ def breakdown(
         if bonafide_of_group:
             positions = bonafide_of_group + spoof_of_group
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
-            scores = matched.scores[bonafide_of_group], matched.scores[spoof_of_group]
+            scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
             if num_resamples:
-                speakers = speaker_groups([matched.trials[position] for position in positions])
+                speakers = speaker_groups([matched_trials.trials[position] for position in positions])
                 measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **speakers)
                 eer = measured.figure("eer")
             else:
@@ -337,8 +339,8 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
     return OverCorpora(eers, groups, pooled)
 
 
-def _eer(matched: Matched, method: str) -> float:
-    return metrics.compute_eer(matched.bonafide, matched.spoof, method, order=matched.positions)[0]
+def _eer(matched_trials: Matched, method: str) -> float:
+    return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
 
 
 def _highest(values: Mapping[str, float]) -> tuple[str, float] | None:

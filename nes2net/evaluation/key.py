@@ -75,7 +75,9 @@ class Key:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
         for name, values in (excluded or {}).items():
-            values_of_key = sorted({found for trial in trials if (found := trial.get(name)) is not None})
+            values_of_key = sorted(
+                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
+            )
             for value in values:
                 if value not in values_of_key:
                     hint = did_you_mean(value, values_of_key) if len(values_of_key) <= _MOST_VALUES else ""
