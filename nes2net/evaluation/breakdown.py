@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,7 +50,7 @@ CROSSED = (
 # Fields that do not describe how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A trial has these as attributes; all others are extra.
-_OWN_FIELDS = frozenset(one.name for one in fields(Trial)) - {"extra"}
+_OWN_FIELDS = frozenset(field.name for field in fields(Trial)) - {"extra"}
 # A field with more values numbers the trials, like a seed or a segment, and does not sort them.
 _MOST_VALUES = 400
 # Intervals take most of the time. No published corpus has as many rows.
@@ -66,7 +66,7 @@ _OWN_LABELS = ("system", "set")
 
 
 def breakdowns(
-    matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
+    matched_trials: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that sorts the trials, and by every pair of :data:`CROSSED` among them.
 
@@ -77,14 +77,17 @@ def breakdowns(
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
     remaining = _MOST_INTERVALS
-    for name, num_values in sorting_fields([trial for trial in matched.trials if trial.label != BONAFIDE]).items():
+    for name, num_values in sorting_fields(
+        [trial for trial in matched_trials.trials if trial.label != BONAFIDE]
+    ).items():
         remaining -= num_values
-        draws = num_resamples if remaining >= 0 else 0
-        rows[name,] = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
+        if remaining < 0:
+            num_resamples = 0
+        rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed)
     single = {combination[0] for combination in rows}
     for pair in CROSSED:
         if single.issuperset(pair):
-            rows[pair] = breakdown(matched, *pair, method=method)
+            rows[pair] = breakdown(matched_trials, *pair, method=method)
     return rows
 
 
@@ -98,27 +101,35 @@ def breakdown_tables(
         title: the corpus and the phase.
         mark_best: whether all systems rest on the same trials, so that one can be the best.
     """
+    hidden: tuple[str, ...] = ("system",)
+    readers: Literal["all", "paper"] = "all"
+    if len(by_system) > 1:
+        hidden = ()
+        readers = "paper"
     tables = []
     for combination in dict.fromkeys(itertools.chain.from_iterable(by_system.values())):
         rows = []
-        for system, of_system in by_system.items():
-            rows += [replace(row, labels={"system": system, **row.labels}) for row in of_system.get(combination, ())]
+        for system, breakdowns_of_system in by_system.items():
+            for row in breakdowns_of_system.get(combination, ()):
+                rows.append(replace(row, labels={"system": system, **row.labels}))
         names = " and ".join(map(words, combination))
         num_hidden = sum(not row.is_shown for row in rows)
         notes = []
         if num_hidden:
             few = f"fewer than {FEWEST} trials of a class"
             notes.append(f"{counted(num_hidden, 'row')} of {few} left out, which the JSON holds.")
+        if mark_best:
+            rows = with_best(rows, "system")
         tables.append(
             Table(
                 f"by {names}",
                 f"{title}: EER in %, by {names}.",
                 [replace(EER, has_heat=True), NUM_BONAFIDE, NUM_SPOOF],
-                with_best(rows, "system") if mark_best else rows,
+                rows,
                 section=f"By {names}",
                 notes=notes,
-                hidden=() if len(by_system) > 1 else ("system",),
-                readers="paper" if len(by_system) > 1 else "all",
+                hidden=hidden,
+                readers=readers,
                 across=list(rows[0].labels)[-1] if len(combination) > 1 else "system",
             )
         )
@@ -132,10 +143,14 @@ def label_of(field_name: str) -> str:
 
 def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
     """Find the fields that sort ``trials``, and how many values each has: 2 to 400."""
-    extra = dict.fromkeys(name for trial in trials for name, _ in trial.extra)
-    names = [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]
-    counts = {name: len(set(_values(trials, name)) - {None}) for name in names}
-    return {name: count for name, count in counts.items() if 1 < count <= _MOST_VALUES}
+    names = [field.name for field in fields(Trial) if field.name not in _NOT_TABULATED]
+    names += dict.fromkeys(name for trial in trials for name, _ in trial.extra)
+    counts = {}
+    for name in names:
+        num_values = len(set(_values(trials, name)) - {None})
+        if 1 < num_values <= _MOST_VALUES:
+            counts[name] = num_values
+    return counts
 
 
 def _values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
@@ -146,7 +161,7 @@ def _values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
 
 
 def breakdown(
-    matched: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
+    matched_trials: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
 ) -> list[Row]:
     """Compute the EER for each combination of values of the fields ``names`` in spoofed trials.
 
@@ -158,38 +173,41 @@ def breakdown(
         The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0. The EER is
         None if a class is empty. Rows without an interval are shown only if each class has 20 trials.
     """
-    columns = {name: list(_values(matched.trials, name)) for name in names}
-    positions_of_bonafide = np.flatnonzero(matched.is_bonafide).tolist()
-    # These two describe the spoofing, even if a key fills them for bona fide trials.
-    shared = [
-        name
-        for name in names
-        if name not in ("attack", "vocoder") and any(columns[name][i] is not None for i in positions_of_bonafide)
-    ]
+    columns = {name: list(_values(matched_trials.trials, name)) for name in names}
+    bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
+    shared_names = []
+    for name in names:
+        # These two describe the spoofing, even if a key fills them for bona fide trials.
+        is_of_spoofing = name in ("attack", "vocoder")
+        if not is_of_spoofing and any(columns[name][position] is not None for position in bonafide_positions):
+            shared_names.append(name)
     bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for position in positions_of_bonafide:
-        bonafide[tuple(columns[name][position] for name in shared)].append(position)
-    for position in np.flatnonzero(~matched.is_bonafide).tolist():
+    for position in bonafide_positions:
+        bonafide[tuple(columns[name][position] for name in shared_names)].append(position)
+    for position in np.flatnonzero(~matched_trials.is_bonafide).tolist():
         spoof[tuple(columns[name][position] for name in names)].append(position)
     rows = []
     for values in sorted(values for values in spoof if None not in values):
         group = dict(zip(names, values))
-        against = bonafide.get(tuple(group[name] for name in shared), [])
+        bonafide_of_group = bonafide.get(tuple(group[name] for name in shared_names), [])
+        spoof_of_group = spoof[values]
         eer = Figure()
-        if against:
-            positions = [*against, *spoof[values]]
+        if bonafide_of_group:
+            positions = bonafide_of_group + spoof_of_group
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
-            scores = matched.scores[against], matched.scores[spoof[values]]
+            scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
             if num_resamples:
-                speakers = speaker_groups([matched.trials[i] for i in positions])
+                speakers = speaker_groups([matched_trials.trials[position] for position in positions])
                 measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **speakers)
                 eer = measured.figure("eer")
             else:
                 eer = Figure(rule(*scores)[0])
+        num_bonafide = len(bonafide_of_group)
+        num_spoof = len(spoof_of_group)
         labels = {label_of(name): value for name, value in group.items()}
-        figures = {"eer": eer, "num_bonafide": Figure(len(against)), "num_spoof": Figure(len(spoof[values]))}
-        is_shown = eer.interval is not None or min(len(against), len(spoof[values])) >= FEWEST
+        figures = {"eer": eer, "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
+        is_shown = eer.interval is not None or min(num_bonafide, num_spoof) >= FEWEST
         rows.append(Row(labels, figures, is_shown))
     return rows
 
@@ -238,7 +256,9 @@ class OverCorpora:
     @property
     def mean(self) -> float | None:
         """The mean of the EERs of the corpora; None without corpora."""
-        return sum(self.eers.values()) / len(self.eers) if self.eers else None
+        if not self.eers:
+            return None
+        return sum(self.eers.values()) / len(self.eers)
 
     @property
     def worst(self) -> tuple[str, float] | None:
@@ -263,8 +283,10 @@ class OverCorpora:
 
     def table(self) -> str:
         """A table for the terminal, in percent; the worst corpus is marked."""
-        rows = [[name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""] for name, eer in self.rows()]
-        return "\n".join(text_table([["corpus", "EER %", ""], *rows], "lrl"))
+        rows = [["corpus", "EER %", ""]]
+        for name, eer in self.rows():
+            rows.append([name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""])
+        return "\n".join(text_table(rows, "lrl"))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -288,31 +310,37 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
     >>> from nes2net.evaluation.matching import match
     >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]
     >>> scored = {"one": match(key, ["a", "b", "c"], [1.0, 0.0, 0.5]), "two": match(key, ["a", "b", "c"], [3.0, 4.0, 2.0])}
-    >>> found = over_corpora(scored, {"one": "asvspoof", "two": "asvspoof"})
-    >>> found.eers, found.mean, found.worst, found.pooled
+    >>> result = over_corpora(scored, {"one": "asvspoof", "two": "asvspoof"})
+    >>> result.eers, result.mean, result.worst, result.pooled
     ({'one': 0.0, 'two': 0.25}, 0.125, ('two', 0.25), 0.5)
     """
-    eers, groups = dict[str, float](), dict[str, float]()
-    for name, matched in scored.items():
-        if len(matched.bonafide) and len(matched.spoof):
-            eers[name] = _eer(matched, methods[name])
-            attacks = {trial.attack for trial in matched.trials if trial.target == 0} - {None}
-            for row in breakdown(matched, "attack", method=methods[name]) if 1 < len(attacks) <= _MOST_GROUPS else ():
-                eer = row["eer"].value
-                if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
-                    groups[f"{name}/{row.labels['attack']}"] = eer
-    parts = list(scored.values())
-    trials = [trial for matched in parts for trial in matched.trials]
-    scores = np.concatenate([matched.scores for matched in parts]) if parts else np.zeros(0)
-    together = Matched(trials, scores, sum(matched.num_expected for matched in parts), parts[0].mismatch)
-    rules = set(methods[name] for name in scored)
-    both = len(together.bonafide) and len(together.spoof)
-    rule = rules.pop() if len(rules) == 1 else "asvspoof"
-    return OverCorpora(eers, groups, _eer(together, rule) if both else None)
+    eers: dict[str, float] = {}
+    groups: dict[str, float] = {}
+    trials: list[Trial] = []
+    for name, corpus in scored.items():
+        trials += corpus.trials
+        if not (len(corpus.bonafide) and len(corpus.spoof)):
+            continue
+        eers[name] = _eer(corpus, methods[name])
+        attacks = {trial.attack for trial in corpus.trials if trial.target == 0} - {None}
+        if not 1 < len(attacks) <= _MOST_GROUPS:
+            continue
+        for row in breakdown(corpus, "attack", method=methods[name]):
+            eer = row["eer"].value
+            if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
+                groups[f"{name}/{row.labels['attack']}"] = eer
+    corpora = list(scored.values())
+    scores = np.concatenate([corpus.scores for corpus in corpora])
+    all_trials = Matched(trials, scores, sum(corpus.num_expected for corpus in corpora), corpora[0].mismatch)
+    pooled = None
+    if len(all_trials.bonafide) and len(all_trials.spoof):
+        rules = {methods[name] for name in scored}
+        pooled = _eer(all_trials, rules.pop() if len(rules) == 1 else "asvspoof")
+    return OverCorpora(eers, groups, pooled)
 
 
-def _eer(matched: Matched, method: str) -> float:
-    return metrics.compute_eer(matched.bonafide, matched.spoof, method, order=matched.positions)[0]
+def _eer(matched_trials: Matched, method: str) -> float:
+    return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
 
 
 def _highest(values: Mapping[str, float]) -> tuple[str, float] | None:

@@ -27,15 +27,14 @@ _STEPS = 1000
 
 def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
     """Compute the points of :func:`nes2net.metrics.det_curve` that a plot can show: FRR and FAR."""
-    frr, far, _ = det_curve(bonafide, spoof)
-    lowest, highest = ndtri(RATES[0]), ndtri(RATES[-1])
-    x, y = (
-        np.round((np.clip(ndtri(rate), lowest, highest) - lowest) / (highest - lowest) * _STEPS) for rate in (far, frr)
-    )
-    moved = np.append(True, (np.diff(x) != 0) | (np.diff(y) != 0))
-    frr, far, x, y = frr[moved], far[moved], x[moved], y[moved]
-    bends = roc_corners(x, y)
-    return frr[bends], far[bends]
+    rates = np.array(det_curve(bonafide, spoof)[:2])  # (2, N) FRR and FAR
+    lowest, highest = ndtri([RATES[0], RATES[-1]])
+    steps = np.round((np.clip(ndtri(rates), lowest, highest) - lowest) / (highest - lowest) * _STEPS)
+    moved = np.append(True, (np.diff(steps) != 0).any(0))
+    rates = rates[:, moved]
+    y, x = steps[:, moved]
+    frr, false_alarms = rates[:, roc_corners(x, y)]
+    return frr, false_alarms
 
 
 def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) -> tuple[float, float]:
@@ -44,15 +43,19 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     The upper end lies well above every EER, so that marks are not in a corner. The lower end lies
     below the smallest rate above 0 in that range.
     """
-    wanted = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
-    high = min((rate for rate in RATES if rate >= wanted), default=RATES[-1])
-    seen = [rate[(rate > 0) & (frr <= high) & (far <= high)] for frr, far in curves for rate in (frr, far)]
-    smallest = min((float(rates.min()) for rates in seen if rates.size), default=RATES[0])
-    low = max((rate for rate in RATES if rate <= min(smallest, 0.05)), default=RATES[0])
-    return low, high
+    upper_end = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
+    high = min((rate for rate in RATES if rate >= upper_end), default=RATES[-1])
+    curve_points = np.concatenate(curves, axis=1)  # (2, N) FRR and FAR
+    rates = curve_points[:, (curve_points <= high).all(0)]
+    rates = rates[rates > 0]
+    if not rates.size:
+        return RATES[0], high
+    smallest = min(float(rates.min()), 0.05)
+    return max((rate for rate in RATES if rate <= smallest), default=RATES[0]), high
 
 
-_MOST_BINS, _FEWEST_IN_BIN = 10, 20
+_MOST_BINS = 10
+_FEWEST_IN_BIN = 20
 
 
 class Bin(NamedTuple):
@@ -75,8 +78,8 @@ def reliability(llrs: Llrs) -> list[Bin]:
     ratios share a bin, so there are fewer bins if many ratios are equal. The prior is the share of
     bona fide trials of the set, so that for good ratios ``predicted`` and ``share`` agree.
 
-    >>> [one] = reliability(Llrs(np.zeros(3), np.zeros(1)))
-    >>> one.predicted, one.share, round(one.low, 3), round(one.high, 3)
+    >>> [only_bin] = reliability(Llrs(np.zeros(3), np.zeros(1)))
+    >>> only_bin.predicted, only_bin.share, round(only_bin.low, 3), round(only_bin.high, 3)
     (0.75, 0.75, 0.301, 0.954)
     """
     values = np.concatenate(llrs)
@@ -85,10 +88,10 @@ def reliability(llrs: Llrs) -> list[Bin]:
     predicted = expit(values + math.log(llrs.bonafide.size / llrs.spoof.size))
     num_bins = int(np.clip(values.size // _FEWEST_IN_BIN, 1, _MOST_BINS))
     ordered = values[order]
-    last = np.cumsum([part.size for part in np.array_split(order, num_bins)]) - 1
+    last = np.cumsum([trials.size for trials in np.array_split(order, num_bins)]) - 1
     ends = np.unique(np.searchsorted(ordered, ordered[last], side="right"))
     bins = []
-    for part in np.split(order, ends[:-1]):
-        share = float(is_bonafide[part].mean())
-        bins.append(Bin(float(predicted[part].mean()), share, *wilson_interval(share, part.size), part.size))
+    for trials in np.split(order, ends[:-1]):
+        share = float(is_bonafide[trials].mean())
+        bins.append(Bin(float(predicted[trials].mean()), share, *wilson_interval(share, trials.size), trials.size))
     return bins

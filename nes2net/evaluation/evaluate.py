@@ -118,10 +118,10 @@ def evaluate_systems(
         raise InputError(f"score file {twice[0]} is given more than once")
     key = Key.read(corpus, keys_path, phase, exclude)
     transferred: list[Threshold] = []
-    further: list[ScoredSet] = []
+    further_sets: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
-        transferred, further = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
+        transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
     files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed})
     names = names or system_names(paths)
     for path, name in zip(paths, names):
@@ -131,11 +131,12 @@ def evaluate_systems(
     warnings = files.warnings
     differences = list(_differences(key, systems, num_resamples, seed))
     transfers = []
-    for threshold, name, own in zip(transferred, names, files.scored):
-        transfers.append(judge_sets(name, threshold, [own, *further], num_resamples=num_resamples, seed=seed))
+    for threshold, name, scored in zip(transferred, names, files.scored):
+        transfers.append(judge_sets(name, threshold, [scored, *further_sets], num_resamples=num_resamples, seed=seed))
         inputs += threshold.inputs
         warnings += transfers[-1].warnings
-    inputs += [entry for one in further for entry in one.inputs]
+    for further_set in further_sets:
+        inputs += further_set.inputs
     asv_system = _asv_system(key, systems, files.asv_files)
     header = {
         "corpus": corpus,
@@ -191,32 +192,32 @@ class _Files:
                 self.systems.append(evaluate_scores(key, judged, path, name, **self.draws))
         self.excluded = judged.excluded
         origin = read_origin(path, digests[path], key.corpus, key.phase)
-        self.sources[name] = origin.facts() if origin else {}
-        self.warnings += (origin and origin.seen) or ()
-        self.scored.append(ScoredSet(key.corpus, phase, path, digests[path], judged.matched, key_sha256=key.digest))
+        self.sources[name] = {}
+        if origin is not None:
+            self.sources[name] = origin.facts()
+            self.warnings += origin.seen or ()
+        sha256 = digests.pop(path)
+        self.scored.append(ScoredSet(key.corpus, phase, path, sha256, judged.matched, key_sha256=key.digest))
         if judge and "min_tdcf" in self.systems[-1].row.figures:
-            self.asv_files |= {other: digest for other, digest in digests.items() if other != path}
+            self.asv_files |= digests
 
     def inputs(self) -> list[dict[str, str]]:
         """Name the files that were read."""
-        scores = [score_input(scored.scores, scored.sha256) for scored in self.scored]
-        return [
-            *scores,
-            *(score_input(path, sha256, ASV_SCORES) for path, sha256 in self.asv_files.items()),
-            self.key.input(),
-        ]
+        entries = [score_input(scored.scores, scored.sha256) for scored in self.scored]
+        entries += [score_input(path, sha256, ASV_SCORES) for path, sha256 in self.asv_files.items()]
+        return [*entries, self.key.input()]
 
 
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
     """What readers must know of the figures; a note that holds for all systems is said once."""
-    notes = [note] if (note := not_official(key)) else []
+    notes = [not_official(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
+    notes_of_all = set.intersection(*(set(system.notes) for system in systems)) if systems else set()
     for system in systems:
-        for text in system.notes:
-            is_of_all = all(text in other.notes for other in systems)
-            notes.append(text if is_of_all else f"{system.name}: {text}")
-    return list(dict.fromkeys(notes))
+        for note in system.notes:
+            notes.append(note if note in notes_of_all else f"{system.name}: {note}")
+    return list(dict.fromkeys(filter(None, notes)))
 
 
 def _title(key: Key) -> str:
@@ -226,11 +227,13 @@ def _title(key: Key) -> str:
 def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
     """Say what was evaluated, and at which thresholds."""
     start = f"{header['corpus']}, phase {header['phase']}"
-    alike = len({system.headline() for system in systems}) == 1
-    for system in systems[:1] if alike else systems:
-        name = "" if alike else f" {system.name}:"
-        draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
-        yield f"{start}:{name} {system.headline()}, {draws}"
+    draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
+    headlines = [system.headline() for system in systems]
+    if len(set(headlines)) == 1:
+        yield f"{start}: {headlines[0]}, {draws}"
+    else:
+        for system, headline in zip(systems, headlines):
+            yield f"{start}: {system.name}: {headline}, {draws}"
     if header["excluded"]:
         yield f"left out by definition: {describe_excluded(header['excluded'])}"
     for transfer in transfers:
@@ -256,17 +259,21 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
         InputError: if two systems have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
-        scores = first.matched.by_id, second.matched.by_id
-        common = [trial for trial in key.trials if trial.id in scores[0] and trial.id in scores[1]]
+        scores_by_id = first.matched.by_id, second.matched.by_id
+        common_ids = scores_by_id[0].keys() & scores_by_id[1].keys()
+        common = [trial for trial in key.trials if trial.id in common_ids]
         if {trial.label for trial in common} != {trial.label for trial in first.matched.trials}:
             raise InputError(
                 f"{first.name} and {second.name} have no trials of both classes in common to compare them on"
             )
         is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
-        of_both = [np.array([of_system[trial.id] for trial in common]) for of_system in scores]
+        classes = []
+        for by_id in scores_by_id:
+            scores = np.array([by_id[trial.id] for trial in common])
+            classes.append((scores[is_bonafide], scores[~is_bonafide]))
         compared = metrics.compare_systems(
             functools.partial(metrics.compute_eer, method=key.definition.eer_method),
-            *((of_system[is_bonafide], of_system[~is_bonafide]) for of_system in of_both),
+            *classes,
             num_resamples=num_resamples,
             seed=seed,
             **(speaker_groups(common) | in_this_process()),
@@ -302,9 +309,12 @@ def _tables(
         rows = with_best(rows, "system")
     else:
         notes = ["No figure is marked as the best, for the systems rest on different trials."]
-    without = f", without {describe_excluded(excluded)}" if excluded else ""
-    tandem = f" min t-DCF is computed with {asv_system}." if asv_system else ""
-    caption = f"{_title(key)}{without}. minDCF with the costs of {key.definition.min_dcf_costs}.{tandem}"
+    caption = _title(key)
+    if excluded:
+        caption += f", without {describe_excluded(excluded)}"
+    caption += f". minDCF with the costs of {key.definition.min_dcf_costs}."
+    if asv_system:
+        caption += f" min t-DCF is computed with {asv_system}."
     yield Table("systems", caption, _POOLED, [row.only(_POOLED) for row in rows], notes=notes)
     if differences:
         caption = (

@@ -16,6 +16,8 @@ from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
 
+# Fields of a trial that name it, and do not sort trials.
+_NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message looks for no nearest value in a field with more values.
 _MOST_VALUES = 150
 # Differences from the official trials that a note names.
@@ -67,19 +69,20 @@ class Key:
             trials = definition.keys(path)
         definition.check_phase(phase, trials)
         left_out = definition.excluded if excluded is None else excluded
-        known = [f.name for f in fields(Trial) if f.name not in ("id", "path", "phase", "extra", "system_scores")]
-        columns = {name for trial in trials for name, _ in trial.extra}
+        names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
+        names += {name for trial in trials for name, _ in trial.extra}
         for name in left_out:
-            if name not in known and name not in columns:
-                raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
+            if name not in names:
+                raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
         for name, values in (excluded or {}).items():
-            there = sorted({found for trial in trials if (found := trial.get(name)) is not None})
+            values_of_key = sorted(
+                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
+            )
             for value in values:
-                if value not in there:
-                    near = did_you_mean(value, there) if len(there) <= _MOST_VALUES else ""
-                    raise InputError(
-                        f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
-                    )
+                if value not in values_of_key:
+                    hint = did_you_mean(value, values_of_key) if len(values_of_key) <= _MOST_VALUES else ""
+                    hint = hint or f"; known: {listed(values_of_key)}"
+                    raise InputError(f"no trial of the key has {name} '{value}' to exclude{hint}")
         return cls(corpus, Path(path), phase, trials, left_out, digests)
 
     @property
@@ -113,19 +116,23 @@ class Key:
         Raises:
             InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
         """
-        complete, kept = match_file(self.trials, scores, self.phase, allow_partial=allow_partial), self.kept
-        if not kept:
+        complete = match_file(self.trials, scores, self.phase, allow_partial=allow_partial)
+        num_kept = len(self.kept)
+        if not num_kept:
             raise InputError(f"without {describe_excluded(self.excluded)} no trials are left")
-        if len(kept) == complete.num_expected:
+        if num_kept == complete.num_expected:
             return Judged(complete, {}, complete)
-        return Judged(complete.where(self._keeps, self.trials, num_expected=len(kept)), self.excluded, complete)
+        return Judged(complete.where(self._keeps, self.trials, num_kept), self.excluded, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
         """Name the file that the labels were read from, or the phase's file if there are several."""
-        path, corpus = self.path, self.definition
+        path = self.path
         if path not in self.digests and not path.is_file():
             # Labels are in a key, in the protocol, or in the names of folders.
-            path = corpus.find_key(path) if corpus.key_files else corpus.find_protocol(path, self.phase)
+            if self.definition.key_files:
+                path = self.definition.find_key(path)
+            else:
+                path = self.definition.find_protocol(path, self.phase)
         entry = {"kind": kind, "path": str(path)}
         if path in self.digests:
             entry["sha256"] = self.digests[path]
@@ -139,11 +146,13 @@ def not_official(key: Key) -> str:
     """Say how the phase of ``key`` differs from the official trials; empty if it does not, or if that is not known."""
     if not key.unofficial:
         return ""
-    more = len(key.unofficial) - _MOST_DIFFERENCES
-    rest = f"; and {more} more differences" if more > 0 else ""
+    differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
+    num_more = len(key.unofficial) - _MOST_DIFFERENCES
+    if num_more > 0:
+        differences += f"; and {num_more} more differences"
     return (
-        f"not the official trials of {key.definition.title}, {canonical_phase(key.phase)}: "
-        f"{'; '.join(key.unofficial[:_MOST_DIFFERENCES])}{rest}. These figures cannot be compared with published ones"
+        f"not the official trials of {key.definition.title}, {canonical_phase(key.phase)}: {differences}. "
+        "These figures cannot be compared with published ones"
     )
 
 

@@ -27,7 +27,8 @@ LABELS_MS = 10
 RTTM = "RTTM"
 # An utterance may have so many frames more or fewer than labels, because front-ends and labels
 # treat its end differently.
-_MOST_APART, _MOST_SHARE_APART = 4, 0.05
+_MOST_APART = 4
+_MOST_SHARE_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class LabelledFrames:
 
     @property
     def trials(self) -> list[Trial]:
-        kept = {utterance.name for utterance in self.utterances}
-        return [trial for trial in select_phase(self.key.trials, self.key.phase) if trial.id in kept]
+        ids = {utterance.name for utterance in self.utterances}
+        return [trial for trial in select_phase(self.key.trials, self.key.phase) if trial.id in ids]
 
     @property
     def bonafide(self) -> NDArray:
@@ -87,8 +88,9 @@ def labelled_frames(
     """
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
-    key, found = Key.read(corpus, keys_path, phase, {}), read_segment_scores(scores_path)
-    recorded = found.resolution_ms
+    key = Key.read(corpus, keys_path, phase, {})
+    score_file = read_segment_scores(scores_path)
+    recorded = score_file.resolution_ms
     if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
         raise InputError(
             f"{scores_path}: its record states frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave "
@@ -98,59 +100,75 @@ def labelled_frames(
     if resolution is None:
         raise InputError(f"{scores_path}: no record beside it says how long its frames are: give `resolution` in ms")
     if resolution not in RESOLUTIONS:
-        known = ", ".join(map(str, RESOLUTIONS))
-        raise InputError(f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {known} ms")
+        resolutions = ", ".join(map(str, RESOLUTIONS))
+        raise InputError(
+            f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
+        )
+    # The score of an utterance is the lowest of its frames; their highest if that is not finite or too large, which
+    # match() refuses.
+    utterance_scores = []
+    for frame_scores in score_file.scores.values():
+        highest = frame_scores.max()
+        utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
     try:
-        # The score of an utterance is the lowest of its frames; their highest if that is not finite or too large, which
-        # match() refuses.
-        lowest = [float(s.min() if s.max() <= LARGEST else s.max()) for s in found.scores.values()]
-        matched = match(key.trials, list(found.scores), lowest, key.phase, allow_partial=allow_partial)
+        matched_trials = match(
+            key.trials, list(score_file.scores), utterance_scores, key.phase, allow_partial=allow_partial
+        )
     except InputError as error:
         raise InputError(f"{scores_path}: {error}") from error
-    ids = [trial.id for trial in matched.trials]
+    ids = [trial.id for trial in matched_trials.trials]
     resolution = int(resolution)
-    utterances, truth, left_out = _utterances(key, ids, found.scores, resolution, allow_partial)
+    utterances, truth, left_out = _utterances(key, ids, score_file.scores, resolution, allow_partial)
     frames = measured(utterances, resolution, resolution)
-    if len(classes := {bool(label) for label in np.unique(frames.labels)}) == 1:
-        has, lacks = ("bona fide", "spoofed") if True in classes else ("spoofed", "bona fide")
-        raise InputError(f"all frames of {resolution} ms are {has}, none are {lacks}; both are needed")
-    mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))
-    return LabelledFrames(key, resolution, utterances, frames, matched.num_expected, truth, mismatch)
+    if (frames.labels == 1).all():
+        raise InputError(f"all frames of {resolution} ms are bona fide, none are spoofed; both are needed")
+    if (frames.labels == 0).all():
+        raise InputError(f"all frames of {resolution} ms are spoofed, none are bona fide; both are needed")
+    num_expected = matched_trials.num_expected
+    mismatch = "; ".join(filter(None, (matched_trials.mismatch.describe(num_expected), left_out)))
+    return LabelledFrames(key, resolution, utterances, frames, num_expected, truth, mismatch)
 
 
 def _utterances(
     key: Key, ids: Sequence[str], scores: Mapping[str, NDArray], resolution: int, allow_partial: bool
 ) -> tuple[list[ScoredUtterance], str, str]:
     """The utterances, what their segments come from, and what was left out and why."""
-    corpus, phase = key.definition, canonical_phase(key.phase)
+    corpus = key.definition
+    phase = canonical_phase(key.phase)
     assert corpus.segment_labels is not None
     labels = corpus.segment_labels(key.path, phase, LABELS_MS)
-    segments, truth = None, f"labels of {LABELS_MS} ms"
+    segments_by_id = None
+    truth = f"labels of {LABELS_MS} ms"
     if corpus.segments is not None:
         try:
-            segments, truth = corpus.segments(key.path, phase), RTTM
+            segments_by_id = corpus.segments(key.path, phase)
+            truth = RTTM
         except NotFound:
             pass
-    unlabelled = [id for id in ids if id not in labels or (segments is not None and not segments.get(id))]
-    missing, apart, utterances = set(unlabelled), [], []
+    unlabelled = []
+    mismatched = []
+    utterances = []
     for id in ids:
-        if id in missing:
+        if id not in labels or (segments_by_id is not None and not segments_by_id.get(id)):
+            unlabelled.append(id)
             continue
-        of_frames = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
-        count = max(1, len(labels[id]) * LABELS_MS // resolution)
-        if abs(len(of_frames) - count) > max(_MOST_APART, _MOST_SHARE_APART * count):
-            apart.append(id)
+        frame_scores = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
+        num_labels = max(1, len(labels[id]) * LABELS_MS // resolution)
+        if abs(len(frame_scores) - num_labels) > max(_MOST_APART, _MOST_SHARE_APART * num_labels):
+            mismatched.append(id)
             continue
-        parts = segments_of_frames(labels[id], LABELS_MS) if segments is None else segments[id]
-        utterances.append(ScoredUtterance(of_frames, parts, max(part.end for part in parts), labels[id], id))
-    problems = [
-        f"{len(names)} {what}: {listed(names)}"
-        for what, names in (
-            ("without labels of segments", unlabelled),
-            (f"with another number of frames than {resolution} ms give", apart),
-        )
-        if names
-    ]
+        if segments_by_id is None:
+            segments = segments_of_frames(labels[id], LABELS_MS)
+        else:
+            segments = segments_by_id[id]
+        duration = max(segment.end for segment in segments)
+        utterances.append(ScoredUtterance(frame_scores, segments, duration, labels[id], id))
+    problems = []
+    if unlabelled:
+        problems.append(f"{len(unlabelled)} without labels of segments: {listed(unlabelled)}")
+    if mismatched:
+        problem = f"with another number of frames than {resolution} ms give"
+        problems.append(f"{len(mismatched)} {problem}: {listed(mismatched)}")
     if problems and not allow_partial:
         raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
     if not utterances:

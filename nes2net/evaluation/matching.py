@@ -16,6 +16,7 @@ nes2net.lib.errors.InputError: scores and key do not fit: 1 of 4 trials without 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,7 @@ class Mismatch:
             (f"{len(self.not_finite):,} with a score that is not finite", self.not_finite),
             (f"{len(self.repeated):,} scored more than once (was a run appended to another?)", self.repeated),
         )
-        return "; ".join(f"{what}: {listed(ids)}" for what, ids in kinds if ids)
+        return "; ".join(f"{problem}: {listed(ids)}" for problem, ids in kinds if ids)
 
 
 @dataclass(frozen=True)
@@ -99,15 +100,18 @@ class Matched:
         """
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
-    def where(self, wanted: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Keep the trials that are ``wanted``; the phase has ``num_expected`` of them.
+    def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
+        """Keep the trials that ``keeps`` accepts; the phase has ``num_expected`` of them.
 
         The mismatch then leaves out all other trials of ``key`` too.
         """
-        kept = [i for i, trial in enumerate(self.trials) if wanted(trial)]
-        gone = {trial.id for trial in key if not wanted(trial)}
-        mismatch = Mismatch(*([id for id in kind if id not in gone] for kind in vars(self.mismatch).values()))
-        return Matched([self.trials[i] for i in kept], self.scores[kept], num_expected, mismatch)
+        is_kept = [keeps(trial) for trial in self.trials]
+        excluded = {trial.id for trial in key if not keeps(trial)}
+        mismatch = {}
+        for kind, ids in vars(self.mismatch).items():
+            mismatch[kind] = [id for id in ids if id not in excluded]
+        trials = list(itertools.compress(self.trials, is_kept))
+        return Matched(trials, self.scores[np.array(is_kept, dtype=bool)], num_expected, Mismatch(**mismatch))
 
 
 def match(
@@ -135,27 +139,32 @@ def match(
             lies beyond ±1e300.
     """
     expected = select_phase(trials, phase)
-    known = {trial.id for trial in trials}
+    ids_of_key = {trial.id for trial in trials}
     scored: dict[str, float] = {}
     repeated: dict[str, None] = {}  # ordered sets, all four
     conflicting: dict[str, None] = {}
     unknown: dict[str, None] = {}
     not_finite: dict[str, None] = {}
-    for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
-        if id not in known:
-            id = next((name for name in possible_ids(id) if name in known), id)
-        if id not in known:
+    if isinstance(scores, np.ndarray):
+        scores = scores.tolist()
+    for id, score in zip(ids, scores, strict=True):
+        if id not in ids_of_key:
+            id = next((name for name in possible_ids(id) if name in ids_of_key), id)
+        if id not in ids_of_key:
             unknown[id] = None
         elif not math.isfinite(score):
             not_finite[id] = None
         elif id not in scored:
             scored[id] = score
+        elif scored[id] == score:
+            repeated[id] = None
         else:
-            (repeated if scored[id] == score else conflicting)[id] = None
+            conflicting[id] = None
+    present = scored.keys() | not_finite.keys()
     for id in (*conflicting, *not_finite):
         scored.pop(id, None)
     mismatch = Mismatch(
-        missing=[t.id for t in expected if t.id not in scored and t.id not in conflicting and t.id not in not_finite],
+        missing=[trial.id for trial in expected if trial.id not in present],
         conflicting=list(conflicting),
         unknown=list(unknown),
         not_finite=list(not_finite),
@@ -171,8 +180,8 @@ def match(
     if mismatch and not allow_partial:
         problems = mismatch.describe(len(expected))
         raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
-    matched = [by_id[id] for id in evaluated]
-    unlabelled = [trial.id for trial in matched if trial.label is None]
+    evaluated_trials = [by_id[id] for id in evaluated]
+    unlabelled = [trial.id for trial in evaluated_trials if trial.label is None]
     if unlabelled:
         raise InputError(
             f"{counted(len(unlabelled), 'trial has', 'trials have')} no label in the key: {listed(unlabelled)}; give a key with labels"
@@ -181,9 +190,10 @@ def match(
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > LARGEST:
         raise InputError(
-            f"the score of {matched[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{LARGEST:g}"
+            f"the score of {evaluated_trials[largest].id} is {finite[largest]:g}; "
+            f"scale the scores to lie within ±{LARGEST:g}"
         )
-    return Matched(matched, finite, len(expected), mismatch)
+    return Matched(evaluated_trials, finite, len(expected), mismatch)
 
 
 def _why_nothing_fits(
@@ -215,8 +225,8 @@ def match_file(
 
 def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
     """Find the ids of ``trials`` that a score file with labels of its own labels otherwise than they are."""
-    own = judgement_of(path).own_labels(Path(path))
-    return [trial.id for trial in trials if own.get(trial.id, trial.label) != trial.label]
+    labels = judgement_of(path).own_labels(Path(path))
+    return [trial.id for trial in trials if labels.get(trial.id, trial.label) != trial.label]
 
 
 def system_names(paths: Sequence[str | Path]) -> list[str]:
@@ -243,11 +253,13 @@ def labelled_trials(
     by_file = [match_file(key, path, phase, allow_partial=allow_partial).by_id for path in paths]
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     num_bonafide = sum(trial.label == BONAFIDE for trial in common)
-    if num_bonafide in (0, len(common)):
-        has, lacks = ("bona fide", "spoofed") if num_bonafide else ("spoofed", "bona fide")
-        raise InputError(
-            f"phase {phase} has {len(common)} {has} trials with scores, but no {lacks} ones; both are needed"
-        )
+    classes = None
+    if num_bonafide == 0:
+        classes = f"{len(common)} spoofed trials with scores, but no bona fide ones"
+    elif num_bonafide == len(common):
+        classes = f"{len(common)} bona fide trials with scores, but no spoofed ones"
+    if classes is not None:
+        raise InputError(f"phase {phase} has {classes}; both are needed")
     return common, np.array([[scores[trial.id] for scores in by_file] for trial in common])
 
 
@@ -279,8 +291,9 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
                 f"{path}: {len(twice)} scored more than once (was a run appended to another?): {listed(twice)}"
             )
         by_file.append({id: score for id, score in scores.items() if id not in bad})
+    all_ids = dict.fromkeys(itertools.chain.from_iterable(by_file))
     for path, scores in zip(paths, by_file):
-        missing = list(dict.fromkeys(id for other in by_file for id in other if id not in scores))
+        missing = [id for id in all_ids if id not in scores]
         if missing and not allow_partial:
             raise InputError(
                 f"{path}: no score for {counted(len(missing), 'trial')} that another file has: {listed(missing)}"

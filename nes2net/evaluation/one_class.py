@@ -67,15 +67,15 @@ class OneClass:
         return f"{self.name}: {counted(self.errors.number, 'trial')}, all {WORDS[self.label]}, so there is no EER"
 
 
-def judge_one_class(decider: Decider, matched: Matched, name: str) -> OneClass:
-    """Judge the trials of ``matched``, all of one class, at the threshold of ``decider``."""
-    accepted = decider.accepts(matched.scores)
-    label = BONAFIDE if matched.is_bonafide[0] else SPOOF
-    wrong = (accepted if label == SPOOF else ~accepted).tolist()
+def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> OneClass:
+    """Judge the trials of ``matched_trials``, all of one class, at the threshold of ``decider``."""
+    accepted = decider.accepts(matched_trials.scores)
+    label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
+    wrong = (accepted == (label == SPOOF)).tolist()
     by_field: dict[str, dict[str, Errors]] = {}
-    for field in sorting_fields(matched.trials):
+    for field in sorting_fields(matched_trials.trials):
         decisions: dict[str, list[bool]] = defaultdict(list)
-        for trial, is_wrong in zip(matched.trials, wrong):
+        for trial, is_wrong in zip(matched_trials.trials, wrong):
             if (value := trial.get(field)) is not None:
                 decisions[value].append(is_wrong)
         by_field[field] = {value: Errors(sum(wrongs), len(wrongs)) for value, wrongs in sorted(decisions.items())}

@@ -70,11 +70,11 @@ def sections(result: Result) -> list[Section]:
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = ["", *(heading for heading in plots if heading not in of_tables), *of_tables]
-    found = []
+    page_sections = []
     for heading in headings:
         tables = [(table, grid(table)) for table in result.printed if table.section == heading]
-        found.append(Section(heading, tables, plots.get(heading, ())))
-    return found
+        page_sections.append(Section(heading, tables, plots.get(heading, ())))
+    return page_sections
 
 
 def html_page(result: Result) -> str:

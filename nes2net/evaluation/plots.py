@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,18 +41,21 @@ _LINES = (
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
 # Plots are drawn in placeholder colours, which become CSS variables to suit light and dark pages.
-_INK, GRID = "#010203", "#010204"
-_BONAFIDE, _SPOOF = "#010205", "#010206"
+_INK = "#010203"
+GRID = "#010204"
+_BONAFIDE = "#010205"
+_SPOOF = "#010206"
 _PLACEHOLDERS = {_INK: "currentColor", GRID: "var(--line)", _BONAFIDE: "var(--bonafide)", _SPOOF: "var(--spoof)"} | {
     f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)
 }
 SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
-_FEWEST_BINS, _MOST_BINS = 5, 100
+_FEWEST_BINS = 5
+_MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # inches of a histogram, by how many there are beside the DET curves
 _STEPS = 400  # of a curve against the threshold
 # The axis of a histogram holds all but this share of each tail; it leaves out the smaller share if
 # it can.
-_TAILS = (0.001, 0.01)
+_TAILS = np.array([0.001, 0.01])
 
 
 def line_of(number: int) -> tuple[int, _Line]:
@@ -69,7 +72,10 @@ def line_of(number: int) -> tuple[int, _Line]:
 def swatch_svg(number: int) -> Markup:
     """Draw the line and the mark of system ``number`` as in the plots, for legends."""
     colour, line = line_of(number)
-    dashes = f' stroke-dasharray="{" ".join(f"{2.2 * dash:g}" for dash in line.dashes)}"' if line.dashes else ""
+    dashes = ""
+    if line.dashes:
+        lengths = " ".join(f"{2.2 * dash:g}" for dash in line.dashes)
+        dashes = f' stroke-dasharray="{lengths}"'
     return Markup(
         f'<svg class="swatch" viewBox="0 0 36 12" aria-hidden="true" style="color: {SERIES[colour]}">'
         f'<path d="M0 6H36" stroke="currentColor" stroke-width="2.2"{dashes}/>'
@@ -81,7 +87,8 @@ def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer])
     """Draw DET curves and histograms of the scores, and each test set against the threshold and its reliability."""
     plots: dict[str, list[Plot]] = {}
     if systems:
-        legend = Markup(" ").join(Markup("{}{}").format(swatch_svg(n), one.name) for n, one in enumerate(systems))
+        entries = [Markup("{}{}").format(swatch_svg(number), system.name) for number, system in enumerate(systems)]
+        legend = Markup(" ").join(entries)
         plots["DET curves and scores"] = [Plot(det_svg(systems), _DET_CAPTION.format(legend))]
         for system, svg in zip(systems, distribution_svgs(systems)):
             plots["DET curves and scores"].append(Plot(svg, _SCORES_CAPTION.format(system.name)))
@@ -89,18 +96,15 @@ def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer])
         for position, judged in enumerate(transfer.sets):
             if judged.is_development:
                 continue
-            name = f"{transfer.system} on {judged.name}" if len(transfers) > 1 else judged.name
-            errors = threshold_svg(judged, transfer.decider.llr_threshold, f"{number}-{position}")
+            name = judged.name
+            if len(transfers) > 1:
+                name = f"{transfer.system} on {name}"
+            id = f"{number}-{position}"
+            errors = threshold_svg(judged, transfer.decider.llr_threshold, id)
             raw = _RAW_CAPTION.format(swatch_svg(1)) if judged.raw else ""
-            plots.setdefault(SECTION, []).extend(
-                [
-                    Plot(errors, _THRESHOLD_CAPTION.format(name)),
-                    Plot(
-                        reliability_svg(judged, f"{number}-{position}"),
-                        _RELIABILITY_CAPTION.format(name, swatch_svg(0), raw),
-                    ),
-                ]
-            )
+            caption = _RELIABILITY_CAPTION.format(name, swatch_svg(0), raw)
+            plots.setdefault(SECTION, []).append(Plot(errors, _THRESHOLD_CAPTION.format(name)))
+            plots[SECTION].append(Plot(reliability_svg(judged, id), caption))
     return plots
 
 
@@ -127,33 +131,39 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
-    low, high = det_range(curves, [system.row.value("eer") for system in systems])
+    eers = [system.row.value("eer") for system in systems]
+    low, high = det_range(curves, eers)
     figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
-    ticks: list[float] = []
-    # Powers of ten first, then their halves and doubles; none is so near to another one that their labels would touch.
-    for rate in sorted(
-        (rate for rate in RATES if low <= rate <= high), key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4
-    ):
-        if all(abs(ndtri(rate) - ndtri(other)) > 0.065 * (limits[1] - limits[0]) for other in ticks):
-            ticks.append(rate)
     axes.plot(limits, limits, color=GRID, linewidth=0.8, linestyle=":")
-    for number, (frr, far) in enumerate(curves):
+    for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
         colour = SERIES_PLACEHOLDERS[series]
         # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
-        x, y = (np.clip(ndtri(rate), limits[0] - 1, limits[1] + 1) for rate in (far, frr))
-        axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, line.dashes) if line.dashes else "-")
-        eer = float(np.clip(ndtri(systems[number].row.value("eer")), *limits))
+        x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
+        axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
+        eer = float(np.clip(ndtri(eers[number]), *limits))
         axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
+    ticks: dict[float, str] = {}
+    # Powers of ten first, then their halves and doubles; none is so near to another one that their labels would touch.
+    for rate in sorted(RATES, key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4):
+        position = float(ndtri(rate))
+        is_apart = all(abs(position - tick) > 0.065 * (limits[1] - limits[0]) for tick in ticks)
+        if low <= rate <= high and is_apart:
+            ticks[position] = f"{100 * rate:g}"
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks([float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks])
+        axis.set_ticks(list(ticks), labels=list(ticks.values()))
     axes.grid(color=GRID, linewidth=0.5)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
-    eers = "; ".join(f"{system.name}: EER {100 * system.row.value('eer'):.2f} %" for system in systems)
-    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
+    eer_texts = "; ".join(f"{system.name}: EER {100 * eer:.2f} %" for system, eer in zip(systems, eers))
+    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eer_texts}.")
+
+
+def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
+    """The dashes of a line as Matplotlib takes them."""
+    return (0, line.dashes) if line.dashes else "-"
 
 
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
@@ -166,19 +176,22 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     ranges = _shared([score_range(classes) for classes in scores])
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
     edges = [np.linspace(*ends, bins + 1) for ends in ranges]
-    shares = [[np.histogram(of_class, own)[0] / of_class.size for of_class in both] for both, own in zip(scores, edges)]
-    tops = _shared([(0.0, 105 * float(np.max(both))) for both in shares])
+    shares = []
+    for classes, edges_of_system in zip(scores, edges):
+        shares.append([np.histogram(values, edges_of_system)[0] / values.size for values in classes])
+    limits = _shared([(0.0, 105 * float(np.max(shares_of_system))) for shares_of_system in shares])
     height = _HEIGHTS.get(len(systems), 2.6)
     return [
-        _distribution_svg(system, edges[number], shares[number], tops[number], str(number), height)
+        _distribution_svg(system, edges[number], shares[number], limits[number], str(number), height)
         for number, system in enumerate(systems)
     ]
 
 
 def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    of_all = all(2 * (own_high - own_low) >= high - low for own_low, own_high in ranges)
-    return [(low, high)] * len(ranges) if of_all else ranges
+    low = min(low for low, _ in ranges)
+    high = max(high for _, high in ranges)
+    narrowest = min(high - low for low, high in ranges)
+    return [(low, high)] * len(ranges) if 2 * narrowest >= high - low else ranges
 
 
 def _distribution_svg(
@@ -190,7 +203,8 @@ def _distribution_svg(
     height: float,
 ) -> Markup:
     classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
-    low, high = float(edges[0]), float(edges[-1])
+    low = float(edges[0])
+    high = float(edges[-1])
     figure, axes = figure_of(4.6, height)
     for share, colour in zip(shares, (_SPOOF, _BONAFIDE)):
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
@@ -200,24 +214,28 @@ def _distribution_svg(
     threshold = f"threshold of the EER: {eer_threshold:.4g}".replace("-", "−")
     if low <= eer_threshold <= high:
         axes.axvline(eer_threshold, color=_INK, linewidth=1, linestyle="--")
-        place = (eer_threshold - low) / (high - low)
-        align = "left" if place < 0.3 else "right" if place > 0.7 else "center"
-        axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=8.5)
-    outside = []
-    for place, align, beyond in ((0, "left", lambda s: s < low), (1, "right", lambda s: s > high)):
-        counts = [(int(beyond(scores).sum()), kind) for kind, scores in classes.items()]
-        if text := ", ".join(f"{number} {kind}" for number, kind in counts if number):
-            outside.append(f"{text} {'below' if align == 'left' else 'above'} the axis")
-            text = f"◂ {text}" if align == "left" else f"{text} ▸"
-            offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
-            axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=8.5)
-    description = f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials; "
-    return svg_of(
-        figure,
-        f"scores-{name}",
-        f"Scores of {system.name} by class",
-        description + "; ".join([threshold, *outside]) + ".",
-    )
+        position = (eer_threshold - low) / (high - low)
+        align = "center"
+        if position < 0.3:
+            align = "left"
+        elif position > 0.7:
+            align = "right"
+        axes.text(position, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=8.5)
+    facts = [f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials", threshold]
+    offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
+    below_axis = axes.transAxes + offset
+    if text := _counts({kind: scores < low for kind, scores in classes.items()}):
+        facts.append(f"{text} below the axis")
+        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=_INK, fontsize=8.5)
+    if text := _counts({kind: scores > high for kind, scores in classes.items()}):
+        facts.append(f"{text} above the axis")
+        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=_INK, fontsize=8.5)
+    return svg_of(figure, f"scores-{name}", f"Scores of {system.name} by class", "; ".join(facts) + ".")
+
+
+def _counts(is_beyond: Mapping[str, NDArray]) -> str:
+    """Count the trials of each class that lie beyond an axis; empty if there are none."""
+    return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
 
 
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
@@ -232,11 +250,11 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     low, high = score_range(judged.llrs)
     low = min(low, threshold, own_threshold)
     high = max(high, threshold, own_threshold)
-    at = np.linspace(low, high, _STEPS)
-    missed, rejected = (np.searchsorted(np.sort(scores), at) / scores.size for scores in judged.llrs)
+    steps = np.linspace(low, high, _STEPS)
+    missed, rejected = (np.searchsorted(np.sort(scores), steps) / scores.size for scores in judged.llrs)
     figure, axes = figure_of(5.2, 3.6)
-    axes.plot(at, 100 * missed, color=_BONAFIDE, linewidth=1.6)
-    axes.plot(at, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
+    axes.plot(steps, 100 * missed, color=_BONAFIDE, linewidth=1.6)
+    axes.plot(steps, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
     axes.axvline(threshold, color=_INK, linewidth=1.4)
     axes.axvline(own_threshold, color=_INK, linewidth=1, linestyle="--")
     for rate, colour in ((miss, _BONAFIDE), (false_alarm, _SPOOF)):
@@ -254,15 +272,25 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     calibrated = reliability(judged.llrs)
-    for number, bins in ((1, reliability(judged.raw) if judged.raw else []), (0, calibrated)):
-        if not bins:
-            continue
+    curves = {0: calibrated}
+    if judged.raw:
+        curves = {1: reliability(judged.raw), 0: calibrated}
+    for number, bins in curves.items():
         series, line = line_of(number)
-        x, y, lower, upper = np.array([(b.predicted, b.share, b.share - b.low, b.high - b.share) for b in bins]).T
-        colour, dashes = SERIES_PLACEHOLDERS[series], (0, line.dashes) if line.dashes else "-"
-        axes.plot(x, y, marker=line.marker, markersize=5, color=colour, linestyle=dashes, linewidth=1.4, zorder=3)
+        colour = SERIES_PLACEHOLDERS[series]
+        x, y, low, high, _ = np.array(bins).T
+        axes.plot(
+            x,
+            y,
+            marker=line.marker,
+            markersize=5,
+            color=colour,
+            linestyle=_linestyle(line),
+            linewidth=1.4,
+            zorder=3,
+        )
         if number == 0:
-            axes.errorbar(x, y, yerr=(lower, upper), fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
+            axes.errorbar(x, y, yerr=(y - low, high - y), fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
     axes.set(
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
@@ -279,15 +307,12 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     It holds 99.8 % of each class, or 98 % if the rest would take more than half of the axis.
     Classes of fewer than a thousand scores (or a hundred, for 98 %) are held whole.
     """
-    (low, high), (inner_low, inner_high) = (
-        (
-            min(float(np.quantile(scores, tail, method="lower")) for scores in classes),
-            max(float(np.quantile(scores, 1 - tail, method="higher")) for scores in classes),
-        )
-        for tail in _TAILS
-    )
-    if inner_high - inner_low < (high - low) / 2:
-        low, high = inner_low, inner_high
+    lows = np.min([np.quantile(scores, _TAILS, method="lower") for scores in classes], axis=0)
+    highs = np.max([np.quantile(scores, 1 - _TAILS, method="higher") for scores in classes], axis=0)
+    widths = highs - lows
+    tail = 1 if widths[1] < widths[0] / 2 else 0
+    low = float(lows[tail])
+    high = float(highs[tail])
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
@@ -298,13 +323,16 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     and at most twice the square root of its trials. The class that wants fewer bins decides, so
     that no class has bars of noise.
     """
-    wanted = []
+    num_by_class = []
     for scores in classes:
-        sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
+        number = 2 * math.sqrt(scores.size)
         lower, upper = np.quantile(scores, [0.25, 0.75])
         width = 2 * (upper - lower) / np.cbrt(scores.size)
-        wanted.append(math.ceil(min(max(sturges, (high - low) / width), most) if width > 0 else most))
-    return int(np.clip(min(wanted), _FEWEST_BINS, _MOST_BINS))
+        if width > 0:
+            sturges = math.log2(scores.size) + 1
+            number = min(number, max(sturges, (high - low) / width))
+        num_by_class.append(math.ceil(number))
+    return int(np.clip(min(num_by_class), _FEWEST_BINS, _MOST_BINS))
 
 
 def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
@@ -338,9 +366,9 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     for placeholder, colour in _PLACEHOLDERS.items():
         text = text.replace(placeholder, colour)
     head, _, body = text.strip().partition(">")
-    named = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
-    about = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
-    return Markup(f"{named}>\n{about}{body}")  # markup of our own; `title` and `description` are escaped
+    head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
+    words = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
+    return Markup(f"{head}>\n{words}{body}")  # markup of our own; `title` and `description` are escaped
 
 
 # Of a strip, in its own units.
@@ -382,24 +410,24 @@ def strip_svg(
         low, high: the scores at the bottom and the top.
     """
     scale = _STRIP_WIDTH / utterance.duration
-    parts = []
+    segments = ""
     for label, start, end, *_ in utterance.segments:
         kind = "bonafide" if label == BONAFIDE else "spoof"
-        left = round(start * scale, 1)
+        x = round(start * scale, 1)
         width = round((end - start) * scale, 1)
-        parts.append(f'<rect class="{kind}" x="{left}" y="0" width="{width}" height="16"/>')
+        segments += f'<rect class="{kind}" x="{x}" y="0" width="{width}" height="16"/>'
     scores = np.asarray(utterance.scores, np.float64)
     factor = -(-len(scores) // _MOST_POINTS)
     lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
     heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
     edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)
     steps = zip(edges[:-1].tolist(), edges[1:].tolist(), heights.tolist())
-    points = " ".join(f"{left:.1f},{height:.1f} {right:.1f},{height:.1f}" for left, right, height in steps)
+    points = " ".join(f"{start:.1f},{height:.1f} {end:.1f},{height:.1f}" for start, end, height in steps)
     line = ""
     if threshold is not None and low <= threshold <= high:
         height = round(_STRIP_HEIGHT * (1 - (threshold - low) / (high - low)), 1)
         line = f'<line x1="0" x2="1000" y1="{height}" y2="{height}"/>'
-    drawing = Markup(f'{"".join(parts)}<g transform="translate(0 24)"><polyline points="{points}"/>{line}</g>')
+    drawing = Markup(f'{segments}<g transform="translate(0 24)"><polyline points="{points}"/>{line}</g>')
     return Markup(
         '<svg role="img" aria-label="Truth and scores of {}" viewBox="0 0 1000 128" preserveAspectRatio="none">{}</svg>'
     ).format(utterance.name, drawing)

@@ -114,5 +114,7 @@ class Result:
 
 def versions() -> dict[str, str]:
     """List the versions of everything that figures and plots depend on."""
-    own = {"nes2net": __version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in ("numpy", "scipy", "matplotlib")}
+    packages = {"nes2net": __version__, "python": platform.python_version()}
+    for package in ("numpy", "scipy", "matplotlib"):
+        packages[package] = version(package)
+    return packages

@@ -110,7 +110,7 @@ def evaluate_segments(
     origin = read_origin(path, sha256, corpus, phase)
     rates, detections, seconds, wrong = _figures(labelled, threshold, {"num_resamples": num_resamples, "seed": seed})
     examples = _examples(labelled.utterances, wrong)
-    notes = [note] if (note := not_official(labelled.key)) else []
+    notes = list(filter(None, [not_official(labelled.key)]))
     num_utterances = len(labelled.utterances)
     if labelled.left_out:
         expected = counted(labelled.num_expected, "utterance")
@@ -181,8 +181,8 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
     worst = order[:EXAMPLES]
     best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
-    chosen = [("worst", i) for i in worst] + [("best", i) for i in best]
-    return [Example(kind, utterances[i], float(wrong[i])) for kind, i in chosen]
+    examples = [Example("worst", utterances[i], float(wrong[i])) for i in worst]
+    return examples + [Example("best", utterances[i], float(wrong[i])) for i in best]
 
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
@@ -209,13 +209,13 @@ def _figures(
         if measured_at == resolution:
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
-            how = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
+            derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
             # Segments label frames finer than the scores, as published, if the corpus lists its segments.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 measured(utterances, resolution, measured_at, by_segments=by_segments, own=labelled.frames)
             )
-            rates.append(_point_rate(f"{measured_at} ms", how, frames, draws))
+            rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
             del frames  # hundreds of megabytes
     scores, labels = (np.minimum.reduceat(row, labelled.frames.starts) for row in labelled.frames[:2])
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
@@ -234,22 +234,22 @@ def _figures(
     wrong = np.zeros(len(utterances))
     truth = [utterance.segments for utterance in utterances]
     durations = [utterance.duration for utterance in utterances]
-    for name, at in thresholds.items():
+    for name, threshold in thresholds.items():
         called = []
         for utterance in utterances:
-            is_bonafide = np.asarray(utterance.scores) > at
+            is_bonafide = np.asarray(utterance.scores) > threshold
             called.append(segments_of_frames(is_bonafide, resolution, utterance.duration))
         overlap = overlap_of_segments(truth, called, durations)  # (U, 3) hits, false alarms and misses in seconds
         boundaries = match_boundaries(truth, called, durations, TOLERANCE)
         figures = {
-            "threshold": Figure(at),
+            "threshold": Figure(threshold),
             "f1": _detection_figure(overlap, "f1", draws),
             "iou": _detection_figure(overlap, "iou", draws),
             "boundary_f1": _detection_figure(boundaries.counts, "f1", draws),
             "boundary_error": Figure(_or_none(boundaries.mean_distance)),
         }
         detections.append(Row({"at": name}, figures))
-        if at == eer_threshold:
+        if threshold == eer_threshold:
             wrong = overlap[:, 1:].sum(1) / durations
     return rates, detections, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 
@@ -261,14 +261,14 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> F
     return Figure(_or_none(getattr(detection(counts), name)), interval)
 
 
-def _point_rate(name: str, how: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
-    num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
+def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
+    num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
     if num_bonafide and num_spoof:
         point_eer = point_eer_of(frames)
         figures["eer"] = Figure(point_eer.eer, point_interval_of(frames, **draws))
         figures["threshold"] = Figure(point_eer.threshold)
-    return Row({"of": name, "scores": how}, figures)
+    return Row({"of": name, "scores": derived}, figures)
 
 
 def _or_none(value: float) -> float | None:

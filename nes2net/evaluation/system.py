@@ -67,17 +67,17 @@ def evaluate_scores(
     """
     definition = key.definition
     draws: Draws = {"num_resamples": num_resamples, "seed": seed}
-    matched = judged.matched
-    if matched.is_bonafide.all() or not matched.is_bonafide.any():
-        kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
+    matched_trials = judged.matched
+    bonafide = matched_trials.bonafide
+    spoof = matched_trials.spoof
+    if not bonafide.size or not spoof.size:
+        kind = "bona fide" if bonafide.size else "spoofed"
         raise InputError(
-            f"{scores_path}: {counted(len(matched.trials), 'trial')}, all {kind}, and an EER needs both classes: "
+            f"{scores_path}: {counted(len(matched_trials.trials), 'trial')}, all {kind}, and an EER needs both classes: "
             "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
         )
-    bonafide = matched.bonafide
-    spoof = matched.spoof
     rules: dict[str, Callable[..., Any]] = {
-        "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions),
+        "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched_trials.positions),
         "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,
@@ -85,8 +85,8 @@ def evaluate_scores(
     min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if min_tdcf is not None:
         rules["min_tdcf"] = min_tdcf
-    measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched.trials))
-    partial = _partial(matched)
+    measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched_trials.trials))
+    partial = _partial(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
     figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
     figures |= {
@@ -94,45 +94,45 @@ def evaluate_scores(
         "threshold": Figure(measured.thresholds["eer"]),
         "num_bonafide": Figure(bonafide.size),
         "num_spoof": Figure(spoof.size),
-        "num_expected": Figure(matched.num_expected),
+        "num_expected": Figure(matched_trials.num_expected),
     }
     facts = {
-        **drawn_groups(matched.trials),
+        **drawn_groups(matched_trials.trials),
         "asv_counts": asv_counts,
-        "left_out": matched.mismatch.describe(matched.num_expected),
+        "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
         "partial": partial,
     }
     return SystemFigures(
         name,
-        matched,
+        matched_trials,
         Row({"system": name}, figures),
         facts,
-        breakdowns(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
+        breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed),
         list(_official(key, judged, name)),
-        [note for note in (partial, *notes, *_doubts(scores_path, matched, measured.values["eer"])) if note],
+        [note for note in (partial, *notes, *_doubts(scores_path, matched_trials, measured.values["eer"])) if note],
     )
 
 
-def _partial(matched: Matched) -> str:
+def _partial(matched_trials: Matched) -> str:
     """Say what a result lacks; empty if it rests on all trials, and all scores are of trials."""
-    left_out = matched.mismatch.describe(matched.num_expected)
-    num_trials = len(matched.trials)
-    if num_trials == matched.num_expected and not left_out:
+    left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
+    num_trials = len(matched_trials.trials)
+    if num_trials == matched_trials.num_expected and not left_out:
         return ""
-    of = "all" if num_trials == matched.num_expected else f"{num_trials:,} of"
-    return f"PARTIAL: rests on {of} {counted(matched.num_expected, 'trial')}; {left_out}"
+    basis = "all" if num_trials == matched_trials.num_expected else f"{num_trials:,} of"
+    return f"PARTIAL: rests on {basis} {counted(matched_trials.num_expected, 'trial')}; {left_out}"
 
 
-def _doubts(scores_path: Path, matched: Matched, eer: float) -> Iterator[str]:
+def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
     """Say what looks wrong with the scores."""
-    if matched.scores.min() == matched.scores.max():
-        yield f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart"
+    if matched_trials.scores.min() == matched_trials.scores.max():
+        yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:
         yield REVERSED
-    if contradicted := contradicted_labels(scores_path, matched.trials):
+    if contradicted := contradicted_labels(scores_path, matched_trials.trials):
         yield (
             f"the score file's own labels contradict the key for {len(contradicted):,} of "
-            f"{counted(len(matched.trials), 'trial')}, and the key decides: {listed(contradicted)}"
+            f"{counted(len(matched_trials.trials), 'trial')}, and the key decides: {listed(contradicted)}"
         )
 
 
@@ -140,9 +140,9 @@ def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
     """The rows of the official table of the corpus, if it has one."""
     if key.definition.official_table is None:
         return
-    for part in key.definition.official_table(judged.complete.trials, judged.complete.scores):
-        figures = {measure: Figure(getattr(part, measure)) for measure in _OF_OFFICIAL_ROWS}
-        yield Row({"system": name, "part": part.part}, figures)
+    for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
+        figures = {measure: Figure(getattr(row, measure)) for measure in _OF_OFFICIAL_ROWS}
+        yield Row({"system": name, "part": row.part}, figures)
 
 
 def _min_tdcf(

@@ -42,8 +42,10 @@ class Figure:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON; ``interval`` is left out if there is none."""
-        facts = {"value": self.value}
-        return plain(facts if self.interval is None else facts | {"interval": self.interval})
+        facts: dict[str, Any] = {"value": self.value}
+        if self.interval is not None:
+            facts["interval"] = self.interval
+        return plain(facts)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Measure:
             return "–"
         if self.unit == "count" and in_text:
             return str(int(value))
-        digits = self.digits if self.text_digits is None or not in_text else self.text_digits
+        digits = self.digits
+        if in_text and self.text_digits is not None:
+            digits = self.text_digits
         return UNITS[self.unit](value, digits)
 
     def write_interval(self, interval: tuple[float, float]) -> str:
@@ -110,7 +114,8 @@ class Row:
 
     def only(self, measures: Sequence[Measure]) -> Row:
         """The row with the figures of ``measures`` alone."""
-        return replace(self, figures={one.name: self[one.name] for one in measures if one.name in self.figures})
+        names = [measure.name for measure in measures if measure.name in self.figures]
+        return replace(self, figures={name: self[name] for name in names})
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
@@ -229,8 +234,8 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
-        others = tuple(value for name, value in row.labels.items() if name != label)
-        groups.setdefault(others, []).append(number)
+        values = tuple(value for name, value in row.labels.items() if name != label)
+        groups.setdefault(values, []).append(number)
     marked = list(rows)
     for numbers in groups.values():
         for name in rows[numbers[0]].figures:
@@ -248,8 +253,9 @@ def _certain_best(figures: Mapping[int, Figure]) -> int | None:
             ranked.append((figure.value, number, figure.draws))
     if len(ranked) < 2:
         return None
-    (_, best, lowest), (_, _, of_next) = sorted(ranked, key=itemgetter(0))[:2]
-    return best if metrics.percentiles(lowest - of_next, 0.95)[1] < 0 else None
+    (_, best, lowest), (_, _, next_lowest) = sorted(ranked, key=itemgetter(0))[:2]
+    is_certain = metrics.percentiles(lowest - next_lowest, 0.95)[1] < 0
+    return best if is_certain else None
 
 
 def words(field: str) -> str:
@@ -322,11 +328,13 @@ def plain(value: Any) -> Any:
     {'interval': [0.25, None]}
     """
     if is_dataclass(value):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value) if one.repr}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return plain(value._asdict())
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Collection) and not isinstance(value, str):
         return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -63,7 +63,9 @@ class ScoredSet(NamedTuple):
     def only_label(self) -> str | None:
         """The label of all its trials; None if there are both."""
         labels = {trial.label for trial in self.matched.trials}
-        return labels.pop() if len(labels) == 1 else None
+        if len(labels) != 1:
+            return None
+        return labels.pop()
 
 
 class FurtherSet(NamedTuple):
@@ -131,15 +133,13 @@ class Transfer:
     def threshold(self) -> str:
         """The threshold in words, and what it comes from."""
         basis = self.decider.basis()
-        score = "" if basis["threshold"] is None else f", score {basis['threshold']!r}"
-        source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis)
-        trials = ""
+        source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
         if {"num_bonafide", "num_spoof"} <= basis.keys():
-            trials = f" ({basis['num_bonafide']} bona fide, {basis['num_spoof']} spoof)"
-        return (
-            f"operating point {basis['operating_point']} of {source or 'an unnamed set'}{trials}: "
-            f"log-likelihood ratio {basis['llr_threshold']!r}{score}"
-        )
+            source += f" ({basis['num_bonafide']} bona fide, {basis['num_spoof']} spoof)"
+        threshold = f"log-likelihood ratio {basis['llr_threshold']!r}"
+        if basis["threshold"] is not None:
+            threshold += f", score {basis['threshold']!r}"
+        return f"operating point {basis['operating_point']} of {source}: {threshold}"
 
     def facts(self) -> dict[str, Any]:
         """The threshold, what it comes from, and what was judged, as plain data."""
@@ -173,17 +173,17 @@ def thresholds(
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
             systems differ, or no calibration or operating point can be made of the trials.
     """
-    given = source.dev_scores or source.calibrations
+    num_files = len(source.dev_scores) or len(source.calibrations)
     if source.dev_scores and source.calibrations:
         raise InputError("`threshold_from` and `calibration` both give a threshold: leave one of them out")
-    if len(given) != num_systems:
+    if num_files != num_systems:
         name = "threshold_from" if source.dev_scores else "calibration"
         raise InputError(
-            f"{counted(len(given), 'file')} in `{name}` for {counted(num_systems, 'system')}: give one for each system, in their order"
+            f"{counted(num_files, 'file')} in `{name}` for {counted(num_systems, 'system')}: give one for each system, in their order"
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` takes scores of a single system, but {num_systems} are evaluated: take one at a time")
-    found = []
+    thresholds = []
     for path in source.dev_scores:
         development = read_set(
             FurtherSet(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
@@ -193,19 +193,20 @@ def thresholds(
         )
         if development.only_label is not None:
             raise InputError(f"{path}: has trials of one class only; a threshold is chosen on both")
-        matched = development.matched
+        bonafide = development.matched.bonafide
+        spoof = development.matched.spoof
         calibration = replace(
-            fit(matched.bonafide, matched.spoof, systems=[development.scores.stem]),
+            fit(bonafide, spoof, systems=[development.scores.stem]),
             trained_on={
                 "corpus": development.corpus,
                 "phase": development.phase,
-                "num_bonafide": matched.bonafide.size,
-                "num_spoof": matched.spoof.size,
+                "num_bonafide": bonafide.size,
+                "num_spoof": spoof.size,
             },
             scored_by=read_scored_by(development.scores, development.sha256),
         )
         decider = Decider(calibration, operating_point=source.operating_point)
-        found.append(Threshold(decider, development, development.inputs))
+        thresholds.append(Threshold(decider, development, development.inputs))
     for path in source.calibrations:
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
@@ -213,12 +214,13 @@ def thresholds(
                 f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: make one of a score "
                 "file of recordings"
             )
-        found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    return found, [read_set(place, "further", None, allow_partial=allow_partial) for place in source.further]
+        thresholds.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
+    further_sets = [read_set(files, "further", None, allow_partial=allow_partial) for files in source.further]
+    return thresholds, further_sets
 
 
 def read_set(
-    place: FurtherSet,
+    files: FurtherSet,
     kind: str,
     excluded: Mapping[str, Collection[str]] | None,
     *,
@@ -231,11 +233,13 @@ def read_set(
         excluded: Field of a trial → values whose trials are left out; None for the corpus's own
             exclusions.
     """
-    path, key = Path(place.scores), Key.read(place.corpus, place.keys, place.phase, excluded)
+    path = Path(files.scores)
+    key = Key.read(files.corpus, files.keys, files.phase, excluded)
     with recorded_digests() as digests:
-        matched = key.match(path, allow_partial=allow_partial).matched
+        judged = key.match(path, allow_partial=allow_partial)
     inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
-    return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs, key.digest)
+    phase = canonical_phase(files.phase)
+    return ScoredSet(files.corpus, phase, path, digests[path], judged.matched, inputs, key.digest)
 
 
 def judge_sets(
@@ -249,19 +253,19 @@ def judge_sets(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
 
     def judge(scored: ScoredSet, *, is_development: bool = False) -> JudgedSet:
-        matched = scored.matched
-        raw = Llrs(matched.bonafide, matched.spoof)
+        trials = scored.matched.trials
+        raw = Llrs(scored.matched.bonafide, scored.matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))
         facts = {
             "corpus": scored.corpus,
             "phase": scored.phase,
             "is_development": is_development,
-            **drawn_groups(matched.trials),
+            **drawn_groups(trials),
             "num_resamples": num_resamples,
         }
         method = corpora.get(scored.corpus).eer_method
-        rule = functools.partial(metrics.compute_eer, method=method, order=matched.positions)
-        row = _figures(decider, llrs, raw, rule, {**draws, **speaker_groups(matched.trials)})
+        rule = functools.partial(metrics.compute_eer, method=method, order=scored.matched.positions)
+        row = _figures(decider, llrs, raw, rule, {**draws, **speaker_groups(trials)})
         return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
     sets = []
@@ -282,15 +286,17 @@ def judge_sets(
         rule = functools.partial(metrics.compute_eer, method=method)
         name = ", ".join(filter(None, (corpus or "calibration", phase)))
         sets.append(JudgedSet(name, True, facts, _figures(decider, llrs, None, rule, draws), llrs, None))
-    one_class = [judge_one_class(decider, scored.matched, scored.name) for scored in tested if scored.only_label]
-    judged = [None if scored.only_label else judge(scored) for scored in tested]
-    return Transfer(
-        system,
-        decider,
-        _named_apart(sets + [one for one in judged if one is not None]),
-        _named_apart(one_class),
-        _warnings(decider.calibration, development, tested, judged),
-    )
+    one_class = []
+    warnings = _warnings_of_threshold(decider.calibration, development)
+    for scored in tested:
+        judged = None
+        if scored.only_label:
+            one_class.append(judge_one_class(decider, scored.matched, scored.name))
+        else:
+            judged = judge(scored)
+            sets.append(judged)
+        warnings += _warnings(decider.calibration, development, scored, judged)
+    return Transfer(system, decider, _named_apart(sets), _named_apart(one_class), warnings)
 
 
 def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: dict[str, Any]) -> Row:
@@ -329,7 +335,7 @@ def _named_apart(sets: list[_Set]) -> list[_Set]:
 def in_words(judged: JudgedSet) -> str:
     """Say what a test set loses by the calibration and by its threshold."""
     total = judged.row.value("cllr")
-    least = judged.row.value("min_cllr")
+    lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")
     if lost <= _LITTLE * total or lost < 0.005:
         text = (
@@ -339,7 +345,7 @@ def in_words(judged: JudgedSet) -> str:
     else:
         text = (
             f"{lost:.2f} of {total:.2f} bits are lost by calibration, not by discrimination: the best ratios for this set "
-            f"would cost {least:.2f}."
+            f"would cost {lowest:.2f}."
         )
     if total > 1:
         text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
@@ -347,74 +353,81 @@ def in_words(judged: JudgedSet) -> str:
     interval = judged.row["hter_lost"].interval
     assert interval is not None
     low, high = map(points, interval)
-    own = f"{judged.row.value('eer_llr'):.2f}".replace("-", "−")
     if interval[0] > 0:
+        eer_ratio = f"{judged.row.value('eer_llr'):.2f}".replace("-", "−")
         return (
             f"{text} The threshold costs {lost_points} points of HTER ({low} to {high}): the errors of this set are equal at a "
-            f"ratio of {own}."
+            f"ratio of {eer_ratio}."
         )
     return f"{text} The threshold may cost nothing: HTER − EER is {lost_points} points ({low} to {high})."
 
 
-def _warnings(
-    calibration: LinearCalibration,
-    development: ScoredSet | None,
-    sets: Sequence[ScoredSet],
-    judged_sets: Sequence[JudgedSet | None],
-) -> list[str]:
-    """What makes the figures of test sets doubtful, a line for each reason. A set of one class is None among the judged ones."""
-    lines = [INVERTED] if calibration.weights[0] < 0 else []
+def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSet | None) -> list[str]:
+    """What makes a threshold doubtful, a line for each reason."""
+    lines = []
+    if calibration.weights[0] < 0:
+        lines.append(INVERTED)
     if development is not None:
-        matched = development.matched
-        if few := few_trials(matched.bonafide.size, matched.spoof.size):
+        trials = development.matched
+        if few := few_trials(trials.bonafide.size, trials.spoof.size):
             lines.append(f"the threshold rests on few trials of {development.name}: {few}")
-        if left_out := matched.mismatch.describe(matched.num_expected):
+        if left_out := trials.mismatch.describe(trials.num_expected):
             lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
-    for scored, judged in zip(sets, judged_sets):
-        # Whether trials of the set chose the threshold.
-        facts, trials = calibration.trained_on, scored.matched.trials
-        if development is not None:
-            ids = {trial.id for trial in development.matched.trials} if development.corpus == scored.corpus else set()
-            if shared := sum(trial.id in ids for trial in trials):
-                of = f"{shared:,} of the {counted(len(trials), 'trial')} of {scored.name}"
-                is_own_list = corpora.get(scored.corpus).user_defined
-                if is_own_list and development.key_sha256 != scored.key_sha256:
-                    lines.append(
-                        f"{of} have ids of development trials: if they are the same recordings, its figures flatter the "
-                        "threshold"
-                    )
-                else:
-                    lines.append(f"{of} are development trials, so its figures flatter the threshold")
-        elif _same_corpus(facts, scored):
-            phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
-            if len(phases) == 1 or WHOLE in phases:
-                lines.append(
-                    f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-                )
-        # Whether another detector scored it, or the same one in another way.
-        own, other = calibration.scored_by, read_scored_by(scored.scores, scored.sha256)
-        if own is not None and other is not None and own.fingerprint != other.fingerprint:
-            lines.append(
-                f"the scores of {scored.name} come from another detector ({other.fingerprint[:12]}, {other.precision}) "
-                f"than the calibration ({own.fingerprint[:12]}, {own.precision}), or from the same one in another "
-                "precision: the threshold means nothing for them"
-            )
-        elif own is not None and other is not None:
-            lengths = [math.inf if of.num_samples is None else of.num_samples for of in (own, other)]
-            if min(lengths) < (1 - _SAME_LENGTH) * max(lengths):
-                said = ["whole recordings" if math.isinf(n) else f"the first {n / SAMPLE_RATE:.3g} s" for n in lengths]
-                lines.append(
-                    f"the calibration rests on {said[0]}, and the scores of {scored.name} on {said[1]}: the threshold may "
-                    "not fit them"
-                )
-        if judged is not None and judged.row.value("cllr") > judged.row.value("raw_cllr"):
-            lines.append(
-                f"calibration made Cllr of {scored.name} worse: {judged.row.value('raw_cllr'):.2f} bits for its scores as "
-                f"they are, {judged.row.value('cllr'):.2f} calibrated. It is unlike the development set; calibrate on trials like it"
-            )
-        if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
-            lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")
     return lines
+
+
+def _warnings(
+    calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet, judged: JudgedSet | None
+) -> Iterator[str]:
+    """What makes the figures of a test set doubtful, a line for each reason; ``judged`` is None for a set of one class."""
+    # Whether trials of the set chose the threshold.
+    facts = calibration.trained_on
+    if development is not None and development.corpus == scored.corpus:
+        num_shared = len({trial.id for trial in development.matched.trials} & scored.matched.by_id.keys())
+        shared = f"{num_shared:,} of the {counted(len(scored.matched.trials), 'trial')} of {scored.name}"
+        is_own_list = corpora.get(scored.corpus).user_defined
+        if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
+            yield (
+                f"{shared} have ids of development trials: if they are the same recordings, its figures flatter the "
+                "threshold"
+            )
+        elif num_shared:
+            yield f"{shared} are development trials, so its figures flatter the threshold"
+    elif development is None and _same_corpus(facts, scored):
+        phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
+        if len(phases) == 1 or WHOLE in phases:
+            yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
+    # Whether another detector scored it, or the same one in another way.
+    calibrated = calibration.scored_by
+    tested = read_scored_by(scored.scores, scored.sha256)
+    if calibrated is not None and tested is not None:
+        lengths = [scored_by.num_samples or math.inf for scored_by in (calibrated, tested)]
+        if calibrated.fingerprint != tested.fingerprint:
+            yield (
+                f"the scores of {scored.name} come from another detector ({tested.fingerprint[:12]}, {tested.precision}) "
+                f"than the calibration ({calibrated.fingerprint[:12]}, {calibrated.precision}), or from the same one in "
+                "another precision: the threshold means nothing for them"
+            )
+        elif min(lengths) < (1 - _SAME_LENGTH) * max(lengths):
+            length, tested_length = map(_length_in_words, lengths)
+            yield (
+                f"the calibration rests on {length}, and the scores of {scored.name} on {tested_length}: the threshold "
+                "may not fit them"
+            )
+    if judged is not None:
+        cllr = judged.row.value("cllr")
+        raw_cllr = judged.row.value("raw_cllr")
+        if cllr > raw_cllr:
+            yield (
+                f"calibration made Cllr of {scored.name} worse: {raw_cllr:.2f} bits for its scores as they are, "
+                f"{cllr:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
+            )
+    if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
+        yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"
+
+
+def _length_in_words(num_samples: float) -> str:
+    return "whole recordings" if math.isinf(num_samples) else f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 
 def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:

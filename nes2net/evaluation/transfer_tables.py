@@ -52,16 +52,18 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []
+    bins: list[Row] = []
     comments = []
     for transfer in transfers:
         start = f"{transfer.system} on " if len(transfers) > 1 else ""
         for judged in transfer.sets:
-            name = f"{judged.name} (development)" if judged.is_development else judged.name
+            bins += _bins(transfer.system, judged)
+            name = judged.name
+            if judged.is_development:
+                name += " (development)"
+            else:
+                comments.append(f"{start}{name}: {in_words(judged)}")
             rows.append(replace(judged.row, labels={"system": transfer.system, "set": name}))
-            if not judged.is_development:
-                comments.append(f"{start}{judged.name}: {in_words(judged)}")
-    points = {transfer.decider.point.name for transfer in transfers if transfer.decider.point.kind == "cost"}
-    own = f" and by those of the operating point ({', '.join(sorted(points))})" if points else ""
     if rows:
         yield Table(
             "rates",
@@ -72,17 +74,19 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
             SECTION,
             hidden=hidden,
         )
+        costs = ASVSPOOF5_COSTS
+        points = {transfer.decider.point.name for transfer in transfers if transfer.decider.point.kind == "cost"}
+        if points:
+            costs += f" and by those of the operating point ({', '.join(sorted(points))})"
         yield Table(
             "costs",
-            f"Costs of the calibrated scores. actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two "
-            "parts.",
+            f"Costs of the calibrated scores. actDCF by the costs of {costs}; Cllr in bits, and its two parts.",
             COSTS,
             [row.only(COSTS) for row in rows],
             SECTION,
             comments,
             hidden,
         )
-        bins = [row for transfer in transfers for judged in transfer.sets for row in _bins(transfer.system, judged)]
         caption = "Reliability: of trials with a predicted probability, how many are bona fide."
         yield Table("reliability", caption, _RELIABILITY, bins, SECTION, hidden=hidden, readers="nobody")
     yield from _one_class_tables(transfers, hidden)
@@ -91,9 +95,9 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
 def _bins(system: str, judged: JudgedSet) -> Iterator[Row]:
     from nes2net.evaluation.curves import reliability  # for start-up time: it needs SciPy
 
-    for number, one in enumerate(reliability(judged.llrs), 1):
-        share = Figure(one.share, (one.low, one.high))
-        figures = {"predicted": Figure(one.predicted), "share": share, "num_trials": Figure(one.num_trials)}
+    for number, trials in enumerate(reliability(judged.llrs), 1):
+        share = Figure(trials.share, (trials.low, trials.high))
+        figures = {"predicted": Figure(trials.predicted), "share": share, "num_trials": Figure(trials.num_trials)}
         yield Row({"system": system, "set": judged.name, "bin": str(number)}, figures)
 
 
@@ -108,11 +112,10 @@ def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> I
                     continue
                 labels = {"system": transfer.system, "set": judged.name}
                 rows.append(Row(labels, judged.errors.figures(measure.name)))
-                for name, values in judged.by_field.items():
-                    by_field.setdefault(name, []).extend(
-                        Row({**labels, label_of(name): value}, errors.figures(measure.name))
-                        for value, errors in values.items()
-                    )
+                for name, errors_by_value in judged.by_field.items():
+                    rows_of_field = by_field.setdefault(name, [])
+                    for value, errors in errors_by_value.items():
+                        rows_of_field.append(Row({**labels, label_of(name): value}, errors.figures(measure.name)))
         if rows:
             caption = f"Errors at the threshold: sets whose trials are all {WORDS[label]}."
             yield Table(measure.name, caption, measures, rows, SECTION, [_ONE_CLASS[label]], hidden)

@@ -25,7 +25,9 @@ class Cell(NamedTuple):
     @property
     def whole(self) -> str:
         """The text with its details in parentheses."""
-        return f"{self.text} ({', '.join(self.details)})" if self.details else self.text
+        if not self.details:
+            return self.text
+        return f"{self.text} ({', '.join(self.details)})"
 
 
 class Grid(NamedTuple):
@@ -59,7 +61,9 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    details = () if figure.interval is None else (measure.write_interval(figure.interval),)
+    details: tuple[str, ...] = ()
+    if figure.interval is not None:
+        details = (measure.write_interval(figure.interval),)
     heat = None
     if measure.has_heat and figure.value is not None:
         highest = max(row[measure.name].value or 0.0 for row in table.shown)
@@ -75,12 +79,15 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    main, *others = measures
+    main = measures[0]
     common = []
-    for measure in others:
-        if all(len({row[measure.name].value for row in group.values()}) == 1 for group in groups.values()):
+    differing = []
+    for measure in measures[1:]:
+        num_values = [len({row[measure.name].value for row in group.values()}) for group in groups.values()]
+        if max(num_values) == 1:
             common.append(measure)
-    differing = [measure for measure in others if measure not in common]
+        else:
+            differing.append(measure)
     rows = []
     for values, group in groups.items():
         cells = [Cell(value) for value in values]
@@ -89,11 +96,11 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
                 cells.append(Cell("–"))
                 continue
             cell = _cell(table, main, group[column][main.name])
-            further = []
+            details = list(cell.details)
             for measure in differing:
                 if (value := group[column][measure.name].value) is not None:
-                    further.append(f"{measure.heading} {measure.write(value)}")
-            cells.append(cell._replace(details=(*cell.details, *further)))
+                    details.append(f"{measure.heading} {measure.write(value)}")
+            cells.append(cell._replace(details=tuple(details)))
         first = next(iter(group.values()))
         cells += [_cell(table, measure, first[measure.name]) for measure in common]
         rows.append(cells)
@@ -120,7 +127,9 @@ def text_lines(table: Table) -> list[str]:
             column = with_details[0] + 1
             lines.append([*texts[:column], intervals[column - 1] or "–", *texts[column:]])
         else:
-            lines += [texts, intervals] if any(intervals) else [texts]
+            lines.append(texts)
+            if any(intervals):
+                lines.append(intervals)
     if len(with_details) == 1:
         column = with_details[0] + 1
         lines[0] = [*layout.head[:column], "95 % interval", *layout.head[column:]]
@@ -134,7 +143,8 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
         layout = grid(table)
         head = [markdown_text(text) for text in layout.head]
         rows = [[_emphasised(markdown_text(cell.whole), cell, "**{}**") for cell in row] for row in layout.rows]
-        texts += [markdown_text(table.caption), markdown_table(head, rows)] if rows else []
+        if rows:
+            texts += [markdown_text(table.caption), markdown_table(head, rows)]
         texts += [markdown_text(note) for note in table.notes]
     texts += [f"Note: {markdown_text(notice)}." for notice in notices]
     return "\n\n".join(texts) + "\n"

@@ -86,8 +86,10 @@ def explain(
     from nes2net.scoring.heard import samples_to_score
 
     paths = with_folders_listed(files)
-    places = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()} if out else {}
-    check_places(places.values(), "name another folder with --out")
+    pictures = {}
+    if out:
+        pictures = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()}
+    check_places(pictures.values(), "name another folder with --out")
     detector = loading.load(model)
     num_samples = length.of_files()
     if num_samples == "auto":
@@ -103,7 +105,7 @@ def explain(
                     display.total = display.bar.total = total
                     display.update(count)
 
-                found = explained(
+                explanation = explained(
                     detector,
                     path,
                     num_samples=num_samples,
@@ -117,57 +119,71 @@ def explain(
                 raise
             failed += 1
             why = worded(error.problem)
-            text = json.dumps({"file": str(path), "error": why}) if json_ else f"{printable_name(path)}: {why}\n"
-            print(text, flush=True)
+            if json_:
+                print(json.dumps({"file": str(path), "error": why}), flush=True)
+            else:
+                print(f"{printable_name(path)}: {why}\n", flush=True)
             continue
-        row = {"file": str(path), "model": model, **found.to_dict()}
-        print(json_text(row) if json_ else "\n".join(_lines(path, found)) + "\n", flush=True)
-        if places:
+        row = {"file": str(path), "model": model, **explanation.to_dict()}
+        if json_:
+            print(json_text(row), flush=True)
+        else:
+            print("\n".join(_lines(path, explanation)) + "\n", flush=True)
+        if pictures:
             from nes2net.apps.explanation.picture import draw
 
-            drawn, data = places[path], places[path].with_suffix(".json")
-            with writing(drawn, "name another folder with --out"), replacing(drawn, durable=True) as temporary:
-                draw(temporary, found, name=path.name, model=Path(model).name, file_format=drawn.suffix[1:])
+            drawing = pictures[path]
+            data = drawing.with_suffix(".json")
+            with writing(drawing, "name another folder with --out"), replacing(drawing, durable=True) as temporary:
+                draw(temporary, explanation, name=path.name, model=Path(model).name, file_format=drawing.suffix[1:])
             write_output(data, json_text(row, indent=1) + "\n")
-            for written in (drawn, data):
+            for written in (drawing, data):
                 say_written(written, beside_data=True)
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 
-def _lines(path: Path, found: Explanation) -> list[str]:
+def _lines(path: Path, explanation: Explanation) -> list[str]:
     from nes2net.apps.explanation.picture import TITLES
 
-    part = f" from {found.start:.2f} s on" if found.start else ""
-    lines = [
-        f"{printable_name(path)}: score {found.score:.4f}",
-        f"  {found.duration:.2f} s{part} explained by {TITLES[found.method]}; absence is {_ABSENCE[found.baseline]}",
-        "  moved most by",
-    ]
-    lines[1:1] = [f"  remark: {found.remark}"] if found.remark else []
-    parts = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in found.relevance.stretches()]
-    parts += [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in found.relevance.strongest_bands()]
-    for place, value in parts:
-        lines.append(f"    {place:14} {value:+9.4f}  towards {'bona fide' if value > 0 else 'spoof'}")
-    if not parts:
+    relevance = explanation.relevance
+    lines = [f"{printable_name(path)}: score {explanation.score:.4f}"]
+    if explanation.remark:
+        lines.append(f"  remark: {explanation.remark}")
+    span = f"{explanation.duration:.2f} s"
+    if explanation.start:
+        span += f" from {explanation.start:.2f} s on"
+    absence = _ABSENCE[explanation.baseline]
+    lines.append(f"  {span} explained by {TITLES[explanation.method]}; absence is {absence}")
+    lines.append("  moved most by")
+    strongest = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
+    strongest += [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
+    for ends, value in strongest:
+        towards = "bona fide" if value > 0 else "spoof"
+        lines.append(f"    {ends:14} {value:+9.4f}  towards {towards}")
+    if not strongest:
         lines.append("    nothing: no part changes the score")
-    if found.layers is not None:
-        strongest = ", ".join(f"{layer} ({found.layers.shares[layer]:.0%})" for layer in found.layers.strongest())
-        lines.append(f"  layers with the largest shares: {strongest}")
-    for one in found.checks:
-        what = "time" if one.of == "time" else "the cells of time and frequency"
-        wrong = "" if one.change > one.mean_random_change else "; DO NOT TRUST this explanation"
-        lines.append(
-            f"  check: without the most relevant tenth of {what} the score changes by {one.change:.4f}, without a random "
-            f"tenth by {one.mean_random_change:.4f} ({one.ratio:.1f} times; more than {one.share_smaller:.0%} of "
-            f"{len(one.random_changes)}){wrong}"
+    if explanation.layers is not None:
+        shares = explanation.layers.shares
+        layers = ", ".join(f"{layer} ({shares[layer]:.0%})" for layer in explanation.layers.strongest())
+        lines.append(f"  layers with the largest shares: {layers}")
+    for check in explanation.checks:
+        removed = "time" if check.of == "time" else "the cells of time and frequency"
+        line = (
+            f"  check: without the most relevant tenth of {removed} the score changes by {check.change:.4f}, without a "
+            f"random tenth by {check.mean_random_change:.4f} ({check.ratio:.1f} times; more than "
+            f"{check.share_smaller:.0%} of {len(check.random_changes)})"
         )
-    if found.difference is not None and found.unexplained is not None:
-        total = found.difference - found.unexplained
-        rough = abs(found.unexplained) > 0.1 * max(abs(found.difference), 0.1)
-        advice = "; the gradients are too rough, take more --steps or --method occlusion" if rough else ""
-        lines.append(f"  relevance adds up to {total:.4f} of {found.difference:.4f}{advice}")
+        if check.change <= check.mean_random_change:
+            line += "; DO NOT TRUST this explanation"
+        lines.append(line)
+    if explanation.difference is not None and explanation.unexplained is not None:
+        total = explanation.difference - explanation.unexplained
+        line = f"  relevance adds up to {total:.4f} of {explanation.difference:.4f}"
+        if abs(explanation.unexplained) > 0.1 * max(abs(explanation.difference), 0.1):
+            line += "; the gradients are too rough, take more --steps or --method occlusion"
+        lines.append(line)
     return lines
 
 

@@ -58,24 +58,29 @@ class Explanation:
     @property
     def unexplained(self) -> float | None:
         """What the relevance of integrated gradients lacks to :attr:`difference`."""
-        return None if self.difference is None else self.difference - float(self.relevance.over_time.sum())
+        if self.difference is None:
+            return None
+        return self.difference - float(self.relevance.over_time.sum())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the samples."""
-        parts = {"stretches": self.relevance.stretches(), "strongest_bands": self.relevance.strongest_bands()}
-        return {
+        facts: dict[str, Any] = {
             "score": self.score,
             "start": self.start,
             "duration": self.duration,
             "method": self.method,
             "baseline": self.baseline,
-            **({"remark": self.remark} if self.remark else {}),
-            **{name: [part._asdict() for part in found] for name, found in parts.items()},
-            "layers": self.layers and self.layers.to_dict(),
-            "checks": [one.to_dict() for one in self.checks],
-            **({} if self.difference is None else {"difference": self.difference, "unexplained": self.unexplained}),
-            "relevance": self.relevance.to_dict(),
         }
+        if self.remark:
+            facts["remark"] = self.remark
+        facts["stretches"] = [stretch._asdict() for stretch in self.relevance.stretches()]
+        facts["strongest_bands"] = [band._asdict() for band in self.relevance.strongest_bands()]
+        facts["layers"] = self.layers and self.layers.to_dict()
+        facts["checks"] = [check.to_dict() for check in self.checks]
+        if self.difference is not None:
+            facts["difference"] = self.difference
+            facts["unexplained"] = self.unexplained
+        return facts | {"relevance": self.relevance.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -135,23 +140,25 @@ def explain(
     >>> explanation.relevance.cells.shape, [check.of for check in explanation.checks]
     ((16, 5), ['time', 'cells'])
     """
-    method, draws = how.method, how.draws
+    method = how.method
+    draws = how.draws
     check_known([method], EXPLANATION_METHODS, "there is no `method`")
     if not 1 <= draws <= 10_000:
         raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
     samples = samples_to_score(detector.provenance, num_samples).num_samples
     waveform = _read(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
-    parts = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
+    grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
-        found = num_occlusions(parts) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + found + 2 * (1 + draws)  # the check removes bins of time, and cells
+        num_versions = num_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
+        total = 1 + num_versions + 2 * (1 + draws)  # the check removes bins of time, and cells
         subject.progress = lambda count: progress(count, total)
-    score, difference = subject.score(), None
+    score = subject.score()
+    difference = None
     if method == "occlusion":
-        relevance = occlude(subject, parts, score)
+        relevance = occlude(subject, grid, score)
     else:
-        relevance, difference = attribute(subject, parts, method, how.steps)
+        relevance, difference = attribute(subject, grid, method, how.steps)
     return Explanation(
         score,
         start,
@@ -160,7 +167,7 @@ def explain(
         how.baseline,
         replace(relevance, times=relevance.times + start),
         weigh_layers(subject),
-        tuple(check(subject, parts, score, relevance, draws, how.seed)),
+        tuple(check(subject, grid, score, relevance, draws, how.seed)),
         difference,
         subject.waveform.numpy(),
         remark_of(waveform, len(waveform), None, length_of_training(detector.provenance)).text,
@@ -175,18 +182,24 @@ def _read(
         raise InputError(f"`start` is a place in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):
         raise InputError(f"`duration` is more than 0 s, not {duration}")
-    first, most = round(start * SAMPLE_RATE), round(LONGEST * SAMPLE_RATE)
-    asked = None if duration is None else max(1, round(duration * SAMPLE_RATE))
-    wanted = min(n for n in (most + 1, samples, asked) if n is not None)
+    first = round(start * SAMPLE_RATE)
+    longest = round(LONGEST * SAMPLE_RATE)
+    length = longest + 1
+    if samples is not None:
+        length = min(length, samples)
+    if duration is not None:
+        length = min(length, max(1, round(duration * SAMPLE_RATE)))
     recording = recording_of(audio, sample_rate)
     if isinstance(recording, np.ndarray):
-        name, waveform = "the recording", recording[first : first + wanted]
+        name = "the recording"
+        waveform = recording[first : first + length]
     else:
-        name, waveform = str(recording), load_excerpt(recording, first, wanted)
+        name = str(recording)
+        waveform = load_excerpt(recording, first, length)
     if not len(waveform):
         total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
         raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
-    if len(waveform) > most:
+    if len(waveform) > longest:
         raise InputError(
             f"{name} is longer than {LONGEST:g} s, and at most so much is explained at once: choose a part of it with "
             "`start` and `duration`"

@@ -39,7 +39,9 @@ class Check:
     def ratio(self) -> float:
         """How many times larger the change is than the mean random one; infinite if that is 0."""
         mean = self.mean_random_change
-        return self.change / mean if mean else float("inf") * np.sign(self.change) if self.change else 0.0
+        if mean:
+            return self.change / mean
+        return float("inf") * np.sign(self.change) if self.change else 0.0
 
     @property
     def share_smaller(self) -> float:
@@ -65,14 +67,14 @@ def in_words(checks: Sequence[Check]) -> str:
     >>> in_words([Check("time", 0.1, (0.4,))])
     'Do not trust this: without its most relevant tenth the score changes 0.2 times (time) as much as without a random tenth.'
     """
-    times = " and ".join(f"{one.ratio:.1f} times ({one.of})" for one in checks).replace("-", "−")
-    trusted = all(one.change > one.mean_random_change for one in checks)
+    times = " and ".join(f"{check.ratio:.1f} times ({check.of})" for check in checks).replace("-", "−")
+    trusted = all(check.change > check.mean_random_change for check in checks)
     begin = "Without" if trusted else "Do not trust this: without"
     return f"{begin} its most relevant tenth the score changes {times} as much as without a random tenth."
 
 
 def check(
-    subject: Subject, parts: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
+    subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
     """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
 
@@ -89,15 +91,18 @@ def check(
     for kind, candidates in (("time", relevance.over_time), ("cells", relevance.cells.ravel())):
         number = max(1, round(REMOVED * len(candidates)))
         order = np.argsort(candidates, kind="stable")
-        lowest, highest = order[:number], order[::-1][:number]
-        sign = 1 if candidates[highest].sum() >= -candidates[lowest].sum() else -1
-        drawn = [np.zeros(len(candidates), dtype=bool)]
-        drawn[0][highest if sign > 0 else lowest] = True
-        for _ in range(draws):
-            drawn.append(np.zeros(len(candidates), dtype=bool))
-            drawn[-1][rng.choice(len(candidates), number, replace=False)] = True
+        most_relevant = order[::-1][:number]
+        sign = 1
+        if candidates[most_relevant].sum() < -candidates[order[:number]].sum():
+            most_relevant = order[:number]
+            sign = -1
+        removed = np.zeros((1 + draws, len(candidates)), dtype=bool)
+        removed[0, most_relevant] = True
+        for draw in range(1, 1 + draws):
+            removed[draw, rng.choice(len(candidates), number, replace=False)] = True
         # A bin of time is one row, which all bands share.
-        cells = [np.broadcast_to(one.reshape(-1, parts.shape[1]), parts.shape) for one in drawn]
-        changes = subject.changes(parts, np.array(cells), score)
+        num_bands, num_bins = grid.shape
+        cells = np.broadcast_to(removed.reshape(1 + draws, -1, num_bins), (1 + draws, num_bands, num_bins))
+        changes = subject.changes(grid, cells.copy(), score)
         checks.append(Check(kind, float(sign * changes[0]), tuple(np.abs(changes[1:]).tolist())))
     return checks

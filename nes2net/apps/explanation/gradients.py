@@ -31,12 +31,12 @@ METHODS = ("gradient_x_input", "integrated_gradients")
 _SILENCE = 1e-5
 
 
-def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
-    """Compute the relevance of ``parts`` by ``method``.
+def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
+    """Compute the relevance of ``grid`` by ``method``.
 
     Args:
         method: ``"gradient_x_input"``, or ``"integrated_gradients"``, whose baseline has the
-            magnitudes of what ``parts`` has for absence.
+            magnitudes of what ``grid`` has for absence.
         steps: steps of the path of integrated gradients.
 
     Returns:
@@ -59,27 +59,26 @@ def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) 
     def score_of(spectrum: Tensor) -> Tensor:
         """Scores (B,) of transforms B×R×C."""
         subject.progress(len(spectrum))
-        return detector.backend.scores(detector(subject.heard(parts.waveform_of(spectrum))))
+        return detector.backend.scores(detector(subject.heard(grid.waveform_of(spectrum))))
 
-    spectrum = parts.spectrum[None].to(detector.device)
+    spectrum = grid.spectrum[None].to(detector.device)
     with scoring_mode(detector), differentiable(detector):
         if method == "gradient_x_input":
             attributor = _captum().InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
-            found = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C
+            gradients = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C
             difference = None
         else:
             phases = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
-            present, absent = (
-                cells.to(detector.device).abs().clamp(min=_SILENCE).log() for cells in (spectrum, parts.absent[None])
-            )  # logarithms of magnitudes
+            present = spectrum.abs().clamp(min=_SILENCE).log()  # logarithms of magnitudes
+            absent = grid.absent[None].to(detector.device).abs().clamp(min=_SILENCE).log()
             attributor = _captum().IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
-            found = attributor.attribute(present, absent, n_steps=steps, internal_batch_size=subject.batch_size)
-            ends = subject.scores(parts.waveform_of(torch.cat([present, absent]).exp() * phases).cpu())
+            gradients = attributor.attribute(present, absent, n_steps=steps, internal_batch_size=subject.batch_size)
+            ends = subject.scores(grid.waveform_of(torch.cat([present, absent]).exp() * phases).cpu())
             difference = float(ends[0] - ends[1])
-    if not torch.isfinite(found).all():
+    if not torch.isfinite(gradients).all():
         raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
-    of_cells = parts.summed(found[0].detach().cpu())
-    relevance = Relevance(parts.times, parts.bands, of_cells.sum(0), of_cells.sum(1), of_cells, additive=True)
+    cells = grid.summed(gradients[0].detach().cpu())
+    relevance = Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True)
     return relevance, difference
 
 

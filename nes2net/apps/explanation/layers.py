@@ -23,9 +23,9 @@ class Layers:
     shares: NDArray
     """(L,) of the sum of all weighted states: weight times root mean square of the state. They add up to 1."""
 
-    def strongest(self, most: int = 3) -> list[int]:
+    def strongest(self, number: int = 3) -> list[int]:
         """Numbers of the states with the largest shares, the largest first."""
-        return [int(layer) for layer in np.argsort(-self.shares, kind="stable")[:most]]
+        return np.argsort(-self.shares, kind="stable")[:number].tolist()
 
     def to_dict(self) -> dict[str, Any]:
         return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
@@ -43,11 +43,11 @@ def weigh_layers(subject: Subject) -> Layers | None:
     waveform = subject.heard(subject.waveform[None]).to(detector.device)
     with scoring_mode(detector), torch.inference_mode():
         states = detector.hidden_states(waveform)
-        part = detector.backend if detector.backend.wants_layers == "all" else detector.aggregation
-        weights = part.layer_weights(states)
-        if weights is None:
+        reader = detector.backend if detector.backend.wants_layers == "all" else detector.aggregation
+        batch_weights = reader.layer_weights(states)
+        if batch_weights is None:
             return None
-        found = weights[0].abs().double().cpu().numpy()
+        weights = batch_weights[0].double().cpu().numpy()
         sizes = torch.stack([state.double().square().mean().sqrt() for state in states]).cpu().numpy()
-    sums = found * sizes
-    return Layers(weights[0].double().cpu().numpy(), sums / (sums.sum() or 1.0))
+    sums = np.abs(weights) * sizes
+    return Layers(weights, sums / (sums.sum() or 1.0))

@@ -15,34 +15,36 @@ from nes2net.apps.explanation.subject import Removable, Subject
 #: Time bins that are removed together, one bin apart: 0.2 s every 0.1 s.
 WINDOW_BINS = 2
 # Cells are removed in blocks of so many bands, and of as many time bins as make at most so many blocks.
-_BLOCK_BANDS, _MOST_BLOCKS = 2, 128
+_BLOCK_BANDS = 2
+_MOST_BLOCKS = 128
 
 
-def occlude(subject: Subject, parts: Removable, score: float) -> Relevance:
-    """Remove stretches, bands and blocks of cells of ``parts`` one at a time: the relevance of each.
+def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
+    """Remove stretches, bands and blocks of cells of ``grid`` one at a time: the relevance of each.
 
     The relevance is ``score``, the score of the whole, minus the score without the part. A time bin
     gets the mean of the two windows of 0.2 s that cover it, and a cell gets its block's relevance.
     """
-    masks = _masks(parts)
-    windows, bands, blocks = (subject.changes(parts, cells, score) for cells in masks)
-    windows_cover, blocks_cover = masks[0][:, 0].astype(float), masks[2].astype(float)
-    over_time = windows @ windows_cover / windows_cover.sum(0)
-    return Relevance(parts.times, parts.bands, over_time, bands, np.tensordot(blocks, blocks_cover, 1), additive=False)
+    windows, bands, blocks = _masks(grid)
+    windows_cover = windows[:, 0].astype(float)
+    over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)
+    over_bands = subject.changes(grid, bands, score)
+    cells = np.tensordot(subject.changes(grid, blocks, score), blocks.astype(float), 1)
+    return Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)
 
 
-def num_occlusions(parts: Removable) -> int:
+def num_occlusions(grid: Removable) -> int:
     """How many versions of the recording :func:`occlude` scores."""
-    return sum(map(len, _masks(parts)))
+    return sum(map(len, _masks(grid)))
 
 
-def _masks(parts: Removable) -> tuple[NDArray, NDArray, NDArray]:
+def _masks(grid: Removable) -> tuple[NDArray, NDArray, NDArray]:
     """What is removed, each ·×F×T: windows of time, bands, and blocks of cells that are disjoint."""
-    num_bands, num_bins = parts.shape
+    num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None]
-    bins, bands = np.arange(num_bins), np.arange(num_bands)
+    bins = np.arange(num_bins)
     windows = (bins >= starts) & (bins < starts + WINDOW_BINS)  # windows × T
-    band_blocks = bands // _BLOCK_BANDS
+    band_blocks = np.arange(num_bands) // _BLOCK_BANDS
     width = -(-num_bins // max(1, _MOST_BLOCKS // (band_blocks[-1] + 1)))
     time_blocks = bins // width
     number = band_blocks[:, None] * (time_blocks[-1] + 1) + time_blocks  # F×T

@@ -13,7 +13,8 @@ from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLoca
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
 
 _BAR = "#6b7785"
-_WINDOW, _RANGE = 400, 70.0  # samples of a spectrum, and dB from white to black
+_WINDOW = 400  # samples of a spectrum
+_RANGE = 70.0  # dB from white to black
 _MOST_COLUMNS = 1200  # the picture has hardly more pixels
 #: What the methods are called in a title.
 TITLES = {
@@ -34,9 +35,14 @@ def draw(
         model: name of the detector, for the title.
         file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
     """
-    relevance, layers = explanation.relevance, explanation.layers
-    figure = Figure(figsize=(11, 6.4 if layers is None else 8.2), layout="constrained")
-    heights = [3.2, 1.3] if layers is None else [3.2, 1.3, 1.1]
+    relevance = explanation.relevance
+    layers = explanation.layers
+    height = 6.4
+    heights = [3.2, 1.3]
+    if layers is not None:
+        height = 8.2
+        heights.append(1.1)
+    figure = Figure(figsize=(11, height), layout="constrained")
     grid = figure.add_gridspec(len(heights), 2, width_ratios=[5, 1.2], height_ratios=heights)
     cells = figure.add_subplot(grid[0, 0])
     time = figure.add_subplot(grid[1, 0], sharex=cells)
@@ -55,7 +61,8 @@ def draw(
     bands.axvline(0, color=INK, linewidth=0.8)
     bands.set_xlabel("relevance")
     if layers is not None:
-        numbers, axes = np.arange(len(layers.shares)), figure.add_subplot(grid[2, 0])
+        numbers = np.arange(len(layers.shares))
+        axes = figure.add_subplot(grid[2, 0])
         axes.bar(numbers, layers.shares, color=_BAR, label="share of the weighted sum")
         axes.plot(numbers, layers.weights, color=INK, marker="o", markersize=3, linewidth=1, label="weight")
         axes.set_xlabel("hidden state (0: input of the first layer)")
@@ -64,9 +71,9 @@ def draw(
         style(axes)
     for axes in (time, bands):
         style(axes)
-    place = figure.add_subplot(grid[1, 1])
-    place.axis("off")
-    scale = place.inset_axes((0, 0.5, 1, 0.15))
+    corner = figure.add_subplot(grid[1, 1])
+    corner.axis("off")
+    scale = corner.inset_axes((0, 0.5, 1, 0.15))
     # Ends: a few cells are stronger than the strongest tint.
     figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
     scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
@@ -74,8 +81,9 @@ def draw(
     for x, side, colour, text in ((0, "left", SPOOF, "spoof"), (1, "right", BONAFIDE, "bona fide")):
         scale.text(x, 1.3, text, color=colour, transform=scale.transAxes, ha=side, weight="bold", fontsize="small")
     title = f"score {explanation.score:.4f}, explained by {TITLES[explanation.method]}".replace("-", "−")
-    about = f"{drawable(model)}: {title}" if model else title
-    name_picture(cells, name, f"{about}\n{in_words(explanation.checks)}")
+    if model:
+        title = f"{drawable(model)}: {title}"
+    name_picture(cells, name, f"{title}\n{in_words(explanation.checks)}")
     figure.savefig(picture, dpi=110, format=file_format)
 
 
@@ -97,7 +105,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     )
     # A few cells may be far stronger than all others, which would then not be seen.
     strength = np.abs(relevance.cells)
-    most = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
+    strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [
         (0.0, to_rgba(SPOOF, 0.6)),
         (0.5, to_rgba(SPOOF, 0)),
@@ -106,7 +114,9 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     ]
     tints = LinearSegmentedColormap.from_list("tints", ends)
     edges = relevance.bands / 1000
-    tint = axes.pcolormesh(relevance.times, edges, relevance.cells, cmap=tints, vmin=-most, vmax=most, rasterized=True)
+    tint = axes.pcolormesh(
+        relevance.times, edges, relevance.cells, cmap=tints, vmin=-strongest, vmax=strongest, rasterized=True
+    )
     axes.set(xlim=extent[:2], ylim=(0, edges[-1]), ylabel="frequency, kHz")
     style(axes)
     axes.grid(False)

@@ -67,12 +67,12 @@ class Relevance:
 def _strongest(edges: NDArray, values: NDArray, *, together: bool, additive: bool) -> list[Part]:
     """The three strongest bins between ``edges``, neighbours of one direction ``together`` if wanted."""
     sizes = np.abs(values)
-    least = _LEAST_SHARE * sizes.max(initial=0.0)
-    signs = np.where((sizes >= least) & (sizes > 0), np.sign(values), 0).astype(int)
+    threshold = _LEAST_SHARE * sizes.max(initial=0.0)
+    signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
     cuts = np.flatnonzero(np.diff(signs)) + 1 if together else np.arange(1, len(values))
-    parts = []
+    stretches = []
     for bins in np.split(np.arange(len(values)), cuts):
         if len(bins) and signs[bins[0]]:
-            strongest = values[bins].sum() if additive else values[bins][sizes[bins].argmax()]
-            parts.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(strongest)))
-    return sorted(parts, key=lambda part: -abs(part.relevance))[:3]
+            relevance = values[bins].sum() if additive else values[bins][sizes[bins].argmax()]
+            stretches.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(relevance)))
+    return sorted(stretches, key=lambda stretch: -abs(stretch.relevance))[:3]

@@ -26,7 +26,8 @@ from nes2net.scoring.waveforms import WaveformReader
 Fill = Literal["floor", "silence"]
 
 #: Samples of the transform's window and from one to the next: 32 and 8 ms, bins of 31.25 Hz.
-WINDOW, HOP = 512, 128
+WINDOW = 512
+HOP = 128
 # The floor of a frequency is this quantile of its magnitudes over time: where nobody speaks.
 _FLOOR_QUANTILE = 0.1
 _NYQUIST = SAMPLE_RATE / 2
@@ -89,9 +90,9 @@ class Removable:
 
     def without(self, cells: NDArray) -> Tensor:
         """Waveforms B×N without the cells that are true in ``cells`` B×F×T."""
-        gone = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
-        gone = gone[:, self._band_of][:, :, self._bin_of]  # B×R×C
-        return self.waveform_of(torch.where(gone, self.absent, self.spectrum))
+        removed = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
+        removed = removed[:, self._band_of][:, :, self._bin_of]  # B×R×C
+        return self.waveform_of(torch.where(removed, self.absent, self.spectrum))
 
     def waveform_of(self, spectrum: Tensor) -> Tensor:
         """Waveforms B×N of transforms B×R×C; linear, and differentiable."""
@@ -156,13 +157,13 @@ class Subject:
         Raises:
             InputError: if one is missing, such as for weights that are damaged.
         """
-        found: list[float] = []
+        scores: list[float] = []
         for batch in waveforms.split(self.batch_size):
-            found += score_or_raise(self.detector, self.heard(batch))
+            scores += score_or_raise(self.detector, self.heard(batch))
             self.progress(len(batch))
-        return np.array(found)
+        return np.array(scores)
 
-    def changes(self, parts: Removable, cells: NDArray, score: float) -> NDArray:
+    def changes(self, grid: Removable, cells: NDArray, score: float) -> NDArray:
         """``score`` minus the scores (K,) without each of the sets of ``cells`` K×F×T."""
         batches = (cells[start : start + self.batch_size] for start in range(0, len(cells), self.batch_size))
-        return score - np.concatenate([self.scores(parts.without(batch)) for batch in batches])
+        return score - np.concatenate([self.scores(grid.without(batch)) for batch in batches])

@@ -27,7 +27,9 @@ from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 
-ADAPTER, META, DETECTOR = "arena_model.py", "meta.yaml", "detector"
+ADAPTER = "arena_model.py"
+META = "meta.yaml"
+DETECTOR = "detector"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7}")
 _MODULE = '''\
@@ -198,9 +200,9 @@ def write_arena(
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
-    published = detector.provenance.published
-    own = published[0] if published else detector.provenance.name
-    name = about.name or own or f"{frontend} + {backend}"
+    name = about.name or detector.provenance.name or f"{frontend} + {backend}"
+    if not about.name and detector.provenance.published:
+        name = detector.provenance.published[0]
     slug = about.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
@@ -219,7 +221,8 @@ def write_arena(
     }
     number = paper_of(detector) if about.arxiv is None else about.arxiv
     if number is not None and number != "none":
-        url, key = f"https://arxiv.org/abs/{number}", re.sub(r"\W", "_", number)
+        url = f"https://arxiv.org/abs/{number}"
+        key = re.sub(r"\W", "_", number)
         bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
         system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
     empty = lacking(system)
@@ -266,15 +269,19 @@ def paper_of(detector: Detector) -> str | None:
     For a detector that was loaded as a published system, or with the architecture of one, only the
     paper of that system counts. None if no paper is known.
     """
-    named = detector.provenance.architecture
-    own = [detector.config[part]["name"] for part in ("frontend", "backend")]
-    alike = [row for row in PUBLISHED.values() if [row.frontend, row.backend] == own]
-    numbers = [re.search(rf"arXiv ({_ARXIV.pattern})", row.source) for row in ([named[1]] if named else alike)]
-    return next((found[1] for found in numbers if found), None)
+    if detector.provenance.architecture:
+        models = [detector.provenance.architecture[1]]
+    else:
+        parts = [detector.config[role]["name"] for role in ("frontend", "backend")]
+        models = [model for model in PUBLISHED.values() if [model.frontend, model.backend] == parts]
+    for model in models:
+        if number := re.search(rf"arXiv ({_ARXIV.pattern})", model.source):
+            return number[1]
+    return None
 
 
-def _check(content: Any, what: str) -> None:
+def _check(content: Any, source: str) -> None:
     try:
         _Meta.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{what}: not what the Arena asks of a system ({first_problem(error)})") from error
+        raise InputError(f"{source}: not what the Arena asks of a system ({first_problem(error)})") from error

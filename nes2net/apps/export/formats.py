@@ -85,10 +85,10 @@ def export(
         if frontend.adapted:
             kind = frontend.config["adapt"]["kind"]
             raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
-        parts = library_config(frontend.config)
+        configurations = library_config(frontend.config)
         clear(out)
-        for part in parts:
-            part.save_pretrained(out)
+        for configuration in configurations:
+            configuration.save_pretrained(out)
         library_tensors = frontend.model.state_dict()
         write_tensors(library_tensors, out / WEIGHTS)
         published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}

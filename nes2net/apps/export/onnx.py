@@ -160,7 +160,8 @@ def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | No
 
     The longest is None without a limit, and equal to the shortest if time is fixed.
     """
-    frontend, backend = detector.frontend, detector.backend
+    frontend = detector.frontend
+    backend = detector.backend
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
     longest = most_frames and frontend.min_samples + most_frames * frontend.hop_length - 1
@@ -301,19 +302,22 @@ def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, floa
     if exported.precision == "int8":  # the shortest waveform, the first of three, would magnify its rounding
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
         remedy = "this detector needs float32, so leave out `quantize`"
-    found = []
+    largest_difference = 0.0
+    largest_logit = 0.0
     for batch, samples, tolerance in sizes:
         waveform = _noise(batch, samples)
         with torch.inference_mode():
             expected = detector(waveform)
-        difference, largest = (exported(waveform) - expected).abs().max().item(), expected.abs().max().item()
+        difference = (exported(waveform) - expected).abs().max().item()
+        largest = expected.abs().max().item()
         if not difference <= tolerance * max(1.0, largest):
             raise InputError(
                 f"{path} was not written: for {batch} × {samples} samples onnxruntime's logits differ from torch's "
                 f"by {difference:.1e}, more than {tolerance:.0e}: {remedy}"
             )
-        found.append((difference, largest))
-    return max(difference for difference, _ in found), max(largest for _, largest in found)
+        largest_difference = max(largest_difference, difference)
+        largest_logit = max(largest_logit, largest)
+    return largest_difference, largest_logit
 
 
 def _noise(batch: int, samples: int) -> Tensor:

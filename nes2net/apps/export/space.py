@@ -92,14 +92,14 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     else:
         loaded.save(folder / "calibration.json")
         meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
-    parts = " → ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    names = " → ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
     try:
         gradio = version("gradio")
     except PackageNotFoundError:
         gradio = _GRADIO
-    about = {"title": title, "quoted": json.dumps(title), "gradio": gradio, "parts": parts, "meaning": meaning}
-    write_text(folder / "README.md", _README.format(**about))
+    facts = {"title": title, "quoted": json.dumps(title), "gradio": gradio, "parts": names, "meaning": meaning}
+    write_text(folder / "README.md", _README.format(**facts))
     write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__, line=requirement("serve")))
     write_text(folder / ".gitattributes", _ATTRIBUTES)
     write_text(folder / "app.py", _APP)

@@ -71,12 +71,14 @@ def bench(
     if model:
         detector = Detector.from_pretrained(model, device, dtype, base=base)
     else:
-        chosen, config = choose_device(device), architecture_in(architecture or _DEFAULT)
+        torch_device = choose_device(device)
+        config = architecture_in(architecture or _DEFAULT)
         config = dict(named_architecture(config) if isinstance(config, str) else config)
         if frontend:
             config["frontend"] = frontend
         print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
-        detector = Detector.from_config(config).to(chosen).set_precision("float32" if dtype == "auto" else dtype).eval()
+        precision = "float32" if dtype == "auto" else dtype
+        detector = Detector.from_config(config).to(torch_device).set_precision(precision).eval()
     print_note(emulation_note(detector.precision, detector.device))
     num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
     if num_samples < detector.min_samples:
@@ -95,6 +97,7 @@ def bench(
                 envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
                 soundfile.write(path, samples / samples.std() * envelope, SAMPLE_RATE)
         measured, product = measure(detector, paths, num_samples, sizes, rounds, num_workers)
-    what = f"{len(paths)} {'files' if files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
-    lines = [*environment(detector), f"- {what}, medians of {counted(rounds, 'round')} by turns", ""]
+    kind = "files" if files else "generated FLAC files"
+    utterances = f"{len(paths)} {kind}, utterances of {num_samples:,} samples"
+    lines = [*environment(detector), f"- {utterances}, medians of {counted(rounds, 'round')} by turns", ""]
     print("\n".join([*lines, *table(measured, product, detector)]))

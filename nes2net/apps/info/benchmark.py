@@ -88,8 +88,8 @@ def measure(
     # Operations for one utterance are counted on the meta device if the architecture allows it.
     copy = Detector.on_meta(detector.config) or detector
     silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
-    of_all, of_frontend = count_flops(copy, silence), count_flops(copy.frontend, silence)
-    flops = {"front-end": of_frontend, "back-end": of_all - of_frontend}
+    flops = {"front-end": count_flops(copy.frontend, silence)}
+    flops["back-end"] = count_flops(copy, silence) - flops["front-end"]
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     seconds = num_samples / SAMPLE_RATE
     decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
@@ -99,20 +99,22 @@ def measure(
         with torch.inference_mode():
             states = detector.hidden_states(waveform)
         amount = {"utterances": size, "audio": size * seconds}
-        parts: dict[str, Callable[[], Any]] = {
+        computations: dict[str, Callable[[], Any]] = {
             "front-end": partial(detector.hidden_states, waveform),
             "back-end": lambda states=states: detector.logits(detector.features(states)),  # type: ignore[misc]
         }
-        for name, compute in parts.items():
+        for name, compute in computations.items():
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
     size = max(batch_sizes)
-    given = [*files] * -(-size // len(files))  # at least one batch
-    end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
-    end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
-    trials = [Trial(str(number), path) for number, path in enumerate(given)]
+    batch_files = [*files] * -(-size // len(files))  # at least one batch
+    count = len(batch_files)
+    end = {"stage": f"files to scores, batch {size}", "utterances": count, "audio": count * seconds}
+    end["flops"] = count * (flops["front-end"] + flops["back-end"])
+    trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
     reader = WaveformReader.of(detector, num_samples)
     plan = Plan(size, whole=num_samples is None)
-    read, score = waveforms_for(detector.device, reader, plan, num_workers), Compute(detector, plan, Scores())
+    read = waveforms_for(detector.device, reader, plan, num_workers)
+    score = Compute(detector, plan, Scores())
     stages.append((lambda: _scored(score(read(trials, (), ALONE))), end))
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
@@ -122,14 +124,14 @@ def measure(
     stages.append((partial(OneDNNLinear(linear), matrix), {}))
 
     wait = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
-    taken: list[list[float]] = [[] for _ in stages]
+    durations: list[list[float]] = [[] for _ in stages]
     with (
         scoring_mode(detector),
         torch.inference_mode(),
         ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display,
     ):
         for number in range(rounds + 1):
-            for (run, _), times in zip(stages, taken):
+            for (run, _), times in zip(stages, durations):
                 wait()
                 start = time.perf_counter()
                 run()
@@ -137,8 +139,8 @@ def measure(
                 if number:
                     times.append(time.perf_counter() - start)
                 display.update()
-    medians = [statistics.median(times) for times in taken]
-    measured = [Measured(seconds=median, **what) for median, (_, what) in zip(medians, stages[:-1])]
+    medians = [statistics.median(times) for times in durations]
+    measured = [Measured(seconds=median, **facts) for median, (_, facts) in zip(medians, stages[:-1])]
     return measured, 2 * product**3 / medians[-1]
 
 
@@ -159,7 +161,9 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
     for stage in measured:
         speed = share = "–"
         if stage.flops:
-            speed, share = f"{stage.flops / stage.seconds / 1e9:,.1f}", f"{stage.flops / stage.seconds / product:.0%}"
+            flops_per_second = stage.flops / stage.seconds
+            speed = f"{flops_per_second / 1e9:,.1f}"
+            share = f"{flops_per_second / product:.0%}"
         rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
     product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
     rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
@@ -180,9 +184,9 @@ def environment(detector: Detector) -> list[str]:
         lines.append(
             f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
         )
-    parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    names = " + ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     size = sum(p.numel() for p in detector.parameters())
-    lines.append(f"{parts}, {size:,} parameters, {detector.precision} on {detector.device}")
+    lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
     peak = peak_bytes()  # None or 0 if the system keeps no count
     memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []
     if detector.device.type == "cuda":

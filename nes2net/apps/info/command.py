@@ -40,12 +40,15 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.training.recipes.reading import packaged_recipes
 
     if model == "recipe" and key in packaged_recipes():
-        model, key = key, None
+        model = key
+        key = None
     if model == "recipe":
-        options, facts = mapping_rows(key), facts_of(key)
+        options = mapping_rows(key)
+        facts = facts_of(key)
+        lines = [describe(key)]
         if options:
             facts[0]["options"] = options
-        lines = [describe(key), *(["", "options", *table(options)] if options else [])]
+            lines += ["", "options", *table(options)]
         print(json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines))
     elif model == "published" and key is None:
         from nes2net.models.published_results import published_tables
@@ -66,25 +69,25 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
             "nes2net info ID, what is known of one result",
             "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",
         ]
-        about = LEGEND | {each.title: [each.about, *each.notes] for each in tables}
+        legend = LEGEND | {each.title: [each.about, *each.notes] for each in tables}
         rows["how they are measured again"] = ways
-        print(Sheet("Published results", about, tables=rows, commands=commands).text())
+        print(Sheet("Published results", legend, tables=rows, commands=commands).text())
     elif key is not None:
         raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
     else:
         results = published_results()
         if model is None:
-            found = [overview(results)]
-        elif exists(model) and not any(model in (kind, *known) for kind, known in names(results).items()):
-            found = [file_sheet(model, results)]
+            described = [overview(results)]
+        elif exists(model) and not any(model in (kind, *words) for kind, words in names(results).items()):
+            described = [file_sheet(model, results)]
         else:
-            found = sheets(model, results)
+            described = sheets(model, results)
             if exists(model):
-                found[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
+                described[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
         if json_:
-            print(_as_json([sheet.to_dict() for sheet in found]))
+            print(_as_json([sheet.to_dict() for sheet in described]))
         else:
-            print("\n\n".join(sheet.text() for sheet in found))
+            print("\n\n".join(sheet.text() for sheet in described))
 
 
 def _as_json(data: list[dict[str, Any]]) -> str:
@@ -99,10 +102,10 @@ def published_results() -> list[Result]:
     from nes2net.models.published_results import published_rows
 
     lengths = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
-    found = []
+    results = []
     for row in published_rows():
         recipe = Path(row.recipe).stem if row.recipe else None
-        about = frozenset(filter(None, (row.model, recipe, row.corpus)))
+        subjects = frozenset(filter(None, (row.model, recipe, row.corpus)))
         facts = {
             "model": row.model,
             "recipe": recipe,
@@ -119,8 +122,7 @@ def published_results() -> list[Result]:
             "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
             "checkpoint": row.checkpoint,
         }
-        mean = "mean " if row.best is None else ""
-        best = row.percent(row.mean if row.best is None else row.best)
-        figure = f"{row.metric} {mean}{best} % on {row.test}: {row.system}"
-        found.append(Result(row.id, figure, f"{row.id}: {row.describe()}", about, facts))
-    return found
+        figure = f"mean {row.percent(row.mean)}" if row.best is None else row.percent(row.best)
+        figure = f"{row.metric} {figure} % on {row.test}: {row.system}"
+        results.append(Result(row.id, figure, f"{row.id}: {row.describe()}", subjects, facts))
+    return results

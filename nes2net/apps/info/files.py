@@ -43,6 +43,7 @@ _HEADINGS = {
     "val_eer_wo_aug": "dev EER",
     "val_min_dcf_wo_aug": "dev minDCF",
 }
+_SHOWN_OTHERWISE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
 def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
@@ -60,13 +61,13 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         is_run = any(path.glob("epoch_*.pth")) or any(
             (path / name).is_file() for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
         )
-        return _run_sheet(path) if is_run and not is_detector else _detector_sheet(identify(path), results)
+        if is_run and not is_detector:
+            return _run_sheet(path)
+        return _detector_sheet(identify(path), results)
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
-        sheet.title, sheet.commands = (
-            f"{path}: recipe",
-            [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands],
-        )
+        sheet.title = f"{path}: recipe"
+        sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
     if path.suffix == ".json":
         with suppress(InputError):
@@ -76,7 +77,8 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             commands = [f"nes2net info {quote(str(path.parent))}"]
             return Sheet(f"{path}: history of a training run", {"epochs": len(rows)}, "", {"epochs": rows}, commands)
         with suppress(InputError):
-            commands = [f"nes2net info {quote(str(scores))}"] if (scores := path.with_suffix("")).is_file() else []
+            scores = path.with_suffix("")
+            commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
             return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
     start = b""
@@ -89,28 +91,39 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    path, config = identity.path, identity.architecture
-    types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
+    path = identity.path
+    config = identity.architecture
     published = identity.models
     if identity.config:
+        published = []
         backend, _ = name_and_options(config, "backend", "")
-        near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
-        with torch.device("meta"):
-            published = [name for name, model in near.items() if Detector.from_config(model).config == config]
+        for name, published_config in PUBLISHED_MODELS.items():
+            if backend and backend in str(published_config["backend"]):
+                with torch.device("meta"):
+                    built = Detector.from_config(published_config)
+                if built.config == config:
+                    published.append(name)
     weights = path / WEIGHTS if path.is_dir() else path
-    compared = identity.parameters and (config or identity.models)
+    tensors = ""
+    numbers = ""
+    if identity.parameters:
+        types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
+        numbers = f"{identity.parameters:,} ({types})"
+        if config or identity.models:
+            tensors = str(identity.misfit) or "all there, none left over"
     loaded_as = identity.provenance.published
     facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
     notes = facts_of_model.pop("notes", [])
-    architecture = identity.provenance.architecture
-    named = identity.models or ([architecture[0]] if architecture else [])
-    model = " or ".join(named)
-    if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(named):
-        model = architecture_words(*named)
+    models = identity.models
+    if not models and identity.provenance.architecture:
+        models = [identity.provenance.architecture[0]]
+    model = " or ".join(models)
+    if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(models):
+        model = architecture_words(*models)
     # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
     adaptation: dict[str, str] = {}
-    _, of_frontend = name_and_options(identity.config, "frontend", "")
-    if isinstance(adapt := of_frontend.get("adapt"), dict):
+    _, frontend_options = name_and_options(identity.config, "frontend", "")
+    if isinstance(adapt := frontend_options.get("adapt"), dict):
         options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.provenance.facts.get("base"), dict):
@@ -119,8 +132,8 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     facts: dict[str, Any] = {
         "model": model,
         **facts_of_model,
-        "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
-        "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
+        "names and shapes": tensors,
+        "numbers": numbers,
         "SHA-256": sha256_of(weights) if weights.is_file() else "",
         **adaptation,
         **_training_facts(identity.provenance),
@@ -166,26 +179,33 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
     average = record.get("average")
     facts: dict[str, Any] = {}
     if recipe is not None:
-        has_run = "seed" in (provenance.recipe or {})  # a copy has the data alone
-        run = f", seed {recipe.seed}, run {recipe.tag}" if has_run else ""
-        facts["recipe"] = f"{recipe.name}{run}"
-        parts = recipe.data.parts("train")
-        facts["trained on"] = "; ".join(f"{part.name} in {part.root}" if part.root else part.name for part in parts)
+        facts["recipe"] = recipe.name
+        if "seed" in (provenance.recipe or {}):  # a copy has the data alone
+            facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
+        corpora_in_words = []
+        for corpus in recipe.data.parts("train"):
+            corpora_in_words.append(f"{corpus.name} in {corpus.root}" if corpus.root else corpus.name)
+        facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
         facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
     if isinstance(average, dict):
-        ids, of = (
-            ", ".join(map(str, listed)) if isinstance(listed := average.get(key), list) else "" for key in ("ids", "of")
-        )
-        facts["average"] = f"{average.get('mode', 'mean')} of {f'epochs {ids}' if ids else of}"
+        averaged = ""
+        if isinstance(files := average.get("of"), list):
+            averaged = ", ".join(map(str, files))
+        if isinstance(epochs := average.get("ids"), list) and epochs:
+            averaged = f"epochs {', '.join(map(str, epochs))}"
+        facts["average"] = f"{average.get('mode', 'mean')} of {averaged}"
     if "epoch" in record:
-        facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}" if recipe is not None else str(record["epoch"])
+        facts["epoch"] = str(record["epoch"])
+        if recipe is not None:
+            facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
     facts |= {heading: _value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
-    rest = {key: value for key, value in record.items() if not isinstance(value, (dict, list))}
-    known = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
-    return facts | {key: value for key, value in rest.items() if key not in known}
+    for key, value in record.items():
+        if key not in _SHOWN_OTHERWISE and not isinstance(value, (dict, list)):
+            facts[key] = value
+    return facts
 
 
 def _start_in_words(start: Provenance) -> str:
@@ -198,43 +218,46 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _value(name: str, value: Any) -> Any:
-    is_rate = "eer" in name and isinstance(value, float) and math.isfinite(value)
-    return f"{100 * value:.2f} %" if is_rate else f"{value:.6g}" if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    if "eer" in name and math.isfinite(value):
+        return f"{100 * value:.2f} %"
+    return f"{value:.6g}"
 
 
 def _run_sheet(folder: Path) -> Sheet:
     """What a run folder holds: its recipe, and its epochs with the checkpoints that are there."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    recipe = load_recipe(folder / RECIPE_FILE) if (folder / RECIPE_FILE).is_file() else None
     rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
-    if recipe is not None:
-        facts = _training_facts(Provenance(recipe=recipe.to_dict()))
-        facts["model"] = describe_recipe(recipe).facts["model"]
-        facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
-    facts["checkpoints"] = ", ".join(path.name for path in checkpoints) or "none"
+    checkpoint_names = [path.name for path in checkpoints]
+    tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))
+    if (folder / RECIPE_FILE).is_file():
+        recipe = load_recipe(folder / RECIPE_FILE)
+        sheet = describe_recipe(recipe)
+        facts = _training_facts(Provenance(recipe=recipe.to_dict()))
+        facts["model"] = sheet.facts["model"]
+        facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
+        tables["keys of the recipe that differ from the defaults"] = sheet.tables["keys that differ from the defaults"]
+    facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
-    tables["epochs"] = _epoch_rows(rows, {path.name for path in checkpoints})
-    if recipe is not None:
-        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
-            "keys that differ from the defaults"
-        ]
-    commands = [f"nes2net average {quote(str(folder))}"] if len(saved_epochs(folder)) > 1 else []
-    commands += [f"nes2net info {quote(str(checkpoints[-1]))}"] if checkpoints else []
+    commands = []
+    if len(saved_epochs(folder)) > 1:
+        commands.append(f"nes2net average {quote(str(folder))}")
+    if checkpoints:
+        commands.append(f"nes2net info {quote(str(checkpoints[-1]))}")
     return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    there = [name for name in _HEADINGS if any(name in row for row in rows)]
-    return [
-        {
-            "epoch": row["epoch"],
-            **{_HEADINGS[name]: _value(name, row.get(name)) for name in there},
-            "kept": name if (name := f"epoch_{row['epoch']}.pth") in checkpoints else "",
-        }
-        for row in rows
-    ]
+    measures = [name for name in _HEADINGS if any(name in row for row in rows)]
+    cells = []
+    for row in rows:
+        checkpoint = f"epoch_{row['epoch']}.pth"
+        figures = {_HEADINGS[name]: _value(name, row.get(name)) for name in measures}
+        cells.append({"epoch": row["epoch"], **figures, "kept": checkpoint if checkpoint in checkpoints else ""})
+    return cells
 
 
 def _calibration_sheet(path: Path) -> Sheet:
@@ -245,17 +268,18 @@ def _calibration_sheet(path: Path) -> Sheet:
         "prior of bona fide": calibration.prior,
         "l2": calibration.l2,
     }
-    facts |= {
-        f"trained on, {key}": value
-        for key, value in calibration.trained_on.items()
-        if not isinstance(value, (dict, list))
-    }
-    by, population = calibration.scored_by, calibration.population
-    if by is not None:
-        heard = "whole recordings" if by.num_samples is None else f"the first {by.num_samples} samples"
-        frames = "" if by.resolution_ms is None else f", in frames of {by.resolution_ms:g} ms"
-        facts["detector"] = f"{by.fingerprint} (SHA-256 of architecture and weights) in {by.precision}"
-        facts["scored"] = heard + frames
+    for key, value in calibration.trained_on.items():
+        if not isinstance(value, (dict, list)):
+            facts[f"trained on, {key}"] = value
+    scored_by = calibration.scored_by
+    population = calibration.population
+    if scored_by is not None:
+        facts["detector"] = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
+        facts["scored"] = "whole recordings"
+        if scored_by.num_samples is not None:
+            facts["scored"] = f"the first {scored_by.num_samples} samples"
+        if scored_by.resolution_ms is not None:
+            facts["scored"] += f", in frames of {scored_by.resolution_ms:g} ms"
     elif kind == "calibration":
         facts["detector"] = "not known, so nothing tells whether it is the same one"
     if calibration.llrs is None:
@@ -269,9 +293,9 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
     rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
-    figures = calibration.trained_on.get("figures")
-    measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
-    tables = {"weights": rows, "figures on the training trials": measured}
+    tables = {"weights": rows, "figures on the training trials": []}
+    if isinstance(figures := calibration.trained_on.get("figures"), dict):
+        tables["figures on the training trials"] = [{"figure": key, "value": figures[key]} for key in figures]
     scores = "SCORES" if len(rows) == 1 else "SCORES …"
     commands = [f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"]
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
@@ -281,19 +305,14 @@ def _record_facts(path: Path) -> dict[str, Any]:
     """What the record of a score file says, in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
-    corpus, checkpoint, versions = (
-        extra[key] if isinstance(extra.get(key), dict) else {} for key in ("corpus", "checkpoint", "versions")
-    )
+    mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
     facts: dict[str, Any] = {}
-    if corpus:
+    if corpus := mappings.get("corpus"):
         facts["corpus"] = ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus)
-    if checkpoint:
+    if checkpoint := mappings.get("checkpoint"):
         facts["checkpoint"] = checkpoint.get("path")
-        facts |= {
-            key: value
-            for key, value in _training_facts(Provenance.read(checkpoint)).items()
-            if key in ("recipe", "epoch", "average")
-        }
+        training = _training_facts(Provenance.read(checkpoint))
+        facts |= {key: training[key] for key in ("recipe", "average", "epoch") if key in training}
     if isinstance(model := extra.get("published_model"), dict):
         facts["published detector"] = model.get("name")
         facts["licence of its weights"] = model.get("licence")
@@ -303,7 +322,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
     facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
@@ -317,7 +336,8 @@ def _scores_sheet(path: Path) -> Sheet:
     if not ids:
         raise InputError(f"{path} holds no score: {_OTHER_FILE}")
     facts: dict[str, Any] = {"trials": len(ids), "first trial": ids[0]}
-    facts["repeated"] = f"{repeated:,} lines repeat an id" if (repeated := len(ids) - len(set(ids))) else ""
+    num_repeated = len(ids) - len(set(ids))
+    facts["repeated"] = f"{num_repeated:,} lines repeat an id" if num_repeated else ""
     finite = scores[np.isfinite(scores)]
     if len(finite):
         low, middle, high = np.quantile(finite, [0, 0.5, 1]).tolist()
@@ -329,8 +349,9 @@ def _scores_sheet(path: Path) -> Sheet:
     corpus = "CORPUS"
     if record.is_file():
         facts |= _record_facts(record)
-        named = str(facts.get("corpus")).partition(",")[0]
-        corpus = named if named in corpora.names() or named.startswith("hub:") else corpus
+        recorded_corpus = str(facts.get("corpus")).partition(",")[0]
+        if recorded_corpus in corpora.names() or recorded_corpus.startswith("hub:"):
+            corpus = recorded_corpus
     else:
         facts["record"] = f"{record.name} is not beside it, so what made the scores is not known"
     return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {quote(str(path))} --keys FOLDER"])

@@ -72,7 +72,9 @@ class Identity:
     @property
     def architecture(self) -> dict[str, Any]:
         """The configuration, or the published model's if only one has these tensors."""
-        return self.config or (PUBLISHED_MODELS.get(self.models[0], {}) if len(self.models) == 1 else {})
+        if not self.config and len(self.models) == 1:
+            return PUBLISHED_MODELS.get(self.models[0], {})
+        return self.config
 
 
 def identify(path: str | Path) -> Identity:
@@ -145,8 +147,8 @@ def _identify_folder(folder: Path) -> Identity:
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
         misfit, adapted = _misfit(state_dict, config, folder)
-        what = "adapted detector's folder" if adapted else "detector folder"
-        return Identity(folder, what, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
+        kind = "adapted detector's folder" if adapted else "detector folder"
+        return Identity(folder, kind, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
     has_configuration = (folder / CONFIG_FILE).is_file()
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
@@ -163,7 +165,8 @@ def _identify_folder(folder: Path) -> Identity:
 def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
     """Say the configuration of ``frontend`` and the published sizes that have it."""
     identity.config = {"frontend": frontend.config}
-    identity.notes += [frontend.note] if frontend.note else []
+    if frontend.note:
+        identity.notes.append(frontend.note)
     if sizes := sizes_of(frontend.model_type, frontend.config):
         identity.models = sizes
     else:
@@ -174,15 +177,14 @@ def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    record, dtypes = checked_record(read_record(state_dict), state_dict), _dtypes(state_dict)
+    record = checked_record(read_record(state_dict), state_dict)
+    dtypes = _dtypes(state_dict)
     if "model" not in record:
         state_dict = without_wrapper(state_dict, str(path))
     unwrapped = unwrap_frontend(dict(state_dict))
-    wrapped = (
-        []
-        if unwrapped.keys() == state_dict.keys()
-        else ["its tensors have other names than a detector saves (a published layout, or s3prl's prefix)"]
-    )
+    notes = []
+    if unwrapped.keys() != state_dict.keys():
+        notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
         misfit, adapted = _misfit(unwrapped, config, path)
@@ -196,22 +198,22 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         changes = changed_options(PUBLISHED_MODELS[nearest_name], its_config)
         config = {}
         if changes:
-            wrapped.append(f"options read from its shapes: {', '.join(changes)}")
+            notes.append(f"options read from its shapes: {', '.join(changes)}")
             with torch.device("meta"):
                 config = Detector.from_config(its_config).config
         if leaves_out_frontend(unwrapped, fitting[0]):
-            wrapped.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
-        of_model = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        provenance = Provenance(of_model[0] if of_model else "")
+            notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
+        loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+        provenance = Provenance(loaded[0] if loaded else "")
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
-        return Identity(path, kind, of_model or fitting, config, dtypes, misfit, provenance=provenance, notes=wrapped)
+        return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
     nearest, misfit = next(iter(misfits.items()))
-    known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
-    if known < _FIT_LEAST * (known + len(misfit)):
+    num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
+    if num_fitting < _FIT_LEAST * (num_fitting + len(misfit)):
         return Identity(path, "state dict of an unknown model", dtypes=dtypes)
     kind = f"detector checkpoint, nearest to the published {nearest}"
-    return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=wrapped)
+    return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=notes)
 
 
 def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:

@@ -33,7 +33,9 @@ from nes2net.models.registry import (
 #: Frames at which the paper counts a back-end's cost: 4 s of XLS-R or WavLM features (arXiv
 #: 2504.05657).
 PAPER_FRAMES = 200
-_DIM, _LAYERS = 1024, 25  # XLS-R 300M and WavLM-Large
+# XLS-R 300M and WavLM-Large.
+_DIM = 1024
+_LAYERS = 25
 
 #: Operations per second that estimates of time assume: a fifth of an H100's or H200's dense peak in
 #: bfloat16 (989·10¹²), two fifths of its peak in float32 (67·10¹²).
@@ -82,12 +84,11 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
     >>> peak_bytes(nn.Sequential(nn.Linear(10, 100), nn.Linear(100, 1)), torch.zeros(2, 10))
     808
     """
-    held = {
-        tensor.untyped_storage()._cdata
-        for tensor in (*module.parameters(), *module.buffers(), *inputs)
-        if isinstance(tensor, Tensor)
-    }
-    with torch.no_grad(), _Results(held) as results:
+    storages = set()
+    for tensor in (*module.parameters(), *module.buffers(), *inputs):
+        if isinstance(tensor, Tensor):
+            storages.add(tensor.untyped_storage()._cdata)
+    with torch.no_grad(), _Results(storages) as results:
         module.eval()(*inputs)
     return results.most
 
@@ -95,10 +96,10 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
 class _Results(TorchDispatchMode):
     """Follows the memory of what operations return, until it is freed."""
 
-    def __init__(self, held: set[int]) -> None:
+    def __init__(self, storages: set[int]) -> None:
         super().__init__()
         self.now = self.most = 0
-        self._held = held
+        self._held = storages
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operation(*args, **(kwargs or {}))
@@ -143,10 +144,11 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
             return [_describe_head("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
-            part = create_aggregation(name, _LAYERS, _DIM)
-            return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
-    known = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
-    raise InputError(f"there is no model or part '{name}'{did_you_mean(name, known, 'nes2net info')}")
+            aggregation = create_aggregation(name, _LAYERS, _DIM)
+            states = [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS
+            return [_describe_head("aggregation", aggregation, states, PAPER_FRAMES)]
+    names = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
+    raise InputError(f"there is no model or part '{name}'{did_you_mean(name, names, 'nes2net info')}")
 
 
 def estimates(name: str) -> dict[str, str]:
@@ -161,19 +163,22 @@ def estimates(name: str) -> dict[str, str]:
         frontend = create_frontend(name)
         if not (numbers := sum(p.numel() for p in frontend.parameters())):
             return {}
-        flops, held = count_flops(frontend, waveform), peak_bytes(frontend, waveform)
-    weights, memory, time = [], [], []
+        flops = count_flops(frontend, waveform)
+        result_bytes = peak_bytes(frontend, waveform)
+    weights = []
+    memory = []
+    time = []
     for precision, size in (("fp32", 4), ("bf16", 2)):
-        of_weights = size * numbers
-        weights.append(f"{of_weights / 1e9:.2f} GB in {precision}")
-        memory.append(f"{(of_weights + held * size / 4) / 1e9:.2f} GB in {precision}")
-        seconds = max(flops / SPEED[precision], of_weights / BANDWIDTH)
+        weight_bytes = size * numbers
+        weights.append(f"{weight_bytes / 1e9:.2f} GB in {precision}")
+        memory.append(f"{(weight_bytes + result_bytes * size / 4) / 1e9:.2f} GB in {precision}")
+        seconds = max(flops / SPEED[precision], weight_bytes / BANDWIDTH)
         time.append(f"{1e3 * seconds:.2g} ms in {precision}")
     return {
         "weights": ", ".join(weights),
         "memory": (
-            f"{', '.join(memory)} for {ASVSPOOF_SAMPLES:,} samples at batch 1 (estimate: weights + {held / 1e6:.0f} MB of "
-            "results in fp32)"
+            f"{', '.join(memory)} for {ASVSPOOF_SAMPLES:,} samples at batch 1 (estimate: weights + "
+            f"{result_bytes / 1e6:.0f} MB of results in fp32)"
         ),
         "time": (
             f"{', '.join(time)} for them on an H100 (estimate: the longer of {flops / 1e9:.0f}·10⁹ operations / "
@@ -197,7 +202,8 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
 
 def _describe_frontend(frontend: Frontend) -> PartInfo:
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
-    hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
+    hop = 1e3 * frontend.hop_length / SAMPLE_RATE
+    width = 1e3 * frontend.min_samples / SAMPLE_RATE
     notes = [
         f"{counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
     ]
@@ -212,27 +218,29 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
 def _describe_head(
     role: str, part: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
-    count = part.num_scores if isinstance(part, Backend) else 0
-    flops = count_flops(part, inputs, *([torch.zeros(1, count)] if count else []))
+    arguments = [inputs]
+    if isinstance(part, Backend) and part.num_scores:
+        arguments.append(torch.zeros(1, part.num_scores))
+    flops = count_flops(part, *arguments)
     seconds = seconds or frames * 0.02
     notes = []
     if isinstance(part, Backend):
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
-        width = part.receptive_field
-        sees = (
-            f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
-            if width
-            else "it sees the whole utterance"
-        )
+        sees = "it sees the whole utterance"
+        if width := part.receptive_field:
+            sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
         notes.append(f"{sees}; it needs at least {counted(part.min_frames, 'frame')}")
         if part.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, part.resolutions))}")
         notes += _never_trained(part)
         layers = []
         for name, child in part.named_children():
-            several = f"{len(child)} × {type(child[0]).__name__}" if isinstance(child, nn.ModuleList) else ""
-            size = f", {trained:,}" if (trained := _parameters(child)) else ""
-            layers.append(f"{name} ({several or type(child).__name__}{size})")
+            kind = type(child).__name__
+            if isinstance(child, nn.ModuleList):
+                kind = f"{len(child)} × {type(child[0]).__name__}"
+            if num_trained := _parameters(child):
+                kind += f", {num_trained:,}"
+            layers.append(f"{name} ({kind})")
         notes.append(f"layers: {', '.join(layers)}")
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
 

@@ -51,7 +51,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         data = {
             "detectors": [asdict(model) for model in list_models()],
             "front-ends": fronts,
-            "by hand": [{"name": name, "its file": place} for name, place in by_hand.items()],
+            "by hand": [{"name": name, "its file": address} for name, address in by_hand.items()],
         }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
@@ -74,7 +74,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         }
         for name, size in SIZES.items()
     ]
-    files = [{"name": name, "its file, for --model FILE": place} for name, place in by_hand.items()]
+    files = [{"name": name, "its file, for --model FILE": address} for name, address in by_hand.items()]
     sheet = Sheet(
         "What is fetched by name",
         tables={

@@ -25,7 +25,7 @@ from nes2net.lib.options import PARTS, name_and_options
 from nes2net.metrics.eer import compute_eer
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
-from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import (
     Registry,
     aggregations,
@@ -100,6 +100,9 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
         _Kind(registry.kind, registry.names(), partial(_part_line, registry), partial(part_sheet, registry))
         for registry in REGISTRIES.values()
     ]
+    for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
+        sheet = partial(_trained_part_sheet, registry, key)
+        parts.append(_Kind(registry.kind, registry.names(), partial(_part_line, registry), sheet))
     return [
         _Kind(
             "recipe",
@@ -107,20 +110,8 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
             lambda name: plain(comment(name)[0]).partition(". ")[0].rstrip("."),
             recipe_sheet,
         ),
-        _Kind(
-            "model",
-            list(PUBLISHED_MODELS),
-            lambda name: (
-                ("not for commercial use: " if PUBLISHED[name].non_commercial else "")
-                + architecture(PUBLISHED_MODELS[name])
-            ),
-            model_sheet,
-        ),
+        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
         *parts,
-        *(
-            _Kind(of.kind, of.names(), partial(_part_line, of), partial(_trained_part_sheet, of, key))
-            for of, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task"))
-        ),
         _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
@@ -145,38 +136,52 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     kinds = _kinds(results)
     if listed := [kind for kind in kinds if kind.plural == name]:
         return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
-    known = [word for kind in kinds for word in (kind.plural, *kind.names)]
-    found = [kind.sheet(name, results) for kind in kinds if name in kind.names]
-    if not found:
-        raise InputError(f"'{name}' is neither a name nor a file or folder{did_you_mean(name, known, 'nes2net info')}")
-    others = [word for word in known if word.lower() == name.lower() and word != name]
-    for sheet in found:
-        if others:
-            sheet.facts["not to be confused with"] = f"{others[0]}, which differs in its capital letters"
-        if len(found) > 1:
-            sheet.facts["note"] = f"{len(found)} things are called {name}; each is described here"
-    return found
+    all_names: list[str] = []
+    for kind in kinds:
+        all_names += [kind.plural, *kind.names]
+    sheets = [kind.sheet(name, results) for kind in kinds if name in kind.names]
+    if not sheets:
+        hint = did_you_mean(name, all_names, "nes2net info")
+        raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
+    similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
+    for sheet in sheets:
+        if similar_names:
+            sheet.facts["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"
+        if len(sheets) > 1:
+            sheet.facts["note"] = f"{len(sheets)} things are called {name}; each is described here"
+    return sheets
+
+
+def _model_line(name: str) -> str:
+    parts = architecture(PUBLISHED_MODELS[name])
+    return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
 
 def _part_line(registry: Registry, name: str) -> str:
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
-    what = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
+    line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
     blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
-    return f"{', '.join(blocks)}: {what.partition(': ')[2] or what}" if blocks else what
+    if not blocks:
+        return line
+    return f"{', '.join(blocks)}: {line.partition(': ')[2] or line}"
 
 
 def _corpus_line(name: str) -> str:
     corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
-    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else corpus.about]))
+    text = f"{counts} trials" if counts else corpus.about
+    return f"{corpus.title}: {text}" if text else corpus.title
 
 
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    what = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
-    return f"{what} ({f'{strengths} {condition.unit}'.rstrip()})" if strengths else what
+    line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
+    if strengths:
+        strengths = f"{strengths} {condition.unit}".rstrip()
+        line += f" ({strengths})"
+    return line
 
 
 def architecture(config: Mapping[str, Any]) -> str:
@@ -185,35 +190,40 @@ def architecture(config: Mapping[str, Any]) -> str:
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
     'lps + nes2net_x (dilation 1)'
     """
-    parts = []
-    for part in PARTS:
-        if config.get(part) is not None:
-            name, options = name_and_options(config, part)
-            given = ", ".join(f"{key} {shown(option)}" for key, option in options.items())
-            parts.append(name + (f" ({given})" if given else ""))
-    return " + ".join(parts)
+    names = []
+    for role in PARTS:
+        if config.get(role) is not None:
+            name, options = name_and_options(config, role)
+            if options:
+                name += f" ({', '.join(f'{key} {shown(option)}' for key, option in options.items())})"
+            names.append(name)
+    return " + ".join(names)
 
 
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The options of a model's parts that differ from the defaults; one row without them for a part at its defaults."""
     rows = []
-    for part, registry in REGISTRIES.items():
-        if config.get(part) is None:
+    for role, registry in REGISTRIES.items():
+        if config.get(role) is None:
             continue
-        name, options = name_and_options(config, part)
-        known = option_rows(registry, name) + general_rows(registry, name) if name in registry.names() else []
-        defaults = {row["option"]: row["default"] for row in known}
-        changed = [(key, option) for key, option in options.items() if key not in defaults or option != defaults[key]]
-        for key, option in changed or [("(its defaults)", "")]:
-            default = defaults.get(key, "") if changed else ""
-            rows.append({"part": registry.kind, "name": name, "option": key, "value": option, "default": default})
+        name, options = name_and_options(config, role)
+        defaults = {}
+        if name in registry.names():
+            declared_options = option_rows(registry, name) + general_rows(registry, name)
+            defaults = {row["option"]: row["default"] for row in declared_options}
+        changed = [key for key, option in options.items() if key not in defaults or option != defaults[key]]
+        part = {"part": registry.kind, "name": name}
+        for key in changed:
+            rows.append(part | {"option": key, "value": options[key], "default": defaults.get(key, "")})
+        if not changed:
+            rows.append(part | {"option": "(its defaults)", "value": "", "default": ""})
     return rows
 
 
 def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a front-end, an aggregation or a back-end is, what it costs, and its options."""
     (cost,) = describe(name, registry)
-    of_it = [result for result in results if name in result.about]
+    is_frontend = registry is frontends
     facts = {
         "what": title(registry, name),
         "made of": variant(registry, name),
@@ -222,15 +232,17 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         "parameters": cost.parameters,
         "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
         "size": cost.notes,
-        **(estimates(name) if registry is frontends else {}),
-        **published_size(name if registry is frontends else ""),
-        "published": [result.line for result in of_it],
+        **(estimates(name) if is_frontend else {}),
+        **published_size(name if is_frontend else ""),
+        "published": [result.line for result in results if name in result.about],
     }
-    part = next(part for part, known in REGISTRIES.items() if known is registry)
+    role = PARTS[list(REGISTRIES.values()).index(registry)]
     options = option_rows(registry, name) + general_rows(registry, name)
-    commands = [f"In a recipe: model.{part}.name={name}"]
-    commands += [f"Its weights, fetched once: ssl_checkpoint={name}"] if part == "frontend" and name in SIZES else []
-    commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
+    commands = [f"In a recipe: model.{role}.name={name}"]
+    if is_frontend and name in SIZES:
+        commands.append(f"Its weights, fetched once: ssl_checkpoint={name}")
+    if options:
+        commands.append(f"An option of it: model.{role}.{options[0]['option']}=…")
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
@@ -240,7 +252,8 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
     Args:
         key: the key of a recipe that names it.
     """
-    kind, options = registry.get(name), option_rows(registry, name)
+    kind = registry.get(name)
+    options = option_rows(registry, name)
     facts = {"what": title(registry, name), "about": about(registry, name)[1:]}
     if registry is heads:
         facts["score rule"] = kind.score_rule
@@ -254,7 +267,8 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
         facts["needs"] = f"{head}, {logits}"
         facts["takes"] = "embeddings" if kind.takes_embeddings else "logits"
     commands = [f"In a recipe: {key}={name}"]
-    commands += [f"An option of it: {key}.{options[0]['option']}=…"] if options else []
+    if options:
+        commands.append(f"An option of it: {key}.{options[0]['option']}=…")
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
@@ -269,15 +283,12 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a command does, and its arguments and flags, or the commands below it."""
     page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
-    rows = [
-        {
-            "option": ", ".join(action.option_strings) or action.dest,
-            "takes": ", ".join(map(str, action.choices or ())),
-            "meaning": action.help % vars(action) if action.help else "",
-        }
-        for action in parser._actions
-        if action.help != SUPPRESS
-    ]
+    rows = []
+    for action in parser._actions:
+        if action.help != SUPPRESS:
+            option = ", ".join(action.option_strings) or action.dest
+            values = ", ".join(map(str, action.choices or ()))
+            rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
     return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
 
@@ -286,7 +297,11 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a condition does to a recording, at which strengths, and what it needs."""
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
-    folders = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
+    flags = "".join(f" --{source} DIR" for source in condition.needs)
+    keys = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
+    length = "stays"
+    if condition.time_moves:
+        length = "changes, or sounds move in time: not beside labels of segments"
     lacks = ""
     if not condition.needs:
         try:
@@ -299,11 +314,11 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
         "not possible here": lacks,
-        "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
+        "length": length,
     }
     commands = [
-        f"nes2net augment FILE --condition {strengths[0]}{''.join(f' --{name} DIR' for name in condition.needs)} --plot --out DIR",
-        f"In a recipe: augment.conditions=[{strengths[0]}]{folders}",
+        f"nes2net augment FILE --condition {strengths[0]}{flags} --plot --out DIR",
+        f"In a recipe: augment.conditions=[{strengths[0]}]{keys}",
     ]
     return Sheet(f"{name}: condition", facts, commands=commands)
 
@@ -313,7 +328,9 @@ def published_size(name: str) -> dict[str, Any]:
     if name not in SIZES:
         return {}
     size = SIZES[name]
-    places = [f"{size.file} from {size.source}"] if size.file else []
+    files = [f"https://huggingface.co/{size.hub}, a folder"]
+    if size.file:
+        files.insert(0, f"{size.file} from {size.source}")
     if size.normalize is None:
         configuration = "log-mel features with a scaling of their own, for which there is no option"
     else:
@@ -323,7 +340,7 @@ def published_size(name: str) -> dict[str, Any]:
         )
     return {
         "pre-trained model": size.title,
-        "its file": [*places, f"https://huggingface.co/{size.hub}, a folder"],
+        "its file": files,
         "its numbers": size.parameters,
         "its licence": size.licence,
         "its configuration": configuration,
@@ -341,15 +358,16 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "published": [result.line for result in results if name in result.about],
     }
     tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
-    by_name = PUBLISHED[name].file is not None
-    commands = [
-        *([f"Load it, fetched once: Detector.from_pretrained('{name}')"] if by_name else []),
-        f"Build it, with random weights: Detector.from_config('{name}')",
-        *([f"nes2net predict FILE --model {name}"] if by_name else []),
-        f"nes2net score CORPUS FOLDER --model {name} --out s.txt"
-        if by_name
-        else f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt",
-    ]
+    build = f"Build it, with random weights: Detector.from_config('{name}')"
+    if PUBLISHED[name].file is None:
+        commands = [build, f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt"]
+    else:
+        commands = [
+            f"Load it, fetched once: Detector.from_pretrained('{name}')",
+            build,
+            f"nes2net predict FILE --model {name}",
+            f"nes2net score CORPUS FOLDER --model {name} --out s.txt",
+        ]
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
 
 
@@ -358,6 +376,10 @@ def published_facts(name: str) -> dict[str, Any]:
     model = PUBLISHED.get(name)
     if model is None:
         return {}
+    if model.file:
+        facts_of_file = weights_facts(Shelf(name, model.file))
+    else:
+        facts_of_file = {"its file": "; ".join(filter(None, [model.by_hand, "no program can fetch it"]))}
     return {
         "source": model.source,
         "licence of the weights": model.licence,
@@ -366,19 +388,16 @@ def published_facts(name: str) -> dict[str, Any]:
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
-        **(weights_facts(Shelf(name, model.file)) if model.file else {"its file": _file_by_hand(model)}),
+        **facts_of_file,
         "notes": list(model.notes),
     }
 
 
-def _file_by_hand(model: PublishedModel) -> str:
-    return f"{model.by_hand}; no program can fetch it" if model.by_hand else "no program can fetch it"
-
-
 def weights_facts(shelf: Shelf) -> dict[str, Any]:
     """Where published weights are fetched from, how they are known again, and whether they are on this machine."""
-    seen = shelf.first_seen()
-    first = "" if seen is None else ", ".join(filter(None, (seen.first_seen, seen.sha256 or seen.revision)))
+    first = ""
+    if (record := shelf.first_seen()) is not None:
+        first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
@@ -415,31 +434,39 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     Args:
         sources: key → where its value comes from.
     """
-    known = corpora.names()
-    parts = recipe.data.parts("train")
-    checked = parts[0].name if parts[0].name in known and len(parts) == 1 else "CORPUS"
+    names = corpora.names()
+    checked = "CORPUS"
     trains_on = []
-    for part in parts:
-        titled = f" ({corpora.get(part.name).title})" if part.name in known else ""
-        trains_on.append(f"{part.name}{titled}" + (f", from {part.root}" if part.root else ""))
+    for corpus in recipe.data.parts("train"):
+        text = corpus.name
+        if corpus.name in names:
+            checked = corpus.name
+            text += f" ({corpora.get(corpus.name).title})"
+        if corpus.root:
+            text += f", from {corpus.root}"
+        trains_on.append(text)
+    if len(trains_on) > 1:
+        checked = "CORPUS"
     from nes2net.training.tasks.task import create_task  # start-up: most names are described without training
 
     start = create_task(recipe).start
-    begins = "random weights" if start is None else start.path or f"a {start.what} ({start.key})"
+    begins = "random weights"
+    if start is not None:
+        begins = start.path or f"a {start.what} ({start.key})"
     facts = {
         "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
-    values, defaults = _flat(recipe.written()), _flat(Recipe().written())
-    changed = [
-        {"key": key, "value": value, "default": defaults.get(key), "source": (sources or {}).get(key, "")}
-        for key, value in values.items()
-        if value != defaults.get(key)
-    ]
-    if sources is None:
-        changed = [{key: value for key, value in row.items() if key != "source"} for row in changed]
+    defaults = _flat(Recipe().written())
+    changed = []
+    for key, value in _flat(recipe.written()).items():
+        if value != defaults.get(key):
+            row = {"key": key, "value": value, "default": defaults.get(key)}
+            if sources is not None:
+                row["source"] = sources.get(key, "")
+            changed.append(row)
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
@@ -454,7 +481,7 @@ def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
         if key in SECTIONS:
-            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+            flat |= {f"{key}.{name}": item for name, item in value.items()}
         elif key != "model":
             flat[key] = value
     return flat
@@ -462,28 +489,27 @@ def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value_comments(recipe: str) -> dict[str, str]:
     """Key → the comment beside its value in a packaged recipe, or in its base."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
         entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
         if entry and len(entry[1]) <= 2:
             section = section if entry[1] else entry[2]
             if entry[2] == "base":
-                found = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **found}
+                comments = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **comments}
             elif entry[4]:
-                found[f"{section}.{entry[2]}" if entry[1] else entry[2]] = entry[4]
-    return found
+                comments[f"{section}.{entry[2]}" if entry[1] else entry[2]] = entry[4]
+    return comments
 
 
 def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """The parts of a corpus, where its files are expected, its official figures, how to check a copy."""
     corpus = corpora.get(name)
     rule = re.search(rf'- ``"{corpus.eer_method}"``, (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
-    trained = [
-        recipe
-        for recipe in packaged_recipes()
-        if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]
-    ]
+    recipes = []
+    for recipe in packaged_recipes():
+        if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
+            recipes.append(recipe)
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),
@@ -494,29 +520,25 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "'4sec' scoring": f"{corpus.test_samples:,} samples",
         "licence": corpus.licence,
         "source": corpus.source,
-        "to be had": [f"{what}: {place}" for what, place in corpus.obtain.items()],
+        "to be had": [f"{files}: {address}" for files, address in corpus.obtain.items()],
         "numbers from": corpus.counts_from,
-        "recipes": ", ".join(trained),
+        "recipes": ", ".join(recipes),
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
-    layout = [
-        {
-            "part": split,
+    layout = []
+    if isinstance(corpus, ListedCorpus):
+        for split, files in corpus.parts.items():
+            protocols = list(files.protocols)
             # Of several folders none is shown: a line of all of them would be too long to read.
-            "protocol": " or ".join(
-                name if len(part.folders) > 1 else os.path.normpath(f"{part.folders[0]}/{name}")
-                for name in part.protocols
-            ),
-            "audio": " or ".join(part.audio),
-        }
-        for split, part in (corpus.parts.items() if isinstance(corpus, ListedCorpus) else ())
-    ]
-    tables = {
-        "reported numbers" if corpus.counts_from else "official numbers": _count_rows(corpus.counts),
-        **{f"numbers of {edition}": _count_rows(counts) for edition, counts in corpus.editions.items()},
-        "official numbers of the labels": _count_rows(corpus.key_counts),
-        "expected layout, the first that is there": layout,
-    }
+            if len(files.folders) == 1:
+                protocols = [os.path.normpath(f"{files.folders[0]}/{protocol}") for protocol in protocols]
+            layout.append({"part": split, "protocol": " or ".join(protocols), "audio": " or ".join(files.audio)})
+    numbers = "reported numbers" if corpus.counts_from else "official numbers"
+    tables = {numbers: _count_rows(corpus.counts)}
+    for edition, counts in corpus.editions.items():
+        tables[f"numbers of {edition}"] = _count_rows(counts)
+    tables["official numbers of the labels"] = _count_rows(corpus.key_counts)
+    tables["expected layout, the first that is there"] = layout
     # The lines of the module's docstring without markup, with its columns where they are.
     notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
     for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
@@ -528,9 +550,10 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
     rows = []
-    for part, of in counts.items():
-        by = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in of.by.items())
-        rows.append({"part": part, "trials": of.trials, "bona fide": of.bonafide, "spoofed": of.spoof, "by": by})
+    for split, trials in counts.items():
+        fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())
+        numbers = {"trials": trials.trials, "bona fide": trials.bonafide, "spoofed": trials.spoof}
+        rows.append({"part": split, **numbers, "by": fields})
     return rows
 
 

@@ -59,35 +59,31 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The options of a constructor, one row each, except the options in ``left_out``."""
     meanings = _meanings(inspect.getdoc(_written(factory)) or "")
-    return [
-        {
-            "option": option,
-            "takes": facts.takes,
-            "default": "required"
-            if facts.default is inspect.Parameter.empty
-            else json.loads(json.dumps(facts.default)),
-            "meaning": meanings.get(option, ""),
-        }
-        for option, facts in declared(factory).items()
-        if option not in left_out
-    ]
+    rows = []
+    for option, facts in declared(factory).items():
+        if option not in left_out:
+            default = "required"
+            if facts.default is not inspect.Parameter.empty:
+                default = json.loads(json.dumps(facts.default))
+            meaning = meanings.get(option, "")
+            rows.append({"option": option, "takes": facts.takes, "default": default, "meaning": meaning})
+    return rows
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
     """The options of a recipe's key whose value is a mapping, as :func:`option_rows` gives them; empty for other keys."""
-    return rows_of(resolve_name(_DECLARED_BY[key])) if key in _DECLARED_BY else []
+    if key not in _DECLARED_BY:
+        return []
+    return rows_of(resolve_name(_DECLARED_BY[key]))
 
 
 def title(registry: Registry, name: str) -> str:
     """What a part is: the first line of the module of its own, or of its class."""
     factory = _written(registry.get(name))
-    module = inspect.getdoc(inspect.getmodule(factory)) or ""
-    text = (
-        inspect.getdoc(factory)
-        if registry.kind in (frontends.kind, heads.kind, losses.kind, tasks.kind, judgements.kind)
-        else module
-    )
-    return plain((text or inspect.getdoc(factory) or name).partition("\n\n")[0])
+    text = inspect.getdoc(factory)
+    if registry.kind not in (frontends.kind, heads.kind, losses.kind, tasks.kind, judgements.kind):
+        text = inspect.getdoc(inspect.getmodule(factory)) or text
+    return plain((text or name).partition("\n\n")[0])
 
 
 def about(registry: Registry, name: str) -> list[str]:
@@ -99,19 +95,25 @@ def about(registry: Registry, name: str) -> list[str]:
 def source(registry: Registry, name: str) -> str:
     """The publication of a part: the first paragraph of its module or class that has a year, up to it."""
     factory = _written(registry.get(name))
-    texts = (inspect.getdoc(factory) or "", inspect.getdoc(inspect.getmodule(factory)) or "")
-    paragraphs = [item for text in reversed(texts) for item in _SECTIONS.split(text)[0].split("\n\n")]
-    return next((plain(found[0]) for item in paragraphs if (found := _UP_TO_YEAR.match(item))), "")
+    for documented in (inspect.getmodule(factory), factory):
+        text = _SECTIONS.split(inspect.getdoc(documented) or "")[0]
+        for paragraph in text.split("\n\n"):
+            if publication := _UP_TO_YEAR.match(paragraph):
+                return plain(publication[0])
+    return ""
 
 
 def variant(registry: Registry, name: str) -> str:
     """What a part of a family is made of; empty if the class itself is the part."""
-    factory, given = registry.get(name), []
+    factory = registry.get(name)
+    arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):
-        given += [getattr(value, "__name__", shown(value)) for value in factory.args]
-        given += [f"{key} {shown(value)}" for key, value in factory.keywords.items() if isinstance(value, (int, str))]
+        arguments += [getattr(value, "__name__", shown(value)) for value in factory.args]
+        for key, value in factory.keywords.items():
+            if isinstance(value, (int, str)):
+                arguments.append(f"{key} {shown(value)}")
         factory = factory.func
-    return ", ".join(given)
+    return ", ".join(arguments)
 
 
 def _written(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,9 +130,9 @@ def _meanings(docstring: str) -> dict[str, str]:
     {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}
     """
     arguments = re.search(r"^Args:\n((?:    .*\n?)+)", docstring, re.MULTILINE)
-    found: dict[str, str] = {}
-    for entry in re.findall(
-        r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", arguments[1] if arguments else "", re.M
-    ):
-        found |= dict.fromkeys(entry[0].split(", "), plain(entry[1]))
-    return found
+    if arguments is None:
+        return {}
+    meanings: dict[str, str] = {}
+    for options, text in re.findall(r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", arguments[1], re.MULTILINE):
+        meanings |= dict.fromkeys(options.split(", "), plain(text))
+    return meanings

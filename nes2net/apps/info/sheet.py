@@ -64,8 +64,8 @@ class Sheet:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        parts = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        return {key: value for key, value in parts.items() if value not in ("", None, [])}
+        content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
+        return {key: value for key, value in content.items() if value not in ("", None, [])}
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
@@ -75,17 +75,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     out.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
-    cells = [
-        [
-            printable_name(
-                json.dumps(row[name], ensure_ascii=False, default=str)
-                if name in _AS_WRITTEN and not isinstance(row[name], str)
-                else shown(row[name])
-            )
-            for name in columns
-        ]
-        for row in rows
-    ]
+    cells = [[_cell(name, row[name]) for name in columns] for row in rows]
     if brief:
         room = WIDTH - 4 - max(len(name) for name, _ in cells)
         cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
@@ -115,6 +105,12 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         ]
         lines += ["  " + table_line(line, widths, aligned) for line in zip_longest(*wrapped, fillvalue="")]
     return [line.rstrip() for line in lines]
+
+
+def _cell(column: str, value: Any) -> str:
+    if column in _AS_WRITTEN and not isinstance(value, str):
+        return printable_name(json.dumps(value, ensure_ascii=False, default=str))
+    return printable_name(shown(value))
 
 
 def shown(value: Any) -> str:

@@ -58,14 +58,14 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     reduced = _TYPES.get(train.precision)
     with torch.device("meta") if reduced is None else FakeTensorMode():
         if reduced is not None:  # the device "meta" knows no autocast: tensors of the CPU in a mode without numbers
-            new: dict[int, Tensor] = {}
+            replaced: dict[int, Tensor] = {}
 
             def like(tensor: Tensor) -> Tensor:
-                if id(tensor) not in new:
+                if id(tensor) not in replaced:
                     empty = torch.empty(tensor.shape, dtype=tensor.dtype)
                     is_parameter = isinstance(tensor, nn.Parameter)
-                    new[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
-                return new[id(tensor)]
+                    replaced[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+                return replaced[id(tensor)]
 
             for module in objective.modules():
                 for tensors in (module._parameters, module._buffers):
@@ -77,16 +77,16 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         if train.optimizer == "logistic":  # no steps
             return TrainingMemory(trained, weights, 0, 0)
         moments = 4 if train.amsgrad else 3  # with the gradient
-        part = -(-train.batch_size // train.accumulate)
-        waveforms = torch.zeros(part, recipe.data.num_samples or ASVSPOOF_SAMPLES)
+        batch_size = -(-train.batch_size // train.accumulate)
+        waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
-        carried = {name: torch.stack([value] * part) for name, value in task.carries(trial).items()}
-        batch = Part(waveforms, torch.zeros(part, dtype=torch.long), carried)
+        carried = {name: torch.stack([value] * batch_size) for name, value in task.carries(trial).items()}
+        batch = Part(waveforms, torch.zeros(batch_size, dtype=torch.long), carried)
         objective.begin_training(train.freeze_frontend_epochs + 1)
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):
-            kept = _kept(objective, layers, lambda: objective.computed(objective.features(waveforms), batch))
-        return TrainingMemory(trained, weights, moments * _bytes(parameters), kept)
+            activations = _kept(objective, layers, lambda: objective.computed(objective.features(waveforms), batch))
+        return TrainingMemory(trained, weights, moments * _bytes(parameters), activations)
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
@@ -101,25 +101,28 @@ def _kept(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[
             the largest one keeps.
     """
     counted = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
-    held, sizes = [], [0]  # bytes outside of these layers, then of each
+    storages = []
+    sizes = [0]  # bytes outside of these layers, then of each
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in counted:
             counted.add(storage._cdata)
-            held.append(storage)  # no other one gets its address meanwhile
-            sizes[place[0]] += storage.nbytes()
+            storages.append(storage)  # no other one gets its address meanwhile
+            sizes[current[0]] += storage.nbytes()
         return tensor
 
-    place, inputs, hooks = [0], [], []
+    current = [0]  # index of the layer that computes
+    inputs = []
+    hooks = []
 
     def enter(_: nn.Module, arguments: tuple) -> None:
         inputs.append(arguments[0].nbytes)
         sizes.append(0)
-        place[0] = len(sizes) - 1
+        current[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        place[0] = 0
+        current[0] = 0
 
     for layer in recomputed:
         hooks += [layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)]

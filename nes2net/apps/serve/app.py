@@ -73,15 +73,15 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
                 source = folder / f"upload{safe_suffix(name)}"
                 with file.file as sent, source.open("wb") as copy:
                     shutil.copyfileobj(sent, copy)
-                if source.stat().st_size > (most := desk.limits.max_bytes):
-                    raise TooLarge(f"too large: {readable_size(most)} are taken here at once")
+                if source.stat().st_size > desk.limits.max_bytes:
+                    raise TooLarge(f"too large: {readable_size(desk.limits.max_bytes)} are taken here at once")
                 row = desk.score(source, name).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)
             later = {"Retry-After": "10"} if status == 503 else None
             return JSONResponse({"file": name, "error": str(error)}, status, later)
-        for key in () if track else ("times", "scores"):
-            del row[key]
+        if not track:
+            del row["times"], row["scores"]
         return JSONResponse(row)
 
     @app.get("/heard/{token}")
@@ -148,7 +148,7 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
     return {
         "version": __version__,
         "model": printable(model),
-        "parts": {part: config[part]["name"] for part in ("frontend", "aggregation", "backend")},
+        "parts": {role: config[role]["name"] for role in ("frontend", "aggregation", "backend")},
         "device": str(desk.detector.computes_on),
         "precision": desk.detector.precision,
         "finds_segments": desk.detector.trained_on_segments,

@@ -67,7 +67,7 @@ def decode(
             check()
             while not answers.poll(_LOOK):
                 check()
-            found = answers.recv()
+            answered = answers.recv()
         except EOFError:
             raise NotDecoded("cannot be decoded: the decoder crashed") from None
         finally:
@@ -75,9 +75,9 @@ def decode(
                 process.join(0)
                 process.kill()
                 process.join()
-    if isinstance(found, str):
-        raise NotDecoded(found)
-    return found
+    if isinstance(answered, str):
+        raise NotDecoded(answered)
+    return answered
 
 
 def _decode(
@@ -102,7 +102,9 @@ def _written(source: Path, whole: Path, heard: Path | None, longest: float, chan
         raise InputError(too_long)
     length = 0
     with ExitStack() as files:
-        formats = {whole: "FLOAT"} if heard is None else {whole: "FLOAT", heard: "PCM_16"}
+        formats = {whole: "FLOAT"}
+        if heard is not None:
+            formats[heard] = "PCM_16"
         outputs = [
             files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV"))
             for path, subtype in formats.items()

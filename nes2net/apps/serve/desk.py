@@ -166,19 +166,23 @@ class Scored:
         track = self.track
         start, end, lowest = track.lowest
         row: dict[str, Any] = {"file": self.name, "score": self.score}
-        row |= self.meaning.row() if self.meaning else {}
-        beginning = {"method": "beginning", "samples": self.num_samples}
+        if self.meaning:
+            row |= self.meaning.row()
+        row |= {"duration": track.duration, "judged": self.judged}
+        if self.num_samples is not None:
+            row |= {"method": "beginning", "samples": self.num_samples}
+        else:
+            row["method"] = "track" if self.is_mean else "whole"
         row |= {
-            "duration": track.duration,
-            "judged": self.judged,
-            **({"method": "track" if self.is_mean else "whole"} if self.num_samples is None else beginning),
             "window": track.window,
             "hop": HOP,
             "windows": len(track),
             "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
-        row |= {"remark": self.remark} if self.remark else {}
-        row |= self.fakes.facts() if self.fakes else {}
+        if self.remark:
+            row["remark"] = self.remark
+        if self.fakes:
+            row |= self.fakes.facts()
         return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
 
     @property
@@ -203,7 +207,9 @@ class Desk:
         self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window_samples(detector, length_of_training(detector.provenance) / SAMPLE_RATE, HOP)
-        self.detector, self.folder, self.decider = detector, folder, decider
+        self.detector = detector
+        self.folder = folder
+        self.decider = decider
         #: Leading samples of a recording that are scored; None for all.
         self.num_samples, _ = heard = calibrated_samples(decider, detector.provenance)
         #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
@@ -256,7 +262,8 @@ class Desk:
         with self._turn(), self.work_folder() as folder:
             watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
-            whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
+            whole = folder / "whole.wav"
+            heard = folder / "heard.wav" if look else None
             duration, channels = decode(
                 source, whole, heard, longest=self.limits.max_duration, check=watch.check, most=self.num_samples
             )
@@ -269,7 +276,10 @@ class Desk:
 
             watch.check()
             track = score_track(self.detector, whole, hop=HOP, progress=scored, channels=channels)
-            score, judged, remark, recording = track.score, track.judged, track.remark, None
+            score = track.score
+            judged = track.judged
+            remark = track.remark
+            recording = None
             if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
                 recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
@@ -281,13 +291,17 @@ class Desk:
             if self.decider is not None:
                 # The recording is compared with the calibration's recordings, in one piece or along
                 # the track.
-                measurer, traits = Measurer.of(self.detector, self.decider), None
-                if measurer:
-                    traits = measurer.of_recording(recording, remark) if recording else measurer.along(whole, track)
+                measurer = Measurer.of(self.detector, self.decider)
+                traits = None
+                if measurer and recording:
+                    traits = measurer.of_recording(recording, remark)
+                elif measurer:
+                    traits = measurer.along(whole, track)
                 meaning = Meaning(self.decider(score, traits), self.decider)
             picture = draw(whole, watch.check) if look else None
-            token = token_urlsafe(16) if heard else ""
+            token = ""
             if heard:
+                token = token_urlsafe(16)
                 self.heard[token] = heard.rename(self._heard_path(token))
             return Scored(name, score, track, judged, meaning, self.num_samples, picture, token, fakes, remark.text)
 
@@ -391,7 +405,9 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     Args:
         check: called for every column; what it raises ends the drawing.
     """
-    low, high, spectra = [], [], []
+    low = []
+    high = []
+    spectra = []
     window = np.hanning(_FFT).astype(np.float32)
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)  # with it the shortest column fills a window
     with soundfile.SoundFile(path) as file:

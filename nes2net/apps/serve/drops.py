@@ -42,12 +42,16 @@ class Understood:
     """
 
     def __init__(self, app: Any, events: Mapping[int, bool], sessions: Mapping[str, Any], folder: Path) -> None:
-        self.app, self.events, self.sessions, self.folder = app, events, sessions, folder
+        self.app = app
+        self.events = events
+        self.sessions = sessions
+        self.folder = folder
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        path, session = scope["path"], None
+        path = scope["path"]
+        session = None
         try:
             if path in ASKED:
                 content = await Request(scope, receive).body()
@@ -73,16 +77,15 @@ class Understood:
 
     def _written_anew(self, content: bytes, keys: tuple[str, ...]) -> bytes:
         """JSON of the named parts of a request, without anything else that it holds."""
-        asked = parsed_json(content, "it")
-        if not isinstance(asked, dict):
+        request = parsed_json(content, "it")
+        if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
-        kept = {key: self._part(key, asked) for key in keys}
-        return json.dumps(kept).encode()
+        return json.dumps({key: self._part(key, request) for key in keys}).encode()
 
-    def _part(self, key: str, asked: Mapping[str, Any]) -> Any:
-        value = asked.get(key)
+    def _part(self, key: str, request: Mapping[str, Any]) -> Any:
+        value = request.get(key)
         if key == "data":
-            return [self._files(value, self.events[asked["fn_index"]])]
+            return [self._files(value, self.events[request["fn_index"]])]
         if key != "fn_index":
             return _word(key, value)
         if type(value) is not int or value not in self.events:

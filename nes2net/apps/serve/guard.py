@@ -64,7 +64,9 @@ class Guard:
     def __init__(
         self, app: Any, names: Iterable[str], admit: Admit, frames: Iterable[str] = (), patience: float = PATIENCE
     ) -> None:
-        self.app, self.admit, self.patience = app, admit, patience
+        self.app = app
+        self.admit = admit
+        self.patience = patience
         self.names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self.policy = _POLICY.format(" ".join(("'self'", *frames)))
 
@@ -78,14 +80,13 @@ class Guard:
         length = int(stated) if stated.isdecimal() else None
         body = _Body(receive, self.patience)
         try:
-            host, name = headers.get(b"host", ""), ""
+            host = headers.get(b"host", "")
+            name = ""
             with suppress(ValueError):
                 name = urlsplit(f"//{host}").hostname or ""
             if not (name.rstrip(".") in self.names or is_address(name)):
-                known = (
-                    "this server is not known by that name: open it by its address, or start it with --allow-name NAME"
-                )
-                raise Refused(421, known)
+                advice = "open it by its address, or start it with --allow-name NAME"
+                raise Refused(421, f"this server is not known by that name: {advice}")
             origin = headers.get(b"origin")
             foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
             if foreign or (origin is not None and _place(origin) != host.lower()):
@@ -108,13 +109,13 @@ class Guard:
                 return  # what the application makes of the interrupted body
             if message["type"] == "http.response.start":
                 started = True
-                kept = [(name, value) for name, value in message["headers"] if not name.startswith(b"access-control-")]
-                own = [
+                headers = [header for header in message["headers"] if not header[0].startswith(b"access-control-")]
+                headers += [
                     (b"content-security-policy", self.policy.encode()),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
                 ]
-                message = {**message, "headers": [*kept, *own]}
+                message = {**message, "headers": headers}
             await send(message)
 
         try:
@@ -146,20 +147,22 @@ def is_loopback(host: str) -> bool:
         InputError: if the name has no address.
     """
     try:
-        found = socket.getaddrinfo(host, None)
+        addresses = socket.getaddrinfo(host, None)
     except OSError as error:
         raise InputError(f"`host` {host} has no address here ({error.strerror})") from error
-    return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in found)
+    return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
 
 
 class _Body:
     """The body of a request: so many bytes, within so many seconds, in a form of files if it is one."""
 
     def __init__(self, receive: Any, patience: float) -> None:
-        self.receive, self.patience = receive, patience
+        self.receive = receive
+        self.patience = patience
         self.form: _Form | None = None
         self.deadline = time.monotonic() + patience
-        self.more, self.gone = True, False
+        self.more = True
+        self.gone = False
         self.refusal: Refused | None = None
         self.allow(0)
 
@@ -198,7 +201,7 @@ class _Form:
     """Looks whether a form, which comes in pieces, holds files alone."""
 
     def __init__(self, boundary: bytes) -> None:
-        self.name, self.value = b"", b""  # of a header
+        self.name = self.value = b""  # of a header
         self.is_file = False
         watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
         callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
@@ -230,7 +233,8 @@ class _Form:
         return None
 
     def part_begin(self) -> None:
-        self.name, self.value, self.is_file = b"", b"", False
+        self.name = self.value = b""
+        self.is_file = False
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         self.name += data[start:end]
@@ -241,7 +245,7 @@ class _Form:
     def header_end(self) -> None:
         if self.name.lower() == b"content-disposition":
             self.is_file = b"filename" in parse_options_header(self.value)[1]
-        self.name, self.value = b"", b""
+        self.name = self.value = b""
 
     def headers_finished(self) -> None:
         if not self.is_file:
@@ -249,13 +253,15 @@ class _Form:
 
 
 async def _answer(body: _Body, send: Any, refusal: Refused) -> None:
-    left, body.deadline = _THROWN_AWAY, min(body.deadline, time.monotonic() + _THROWN_AWAY_WITHIN)
+    num_bytes = _THROWN_AWAY
+    body.deadline = min(body.deadline, time.monotonic() + _THROWN_AWAY_WITHIN)
     with suppress(asyncio.TimeoutError):
-        while body.more and left > 0:
-            left -= len((await body.part()).get("body", b""))
+        while body.more and num_bytes > 0:
+            num_bytes -= len((await body.part()).get("body", b""))
     content = json.dumps({"error": str(refusal)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    headers += [(b"retry-after", b"10")] if refusal.status == 503 else []
+    if refusal.status == 503:
+        headers.append((b"retry-after", b"10"))
     start = {"type": "http.response.start", "status": refusal.status}
     await send({**start, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": content})

@@ -84,7 +84,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
 
 
 def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
-    results = _TEMPLATES.get_template("results.html.jinja")
+    template = _TEMPLATES.get_template("results.html.jinja")
 
     def came(
         paths: list[str] | str | None,
@@ -92,23 +92,23 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
     ) -> tuple[str, None]:
         paths = [paths] if isinstance(paths, str) else paths or []
-        found: list[Scored | dict[str, str]] = []
+        results: list[Scored | dict[str, str]] = []
 
         def check() -> None:
             if not any(event.alive for event in _running(blocks) if event.session_hash == request.session_hash):
                 raise Closed("the page was closed")
 
         try:
-            with uploads.taken(paths) as taken:
+            with uploads.taken(paths) as uploaded:
                 for number, path in enumerate(paths):
-                    found.append(_row(desk, path, taken.get(path), number, len(paths), progress, check))
-            shown = results.render(rows=_rows(found), about=about, downloads=_downloads(found))
+                    results.append(_row(desk, path, uploaded.get(path), number, len(paths), progress, check))
+            shown = template.render(rows=list(map(_facts, results)), about=about, downloads=_downloads(results))
         except BaseException as error:
-            desk.withdraw(_tokens(found))
+            desk.withdraw(_tokens(results))
             if isinstance(error, Closed):
                 raise gradio.Error(str(error), print_exception=False) from None
             raise
-        desk.offer(_tokens(found))  # their time begins now, not when the first of many files was scored
+        desk.offer(_tokens(results))  # their time begins now, not when the first of many files was scored
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
@@ -158,26 +158,26 @@ def _running(blocks: gradio.Blocks) -> list[Any]:
 def _row(
     desk: Desk,
     path: str,
-    taken: Path | None,
+    source: Path | None,
     number: int,
     count: int,
     progress: gradio.Progress,
     check: Callable[[], object],
 ) -> Scored | dict[str, str]:
-    """Score the uploaded file ``path``, which lies at ``taken``, or say why that cannot be done."""
+    """Score the uploaded file ``path``, which lies at ``source``, or say why that cannot be done."""
     name = printable_name(display_name(Path(path).name))
-    which = f"{name}: " if count == 1 else f"{number + 1} of {count}, {name}: "
+    title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
-    def tell(share: float, what: str) -> None:
-        progress((number + share) / count, desc=which + what)
+    def tell(share: float, step: str) -> None:
+        progress((number + share) / count, desc=f"{title}: {step}")
 
     check()
     try:
         if number >= MOST_FILES:
             raise InputError(f"not scored: {MOST_FILES} files are taken at once")
-        if taken is None:
+        if source is None:
             raise InputError("was removed already: drop it again")
-        return desk.score(taken, name, look=True, progress=tell, check=check)
+        return desk.score(source, name, look=True, progress=tell, check=check)
     except Closed:
         raise
     except InputError as error:
@@ -187,58 +187,57 @@ def _row(
         return {"file": name, "error": f"not scored: the server failed ({type(error).__name__})"}
 
 
-def _tokens(found: Sequence[Scored | dict[str, str]]) -> list[str]:
-    return [item.token for item in found if isinstance(item, Scored)]
+def _tokens(results: Sequence[Scored | dict[str, str]]) -> list[str]:
+    return [result.token for result in results if isinstance(result, Scored)]
 
 
-def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
-    return [
-        {"name": item["file"], "error": item["error"]}
-        if isinstance(item, dict)
-        else {
-            "name": item.name,
-            "error": "",
-            "score": item.score,
-            "duration": item.track.duration,
-            "token": item.token,
-            "windows": len(item.track),
-            "window": item.track.window,
-            "is_mean": item.is_mean,
-            "picture": _picture(item),
-            "fakes": _fakes(item),
-            "meaning": item.meaning,
-            "samples": item.num_samples,
-            "judged": item.judged,
-            "remark": item.remark,
-        }
-        for item in found
-    ]
+def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
+    """What the template shows of a recording, or the error of one that was not scored."""
+    if isinstance(result, dict):
+        return {"name": result["file"], "error": result["error"]}
+    return {
+        "name": result.name,
+        "error": "",
+        "score": result.score,
+        "duration": result.track.duration,
+        "token": result.token,
+        "windows": len(result.track),
+        "window": result.track.window,
+        "is_mean": result.is_mean,
+        "picture": _picture(result),
+        "fakes": _fakes(result),
+        "meaning": result.meaning,
+        "samples": result.num_samples,
+        "judged": result.judged,
+        "remark": result.remark,
+    }
 
 
 def _picture(scored: Scored) -> dict[str, Any]:
     """What the template draws; x in thousandths of the duration, y in per cent of the height from the top."""
     assert scored.picture is not None
-    track, picture = scored.track, scored.picture
+    track = scored.track
+    picture = scored.picture
     times, low, middle, high = thinned(track)
     ticks = _ticks(track.duration)
     threshold = scored.meaning.decider.threshold if scored.meaning else None
-    least, most = span(track, threshold)
+    lowest, highest = span(track, threshold)
 
     def x(seconds: float) -> float:
         return round(1000 * seconds / track.duration, 2)
 
     def y(score: float) -> float:
-        return round(100 * (most - score) / (most - least), 2)
+        return round(100 * (highest - score) / (highest - lowest), 2)
 
     def line(values: Sequence[float]) -> list[str]:
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
-    places = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
+    columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
         """Points of the polygon of the waveform, in a box of 1000 × 100."""
-        return [f"{place:.1f},{50 - 48 * sample / loudest:.1f}" for place, sample in zip(places, samples)]
+        return [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
 
     return {
         "spectrogram": base64.b64encode(picture.spectrogram).decode(),
@@ -246,7 +245,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
         "line": " ".join(line(middle)),
         "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
         "threshold": None if threshold is None else y(threshold),
-        "levels": [(value, y(value)) for value in _levels(least, most)],
+        "levels": [(value, y(value)) for value in _levels(lowest, highest)],
         "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],
         "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
     }
@@ -256,7 +255,8 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
     """What the template says of fake stretches; x and width in thousandths of the duration."""
     if scored.fakes is None:
         return None
-    stretches, duration = scored.fakes.stretches, scored.track.duration
+    stretches = scored.fakes.stretches
+    duration = scored.track.duration
     listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
     return {
         "listed": listed,
@@ -285,18 +285,21 @@ def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[f
 
 def span(track: Track, threshold: float | None) -> tuple[float, float]:
     """The lowest and highest score of the axis: all scores and the threshold, and not too little."""
-    shown = [float(track.scores.min()), float(track.scores.max()), *([] if threshold is None else [threshold])]
+    shown = [float(track.scores.min()), float(track.scores.max())]
+    if threshold is not None:
+        shown.append(threshold)
     middle = (min(shown) + max(shown)) / 2
     half = max(LEAST_SPAN, 1.15 * (max(shown) - min(shown))) / 2
     return middle - half, middle + half
 
 
-def _levels(least: float, most: float) -> list[float]:
-    rough = (most - least) / 5
+def _levels(lowest: float, highest: float) -> list[float]:
+    rough = (highest - lowest) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
-    first = np.ceil((least + 0.06 * (most - least)) / step)
-    last = np.floor((most - 0.06 * (most - least)) / step)
+    margin = 0.06 * (highest - lowest)
+    first = np.ceil((lowest + margin) / step)
+    last = np.floor((highest - margin) / step)
     return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0: not -0
 
 
@@ -306,9 +309,9 @@ def _ticks(duration: float) -> list[float]:
     return [float(t) for t in np.arange(0, duration * 0.85, step)]  # room for the last label on a narrow screen
 
 
-def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
+def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
-    rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in found]
+    rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [
         "file",
         "score",

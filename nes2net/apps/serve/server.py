@@ -71,14 +71,19 @@ def serve(
     """
     host = address.host
     local = is_loopback(host)
-    family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    family, _, _, _, socket_address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     failure = None
-    for number in range(PORT, PORT + _TRIED) if address.port is None else [address.port]:
+    ports = range(PORT, PORT + _TRIED)
+    refusal = f"none of the ports {PORT} to {PORT + _TRIED - 1} of {host} is free"
+    if address.port is not None:
+        ports = range(address.port, address.port + 1)
+        refusal = f"port {address.port} of {host} is not free"
+    for number in ports:
         listener = socket.socket(family)
         try:
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((found[0], number))
+            listener.bind((socket_address[0], number))
             listener.listen()
             break
         except (OSError, OverflowError) as error:
@@ -86,9 +91,7 @@ def serve(
             failure = error
     else:
         reason = getattr(failure, "strerror", None) or failure
-        tried = f"none of the ports {PORT} to {PORT + _TRIED - 1} of {host} is free"
-        tried = tried if address.port is None else f"port {address.port} of {host} is not free"
-        raise InputError(f"{tried} ({reason}): name another `port`")
+        raise InputError(f"{refusal} ({reason}): name another `port`")
     with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
@@ -185,8 +188,8 @@ class _Server(uvicorn.Server):
 
 def _names(host: str) -> list[str]:
     """Names of this machine, besides addresses and ``localhost``."""
-    own = [] if is_address(host) else [host]
     if is_address(host) and is_loopback(host):
-        return own
+        return []
     name = socket.gethostname()
-    return [*own, name, f"{name}.local", socket.getfqdn()]
+    names = [name, f"{name}.local", socket.getfqdn()]
+    return names if is_address(host) else [host, *names]

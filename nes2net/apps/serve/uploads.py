@@ -43,19 +43,19 @@ class Uploads:
             Refused: if it is too large, or there is no room now.
         """
         limits = self.desk.limits
-        most = (limits.waiting + 1) * limits.max_bytes
-        wanted = limits.max_bytes if length is None else min(length, most)
+        room = (limits.waiting + 1) * limits.max_bytes
+        num_bytes = limits.max_bytes if length is None else min(length, room)
         self.tidy()
         with self._lock:
-            if self._held() + self._promised + wanted > most:
-                raise Refused(503, f"busy: of {readable_size(most)} for files that wait, too little is free; try later")
-            self._promised += wanted
+            if self._held() + self._promised + num_bytes > room:
+                raise Refused(503, f"busy: of {readable_size(room)} for files that wait, too little is free; try later")
+            self._promised += num_bytes
             self._running += 1
         try:
-            yield wanted
+            yield num_bytes
         finally:
             with self._lock:
-                self._promised -= wanted
+                self._promised -= num_bytes
                 self._running -= 1
             self.tidy()
 
@@ -66,7 +66,7 @@ class Uploads:
         Paths that are not uploads or were taken already are left out.
         """
         with self.desk.work_folder(_DROP) as folder:
-            taken: dict[str, Path] = {}
+            moved: dict[str, Path] = {}
             drops = Counter(map(os.path.realpath, self.named()))
             for number, path in enumerate(dict.fromkeys(paths)):
                 source = Path(path).resolve()
@@ -76,15 +76,15 @@ class Uploads:
                     target = folder / f"{number}{safe_suffix(source.name)}"
                     with suppress(OSError):
                         take(source, target)
-                        taken[path] = target
+                        moved[path] = target
             self.tidy()
-            yield taken
+            yield moved
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove unfinished files, and files that are forgotten ``later`` seconds from now."""
         now = time.time() + later
         with self._lock:
-            named = {os.path.realpath(path) for path in self.named()}
+            queued = {os.path.realpath(path) for path in self.named()}
             for path in list(_files(self.folder)):
                 with suppress(OSError):  # it was taken meanwhile
                     status = path.stat()
@@ -92,7 +92,7 @@ class Uploads:
                     if path.parent == self.folder:  # a temporary file
                         over = not self._running or age > 2 * PATIENCE
                     else:
-                        over = age > _FORGOTTEN and str(path) not in named
+                        over = age > _FORGOTTEN and str(path) not in queued
                     if over:
                         path.unlink()
             if not self._running:  # Gradio makes a folder, and then moves a file to it
@@ -103,16 +103,16 @@ class Uploads:
 
     def _held(self) -> int:
         """Bytes of all files that wait or are being scored."""
-        held = 0
+        num_bytes = 0
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files(folder):
                 with suppress(OSError):
                     if path.parent != self.folder:  # files that are being written were promised
-                        held += path.stat().st_size
-        return held
+                        num_bytes += path.stat().st_size
+        return num_bytes
 
 
 def _files(folder: Path) -> Iterator[Path]:
     """All files below ``folder``, which others may change meanwhile."""
-    for place, _, names in os.walk(folder):
-        yield from (Path(place) / name for name in names)
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent) / name for name in names)

@@ -17,7 +17,7 @@ pytest.importorskip("gradio")
 from builders import loud_is_fake
 
 from nes2net.apps.serve.desk import Desk
-from nes2net.apps.serve.page import _TEMPLATES, _downloads, _levels, _picture, _rows, _ticks, span, thinned
+from nes2net.apps.serve.page import _TEMPLATES, _downloads, _facts, _levels, _picture, _ticks, span, thinned
 from nes2net.scoring.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
 
@@ -33,7 +33,9 @@ def table(found):
 
 def render(found, **about):
     template = _TEMPLATES.get_template("results.html.jinja")
-    return template.render(rows=_rows(found), about={"calibrated": False, **about}, downloads=_downloads(found))
+    return template.render(
+        rows=list(map(_facts, found)), about={"calibrated": False, **about}, downloads=_downloads(found)
+    )
 
 
 @pytest.fixture(scope="module")
