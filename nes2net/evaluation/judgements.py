@@ -115,7 +115,10 @@ class OfRecordings(Judgement[T]):
 class Scores(OfRecordings[float]):
     """One score of a recording: a line ``utterance score`` for each (:mod:`nes2net.scoring.score_file`)."""
 
-    name, doing, done, what = "scores", "scoring", "scored", "scores"
+    name = "scores"
+    doing = "scoring"
+    done = "scored"
+    what = "scores"
     is_score = of_batch = True
 
     def start(
@@ -165,7 +168,9 @@ class Rows(OfRecordings[NDArray]):
     if one of its numbers is not finite.
     """
 
-    doing, done, what = "judging", "judged", "rows"
+    doing = "judging"
+    done = "judged"
+    what = "rows"
     columns: ClassVar[Sequence[str]]
     """Names of the numbers of a row."""
 
@@ -244,7 +249,10 @@ class Frames(Judgement[NDArray]):
 
     resolution_ms: float | None = None
 
-    name, doing, done, what = "frames", "scoring", "scored", "scores of frames"
+    name = "frames"
+    doing = "scoring"
+    done = "scored"
+    what = "scores of frames"
     of_whole = of_batch = True
 
     def fitted(self, scorer: Scorer) -> Self:

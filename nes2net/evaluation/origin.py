@@ -65,7 +65,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     provenance = Provenance.read(checkpoint if isinstance(checkpoint, dict) else {})
     same = _text(content, "corpus", "name") == corpus
     split = (_text(content, "corpus", "split") if same else None) or ""
-    root, trials = _text(content, "corpus", "root") or "", content.get("scored_trials")
+    root = _text(content, "corpus", "root") or ""
+    trials = content.get("scored_trials")
     trials = trials if isinstance(trials, dict) else None
     return Origin(
         record=str(record_path(scores)),
@@ -88,8 +89,11 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     found = record_of(scores, sha256)
     if found is None:
         return None
-    run, resolution = found.run, (found.model_extra or {}).get("resolution_ms")
-    fingerprint, precision, num_samples = run.get("model"), run.get("dtype"), run.get("num_samples")
+    run = found.run
+    resolution = (found.model_extra or {}).get("resolution_ms")
+    fingerprint = run.get("model")
+    precision = run.get("dtype")
+    num_samples = run.get("num_samples")
     if not isinstance(fingerprint, str) or not isinstance(precision, str) or "num_samples" not in run:
         return None
     if num_samples is not None and (not isinstance(num_samples, int) or num_samples < 1):

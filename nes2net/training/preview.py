@@ -16,7 +16,9 @@ from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
 _WINDOW = 512  # samples: 32 ms
-_SPECTRUM_COLUMNS, _WAVEFORM_COLUMNS = 1500, 2000  # more than these would fall on one pixel
+# more than these would fall on one pixel
+_SPECTRUM_COLUMNS = 1500
+_WAVEFORM_COLUMNS = 2000
 
 
 def augment(

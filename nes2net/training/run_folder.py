@@ -68,7 +68,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
         for path in folder.iterdir():  # a file may be linked from elsewhere
-            mode, is_lock = path.lstat().st_mode, path.name == _LOCK_FILE
+            mode = path.lstat().st_mode
+            is_lock = path.name == _LOCK_FILE
             linked = stat.S_ISLNK(mode) and not is_lock and not path.is_dir()
             if (is_lock or _OURS.fullmatch(path.name)) and not (stat.S_ISREG(mode) or linked):
                 raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")

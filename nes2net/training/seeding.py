@@ -17,7 +17,9 @@ from nes2net.training.sampling import stream_of_epoch
 # These keep the seeds apart from other streams of the same (seed, epoch, step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
-_CUBLAS, _REPEATABLE_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # NVIDIA's cuBLAS manual, 2.1.4
+# NVIDIA's cuBLAS manual, 2.1.4
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
 
 
 def seed_everything(seed: int) -> None:

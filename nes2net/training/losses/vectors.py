@@ -113,7 +113,9 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        before, multiple = torch.ones_like(cosine), cosine  # cos(0θ), cos(1θ), … by Chebyshev's recurrence
+        # cos(0θ), cos(1θ), … by Chebyshev's recurrence
+        before = torch.ones_like(cosine)
+        multiple = cosine
         for _ in range(self.margin - 1):
             before, multiple = multiple, 2 * cosine * multiple - before
         piece = (self.margin * cosine.detach().acos() / math.pi).floor().clamp(max=self.margin - 1)

@@ -133,7 +133,9 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         *parents, last = keys.split(".")
         title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
-            data, name = dict(values.get("data") or {}), ".".join(parents[2:])  # a name or alias may have dots
+            # a name or alias may have dots
+            data = dict(values.get("data") or {})
+            name = ".".join(parents[2:])
             corpora = []
             if isinstance(data.get("corpora"), list):
                 corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in data["corpora"]]
