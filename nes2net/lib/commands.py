@@ -192,7 +192,9 @@ def _options(hint: Any) -> dict[str, Any]:
     if origin is not None:  # a sequence, or one of sequences
         options = _options(inner[0])
         return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
-    return {"action": "store_true"} if hint is bool else {} if hint is str else {"type": hint}
+    if hint is bool:
+        return {"action": "store_true"}
+    return {} if hint is str else {"type": hint}
 
 
 def given(settings: Any) -> list[str]:

@@ -366,7 +366,11 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         least = schema.get("minItems", 0)
         most = schema["maxItems"]
         items = what_it_takes(schema["items"]).removeprefix("a ").replace("number", "numbers")
-        return f"a list of {'two' if least == most == 2 else most if least == most else f'{least} to {most}'} {items}"
+        if least == most:
+            count = "two" if most == 2 else str(most)
+        else:
+            count = f"{least} to {most}"
+        return f"a list of {count} {items}"
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     least = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

@@ -114,7 +114,11 @@ def plan_batches(
         for length, group in groups:
             size = batch_size
             if most_samples is not None:
-                samples = 1 if length == _NO_FILE else length if length > 0 else _SAMPLES_A_BYTE * -length
+                samples = length
+                if length == _NO_FILE:
+                    samples = 1
+                elif length < 0:
+                    samples = _SAMPLES_A_BYTE * -length
                 size = min(batch_size, max(1, most_samples // samples))
             batches += [group[i : i + size] for i in range(0, len(group), size)]
         if length_of is not None:

@@ -11,7 +11,7 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -239,9 +239,9 @@ def _start(
         return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
     try:
-        forked = nullcontext() if stream is None else torch.random.fork_rng([scorer.device] if on_gpu else [])
-        with torch.inference_mode(), forked:
+        with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # random numbers depend on its name alone
+                stack.enter_context(torch.random.fork_rng([scorer.device] if on_gpu else []))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # No name of this function holds them: in parts, they would take memory beside the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])

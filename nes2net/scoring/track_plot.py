@@ -154,7 +154,11 @@ def name_time_axis(axes: Axes, duration: float) -> None:
     """Give the lower axis round times: seconds, m:ss from a minute on, and h:mm:ss from an hour on."""
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
-    unit = "s" if duration < 60 else "m:ss" if duration < 3600 else "h:mm:ss"
+    unit = "h:mm:ss"
+    if duration < 60:
+        unit = "s"
+    elif duration < 3600:
+        unit = "m:ss"
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda seconds, _: f"{seconds:g}" if duration < 60 else clock(seconds))
     )

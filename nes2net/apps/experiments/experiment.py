@@ -46,20 +46,25 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
     expected = _estimates(plan.jobs, left)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
+        if job not in left:
+            rows.append([job.name, "done", "", ""])
+            continue
         seconds, basis = expected.get(job, (0.0, ""))
-        time = "short" if job not in expected else "unknown" if seconds is None else readable_duration(seconds)
-        rows.append([job.name, "to do", time, basis] if job in left else [job.name, "done", "", ""])
+        time = "unknown" if seconds is None else readable_duration(seconds)
+        if job not in expected:
+            time = "short"
+        rows.append([job.name, "to do", time, basis])
     known = [seconds for seconds, _ in expected.values() if seconds is not None]
     total = sum(known)
     unknown = len(expected) - len(known)
     text = f"{counted(len(plan.jobs), 'job')}, {len(plan.jobs) - len(left)} done, {len(left)} to do"
     if left:
-        text += f": about {readable_duration(total)} one after another" if total else ""
-        text += (
-            f"{', and' if total else ':'} {unknown} of unknown length, because none like them was done"
-            if unknown
-            else ""
-        )
+        separator = ":"
+        if total:
+            text += f": about {readable_duration(total)} one after another"
+            separator = ", and"
+        if unknown:
+            text += f"{separator} {unknown} of unknown length, because none like them was done"
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 

@@ -167,7 +167,12 @@ class _Chunks:
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = self._file.seek(offset, whence) if whence == 2 else offset + (self._at if whence else 0)
+        if whence == 2:
+            self._at = self._file.seek(offset, whence)
+        elif whence == 1:
+            self._at += offset
+        else:
+            self._at = offset
         return self._at
 
     def tell(self) -> int:

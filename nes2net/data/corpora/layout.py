@@ -258,7 +258,9 @@ class ListedCorpus(Corpus):
         if path.is_file():
             splits = [split for split, part in self.parts.items() if path.name in part.protocols]
             # A list of several splits states the split of each trial.
-            split = splits[0] if len(splits) == 1 else phase if phase in splits else None
+            split = phase if phase in splits else None
+            if len(splits) == 1:
+                split = splits[0]
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
