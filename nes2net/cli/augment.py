@@ -109,21 +109,21 @@ def augment(
     path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=wanted.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
-    parts = [f"algo {wanted.algo}", *set_] if wanted.algo else []
-    parts += ["speed {:g}-{:g}".format(*wanted.speed)] if wanted.speed else []
-    parts += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
-    parts += [condition.replace(":", " ") for condition in wanted.condition]
-    parts += [f"fir {wanted.fir}"] if wanted.fir else []
-    parts += [f"seed {seed}", f"epoch {epoch}"] + ([f"{crop} {num_samples}"] if num_samples else [])
-    name = Path(out, "_".join([path.stem, *(part.replace(" ", "") for part in parts)]))
+    words = [f"algo {wanted.algo}", *set_] if wanted.algo else []
+    words += ["speed {:g}-{:g}".format(*wanted.speed)] if wanted.speed else []
+    words += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
+    words += [condition.replace(":", " ") for condition in wanted.condition]
+    words += [f"fir {wanted.fir}"] if wanted.fir else []
+    words += [f"seed {seed}", f"epoch {epoch}"] + ([f"{crop} {num_samples}"] if num_samples else [])
+    name = Path(out, "_".join([path.stem, *(word.replace(" ", "") for word in words)]))
     writers: dict[Path, Callable[[Path], None]] = {
         Path(f"{name}.wav"): lambda file: soundfile.write(file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV")
     }
     if plot:
-        title = f"after: {', '.join(parts)}"
+        title = f"after: {', '.join(words)}"
         writers[Path(f"{name}.png")] = lambda file: draw(file, before, after, f"before: {path.name}", title)
-    if not overwrite and (there := [str(file) for file in writers if file.exists()]):
-        raise InputError(f"{', '.join(there)} is there already: give --overwrite, or another folder with --out")
+    if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
+        raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")
     for to, write in writers.items():
         try:
             with replacing(to, durable=True) as temporary:

@@ -65,12 +65,12 @@ def average(
             print(f"average written to {path}")
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
-        found, table = choices(folder, offered=measures_of(folder))
+        offered_choices, table = choices(folder, offered=measures_of(folder))
         print(
             f"saved in {printable_name(folder)}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):"
         )
         print("\n".join(table))
-        print_next([["average", folder, f"--{choice.which}", choice.number] for choice in found])
+        print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])
         print("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
         return WRONG_INPUT
     else:

@@ -292,8 +292,8 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
-        what = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
-        print(f"recordings: {population.num_recordings} measured by {what}")
+        traits = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
+        print(f"recordings: {population.num_recordings} measured by {traits}")
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
@@ -302,15 +302,15 @@ def _check_not_read(files: Sequence[str], *written: str | None) -> None:
     for path in filter(None, written):
         if os.path.realpath(path) in read:
             raise InputError(f"{path} is one of the files that are read; name another file to write")
-    places = [os.path.realpath(path) for path in filter(None, written)]
-    if len(set(places)) < len(places):
+    written_paths = [os.path.realpath(path) for path in filter(None, written)]
+    if len(set(written_paths)) < len(written_paths):
         raise InputError(f"--out and --save are both {written[0]}; name two files")
 
 
 def _weights(calibration: LinearCalibration) -> str:
-    named = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
-    width = max(len(name) for name, _ in named)
-    lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in named]
+    weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
+    width = max(len(name) for name, _ in weights)
+    lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in weights]
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
     return printable("\n".join(["weights:", *lines]))

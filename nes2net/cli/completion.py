@@ -37,16 +37,19 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
     """The script for ``shell``, bash or zsh, that completes the commands of ``parser``."""
     import shtab
 
-    known = names()
+    names_by_kind = names()
     for command, below in parser.commands().items():
         for action in below._actions:
             if action.nargs == 0 or action.choices or action.type not in (None, Path):
                 continue
-            kind = next((kind for kind in (f"{command} {action.dest}", action.dest) if kind in known), None)
+            kind = next((kind for kind in (f"{command} {action.dest}", action.dest) if kind in names_by_kind), None)
             function = f"_nes2net_{kind.replace(' ', '_')}_or_file" if kind else ""
             action.complete = shtab.FILE | (dict.fromkeys(_NAME_OR_FILE, function) if kind else {})  # type: ignore[attr-defined]
     form = _NAME_OR_FILE[shell]
-    functions = (form.format(kind=kind.replace(" ", "_"), names=" ".join(of)) for kind, of in known.items())
+    functions = (
+        form.format(kind=kind.replace(" ", "_"), names=" ".join(names_of_kind))
+        for kind, names_of_kind in names_by_kind.items()
+    )
     return shtab.complete(parser, shell, preamble="\n".join(functions))
 
 
@@ -59,10 +62,10 @@ def names() -> dict[str, list[str]]:
 
     models = list(PUBLISHED_MODELS)
     recipes = packaged_recipes()
-    parts = [*frontends.names(), *aggregations.names(), *backends.names()]
+    part_names = [*frontends.names(), *aggregations.names(), *backends.names()]
     return {
         "train recipe": recipes,
-        "info model": ["recipe", "published", *models, *parts, *losses.names(), *effects.names()],
+        "info model": ["recipe", "published", *models, *part_names, *losses.names(), *effects.names()],
         "augment condition": effects.names(),
         "experiment reproduce row": [row.id for row in published_rows()],
         "config": models + recipes,

@@ -83,8 +83,8 @@ def download(
             lines += ["", *(f"  {line}" for line in table)]
             lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
         if plan.steps:
-            what = "To be done by hand, afterwards" if to_fetch else "It cannot be fetched freely. By hand"
-            lines += ["", f"{what}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
+            heading = "To be done by hand, afterwards" if to_fetch else "It cannot be fetched freely. By hand"
+            lines += ["", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
         print(printable("\n".join(lines)))
         if dry_run:
             return 0
@@ -97,9 +97,9 @@ def download(
             if answer.strip().lower() not in ("y", "yes"):
                 raise InputError("nothing was fetched: the licence was not accepted")
         fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
-    found = check_corpus(definition, folder)
-    print(printable(f"\n{worded(_report(found))}"))
-    return 0 if found.complete else INCOMPLETE
+    check = check_corpus(definition, folder)
+    print(printable(f"\n{worded(_report(check))}"))
+    return 0 if check.complete else INCOMPLETE
 
 
 def check(
@@ -129,7 +129,7 @@ def check(
     """
     from nes2net.data.corpora.check import check_corpus
 
-    found = check_corpus(
+    check = check_corpus(
         corpora.get(corpus),
         located(corpus, root).root,
         protocols=protocols,
@@ -139,8 +139,8 @@ def check(
         decode=audio,
         workers=num_workers,
     )
-    print(printable(worded(_report(found))))
-    return 0 if found.complete else INCOMPLETE
+    print(printable(worded(_report(check))))
+    return 0 if check.complete else INCOMPLETE
 
 
 def pack(
@@ -172,14 +172,14 @@ def pack(
     """
     from nes2net.data.corpora.pack import pack as packed
 
-    parts = _parts(located(corpus, root, protocols=protocols), split, keys)
+    trials_of_splits = _parts(located(corpus, root, protocols=protocols), split, keys)
     number = shard_size.upper().rstrip("BKMG")
     try:
         shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
     except (ValueError, KeyError, OverflowError):
         raise InputError(f"`shard_size` is a number with MB or GB, not {shard_size}") from None
-    result = packed(parts, out, title=corpora.get(corpus).title, format=format, shard_bytes=shard_bytes)
-    for name, trials in parts.items():
+    result = packed(trials_of_splits, out, title=corpora.get(corpus).title, format=format, shard_bytes=shard_bytes)
+    for name, trials in trials_of_splits.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
         print(f"{name}: {counted(len(trials), 'recording')}{without}")
@@ -202,20 +202,22 @@ def _report(check: CorpusCheck) -> str:
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
         lines += _row(name, text) if text else []
-    for part in check.splits:
-        lines += ["", part.split, *_row("protocol", str(part.protocol or "not found"))]
-        lines += _row("audio", str(part.audio or "not found"))
-        lines += _counts_lines(part.counts, None if part.notes else part.official)
-        for note in part.notes:
+    for split in check.splits:
+        lines += ["", split.split, *_row("protocol", str(split.protocol or "not found"))]
+        lines += _row("audio", str(split.audio or "not found"))
+        lines += _counts_lines(split.counts, None if split.notes else split.official)
+        for note in split.notes:
             lines += _row("note", note)
-        if part.audio is not None and part.counts.trials:
-            text = f"{len(part.present):,} of {part.counts.trials:,} are there"
-            if part.missing:
-                text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
+        if split.audio is not None and split.counts.trials:
+            text = f"{len(split.present):,} of {split.counts.trials:,} are there"
+            if split.missing:
+                text += f"; {len(split.missing):,} missing: {listed(split.missing)}"
             lines += _row("files", text)
-        if part.extra:
-            lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
-        if decoding := part.decoding:
+        if split.extra:
+            lines += _row(
+                "extra files", f"{len(split.extra):,} in the folder are in no protocol: {listed(split.extra)}"
+            )
+        if decoding := split.decoding:
             readable = decoding.files - len(decoding.unreadable)
             lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
             if readable:
@@ -238,7 +240,7 @@ def _report(check: CorpusCheck) -> str:
                 lines += _row("FFmpeg", text)
             if names := list(decoding.unreadable):
                 lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
-        lines += _row("segments", "; ".join(part.segments)) if part.segments else []
+        lines += _row("segments", "; ".join(split.segments)) if split.segments else []
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
@@ -294,7 +296,7 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
         splits = tuple(map(canonical_phase, asked))
     else:
         splits = corpus.find_splits(place.root, place.protocols)
-    parts: dict[str, list[Trial]] = {}
+    trials_of_splits: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:
         try:
@@ -302,7 +304,7 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
         except NotFound as error:
             absent.append(error)
             continue
-        parts[split] = [replace(labelled[t.id], path=t.path) if t.id in labelled else t for t in trials]
-    if absent and (asked or not parts):
+        trials_of_splits[split] = [replace(labelled[t.id], path=t.path) if t.id in labelled else t for t in trials]
+    if absent and (asked or not trials_of_splits):
         raise absent[0]
-    return parts
+    return trials_of_splits

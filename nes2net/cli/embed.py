@@ -70,9 +70,9 @@ def embed(
     if corpus is None:
         trials = trials_of_files(files or ())
     else:
-        part = located(corpus, root, split, protocols)
-        trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
-        source = {"corpus": {"name": corpus, "root": str(part.root), "split": split}}
+        located_part = located(corpus, root, split, protocols)
+        trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
+        source = {"corpus": {"name": corpus, "root": str(located_part.root), "split": split}}
     if (model is None) == (frontend is None):
         raise InputError("name a trained detector with `model`, or a front-end with `frontend`, and not both")
     if model is None:
@@ -80,8 +80,8 @@ def embed(
             raise InputError(f"a front-end alone has no {of}: take a trained detector with `model`")
         if loading.base:
             raise InputError("a front-end alone has no base: leave `base` out")
-        named = read_value(str(frontend), None, "`frontend`")
-        detector = frontend_alone(named, ssl_checkpoint, loading.device, loading.dtype)
+        frontend_options = read_value(str(frontend), None, "`frontend`")
+        detector = frontend_alone(frontend_options, ssl_checkpoint, loading.device, loading.dtype)
         source["frontend"] = {"ssl_checkpoint": ssl_checkpoint}
     else:
         if ssl_checkpoint:

@@ -53,12 +53,12 @@ class Elsewhere:
             return None
         if self.threshold_from and not self.dev_keys:
             raise InputError("`threshold_from` needs `dev_keys`, the labels of its scores")
-        for place in self.also:
-            if len(place) not in (3, 4):
+        for further_set in self.also:
+            if len(further_set) not in (3, 4):
                 raise InputError(
-                    f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(place)}'"
+                    f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(further_set)}'"
                 )
-            corpora.get(place[0])  # raises if there is no such corpus
+            corpora.get(further_set[0])  # raises if there is no such corpus
         return ThresholdSource(
             dev_scores=self.threshold_from,
             dev_keys=self.dev_keys or ".",
@@ -66,7 +66,7 @@ class Elsewhere:
             dev_phase=self.dev_phase,
             calibrations=self.calibration,
             operating_point=point,
-            further=[FurtherSet(*place) for place in self.also],
+            further=[FurtherSet(*further_set) for further_set in self.also],
         )
 
 
@@ -117,8 +117,8 @@ def evaluate(
     from nes2net.evaluation.key import Labels
 
     pages = Pages(html, json, latex, markdown)
-    further = [place[1] for place in elsewhere.also if place[1:]]
-    pages.check(scores, [*elsewhere.threshold_from, *further], elsewhere.calibration)
+    further_scores = [further_set[1] for further_set in elsewhere.also if further_set[1:]]
+    pages.check(scores, [*elsewhere.threshold_from, *further_scores], elsewhere.calibration)
     source = elsewhere.source()
     if source is not None and threshold is not None:
         raise InputError(

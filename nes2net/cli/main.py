@@ -24,12 +24,12 @@ class _Parser(OneLineParser):
     """Accept the ``key=value`` arguments of a command after its options too."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        namespace, left = super().parse_known_args(args, namespace)
-        words = [word for word in left if word != "--"]
+        namespace, unparsed = super().parse_known_args(args, namespace)
+        words = [word for word in unparsed if word != "--"]
         if "overrides" in namespace and not any(word.startswith("-") for word in words):
             namespace.overrides = [*namespace.overrides, *words]
-            left = []
-        return namespace, left
+            unparsed = []
+        return namespace, unparsed
 
 
 def build_parser() -> OneLineParser:
@@ -38,8 +38,8 @@ def build_parser() -> OneLineParser:
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     below = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    own = commands.names(installed=False)
-    installed = [name for name in commands.names() if name not in own]
+    own_names = commands.names(installed=False)
+    installed = [name for name in commands.names() if name not in own_names]
     for task, names in [*COMMANDS.items(), ("of other packages", installed)]:
         listed = len(below._choices_actions)
         for name in names:
@@ -49,8 +49,8 @@ def build_parser() -> OneLineParser:
         if added := below._choices_actions[listed:]:
             # The commands of a task are a group of the help, instead of one long list of all.
             parser.add_argument_group(task)._group_actions += added
-    others = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
-    parser._action_groups = [*others, parser._optionals]
+    groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
+    parser._action_groups = [*groups, parser._optionals]
     return parser
 
 

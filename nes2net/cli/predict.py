@@ -130,8 +130,8 @@ def predict(
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
     else:
         windows = Along(along.window, along.hop)
-        chosen = windows if windows != Along() else None
-        question = Once(along.of_files(), chosen, along.track or bool(plot), threshold)
+        chosen_windows = windows if windows != Along() else None
+        question = Once(along.of_files(), chosen_windows, along.track or bool(plot), threshold)
     if threshold is not None:
         if not math.isfinite(threshold):
             raise InputError(f"--threshold is a number, not {threshold}")
@@ -142,7 +142,7 @@ def predict(
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
     detector = loading.load(model)
-    found = predicted(
+    predictions = predicted(
         detector,
         paths,
         question,
@@ -160,24 +160,26 @@ def predict(
         columns = columns | _DECIDED
     widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
     if not json_:
-        print("\n".join([*(f"# {worded(note)}" for note in found.notes), table_line(["file", *columns], widths)]))
+        print("\n".join([*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths)]))
     # On a terminal the rows themselves show the progress.
     shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.written(detector, decider) as write:
-        for one in ProgressDisplay(found.rows, title="scoring", unit="file", total=len(paths), shown=shown):
-            failed += "error" in one.row
-            write(one)
+        for prediction in ProgressDisplay(
+            predictions.rows, title="scoring", unit="file", total=len(paths), shown=shown
+        ):
+            failed += "error" in prediction.row
+            write(prediction)
             if json_:
-                line = json.dumps(one.row)
-            elif one.words:
-                line = _judged_line(one.row, one.words, widths)
+                line = json.dumps(prediction.row)
+            elif prediction.words:
+                line = _judged_line(prediction.row, prediction.words, widths)
             else:
-                line = _lines(one.row, widths, along.track)
+                line = _lines(prediction.row, widths, along.track)
             print(line, flush=True)
         if not json_:
             advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
-            print("\n".join([*(f"# {worded(sentence)}" for sentence in found.meaning), *advice]))
+            print("\n".join([*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice]))
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
@@ -197,16 +199,16 @@ def _which() -> str:
     from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
-    for known in list_models():
-        uses.setdefault(known.good_for, []).append(f"{known.name} ({readable_size(known.size)})")
+    for model in list_models():
+        uses.setdefault(model.good_for, []).append(f"{model.name} ({readable_size(model.size)})")
     names = "; ".join(f"{', '.join(of_it)}: {use}" for use, of_it in uses.items())
     return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
     """Write what another judgement says of a recording."""
-    said = "; ".join(filter(None, [words, row.get("remark")]))
-    return table_line([printable_name(row["file"]), f"{row['duration']:.2f} s", said], widths, "lrl")
+    remarks = "; ".join(filter(None, [words, row.get("remark")]))
+    return table_line([printable_name(row["file"]), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
@@ -234,21 +236,23 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
             for number, found in enumerate(stretches)
         ]
         return "\n".join(table_line(line, widths, "lr") for line in cells)
-    about = [row["remark"]] if "remark" in row else []
+    remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):
-        about.append(row["reason"])
+        remarks.append(row["reason"])
     if row["judged"] < _NEARLY_ALL:
-        about.append(f"{100 * row['judged']:.2g} % of it was judged")
+        remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         digits = 0 if row["duration"] >= 60 else 2
         stretch = f"{clock(lowest['start'], digits)}–{clock(lowest['end'], digits)}"
         kind = "mean of " if row["method"] == "track" else "beside it "
-        about.append(f"{kind}{counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
+        remarks.append(f"{kind}{counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
     meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
     meaning += [row[key] for key in _DECIDED if key in row]
     lines = [
-        table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(about)], widths, align)
+        table_line(
+            [file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(remarks)], widths, align
+        )
     ]
     if row.get("windows", 1) > 1 and windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):

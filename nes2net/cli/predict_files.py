@@ -58,8 +58,8 @@ class FilesBeside:
         self.rttms: dict[Path, Path] = {}
         if rttm and not self.one_rttm:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
-        places = [self.one_rttm] if self.one_rttm else self.rttms.values()
-        check_places(places, "name another file or folder with --rttm")
+        rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
+        check_places(rttm_files, "name another file or folder with --rttm")
         self.labels: dict[Path, Path] = {}
         if labels and out:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
@@ -78,55 +78,55 @@ class FilesBeside:
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
 
-        found: dict[str, list[Segment]] = {}
+        all_segments: dict[str, list[Segment]] = {}
 
-        def write(one: Prediction) -> None:
-            if "error" in one.row:
+        def write(prediction: Prediction) -> None:
+            if "error" in prediction.row:
                 return
-            if one.path in self.pictures:
-                self._draw(one, detector, decider)
-            if one.row["method"] != "segments":
+            if prediction.path in self.pictures:
+                self._draw(prediction, detector, decider)
+            if prediction.row["method"] != "segments":
                 return
-            segments = {self.names[one.path]: with_bonafide(one.stretches, one.row["duration"])}
+            segments = {self.names[prediction.path]: with_bonafide(prediction.stretches, prediction.row["duration"])}
             if self.one_rttm:
-                found.update(segments)
-            if one.path in self.rttms:
-                self._write_rttm(self.rttms[one.path], segments)
-            if one.path in self.labels:
-                with writing(self.labels[one.path], "name a folder with --out"):
-                    write_audacity(self.labels[one.path], one.stretches)
-                say_written(self.labels[one.path], beside_data=True)
+                all_segments.update(segments)
+            if prediction.path in self.rttms:
+                self._write_rttm(self.rttms[prediction.path], segments)
+            if prediction.path in self.labels:
+                with writing(self.labels[prediction.path], "name a folder with --out"):
+                    write_audacity(self.labels[prediction.path], prediction.stretches)
+                say_written(self.labels[prediction.path], beside_data=True)
 
         try:
             yield write
         finally:
-            if self.one_rttm and found:
-                self._write_rttm(self.one_rttm, found)
+            if self.one_rttm and all_segments:
+                self._write_rttm(self.one_rttm, all_segments)
 
-    def _write_rttm(self, place: Path, segments: dict[str, list[Segment]]) -> None:
+    def _write_rttm(self, target: Path, segments: dict[str, list[Segment]]) -> None:
         from nes2net.metrics.localisation.label_files import write_rttm
 
-        with writing(place, "name another file or folder with --rttm"):
-            write_rttm(place, segments)
-        say_written(place, beside_data=True)
+        with writing(target, "name another file or folder with --rttm"):
+            write_rttm(target, segments)
+        say_written(target, beside_data=True)
 
-    def _draw(self, one: Prediction, detector: Detector, decider: Decider | None) -> None:
+    def _draw(self, prediction: Prediction, detector: Detector, decider: Decider | None) -> None:
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track
 
-        assert one.track is not None
-        track = one.track
-        picture = self.pictures[one.path]
+        assert prediction.track is not None
+        track = prediction.track
+        picture = self.pictures[prediction.path]
         options: dict[str, Any] = {"threshold": self.threshold}
-        if one.row["method"] == "segments":
+        if prediction.row["method"] == "segments":
             options = {
-                "threshold": one.row["threshold"],
-                "stretches": one.stretches,
+                "threshold": prediction.row["threshold"],
+                "stretches": prediction.stretches,
                 "least": least_span(detector.score_rule),
             }
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}
         with writing(picture, "name another with --plot"):
-            plot_track(picture, one.path, track, model=self.model, **options)
+            plot_track(picture, prediction.path, track, model=self.model, **options)
         say_written(picture, beside_data=True)

@@ -95,13 +95,13 @@ def score(
 
     if judgement is not None and segments is not None:
         raise InputError("`judgement` says what to make instead of scores: leave out --segments")
-    asked: Judgement[Any] = Scores() if segments is None else Frames(segments or None)
+    chosen_judgement: Judgement[Any] = Scores() if segments is None else Frames(segments or None)
     if judgement is not None:
-        asked = as_judgement(read_value(judgement, None, "`judgement`"))
+        chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     decider = deciding.decider()
-    part = located(corpus, root, split, protocols)
+    located_part = located(corpus, root, split, protocols)
     # Before a large model is read.
-    trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
+    trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
     detector: Scorer
     if engine == "onnx":
         from nes2net.models.onnx_detector import OnnxDetector
@@ -117,12 +117,12 @@ def score(
         detector = loading.load(model)
     scores, decisions = score_corpus(
         detector,
-        part,
+        located_part,
         out,
         checkpoint=model,
         trials=trials,
         num_samples=length.asked(),
-        judgement=asked,
+        judgement=chosen_judgement,
         system_scores=system_scores,
         score_range=score_range,
         decider=decider,
@@ -146,7 +146,7 @@ def score(
         print(
             f"decisions: {counts}, {'complete already' if decisions.already_complete else 'written'} in {decisions.path}"
         )
-    assert part.root is not None
-    commands = after_scoring(corpus, part.root, split, out, protocols)
+    assert located_part.root is not None
+    commands = after_scoring(corpus, located_part.root, split, out, protocols)
     print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])
     return status

@@ -34,5 +34,5 @@ def train(
     from nes2net.training.recipes.reading import load_recipe
     from nes2net.training.run import train as trained
 
-    asked = load_recipe(recipe, overrides)
-    print_next(after_training(trained(asked, device), asked))
+    wanted_recipe = load_recipe(recipe, overrides)
+    print_next(after_training(trained(wanted_recipe, device), wanted_recipe))

@@ -115,12 +115,14 @@ class OneLineParser(argparse.ArgumentParser):
 
     def commands(self) -> dict[str, OneLineParser]:
         """The parsers of the commands below this one and of their ways, by what is typed for each: ``data check``."""
-        found: dict[str, OneLineParser] = {}
+        parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for name, parser in action.choices.items():
-                    found |= {name: parser} | {f"{name} {way}": inner for way, inner in parser.commands().items()}
-        return found
+                    parsers |= {name: parser} | {
+                        f"{name} {way}": inner_parser for way, inner_parser in parser.commands().items()
+                    }
+        return parsers
 
     def flags(self) -> Mapping[str, str]:
         """Map settings of the library to this program's flags; later changes of ``names`` show."""
@@ -130,11 +132,15 @@ class OneLineParser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             # All flags are this parser's: argparse would report the value of an unknown one as missing.
-            known = self._option_string_actions
+            actions_by_flag = self._option_string_actions
             for word in words[: words.index("--")] if "--" in words else words:
                 flag = word.partition("=")[0]
-                if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
-                    self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
+                if (
+                    flag.startswith("--")
+                    and " " not in word
+                    and not any(name.startswith(flag) for name in actions_by_flag)
+                ):
+                    self.error(f"unrecognized arguments: {flag}{nearest(flag, actions_by_flag, cutoff=0.7)}")
         return super().parse_known_args(words, namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -142,13 +148,13 @@ class OneLineParser(argparse.ArgumentParser):
             is_command = isinstance(action, argparse._SubParsersAction)
             is_listed = isinstance(action.choices, Listed)
             where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
-            known = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
-            what = "unknown command" if is_command else "invalid choice:"
-            raise argparse.ArgumentError(None if is_command else action, f"{what} '{value}'{known}")
+            suggestion = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
+            problem = "unknown command" if is_command else "invalid choice:"
+            raise argparse.ArgumentError(None if is_command else action, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
-        named = "did you mean" in message or "; known: " in message
-        advice = "" if named else " (--help lists what is accepted)"
+        is_explained = "did you mean" in message or "; known: " in message
+        advice = "" if is_explained else " (--help lists what is accepted)"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
 
 
@@ -168,8 +174,8 @@ def run(
             # A terminal without UTF-8 cannot show '–' nor every file name.
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
-    places = [value for value in vars(args).values() if isinstance(value, str)]
-    with settings_called(args.parser.flags()), no_empty_folders(*places):
+    texts = [value for value in vars(args).values() if isinstance(value, str)]
+    with settings_called(args.parser.flags()), no_empty_folders(*texts):
         try:
             status = command(args) or 0
             if sys.stdout is not None:

@@ -63,13 +63,13 @@ def page_of(docstring: str | None) -> Page:
     prose = []
     arguments = {}
     for block in blocks:
-        head, _, rest = block.partition("\n")
-        if not (head.endswith(":") and rest.startswith("    ")):
+        head, _, body = block.partition("\n")
+        if not (head.endswith(":") and body.startswith("    ")):
             prose.append(" ".join(block.split()))
         elif head == "Example:":
-            example = textwrap.dedent(rest)
+            example = textwrap.dedent(body)
         else:
-            for name, text in _ARGUMENT.findall(textwrap.dedent(rest)):
+            for name, text in _ARGUMENT.findall(textwrap.dedent(body)):
                 arguments[name] = head[0].lower() + head[1:-1], " ".join(text.split()).rstrip(".")
     return Page(title.rstrip("."), example, " ".join(prose), arguments)
 
@@ -141,10 +141,10 @@ def _add_arguments(
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
         if is_dataclass(hints[key]):
-            parts = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
-            title = parts[-1].title[0].lower() + parts[-1].title[1:]
-            inner = {name: (title, text) for part in parts for name, (_, text) in part.arguments.items()}
-            values[key] = _add_arguments(parser, hints[key], inner | dict(meanings), least)
+            pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
+            title = pages[-1].title[0].lower() + pages[-1].title[1:]
+            arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
+            values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), least)
             continue
         values[key] = attrgetter(key)
         options = _options(hints[key])
@@ -178,19 +178,21 @@ def _options(hint: Any) -> dict[str, Any]:
     ({'choices': ['head', 'random']}, {'action': 'store_true'})
     """
     origin = get_origin(hint)
-    inner = get_args(hint)
+    arguments = get_args(hint)
     if origin is Annotated:
-        said = {name: value for name, value in inner[1]._asdict().items() if value is not None and value is not False}
-        options = _options(inner[0]) | said
+        stated = {
+            name: value for name, value in arguments[1]._asdict().items() if value is not None and value is not False
+        }
+        options = _options(arguments[0]) | stated
         if options.pop("repeated", False):
             options |= {"action": "append", "nargs": None}
         return options | {"choices": options["choices"]()} if callable(options.get("choices")) else options
     if origin in (Union, UnionType):
-        return {key: value for part in inner if part is not NoneType for key, value in _options(part).items()}
+        return {key: value for option in arguments if option is not NoneType for key, value in _options(option).items()}
     if origin is Literal:
-        return {"choices": list(inner)}
+        return {"choices": list(arguments)}
     if origin is not None:  # a sequence, or one of sequences
-        options = _options(inner[0])
+        options = _options(arguments[0])
         return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
     if hint is bool:
         return {"action": "store_true"}

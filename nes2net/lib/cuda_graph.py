@@ -48,8 +48,8 @@ class Replayed:
                     self.most = len(self._recorded)
             if key not in self._recorded:
                 return self.compute(x)
-            graph, given, result = self._recorded[key]
-            given.copy_(x)
+            graph, graph_input, result = self._recorded[key]
+            graph_input.copy_(x)
             graph.replay()
             return result.clone()  # the next replay writes over it
 
@@ -65,15 +65,15 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
     current = torch.cuda.current_stream(x.device)
     # The outer stream is entered again at the end, also after an error, where PyTorch does not.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
-        given = x.clone()
+        graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(3):  # in which libraries choose their kernels and take their memory
-                compute(given)
+                compute(graph_input)
         current.wait_stream(stream)
         # Reading threads may pin memory meanwhile, which the recording of this thread may ignore.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            result = compute(given)
-        return graph, given, result
+            result = compute(graph_input)
+        return graph, graph_input, result

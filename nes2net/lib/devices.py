@@ -24,7 +24,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = named_device(device)
+    named = named_device(device)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
     if torch.backends.mps.is_available():
@@ -32,10 +32,10 @@ def choose_device(device: str = "auto") -> torch.device:
     if hasattr(torch, "xpu") and torch.xpu.is_available():
         devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
     # A device without a number is the first of its kind.
-    if chosen.type != "cpu" and not {str(chosen), f"{chosen.type}:{chosen.index or 0}"} & set(devices):
-        there = ", ".join(devices)
-        raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {there}")
-    return chosen
+    if named.type != "cpu" and not {str(named), f"{named.type}:{named.index or 0}"} & set(devices):
+        available = ", ".join(devices)
+        raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {available}")
+    return named
 
 
 def named_device(device: str) -> torch.device:
@@ -186,20 +186,20 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 
 def _set(exact: bool) -> None:
-    new = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
-    _restore({"matmul": "highest" if exact else "high", "cudnn": not exact, **new})
+    new_settings = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
+    _restore({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 
 def _settings() -> dict[str, Any]:
     """Read the settings of this version of PyTorch; settings that it calls contradictory are left out."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the old ones are old
         with suppress(RuntimeError):
-            found["matmul"] = torch.get_float32_matmul_precision()
+            settings["matmul"] = torch.get_float32_matmul_precision()
         with suppress(RuntimeError):
-            found["cudnn"] = torch.backends.cudnn.allow_tf32
-    return found | {name: owner.fp32_precision for name, owner in _new_settings().items()}
+            settings["cudnn"] = torch.backends.cudnn.allow_tf32
+    return settings | {name: owner.fp32_precision for name, owner in _new_settings().items()}
 
 
 def _restore(settings: Mapping[str, Any]) -> None:

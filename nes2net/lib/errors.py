@@ -105,8 +105,8 @@ def worded(text: str) -> str:
 
     def named(match: re.Match[str]) -> str:
         setting, value = match.groups()
-        if value is not None and (whole := f"{setting}={value}") in flags:
-            return flags[whole]
+        if value is not None and (whole_setting := f"{setting}={value}") in flags:
+            return flags[whole_setting]
         if setting not in flags:
             return match[0]
         flag = flags[setting]
@@ -152,12 +152,12 @@ def did_you_mean(
         return ""
     meant = nearest(name, known, cutoff) if meant is None else meant
     names = known
-    rest = ""
+    ending = ""
     if len(known) > _MOST_NAMED:
         near = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=_MOST_NAMED, cutoff=0)
         names = sorted(near) if meant else known[:_MOST_NAMED]
-        rest = f", … ({len(known)} in all{f'; `{command}` lists them' if command else ''})"
-    return f"{meant} Known: {', '.join(names)}{rest}" if meant else f"; known: {', '.join(names)}{rest}"
+        ending = f", … ({len(known)} in all{f'; `{command}` lists them' if command else ''})"
+    return f"{meant} Known: {', '.join(names)}{ending}" if meant else f"; known: {', '.join(names)}{ending}"
 
 
 def check_known(names: Iterable[str], known: Iterable[str], problem: str, command: str = "") -> None:

@@ -109,7 +109,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     make_folder(path.parent)
     if durable:
         remove_left(path.parent, path.name)
-    temporary, held = _temporary_beside(path)
+    temporary, lock = _temporary_beside(path)
     try:
         mode = temporary.stat().st_mode
         yield temporary
@@ -123,8 +123,8 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
                 _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-        if held is not None:
-            os.close(held)
+        if lock is not None:
+            os.close(lock)
 
 
 def _temporary_beside(path: Path) -> tuple[Path, int | None]:
@@ -182,20 +182,20 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         entries = os.listdir(folder)
     except OSError:  # nothing is there, or writing will say what is wrong
         return
-    found = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
-    for left in (folder / match[0] for match in found if name is None or match[1] == name):
+    leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
+    for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
         with suppress(OSError):  # it is another's, or a link
-            mode = left.lstat().st_mode
+            mode = leftover.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
             # Some file systems lock only what is open for writing.
-            opened = os.open(left, (os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR) | os.O_NOFOLLOW)
+            opened = os.open(leftover, (os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR) | os.O_NOFOLLOW)
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if stat.S_ISDIR(mode):
-                    shutil.rmtree(left)
+                    shutil.rmtree(leftover)
                 else:
-                    left.unlink()
+                    leftover.unlink()
             finally:
                 os.close(opened)
 
@@ -222,7 +222,9 @@ _MADE_HERE: set[str] = set()
 
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and the folders above it, so that :func:`no_empty_folders` may remove them again."""
-    missing = [os.path.abspath(place) for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    missing = [
+        os.path.abspath(folder_above) for folder_above in (folder, *folder.parents) if not os.path.lexists(folder_above)
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     _MADE_HERE.update(missing)
 
@@ -235,12 +237,12 @@ def no_empty_folders(*paths: str | Path) -> Iterator[None]:
     that somebody else makes meanwhile stays.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
-    new = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
+    new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
     try:
         yield
     finally:
-        made = [folder for folder in new if os.path.abspath(folder) in _MADE_HERE]
-        for folder in sorted(made, key=lambda folder: len(folder.parts), reverse=True):
+        made_here = [folder for folder in new_folders if os.path.abspath(folder) in _MADE_HERE]
+        for folder in sorted(made_here, key=lambda folder: len(folder.parts), reverse=True):
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
 
@@ -328,9 +330,11 @@ def write_output(path: str | Path, text: str) -> None:
         write_text(os.path.realpath(path) if os.path.islink(path) else path, text)
         return
     with writing(path):
-        own = _own_stream(os.stat(path))
+        own_stream = _own_stream(os.stat(path))
         # Opened anew, a file behind /dev/stdout would be written from its start.
-        with open(os.open(path, os.O_WRONLY) if own is None else os.dup(own), "w", encoding="utf-8") as stream:
+        with open(
+            os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream), "w", encoding="utf-8"
+        ) as stream:
             stream.write(text)
 
 
@@ -383,20 +387,20 @@ def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a 
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    left = most + 1
+    unread = most + 1
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
             raise InputError(f"{path}: is a named pipe, not a file or /dev/stdin; {remedy}")
         if status.st_size > most:
-            left = 0
+            unread = 0
         with open(path, "rb", buffering=0) as file:
-            while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+            while unread > 0 and (chunk := file.read(min(unread, _CHUNK))):
                 chunks.append(chunk)
-                left -= len(chunk)
+                unread -= len(chunk)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    if left <= 0:
+    if unread <= 0:
         raise InputError(f"{path}: is longer than {readable_size(most)}; {remedy}")
     content = b"".join(chunks)
     check_arrived(path, content[:_START])
@@ -437,13 +441,13 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
             is a link.
     """
     with no_empty_folders(path.parent):
-        held = _acquire(path, refusal)
+        lock = _acquire(path, refusal)
         try:
             yield
         finally:
-            if held is not None:
+            if lock is not None:
                 path.unlink(missing_ok=True)
-                os.close(held)
+                os.close(lock)
 
 
 def _acquire(path: Path, refusal: str) -> int | None:

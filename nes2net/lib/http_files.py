@@ -115,8 +115,8 @@ class HttpFiles:
                 if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
-            known = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
-            stated = {"sha256": known[1]} if known else {}
+            digest = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
+            stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
         return self._patiently(once, file.url, lambda: 0)
@@ -137,17 +137,17 @@ class HttpFiles:
         total = None if file.size is None else max(1, file.size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(part) // _MB) as display:
             self._patiently(lambda: self._go_on(file, part, display), file.url, lambda: _size(part))
-        found = digests_of(part, file.digests or ("sha256",), f"checking {path.name}")
+        digests = digests_of(part, file.digests or ("sha256",), f"checking {path.name}")
         for name, published in file.digests.items():
-            if found[name] != published.lower():
+            if digests[name] != published.lower():
                 _remove(part)
                 raise InputError(
-                    f"{file.url}: the {name.upper()} of what came is {found[name]}, not {published}; it was damaged on its way "
+                    f"{file.url}: the {name.upper()} of what came is {digests[name]}, not {published}; it was damaged on its way "
                     "or replaced by its publisher, and is removed: run the same command again"
                 )
         os.replace(part, path)
         _remove(part)
-        return found
+        return digests
 
     def _go_on(self, file: RemoteFile, part: Path, display: ProgressDisplay[Any]) -> None:
         """Fetch what is missing in ``part``."""
@@ -179,13 +179,13 @@ class HttpFiles:
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
                 raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
-            whole = _length(answer)
-            if whole is not None and file.size is not None and whole != file.size:
+            length = _length(answer)
+            if length is not None and file.size is not None and length != file.size:
                 raise InputError(
-                    f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on "
+                    f"{file.url}: the server announces {length:,} bytes, but {file.size:,} were published; look on "
                     "its publisher's page whether the file was replaced"
                 )
-            whole = file.size if whole is None else whole
+            length = file.size if length is None else length
             # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
@@ -199,7 +199,7 @@ class HttpFiles:
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
                 write_text(_state_of(part), json.dumps({"url": file.url, **told}))
-            self._receive(answer, file, part, start, whole, display)
+            self._receive(answer, file, part, start, length, display)
 
     def _receive(
         self,

@@ -153,7 +153,7 @@ class Preset(partial):
     ) -> Self:
         self = super().__new__(cls, constructor, *given, **defaults)
         parameters = inspect.signature(partial(constructor, *given, **defaults)).parameters.values()
-        self.__signature__ = inspect.Signature([one for one in parameters if one.name not in without])
+        self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
         meanings = (inspect.getdoc(constructor) or "").partition("\nArgs:\n")
         self.__doc__ = "".join((inspect.cleandoc(about), "\n", *meanings[1:]))
         return self
@@ -199,11 +199,11 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input
     >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
     ({'layers': 4}, {'layers': 2})
     """
-    known = declared(factory)
+    declared_options = declared(factory)
     fit = dict(options)
-    values = {name: option.default for name, option in known.items()} | {"feature_dim": given.dim} | fit
-    if all(known[name].fits(value) for name, value in fit.items() if name in known):
-        for name, option in known.items():
+    values = {name: option.default for name, option in declared_options.items()} | {"feature_dim": given.dim} | fit
+    if all(declared_options[name].fits(value) for name, value in fit.items() if name in declared_options):
+        for name, option in declared_options.items():
             if option.follows and name not in fit:
                 value = option.follows.choose(given, option.default, values)
                 fit |= {name: value} if value != values[name] else {}
@@ -224,10 +224,10 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: part: scale is a whole number from 1 to 65536, not 0
     """
-    known = declared(factory)
+    declared_options = declared(factory)
     for name, value in options.items():
-        if name in known and not known[name].fits(value):
-            option = known[name]
+        if name in declared_options and not declared_options[name].fits(value):
+            option = declared_options[name]
             meant = nearest(value[:100], option.choices) if isinstance(value, str) else ""
             raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
 
@@ -363,23 +363,27 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
-        least = schema.get("minItems", 0)
-        most = schema["maxItems"]
+        fewest = schema.get("minItems", 0)
+        most_items = schema["maxItems"]
         items = what_it_takes(schema["items"]).removeprefix("a ").replace("number", "numbers")
-        if least == most:
-            count = "two" if most == 2 else str(most)
+        if fewest == most_items:
+            count = "two" if most_items == 2 else str(most_items)
         else:
-            count = f"{least} to {most}"
+            count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
-    least = schema.get("minimum")
+    fewest = schema.get("minimum")
     above = schema.get("exclusiveMinimum")
-    most = schema.get("maximum")
+    most_items = schema.get("maximum")
     below = schema.get("exclusiveMaximum")
     if above is not None:
-        return f"{words} above {above:.12g}" + ("" if most is None else f" and at most {most:.12g}")
-    if least is None:
+        return f"{words} above {above:.12g}" + ("" if most_items is None else f" and at most {most_items:.12g}")
+    if fewest is None:
         return words
     if below is not None:
-        return f"{words} from {least:.12g} to below {below:.12g}"
-    return f"{words} of at least {least:.12g}" if most is None else f"{words} from {least:.12g} to {most:.12g}"
+        return f"{words} from {fewest:.12g} to below {below:.12g}"
+    return (
+        f"{words} of at least {fewest:.12g}"
+        if most_items is None
+        else f"{words} from {fewest:.12g} to {most_items:.12g}"
+    )

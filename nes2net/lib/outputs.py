@@ -31,7 +31,7 @@ def check_places(places: Iterable[Path], remedy: str) -> None:
     Raises:
         InputError: if a file cannot be written there; its message ends with ``remedy``.
     """
-    for place in {place.parent: place for place in places}.values():
-        with writing(place, remedy):
-            make_folder(place.parent)
-        check_writable(place, remedy)
+    for path in {path.parent: path for path in places}.values():
+        with writing(path, remedy):
+            make_folder(path.parent)
+        check_writable(path, remedy)

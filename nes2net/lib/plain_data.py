@@ -92,16 +92,16 @@ def check_json(content: bytes, what: str) -> None:
     import numpy as np  # start-up: most JSON is short
 
     budget = Budget(what, _MOST_HELD, len(content), len(content))
-    held = np.zeros(256, np.int64)
+    counts = np.zeros(256, np.int64)
     steps = np.zeros(256, np.int64)
-    held[[ord(mark) for mark in _HELD]] = list(_HELD.values())
+    counts[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     steps[[*b"[{"]], steps[[*b"]}"]] = 1, -1
     bare = content.replace(rb"\\", b"").replace(rb"\"", b"")  # the quotation marks left are ends of texts
     in_text = False
     level = 0
     for start in range(0, len(bare), _BLOCK):
         block = np.frombuffer(bare, np.uint8, min(_BLOCK, len(bare) - start), start)
-        marks = block[(held + abs(steps)).astype(bool)[block]]
+        marks = block[(counts + abs(steps)).astype(bool)[block]]
         if not len(marks):
             continue
         is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
@@ -110,7 +110,7 @@ def check_json(content: bytes, what: str) -> None:
         level = int(levels[-1])
         if levels.max() > _DEEPEST_JSON:
             raise InputError(f"{what}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
-        budget.take("values", bytes=int(held[marks[~is_text]].sum()))
+        budget.take("values", bytes=int(counts[marks[~is_text]].sum()))
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -206,10 +206,10 @@ def check_plain(
             if len(item) > _MOST_KEYS:
                 raise InputError(f"{what} has a mapping of more than {_MOST_KEYS:,} keys")
             budget.take("values", steps=2 * len(item))
-            pending += [(part, level + 1) for pair in item.items() for part in pair]
+            pending += [(item_part, level + 1) for pair in item.items() for item_part in pair]
         elif isinstance(item, (list, tuple)):
             budget.take("values", steps=len(item))
-            pending += [(part, level + 1) for part in item]
+            pending += [(item_part, level + 1) for item_part in item]
         elif isinstance(item, str):
             budget.take("text", bytes=len(item))
         elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:

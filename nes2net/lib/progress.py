@@ -81,13 +81,13 @@ class ProgressDisplay(Generic[T]):
         self.done = start
         self.facts = list[str]()
         self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
-        given = os.environ.get(SECONDS) or str(_SECONDS)
+        stated = os.environ.get(SECONDS) or str(_SECONDS)
         try:
-            self._seconds = float(given) if shown else 0.0
+            self._seconds = float(stated) if shown else 0.0
         except ValueError:
             self._seconds = -1.0
         if not self._seconds >= 0:
-            raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(given)}")
+            raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(stated)}")
         self._due = clock() + min(self._seconds, _FIRST)
         # None disables a bar if standard error is not a terminal.
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
@@ -122,14 +122,14 @@ class ProgressDisplay(Generic[T]):
     def line(self) -> str:
         """What is known, as one line."""
         counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
-        parts = [f"{self.title}: {counts}", *self.facts]
-        left = self.seconds_left()
+        texts = [f"{self.title}: {counts}", *self.facts]
+        seconds_left = self.seconds_left()
         per_step = self.seconds_per_step()
-        if left is not None and per_step is not None:
+        if seconds_left is not None and per_step is not None:
             later = self.later_seconds + self.later_steps * per_step
-            of_epoch = f" (epoch {readable_duration(left)})" if later else ""
-            parts.append(f"{readable_duration(left + later)} left{of_epoch}")
-        return ", ".join(parts)
+            of_epoch = f" (epoch {readable_duration(seconds_left)})" if later else ""
+            texts.append(f"{readable_duration(seconds_left + later)} left{of_epoch}")
+        return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
         """Seconds to the last step, by the speed since the first one; None if that is not known, or no step is left."""
@@ -163,29 +163,29 @@ class _Bar(tqdm):
         values = super().format_dict
         display = self.display_of
         columns = _columns()
-        left = display.seconds_left()
+        seconds_left = display.seconds_left()
         head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
-        facts = [*([] if left is None else [f"{readable_duration(left)} left"]), *display.facts]
+        facts = [*([] if seconds_left is None else [f"{readable_duration(seconds_left)} left"]), *display.facts]
         text = ""
         room = columns - 1 - len(f"{head} || ")
-        for place, fact in enumerate(facts):
+        for number, fact in enumerate(facts):
             longer = f"{text}, {fact}" if text else fact
-            if len(longer) > room - (_NARROWEST if place else 0):
+            if len(longer) > room - (_NARROWEST if number else 0):
                 break
             text = longer
         with_bar = room - len(text) >= _NARROWEST
         if not with_bar:
             head = f"{head}, {text}"[: columns - 1]
             text = ""
-        head, text = (part.replace("{", "{{").replace("}", "}}") for part in (head, text))
+        head, text = (text_part.replace("{", "{{").replace("}", "}}") for text_part in (head, text))
         return {**values, "ncols": columns - 1, "bar_format": f"{head} |{{bar}}| {text}" if with_bar else head}
 
 
 def _columns() -> int:
     """Columns of the terminal of standard error; 80 if it does not tell, as in some containers."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isdecimal() and int(given):
-        return int(given)
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdecimal() and int(stated):
+        return int(stated)
     with suppress(OSError, ValueError):
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     return 80

@@ -122,22 +122,22 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     wrote scores.txt
     """
     line = f"wrote {printable_name(path)}"
-    place = sys.stderr if beside_data else sys.stdout
-    held = _held.get()
-    if held is None:
-        print(line, file=place)
+    stream = sys.stderr if beside_data else sys.stdout
+    held_lines = _held.get()
+    if held_lines is None:
+        print(line, file=stream)
     else:
-        held.append((line, place))
+        held_lines.append((line, stream))
 
 
 @contextmanager
 def written_said_last() -> Iterator[None]:
     """Hold back the lines of :func:`say_written` until the end of this context, so that they follow its table."""
-    held: list[tuple[str, TextIO]] = []
-    token = _held.set(held)
+    held_lines: list[tuple[str, TextIO]] = []
+    token = _held.set(held_lines)
     try:
         yield
     finally:
         _held.reset(token)
-        for line, place in held:
-            print(line, file=place)
+        for line, stream in held_lines:
+            print(line, file=stream)

@@ -13,10 +13,12 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     """
     if seconds < (60 if exact else 59.5):
         return f"{seconds:.3g} s" if exact else f"{seconds:.0f} s"
-    minutes, left = divmod(round(seconds), 60) if exact else (round(seconds / 60), 0)
+    minutes, seconds_left = divmod(round(seconds), 60) if exact else (round(seconds / 60), 0)
     hours, minutes = divmod(minutes, 60)
     if exact:
-        return " ".join(f"{number} {unit}" for number, unit in ((hours, "h"), (minutes, "min"), (left, "s")) if number)
+        return " ".join(
+            f"{number} {unit}" for number, unit in ((hours, "h"), (minutes, "min"), (seconds_left, "s")) if number
+        )
     if not hours:
         return f"{minutes} min"
     return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
@@ -28,9 +30,9 @@ def clock(seconds: float, digits: int = 0) -> str:
     >>> clock(75), clock(5.25, 2), clock(3725.5, 1), clock(59.96, 1)
     ('1:15', '0:05.25', '1:02:05.5', '1:00.0')
     """
-    whole, parts = divmod(round(seconds * 10**digits), 10**digits)
-    hours = whole // 3600
-    minutes = whole // 60 % 60
-    left = whole % 60
-    text = f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
-    return f"{text}.{parts:0{digits}d}" if digits else text
+    total, fraction = divmod(round(seconds * 10**digits), 10**digits)
+    hours = total // 3600
+    minutes = total // 60 % 60
+    seconds_left = total % 60
+    text = f"{hours}:{minutes:02d}:{seconds_left:02d}" if hours else f"{minutes}:{seconds_left:02d}"
+    return f"{text}.{fraction:0{digits}d}" if digits else text

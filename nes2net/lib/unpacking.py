@@ -198,10 +198,10 @@ class _TarSource:
 
 def _place(name: str, folder: Path, archive: Path) -> Path:
     """Where a member goes, in ``folder`` or below."""
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name or not any(parts):
+    folders = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused(archive, name, "a path that leads out of the folder")
-    return folder.joinpath(*(part for part in parts if part not in ("", ".")))
+    return folder.joinpath(*(folder_name for folder_name in folders if folder_name not in ("", ".")))
 
 
 def _refused(archive: Path, name: str, what: str) -> InputError:
@@ -216,13 +216,13 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
         replacing(target) as temporary,
         open(temporary, "wb") as out,
     ):
-        left = member.size
-        while block := source.read(min(_CHUNK, left + 1)):
-            left -= len(block)
-            if left < 0:
+        unread = member.size
+        while block := source.read(min(_CHUNK, unread + 1)):
+            unread -= len(block)
+            if unread < 0:
                 raise zipfile.BadZipFile(f"{member.name} is longer than it says")
             out.write(block)
-        if left:
+        if unread:
             raise zipfile.BadZipFile(f"{member.name} is shorter than it says")
 
 

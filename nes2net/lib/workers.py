@@ -55,8 +55,8 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
     try:
         storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate
     except (OSError, RuntimeError) as error:
-        if left := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
-            (_SHARED_MEMORY / left[1]).unlink(missing_ok=True)
+        if leftover := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
+            (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
         return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
     shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
     return torch.stack(tuple(rows), out=shared)

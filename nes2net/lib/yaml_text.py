@@ -156,16 +156,16 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
     >>> values
     {'model': {'backend': {'name': 'aasist', 'num_logits': 1}}}
     """
-    place = values
+    section = values
     for parent in keys[:-1]:
         default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
-        child = place.get(parent, default if isinstance(default, str) else None)
-        if isinstance(child, str) and place is not values:  # a bare name that is given options
+        child = section.get(parent, default if isinstance(default, str) else None)
+        if isinstance(child, str) and section is not values:  # a bare name that is given options
             child = {"name": child}
-        place[parent] = dict(child) if isinstance(child, dict) else {}
-        place = place[parent]
+        section[parent] = dict(child) if isinstance(child, dict) else {}
+        section = section[parent]
         hint = hint_of(hint, parent)
-    place[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)
+    section[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)
 
 
 def hint_of(hint: Any, key: str) -> Any:
@@ -190,13 +190,13 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
         for item in node.value:
             _prepare(item, model)
     elif isinstance(node, yaml.MappingNode):
-        seen = set()
+        seen_keys = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # a list or a mapping as a key, which PyYAML refuses when it builds the data
-            if key.value in seen:
+            if key.value in seen_keys:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
-            seen.add(key.value)
+            seen_keys.add(key.value)
             _prepare(value, hint_of(hint, key.value))
 
 

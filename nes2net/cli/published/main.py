@@ -206,12 +206,12 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     rawboost = parser.add_argument_group("parameters of RawBoost")
     for name, text in _RAWBOOST.items():
         rawboost.add_argument(f"--{name}", type=type(defaults[name]), default=defaults[name], help=text)
-    own = parser.add_argument_group("flags of this toolkit")
+    toolkit_flags = parser.add_argument_group("flags of this toolkit")
     for flag, options in _OWN_FLAGS.items():
-        own.add_argument(flag, **options)
+        toolkit_flags.add_argument(flag, **options)
     train = {name: getattr(TrainConfig(), name) for name in ("keep", "precision", "accumulate")}
     parser.set_defaults(select_on=ValidationConfig().select_on, **train)
-    add_debug(own)
+    add_debug(toolkit_flags)
     parser.names |= _names()
     return parser
 
@@ -294,10 +294,10 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     values["train"]["deterministic"] = args.cudnn_deterministic_toggle
     # Without RawBoost its flags change nothing, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
-    given = {"comment", *(override.partition("=")[0] for override in args.set)}
+    stated_keys = {"comment", *(override.partition("=")[0] for override in args.set)}
     published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
     before = {"name": args.model_name, "model": published_model}
-    return recipe_from_dict(named_after_model(before, apply_overrides(values, args.set), given))
+    return recipe_from_dict(named_after_model(before, apply_overrides(values, args.set), stated_keys))
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -383,8 +383,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         import torch
 
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval", *(_RAWBOOST if args.algo == 0 else [])]
-        if given := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
-            flags = ", ".join(given)
+        if stated_flags := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
+            flags = ", ".join(stated_flags)
             print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
