@@ -25,7 +25,9 @@ def test_a_grid_is_every_combination(tmp_path):
     plan = plan_experiment(load_experiment(path), tmp_path)
     points = ["lr 0.1, backend mean_linear", 'lr 0.1, backend {"name": "asp_mlp"}']
     assert [run.point for run in plan.runs[::2]] == points
-    assert [run.recipe.model["backend"] for run in plan.runs[1::2]] == ["mean_linear", {"name": "asp_mlp"}]
+    assert [run.recipe.model["backend"] for run in plan.runs[1::2]] == [
+        {"name": name} for name in ("mean_linear", "asp_mlp")
+    ]
     first, _, third, _ = (run.folder.name for run in plan.runs)
     assert first.endswith("_seed1_mine_lr0.1_backendmean_linear")
     assert "_seed1_mine_lr0.1_backend-name-asp" in third and len({run.folder for run in plan.runs}) == 4
