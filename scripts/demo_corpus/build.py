@@ -15,7 +15,6 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 
 from . import channel, layout, verification
@@ -129,7 +128,7 @@ def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: l
     paths = [layout.audio_path(out, clip) for clip in training + in_la]
     embeddings = np.array(list(workers.map(_embed_file, paths, "toy ASV")))
     background, tests = embeddings[: len(training)], embeddings[len(training) :]
-    trials = verification.judge_trials(background, enrolment, in_la, Scores(), tests)
+    trials = verification.score_trials(background, enrolment, in_la, tests)
     if not trials:
         return verification.NO_NOTE
     layout.write_asv(out, trials)

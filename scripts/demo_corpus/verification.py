@@ -32,7 +32,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def judge_trials(
+def score_trials(
     background: np.ndarray, enrolment: dict[str, np.ndarray], clips: list[Clip], embeddings: np.ndarray
 ) -> list[tuple[str, Clip, str, float]]:
     """Make trials (claimed speaker, clip, key, score): each human clip for its own speaker and, as nontarget, each other
