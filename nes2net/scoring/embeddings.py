@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import Self
 
 from nes2net.data.audio.tables import pyarrow_module
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import as_cell, of_cell
-from nes2net.models.network import EmbeddingOf
+from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
 
@@ -60,11 +61,16 @@ class Embeddings(Judgement[NDArray]):
         if self.of != "frontend" and self.layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
 
+    def fitted(self, scorer: Scorer) -> Self:
+        if not isinstance(scorer, Network):
+            raise InputError("this detector makes no embeddings: take the checkpoint that it was exported from")
+        return self
+
     def start(
-        self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
+        self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
         def embed(waveforms: Tensor) -> Tensor:
-            return scorer.embeddings(waveforms, self.of, self.layer)  # type: ignore[attr-defined]  # of detectors of torch
+            return scorer.embeddings(waveforms, self.of, self.layer)
 
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
 

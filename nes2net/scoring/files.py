@@ -92,7 +92,9 @@ def judge_files(
         raise InputError(f"`workers` is at least 1, not {workers}")
     check_takes_audio_alone(scorer)
     reader = judgement.reader(WaveformReader.of(scorer, num_samples, longest))
-    return _in_order(_Batches(scorer, judgement.fitted(scorer), reader, batch_size, measurer), iter(paths), workers)
+    trained_on = length_of_training(scorer.provenance)
+    batches = _Batches(scorer, judgement.fitted(scorer), reader, trained_on, batch_size, measurer)
+    return _in_order(batches, iter(paths), workers)
 
 
 def _in_order(batches: _Batches[T], paths: Iterator[str | Path], workers: int) -> Iterator[JudgedFile[T]]:
@@ -103,8 +105,9 @@ def _in_order(batches: _Batches[T], paths: Iterator[str | Path], workers: int) -
         try:
             while True:
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
-                    path = next(paths, None)
-                    if path is None:
+                    try:
+                        path = next(paths)
+                    except StopIteration:
                         break
                     waiting.append(_File(path, pool.submit(batches.read, path)))
                 if not waiting:
@@ -170,13 +173,14 @@ class _Batches(Generic[T]):
     scorer: Scorer
     judgement: Judgement[T]
     reader: WaveformReader
+    trained_on: int
+    """Samples that the detector hears at a time in training."""
     batch_size: int
     measurer: Measurer | None
 
     def read(self, path: str | Path) -> _ReadFile:
         recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
-        trained_on = length_of_training(self.scorer.provenance)
-        remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
+        remark = remark_of(recording.waveform, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
 

@@ -24,6 +24,7 @@ from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.processes import Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
+from nes2net.models.network import Network
 from nes2net.scoring.batches import Item, Plan, Read, Reading
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
@@ -211,12 +212,11 @@ class Measurer:
         """The measurer that ``decider`` needs; None without a decider."""
         if decider is None:
             return None
-        embeddings = getattr(scorer, "embeddings", None)  # exported detectors have none
         population = decider.calibration.population if decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
-        return cls(
-            scorer, partial(embeddings, of="backend") if embeddings is not None and compares_embeddings else None
-        )
+        if compares_embeddings and isinstance(scorer, Network):  # others make none
+            return cls(scorer, partial(scorer.embeddings, of="backend"))
+        return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
         """Measure what the detector hears of ``recording``, without its embedding; the ``remark`` is on that."""

@@ -75,6 +75,8 @@ def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
     assert [path for path, _ in scored] == good[:5]
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
     assert [path for path, _ in pairs] == good and list(failures) == [bad, gone] and "not found" in str(failures[gone])
+    _, nothing, last = judge_files(detector, Scores(), [good[0], None, good[1]])  # which ends no list
+    assert isinstance(nothing.result, InputError) and not isinstance(last.result, InputError)
     with torch.no_grad():
         detector.backend.last_layer.bias.fill_(float("nan"))
     assert not list(detector.score_files(good, batch_size=4, on_error=failures.__setitem__))

@@ -50,7 +50,7 @@ class Aggregation(nn.Module):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Weights B×L that it gives to L ``hidden_states`` B×T×D; None if it has no weights of layers.

@@ -106,7 +106,7 @@ class Frontend(nn.Module):
             layers: ``"all"`` for L hidden states, ``"last"`` for a list of the last one.
             final_norm: whether the last state is taken after the final layer norm.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def check_length(self, waveform: Tensor) -> None:
         """Raise :class:`InputError` if ``waveform`` B×N is too short for one frame."""

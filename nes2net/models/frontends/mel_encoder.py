@@ -63,15 +63,15 @@ class MelEncoder(Frontend):
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         """Build the encoder of the transformers library for ``options``."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the features that the encoder reads of ``waveform`` B×N, float32 or float64."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute the input B×T×D of the first layer."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

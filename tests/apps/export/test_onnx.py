@@ -24,6 +24,7 @@ from nes2net.models import registry
 from nes2net.models.checkpoints.onnx_file import device_in_use
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores
 
@@ -163,6 +164,8 @@ def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, co
             Scores(),
             settings=ScoringSettings(num_samples=8000, legacy_train_mode=True),
         )
+    with pytest.raises(InputError, match="makes no embeddings: take the checkpoint"):
+        judge_trials(exported, trials, tmp_path / "e.npy", Embeddings())
 
 
 def test_the_file_describes_its_detector(detector, file, capsys):
