@@ -232,12 +232,12 @@ class Judged(Question):
             if isinstance(file.result, InputError):
                 yield _failed(path, file.result)
                 continue
-            row = {"file": str(path), "judgement": self.judgement.name, **self.judgement.tell(file.result)}
+            told = self.judgement.tell(file.result)
+            row = {"file": str(path), "judgement": self.judgement.name, **told}
             remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
             if remark:
                 row["remark"] = remark
-            words = self.judgement.in_words(file.result)
-            yield Prediction(path, row | _extent(file, num_samples), words=words)
+            yield Prediction(path, row | _extent(file, num_samples), words=self.judgement.in_words(told))
 
 
 def predict(

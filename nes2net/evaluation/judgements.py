@@ -71,7 +71,14 @@ class LabelledScores(NamedTuple):
     """Length of a frame; None for scores of recordings."""
 
 
-class OfRecordings(Judgement[T]):
+class InLines(Judgement[T]):
+    """A judgement whose file is text: each line begins with the id of an utterance, which is one word."""
+
+    def check(self, trials: Sequence[Trial], out: Path) -> None:
+        score_file.check_ids(trial.id for trial in trials)
+
+
+class OfRecordings(InLines[T]):
     """A judgement with one score of each recording, by which it is evaluated and calibrated."""
 
     of_recordings = True
@@ -140,9 +147,6 @@ class Scores(OfRecordings[float]):
     def own_labels(self, path: Path) -> dict[str, str]:
         return score_file.read_own_labels(path)
 
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
-        score_file.check_ids(trial.id for trial in trials)
-
     def to_json(self, value: float) -> float:
         return float(value)
 
@@ -207,9 +211,6 @@ class Rows(OfRecordings[NDArray]):
         rows = list(self.read(path))
         return [id for id, _ in rows], self.score_of(np.stack([row for _, row in rows])).astype(np.float64)
 
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
-        score_file.check_ids(trial.id for trial in trials)
-
     def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()
 
@@ -237,7 +238,7 @@ class Rows(OfRecordings[NDArray]):
 
 
 @dataclass(frozen=True)
-class Frames(Judgement[NDArray]):
+class Frames(InLines[NDArray]):
     """The scores of the frames of a recording: a line for each frame (:mod:`nes2net.scoring.segment_file`).
 
     A recording of up to 30 s is scored in one piece, and a longer one in windows
@@ -347,9 +348,6 @@ class Frames(Judgement[NDArray]):
 
     def rows_are(self, out: Path) -> str:
         return f"utterances in frames of {self.resolution_ms:g} ms"
-
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
-        score_file.check_ids(trial.id for trial in trials)
 
     def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()

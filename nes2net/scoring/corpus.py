@@ -122,13 +122,11 @@ def judge_trials(
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
-    batch_matters = depends_on_batch(scorer) and judgement.of_batch
-    if legacy or (depends_on_batch(scorer) and not judgement.of_batch):
-        planned_size = 1
-    else:
-        planned_size = batch_size
+    normalises_batch = depends_on_batch(scorer)
+    batch_matters = normalises_batch and judgement.of_batch
+    one_by_one = legacy or (normalises_batch and not judgement.of_batch)
     plan = Plan(
-        planned_size,
+        1 if one_by_one else batch_size,
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),
         compiled=settings.compile,

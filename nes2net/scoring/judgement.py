@@ -99,18 +99,18 @@ class Judgement(Output[T]):
         A ``remark``, a text, stands at the end of the line.
         """
 
-    def in_words(self, value: T) -> str:
-        """What a line of ``nes2net predict`` says of a recording with this ``value``, but for a remark."""
+    def in_words(self, told: Mapping[str, Any]) -> str:
+        """What a line of ``nes2net predict`` says, of what :meth:`tell` said but for a remark."""
         words = []
-        for name, told in self.tell(value).items():
+        for name, fact in told.items():
             if name == "remark":
                 continue
-            if isinstance(told, float):
-                words.append(f"{name} {told:.4f}")
-            elif isinstance(told, list):
-                words.append(f"{name}: {len(told)} numbers")
+            if isinstance(fact, float):
+                words.append(f"{name} {fact:.4f}")
+            elif isinstance(fact, list):
+                words.append(f"{name}: {len(fact)} numbers")
             else:
-                words.append(f"{name} {told}")
+                words.append(f"{name} {fact}")
         return ", ".join(words)
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:

@@ -22,7 +22,7 @@ from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.text_files import checked_float, has_control
-from nes2net.scoring.record import Record
+from nes2net.scoring.record import Record, record_path
 from nes2net.scoring.score_file import CONTROL
 
 #: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
@@ -98,7 +98,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     reader.keep()
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
-    record = path.with_name(f"{path.name}.json")
+    record = record_path(path)
     resolution = None
     if record.is_file():  # a reason for each missing utterance is in it
         what = "a record of frame scores"

@@ -35,7 +35,7 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone
-from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
+from nes2net.scoring.record import WholeRecord, read_whole_record, record_path, recordings_digest
 from nes2net.training.averaging import average_path, average_run
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
@@ -161,7 +161,7 @@ class ScoreJob(Job):
 
     def record(self) -> WholeRecord | None:
         """The record beside the scores; None without a record."""
-        path = self.scores.with_name(f"{self.scores.name}.json")
+        path = record_path(self.scores)
         return read_whole_record(path) if self.scores.is_file() and path.is_file() else None
 
     def is_done(self) -> bool:

@@ -28,7 +28,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
-from nes2net.scoring.record import read_whole_record
+from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
@@ -345,7 +345,7 @@ def _scores_sheet(path: Path) -> Sheet:
     facts["not finite"] = len(scores) - len(finite) or ""
     facts["tied"] = len(scores) - len(np.unique(scores)) or ""
     facts["SHA-256"] = sha256_of(path)
-    record = path.with_name(f"{path.name}.json")
+    record = record_path(path)
     corpus = "CORPUS"
     if record.is_file():
         facts |= _record_facts(record)
