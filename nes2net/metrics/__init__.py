@@ -1,13 +1,23 @@
-"""Error rates, detection costs, their confidence intervals and the official table of CtrSVDD.
+"""Error rates, detection costs, classes, confidence intervals and the official table of CtrSVDD.
 
 Everywhere a higher score means more bona fide, and rates are fractions in [0, 1], not percent: the
 false rejection rate (FRR, misses) is the share of bona fide trials below the threshold, the false
 acceptance rate (FAR, false alarms) the share of spoofed trials at or above it.
 
-In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``intervals``, ``tables``; then
-``localisation``, for parts of an utterance. Imports ``lib``.
+In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``classes``, ``intervals``,
+``tables``; then ``localisation``, for parts of an utterance. Imports ``lib``.
 """
 
+from nes2net.metrics.classes import (
+    ClassRates,
+    accuracy,
+    auroc,
+    balanced_accuracy,
+    class_rates,
+    confusion_matrix,
+    fpr95,
+    macro_f1,
+)
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf
 from nes2net.metrics.eer import compute_eer, det_curve, roc_points
 from nes2net.metrics.intervals import (
@@ -35,13 +45,18 @@ from nes2net.metrics.tdcf import (
 __all__ = [
     "ASVSPOOF5_WEIGHTS",
     "AsvErrorRates",
+    "ClassRates",
     "Comparison",
     "CtrSvddRow",
     "Rates",
     "TandemWeights",
+    "accuracy",
     "asv_error_rates",
+    "auroc",
+    "balanced_accuracy",
     "bootstrap_interval",
     "bootstrap_values",
+    "class_rates",
     "compare_systems",
     "compute_a_dcf",
     "compute_act_dcf",
@@ -52,8 +67,11 @@ __all__ = [
     "compute_min_tdcf",
     "compute_rates",
     "compute_t_eer",
+    "confusion_matrix",
     "ctrsvdd_rows",
     "det_curve",
+    "fpr95",
+    "macro_f1",
     "percentiles",
     "rate_interval",
     "roc_points",

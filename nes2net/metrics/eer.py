@@ -1,6 +1,6 @@
-"""Equal error rate by the four rules that published figures were computed with, and the DET curve.
+"""Equal error rate by the rules that published figures were computed with, and the DET curve.
 
-On continuous scores the four agree to about one trial. With tied scores they differ, so only the
+On continuous scores the rules agree to about one trial. With tied scores they differ, so only the
 rule that a published figure was computed with reproduces it.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 
-METHODS = ("asvspoof", "interpolated", "arena", "sklearn")
+METHODS = ("asvspoof", "interpolated", "arena", "roc", "sklearn")
 
 
 def compute_eer(
@@ -34,10 +34,13 @@ def compute_eer(
     - ``"arena"``, the Speech Anti-Spoofing Arena: equal scores are one step. Both rates and the
       threshold are interpolated linearly where FAR − FRR first changes its sign. If it stays
       positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at that score.
+    - ``"roc"``, known against unknown classes: as ``"arena"``, but the ROC curve goes on to the point
+      where everything is rejected. So the EER is 0.5 if all scores are equal, and the EERs of
+      scores and of negated scores add up to 1.
     - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
       ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
-    If all scores are equal, the EER is 0.5 by ``"arena"`` and ``"sklearn"``, and 1 by
+    If all scores are equal, the EER is 0.5 by ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1 by
     ``"asvspoof"``, as those programs give it. By ``"interpolated"`` it lies between 0 and 1 and
     depends only on ``order``, because the published program's sorting is unstable for equal scores.
 
@@ -50,8 +53,8 @@ def compute_eer(
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and the score where it was read off.
         Under ``"asvspoof"`` this is the highest rejected score, as the evaluation packages report
-        it. Under ``"arena"`` it lies between two scores, and under the other rules it is the lowest
-        accepted score.
+        it. Under ``"arena"`` and ``"roc"`` it lies between two scores, or is the highest one. Under
+        the other rules it is the lowest accepted score.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -70,7 +73,7 @@ def compute_eer(
     if method == "asvspoof":
         scores, is_bonafide = walk(bonafide, spoof)
         return eer_of_sorted(scores, is_bonafide, ~is_bonafide)
-    if method == "arena":
+    if method != "interpolated":
         order = None
     scores, is_bonafide = walk(bonafide, spoof, order)
     # Without the trials at the threshold, which are accepted.
@@ -80,9 +83,12 @@ def compute_eer(
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
-    eer, after, share = interpolated_crossing(
-        rejected_bonafide[starts], rejected_spoof[starts], bonafide.size, spoof.size
-    )
+    rejected = rejected_bonafide[starts], rejected_spoof[starts]
+    if method == "roc":
+        rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
+    eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
+    if after == starts.size:
+        return eer, float(scores[-1])
     higher = scores[starts[after]]
     if share == 1:
         return eer, float(higher)

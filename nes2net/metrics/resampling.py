@@ -64,7 +64,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
 
 
 def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
-    if method in ("arena", "sklearn"):
+    if method in ("arena", "roc", "sklearn"):
         return _eer_of_ties(bonafide, spoof, method)
     if method == "asvspoof":
         order = None
@@ -116,8 +116,10 @@ def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
         drawn = np.diff(accepted, prepend=0) > 0
         accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
         accepted_spoof = accepted[drawn] - accepted_bonafide
-        if method == "arena":
+        if method != "sklearn":
             rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
+            if method == "roc":
+                rejected = np.append(rejected[0], num_bonafide), np.append(rejected[1], num_spoof)
             return interpolated_crossing(*rejected, num_bonafide, num_spoof)[0]
         corner = roc_corners(accepted_bonafide, accepted_spoof)
         frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide

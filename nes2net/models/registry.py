@@ -219,6 +219,7 @@ losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, which
         "focal": "nes2net.training.losses:BinaryFocal",
         "angular_softmax": "nes2net.training.losses:AngularSoftmax",
         "am_softmax": "nes2net.training.losses:AdditiveMarginSoftmax",
+        "aam_softmax": "nes2net.training.losses:AdditiveAngularMarginSoftmax",
         "oc_softmax": "nes2net.training.losses:OneClassSoftmax",
         "p2sgrad": "nes2net.training.losses:P2SGrad",
         "cosine_error": "nes2net.training.losses:CosineError",

@@ -72,7 +72,7 @@ def test_bad_input():
         ([1.0], [], {}, "no spoof scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN"),
         ([[1.0]], [1.0], {}, "one-dimensional"),
-        ([1.0], [0.0], {"method": "best"}, "method 'best'; known: asvspoof, interpolated, arena, sklearn"),
+        ([1.0], [0.0], {"method": "best"}, "method 'best'; known: asvspoof, interpolated, arena, roc, sklearn"),
         ([1.0], [0.0], {"method": "interpolated", "order": [0]}, "each of the 2 scores"),
     ):
         with pytest.raises(InputError, match=message):

@@ -7,19 +7,23 @@ are read off these.
 
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
+from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores
 from nes2net.scoring.decisions.population import Population, Traits, Typicality
 
 __all__ = [
     "CANNOT_TELL",
     "Decider",
     "Decision",
+    "KnownThreshold",
     "LinearCalibration",
     "Llrs",
     "OperatingPoint",
     "Population",
+    "Reference",
     "ScoredBy",
     "Traits",
     "Typicality",
     "fit",
+    "known_scores",
     "load",
 ]

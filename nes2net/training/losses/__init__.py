@@ -3,6 +3,7 @@
 from nes2net.training.losses.criterion import Criterion
 from nes2net.training.losses.logits import BinaryFocal, WeightedCrossEntropy
 from nes2net.training.losses.vectors import (
+    AdditiveAngularMarginSoftmax,
     AdditiveMarginSoftmax,
     AngularSoftmax,
     CosineError,
@@ -12,6 +13,7 @@ from nes2net.training.losses.vectors import (
 )
 
 __all__ = [
+    "AdditiveAngularMarginSoftmax",
     "AdditiveMarginSoftmax",
     "AngularSoftmax",
     "BinaryFocal",

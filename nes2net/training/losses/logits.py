@@ -16,7 +16,10 @@ from nes2net.training.losses.criterion import (
     NotNegative,
     Positive,
     number_of,
+    shares_of,
 )
+
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
 
 class WeightedCrossEntropy(ClassWeighted):
@@ -32,6 +35,7 @@ class WeightedCrossEntropy(ClassWeighted):
         normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
             the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909), so a batch with
             more of the heavier class counts more.
+        label_smoothing: ε; the share of the own class is 1 − ε + ε/K, that of each other one ε/K.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
     >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
@@ -43,12 +47,18 @@ class WeightedCrossEntropy(ClassWeighted):
     """
 
     def __init__(
-        self, class_weights: ClassWeights | None = None, *, normalize: bool = True, num_classes: int = 2
+        self,
+        class_weights: ClassWeights | None = None,
+        *,
+        normalize: bool = True,
+        label_smoothing: Smoothing = 0.0,
+        num_classes: int = 2,
     ) -> None:
         if class_weights is None and num_classes == 2:
             class_weights = (0.1, 0.9)
         super().__init__(class_weights, num_classes)
         self.normalize = normalize
+        self.label_smoothing = label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
         if self.normalize:
@@ -57,6 +67,11 @@ class WeightedCrossEntropy(ClassWeighted):
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         weight = self.weight.to(outputs, non_blocking=True)
+        if self.label_smoothing:
+            log_posteriors = F.log_softmax(outputs, dim=1)
+            of_all = log_posteriors.mean(1, keepdim=True)
+            losses = -((1 - self.label_smoothing) * log_posteriors + self.label_smoothing * of_all)  # B×K
+            return (weight * shares_of(targets, self.num_classes) * losses).sum()
         if targets.ndim == 1:
             return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
         return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()
@@ -84,7 +99,7 @@ class BinaryFocal(MeanOfSamples):
         self,
         gamma: NotNegative = 2.0,
         alpha: Positive = 0.25,
-        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        label_smoothing: Smoothing = 0.0,
     ) -> None:
         super().__init__()
         self.gamma = gamma

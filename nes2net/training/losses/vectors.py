@@ -128,10 +128,12 @@ class _OfVectors(MeanOfSamples):
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        losses = self._losses(outputs, durations)  # B×K, as if each sample were of the first class, of the second, …
+        losses = self._losses(
+            outputs, step, durations
+        )  # B×K, as if each sample were of the first class, of the second, …
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
-    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         raise NotImplementedError
 
 
@@ -176,7 +178,7 @@ class OneClassSoftmax(_OfVectors):
         bonafide = self._cosine(outputs, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
-    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self._cosine(embeddings, self.center)  # B×1
         return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
 
@@ -239,7 +241,7 @@ class AdditiveMarginSoftmax(_OfVectors):
     def logits(self, outputs: Tensor) -> Tensor:
         return self.logit_scale * cosines(outputs, self.centers)
 
-    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         margin: Any = self.margin
         if not isinstance(margin, (int, float)):
             if durations is None:
@@ -257,13 +259,81 @@ def _usual(num_classes: int) -> tuple[float, float]:
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all or B×1."""
+    """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all, B×1 or B×n."""
     if isinstance(margin, Tensor):
         margin = margin.to(cosine)
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
     return torch.stack(
         [-F.log_softmax(scale * (cosine - margin * one_hot), dim=1)[:, c] for c, one_hot in enumerate(classes)], dim=1
     )
+
+
+def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
+    """cos(θ + ``margin``) of cosines cos θ; beyond π − ``margin``, where it would rise again, a line that goes on falling.
+
+    There is no arc cosine in it, whose slope is infinite at the ends.
+    """
+    sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
+    turned = cosine * math.cos(margin) - sine * math.sin(margin)
+    beyond = cosine - math.sin(math.pi - margin) * margin
+    return torch.where(cosine > math.cos(math.pi - margin), turned, beyond)
+
+
+class AdditiveAngularMarginSoftmax(_OfVectors):
+    """Cross-entropy of scale·cos(θ + margin of the own class) over the angles θ to a vector of each class.
+
+    Deng et al., "ArcFace: Additive angular margin loss for deep face recognition", CVPR 2019. Beyond
+    π − margin the own class has scale·(cos θ − margin·sin margin), so that the loss falls with θ
+    everywhere. There is no margin in scores: logits are scale·cos θ.
+
+    Args:
+        feature_dim: size of an embedding.
+        scale: factor of the cosines; 30 in speaker verification (assumed), and in systems on STOPA.
+        margin: what is added to the angle to the own class, in radians; 0.2 in speaker verification
+            (assumed), 0.5 in systems on STOPA.
+        margin_warmup: optimisation steps in which the margin rises in proportion from 0; 0 for none.
+        head: the detector's head, whose vectors are trained; None for vectors of its own.
+
+    >>> AdditiveAngularMarginSoftmax(8, num_classes=5)(torch.randn(4, 8), torch.tensor([0, 2, 4, 4])).shape
+    torch.Size([])
+    """
+
+    needs_head = "cosine"
+
+    def __init__(
+        self,
+        feature_dim: Size,
+        scale: Positive = 30.0,
+        margin: NotNegative = 0.2,
+        margin_warmup: Annotated[int, Field(ge=0)] = 0,
+        *,
+        head: CosineHead | None = None,
+        num_classes: int = 2,
+    ) -> None:
+        super().__init__(num_classes)
+        head = head or CosineHead(feature_dim, num_classes)
+        self.centers = head.centers
+        self.logit_scale = head.scale
+        self.scale = scale
+        self.margin = margin
+        self.margin_warmup = margin_warmup
+
+    @classmethod
+    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"scale": options.get("scale", 30.0)}
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return self.logit_scale * cosines(outputs, self.centers)
+
+    def margin_at(self, step: int | None) -> float:
+        """The margin at an optimisation ``step``; None, for validation, is the end of the warm-up."""
+        if step is None or step >= self.margin_warmup:
+            return self.margin
+        return self.margin * step / self.margin_warmup
+
+    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        cosine = cosines(embeddings, self.centers)
+        return additive_margin_losses(cosine, self.scale, cosine - turned_cosines(cosine, self.margin_at(step)))
 
 
 class P2SGrad(_OfVectors):
@@ -379,12 +449,6 @@ class Prototypes(_OfVectors):
         numerator = super().numerator(outputs, targets, step, durations)
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
-    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        # cos(θ + m) without the arc cosine, whose slope is infinite at the ends; beyond π − m it
-        # would rise again, so the line that ArcFace's code takes goes on falling.
-        sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
-        turned = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
-        beyond = cosine - math.sin(math.pi - self.margin) * self.margin
-        enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, beyond)
-        return additive_margin_losses(cosine, self.scale, cosine - enlarged)
+        return additive_margin_losses(cosine, self.scale, cosine - turned_cosines(cosine, self.margin))

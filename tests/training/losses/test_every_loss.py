@@ -51,7 +51,7 @@ def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_
     outputs, whole = outputs_for(criterion, backend), torch.nn.functional.one_hot(HARD, 2).float()
     mixed = [criterion.parts(outputs, q)[0] for q in (HARD, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
     torch.testing.assert_close(mixed[1], mixed[0])
-    if name in ("cross_entropy", "angular_softmax", "am_softmax", "oc_softmax", "prototypes"):
+    if name in ("cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "oc_softmax", "prototypes"):
         torch.testing.assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
     for dtype in (torch.float16, torch.bfloat16):
         loss = criterion(outputs.to(dtype), HARD)
@@ -85,7 +85,9 @@ def test_other_logits_are_refused(name):
         create_loss(name, detector.backend)(torch.zeros(2, 3 - number), torch.tensor([0, 1]))
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "angular_softmax", "am_softmax", "p2sgrad", "cosine_error"])
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "p2sgrad", "cosine_error"]
+)
 def test_losses_of_several_classes_learn_them(name):
     """Bona fide is the last class. The posteriors are those of the softmax that was trained."""
     names = ["A01", "A02", "A03", "bonafide"]
@@ -106,7 +108,7 @@ def test_losses_of_several_classes_learn_them(name):
     shares = torch.nn.functional.one_hot(targets, 4).float()
     outputs = embeddings if criterion.takes_embeddings else logits
     torch.testing.assert_close(criterion.parts(outputs, shares)[0], criterion.parts(outputs, targets)[0])
-    if name in ("cross_entropy", "am_softmax"):
+    if name in ("cross_entropy", "am_softmax", "aam_softmax"):
         assert (posteriors.max(1).values > 0.9).all()
         scores = backend.scores(logits)
         assert scores[targets == 3].min() > scores[targets != 3].max()

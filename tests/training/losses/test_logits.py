@@ -73,3 +73,13 @@ def test_cross_entropy_of_mixed_labels():
         below += 0.1 * p + 0.9 * q
     found = WeightedCrossEntropy((0.1, 0.9))(logits, torch.tensor(shares))
     assert found.item() == pytest.approx(above / below, rel=1e-5)
+
+
+def test_smoothed_labels_are_those_of_torch_and_weigh_as_others():
+    logits = torch.randn(5, 3, dtype=torch.float64)
+    targets = torch.tensor([0, 1, 2, 2, 0])
+    smoothed = WeightedCrossEntropy(label_smoothing=0.15, num_classes=3)(logits, targets)
+    torch.testing.assert_close(smoothed, torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.15))
+    shares = torch.nn.functional.one_hot(targets, 3)
+    criterion = WeightedCrossEntropy((1.0, 2.0, 3.0), label_smoothing=0.15, num_classes=3)
+    torch.testing.assert_close(criterion(logits, shares), criterion(logits, targets))

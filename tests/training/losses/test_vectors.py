@@ -10,7 +10,16 @@ from torch import nn
 from nes2net import InputError
 from nes2net.models.backends.heads import AngularHead, renormed_cosines
 from nes2net.models.registry import create_head
-from nes2net.training.losses import AdditiveMarginSoftmax, AngularSoftmax, OneClassSoftmax, P2SGrad, Prototypes, vectors
+from nes2net.training.losses import (
+    AdditiveAngularMarginSoftmax,
+    AdditiveMarginSoftmax,
+    AngularSoftmax,
+    OneClassSoftmax,
+    P2SGrad,
+    Prototypes,
+    WeightedCrossEntropy,
+    vectors,
+)
 
 GOLDEN = golden.read("vector_losses")
 BONAFIDE_FIRST = torch.tensor([1, 0])  # the published columns of am_softmax, put into ours
@@ -49,6 +58,41 @@ def test_additive_margin_softmax_is_the_published(name):
     check(criterion, name, criterion.centers, GOLDEN[name]["grad_centers_f64"][BONAFIDE_FIRST])
 
 
+@pytest.mark.parametrize(
+    "case", golden.read("tracing/losses")["cases"], ids=lambda case: f"{case['loss']} {case['margin']}"
+)
+def test_losses_of_many_classes_are_the_golden_ones(case, monkeypatch):
+    """``aam_softmax_plain`` adds the margin everywhere; beyond π − margin ours is steeper."""
+    tracing = golden.read("tracing/losses")
+    x = torch.tensor(tracing["embeddings"], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor(tracing["weights"], dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor(tracing["labels"])
+    if case["loss"] == "cross_entropy":
+        criterion = WeightedCrossEntropy(num_classes=4)
+        losses = torch.stack([criterion(row[None] @ weights.T, label[None]) for row, label in zip(x, labels)])
+    else:
+        if case["loss"] == "aam_softmax_plain":
+            monkeypatch.setattr(vectors, "turned_cosines", lambda cosine, margin: (cosine.acos() + margin).cos())
+        chosen = AdditiveMarginSoftmax if case["loss"] == "am_softmax" else AdditiveAngularMarginSoftmax
+        criterion = chosen(3, case["scale"], case["margin"], num_classes=4)
+        criterion.centers = nn.Parameter(weights.detach().clone())
+        weights = criterion.centers
+        losses = torch.stack([criterion(row[None], label[None]) for row, label in zip(x, labels)])
+    # a margin is kept in float32 by am_softmax, as in the published code
+    assert losses.tolist() == pytest.approx(case["per_sample"], abs=2e-6 if case["loss"] == "am_softmax" else 1e-9)
+    gradients = torch.autograd.grad(losses.mean(), (x, weights))
+    norms = [gradient.norm().item() for gradient in gradients]
+    assert norms == pytest.approx([case["grad_norm_embeddings"], case["grad_norm_weights"]], rel=1e-6)
+
+
+def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
+    criterion = AdditiveAngularMarginSoftmax(3, margin=0.5, margin_warmup=10)
+    assert [criterion.margin_at(step) for step in (0, 5, 10, 11, None)] == [0, 0.25, 0.5, 0.5, 0.5]
+    nn.init.eye_(criterion.centers)
+    at_start = criterion(torch.ones(1, 3), torch.tensor([0]), 0)
+    assert at_start < criterion(torch.ones(1, 3), torch.tensor([0]))
+
+
 @pytest.mark.parametrize("name", ["am_softmax_fixed_margin", "am_softmax_duration_margin"])
 def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
     """It needs the durations."""
@@ -58,7 +102,7 @@ def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
     margin = ("duration", config["slope"], config["intercept"]) if config["adaptive"] else config["margin"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], margin)
     cosines = published["cosines"].double().requires_grad_()
-    losses = criterion._losses(cosines, published["durations_s"].double())
+    losses = criterion._losses(cosines, None, published["durations_s"].double())
     loss = losses.gather(1, published["labels_column1_is_bonafide"][:, None]).mean()
     loss.backward()
     assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-10)

@@ -1,0 +1,175 @@
+"""Closed and open sets of classes: confusion, accuracy, F1, and how well known classes are told from unknown ones.
+
+Golden numbers: tests/fixtures/tracing. Scores of being known are higher for known classes
+(:func:`nes2net.scoring.decisions.known_scores`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nes2net.lib.errors import InputError, check_known
+from nes2net.metrics.eer import checked_scores
+
+Over = Literal["present", "union", "all"]
+"""Which classes a macro-F1 is the mean over (:func:`macro_f1`)."""
+
+
+class ClassRates(NamedTuple):
+    """Rates of each of K classes, (K,) each; 0 where the denominator is 0."""
+
+    precision: NDArray
+    recall: NDArray
+    f1: NDArray
+
+
+def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArray:
+    """Count the trials of each pair of classes.
+
+    Args:
+        true, predicted: numbers of classes from 0 to ``num_classes`` − 1, shape (N,).
+
+    Returns:
+        K×K counts, int64: rows are true classes, columns predicted ones.
+
+    Raises:
+        InputError: if the lengths differ or a number is no class.
+
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    pairs = np.stack([_class_numbers(true, num_classes), _class_numbers(predicted, num_classes)])
+    counts = np.bincount(pairs[0] * num_classes + pairs[1], minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def _class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
+    array = np.asarray(numbers)
+    if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
+        raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
+    if array.size and not 0 <= array.min() <= array.max() < num_classes:
+        raise InputError(f"classes are numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}")
+    return array.astype(np.int64)
+
+
+def class_rates(confusion: ArrayLike) -> ClassRates:
+    """Compute precision, recall and F1 = 2·C_ii/(C_i· + C_·i) of each class.
+
+    Args:
+        confusion: counts, shape (…, K, K); leading axes are kept.
+    """
+    counts = np.asarray(confusion, dtype=np.float64)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    num_true = counts.sum(-1)
+    num_predicted = counts.sum(-2)
+    return ClassRates(
+        _ratio(right, num_predicted), _ratio(right, num_true), _ratio(2 * right, num_true + num_predicted)
+    )
+
+
+def accuracy(confusion: ArrayLike) -> float:
+    """Compute the share of trials whose class is predicted; NaN without trials.
+
+    >>> accuracy([[1, 1], [0, 2]])
+    0.75
+    """
+    counts = np.asarray(confusion, dtype=np.float64)
+    return float(np.trace(counts) / counts.sum()) if counts.sum() else float("nan")
+
+
+def balanced_accuracy(confusion: ArrayLike) -> float:
+    """Compute the mean recall of the classes with a true trial; NaN without trials.
+
+    >>> balanced_accuracy([[1, 1], [0, 2]])
+    0.75
+    """
+    counts = np.asarray(confusion)
+    return float(_mean_where(class_rates(counts).recall, counts.sum(-1) > 0))
+
+
+def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
+    """Compute the mean F1 of classes, each with the same weight; NaN without such classes.
+
+    Args:
+        over: ``"present"`` are the classes with a true trial; ``"union"`` are also those that are
+            only predicted, as in scikit-learn's ``f1_score(average="macro")``; ``"all"`` are all K
+            classes, of which absent ones have F1 0.
+
+    >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
+    (0.7333, 0.4889)
+    """
+    return float(_macro_f1(np.asarray(confusion), over))
+
+
+def _macro_f1(counts: NDArray, over: Over = "present") -> NDArray:
+    check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
+    counted = np.ones(counts.shape[:-1], dtype=bool)
+    if over == "present":
+        counted = counts.sum(-1) > 0
+    elif over == "union":
+        counted = (counts.sum(-1) > 0) | (counts.sum(-2) > 0)
+    return _mean_where(class_rates(counts).f1, counted)
+
+
+def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
+    """Compute the area under the ROC curve: P(known > unknown) + ½·P(known = unknown).
+
+    Args:
+        known, unknown: scores, shapes (N,) and (M,); higher for known.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
+
+    >>> auroc([2.0, 1.0], [1.0, 0.0])
+    0.875
+    """
+    known = checked_scores(known, "known")
+    unknown = np.sort(checked_scores(unknown, "unknown"))
+    below = np.searchsorted(unknown, known, side="left")
+    not_above = np.searchsorted(unknown, known, side="right")
+    return int((below + not_above).sum()) / (2 * known.size * unknown.size)
+
+
+def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
+    """Compute the share of unknown trials that are taken for known where 95 % of the known ones are.
+
+    The threshold is the ⌈95n/100⌉-th largest of n known scores; a trial at or above it is taken for
+    known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020). OpenOOD exchanges
+    the roles: ``fpr95(-unknown, -known)``.
+
+    Args:
+        known, unknown: scores, shapes (N,) and (M,); higher for known.
+
+    Returns:
+        ``(rate, threshold)``.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
+
+    >>> fpr95([3.0, 2.0, 1.0], [2.5, 0.5])
+    (0.5, 1.0)
+    """
+    known = checked_scores(known, "known")
+    threshold = accepting(known)
+    return float(np.mean(checked_scores(unknown, "unknown") >= threshold)), threshold
+
+
+def accepting(known: NDArray, percent: int = 95) -> float:
+    """The threshold at or above which ``percent`` of ``known`` scores (N,) lie: the ⌈percent·N/100⌉-th largest."""
+    rank = -(-percent * known.size // 100)
+    return float(np.partition(known, known.size - rank)[known.size - rank])
+
+
+def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
+    """The mean over the last axis of the ``values`` that are ``counted``; NaN without any."""
+    number = counted.sum(-1)
+    mean = (values * counted).sum(-1) / np.maximum(number, 1)
+    return np.where(number > 0, mean, np.nan)

@@ -1,0 +1,262 @@
+"""Is a recording of a known class? Scores of being known, and the threshold below which nothing known is named.
+
+A detector that names generators always names one. Its scores of being known are higher for classes
+of its training. They are computed in float64: in float32 a posterior is 1 from a lead of about 17
+on, and scores tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax, logsumexp, softmax
+
+from nes2net.lib.errors import InputError, check_known, counted
+from nes2net.metrics.classes import accepting
+
+LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
+"""A score of being known that is made of logits (:func:`known_scores`)."""
+LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme")
+ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
+"""A score of being known that compares with training trials (:class:`Reference`)."""
+REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
+_ROWS_AT_ONCE = 1024  # of trials that are compared with all training trials
+_MOST_SCORES = 1000  # of known trials that a detector keeps
+
+
+def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
+    """Compute a score of being known from the logits of K classes.
+
+    - ``"log_odds"``: the largest logit − logsumexp of the others, the log odds of the largest
+      posterior. It ranks as that does (Hendrycks, Gimpel, ICLR 2017), and does not saturate.
+    - ``"max_logit"``: the largest logit.
+    - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
+    - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the
+      temperature is assumed).
+
+    Args:
+        logits: N×K, K ≥ 2.
+        temperature: T, above 0; only energies have one.
+
+    Returns:
+        (N,), float64; higher for known classes.
+
+    Raises:
+        InputError: if there is no such kind, the temperature is not positive, or the logits are not
+            N×K numbers.
+
+    >>> known_scores([[4.0, 0.0, 0.0], [1.0, 0.5, 0.0]]).round(4).tolist()
+    [3.3069, 0.0259]
+    """
+    check_known([kind], LOGIT_SCORES, "no score of being known is called")
+    if not temperature > 0:
+        raise InputError(f"the temperature is above 0, not {temperature}")
+    z = checked_logits(logits)
+    if kind == "max_logit":
+        return z.max(1)
+    if kind == "energy":
+        return temperature * logsumexp(z / temperature, axis=1)
+    if kind == "sme":
+        return temperature * logsumexp(softmax(z, axis=1) / temperature, axis=1)
+    ascending = np.sort(z, axis=1)
+    return ascending[:, -1] - logsumexp(ascending[:, :-1], axis=1)
+
+
+def checked_logits(logits: ArrayLike) -> NDArray:
+    """``logits`` as N×K float64; :class:`InputError` if they have another shape or are not all finite."""
+    z = np.asarray(logits, dtype=np.float64)
+    if z.ndim != 2 or z.shape[1] < 2:
+        raise InputError(f"logits are trials × classes, at least two classes, not of shape {z.shape}")
+    if not np.isfinite(z).all():
+        raise InputError(
+            f"logits of {counted(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: leave these "
+            "trials out or score them again"
+        )
+    return z
+
+
+def class_posteriors(logits: ArrayLike) -> NDArray:
+    """Posteriors N×K of ``logits`` N×K: their softmax in float64."""
+    return np.exp(log_softmax(checked_logits(logits), axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Embeddings of training trials, with which a recording is compared.
+
+    Args:
+        embeddings: R×E, the inputs of the back-end's last layer.
+        classes: (R,), numbers of the classes.
+        logits: R×K; for the score ``"nsd"``.
+
+    Raises:
+        InputError: if the shapes do not go together or a number is not finite.
+    """
+
+    embeddings: NDArray
+    classes: NDArray
+    logits: NDArray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "embeddings", _checked_embeddings(self.embeddings))
+        object.__setattr__(self, "classes", np.asarray(self.classes))
+        if self.classes.shape != (len(self.embeddings),) or not len(self.embeddings):
+            raise InputError(
+                f"a reference has a class for each embedding, and at least one: {self.embeddings.shape}, {self.classes.shape}"
+            )
+        if self.logits is not None and len(self.logits) != len(self.embeddings):
+            raise InputError(f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits")
+
+    def scores(
+        self, embeddings: ArrayLike, kind: ReferenceScore = "knn", *, k: int = 10, logits: ArrayLike | None = None
+    ) -> NDArray:
+        """Compute a score of being known.
+
+        - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
+          10 is assumed).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c), with one covariance Σ, centred by class and
+          divided by the number of trials (Lee et al., NeurIPS 2018).
+        - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j
+          (arXiv 2406.03240).
+
+        Args:
+            embeddings: N×E.
+            logits: N×K; for ``"nsd"``.
+
+        Returns:
+            (N,), float64; higher for known classes.
+
+        Raises:
+            InputError: if there is no such kind, sizes do not go together, there are no ``k`` training
+                trials, or logits are missing.
+        """
+        check_known([kind], REFERENCE_SCORES, "no score of being known is called")
+        x = self._fitting(embeddings)
+        if kind == "knn":
+            return self._nearest(x, k)[0][:, -1]
+        if kind == "mahalanobis":
+            return -self._squared_distances(x).min(1)
+        if self.logits is None or logits is None:
+            raise InputError("the score nsd needs the logits of training trials and of the recordings")
+        weights = logsumexp(checked_logits(self.logits), axis=1)
+        direction = (weights[:, None] * _unit(self.embeddings)).mean(0)  # the mean over j of logsumexp(z_j)·x_j/|x_j|
+        return logsumexp(checked_logits(logits), axis=1) * (_unit(x) @ direction)
+
+    def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
+        """The class of most of the ``k`` nearest training embeddings by cosine; of as many, that of the nearest.
+
+        The number 21 is TADA's (arXiv 2506.05802).
+
+        Returns:
+            (N,), numbers of classes.
+        """
+        _, neighbours = self._nearest(self._fitting(embeddings), k)
+        predicted = []
+        for classes in self.classes[neighbours].tolist():  # nearest first, so that max takes its class
+            predicted.append(max(dict.fromkeys(classes), key=classes.count))
+        return np.array(predicted)
+
+    def mahalanobis_class(self, embeddings: ArrayLike) -> NDArray:
+        """The class (N,) whose mean is nearest by the score ``"mahalanobis"``."""
+        return np.unique(self.classes)[self._squared_distances(self._fitting(embeddings)).argmin(1)]
+
+    def _fitting(self, embeddings: ArrayLike) -> NDArray:
+        x = _checked_embeddings(embeddings)
+        if x.shape[1] != self.embeddings.shape[1]:
+            raise InputError(
+                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: take "
+                "both from the same detector, by `nes2net embed --of backend`"
+            )
+        return x
+
+    def _nearest(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
+        """Cosines N×k to the nearest training embeddings, in falling order, and their numbers N×k."""
+        if not 1 <= k <= len(self.embeddings):
+            raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")
+        training = _unit(self.embeddings)
+        all_cosines = []
+        all_numbers = []
+        for start in range(0, len(x), _ROWS_AT_ONCE):
+            cosines = _unit(x[start : start + _ROWS_AT_ONCE]) @ training.T
+            numbers = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+            nearest = np.take_along_axis(cosines, numbers, axis=1)
+            order = np.argsort(-nearest, axis=1, kind="stable")
+            all_cosines.append(np.take_along_axis(nearest, order, axis=1))
+            all_numbers.append(np.take_along_axis(numbers, order, axis=1))
+        return np.concatenate(all_cosines), np.concatenate(all_numbers)
+
+    def _squared_distances(self, x: NDArray) -> NDArray:
+        """Squared Mahalanobis distances N×C to the means of the classes that the reference has."""
+        names, numbers = np.unique(self.classes, return_inverse=True)
+        means = np.stack([self.embeddings[numbers == number].mean(0) for number in range(len(names))])
+        centred = self.embeddings - means[numbers]
+        precision = np.linalg.pinv(centred.T @ centred / len(centred), hermitian=True)
+        distances = []
+        for mean in means:
+            difference = x - mean
+            distances.append(np.einsum("ne,ne->n", difference @ precision, difference))
+        return np.stack(distances, axis=1)
+
+
+def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
+    x = np.asarray(embeddings, dtype=np.float64)
+    if x.ndim != 2 or not np.isfinite(x).all():
+        raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
+    return x
+
+
+def _unit(x: NDArray) -> NDArray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True)
+class KnownThreshold:
+    """Below which score nothing known is named, from the scores of development trials of known classes.
+
+    Args:
+        kind: the score, of :data:`LOGIT_SCORES`.
+        scores: scores of trials of known classes, ascending, at least one.
+    """
+
+    kind: LogitScore
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds") -> KnownThreshold:
+        """Learn from the ``logits`` N×K of trials of known classes; of more than 1,000 scores, every n-th is kept."""
+        scores = np.sort(known_scores(logits, kind))
+        if len(scores) > _MOST_SCORES:
+            scores = scores[np.linspace(0, len(scores) - 1, _MOST_SCORES).round().astype(int)]
+        return cls(kind, tuple(scores.tolist()))
+
+    @property
+    def threshold(self) -> float:
+        """At or above it lie 95 % of the scores; a recording below it is of none of the known classes."""
+        return accepting(np.array(self.scores))
+
+    def p_value(self, score: float) -> float:
+        """The share of known trials, and of the recording itself, whose score is at most ``score``.
+
+        Of recordings of known classes, about a fraction α has p ≤ α, if they are like the development trials.
+        """
+        return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data, from which :meth:`read` makes it again."""
+        return {"kind": self.kind, "scores": list(self.scores)}
+
+    @classmethod
+    def read(cls, facts: object) -> KnownThreshold | None:
+        """Read what :meth:`to_dict` made; None of anything else, since checkpoints may come from anywhere."""
+        if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
+            return None
+        scores = facts.get("scores")
+        if not isinstance(scores, Sequence) or isinstance(scores, str) or not 1 <= len(scores) <= _MOST_SCORES:
+            return None
+        if not all(isinstance(score, float) and np.isfinite(score) for score in scores):
+            return None
+        return cls(facts["kind"], tuple(sorted(scores)))

@@ -1,0 +1,96 @@
+"""Closed and open sets of classes: the golden numbers, scikit-learn, symmetries, bad input."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from builders import golden
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net import metrics
+from nes2net.lib.errors import InputError
+
+exactly = partial(pytest.approx, rel=0, abs=1e-12)
+CLOSED = golden.read("tracing/closed_set")
+TIES = golden.read("tracing/ood_ties")["cases"]
+tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=40)
+
+
+def test_closed_set_is_the_golden_one():
+    number = {name: index for index, name in enumerate(CLOSED["classes"])}
+    true = [number[name] for name in CLOSED["labels"]]
+    expected = CLOSED["expected"]
+    predicted = np.argmax(CLOSED["logits"], axis=1)
+    assert predicted.tolist() == [number[name] for name in expected["predicted"]]
+    confusion = metrics.confusion_matrix(true, predicted, len(number))
+    assert confusion.tolist() == expected["confusion"]
+    assert metrics.accuracy(confusion) == exactly(expected["accuracy"])
+    assert metrics.balanced_accuracy(confusion) == exactly(expected["balanced_accuracy"])
+    for over, value in expected["macro_f1"].items():
+        assert metrics.macro_f1(confusion, over) == exactly(value)
+    rates = metrics.class_rates(confusion)
+    for name, values in expected["per_class"].items():
+        row = number[name]
+        assert (rates.precision[row], rates.recall[row], rates.f1[row]) == exactly(
+            (values["precision"], values["recall"], values["f1"])
+        )
+
+
+def test_the_rule_of_add_2023_and_that_of_at_add():
+    add = golden.read("tracing/add2023_track3_refd")
+    assert metrics.macro_f1(add["confusion"], "all") == exactly(add["expected"]["macro_f1"])
+    assert metrics.class_rates(add["confusion"]).f1.tolist() == exactly(add["expected"]["f1"])
+    at_add = golden.read("tracing/at_add")
+    by_type = {name: metrics.macro_f1(np.reshape(counts, (2, 2)), "all") for name, counts in at_add["counts"].items()}
+    assert by_type == exactly(at_add["expected"]["by_type"])
+
+
+@pytest.mark.parametrize("case", TIES, ids=lambda case: case["name"])
+def test_tied_scores_of_known_and_unknown(case):
+    known, unknown = np.array(case["known"]), np.array(case["unknown"])
+    expected = case["expected"]
+    assert metrics.auroc(known, unknown) == exactly(expected["auroc"])
+    assert metrics.fpr95(known, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
+    assert metrics.fpr95(-unknown, -known)[0] == exactly(expected["fpr95_unknown_positive"])
+    for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
+        assert metrics.compute_eer(known, unknown, method)[0] == exactly(expected["eer"][method])
+
+
+@given(tied_scores, tied_scores)
+def test_known_against_unknown_is_that_of_scikit_learn_and_symmetric(known, unknown):
+    from sklearn.metrics import roc_auc_score
+
+    known, unknown = np.array(known), np.array(unknown)
+    labels = np.repeat([1, 0], [known.size, unknown.size])
+    assert metrics.auroc(known, unknown) == pytest.approx(roc_auc_score(labels, np.append(known, unknown)), abs=1e-12)
+    eer, negated = (metrics.compute_eer(sign * known, sign * unknown, "roc")[0] for sign in (1, -1))
+    assert eer + negated == pytest.approx(1, abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
+def test_f1_is_that_of_scikit_learn(pairs):
+    from sklearn.metrics import f1_score
+
+    true, predicted = np.transpose(pairs)
+    confusion = metrics.confusion_matrix(true, predicted, 4)
+    present = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
+    assert metrics.macro_f1(confusion) == pytest.approx(present)
+    assert metrics.macro_f1(confusion, "union") == pytest.approx(
+        f1_score(true, predicted, average="macro", zero_division=0)
+    )
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: metrics.confusion_matrix([0, 2], [0, 1], 2), "numbers from 0 to 1"),
+        (lambda: metrics.confusion_matrix([0.5], [0], 2), "whole numbers"),
+        (lambda: metrics.macro_f1([[1]], "some"), "present"),
+        (lambda: metrics.auroc([], [1.0]), "no known scores"),
+        (lambda: metrics.fpr95([1.0], [float("nan")]), "NaN"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,104 @@
+"""Scores of being known, comparison with training trials, and the threshold: golden numbers, invariances, bad input."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from builders import golden
+
+from nes2net import decisions, metrics
+from nes2net.lib.errors import InputError
+
+exactly = partial(pytest.approx, rel=0, abs=1e-9)
+OPEN = golden.read("tracing/open_set")
+DISTANCES = golden.read("tracing/distances")
+#: kind and temperature of each score of the golden file
+KINDS = {"log_odds": {}, "max_logit": {}, "energy": {}, "energy_T2": {"temperature": 2.0}, "sme": {}}
+
+
+@pytest.mark.parametrize("name, options", KINDS.items())
+def test_scores_are_the_golden_ones_and_tell_known_from_unknown(name, options):
+    scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
+    assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
+    is_known = np.isin(OPEN["labels"], OPEN["classes"])
+    known, unknown = scores[is_known], scores[~is_known]
+    expected = OPEN["expected"]["unknown"][name]
+    assert metrics.auroc(known, unknown) == exactly(expected["auroc"])
+    assert metrics.fpr95(known, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
+    for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
+        assert metrics.compute_eer(known, unknown, method)[0] == exactly(expected["eer"][method])
+
+
+def test_log_odds_do_not_saturate_and_are_the_logit_of_the_largest_posterior():
+    far = decisions.known_scores([[40.0, 0.0, 0.0], [45.0, 5.0, 0.0]])
+    assert len(set(far.tolist())) == 2
+    posteriors = np.array(OPEN["expected"]["scores"]["msp"])
+    finite = posteriors < 1
+    logit = np.log(posteriors[finite] / (1 - posteriors[finite]))
+    assert decisions.known_scores(OPEN["logits"])[finite].tolist() == pytest.approx(logit.tolist(), abs=1e-9)
+
+
+def test_rejection_by_the_threshold_of_development_trials():
+    expected = OPEN["expected"]["rejection"]
+    threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
+    assert threshold.threshold == exactly(expected["threshold"])
+    scores = decisions.known_scores(OPEN["logits"], expected["score"])
+    assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
+    predicted = np.where(scores < threshold.threshold, 3, np.argmax(OPEN["logits"], axis=1))
+    order = expected["order"]
+    true = [order.index(label) if label in order else 3 for label in OPEN["labels"]]
+    confusion = metrics.confusion_matrix(true, predicted, 4)
+    assert confusion.tolist() == expected["confusion"]
+    assert metrics.macro_f1(confusion, "all") == exactly(expected["macro_f1"])
+    assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
+
+
+def test_many_development_scores_are_thinned():
+    logits = np.random.default_rng(0).normal(size=(5000, 4))
+    threshold = decisions.KnownThreshold.of_logits(logits)
+    assert len(threshold.scores) == 1000
+    assert np.mean(decisions.known_scores(logits) >= threshold.threshold) == pytest.approx(0.95, abs=0.002)
+
+
+@pytest.mark.parametrize("facts", [None, [], {"kind": "knn", "scores": [1.0]}, {"kind": "energy", "scores": ["1"]}])
+def test_a_damaged_threshold_of_a_checkpoint_is_none(facts):
+    assert decisions.KnownThreshold.read(facts) is None
+
+
+@pytest.fixture(scope="module")
+def reference():
+    names = sorted(set(DISTANCES["train_labels"]))
+    classes = np.array([names.index(name) for name in DISTANCES["train_labels"]])
+    return names, decisions.Reference(np.array(DISTANCES["train"]), classes, np.array(DISTANCES["train_logits"]))
+
+
+def test_comparison_with_training_trials(reference):
+    names, reference = reference
+    test = DISTANCES["test"]
+    expected = DISTANCES["expected"]
+    for k, scores in expected["knn_cosine"].items():
+        assert reference.scores(test, "knn", k=int(k)).tolist() == exactly(scores)
+    assert reference.scores(test, "mahalanobis").tolist() == pytest.approx(expected["mahalanobis"], rel=1e-9)
+    nsd = reference.scores(test, "nsd", logits=DISTANCES["test_logits"])
+    assert nsd.tolist() == exactly(expected["nsd"])
+    assert [names[number] for number in reference.mahalanobis_class(test)] == expected["mahalanobis_class"]
+    for k, classes in expected["knn_class"].items():
+        assert [names[number] for number in reference.nearest_class(test, int(k))] == classes
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda _: decisions.known_scores([[1.0]]), "at least two classes"),
+        (lambda _: decisions.known_scores([[1.0, np.nan]]), "of 1 are not finite"),
+        (lambda _: decisions.known_scores([[1.0, 2.0]], "msp"), "log_odds"),
+        (lambda _: decisions.known_scores([[1.0, 2.0]], "energy", 0.0), "above 0"),
+        (lambda reference: reference.scores([[1.0]]), "embed --of backend"),
+        (lambda reference: reference.scores([[1.0, 2.0, 3.0]], k=13), "from 1 to 12"),
+        (lambda reference: reference.scores([[1.0, 2.0, 3.0]], "nsd"), "needs the logits"),
+        (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "a class for each embedding"),
+    ],
+)
+def test_bad_input_is_named(reference, call, message):
+    with pytest.raises(InputError, match=message):
+        call(reference[1])
