@@ -214,30 +214,33 @@ class Judged(Question):
         score_length = samples_to_score(
             asking.detector.provenance, None if self.judgement.of_whole else self.num_samples
         )
+        judgement = self.judgement.fitted(asking.detector)
         judged = judge_files(
             asking.detector,
-            self.judgement,
+            judgement,
             paths,
             score_length.num_samples,
             batch_size=asking.batch_size,
             workers=asking.workers,
         )
-        return Answer(
-            self._rows(judged, score_length.num_samples), [score_length.words] if score_length.words else [], []
-        )
+        rows = _rows_of(judgement, judged, score_length.num_samples)
+        return Answer(rows, [score_length.words] if score_length.words else [], judgement.meaning())
 
-    def _rows(self, judged: Iterator[JudgedFile[Any]], num_samples: int | None) -> Iterator[Prediction]:
-        for file in judged:
-            path = Path(file.path)
-            if isinstance(file.result, InputError):
-                yield _failed(path, file.result)
-                continue
-            told = self.judgement.tell(file.result)
-            row = {"file": str(path), "judgement": self.judgement.name, **told}
-            remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
-            if remark:
-                row["remark"] = remark
-            yield Prediction(path, row | _extent(file, num_samples), words=self.judgement.in_words(told))
+
+def _rows_of(
+    judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
+) -> Iterator[Prediction]:
+    for file in judged:
+        path = Path(file.path)
+        if isinstance(file.result, InputError):
+            yield _failed(path, file.result)
+            continue
+        told = judgement.tell(file.result)
+        row = {"file": str(path), "judgement": judgement.name, **told}
+        remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
+        if remark:
+            row["remark"] = remark
+        yield Prediction(path, row | _extent(file, num_samples), words=judgement.in_words(told))
 
 
 def predict(

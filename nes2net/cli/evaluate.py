@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName
 from nes2net.lib.commands import File, Flag, Folder, called
@@ -87,6 +87,7 @@ def evaluate(
     seed: int = 0,
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
+    unknown: Literal["log_odds", "max_logit", "energy", "sme"] | None = None,
     elsewhere: Elsewhere,
 ) -> None:
     """Evaluate score files against a key, and compare them.
@@ -110,6 +111,9 @@ def evaluate(
     Scores of frames, from nes2net score --segments:
         threshold: frames of at most this score are spoof
         resolution_ms: length of a frame, if no record states it
+
+    Logits of classes, from nes2net score --judgement classes:
+        unknown: score of being known, by which unknown classes are shown one by one
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
@@ -137,6 +141,7 @@ def evaluate(
         resolution_ms=resolution_ms,
         allow_partial=allow_partial,
         exclude=None if exclude is None else left_out,
+        unknown=unknown,
         num_resamples=num_resamples,
         seed=seed,
     )

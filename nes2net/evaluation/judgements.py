@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from nes2net.evaluation.result import Result
     from nes2net.evaluation.transfer import ThresholdSource
+    from nes2net.scoring.decisions.known import LogitScore
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.waveforms import WaveformReader
 
@@ -49,10 +50,17 @@ class EvaluationSettings:
     """Whether to leave out trials whose scores are missing or unusable."""
     exclude: Mapping[str, Collection[str]] | None = None
     """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
+    unknown: LogitScore | None = None
+    """The score of being known, by which unknown classes are shown one by one; for classes."""
     num_resamples: int = 1000
     """Draws of the bootstrap."""
     seed: int = 0
     """Their seed."""
+
+    def check_no_classes(self, path: Path) -> None:
+        """Raise :class:`InputError` if there are settings of classes, which ``path`` does not hold."""
+        if self.unknown is not None:
+            raise InputError(f"`unknown` is for classes, which {path} does not hold: leave it out")
 
 
 class LabelledScores(NamedTuple):
@@ -86,6 +94,7 @@ class OfRecordings(InLines[T]):
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
         from nes2net.evaluation.evaluate import evaluate_systems  # start-up: a detector scores without evaluating
 
+        settings.check_no_classes(paths[0])
         if settings.threshold is not None or settings.resolution_ms is not None:
             raise InputError(
                 "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: leave them "
@@ -256,6 +265,10 @@ class Frames(InLines[NDArray]):
     what = "scores of frames"
     of_whole = of_batch = True
 
+    @classmethod
+    def holds(cls, path: Path) -> bool:
+        return segment_file.holds_frames(path)
+
     def fitted(self, scorer: Scorer) -> Self:
         from nes2net.scoring.track import chosen_resolution  # start-up: files are read without torch
 
@@ -302,6 +315,7 @@ class Frames(InLines[NDArray]):
         if len(paths) > 1:
             raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")
         of_frames = f"{paths[0]} holds scores of frames"
+        settings.check_no_classes(paths[0])
         if settings.exclude is not None:
             raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
         if settings.threshold_source is not None:

@@ -41,13 +41,16 @@ _LINES = (
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
 # Plots are drawn in placeholder colours, which become CSS variables to suit light and dark pages.
-_INK = "#010203"
+INK = "#010203"
 GRID = "#010204"
-_BONAFIDE = "#010205"
-_SPOOF = "#010206"
-_PLACEHOLDERS = {_INK: "currentColor", GRID: "var(--line)", _BONAFIDE: "var(--bonafide)", _SPOOF: "var(--spoof)"} | {
-    f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)
-}
+BONAFIDE_COLOUR = "#010205"
+SPOOF_COLOUR = "#010206"
+_PLACEHOLDERS = {
+    INK: "currentColor",
+    GRID: "var(--line)",
+    BONAFIDE_COLOUR: "var(--bonafide)",
+    SPOOF_COLOUR: "var(--spoof)",
+} | {f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)}
 SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS = 5
 _MOST_BINS = 100
@@ -206,30 +209,30 @@ def _distribution_svg(
     low = float(edges[0])
     high = float(edges[-1])
     figure, axes = figure_of(4.6, height)
-    for share, colour in zip(shares, (_SPOOF, _BONAFIDE)):
+    for share, colour in zip(shares, (SPOOF_COLOUR, BONAFIDE_COLOUR)):
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
     axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
     eer_threshold = system.row.value("threshold")
     threshold = f"threshold of the EER: {eer_threshold:.4g}".replace("-", "−")
     if low <= eer_threshold <= high:
-        axes.axvline(eer_threshold, color=_INK, linewidth=1, linestyle="--")
+        axes.axvline(eer_threshold, color=INK, linewidth=1, linestyle="--")
         position = (eer_threshold - low) / (high - low)
         align = "center"
         if position < 0.3:
             align = "left"
         elif position > 0.7:
             align = "right"
-        axes.text(position, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=8.5)
+        axes.text(position, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
     facts = [f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials", threshold]
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts({kind: scores < low for kind, scores in classes.items()}):
         facts.append(f"{text} below the axis")
-        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=_INK, fontsize=8.5)
+        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=INK, fontsize=8.5)
     if text := _counts({kind: scores > high for kind, scores in classes.items()}):
         facts.append(f"{text} above the axis")
-        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=_INK, fontsize=8.5)
+        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
     return svg_of(figure, f"scores-{name}", f"Scores of {system.name} by class", "; ".join(facts) + ".")
 
 
@@ -253,11 +256,11 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     steps = np.linspace(low, high, _STEPS)
     missed, rejected = (np.searchsorted(np.sort(scores), steps) / scores.size for scores in judged.llrs)
     figure, axes = figure_of(5.2, 3.6)
-    axes.plot(steps, 100 * missed, color=_BONAFIDE, linewidth=1.6)
-    axes.plot(steps, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
-    axes.axvline(threshold, color=_INK, linewidth=1.4)
-    axes.axvline(own_threshold, color=_INK, linewidth=1, linestyle="--")
-    for rate, colour in ((miss, _BONAFIDE), (false_alarm, _SPOOF)):
+    axes.plot(steps, 100 * missed, color=BONAFIDE_COLOUR, linewidth=1.6)
+    axes.plot(steps, 100 * (1 - rejected), color=SPOOF_COLOUR, linewidth=1.6)
+    axes.axvline(threshold, color=INK, linewidth=1.4)
+    axes.axvline(own_threshold, color=INK, linewidth=1, linestyle="--")
+    for rate, colour in ((miss, BONAFIDE_COLOUR), (false_alarm, SPOOF_COLOUR)):
         axes.plot([threshold], [100 * rate], marker="o", markersize=5.5, color=colour, zorder=3)
     axes.set(xlim=(low, high), ylim=(0, 100), xlabel="threshold, log-likelihood ratio", ylabel="trials of the class, %")
     description = (
@@ -338,10 +341,10 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
 def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=_INK, labelsize=8.5)
+    axes.tick_params(colors=INK, labelsize=8.5)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
-        axis.label.set(color=_INK, fontsize=9)
+        axis.label.set(color=INK, fontsize=9)
     for spine in axes.spines.values():
         spine.set_color(GRID)
     axes.patch.set_visible(False)

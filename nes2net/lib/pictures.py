@@ -31,6 +31,7 @@ from matplotlib.figure import Figure as Figure  # noqa: E402
 from matplotlib.font_manager import FontProperties as FontProperties  # noqa: E402
 from matplotlib.font_manager import findfont as findfont  # noqa: E402
 from matplotlib.font_manager import get_font as get_font  # noqa: E402
+from matplotlib.patches import Rectangle as Rectangle  # noqa: E402
 from matplotlib.ticker import AutoLocator as AutoLocator  # noqa: E402
 from matplotlib.ticker import FuncFormatter as FuncFormatter  # noqa: E402
 from matplotlib.ticker import LogLocator as LogLocator  # noqa: E402

@@ -17,6 +17,8 @@ from nes2net.lib.files import read_bounded
 #: DF, have 681,000 lines and 54 MB.
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
+#: Limit of a table of numbers, such as 10⁶ rows of 100.
+MOST_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # characters, of what a message looks at
 
 # What a spreadsheet would compute, or has an apostrophe before it already.
@@ -65,6 +67,36 @@ def decoded_text(path: Path) -> str:
     if "\0" in text:
         raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
     return text
+
+
+def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a long table, some ``size`` bytes at a time, each block with the number of its first line from 1.
+
+    Raises:
+        InputError: if it cannot be read, is not text in UTF-8, or is larger than any table.
+    """
+    digest = hashlib.sha256()
+    number = 1
+    num_bytes = 0
+    try:
+        with open(path, "rb") as file:
+            while block := file.readlines(size):
+                content = b"".join(block)
+                digest.update(content)
+                num_bytes += len(content)
+                if num_bytes > MOST_TABLE_BYTES or b"\0" in content:
+                    raise InputError(
+                        f"{path}: is no table in text, or has more than {MOST_TABLE_BYTES >> 30} GB; split it"
+                    )
+                text = content.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield number, text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+                number += len(block)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): give the path of a table in text") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8; save text of another encoding as UTF-8") from error
+    if (digests := _digests.get()) is not None:
+        digests[path] = digest.hexdigest()
 
 
 def as_cell(value: Any) -> Any:

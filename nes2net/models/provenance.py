@@ -15,8 +15,10 @@ RECORD_KEY = "published_model"
 ARCHITECTURE_KEY = "architecture_of"
 #: ... the provenance of what its training started from,
 START_KEY = "started_from"
-#: ... and what tells its trials from others in the same layout (``Corpus.describe_trials``).
+#: ... what tells its trials from others in the same layout (``Corpus.describe_trials``).
 TRIALS_KEY = "trials"
+#: ... and how trials name its classes.
+CLASSES_KEY = "class_labels"
 
 # What a copy keeps of a recipe's ``data``, and of each of its ``corpora``.
 _DATA = ("num_samples", "crop")
@@ -57,6 +59,9 @@ class Provenance:
     """What its training started from."""
     score_ranges: Any = None
     """How a fusion normalises the scores of other systems; None for other detectors."""
+    class_labels: Mapping[str, Any] = field(default_factory=dict)
+    """How trials name its classes: ``field`` of a trial and ``aliases``; and ``known``, the scores of development trials of
+    known classes. Empty for a detector that tells bona fide from spoof."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """All else that its checkpoint says, such as ``epoch`` and the figures of the development set."""
 
@@ -76,6 +81,7 @@ class Provenance:
             tuple(_mappings(trials)),
             tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
             facts.pop("score_ranges", None),
+            _if_is(facts.pop(CLASSES_KEY, None), dict) or {},
             facts,
         )
 
@@ -86,6 +92,8 @@ class Provenance:
             record["recipe"] = dict(self.recipe)
         if self.score_ranges is not None:
             record["score_ranges"] = self.score_ranges
+        if self.class_labels:
+            record[CLASSES_KEY] = dict(self.class_labels)
         if self.published_model:
             record[RECORD_KEY] = self.published_model
         if self.architecture_of:

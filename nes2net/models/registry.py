@@ -235,6 +235,7 @@ tasks: Registry[Any] = Registry(  # of nes2net.training.tasks.task.Task, which s
         "fusion": "nes2net.training.tasks.fusion:Fusion",
         "distillation": "nes2net.training.tasks.distillation:Distillation",
         "logistic": "nes2net.training.tasks.logistic:Logistic",
+        "source_tracing": "nes2net.training.tasks.source_tracing:SourceTracing",
     },
 )
 corpora = CorpusRegistry(
@@ -330,6 +331,7 @@ judgements: Registry[Any] = Registry(  # of nes2net.scoring.judgement.Judgement,
         "scores": "nes2net.evaluation.judgements:Scores",
         "frames": "nes2net.evaluation.judgements:Frames",
         "embeddings": "nes2net.scoring.embeddings:Embeddings",
+        "classes": "nes2net.evaluation.classes:Classes",
     },
 )
 commands: Registry[Callable[..., int | None]] = Registry(

@@ -20,7 +20,6 @@ from nes2net.lib.errors import InputError
 from nes2net.models.registry import judgements
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import record_of
-from nes2net.scoring.segment_file import holds_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,6 +159,15 @@ class Judgement(Output[T]):
         """
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
+    def meaning(self) -> list[str]:
+        """What readers of its rows must know, a sentence each."""
+        return []
+
+    @classmethod
+    def holds(cls, path: Path) -> bool:
+        """Whether a file without a record holds this judgement, as its first line tells; false for most judgements."""
+        return False
+
     def own_labels(self, path: Path) -> dict[str, str]:
         """The labels that a file of another toolkit has beside the values, by id; empty for most files."""
         return {}
@@ -183,7 +191,7 @@ def as_judgement(named: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[A
 def judgement_of(path: str | Path) -> Judgement[Any]:
     """The judgement that a file holds: the one that its record names.
 
-    A file without a record, of another toolkit, holds scores of frames if it looks so, else scores.
+    A file without a record, of another toolkit, holds what its first line looks like, else scores.
 
     Raises:
         InputError: if the record names a judgement that is not installed, or options that it does
@@ -193,7 +201,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    return as_judgement("frames" if holds_frames(path) else "scores")
+    return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 
 
 def scores_of(path: str | Path) -> tuple[list[str], NDArray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +21,7 @@ from nes2net.lib.files import check_writable, make_folder, sha256_of, writing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.provenance import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, Provenance
+from nes2net.models.provenance import ARCHITECTURE_KEY, CLASSES_KEY, START_KEY, TRIALS_KEY, Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -32,7 +33,7 @@ from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: What the record of an average takes from the record of its first checkpoint.
-_KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, TRIALS_KEY, ARCHITECTURE_KEY)
+_KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, ARCHITECTURE_KEY)
 
 
 class RunAverage(NamedTuple):
@@ -131,7 +132,10 @@ def check_target(path: str | Path) -> None:
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
     """Record model, training and base of the first checkpoint, and the ``provenance`` of the average."""
-    record = Provenance.read(read_record(average)).without_weights().to_dict()
+    first = Provenance.read(read_record(average)).without_weights()
+    # The scores of its development trials are those of its weights alone.
+    class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
+    record = replace(first, class_labels=class_labels).to_dict()
     return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
 
 

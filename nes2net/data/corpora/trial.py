@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -179,3 +179,17 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
         rng = np.random.default_rng([seed, zlib.crc32("/".join(name).encode())])
         kept += rng.choice(strata[name], 1 + further, replace=False).tolist()
     return [trials[number] for number in sorted(kept)]
+
+
+def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
+    """The class of ``trial``: bona fide, or what ``field`` says of a spoofed trial, joined by ``aliases``.
+
+    None if the field is empty or the trial does not have it.
+
+    >>> class_name(Trial("a", label="spoof", attack=" A16 "), "attack", {"A16": "A04"})
+    'A04'
+    """
+    if trial.label == BONAFIDE:
+        return BONAFIDE
+    name = (trial.get(field) or "").strip()
+    return aliases.get(name, name) or None

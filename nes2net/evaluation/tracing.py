@@ -1,0 +1,453 @@
+"""Evaluation of the judgement ``classes``: which class, and is it a known one at all.
+
+In reading order: the trials with their logits (:func:`class_trials`), the figures of the closed set, of the
+open set and of both with a threshold, their tables, the result (:func:`evaluate_classes`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from nes2net import metrics
+from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name
+from nes2net.evaluation.classes import Classes, ClassTable
+from nes2net.evaluation.key import Key, Labels, not_official, score_input
+from nes2net.evaluation.matching import match, system_names
+from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.resampled_classes import Resamples
+from nes2net.evaluation.result import Plot, Result, versions
+from nes2net.evaluation.tables import Figure, Measure, Row, Table
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.text_files import recorded_digests
+from nes2net.metrics.classes import class_rates
+from nes2net.models.provenance import CLASSES_KEY
+from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
+from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.record import record_of
+
+if TYPE_CHECKING:
+    from nes2net.evaluation.judgements import EvaluationSettings
+
+UNKNOWN = "unknown"
+CONFUSION_SECTION = "Confusion"
+KNOWN_SECTION = "Known or unknown"
+_DEFAULT_FIELD = "attack"
+_TOP = 3
+_MOST_CONFUSIONS = 10
+_OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
+
+_CLOSED = (
+    Measure("accuracy", "accuracy %"),
+    Measure("balanced_accuracy", "balanced accuracy %"),
+    Measure("macro_f1", "macro-F1 %"),
+    Measure("top_3", f"class among the {_TOP} likeliest %"),
+    Measure("nll", "−ln posterior of the class", "cost", 3),
+)
+_OPEN = (
+    Measure("auroc", "AUROC %"),
+    Measure("fpr95", "FPR95 %"),
+    Measure("eer", "EER %"),
+    Measure("mean_auroc", "AUROC %, mean over generators"),
+    Measure("mean_fpr95", "FPR95 %, mean over generators"),
+)
+_WITH_THRESHOLD = (
+    Measure("macro_f1", "macro-F1 with unknown %"),
+    Measure("accuracy", "accuracy %"),
+    Measure("unknown_found", "unknown found %"),
+    Measure("known_rejected", "known rejected %"),
+)
+_BY_CLASS = (
+    Measure("precision", "precision %"),
+    Measure("recall", "recall %"),
+    Measure("f1", "F1 %"),
+    Measure("num_trials", "trials", "count"),
+)
+_BY_GENERATOR = (
+    Measure("auroc", "AUROC %"),
+    Measure("fpr95", "taken for known % (FPR95)", has_heat=True),
+    Measure("num_trials", "trials", "count"),
+)
+_CONFUSIONS = (Measure("num_trials", "trials", "count"), Measure("share", "of its trials %"))
+
+#: Figures of a confusion of known classes, by the names of their measures.
+_METRICS: dict[str, Callable[[NDArray], float]] = {
+    "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "macro_f1": metrics.macro_f1,
+}
+
+
+@dataclass(frozen=True)
+class ClassTrials:
+    """What a system says of the trials of a phase, for which there is a class in the key.
+
+    - ``logits`` N×K are of trials of known classes, ``true`` (N,) their numbers.
+    - ``unknown_logits`` M×K are of trials of other classes, ``generators`` (M,) the numbers of these in
+      ``generator_names``.
+    - ``num_left_out`` counts bona fide trials, if bona fide is no class.
+    - ``sha256`` is that of the file, and ``scores`` the scores of being known that its numbers give.
+    """
+
+    system: str
+    names: tuple[str, ...]
+    logits: NDArray
+    true: NDArray
+    unknown_logits: NDArray
+    generators: NDArray
+    generator_names: list[str]
+    num_left_out: int
+    sha256: str
+    scores: tuple[LogitScore, ...] = LOGIT_SCORES
+    mismatch: str = ""
+    origin: Origin | None = None
+    threshold: KnownThreshold | None = None
+
+    @functools.cached_property
+    def predicted(self) -> NDArray:
+        """Numbers of the predicted classes, (N,): the largest logit, the first among equal ones."""
+        return self.logits.argmax(1)
+
+    @functools.cached_property
+    def confusion(self) -> NDArray:
+        """Counts K×K, rows true."""
+        return metrics.confusion_matrix(self.true, self.predicted, len(self.names))
+
+    @functools.cached_property
+    def unknown_confusion(self) -> NDArray:
+        """What the G unknown generators are taken for, G×K counts."""
+        pairs = self.generators * len(self.names) + self.unknown_logits.argmax(1)
+        counts = np.bincount(pairs, minlength=len(self.generator_names) * len(self.names))
+        return counts.reshape(len(self.generator_names), len(self.names))
+
+    def known_scores(self, kind: LogitScore) -> tuple[NDArray, NDArray]:
+        """The scores of being known of known and of unknown trials, (N,) and (M,)."""
+        return known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
+
+
+def class_trials(key: Key, path: Path, judgement: Classes, system: str, allow_partial: bool) -> ClassTrials:
+    """Read a file of logits, and find for each of its trials the class in ``key``.
+
+    Raises:
+        InputError: if file and key do not go together, or a spoofed trial has no class.
+    """
+    with recorded_digests() as digests:
+        table = judgement.table(path)
+    record = record_of(path, digests[path])
+    class_labels = _class_labels(record.model_extra if record is not None else None)
+    field_name = str(class_labels.get("field", _DEFAULT_FIELD))
+    rows, trials, mismatch = _matched(key, path, table, allow_partial)
+    aliases = class_labels.get("aliases") or {}
+    names = [class_name(trial, field_name, aliases) for trial in trials]
+    unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
+    if unnamed:
+        raise InputError(
+            f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field_name}, which names the class: "
+            f"{listed(unnamed)}"
+        )
+    number_of = {name: number for number, name in enumerate(table.names)}
+    generator_names = sorted({str(name) for name in names} - number_of.keys() - {BONAFIDE})
+    number_of_generator = {name: number for number, name in enumerate(generator_names)}
+    true = np.array([number_of.get(str(name), -1) for name in names])
+    generators = np.array([number_of_generator.get(str(name), -1) for name in names])
+    logits = table.logits[rows]
+    scores = LOGIT_SCORES
+    if table.holds_posteriors:  # by another program; of logits up to a constant there is no energy
+        scores = _OF_POSTERIORS
+        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
+    if not (true >= 0).any():
+        raise InputError(
+            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
+            f"{listed(generator_names)}: give the corpus and phase that the detector was trained for, or scores of it"
+        )
+    return ClassTrials(
+        system,
+        table.names,
+        logits[true >= 0],
+        true[true >= 0],
+        logits[generators >= 0],
+        generators[generators >= 0],
+        generator_names,
+        int(((true < 0) & (generators < 0)).sum()),
+        digests[path],
+        scores,
+        mismatch,
+        read_origin(path, digests[path], key.corpus, canonical_phase(key.phase)),
+        KnownThreshold.read(class_labels.get("known")),
+    )
+
+
+def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """How the trials of a detector name its classes, as the record of its scores says; empty if it does not."""
+    checkpoint = (record or {}).get("checkpoint")
+    labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None
+    return labels if isinstance(labels, dict) else {}
+
+
+def _matched(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
+    """Rows of ``table`` and their trials, and in words what does not fit."""
+    row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
+    try:
+        matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return matched.scores.astype(np.int64), matched.trials, matched.mismatch.describe(matched.num_expected)
+
+
+def evaluate_classes(labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+    """Evaluate files of logits of classes against the classes of a key.
+
+    Raises:
+        InputError: if files or labels cannot be read or do not go together, or settings do not apply.
+    """
+    if settings.threshold_source is not None or settings.threshold is not None or settings.resolution_ms is not None:
+        raise InputError(
+            "thresholds of scores and lengths of frames say nothing about classes: leave out `threshold_from`, "
+            "`calibration`, `threshold` and `resolution_ms`"
+        )
+    if settings.exclude is not None:
+        raise InputError("`exclude` is for scores of utterances: leave it out")
+    key = Key.read(labels.corpus, labels.keys, labels.phase)
+    systems = []
+    inputs = []
+    for path, system in zip(paths, system_names(paths)):
+        judgement = judgement_of(path)
+        if not isinstance(judgement, Classes):
+            raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart from {paths[0]}")
+        trials = class_trials(key, path, judgement, system, settings.allow_partial)
+        if settings.unknown is not None and settings.unknown not in trials.scores:
+            raise InputError(
+                f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.scores)}"
+            )
+        systems.append(trials)
+        inputs.append(score_input(path, trials.sha256))
+    first = systems[0]
+    kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
+    resamples = Resamples(settings.num_resamples, settings.seed)
+    title = f"{key.definition.title}, {canonical_phase(key.phase)}"
+    notes = list(filter(None, [not_official(key)]))
+    for trials in systems:
+        if trials.mismatch:
+            notes.append(f"PARTIAL: {trials.system}: {trials.mismatch}")
+        if len(trials.generator_names) and trials.threshold is None:
+            notes.append(
+                f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: the record of an average has no scores of "
+                "development trials"
+            )
+    warnings = [line for trials in systems for line in (trials.origin and trials.origin.seen) or ()]
+    return Result(
+        f"{title}: which class",
+        {
+            "corpus": key.corpus,
+            "phase": canonical_phase(key.phase),
+            "classes": {trials.system: list(trials.names) for trials in systems},
+            "known_score": kind,
+            "num_known": len(first.true),
+            "num_unknown": len(first.generators),
+            "num_left_out": first.num_left_out,
+            "num_resamples": settings.num_resamples,
+            "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
+            "inputs": [*inputs, key.input()],
+            "versions": versions(),
+        },
+        [_extent(key, first, settings.num_resamples)],
+        [table for table in _tables(title, systems, kind, resamples) if table.rows],
+        notes,
+        warnings,
+        functools.partial(_plots, systems, kind),
+        functools.partial(_curves, systems),
+    )
+
+
+def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
+    line = (
+        f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.true), 'trial')} of "
+        f"{counted(len(np.unique(trials.true)), 'known class', 'known classes')} of {len(trials.names)}"
+    )
+    if trials.generator_names:
+        line += f", {len(trials.generators):,} of {counted(len(trials.generator_names), 'unknown one')}"
+    if trials.num_left_out:
+        line += f"; {trials.num_left_out:,} bona fide trials left out, since bona fide is no class of the detector"
+    return (
+        f"{line}; 95 % intervals: bootstrap of trials within each class and of unknown classes, {num_resamples} draws"
+    )
+
+
+def _tables(title: str, systems: Sequence[ClassTrials], kind: LogitScore, resamples: Resamples) -> Iterator[Table]:
+    hidden = () if len(systems) > 1 else ("system",)
+    yield Table(
+        "closed",
+        f"{title}: trials of known classes, each of which is given a class.",
+        _CLOSED,
+        [Row({"system": trials.system}, closed_figures(trials, resamples)) for trials in systems],
+        notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
+    )
+    opened = [trials for trials in systems if trials.generator_names]
+    rows = []
+    for trials in opened:
+        for score in trials.scores:
+            rows.append(Row({"system": trials.system, "score": score}, open_figures(trials, score, resamples)))
+    yield Table(
+        "open",
+        "Known classes against unknown ones, by scores of being known.",
+        _OPEN,
+        rows,
+        KNOWN_SECTION,
+        [
+            "FPR95 is the share of unknown trials taken for known where 95 % of the known ones are. The mean over generators "
+            "gives each the same weight."
+        ],
+        hidden,
+    )
+    rows = []
+    for trials in opened:
+        if trials.threshold is not None:
+            rows.append(Row({"system": trials.system}, threshold_figures(trials, trials.threshold, resamples)))
+    yield Table(
+        "with_unknown",
+        f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
+        _WITH_THRESHOLD,
+        rows,
+        KNOWN_SECTION,
+        ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
+        hidden,
+    )
+    rows = [row for trials in opened for row in _generator_rows(trials, kind)]
+    yield Table(
+        "unknown",
+        f"Unknown classes one by one, by the score {kind}.",
+        _BY_GENERATOR,
+        rows,
+        KNOWN_SECTION,
+        hidden=hidden,
+    )
+    rows = [row for trials in systems for row in _class_rows(trials)]
+    yield Table("by_class", "Known classes one by one.", _BY_CLASS, rows, "Classes", hidden=hidden)
+    rows = [row for trials in systems for row in _confusion_rows(trials)]
+    caption = "The largest confusions of known classes."
+    yield Table("confusions", caption, _CONFUSIONS, rows, CONFUSION_SECTION, hidden=hidden)
+
+
+def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figure]:
+    """The figures of trials of known classes."""
+    log_posteriors = log_softmax(trials.logits.astype(np.float64), axis=1)
+    of_class = np.take_along_axis(log_posteriors, trials.true[:, None], axis=1)[:, 0]
+    # among equal logits the first classes are likelier, as for the predicted class
+    order = np.argsort(-trials.logits, axis=1, kind="stable")[:, :_TOP]
+    is_on_top = (order == trials.true[:, None]).any(1)
+    num_classes = len(trials.names)
+    tops = np.stack(
+        [np.bincount(trials.true[is_in], minlength=num_classes) for is_in in (is_on_top, ~is_on_top)], axis=1
+    )
+    figures = {
+        name: Figure(metric(trials.confusion), interval)
+        for (name, metric), interval in zip(
+            _METRICS.items(), resamples.of_confusion(trials.confusion, list(_METRICS.values()))
+        )
+    }
+    top_draws = resamples.rows(tops).sum(1)
+    figures["top_3"] = Figure(float(is_on_top.mean()), resamples.interval(top_draws[:, 0] / top_draws.sum(1)))
+    figures["nll"] = Figure(float(-of_class.mean()))
+    return figures
+
+
+def open_figures(trials: ClassTrials, kind: LogitScore, resamples: Resamples) -> dict[str, Figure]:
+    """How well a score tells known classes from unknown ones: pooled, and as the mean over unknown classes."""
+    known, unknown = trials.known_scores(kind)
+    groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
+    values = {
+        "auroc": metrics.auroc(known, unknown),
+        "fpr95": metrics.fpr95(known, unknown)[0],
+        "eer": metrics.compute_eer(known, unknown, "roc")[0],
+        "mean_auroc": float(np.mean([metrics.auroc(known, group) for group in groups])),
+        "mean_fpr95": float(np.mean([metrics.fpr95(known, group)[0] for group in groups])),
+    }
+    intervals = resamples.of_scores(known, groups)
+    return {name: Figure(value, intervals[name]) for name, value in values.items()}
+
+
+def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
+    """The figures of known classes and unknown, if what lies below ``threshold`` is called unknown."""
+    known, unknown = trials.known_scores(threshold.kind)
+    num_classes = len(trials.names)
+    called = np.where(known < threshold.threshold, num_classes, trials.predicted)
+    known_rows = metrics.confusion_matrix(trials.true, called, num_classes + 1)[:num_classes]
+    is_unknown = unknown < threshold.threshold
+    called_of_unknown = np.where(is_unknown, num_classes, trials.unknown_logits.argmax(1))
+    num_generators = len(trials.generator_names)
+    pairs = trials.generators * (num_classes + 1) + called_of_unknown
+    unknown_rows = np.bincount(pairs, minlength=num_generators * (num_classes + 1)).reshape(num_generators, -1)
+    confusion = np.vstack([known_rows, unknown_rows.sum(0)])
+    rules: list[Callable[[NDArray], float]] = [
+        functools.partial(metrics.macro_f1, over="all"),
+        metrics.accuracy,
+        lambda counts: counts[-1, -1] / counts[-1].sum(),
+        lambda counts: counts[:-1, -1].sum() / counts[:-1].sum(),
+    ]
+    intervals = resamples.of_confusion(known_rows, rules, unknown_rows)
+    names = [measure.name for measure in _WITH_THRESHOLD]
+    return {name: Figure(float(rule(confusion)), interval) for name, rule, interval in zip(names, rules, intervals)}
+
+
+def _generator_rows(trials: ClassTrials, kind: LogitScore) -> Iterator[Row]:
+    known, unknown = trials.known_scores(kind)
+    for number, name in enumerate(trials.generator_names):
+        scores = unknown[trials.generators == number]
+        nearest = trials.names[int(trials.unknown_confusion[number].argmax())]
+        figures = {
+            "auroc": Figure(metrics.auroc(known, scores)),
+            "fpr95": Figure(metrics.fpr95(known, scores)[0]),
+            "num_trials": Figure(scores.size),
+        }
+        yield Row({"system": trials.system, "unknown class": name, "most often taken for": nearest}, figures)
+
+
+def _class_rows(trials: ClassTrials) -> Iterator[Row]:
+    rates = class_rates(trials.confusion)
+    sizes = trials.confusion.sum(1)
+    for number, name in enumerate(trials.names):
+        figures = {measure: Figure(float(values[number])) for measure, values in rates._asdict().items()}
+        yield Row({"system": trials.system, "class": name}, {**figures, "num_trials": Figure(int(sizes[number]))})
+
+
+def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
+    wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
+    for number in largest.tolist():
+        true, predicted = divmod(number, len(trials.names))
+        size = int(wrong[true, predicted])
+        if size:
+            labels = {"system": trials.system, "class": trials.names[true], "taken for": trials.names[predicted]}
+            yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(trials.confusion[true].sum()))})
+
+
+def _plots(systems: Sequence[ClassTrials], kind: LogitScore) -> Mapping[str, Sequence[Plot]]:
+    from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # start-up: the text needs no Matplotlib
+
+    opened = [trials for trials in systems if trials.generator_names]
+    return {
+        CONFUSION_SECTION: [confusion_plot(trials) for trials in systems],
+        KNOWN_SECTION: [known_plot(trials, kind) for trials in opened],
+    }
+
+
+def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
+    """The whole confusions, for the JSON."""
+    return {
+        "confusion": {
+            trials.system: {
+                "classes": list(trials.names),
+                "known": trials.confusion.tolist(),
+                "unknown": dict(zip(trials.generator_names, trials.unknown_confusion.tolist())),
+            }
+            for trials in systems
+        }
+    }

@@ -1,0 +1,101 @@
+"""The pictures of classes: the confusion with look-alikes side by side, and scores of known and unknown trials."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+
+from nes2net.evaluation.plots import BONAFIDE_COLOUR, GRID, INK, SPOOF_COLOUR, figure_of, num_bins, score_range, svg_of
+from nes2net.evaluation.result import Plot
+from nes2net.evaluation.tracing import ClassTrials
+from nes2net.lib.pictures import Rectangle
+from nes2net.scoring.decisions.known import LogitScore
+
+_MOST_NUMBERED = 12  # classes, up to which the cells have numbers
+_LEAST_SHARE = 0.005  # of a row, below which a cell is empty
+_CONFUSION_CAPTION = Markup(
+    "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
+    "Classes that are taken for each other stand together.{}"
+)
+_UNKNOWN_ROWS = " Below the line are unknown classes: what they are taken for."
+_KNOWN_CAPTION = Markup(
+    '<b>{}</b>: scores of being known ({}) of <span class="key"><span class="box bonafide"></span>known</span> and <span '
+    'class="key"><span class="box spoof"></span>unknown</span> classes, as shares of their trials.{}'
+)
+
+
+def order_of_lookalikes(confusion: NDArray) -> NDArray:
+    """The numbers of K classes, in an order in which those taken for each other are neighbours.
+
+    Args:
+        confusion: counts K×K, rows true.
+    """
+    if len(confusion) < 3:
+        return np.arange(len(confusion))
+    shares = _shares(confusion)
+    alike = (shares + shares.T) / 2
+    distances = 1 - alike[np.triu_indices(len(alike), 1)]
+    return leaves_list(linkage(distances, "average", optimal_ordering=True))
+
+
+def confusion_plot(trials: ClassTrials) -> Plot:
+    """Draw the confusion of known classes, and below it what unknown ones are taken for."""
+    order = order_of_lookalikes(trials.confusion)
+    known_rows = [number for number in order if trials.confusion[number].any()]
+    rows = _shares(trials.confusion[known_rows])[:, order]
+    names = [trials.names[number] for number in known_rows]
+    if len(trials.generator_names):
+        unknown_rows = _shares(trials.unknown_confusion)[:, order]
+        by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")  # those taken for the same class stand together
+        rows = np.vstack([rows, unknown_rows[by_nearest]])
+        names += [trials.generator_names[number] for number in by_nearest]
+    num_rows, num_columns = rows.shape
+    figure, axes = figure_of(2.0 + 0.32 * min(num_columns, 40), 1.4 + 0.26 * min(num_rows, 80))
+    for row, column in zip(*np.nonzero(rows >= _LEAST_SHARE)):
+        share = float(rows[row, column])
+        axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.12 + 0.78 * share, linewidth=0))
+        if num_columns <= _MOST_NUMBERED:
+            axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
+    if len(trials.generator_names):
+        axes.axhline(len(known_rows), color=INK, linewidth=1.2)
+    axes.set(xlim=(0, num_columns), ylim=(num_rows, 0), xlabel="taken for", ylabel="class")
+    size = 8.5 if num_rows <= 40 else 6.5
+    axes.set_xticks(
+        np.arange(num_columns) + 0.5, [trials.names[number] for number in order], rotation=90, fontsize=size
+    )
+    axes.set_yticks(np.arange(num_rows) + 0.5, names, fontsize=size)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+    recalls = np.diag(_shares(trials.confusion))[known_rows]
+    description = "; ".join(f"{name}: {100 * recall:.0f} % right" for name, recall in zip(names, recalls))
+    svg = svg_of(figure, f"confusion-{trials.system}", f"Confusion of {trials.system}", f"{description}.")
+    return Plot(svg, _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.generator_names else ""), "wide")
+
+
+def known_plot(trials: ClassTrials, kind: LogitScore) -> Plot:
+    """Draw the histograms of a score of being known, of known and of unknown classes."""
+    known, unknown = trials.known_scores(kind)
+    low, high = score_range([known, unknown])
+    edges = np.linspace(low, high, num_bins([known, unknown], low, high) + 1)
+    figure, axes = figure_of(4.6, 3.0)
+    for scores, colour in ((unknown, SPOOF_COLOUR), (known, BONAFIDE_COLOUR)):
+        shares = 100 * np.histogram(np.clip(scores, low, high), edges)[0] / scores.size
+        axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
+        axes.stairs(shares, edges, color=colour, linewidth=1.4)
+    axes.set(xlim=(low, high), xlabel=kind.replace("_", " "), ylabel="trials, %")
+    threshold = ""
+    if trials.threshold is not None and trials.threshold.kind == kind:
+        axes.axvline(trials.threshold.threshold, color=INK, linewidth=1, linestyle="--")
+        threshold = f" Dashed is the threshold, {trials.threshold.threshold:.4g}, of its development trials."
+    description = f"Medians: known {np.median(known):.4g}, unknown {np.median(unknown):.4g}."
+    svg = svg_of(figure, f"known-{trials.system}", f"Scores of being known of {trials.system}", description)
+    return Plot(svg, _KNOWN_CAPTION.format(trials.system, kind, threshold))
+
+
+def _shares(counts: NDArray) -> NDArray:
+    """The share of each count of its row; 0 in rows without trials."""
+    return counts / np.maximum(counts.sum(1, keepdims=True), 1)

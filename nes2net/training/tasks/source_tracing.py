@@ -1,0 +1,157 @@
+"""Source tracing: which generator made a fake, or any other class that a field of the trials names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from nes2net import metrics
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name
+from nes2net.detector import Detector
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.terminal import print_note
+from nes2net.scoring.decisions.known import KnownThreshold
+from nes2net.training.measures import ERROR_RATES, Measure, Validated
+from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.tasks.task import Task
+
+F1_ERROR = Measure("trace_f1_error", "1_minus_macro_F1")
+ERROR = Measure("trace_error", "error")
+
+
+class SourceTracingObjective(Objective):
+    """The loss of the classes; validation measures accuracy and macro-F1, and keeps the scores of being known."""
+
+    @property
+    def has_bonafide(self) -> bool:
+        """Whether bona fide is a class, so that there is a score of it."""
+        return self.detector.classes[-1] == BONAFIDE
+
+    def outcome(self, computed: Any, part: Part) -> Outcome:
+        outcome = super().outcome(computed, part)
+        outputs = {"logits": self.criterion.logits(computed)}
+        if self.has_bonafide:
+            outputs |= outcome.outputs
+        return Outcome(outcome.loss, outputs)
+
+    def figures(self, validated: Validated) -> dict[str, float]:
+        logits = validated.outputs["logits"]
+        confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
+        values = {
+            F1_ERROR.column(validated.name): 1 - metrics.macro_f1(confusion),
+            ERROR.column(validated.name): 1 - metrics.accuracy(confusion),
+        }
+        if validated.name == "wo_aug":  # which the checkpoint of the epoch keeps
+            provenance = self.detector.provenance
+            labels = {**provenance.class_labels, "known": KnownThreshold.of_logits(logits).to_dict()}
+            self.detector.provenance = replace(provenance, class_labels=labels)
+        if self.has_bonafide:
+            values |= super().figures(validated)
+        return values
+
+
+class SourceTracing(Task):
+    """Which class a trial is of, such as the generator of a fake.
+
+    Classes are the values of a field in the training set, in alphabetical order; bona fide, if it is
+    one, is the last. A value of the development set that training does not have is unknown: its
+    trials are listed and left out. The losses are ``cross_entropy``, ``am_softmax`` and
+    ``aam_softmax``; the measures ``trace_f1_error``, 1 − macro-F1, and ``trace_error``, 1 − accuracy.
+
+    Args:
+        field: the field of a trial that names its class, such as ``attack``, ``attack_type``, ``vocoder``, or a
+            column of a list of your own.
+        bonafide: whether bona fide is a class too; the detector then also has a score of it.
+        aliases: value of the field → the class that it counts as, such as ``{A16: A04, A19: A06}`` for
+            attacks of ASVspoof 2019 that are the same algorithm.
+        min_trials: training trials of the smallest class; smaller ones are left out. 10 in the
+            baseline of MLAAD.
+
+    Raises:
+        InputError: if the recipe lacks what the task needs.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        field: str = "attack",
+        bonafide: bool = False,
+        aliases: Mapping[str, str] | None = None,
+        min_trials: Annotated[int, Field(ge=1)] = 10,
+    ) -> None:
+        super().__init__(recipe)
+        self.field = field
+        self.bonafide = bonafide
+        self.aliases = dict(aliases or {})
+        self.min_trials = min_trials
+        self.numbers: dict[str, int] = {}
+        self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
+
+    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+        return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
+
+    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+        trials = super().trials(part)
+        names = [self.named(trial) for trial in trials]
+        unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
+        if unnamed:
+            raise InputError(
+                f"{counted(len(unnamed), 'spoofed trial')} of {part} {'has' if len(unnamed) == 1 else 'have'} no "
+                f"{self.field}: {listed(unnamed)}; name another `train.task.field`, or fill it in"
+            )
+        sizes = Counter(names)
+        if part == "train":
+            self._choose(sizes)
+        foreign = {str(name): size for name, size in sizes.items() if name not in self.numbers}
+        if foreign:
+            reason = f"has fewer than {self.min_trials} trials" if part == "train" else "is not one of training"
+            described = [f"{name} ({size})" for name, size in sorted(foreign.items())]
+            print_note(
+                f"{counted(sum(foreign.values()), 'trial')} of {part} left out, whose {self.field} {reason}: {listed(described)}"
+            )
+        kept_trials = [trial for trial, name in zip(trials, names) if name in self.numbers]
+        if not kept_trials:
+            raise InputError(
+                f"no trial of {part} has a {self.field} of training, {listed(self.classes)}: give a development set with "
+                "the same classes"
+            )
+        return kept_trials
+
+    def _choose(self, sizes: Mapping[str | None, int]) -> None:
+        """Choose the classes: the names of training with enough trials."""
+        names = sorted(name for name, size in sizes.items() if name and size >= self.min_trials and name != BONAFIDE)
+        if sizes.get(BONAFIDE, 0) >= self.min_trials:
+            names.append(BONAFIDE)
+        if len(names) < 2:
+            raise InputError(
+                f"the task source_tracing needs at least two classes with {counted(self.min_trials, 'training trial')} each, "
+                f"and the field {self.field} has {listed(names) or 'none'}: name another `train.task.field`, or lower "
+                "`train.task.min_trials`"
+            )
+        self.classes = tuple(names)
+        self.numbers = {name: number for number, name in enumerate(names)}
+
+    def named(self, trial: Trial) -> str | None:
+        """The class of ``trial``, whether training has it or not; None if its field is empty."""
+        return class_name(trial, self.field, self.aliases)
+
+    def target(self, trial: Trial) -> int | None:
+        return self.numbers.get(self.named(trial) or "")
+
+    def objective(self, detector: Detector) -> Objective:
+        labels = {"field": self.field, "aliases": self.aliases}
+        detector.provenance = replace(detector.provenance, class_labels=labels)  # evaluation needs them
+        return SourceTracingObjective(detector, self.recipe)
+
+    def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+        super().check(detector, trials)
+        if detector.backend.score_rule == "cosine":
+            raise InputError(
+                "`train.loss` gives cosines to one vector, no logits of classes: take cross_entropy, am_softmax or "
+                "aam_softmax"
+            )

@@ -1,0 +1,313 @@
+"""Source tracing from training to a page: the task, the judgement ``classes`` and its evaluation, on tones of three generators."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import soundfile
+from builders.runs import history_of
+
+from nes2net import Detector, InputError, decisions, metrics
+from nes2net.actions.evaluation import Pages, evaluate
+from nes2net.actions.prediction import Judged, predict
+from nes2net.cli.main import main
+from nes2net.evaluation.classes import Classes
+from nes2net.evaluation.judgements import EvaluationSettings
+from nes2net.evaluation.key import Labels
+from nes2net.evaluation.resampled_classes import Resamples
+from nes2net.scoring.judgement import as_judgement, judgement_of
+from nes2net.training.averaging import average_run
+from nes2net.training.recipes.recipe import recipe_from_dict
+from nes2net.training.run import train
+from nes2net.training.tasks.task import create_task
+
+#: generator → frequency in Hz; the last is unknown
+TONES = {"A lower": 300, "B, middle": 900, "C=higher": 2700, "D": 5000}
+MODEL = {
+    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "aggregation": "last",
+    "backend": {"name": "asp_mlp", "hidden_dim": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    """A list of 12 clips of each generator and part; the development set has a generator that training lacks."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    rows = []
+    for split in ("train", "dev", "eval"):
+        for name, frequency in [*TONES.items(), ("", 0)]:
+            if name == "D" and split == "train":
+                continue
+            for number in range(12):
+                path = f"{split}_{frequency}_{number}.wav"
+                tone = 0.3 * np.sin(2 * math.pi * frequency * np.arange(4000) / 16000 + number)
+                soundfile.write(root / path, tone + 0.05 * rng.normal(size=4000), 16000)
+                label = "spoof" if name else "bonafide"
+                rows.append({"path": path, "label": label, "vocoder": f" {name}" if name else "", "split": split})
+    with open(root / "tones.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root / "tones.csv"
+
+
+def recipe_of(tones, folder, task=None, **train_settings):
+    return recipe_from_dict(
+        {
+            "name": "tracer",
+            "model": MODEL,
+            "data": {"corpora": [{"name": "generic", "root": str(tones)}], "num_samples": 4000, "num_workers": 0},
+            "train": {
+                "task": {"name": "source_tracing", "field": "vocoder", **(task or {})},
+                "epochs": 6,
+                "batch_size": 4,
+                "lr": 0.03,
+                "keep": "all",
+                **train_settings,
+            },
+            "augment": {"algo": 0},
+            "validation": {"select_on": "trace_f1_error"},
+            "output": str(folder / "models"),
+            "logs": str(folder / "logs"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tones, tmp_path_factory):
+    return train(recipe_of(tones, tmp_path_factory.mktemp("run")), "cpu")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run):
+    return run / "epoch_6.pth"
+
+
+@pytest.fixture(scope="module")
+def scored(tones, checkpoint):
+    out = tones.parent / "classes.tsv"
+    assert not main(
+        ["score", "generic", str(tones), "--model", str(checkpoint), "--judgement", "classes", "--out", str(out)]
+    )
+    return out
+
+
+def test_training_names_the_classes_and_selects_by_their_measures(run, checkpoint, capsys):
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    assert detector.classes == ("A lower", "B, middle", "C=higher")
+    history = history_of(run)
+    assert history[-1]["val_trace_f1_error_wo_aug"] == history[-1]["val_trace_error_wo_aug"] == 0
+    assert not any("eer" in name for name in history[-1])
+    labels = detector.provenance.class_labels
+    assert labels["field"] == "vocoder" and len(labels["known"]["scores"]) == 36
+    # other weights have other scores
+    average = Detector.from_pretrained(average_run(run, [5, 6]).path, device="cpu")
+    assert average.classes == detector.classes
+    assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
+
+
+def test_the_unknown_of_development_is_listed_and_left_out(tones, tmp_path, capsys):
+    task = create_task(recipe_of(tones, tmp_path))
+    assert len(task.trials("train")) == 36 and len(task.trials("dev")) == 36
+    assert "12 trials of dev left out, whose vocoder is not one of training: D (12)" in capsys.readouterr().err
+
+
+def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
+    folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
+    detector = Detector.from_pretrained(folder / "epoch_4.pth", device="cpu")
+    assert detector.classes[-1] == "bonafide" and "val_eer_wo_aug" in history_of(folder)[-1]
+    out = tmp_path / "classes.tsv"
+    assert not main(
+        [
+            "score",
+            "generic",
+            str(tones),
+            "--model",
+            str(folder / "epoch_4.pth"),
+            "--judgement",
+            "classes",
+            "--out",
+            str(out),
+        ]
+    )
+    assert not main(
+        ["score", "generic", str(tones), "--model", str(folder / "epoch_4.pth"), "--out", str(tmp_path / "s.txt")]
+    )
+    ids, scores = judgement_of(out).scores(out)
+    of_scores = dict(zip(*judgement_of(tmp_path / "s.txt").scores(tmp_path / "s.txt")))
+    assert scores.tolist() == pytest.approx([of_scores[id] for id in ids], abs=1e-5)
+    assert not evaluate(Labels("generic", tones, "eval"), [out]).header["num_left_out"]
+
+
+@pytest.mark.parametrize(
+    "task, message",
+    [
+        ({"field": "codec"}, "36 spoofed trials of train have no codec: train_300_0"),
+        ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
+        ({"aliases": {"B, middle": "A lower", "C=higher": "A lower"}}, "the field vocoder has A lower"),
+        ({"min_trials": 0}, "min_trials"),
+    ],
+)
+def test_a_task_that_cannot_be_is_refused(tones, tmp_path, task, message):
+    with pytest.raises(InputError, match=message):
+        create_task(recipe_of(tones, tmp_path, task)).trials("train")
+
+
+def test_aliases_join_names(tones, tmp_path):
+    task = create_task(recipe_of(tones, tmp_path, {"aliases": {"D": "A lower"}}))
+    task.trials("train")
+    assert len(task.trials("dev")) == 48
+
+
+def test_a_file_of_logits(scored, checkpoint, tones):
+    names = list(TONES)[:3]
+    lines = scored.read_text().splitlines()
+    assert lines[0].split("\t") == ["utterance", *names] and len(lines) == 1 + 60
+    judgement = judgement_of(scored)
+    table = judgement.table(scored)
+    assert judgement.classes == tuple(names) and not table.holds_posteriors
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    waveform = soundfile.read(tones.parent / f"{table.ids[0]}.wav", dtype="float32")[0]
+    (row,) = [value for id, value in judgement.read(scored) if id == table.ids[0]]
+    import torch
+
+    with torch.inference_mode():
+        expected = detector.posteriors(torch.from_numpy(waveform)[None])[0]
+    told = judgement.tell(row)["posteriors"]
+    assert list(told.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    # without its record, a file is told by its first line
+    copy = scored.with_name("copy.tsv")
+    copy.write_text(scored.read_text())
+    assert isinstance(judgement_of(copy), Classes) and judgement_of(copy).table(copy).names == tuple(names)
+
+
+@pytest.fixture(scope="module")
+def result(scored, tones):
+    return evaluate(Labels("generic", tones, "eval"), [scored], EvaluationSettings(num_resamples=200))
+
+
+def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
+    assert result.header["num_known"] == 36 and result.header["num_unknown"] == 12
+    assert result.header["num_left_out"] == 12  # bona fide
+    assert result["accuracy"].value == result["macro_f1"].value == 1
+    table = judgement_of(scored).table(scored)
+    is_known = np.array(["_5000_" not in id and "_0_" not in id for id in table.ids])
+    is_unknown = np.array(["_5000_" in id for id in table.ids])
+    for row in result.rows("open"):
+        scores = decisions.known_scores(table.logits, row.labels["score"])
+        known, unknown = scores[is_known], scores[is_unknown]
+        assert row.value("auroc") == row.value("mean_auroc") == metrics.auroc(known, unknown)
+        assert row.value("fpr95") == metrics.fpr95(known, unknown)[0]
+        assert row.value("eer") == metrics.compute_eer(known, unknown, "roc")[0]
+        assert all(low <= row.value(name) <= high for name in ("auroc", "fpr95") for low, high in [row[name].interval])
+    (row,) = result.rows("unknown")
+    assert row.labels["unknown class"] == "D" and row.value("num_trials") == 12
+    threshold = decisions.KnownThreshold.read(Detector.from_pretrained(checkpoint).provenance.class_labels["known"])
+    scores = decisions.known_scores(table.logits, threshold.kind)
+    (row,) = result.rows("with_unknown")
+    assert row.value("unknown_found") == np.mean(scores[is_unknown] < threshold.threshold)
+    assert row.value("known_rejected") == np.mean(scores[is_known] < threshold.threshold)
+
+
+def test_text_json_and_page(result, tmp_path):
+    text = result.text()
+    assert "36 trials of 3 known classes of 3, 12 of 1 unknown one; 12 bona fide trials left out" in text
+    assert "C=higher" in text and "FPR95 %" in text
+    Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
+    facts = json.loads((tmp_path / "page.json").read_text())
+    assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
+    page = (tmp_path / "page.html").read_text()
+    assert "Below the line are unknown classes" in page and "scores of being known" in page
+
+
+def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, capsys):
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    names = ["eval_900_0.wav", "eval_5000_0.wav"]
+    found = predict(detector, [tones.parent / name for name in names], Judged(as_judgement("classes")))
+    known, _ = rows = [prediction.row for prediction in found.rows]
+    assert "the detector knows A lower, B, middle, C=higher; a name means" in "\n".join(found.meaning)
+    assert known["class"] == "B, middle" and sum(known["posteriors"].values()) == pytest.approx(1)
+    for row in rows:
+        assert row["known"]["is_known"] == (row["known"]["score"] >= row["known"]["threshold"])
+        assert 0 < row["known"]["p"] <= 1
+    assert not main(["predict", str(tones.parent / names[0]), "--model", str(checkpoint), "--judgement", "classes"])
+    printed = capsys.readouterr().out
+    assert "B, middle" in printed and "none of the known: no (p " in printed
+    told = {**known, "known": {**known["known"], "is_known": False, "p": 0.01}}
+    assert Classes(tuple(TONES)[:3]).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
+
+
+def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
+    table = judgement_of(scored).table(scored)
+    posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)
+    file = tmp_path / "posteriors.tsv"
+    lines = ["\t".join([id, *map(str, row)]) for id, row in zip(table.ids, posteriors.tolist())]
+    file.write_text("\n".join(["\t".join(["utterance", *table.names]), *lines]).replace(" ", "_") + "\n")
+    key = tmp_path / "key.csv"
+    key.write_text(
+        tones.read_text().replace("vocoder", "attack").replace(" A lower", "A_lower").replace(" B, m", "B,_m")
+    )
+    result = evaluate(Labels("generic", key, "eval"), [file])
+    assert [row.labels["score"] for row in result.rows("open")] == ["log_odds", "sme"]
+    with pytest.raises(InputError, match="holds posteriors, which have no energy"):
+        evaluate(Labels("generic", key, "eval"), [file], EvaluationSettings(unknown="energy"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("utterance\ta\tb\nx\t1\n", "line 2: expected an utterance and 2 numbers"),
+        ("utterance\ta\tb\nx\t1\tgood\n", "line 2: expected a number as logit, found 'good'"),
+        ("utterance\ta\ta\nx\t1\t2\n", "names of at least two classes, each once"),
+        ("utterance\ta\tb\n", "has no rows"),
+        ("utterance\ta\tb\nx\t1\t\n", "line 2: expected a number as logit, found ''"),
+    ],
+)
+def test_malformed_files_are_named(tmp_path, text, message):
+    file = tmp_path / "classes.tsv"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        Classes().table(file)
+
+
+def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, tmp_path, checkpoint):
+    file = tmp_path / "classes.tsv"
+    file.write_text(scored.read_text().replace(scored.read_text().split("\n")[1].split("\t")[1], "nan", 1))
+    labels = Labels("generic", tones, "eval")
+    with pytest.raises(InputError, match="with a score that is not finite"):
+        evaluate(labels, [file])
+    with pytest.raises(InputError, match="say nothing about classes"):
+        evaluate(labels, [scored], EvaluationSettings(threshold=0.5))
+    scores = tmp_path / "scores.txt"
+    scores.write_text("".join(f"{id} 1.0\n" for id in judgement_of(scored).table(scored).ids))
+    with pytest.raises(InputError, match="`unknown` is for classes"):
+        evaluate(labels, [scores], EvaluationSettings(unknown="energy"))
+    with pytest.raises(InputError, match="no trial of the key has one of the classes"):
+        other = tmp_path / "other.csv"
+        other.write_text(
+            tones.read_text().replace(" A lower", "X").replace('" B, middle"', "Y").replace(" C=higher", "Z")
+        )
+        evaluate(Labels("generic", other, "eval"), [scored])
+    with pytest.raises(InputError, match="tells bona fide from spoof alone"):
+        Classes().fitted(Detector.from_config(MODEL))
+
+
+def test_intervals_are_those_of_trials_that_are_drawn_anew():
+    """A multinomial draw of counts is a bootstrap of trials; means over unknown classes draw the classes, too."""
+    rng = np.random.default_rng(0)
+    known, groups = rng.normal(2, 1, 300), [rng.normal(mean, 1, 100) for mean in (-1, 0, 1, 2)]
+    intervals = Resamples(500, 0).of_scores(known, groups)
+    draws = []
+    for _ in range(500):
+        chosen = rng.integers(0, 4, 4)
+        drawn = [rng.choice(groups[number], 100) for number in chosen]
+        draws.append(metrics.auroc(rng.choice(known, 300), np.concatenate(drawn)))
+    assert intervals["auroc"] == pytest.approx(metrics.percentiles(np.array(draws), 0.95), abs=0.03)
+    confusion = np.array([[40, 10], [20, 30]])
+    ((low, high),) = Resamples(2000, 0).of_confusion(confusion, [metrics.accuracy])
+    accuracies = rng.binomial(50, 0.8, 20_000) + rng.binomial(50, 0.6, 20_000)
+    assert (low, high) == pytest.approx(metrics.percentiles(accuracies / 100, 0.95), abs=0.011)
