@@ -6,19 +6,27 @@ distribution, and the counts of its scores too, so a million trials cost no more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
+from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
 _AT_ONCE = 4_000_000  # numbers of a chunk of draws
 _MOST_BINS = 512  # of scores; more are put together by rank
 
-Interval = tuple[float, float]
+
+class Rule(NamedTuple):
+    """How a rate follows from a confusion."""
+
+    rate: Callable[[NDArray], float]
+    num_trials: int
+    """How many trials are behind it."""
 
 
 class Resamples:
@@ -37,24 +45,13 @@ class Resamples:
         self.num_resamples = num_resamples
         self.seed = seed
 
-    def interval(self, draws: NDArray) -> Interval:
-        """The 95 % interval of draws (R,)."""
-        return metrics.percentiles(draws, 0.95)
-
-    def rows(self, counts: NDArray) -> NDArray:
-        """Draw each row of ``counts`` C×K anew: R×C×K."""
-        times = np.ones((self.num_resamples, len(counts)), dtype=np.int64)
-        return _drawn(np.random.default_rng(self.seed), counts, times)
-
     def of_confusion(
-        self,
-        known_rows: NDArray,
-        rules: Sequence[Callable[[NDArray], float]],
-        unknown_rows: NDArray | None = None,
-    ) -> list[Interval]:
-        """The intervals of ``rules`` of a confusion.
+        self, rules: Mapping[str, Rule], known_rows: NDArray, unknown_rows: NDArray | None = None
+    ) -> dict[str, Figure]:
+        """Compute rates of a confusion, each with its 95 % interval.
 
         Args:
+            rules: name → how the rate follows from counts, and how many trials are behind it.
             known_rows: counts C×K of known classes.
             unknown_rows: counts G×K of unknown ones, which are drawn too; their sum is the last row.
         """
@@ -67,11 +64,17 @@ class Resamples:
             if unknown_rows is not None:
                 of_unknown = _drawn(rng, unknown_rows, _draws_of_groups(rng, number, len(unknown_rows)))
                 drawn = np.concatenate([drawn, of_unknown.sum(1, keepdims=True)], axis=1)
-            values += [[rule(confusion) for rule in rules] for confusion in drawn]
-        return [self.interval(draws) for draws in np.array(values, dtype=np.float64).T]
+            values += [[rule.rate(confusion) for rule in rules.values()] for confusion in drawn]
+        confusion = known_rows
+        if unknown_rows is not None:
+            confusion = np.vstack([known_rows, unknown_rows.sum(0)])
+        figures = {}
+        for (name, rule), draws in zip(rules.items(), np.array(values, dtype=np.float64).T):
+            figures[name] = _figure(float(rule.rate(confusion)), draws, rule.num_trials)
+        return figures
 
-    def of_scores(self, known: NDArray, groups: Sequence[NDArray]) -> dict[str, Interval]:
-        """The intervals of AUROC, FPR95 and EER of scores of being known, pooled and as means over ``groups``.
+    def of_scores(self, known: NDArray, groups: Sequence[NDArray]) -> dict[str, Figure]:
+        """AUROC, FPR95 and EER of scores of being known, pooled and as means over ``groups``, with intervals.
 
         Args:
             known: scores of known trials.
@@ -99,7 +102,20 @@ class Resamples:
             "eer": _eer(known_counts, unknown_counts),
             **sums,
         }
-        return {name: self.interval(values) for name, values in draws.items()}
+        unknown = np.concatenate(groups)
+        values = {
+            "auroc": metrics.auroc(known, unknown),
+            "fpr95": metrics.fpr95(known, unknown)[0],
+            "eer": metrics.compute_eer(known, unknown, "roc")[0],
+            "mean_auroc": float(np.mean([metrics.auroc(known, group) for group in groups])),
+            "mean_fpr95": float(np.mean([metrics.fpr95(known, group)[0] for group in groups])),
+        }
+        fewer = min(known.size, unknown.size)
+        return {name: _figure(value, draws[name], fewer) for name, value in values.items()}
+
+
+def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
+    return Figure(value, metrics.rate_interval(value, draws, num_trials))
 
 
 def _draws_of_groups(rng: np.random.Generator, number: int, num_groups: int) -> NDArray:

@@ -23,7 +23,7 @@ from nes2net.evaluation.classes import Classes, ClassTable
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
 from nes2net.evaluation.matching import match, system_names
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.resampled_classes import Resamples
+from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
@@ -79,7 +79,7 @@ _BY_GENERATOR = (
 _CONFUSIONS = (Measure("num_trials", "trials", "count"), Measure("share", "of its trials %"))
 
 #: Figures of a confusion of known classes, by the names of their measures.
-_METRICS: dict[str, Callable[[NDArray], float]] = {
+_RATES: dict[str, Callable[[NDArray], float]] = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
     "macro_f1": metrics.macro_f1,
@@ -320,7 +320,9 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: LogitScore, resamp
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
         hidden,
     )
-    rows = [row for trials in opened for row in _generator_rows(trials, kind)]
+    rows = []
+    for trials in opened:
+        rows += sorted(_generator_rows(trials, kind), key=lambda row: -row.value("fpr95"))
     yield Table(
         "unknown",
         f"Unknown classes one by one, by the score {kind}.",
@@ -344,34 +346,22 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
     order = np.argsort(-trials.logits, axis=1, kind="stable")[:, :_TOP]
     is_on_top = (order == trials.true[:, None]).any(1)
     num_classes = len(trials.names)
-    tops = np.stack(
-        [np.bincount(trials.true[is_in], minlength=num_classes) for is_in in (is_on_top, ~is_on_top)], axis=1
-    )
-    figures = {
-        name: Figure(metric(trials.confusion), interval)
-        for (name, metric), interval in zip(
-            _METRICS.items(), resamples.of_confusion(trials.confusion, list(_METRICS.values()))
-        )
+    on_top = [np.bincount(trials.true[is_in], minlength=num_classes) for is_in in (is_on_top, ~is_on_top)]
+    num_trials = len(trials.true)
+    rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
+    top = {f"top_{_TOP}": Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)}
+    return {
+        **resamples.of_confusion(rules, trials.confusion),
+        **resamples.of_confusion(top, np.stack(on_top, axis=1)),
+        "nll": Figure(float(-of_class.mean())),
     }
-    top_draws = resamples.rows(tops).sum(1)
-    figures["top_3"] = Figure(float(is_on_top.mean()), resamples.interval(top_draws[:, 0] / top_draws.sum(1)))
-    figures["nll"] = Figure(float(-of_class.mean()))
-    return figures
 
 
 def open_figures(trials: ClassTrials, kind: LogitScore, resamples: Resamples) -> dict[str, Figure]:
     """How well a score tells known classes from unknown ones: pooled, and as the mean over unknown classes."""
     known, unknown = trials.known_scores(kind)
     groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
-    values = {
-        "auroc": metrics.auroc(known, unknown),
-        "fpr95": metrics.fpr95(known, unknown)[0],
-        "eer": metrics.compute_eer(known, unknown, "roc")[0],
-        "mean_auroc": float(np.mean([metrics.auroc(known, group) for group in groups])),
-        "mean_fpr95": float(np.mean([metrics.fpr95(known, group)[0] for group in groups])),
-    }
-    intervals = resamples.of_scores(known, groups)
-    return {name: Figure(value, intervals[name]) for name, value in values.items()}
+    return resamples.of_scores(known, groups)
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
@@ -385,16 +375,15 @@ def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples:
     num_generators = len(trials.generator_names)
     pairs = trials.generators * (num_classes + 1) + called_of_unknown
     unknown_rows = np.bincount(pairs, minlength=num_generators * (num_classes + 1)).reshape(num_generators, -1)
-    confusion = np.vstack([known_rows, unknown_rows.sum(0)])
-    rules: list[Callable[[NDArray], float]] = [
-        functools.partial(metrics.macro_f1, over="all"),
-        metrics.accuracy,
-        lambda counts: counts[-1, -1] / counts[-1].sum(),
-        lambda counts: counts[:-1, -1].sum() / counts[:-1].sum(),
-    ]
-    intervals = resamples.of_confusion(known_rows, rules, unknown_rows)
-    names = [measure.name for measure in _WITH_THRESHOLD]
-    return {name: Figure(float(rule(confusion)), interval) for name, rule, interval in zip(names, rules, intervals)}
+    num_known = len(trials.true)
+    num_unknown = len(trials.generators)
+    rules = {
+        "macro_f1": Rule(functools.partial(metrics.macro_f1, over="all"), num_known + num_unknown),
+        "accuracy": Rule(metrics.accuracy, num_known + num_unknown),
+        "unknown_found": Rule(lambda counts: counts[-1, -1] / counts[-1].sum(), num_unknown),
+        "known_rejected": Rule(lambda counts: counts[:-1, -1].sum() / counts[:-1].sum(), num_known),
+    }
+    return resamples.of_confusion(rules, known_rows, unknown_rows)
 
 
 def _generator_rows(trials: ClassTrials, kind: LogitScore) -> Iterator[Row]:

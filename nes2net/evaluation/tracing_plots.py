@@ -55,7 +55,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     figure, axes = figure_of(2.0 + 0.32 * min(num_columns, 40), 1.4 + 0.26 * min(num_rows, 80))
     for row, column in zip(*np.nonzero(rows >= _LEAST_SHARE)):
         share = float(rows[row, column])
-        axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.12 + 0.78 * share, linewidth=0))
+        axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.9 * share**0.7, linewidth=0))
         if num_columns <= _MOST_NUMBERED:
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
     if len(trials.generator_names):

@@ -16,7 +16,7 @@ from nes2net.cli.main import main
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.resampled_classes import Resamples
+from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.scoring.judgement import as_judgement, judgement_of
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.recipe import recipe_from_dict
@@ -306,8 +306,9 @@ def test_intervals_are_those_of_trials_that_are_drawn_anew():
         chosen = rng.integers(0, 4, 4)
         drawn = [rng.choice(groups[number], 100) for number in chosen]
         draws.append(metrics.auroc(rng.choice(known, 300), np.concatenate(drawn)))
-    assert intervals["auroc"] == pytest.approx(metrics.percentiles(np.array(draws), 0.95), abs=0.03)
+    expected = metrics.rate_interval(intervals["auroc"].value, draws, 300)
+    assert intervals["auroc"].interval == pytest.approx(expected, abs=0.02)
     confusion = np.array([[40, 10], [20, 30]])
-    ((low, high),) = Resamples(2000, 0).of_confusion(confusion, [metrics.accuracy])
+    figure = Resamples(2000, 0).of_confusion({"accuracy": Rule(metrics.accuracy, 100)}, confusion)["accuracy"]
     accuracies = rng.binomial(50, 0.8, 20_000) + rng.binomial(50, 0.6, 20_000)
-    assert (low, high) == pytest.approx(metrics.percentiles(accuracies / 100, 0.95), abs=0.011)
+    assert figure.interval == pytest.approx(metrics.rate_interval(0.7, accuracies / 100, 100), abs=0.011)
