@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
@@ -128,9 +127,12 @@ class ClassTrials:
         counts = np.bincount(pairs, minlength=len(self.generator_names) * len(self.names))
         return counts.reshape(len(self.generator_names), len(self.names))
 
-    def known_scores(self, kind: LogitScore) -> tuple[NDArray, NDArray]:
-        """The scores of being known of known and of unknown trials, (N,) and (M,)."""
-        return known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
+    @functools.cached_property
+    def known_scores(self) -> dict[LogitScore, tuple[NDArray, NDArray]]:
+        """Each score of being known of known and of unknown trials, (N,) and (M,)."""
+        return {
+            kind: (known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)) for kind in LOGIT_SCORES
+        }
 
 
 def class_trials(key: Key, path: Path, judgement: Classes, system: str, allow_partial: bool) -> ClassTrials:
@@ -340,11 +342,12 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: LogitScore, resamp
 
 def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figure]:
     """The figures of trials of known classes."""
-    log_posteriors = log_softmax(trials.logits.astype(np.float64), axis=1)
-    of_class = np.take_along_axis(log_posteriors, trials.true[:, None], axis=1)[:, 0]
-    # among equal logits the first classes are likelier, as for the predicted class
-    order = np.argsort(-trials.logits, axis=1, kind="stable")[:, :_TOP]
-    is_on_top = (order == trials.true[:, None]).any(1)
+    of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
+    log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
+    # Among equal logits the first classes are likelier, as for the predicted class.
+    before = np.arange(len(trials.names)) < trials.true[:, None]
+    num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
+    is_on_top = num_likelier < _TOP
     num_classes = len(trials.names)
     on_top = [np.bincount(trials.true[is_in], minlength=num_classes) for is_in in (is_on_top, ~is_on_top)]
     num_trials = len(trials.true)
@@ -353,20 +356,20 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
     return {
         **resamples.of_confusion(rules, trials.confusion),
         **resamples.of_confusion(top, np.stack(on_top, axis=1)),
-        "nll": Figure(float(-of_class.mean())),
+        "nll": Figure(float(-log_posteriors.mean())),
     }
 
 
 def open_figures(trials: ClassTrials, kind: LogitScore, resamples: Resamples) -> dict[str, Figure]:
     """How well a score tells known classes from unknown ones: pooled, and as the mean over unknown classes."""
-    known, unknown = trials.known_scores(kind)
+    known, unknown = trials.known_scores[kind]
     groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
     return resamples.of_scores(known, groups)
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
     """The figures of known classes and unknown, if what lies below ``threshold`` is called unknown."""
-    known, unknown = trials.known_scores(threshold.kind)
+    known, unknown = trials.known_scores[threshold.kind]
     num_classes = len(trials.names)
     called = np.where(known < threshold.threshold, num_classes, trials.predicted)
     known_rows = metrics.confusion_matrix(trials.true, called, num_classes + 1)[:num_classes]
@@ -387,7 +390,7 @@ def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples:
 
 
 def _generator_rows(trials: ClassTrials, kind: LogitScore) -> Iterator[Row]:
-    known, unknown = trials.known_scores(kind)
+    known, unknown = trials.known_scores[kind]
     for number, name in enumerate(trials.generator_names):
         scores = unknown[trials.generators == number]
         nearest = trials.names[int(trials.unknown_confusion[number].argmax())]

@@ -78,7 +78,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 def known_plot(trials: ClassTrials, kind: LogitScore) -> Plot:
     """Draw the histograms of a score of being known, of known and of unknown classes."""
-    known, unknown = trials.known_scores(kind)
+    known, unknown = trials.known_scores[kind]
     low, high = score_range([known, unknown])
     edges = np.linspace(low, high, num_bins([known, unknown], low, high) + 1)
     figure, axes = figure_of(4.6, 3.0)

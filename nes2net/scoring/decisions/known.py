@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 
 from nes2net.lib.errors import InputError, check_known, counted
 from nes2net.metrics.classes import accepting
@@ -25,6 +25,7 @@ ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """A score of being known that compares with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
 _ROWS_AT_ONCE = 1024  # of trials that are compared with all training trials
+_LOGITS_AT_ONCE = 1 << 16  # trials whose logits are in float64 at once
 _MOST_SCORES = 1000  # of known trials that a detector keeps
 
 
@@ -57,7 +58,15 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
         raise InputError(f"the temperature is above 0, not {temperature}")
     z = checked_logits(logits)
     if kind == "max_logit":
-        return z.max(1)
+        return z.max(1).astype(np.float64)
+    scores = np.empty(len(z))
+    for start in range(0, len(z), _LOGITS_AT_ONCE):
+        block = slice(start, start + _LOGITS_AT_ONCE)
+        scores[block] = _score_of(z[block].astype(np.float64), kind, temperature)
+    return scores
+
+
+def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
     if kind == "energy":
         return temperature * logsumexp(z / temperature, axis=1)
     if kind == "sme":
@@ -67,8 +76,10 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """``logits`` as N×K float64; :class:`InputError` if they have another shape or are not all finite."""
-    z = np.asarray(logits, dtype=np.float64)
+    """``logits`` as an array N×K of their own precision; :class:`InputError` if they are not such numbers, or not finite."""
+    z = np.asarray(logits)
+    if not np.issubdtype(z.dtype, np.floating):
+        z = z.astype(np.float64)
     if z.ndim != 2 or z.shape[1] < 2:
         raise InputError(f"logits are trials × classes, at least two classes, not of shape {z.shape}")
     if not np.isfinite(z).all():
@@ -81,7 +92,7 @@ def checked_logits(logits: ArrayLike) -> NDArray:
 
 def class_posteriors(logits: ArrayLike) -> NDArray:
     """Posteriors N×K of ``logits`` N×K: their softmax in float64."""
-    return np.exp(log_softmax(checked_logits(logits), axis=1))
+    return softmax(checked_logits(logits).astype(np.float64), axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +153,9 @@ class Reference:
             return -self._squared_distances(x).min(1)
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
-        weights = logsumexp(checked_logits(self.logits), axis=1)
+        weights = logsumexp(checked_logits(self.logits).astype(np.float64), axis=1)
         direction = (weights[:, None] * _unit(self.embeddings)).mean(0)  # the mean over j of logsumexp(z_j)·x_j/|x_j|
-        return logsumexp(checked_logits(logits), axis=1) * (_unit(x) @ direction)
+        return logsumexp(checked_logits(logits).astype(np.float64), axis=1) * (_unit(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
         """The class of most of the ``k`` nearest training embeddings by cosine; of as many, that of the nearest.
