@@ -138,6 +138,8 @@ CORPORA = {
     ),
     "mlaad": Miniature(
         {
+            "train": _part("", _spoof("fake/en/bark/x_2.wav", attack="Bark")),
+            "dev": _part("", _spoof("fake/en/bark/x_3.wav", attack="Bark")),
             "eval": _part(
                 "",
                 _spoof("fake/en/bark/x_1.wav", attack="tts/bark", attack_type="VITS", language="en"),
@@ -146,6 +148,8 @@ CORPORA = {
             )
         },
         {
+            "train.csv": "path,model_name\n./fake/en/bark/x_2.wav,Bark\n./fake/en/bark/x_2.wav,Bark\n",
+            "dev.csv": "path,model_name\n./fake/en/bark/x_3.wav,Bark\n",
             "fake/en/bark/meta.csv": _MLAAD + _mlaad("bark", "x_1"),
             "fake/en/vits/meta.csv": _MLAAD + _mlaad("vits", "x_1"),
         },
@@ -261,6 +265,50 @@ CORPORA = {
             for _, folder, prefix in _ADD2023
         },
         split="round2",
+    ),
+    "add2023_track3": Miniature(
+        {
+            split: _part(
+                f"Track3/{folder}/wav/",
+                _bonafide(f"ADD2023_T3_{letter}_1.wav"),
+                _spoof(f"ADD2023_T3_{letter}_2.wav", attack="6"),
+            )
+            for split, folder, letter in (("train", "train", "T"), ("dev", "dev", "D"), ("eval", "test", "E"))
+        },
+        {
+            f"Track3/{folder}/label.txt": f"ADD2023_T3_{letter}_1.wav 0\nADD2023_T3_{letter}_2.wav 6\n"
+            for folder, letter in (("train", "T"), ("dev", "D"), ("test", "E"))
+        },
+        malformed=[("Track3/test/label.txt", "ADD2023_T3_E_3.wav 8\n", "line 3: .*label")],
+    ),
+    "compspoof": Miniature(
+        {
+            split: _part(
+                "", _bonafide(f"{split}/bonafide_1.wav"), _spoof(f"{split}/spoof_2.wav", attack="spoof_bonafide")
+            )
+            for split in ("train", "dev", "eval")
+        },
+        {
+            f"CompSpoof_{split}.txt": f"{split}/bonafide_1.wav - - original\n{split}/spoof_2.wav a.flac b.mp3 spoof_bonafide\n"
+            for split in ("train", "dev", "eval")
+        },
+        malformed=[("CompSpoof_eval.txt", "eval/x.wav a b fake\n", "line 3: .*label")],
+    ),
+    "stopa": Miniature(
+        {
+            "eval": _part(
+                "wav/", _spoof("AA01/eval/x_1.wav", attack="AA01"), _spoof("AA02/eval/x_1.wav", attack="AA02")
+            )
+        },
+        {
+            "protocols_trials_extended/AA01-co-100_trials.txt": (
+                "AbstractModel FileName IsTargetATK IsTargetAcousticModel ATK\n"
+                "AA01 x_1.wav True True AA01\nAA01 x_1.wav False True AA02\nAA03 x_1.wav False True AA02\n"
+            )
+        },
+        malformed=[
+            ("protocols_trials_extended/AA01-co-100_trials.txt", "AA01 x.wav True\n", "line 5: expected the file in field 2"),
+        ],
     ),
     "librisevoc": Miniature(
         {

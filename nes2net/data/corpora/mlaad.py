@@ -11,8 +11,12 @@ trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the arc
 language of a bona fide trial is its folder's, such as ``en_US``.
 
 The corpus has no parts; everything is ``eval``. It grows with each edition, so there are no numbers
-here, and a figure on it means something only together with its edition. Protocols for source
-tracing that others publish are not read.
+here, and a figure on it means something only together with its edition.
+
+The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``, ``dev.csv``
+and ``eval.csv`` in a folder that ``protocols`` names, with the columns ``path`` and ``model_name`` and
+commas between them; all trials are spoofed. A row that is repeated counts once, and a note says so.
+The files in ``fine`` are not read.
 """
 
 from __future__ import annotations
@@ -25,9 +29,13 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.lib.errors import counted
+from nes2net.lib.terminal import print_note
 
 _BONAFIDE = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
+_TRACING = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
+_TRACED = Table("path", {"attack": "model_name"})
 # The path of the original is read as the speaker first, because a trial has no field for it.
 _TABLE = Table(
     "path",
@@ -37,7 +45,10 @@ _TABLE = Table(
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of one ``meta.csv``, all spoofed, or of every ``meta.csv`` below the folder ``path`` (``fake``)."""
+    """The trials of a protocol or of one ``meta.csv``, all spoofed, or of every ``meta.csv`` below the folder ``fake``."""
+    if path.name in _TRACING.values():
+        yield from _traced(path, phase, audio)
+        return
     lists = [path] if path.is_file() else sorted(path.glob("*/*/meta.csv"))
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
@@ -64,15 +75,37 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
             )
 
 
+def _traced(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """The trials of a protocol for source tracing, each once."""
+    ids: set[str] = set()
+    num_repeated = 0
+    for trial in _TRACED(path, phase, audio):
+        if trial.id in ids:
+            num_repeated += 1
+            continue
+        ids.add(trial.id)
+        yield replace(trial, label=SPOOF)
+    if num_repeated:
+        print_note(
+            f"{path}: {counted(num_repeated, 'row')} repeated, which {'counts' if num_repeated == 1 else 'count'} once"
+        )
+
+
 CORPUS = ListedCorpus(
     title="MLAAD",
     rows=_rows,
-    # The folder fake stands for the lists in it.
-    parts={"eval": Files(["fake"], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"])},
+    # The folder fake stands for the lists in it, unless there is a protocol.
+    parts={
+        split: Files(
+            [name, *(["fake"] if split == "eval" else [])], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"]
+        )
+        for split, name in _TRACING.items()
+    },
     obtain={
         "audio": "https://huggingface.co/datasets/mueller91/MLAAD; M-AILABS, unpacked into the folder real beside fake, from "
         "https://github.com/i-celeste-aurora/m-ailabs-dataset",
-        "protocol": "meta.csv in each folder of the audio, https://huggingface.co/datasets/mueller91/MLAAD",
+        "protocol": "meta.csv in each folder of the audio, https://huggingface.co/datasets/mueller91/MLAAD; for source tracing "
+        "mlaad4sourcetracing.zip from https://deepfake-total.com/sourcetracing",
     },
     downloads=(Download(url="hub:mueller91/MLAAD", what="the spoofed recordings and their lists"),),
     licence="CC BY-NC 4.0; M-AILABS has terms of its own, which allow any use",

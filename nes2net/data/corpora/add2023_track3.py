@@ -1,0 +1,45 @@
+"""ADD 2023, track 3: which algorithm made a fake, and whether it is a known one.
+
+Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
+
+Layout: ``<root>/{train,dev,test}``, in each ``label.txt`` with lines ``ADD2023_T3_E_00000000.wav 3`` and
+the WAV files in ``wav``. We have not seen how the archives name their folders: the first folder with
+``label.txt`` in the one that is named after the split is taken. 0 is bona fide, 1 to 6 are the algorithms of training, and 7,
+in the evaluation alone, stands for others: the ``attack`` of a trial. An id is the file's name without
+suffix.
+"""
+
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+_FOLDERS = {"train": "train", "dev": "dev", "eval": "test"}
+_ALGORITHMS = dict(zip("1234567", (10474, 7169, 10461, 10391, 10507, 10507, 10469)))
+
+CORPUS = ListedCorpus(
+    title="ADD 2023, track 3",
+    rows=Table(
+        "file",
+        {"label": "class", "attack": "class"},
+        labels={"0": BONAFIDE, **dict.fromkeys(_ALGORITHMS, SPOOF)},
+        words={"attack": {"0": None}},
+        names="file, class",
+    ),
+    parts={
+        split: Files(
+            protocols=("label.txt",),
+            audio=(f"Track3/{folder}/wav", f"{folder}/wav", f"{folder}/**"),
+            folders=(f"Track3/{folder}", folder, f"{folder}/**"),
+            remedy=f"give `root` the folder that holds {folder}",
+        )
+        for split, folder in _FOLDERS.items()
+    },
+    counts={"eval": Counts(79490, 9512, 69978, {"attack": _ALGORITHMS})},
+    counts_from="the labels of the evaluation set",
+    obtain={
+        "audio": "https://zenodo.org/records/12179632 and https://zenodo.org/records/12179884",
+        "protocol": "label.txt in the same records",
+    },
+    licence="CC BY-NC-ND 4.0",
+    source="https://arxiv.org/abs/2305.13774",
+)

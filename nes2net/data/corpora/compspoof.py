@@ -1,0 +1,43 @@
+"""CompSpoof: speech and its surroundings, each of which may be spoofed; five classes.
+
+Zhang et al., "CompSpoof: A Dataset and Joint Learning Framework for Component-Level Audio
+Anti-spoofing Countermeasures", arXiv 2509.15804.
+
+Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speech_source env_source
+class``, whose files lie below ``<root>``. A trial is the mixed audio. Its class is ``original``, which is bona fide,
+or ``bonafide_bonafide``, ``spoof_bonafide``, ``bonafide_spoof``, ``spoof_spoof`` (speech first), the
+``attack`` of a spoofed trial. So the task ``source_tracing`` with ``bonafide: true`` has the five classes.
+"""
+
+from nes2net.data.corpora.corpus import Download
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+_MIXED = ("bonafide_bonafide", "spoof_bonafide", "bonafide_spoof", "spoof_spoof")
+
+CORPUS = ListedCorpus(
+    title="CompSpoof",
+    rows=Table(
+        "file",
+        {"label": "class", "attack": "class"},
+        labels={"original": BONAFIDE, **dict.fromkeys(_MIXED, SPOOF)},
+        words={"attack": {"original": None}},
+        names="file, speech, environment, class",
+    ),
+    parts={
+        split: Files(
+            protocols=(f"CompSpoof_{split}.txt",),
+            audio=(".", "CompSpoof"),
+            folders=(".", "CompSpoof"),
+            remedy="give `root` the folder of the lists, into which CompSpoof.tar.gz was unpacked",
+        )
+        for split in ("train", "dev", "eval")
+    },
+    obtain={
+        "audio": "CompSpoof.tar.gz from https://huggingface.co/datasets/XuepingZhang/CompSpoof, unpacked beside the lists",
+        "protocol": "CompSpoof_train.txt, CompSpoof_dev.txt and CompSpoof_eval.txt in the same place",
+    },
+    downloads=(Download(url="hub:XuepingZhang/CompSpoof", what="all recordings and the lists"),),
+    licence="as stated on https://huggingface.co/datasets/XuepingZhang/CompSpoof",
+    source="https://arxiv.org/abs/2509.15804",
+)

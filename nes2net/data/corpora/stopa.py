@@ -1,0 +1,63 @@
+"""STOPA: thirteen synthesis systems whose acoustic model and vocoder vary one by one; its trials.
+
+Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source Tracing and
+Attribution", Interspeech 2025.
+
+Layout: ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, a header and lines with the file in
+the second field and the system in the fifth, separated by white space, and the audio ``ATTACK/eval/FILE`` below ``<root>/wav``
+or ``<root>``. All lists of trials name the same recordings, so one of them stands for all. All trials are
+spoofed; ``attack`` is the system, AA01 to AA13. We have not seen its training list: it is one of
+ASVspoof 2019, and a list of your own (``generic``) reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.layout import Files, ListedCorpus
+from nes2net.data.corpora.trial import SPOOF, Trial
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.text_files import read_text
+
+_REMEDY = "give `root` the folder that holds wav, or AA01"
+
+
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """The trials of a list, each once."""
+    ids: set[str] = set()
+    for line, text in enumerate(read_text(path).split("\n")[1:], start=2):
+        row = text.split()
+        if not row:
+            continue
+        if len(row) < 5:
+            raise InputError(
+                f"{path}, line {line}: expected the file in field 2 and the system in field 5, found {shown(text)}"
+            )
+        name = files.checked_path(f"{row[4]}/eval/{row[1]}", path, line)
+        id = files.id_of(name)
+        if id not in ids:
+            ids.add(id)
+            yield Trial(id, None if audio is None else audio / name, SPOOF, attack=row[4], phase=phase)
+
+
+CORPUS = ListedCorpus(
+    title="STOPA",
+    rows=_rows,
+    parts={
+        "eval": Files(
+            protocols=("AA01-co-100_trials.txt",),
+            audio=("wav", "."),
+            folders=("protocols_trials_extended", "."),
+            remedy=_REMEDY,
+            holds=("AA01",),
+        )
+    },
+    obtain={
+        "audio": "https://zenodo.org/records/15606628",
+        "protocol": "the folder protocols_trials_extended in the same record",
+    },
+    licence="as stated on https://zenodo.org/records/15606628",
+    source="https://zenodo.org/records/15606628",
+)
