@@ -53,6 +53,9 @@ CTRSVDD = """seed=42 ssl_checkpoint=WavLM-Large.pt data: corpus=ctrsvdd num_samp
     algo=8 train: epochs=75 batch_size=34 optimizer=adamw lr=1e-6 schedule=cosine_epochs min_lr=1e-9 loss=focal
     loss.gamma=2.0 loss.alpha=0.25 loss.label_smoothing=0.1 validation: augmented=false whole_utterances=true
     epochs=around_minima select_on=eer"""
+TRACING = """data: crop=random train: task=source_tracing task.field=attack epochs=50 lr=1e-6 loss=aam_softmax loss.scale=30
+    loss.margin=0.2 validation: augmented=false select_on=trace_f1_error patience=10 backend: name=nes2net_x
+    nes_ratio=[8,8] dilation=2 pool=mean se_ratio=1"""
 #: Recipe → what differs from the first one. The model is that of PUBLISHED_MODELS by this name, or front-end XLS-R
 #: 300M, the last layer and what is given here.
 PUBLISHED = {
@@ -60,6 +63,9 @@ PUBLISHED = {
     "asvspoof2019_nes2net_x_lora": f"name=wav2vec2_Nes2Net_X_LoRA {LORA} train: lr=2e-4",
     "asvspoof2019_nes2net_x_xlsr_1b_lora": f"""name=wav2vec2_1B_Nes2Net_X_LoRA ssl_checkpoint=xlsr2_960m_1000k.pt train:
         lr=1e-4 frontend: name=xlsr_1b {LORA}""",
+    "asvspoof2019_source_tracing": f"""name=wav2vec2_Nes2Net_X_tracing {TRACING} train: task.aliases.A16=A04
+        task.aliases.A19=A06""",
+    "mlaad_source_tracing": f"name=wav2vec2_Nes2Net_X_tracing_MLAAD data: corpus=mlaad {TRACING} train: task.min_trials=10",
     "asvspoof2019_aasist_rawboost4": "name=wav2vec2_AASIST",
     "asvspoof2019_aasist_rawboost5": "name=wav2vec2_AASIST augment: algo=5",
     "partialspoof_nes2net_x": "name=wav2vec2_Nes2Net_X comment=partialspoof data: corpus=partialspoof",
@@ -273,7 +279,12 @@ TRAINED += ["partialspoof_nes2net_x_segments"]
 TRAINED += slow(
     *("asvspoof2019_aasist2_large_margin", "asvspoof2019_aasist_rawboost5", "asvspoof2019_fir_wb"),
     *("asvspoof2019_llgf", "asvspoof2019_mfa", "asvspoof2019_moe_aasist", "asvspoof2019_nes2net_x_lora"),
-    *("asvspoof2019_one_class_distillation", "asvspoof2019_prototypes", "asvspoof5_nes2net_x"),
+    *(
+        "asvspoof2019_source_tracing",
+        "asvspoof2019_one_class_distillation",
+        "asvspoof2019_prototypes",
+        "asvspoof5_nes2net_x",
+    ),
     *("ctrsvdd_nes2net_x_selu_sea", "partialspoof_multires_gmlp"),
 )
 
