@@ -25,7 +25,7 @@ import recipe_keys  # noqa: E402
 #: The groups of the navigation, with their pages.
 GROUPS = {
     "Start": ["install", "notebooks/score", "notebooks/train", "notebooks/compare", "demonstration"],
-    "Use": ["data", "train", "score", "localisation", "evaluate", "experiments", "checkpoints"],
+    "Use": ["data", "train", "score", "localisation", "tracing", "evaluate", "experiments", "checkpoints"],
     "Understand": ["explain", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
         "recipes",

@@ -7,7 +7,7 @@ are read off these.
 
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
-from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores
+from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores, verification_scores
 from nes2net.scoring.decisions.population import Population, Traits, Typicality
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "fit",
     "known_scores",
     "load",
+    "verification_scores",
 ]

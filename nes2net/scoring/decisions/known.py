@@ -213,6 +213,26 @@ class Reference:
         return np.stack(distances, axis=1)
 
 
+def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) -> NDArray:
+    """Compute the cosine of each embedding and the plain mean of the embeddings that enrol a model.
+
+    Args:
+        embeddings: N×E, of the trials.
+        enrolments: for each of M models, the embeddings of its examples, R_m×E.
+
+    Returns:
+        N×M, float64; higher for the same generator.
+
+    Raises:
+        InputError: if an array is not finite, or sizes differ.
+    """
+    x = _checked_embeddings(embeddings)
+    means = np.stack([_checked_embeddings(examples).mean(0) for examples in enrolments])
+    if x.shape[1] != means.shape[1]:
+        raise InputError(f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}")
+    return _unit(x) @ _unit(means).T
+
+
 def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():

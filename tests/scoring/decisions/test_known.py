@@ -86,6 +86,23 @@ def test_comparison_with_training_trials(reference):
         assert [names[number] for number in reference.nearest_class(test, int(k))] == classes
 
 
+def test_verification():
+    golden_set = golden.read("tracing/verification")
+    expected = golden_set["expected"]
+    trials = golden_set["trials"]
+    enrolled = golden_set["enrol"]
+    scores = decisions.verification_scores([trial["embedding"] for trial in trials], list(enrolled.values()))
+    assert scores.tolist() == [exactly(row) for row in expected["scores"]]
+    attributes = {name: {"model": name, **golden_set["attributes"][name]} for name in enrolled}
+    for attribute, figures in expected["eer"].items():
+        shared = np.array([[t[attribute] == attributes[name][attribute] for name in enrolled] for t in trials])
+        targets, nontargets = scores[shared], scores[~shared]
+        assert (targets.size, nontargets.size) == (figures["targets"], figures["nontargets"])
+        assert metrics.auroc(targets, nontargets) == exactly(figures["auroc"])
+        for method in ("asvspoof", "arena", "roc"):
+            assert metrics.compute_eer(targets, nontargets, method)[0] == exactly(figures[method])
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -96,6 +113,7 @@ def test_comparison_with_training_trials(reference):
         (lambda reference: reference.scores([[1.0]]), "embed --of backend"),
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], k=13), "from 1 to 12"),
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], "nsd"), "needs the logits"),
+        (lambda _: decisions.verification_scores([[1.0, 2.0]], [[[1.0]]]), "enrolled models of 1"),
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "a class for each embedding"),
     ],
 )
