@@ -130,6 +130,19 @@ train_segments() {
   "$nes2net" evaluate partialspoof "scores/$name.partialspoof.txt" --keys partialspoof --html segments.html
 }
 
+# Which synthesiser; three are heard in training, the others are unknown.
+train_tracing() {
+  local name=tracing nes2net=$venv/bin/nes2net settings
+  echo
+  echo "== $name"
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_tracing.txt")
+  "$nes2net" train "$root/configs/asvspoof2019_source_tracing.yaml" data.root=corpus date=demo "comment=$name" "${settings[@]}"
+  # The last checkpoint kept is of the best epoch, or as good.
+  "$nes2net" score asvspoof2021_la corpus --judgement classes --out "scores/$name.LA.tsv" \
+    --model "$(find models/demo_*_"$name" -name "epoch_*.pth" | sort -V | tail -1)"
+  "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.tsv" --keys corpus/keys --html tracing.html
+}
+
 # Both are trained from scratch at the same time, and share the cores; their learning rate is larger than for fine-tuning XLS-R.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 1) / 2))}
 common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
@@ -140,7 +153,7 @@ train_beside lfcc 16 "${common[@]}" data.num_samples=32000 validation.first_epoc
   "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
 for one in "${training[@]}"; do wait "$one"; done
 training=()
-[ -z "$all" ] || { train_mpif_res2net; train_segments; }
+[ -z "$all" ] || { train_mpif_res2net; train_segments; train_tracing; }
 
 echo
 "$python" "$root/scripts/demo_table.py" corpus scores partialspoof | tee table.md

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 from typing_extensions import Self
 
 from nes2net.data.corpora.id_tables import first_line
@@ -18,7 +17,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, text_blocks
-from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores
+from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +88,7 @@ class Classes(Rows):
     def score_of(self, rows: NDArray) -> NDArray:
         if self.classes[-1] != BONAFIDE:
             raise InputError("none of the classes is bona fide, so there is no score of bona fide")
-        return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64), axis=1)
+        return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
     def options(self) -> dict[str, Any]:
         return {"classes": list(self.classes)}

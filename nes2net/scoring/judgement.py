@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
 from nes2net.models.registry import judgements
 from nes2net.scoring.output import Output
@@ -201,6 +202,8 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
+    if len(first_line(path).split()) == 2:  # scores, as most files; nothing else is imported for them
+        return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 
 

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, softmax
 
 from nes2net.lib.errors import InputError, check_known, counted
 from nes2net.metrics.classes import accepting
@@ -68,11 +67,11 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
     if kind == "energy":
-        return temperature * logsumexp(z / temperature, axis=1)
+        return temperature * logsumexp(z / temperature)
     if kind == "sme":
-        return temperature * logsumexp(softmax(z, axis=1) / temperature, axis=1)
+        return temperature * logsumexp(class_posteriors(z) / temperature)
     ascending = np.sort(z, axis=1)
-    return ascending[:, -1] - logsumexp(ascending[:, :-1], axis=1)
+    return ascending[:, -1] - logsumexp(ascending[:, :-1])
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
@@ -90,9 +89,16 @@ def checked_logits(logits: ArrayLike) -> NDArray:
     return z
 
 
+def logsumexp(z: NDArray) -> NDArray:
+    """ln Σ_k e^z_k (N,) of ``z`` N×K, without overflow; SciPy's takes a second to import."""
+    largest = z.max(1)
+    return largest + np.log(np.exp(z - largest[:, None]).sum(1))
+
+
 def class_posteriors(logits: ArrayLike) -> NDArray:
     """Posteriors N×K of ``logits`` N×K: their softmax in float64."""
-    return softmax(checked_logits(logits).astype(np.float64), axis=1)
+    z = checked_logits(logits).astype(np.float64)
+    return np.exp(z - logsumexp(z)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +159,9 @@ class Reference:
             return -self._squared_distances(x).min(1)
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
-        weights = logsumexp(checked_logits(self.logits).astype(np.float64), axis=1)
+        weights = logsumexp(checked_logits(self.logits).astype(np.float64))
         direction = (weights[:, None] * _unit(self.embeddings)).mean(0)  # the mean over j of logsumexp(z_j)·x_j/|x_j|
-        return logsumexp(checked_logits(logits).astype(np.float64), axis=1) * (_unit(x) @ direction)
+        return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
         """The class of most of the ``k`` nearest training embeddings by cosine; of as many, that of the nearest.
