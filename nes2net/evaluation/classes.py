@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
-from nes2net.lib.errors import InputError, listed, shown
-from nes2net.lib.text_files import checked_float, text_blocks
+from nes2net.lib.errors import InputError, listed
+from nes2net.scoring.class_file import ClassTable, holds_classes, read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp
+from nes2net.scoring.judgement import judgement_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,26 +26,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_ID = "utterance"
 _MOST_TOLD = 3
-#: Rows that sum to 1 within this hold posteriors.
-_POSTERIOR = 1e-3
-
-
-class ClassTable(NamedTuple):
-    """A file of logits, or of posteriors by another program."""
-
-    names: tuple[str, ...]
-    """Names of the K classes."""
-    ids: list[str]
-    """Of the N utterances."""
-    logits: NDArray
-    """N×K float32."""
-
-    @property
-    def holds_posteriors(self) -> bool:
-        """Whether the rows are posteriors: all sum to 1 and none has a negative number."""
-        return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR).all())
 
 
 @dataclass(frozen=True)
@@ -135,67 +115,23 @@ class Classes(Rows):
 
     @classmethod
     def holds(cls, path: Path) -> bool:
-        cells = first_line(path).rstrip("\r\n").split("\t")
-        return cells[0] == _ID and len(cells) > 2
+        return holds_classes(path)
 
     def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
         table = self.table(out)
         return iter(zip(table.ids, table.logits))
 
     def table(self, path: Path) -> ClassTable:
-        """Read a file of logits at once, 10⁸ numbers in half a minute.
-
-        Raises:
-            InputError: if it cannot be read, has other classes than :attr:`classes`, or a line is malformed.
-        """
-        names: tuple[str, ...] = ()
-        ids: list[str] = []
-        parts = []
-        for number, lines in text_blocks(path):
-            if not names:
-                names = self._names_of(path, lines.pop(0))
-                number += 1
-            if not lines:
-                continue
-            ids += [line.split("\t", 1)[0] for line in lines]
-            parts.append(_numbers(path, number, lines, len(names)))
-        if not ids:
-            raise InputError(f"{path}: has no rows of logits")
-        return ClassTable(names, ids, np.concatenate(parts))
-
-    def _names_of(self, path: Path, header: str) -> tuple[str, ...]:
-        first, *names = header.split("\t")
-        if first != _ID or len(set(names)) != len(names) or len(names) < 2:
-            raise InputError(
-                f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
-                f"them, found {shown(header)}"
-            )
-        if self.classes and tuple(names) != self.classes:
-            raise InputError(
-                f"{path}: has the classes {listed(names)}, and its record {listed(self.classes)}: give the file that was "
-                "scored, unchanged"
-            )
-        return tuple(names)
+        """Read a file of this judgement at once; :class:`InputError` if it is malformed or has other classes."""
+        return read_class_table(path, self.classes)
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
         from nes2net.evaluation.tracing import evaluate_classes  # start-up: a detector scores without evaluating
 
-        return evaluate_classes(labels, paths, settings)
-
-
-def _numbers(path: Path, number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """The numbers of ``lines``, N×K float32; ``number`` is that of the first line."""
-    columns = range(1, num_classes + 1)
-    if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):
-            return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
-    for line_number, line in enumerate(lines, start=number):
-        cells = line.split("\t")[1:]
-        if len(cells) != num_classes:
-            raise InputError(
-                f"{path}, line {line_number}: expected an utterance and {num_classes} numbers with tabs between them, found "
-                f"{shown(line)}"
-            )
-        for cell in cells:
-            checked_float(cell, path, line_number, "logit")
-    raise InputError(f"{path}, line {number} and below: numbers cannot be read; write them as 1.5 or 1e-3")
+        tables = []
+        for path in paths:
+            judgement = judgement_of(path)
+            if not isinstance(judgement, Classes):
+                raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart from {paths[0]}")
+            tables.append(judgement.table(path))
+        return evaluate_classes(labels, paths, tables, settings)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name
-from nes2net.evaluation.classes import Classes, ClassTable
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
 from nes2net.evaluation.matching import match, system_names
 from nes2net.evaluation.origin import Origin, read_origin
@@ -26,11 +25,10 @@ from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.classes import class_rates
 from nes2net.models.provenance import CLASSES_KEY
+from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
-from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.record import record_of
 
 if TYPE_CHECKING:
@@ -135,15 +133,13 @@ class ClassTrials:
         }
 
 
-def class_trials(key: Key, path: Path, judgement: Classes, system: str, allow_partial: bool) -> ClassTrials:
-    """Read a file of logits, and find for each of its trials the class in ``key``.
+def class_trials(key: Key, path: Path, table: ClassTable, system: str, allow_partial: bool) -> ClassTrials:
+    """Find the class in ``key`` of each trial of a ``table``, which was read from ``path``.
 
     Raises:
         InputError: if file and key do not go together, or a spoofed trial has no class.
     """
-    with recorded_digests() as digests:
-        table = judgement.table(path)
-    record = record_of(path, digests[path])
+    record = record_of(path, table.sha256)
     class_labels = _class_labels(record.model_extra if record is not None else None)
     field_name = str(class_labels.get("field", _DEFAULT_FIELD))
     rows, trials, mismatch = _matched(key, path, table, allow_partial)
@@ -179,10 +175,10 @@ def class_trials(key: Key, path: Path, judgement: Classes, system: str, allow_pa
         generators[generators >= 0],
         generator_names,
         int(((true < 0) & (generators < 0)).sum()),
-        digests[path],
+        table.sha256,
         scores,
         mismatch,
-        read_origin(path, digests[path], key.corpus, canonical_phase(key.phase)),
+        read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(class_labels.get("known")),
     )
 
@@ -204,8 +200,10 @@ def _matched(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tu
     return matched.scores.astype(np.int64), matched.trials, matched.mismatch.describe(matched.num_expected)
 
 
-def evaluate_classes(labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-    """Evaluate files of logits of classes against the classes of a key.
+def evaluate_classes(
+    labels: Labels, paths: Sequence[Path], tables: Sequence[ClassTable], settings: EvaluationSettings
+) -> Result:
+    """Evaluate ``tables`` of logits of classes, read from ``paths``, against the classes of a key.
 
     Raises:
         InputError: if files or labels cannot be read or do not go together, or settings do not apply.
@@ -220,11 +218,8 @@ def evaluate_classes(labels: Labels, paths: Sequence[Path], settings: Evaluation
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
-    for path, system in zip(paths, system_names(paths)):
-        judgement = judgement_of(path)
-        if not isinstance(judgement, Classes):
-            raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart from {paths[0]}")
-        trials = class_trials(key, path, judgement, system, settings.allow_partial)
+    for path, table, system in zip(paths, tables, system_names(paths)):
+        trials = class_trials(key, path, table, system, settings.allow_partial)
         if settings.unknown is not None and settings.unknown not in trials.scores:
             raise InputError(
                 f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.scores)}"

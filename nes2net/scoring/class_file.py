@@ -1,0 +1,105 @@
+"""Files of logits of classes: a header, ``utterance`` and the names, then a row for each utterance, with tabs between them.
+
+Names may hold spaces and commas. A file of another program may hold posteriors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.corpora.id_tables import first_line
+from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
+
+_ID = "utterance"
+#: Rows that sum to 1 within this hold posteriors.
+_POSTERIOR = 1e-3
+
+
+class ClassTable(NamedTuple):
+    """A file of logits, or of posteriors by another program."""
+
+    names: tuple[str, ...]
+    """Names of the K classes."""
+    ids: list[str]
+    """Of the N utterances."""
+    logits: NDArray
+    """N×K float32."""
+    sha256: str
+    """Of the file."""
+
+    @property
+    def holds_posteriors(self) -> bool:
+        """Whether the rows are posteriors: all sum to 1 and none has a negative number."""
+        return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR).all())
+
+
+def holds_classes(path: Path) -> bool:
+    """Whether the first line of a file is a header with two classes or more."""
+    cells = first_line(path).rstrip("\r\n").split("\t")
+    return cells[0] == _ID and len(cells) > 2
+
+
+def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
+    """Read a file of logits.
+
+    Args:
+        expected: names of the classes; empty for any.
+
+    Raises:
+        InputError: if it cannot be read, has other classes, or a line is malformed.
+    """
+    names: tuple[str, ...] = ()
+    ids: list[str] = []
+    parts = []
+    with recorded_digests() as digests:
+        for number, lines in text_blocks(path):
+            if not names:
+                names = _names_of(path, lines.pop(0), expected)
+                number += 1
+            if not lines:
+                continue
+            ids += [line.split("\t", 1)[0] for line in lines]
+            parts.append(_numbers(path, number, lines, len(names)))
+    if not ids:
+        raise InputError(f"{path}: has no rows of logits")
+    return ClassTable(names, ids, np.concatenate(parts), digests[path])
+
+
+def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
+    first, *names = header.split("\t")
+    if first != _ID or len(set(names)) != len(names) or len(names) < 2:
+        raise InputError(
+            f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
+            f"them, found {shown(header)}"
+        )
+    if expected and names != list(expected):
+        raise InputError(
+            f"{path}: has the classes {listed(names)}, and its record {listed(expected)}: give the file that was scored, "
+            "unchanged"
+        )
+    return tuple(names)
+
+
+def _numbers(path: Path, number: int, lines: Sequence[str], num_classes: int) -> NDArray:
+    """The numbers of ``lines``, N×K float32; ``number`` is that of the first line."""
+    columns = range(1, num_classes + 1)
+    if all(line.count("\t") == num_classes for line in lines):
+        with contextlib.suppress(ValueError):
+            return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
+    for line_number, line in enumerate(lines, start=number):
+        cells = line.split("\t")[1:]
+        if len(cells) != num_classes:
+            raise InputError(
+                f"{path}, line {line_number}: expected an utterance and {num_classes} numbers with tabs between them, found "
+                f"{shown(line)}"
+            )
+        for cell in cells:
+            checked_float(cell, path, line_number, "logit")
+    raise InputError(f"{path}, line {number} and below: numbers cannot be read; write them as 1.5 or 1e-3")
