@@ -74,7 +74,6 @@ def run(
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
     from nes2net.lib.files import exclusive_lock
-    from nes2net.lib.search_path import python_command
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
@@ -96,16 +95,10 @@ def run(
         print(printable(worded("\n".join(lines))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
-    words = python_command("from nes2net.cli.main import main; sys.exit(main())")
-    words += ["experiment", "run", file, *overrides]
-    for pair in set_:
-        words += ["--set", pair]
-    words += ["--out", str(folder), "--device", device]
-    for flag, value in (("--batch-size", batches.batch_size), ("--workers", batches.num_workers)):
-        if value is not None:
-            words += [flag, str(value)]
-    if overwrite:
-        words.append("--overwrite")
+    words = ["experiment", "run", file, *overrides]
+    for assignment in set_:
+        words += ["--set", assignment]
+    words += ["--out", str(folder), *_machine_flags(machine)]
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
@@ -117,7 +110,7 @@ def run(
             settings = described.slurm
             if tasks:
                 names = submit(
-                    tasks, lambda name: [*words, "--task", name], plan.out / "slurm", settings, described.name
+                    tasks, lambda name: _task_command(words, name), plan.out / "slurm", settings, described.name
                 )
                 print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
             if not tasks or settings.cluster == "local":
@@ -126,16 +119,9 @@ def run(
             return 0
         if jobs == 1:
             return _tables(plan, do_here(plan.jobs if unfinished_jobs else [], machine, logs, say=_say))
-        if not gpus and device in ("auto", "cuda"):  # all GPUs of this machine
-            import torch
-
-            gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        gpu_ids = _gpu_ids(gpus, device)
         failures = do_in_processes(
-            tasks,
-            lambda task: [*words, "--task", task.name],
-            logs,
-            num_processes=jobs,
-            gpus=gpus.split(",") if gpus else [],
+            tasks, lambda task: _task_command(words, task.name), logs, num_processes=jobs, gpus=gpu_ids
         )
         return _tables(plan, failures)
 
@@ -236,6 +222,35 @@ def experiment() -> None:
     Example:
         nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
     """
+
+
+def _machine_flags(machine: Machine) -> list[str]:
+    """The flags of a task's command that say how it computes."""
+    flags = ["--device", machine.device]
+    if machine.batch_size is not None:
+        flags += ["--batch-size", str(machine.batch_size)]
+    if machine.num_workers is not None:
+        flags += ["--workers", str(machine.num_workers)]
+    if machine.overwrite:
+        flags.append("--overwrite")
+    return flags
+
+
+def _task_command(words: Sequence[str], task: str) -> list[str]:
+    """The command line of a process that does ``task`` of the experiment run by ``words``."""
+    from nes2net.lib.search_path import python_command
+
+    python = python_command("from nes2net.cli.main import main; sys.exit(main())")
+    return [*python, *words, "--task", task]
+
+
+def _gpu_ids(gpus: str | None, device: str) -> list[str]:
+    """The ids of ``gpus``, or of all GPUs of this machine if none are given and ``device`` allows them."""
+    if not gpus and device in ("auto", "cuda"):
+        import torch
+
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    return gpus.split(",") if gpus else []
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:

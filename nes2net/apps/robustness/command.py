@@ -85,7 +85,7 @@ def robustness(
         located(corpus, root, split, protocols),
         phase=phase,
         keys=keys,
-        wanted=conditions,
+        conditions=conditions,
         num_trials=num_trials,
         seed=seed,
         musan=musan,

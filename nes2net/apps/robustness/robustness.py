@@ -84,14 +84,8 @@ def evaluate_robustness(
     """
     scores, without_scores = _scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
-    left_out = {}
-    common = []
-    for trial in trials:
-        lacking = [name for name, by_id in scores.items() if trial.id not in by_id]
-        if lacking:
-            left_out[trial.id] = lacking
-        else:
-            common.append(trial)
+    left_out = _incomplete_trials(trials, scores)
+    common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
@@ -284,6 +278,16 @@ def _scores(
             trials_have = counted(len(clean_scores), "trial has", "trials have")
             failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
     return scores, failed
+
+
+def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+    """The ids of trials that lack a score under some conditions → these conditions."""
+    incomplete = {}
+    for trial in trials:
+        conditions = [name for name, by_id in scores.items() if trial.id not in by_id]
+        if conditions:
+            incomplete[trial.id] = conditions
+    return incomplete
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:

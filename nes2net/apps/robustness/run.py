@@ -108,7 +108,7 @@ def plan(
     *,
     phase: str | None = None,
     keys: str | Path | None = None,
-    wanted: Sequence[str] | None = None,
+    conditions: Sequence[str] | None = None,
     num_trials: int | None = None,
     seed: int = 0,
     musan: str | Path | None = None,
@@ -122,7 +122,7 @@ def plan(
     Args:
         phase: phase of the labels; the split if not given.
         keys: file or folder of the labels; the corpus's if not given.
-        wanted: conditions such as ``"mp3:16"``, or a name alone for all its strengths; all that are
+        conditions: such as ``"mp3:16"``, or a name alone for all its strengths; all that are
             possible with these sources and libraries if not given.
         num_trials: size of the subset, stratified by label and attack; all trials if not given.
         seed: seed of the subset and of the conditions' random draws.
@@ -141,12 +141,12 @@ def plan(
     if len(speech) > _MOST_TALKERS:
         indices = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
         speech = [speech[index] for index in sorted(indices.tolist())]
-    sources = Sources(None if musan is None else Path(musan), None if rir is None else Path(rir), tuple(speech))
-    if wanted is None:
+    sources = Sources(musan, rir, tuple(speech))
+    if conditions is None:
         suite = default_conditions(sources)
         return Plan(part, phase, trials, len(labelled), list(suite.names), sources, dict(suite.left_out), seed)
     names: list[str] = []
-    for text in wanted:
+    for text in conditions:
         names += _expanded(text)
     for number, name in enumerate(names):
         if name in names[:number]:

@@ -302,11 +302,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         if strict and stream.codec_context.name == "flac":
             # A wrong checksum is then an error. In other codecs, this finds no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-        announced = 0
-        if stream.codec_context.name == "flac" and stream.codec_context.extradata:
-            announced = parse_stream_info(stream.codec_context.extradata).num_samples
-        if container.format.name == "nistsphere":
-            announced = stream.duration or 0  # in samples
+        announced = _announced_samples(container, stream)
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () stands for all streams
         try:
             for packet in container.demux(*demuxed):
@@ -345,16 +341,30 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete(stream.frames, count)
         # A recorder that loses packets writes no audio for their time, but the duration and the time stamps count it.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
-        tolerance = 0.1
-        if container.format.name in _DURATION_OF_ALL:
-            # Matroska counts the samples that the encoder puts before the first one; decoders drop them.
-            tolerance = max(tolerance, 4096 / stream.rate)
-        if decoded_seconds < 0.998 * seconds - tolerance:
-            raise DamagedAudio(
-                f"cut off: its header announces {seconds:.2f} s, {decoded_seconds:.2f} s could be decoded"
-            )
+        _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
             raise ValueError("no audio frames")
+
+
+def _check_duration(
+    container: av.container.InputContainer, stream: av.AudioStream, seconds: float, decoded_seconds: float
+) -> None:
+    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration."""
+    tolerance = 0.1
+    if container.format.name in _DURATION_OF_ALL:
+        # Matroska counts the samples that the encoder puts before the first one; decoders drop them.
+        tolerance = max(tolerance, 4096 / stream.rate)
+    if decoded_seconds < 0.998 * seconds - tolerance:
+        raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {decoded_seconds:.2f} s could be decoded")
+
+
+def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
+    """The number of samples that the header of a FLAC or SPHERE file states; 0 if unknown."""
+    if container.format.name == "nistsphere":
+        return stream.duration or 0  # in samples
+    if stream.codec_context.name == "flac" and stream.codec_context.extradata:
+        return parse_stream_info(stream.codec_context.extradata).num_samples
+    return 0
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:

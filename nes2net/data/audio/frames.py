@@ -39,7 +39,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 def tag_fault(file: BinaryIO) -> str | None:
     """The fault of a file that begins with too many ID3v2 tags, in words that follow its name.
 
-    libmpg123 would write a line on standard error about each one that is empty.
+    libmpg123 would write a line on standard error about each empty tag.
     """
     skip_id3v2(file)
     if file.read(3) == b"ID3":

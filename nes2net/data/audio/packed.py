@@ -132,7 +132,7 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether ``path`` is a regular file, or the address of a row or member that a shard has.
+    """Whether ``path`` is a regular file, or the address of an existing row or member of a shard.
 
     Raises:
         InputError: if a shard cannot be read.

@@ -74,7 +74,7 @@ def resampled_length(num_samples: int, sample_rate: float) -> int:
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud ones reach beyond it.
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud samples may exceed this range.
 
     Args:
         subject: begins the message.
