@@ -80,7 +80,7 @@ class Paths:
 
 
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
-    """List everything that ``row`` needs and the disk lacks."""
+    """List the missing inputs of ``row``."""
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
@@ -304,7 +304,7 @@ def reproduce(
     not repeated: training and scoring resume where they were stopped.
 
     Args:
-        overwrite: Score anew, even over the scores of another checkpoint.
+        overwrite: Score again, and replace the scores of another checkpoint.
 
     Raises:
         InputError: if something is missing (:func:`find_missing` lists all of it), malformed, or of

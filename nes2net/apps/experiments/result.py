@@ -33,7 +33,7 @@ class Measured:
     """One detector on one evaluation set. Rates are fractions, costs normalised.
 
     ``trials`` and ``key`` are checksums of the recordings and of the labels; ``page`` is the path of
-    the report below the experiment's folder. ``metrics`` leaves out what cannot be computed.
+    the report below the experiment's folder. ``metrics`` lacks those that cannot be computed.
     """
 
     run: str

@@ -118,7 +118,7 @@ class AudioCache:
                 file.write(_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # a pipe stands in the place of the entry
+        except InputError:  # there is a pipe of the entry's name
             return
         except OSError as error:
             # A single entry may belong to somebody else or, on Windows, be in use: an error of replacing

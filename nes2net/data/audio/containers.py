@@ -303,7 +303,7 @@ class _Element(NamedTuple):
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
-    """The fault of a Matroska file, in words that follow its name; None if it is whole or another format.
+    """The fault of a Matroska file, in words that follow its name; None if it is whole or of another format.
 
     Its elements must follow each other to the end of the file, or to the end of a segment of stated
     size. A stream of unknown size may end behind any block.

@@ -208,7 +208,7 @@ def load_head_and_length(
 
     ``channels`` compares the channels before they are averaged.
 
-    The rest of the recording is decoded, too, but not kept, because damage anywhere is an error. Hours
+    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept. Hours
     of audio are decoded only in part if the header states the length.
 
     Raises:

@@ -238,7 +238,7 @@ class ArrowTable:
         self.counts = [rows for _, rows in self._batches]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """The record batches ``groups``, all of them if not given, with ``columns`` alone.
+        """The ``columns`` of the record batches ``groups``, or of all record batches.
 
         Columns of dictionaries have values only if all batches are read; otherwise, their indices.
         """
