@@ -46,7 +46,7 @@ def run(
 ) -> int:
     """Train with several seeds, evaluate, make one table.
 
-    Finished work is not repeated: the same command goes on after an interruption, a failure, or a change of the file.
+    Finished work is not repeated: the same command resumes after an interruption, a failure, or a change of the file.
     Exit status 1 means that figures are missing.
 
     Example:
@@ -57,7 +57,7 @@ def run(
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
         out: folder to write; results/NAME if the file names none
-        dry_run: say what is missing and to do, and in which time
+        dry_run: say what is missing and to do, and how long it takes
         allow_missing: begin even if data is missing
         overwrite: replace scores of changed audio or another device
 
@@ -74,7 +74,6 @@ def run(
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
     from nes2net.lib.files import exclusive_lock
-    from nes2net.lib.search_path import python_command
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
@@ -84,35 +83,34 @@ def run(
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
     if task:
         return _task(task, plan, machine)
-    left = unfinished(plan.jobs)
-    missing = missing_for(left)
-    lacking = [f"missing, {len(missing)} in all:", *listing(missing)] if missing else ["nothing is missing"]
+    unfinished_jobs = unfinished(plan.jobs)
+    missing = missing_for(unfinished_jobs)
+    lines = ["nothing is missing"]
+    if missing:
+        lines = [f"missing, {len(missing)} in all:", *listing(missing)]
     if dry_run:
-        print(printable(worded("\n".join([*lacking, "", *work_table(plan, left)]))))
+        print(printable(worded("\n".join([*lines, "", *work_table(plan, unfinished_jobs)]))))
         return INCOMPLETE if missing else 0
     if missing:
-        print(printable(worded("\n".join(lacking))), file=sys.stderr)
+        print(printable(worded("\n".join(lines))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
-    words = python_command("from nes2net.cli.main import main; sys.exit(main())")
-    words += ["experiment", "run", file, *overrides]
-    words += [word for pair in set_ for word in ("--set", pair)]
-    words += ["--out", str(folder), "--device", device]
-    for flag, value in (("--batch-size", batches.batch_size), ("--workers", batches.num_workers)):
-        words += [] if value is None else [flag, str(value)]
-    words += ["--overwrite"] if overwrite else []
+    words = ["experiment", "run", file, *overrides]
+    for assignment in set_:
+        words += ["--set", assignment]
+    words += ["--out", str(folder), *_machine_flags(machine)]
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
         logs = plan.out / "logs"
-        tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
+        tasks = [task for task in plan.tasks if any(job in unfinished_jobs for job in task.jobs)]
         if on == "slurm":
             from nes2net.apps.experiments.slurm import submit
 
             settings = described.slurm
             if tasks:
                 names = submit(
-                    tasks, lambda name: [*words, "--task", name], plan.out / "slurm", settings, described.name
+                    tasks, lambda name: _task_command(words, name), plan.out / "slurm", settings, described.name
                 )
                 print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
             if not tasks or settings.cluster == "local":
@@ -120,13 +118,11 @@ def run(
             print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
             return 0
         if jobs == 1:
-            return _tables(plan, do_here(plan.jobs if left else [], machine, logs, say=_say))
-        if not gpus and device in ("auto", "cuda"):  # all of this machine's
-            import torch
-
-            gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-        used = gpus.split(",") if gpus else []
-        failures = do_in_processes(tasks, lambda one: [*words, "--task", one.name], logs, num_processes=jobs, gpus=used)
+            return _tables(plan, do_here(plan.jobs if unfinished_jobs else [], machine, logs, say=_say))
+        gpu_ids = _gpu_ids(gpus, device)
+        failures = do_in_processes(
+            tasks, lambda task: _task_command(words, task.name), logs, num_processes=jobs, gpus=gpu_ids
+        )
         return _tables(plan, failures)
 
 
@@ -173,7 +169,7 @@ def reproduce(
 
     How:
         batch_size: utterances per batch in scoring
-        num_workers: processes that read audio
+        num_workers: worker processes that read audio
         allow_partial: evaluate even if files are missing or unreadable
         overwrite: replace the scores of another checkpoint
         num_resamples: bootstrap draws for the interval
@@ -181,29 +177,31 @@ def reproduce(
     """
     from nes2net.models.published_results import find_row, published_rows
 
-    known = published_rows(rows)
+    all_rows = published_rows(rows)
     if row is None:
-        print("\n".join(text_table([(each.id, each.describe()) for each in known], "l")))
+        print("\n".join(text_table([(published.id, published.describe()) for published in all_rows], "l")))
         return 0
-    from nes2net.apps.experiments.reproduce import Places, find_missing
+    from nes2net.apps.experiments.reproduce import Paths, find_missing
     from nes2net.apps.experiments.reproduce import reproduce as reproduced
 
-    published = find_row(row, known)
+    published = find_row(row, all_rows)
     if data is None:
         raise InputError("where are the corpora? name the folder that holds them with --data")
     out = out or Path("reproduce") / published.id
-    places = Places(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
+    paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
     print(published.describe())
-    missing = find_missing(published, places)
+    missing = find_missing(published, paths)
     if missing:
-        goes_on = allow_partial and all(m.spares_some for m in missing)
-        head = "warning: the result will be partial, missing are" if goes_on else f"missing, {len(missing)} in all:"
-        print(worded("\n".join([head, *listing(missing)])), file=sys.stderr)
-        if not goes_on:
+        can_continue = allow_partial and all(finding.spares_some for finding in missing)
+        heading = f"missing, {len(missing)} in all:"
+        if can_continue:
+            heading = "warning: the result will be partial, missing are"
+        print(worded("\n".join([heading, *listing(missing)])), file=sys.stderr)
+        if not can_continue:
             return WRONG_INPUT
     result = reproduced(
         published,
-        places,
+        paths,
         device=device,
         batch_size=batch_size,
         num_workers=num_workers,
@@ -224,6 +222,35 @@ def experiment() -> None:
     Example:
         nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
     """
+
+
+def _machine_flags(machine: Machine) -> list[str]:
+    """The flags of a task's command that say how it computes."""
+    flags = ["--device", machine.device]
+    if machine.batch_size is not None:
+        flags += ["--batch-size", str(machine.batch_size)]
+    if machine.num_workers is not None:
+        flags += ["--workers", str(machine.num_workers)]
+    if machine.overwrite:
+        flags.append("--overwrite")
+    return flags
+
+
+def _task_command(words: Sequence[str], task: str) -> list[str]:
+    """The command line of a process that does ``task`` of the experiment run by ``words``."""
+    from nes2net.lib.search_path import python_command
+
+    python = python_command("from nes2net.cli.main import main; sys.exit(main())")
+    return [*python, *words, "--task", task]
+
+
+def _gpu_ids(gpus: str | None, device: str) -> list[str]:
+    """The ids of ``gpus``, or of all GPUs of this machine if none are given and ``device`` allows them."""
+    if not gpus and device in ("auto", "cuda"):
+        import torch
+
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    return gpus.split(",") if gpus else []
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:
@@ -253,12 +280,11 @@ def _print_failures(failures: list[Failure]) -> int:
 
 
 def _tables(plan: Plan, failures: list[Failure]) -> int:
-    """Write and print the table of what is done, and name what failed."""
+    """Write and print the table of the figures, and name what failed."""
     from nes2net.apps.experiments.experiment import write_tables
 
-    status = INCOMPLETE if failures else 0
     if failures:
-        print(f"{len(failures)} failed or were not begun; the same command goes on:", file=sys.stderr)
+        print(f"{len(failures)} failed or were not begun; run the same command to resume:", file=sys.stderr)
         _print_failures(failures)
     try:
         result, paths = write_tables(plan)
@@ -269,4 +295,4 @@ def _tables(plan: Plan, failures: list[Failure]) -> int:
     print(printable(result.text()))
     for path in paths:
         say_written(path, beside_data=True)
-    return status if result.header["complete"] else INCOMPLETE
+    return INCOMPLETE if failures or not result.header["complete"] else 0

@@ -1,4 +1,4 @@
-"""The file of an experiment: what is trained, with which seeds, and what is evaluated how."""
+"""The file of an experiment: the runs that are trained, their seeds, and how they are evaluated."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
 from nes2net.models.registry import corpora
 
 PACKAGED = Path(__file__).parent / "packaged"
-_PLACE = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 #: A name that becomes a part of a file's name.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$")]
 Whole = Annotated[int, Field(ge=1)]
 #: Text of one line: a line feed in a value would begin a line of its own in a batch script or a table.
 Line = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. It names no file, as it has no `/`, and holds nothing that a shell acts on.
+#: A value in a batch script. Without `/` it names no file, and it has no character that a shell interprets.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
-#: Options of `sbatch` that ask for a place and for means. Others name files, commands or an environment.
+#: Options of `sbatch` that say where a job runs and with which resources. Others name files, commands or an environment.
 _BATCH_OPTIONS = (
     "account|clusters|comment|constraint|cpus-per-gpu|exclude|exclusive|gres|hint|licenses|mail-type|mail-user|"
     "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
@@ -55,15 +55,21 @@ class Average(_Section):
     @property
     def name(self) -> str:
         """A part of file names, such as ``best3`` or ``best3_legacy_val_loss_w_aug``."""
-        of_mode = "_legacy" if self.mode == "legacy" else ""
-        of_value = "" if self.by == _BY else f"_{self.by.replace('/', '-')}"
-        return f"best{self.best}{of_mode}{of_value}"
+        name = f"best{self.best}"
+        if self.mode == "legacy":
+            name += "_legacy"
+        if self.by != _BY:
+            name += f"_{self.by.replace('/', '-')}"
+        return name
 
     @property
     def words(self) -> str:
         text = "single" if self.best == 1 else f"{self.best} averaged"
-        text += " as published" if self.mode == "legacy" and self.best > 1 else ""
-        return text if self.by == _BY else f"{text}, best by {self.by}"
+        if self.mode == "legacy" and self.best > 1:
+            text += " as published"
+        if self.by != _BY:
+            text += f", best by {self.by}"
+        return text
 
 
 _BY = Average.model_fields["by"].default
@@ -87,11 +93,11 @@ class EvaluationSet(_Section):
     phase: str | None = None
     """Phase of the labels; the split if not given."""
     protocol: Literal["4sec", "full"] | None = None
-    """The first 4 s, or whole utterances; if not given, what the recipe trains on, else 4sec."""
+    """The first 4 s, or whole utterances; if not given, as in the recipe's training, else 4sec."""
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
     """Samples of `4sec`; if not given, the recipe's number if it is not about 4 s, else the corpus's number."""
     exclude: dict[str, list[str]] | None = None
-    """Field of a trial → values that are left out; the corpus's own exclusions if not given."""
+    """Field of a trial → values that are excluded; the corpus's own exclusions if not given."""
     legacy_train_mode: bool = False
     """Score in train mode, as the published figures on In-the-Wild were (deviation 2)."""
     allow_partial: bool = False
@@ -107,7 +113,7 @@ class EvaluationSet(_Section):
 
     @property
     def title(self) -> str:
-        """Name of the set, which its column, its score files and its reports have too."""
+        """Name of the set; its column, score files and reports have the same name."""
         return self.name or re.sub(r"[^A-Za-z0-9_.+-]", "-", self.corpus)
 
     @property
@@ -127,7 +133,7 @@ class SlurmSettings(_Section):
     partition: BatchValue | None = None
     """Partition; the cluster's default if not given."""
     minutes: Whole = 1440
-    """Time limit of a job; one that runs into it is queued again, and goes on."""
+    """Time limit of a job; a job that reaches it is queued again, and resumes."""
     gpus: Annotated[int, Field(ge=0)] = 1
     """GPUs of a job, which uses one."""
     cpus: Whole = 8
@@ -137,14 +143,19 @@ class SlurmSettings(_Section):
     parallel: Whole = 64
     """Jobs of an array that run at once, at most."""
     more: dict[BatchOption, BatchValue | int] = Field(default_factory=dict)
-    """Further options of `sbatch`, such as `account` and `qos`, that ask for a place or for means."""
+    """Further options of `sbatch` on where a job runs and with which resources, such as `account` and `qos`."""
 
 
-def _averages(value: Any) -> Any:
-    """A number of checkpoints stands for the section with that number."""
-    if not isinstance(value, list):
-        return value
-    return [{"best": one} if isinstance(one, int) and not isinstance(one, bool) else one for one in value]
+def _averages(values: Any) -> Any:
+    """Replace each number of checkpoints by the section with that number."""
+    if not isinstance(values, list):
+        return values
+    averages = []
+    for average in values:
+        if isinstance(average, int) and not isinstance(average, bool):
+            average = {"best": average}
+        averages.append(average)
+    return averages
 
 
 class Experiment(_Section):
@@ -165,7 +176,7 @@ class Experiment(_Section):
     averages: Annotated[list[Average], BeforeValidator(_averages), Field(min_length=1)] = [Average(best=1)]
     """Which checkpoints of each run are scored: numbers, or mappings of `best`, `mode` and `by`."""
     leave_one_out: bool = False
-    """Train without each of `data.corpora` in turn, and evaluate on the sets of that one."""
+    """Train without each of `data.corpora` in turn, and evaluate on the sets of that corpus."""
     evaluate: Annotated[list[EvaluationSet], Field(min_length=1)]
     """The evaluation sets, which are the columns of the table."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["eer"]
@@ -173,7 +184,7 @@ class Experiment(_Section):
     num_resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Bootstrap draws for each interval."""
     places: dict[str, str] = Field(default_factory=dict)
-    """Names that stand in the file as `${NAME}` → their default values."""
+    """Default values of the `${NAME}` in the file."""
     out: Line | None = None
     """Folder for everything; `results/NAME` in the working directory if not given."""
     slurm: SlurmSettings = SlurmSettings()
@@ -181,39 +192,42 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
-        lists: list[tuple[str, Sequence[Any]]] = [
-            ("seed", self.seeds),
-            ("average", [one.name for one in self.averages]),
-            ("metric", self.metrics),
-            ("evaluation set", [one.title for one in self.evaluate]),
-            *((f"value of the grid's {key}", [json_text(v) for v in values]) for key, values in self.grid.items()),
-        ]
-        for what, values in lists:
-            if twice := [value for number, value in enumerate(values) if value in values[:number]]:
-                raise ValueError(
-                    f"the {what} {shown(twice[0])} is named twice: give each another name, or leave one out"
-                )
-        for key in ("seed", "output", "logs", *(["data.corpora"] if self.leave_one_out else [])):
-            if key in self.grid or (key != "data.corpora" and key in self.overrides):
+        lists: dict[str, Sequence[Any]] = {
+            "seed": self.seeds,
+            "average": [average.name for average in self.averages],
+            "metric": self.metrics,
+            "evaluation set": [tested.title for tested in self.evaluate],
+        }
+        for key, values in self.grid.items():
+            lists[f"value of the grid's {key}"] = [json_text(value) for value in values]
+        for kind, names in lists.items():
+            for number, name in enumerate(names):
+                if name in names[:number]:
+                    raise ValueError(f"the {kind} {shown(name)} is named twice: give each another name, or remove one")
+        for key in ("seed", "output", "logs"):
+            if key in self.grid or key in self.overrides:
                 raise ValueError(f"{key} cannot be a key of overrides and grid: the experiment sets it")
-        if twice := [key for key in self.grid if key in self.overrides]:
-            raise ValueError(f"{twice[0]} stands in overrides and in grid: leave one out")
+        if self.leave_one_out and "data.corpora" in self.grid:
+            raise ValueError("data.corpora cannot be a key of overrides and grid: the experiment sets it")
+        for key in self.grid:
+            if key in self.overrides:
+                raise ValueError(f"{key} stands in overrides and in grid: remove one")
         return self
 
 
 def load_experiment(
-    name: str | Path, places: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
+    name: str | Path, assignments: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
 ) -> Experiment:
     """Read the experiment in a YAML file, or a packaged one by name.
 
-    ``${NAME}`` stands for a place: in this order for that of ``places``, an environment variable,
-    and the default in the file. Without one of ``places``, the file must declare the name, or a
-    file of a stranger could copy any environment variable. ``~`` at the beginning of a text is the
-    home folder.
+    ``${NAME}`` in the file is replaced by its value in ``assignments``, else by the environment
+    variable, else by the default in the section ``places`` of the file. A name without an assignment
+    must be in that section: otherwise a stranger's file could copy any environment variable. ``~`` at
+    the beginning of a text is the home folder.
 
     Args:
-        places: texts ``NAME=VALUE``.
-        overrides: texts ``KEY=VALUE`` for the recipe, on top of the file's.
+        assignments: texts ``NAME=VALUE``.
+        overrides: texts ``KEY=VALUE`` for the recipe; they win over the file's.
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
@@ -232,67 +246,75 @@ def load_experiment(
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     declared = values.get("places")
     defaults = declared if isinstance(declared, dict) else {}  # anything else is refused below
-    known = set(_PLACE.findall(str([value for key, value in values.items() if key != "places"])))
-    given = _pairs(places, "a place")
-    check_known(given, known, f"experiment {path} has no place")
-    found = {}
-    for place in sorted(known):
-        if place not in given and place not in defaults:
+    variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
+    assigned = _pairs(assignments, "a place")
+    check_known(assigned, variables, f"experiment {path} has no place")
+    value_of = {}
+    for variable in sorted(variables):
+        if variable in assigned:
+            value_of[variable] = assigned[variable]
+        elif variable in defaults:
+            value_of[variable] = os.environ.get(variable, str(defaults[variable]))
+        else:
             raise InputError(
-                f"experiment {path} does not say what ${{{place}}} is: give `set` {place}=…, or declare it in "
+                f"experiment {path} does not say what ${{{variable}}} is: give `set` {variable}=…, or declare it in "
                 "the section places of the file, which an environment variable then overrides"
             )
-        found[place] = given[place] if place in given else os.environ.get(place, str(defaults[place]))
-    values = {key: value if key == "places" else _filled(value, found) for key, value in values.items()}
-    for section, texts in (("overrides", overrides), ("slurm", slurm)):
-        hints = SlurmSettings if section == "slurm" else None
-        more = {
-            key: read_value(text, hint_of(hints, key), f"override {key}: the value")
-            for key, text in _pairs(texts, "an override").items()
-        }
-        if more and isinstance(values.get(section) or {}, dict):  # otherwise it is refused below
-            values[section] = {**(values.get(section) or {}), **more}
+    for key, value in values.items():
+        if key != "places":
+            values[key] = _filled(value, value_of)
+    for section, texts, hints in (("overrides", overrides, None), ("slurm", slurm, SlurmSettings)):
+        settings = {}
+        for key, text in _pairs(texts, "an override").items():
+            settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
+        if settings and isinstance(values.get(section) or {}, dict):  # otherwise it is refused below
+            values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
         raise InputError(f"experiment {path}: {_problem(error)}") from error
-    own = path.parent / experiment.recipe  # a recipe beside the file
-    return experiment.model_copy(update={"recipe": str(own)}) if os.path.isfile(own) else experiment
+    recipe_beside = path.parent / experiment.recipe
+    if os.path.isfile(recipe_beside):
+        return experiment.model_copy(update={"recipe": str(recipe_beside)})
+    return experiment
 
 
 def packaged_experiments() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
-def _pairs(texts: Iterable[str], what: str) -> dict[str, str]:
+def _pairs(texts: Iterable[str], subject: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"{what} is of the form NAME=VALUE, not {shown(text)}")
+            raise InputError(f"{subject} is of the form NAME=VALUE, not {shown(text)}")
         pairs[name] = value
     return pairs
 
 
-def _filled(value: Any, places: Mapping[str, str]) -> Any:
-    """``value`` with every place filled in, and ``~`` expanded."""
+def _filled(value: Any, value_of: Mapping[str, str]) -> Any:
+    """Replace every ``${NAME}`` in ``value``, and expand ``~``."""
     if isinstance(value, str):
-        text = _PLACE.sub(lambda match: places[match[1]], value)
+        text = _VARIABLE.sub(lambda match: value_of[match[1]], value)
         return os.path.expanduser(text) if text.startswith("~") else text
     if isinstance(value, list):
-        return [_filled(part, places) for part in value]
+        return [_filled(item, value_of) for item in value]
     if isinstance(value, dict):
-        return {key: _filled(part, places) for key, part in value.items()}
+        return {key: _filled(item, value_of) for key, item in value.items()}
     return value
 
 
 def _problem(error: ValidationError) -> str:
-    """The first problem; an unknown key with the nearest one."""
+    """The first problem; for an unknown key, the nearest known one, too."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_problem(error)
-    known: set[str] = set()
+    keys: set[str] = set()
     for section in (Experiment, EvaluationSet, Average, SlurmSettings):
-        known |= section.model_fields.keys()
-    *place, key = map(str, problem["loc"])
-    return f"unknown key '{key[:100]}'{f' in {place[0]}' if place else ''}{did_you_mean(key, known)}"
+        keys |= section.model_fields.keys()
+    *sections, key = map(str, problem["loc"])
+    text = f"unknown key '{key[:100]}'"
+    if sections:
+        text += f" in {sections[0]}"
+    return text + did_you_mean(key, keys)

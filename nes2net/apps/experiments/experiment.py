@@ -1,8 +1,7 @@
-"""An experiment as a whole: what is missing, what is left to do and how long it takes, and the table of what is done.
+"""An experiment as a whole: missing inputs, unfinished jobs and their times, and the table of the figures.
 
-Nothing is measured for the times: they are what earlier jobs took, seconds per epoch and trials per
-second. If no job of the same kind was done, the length is unknown. Evaluating takes seconds to
-minutes and is left out.
+Times are estimated from earlier jobs: their seconds per epoch and trials per second. If no job of the
+same kind was done, the time is unknown. Evaluating takes seconds to minutes and is not estimated.
 """
 
 from __future__ import annotations
@@ -27,110 +26,129 @@ from nes2net.lib.yaml_text import write_yaml
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Finding]:
-    """List what ``jobs`` need and the disk lacks, each once."""
-    found: dict[str, Finding] = {}
+    """List the missing inputs of ``jobs``, each once."""
+    findings: dict[str, Finding] = {}
     search = Search()
     for job in jobs:
-        for missing in job.missing(search):
-            found.setdefault(missing.problem, missing)  # a protocol may hold the labels
-    return list(found.values())
+        for finding in job.missing(search):
+            findings.setdefault(finding.problem, finding)  # a protocol may hold the labels
+    return list(findings.values())
 
 
-def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
-    """Sum up the rows of the result and the work that is ``left``, then lay out all jobs with their times."""
+def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
+    """Sum up the measured seeds and the unfinished jobs, then list all jobs with their times."""
     columns = plan.experiment.evaluate
-    measured = [["seeds measured of each row on", *(one.title for one in columns)]]
+    measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
-        of_row = [plan.evaluations(system, one) for one in columns]
-        measured.append([system.title, *(f"{sum(job not in left for job in jobs)} of {len(jobs)}" for jobs in of_row)])
-    expected = _estimates(plan.jobs, left)
+        cells = [system.title]
+        for tested in columns:
+            jobs = plan.evaluations(system, tested)
+            num_done = sum(job not in unfinished_jobs for job in jobs)
+            cells.append(f"{num_done} of {len(jobs)}")
+        measured.append(cells)
+    estimates = _estimates(plan.jobs, unfinished_jobs)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
-        if job not in left:
+        if job not in unfinished_jobs:
             rows.append([job.name, "done", "", ""])
             continue
-        seconds, basis = expected.get(job, (0.0, ""))
-        time = "unknown" if seconds is None else readable_duration(seconds)
-        if job not in expected:
+        seconds, basis = estimates.get(job, (0.0, ""))
+        time = "unknown"
+        if job not in estimates:
             time = "short"
+        elif seconds is not None:
+            time = readable_duration(seconds)
         rows.append([job.name, "to do", time, basis])
-    known = [seconds for seconds, _ in expected.values() if seconds is not None]
-    total = sum(known)
-    unknown = len(expected) - len(known)
-    text = f"{counted(len(plan.jobs), 'job')}, {len(plan.jobs) - len(left)} done, {len(left)} to do"
-    if left:
+    times = [seconds for seconds, _ in estimates.values() if seconds is not None]
+    total = sum(times)
+    num_unknown = len(estimates) - len(times)
+    num_done = len(plan.jobs) - len(unfinished_jobs)
+    text = f"{counted(len(plan.jobs), 'job')}, {num_done} done, {len(unfinished_jobs)} to do"
+    if unfinished_jobs:
         separator = ":"
         if total:
             text += f": about {readable_duration(total)} one after another"
             separator = ", and"
-        if unknown:
-            text += f"{separator} {unknown} of unknown length, because none like them was done"
+        if num_unknown:
+            text += f"{separator} {num_unknown} of unknown length, because none like them was done"
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
-def _estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
-    """Seconds that each training and scoring of those ``left`` will take, None if unknown, and what that rests on."""
-    done: dict[str, int] = {}
-    epochs: list[tuple[Run, float]] = []  # of runs, with the seconds of an epoch
-    rates: list[tuple[ScoreJob, int, float]] = []  # of scorings, with their trials and how many a second
+def _estimates(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
+    """Seconds that each unfinished training and scoring will take, None if unknown, and the basis of the estimate."""
+    num_epochs: dict[str, int] = {}  # name of a run → epochs that are done
+    epochs: list[tuple[Run, float]] = []  # runs, and seconds of an epoch
+    rates: list[tuple[ScoreJob, int, float]] = []  # scorings, their trials, and trials per second
     for job in jobs:
-        with suppress(InputError):  # what is damaged says nothing; doing the job will say so
+        with suppress(InputError):  # doing a job with damaged files will say so
             if isinstance(job, TrainJob):
                 history = job.run.history()
-                done[job.run.name] = len(history)
+                num_epochs[job.run.name] = len(history)
                 if seconds := [row["seconds"] for row in history if isinstance(row.get("seconds"), float)]:
                     epochs.append((job.run, median(seconds)))
-            elif isinstance(job, ScoreJob) and (record := job.record()):
-                said = record.model_extra or {}
-                total, kept, took = (said.get(key) for key in ("total", "kept_from_earlier_runs", "seconds"))
-                if isinstance(total, int) and isinstance(kept, int) and isinstance(took, int | float):
-                    rates += [(job, total, (total - kept) / took)] if total > kept and took > 0 else []
-    found: dict[Job, tuple[float | None, str]] = {}
-    for job in left:
+            elif isinstance(job, ScoreJob) and (rate := _rate_of(job)):
+                rates.append((job, *rate))
+    estimates: dict[Job, tuple[float | None, str]] = {}
+    for job in unfinished_jobs:
         if isinstance(job, TrainJob):
-            own = job.run
-            count = max(job.run.recipe.train.epochs - done.get(job.run.name, 0), 0)
-            found[job] = None, ""
-            # As this run, as one with another seed, as one without another corpus, or as one of the grid.
-            alike = min(
-                epochs,
-                key=lambda of: (of[0].name != own.name, of[0].point != own.point, of[0].sets != own.sets),
-                default=None,
-            )
-            if alike is not None:
-                run, each = alike
-                found[job] = count * each, f"{counted(count, 'epoch')} of {each:.3g} s, as in {run.name}"
+            count = max(job.run.recipe.train.epochs - num_epochs.get(job.run.name, 0), 0)
+            estimates[job] = None, ""
+            if epochs:
+                run, epoch_seconds = min(epochs, key=lambda epoch: _unlikeness(epoch[0], job.run))
+                basis = f"{counted(count, 'epoch')} of {epoch_seconds:.3g} s, as in {run.name}"
+                estimates[job] = count * epoch_seconds, basis
         elif isinstance(job, ScoreJob):
-            found[job] = None, ""
-            for other, total, rate in rates:  # as the same set with another detector
-                if other.tested == job.tested:
-                    found[job] = total / rate, f"{counted(total, 'trial')}, {rate:.3g} a second, as in {other.run.name}"
+            estimates[job] = None, ""
+            for scoring, total, speed in rates:  # of the same set with another detector
+                if scoring.tested == job.tested:
+                    basis = f"{counted(total, 'trial')}, {speed:.3g} a second, as in {scoring.run.name}"
+                    estimates[job] = total / speed, basis
                     break
-    return found
+    return estimates
+
+
+def _unlikeness(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
+    """Sorts first the same run, then another seed, then another left-out corpus, then another grid point."""
+    return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
+
+
+def _rate_of(scoring: ScoreJob) -> tuple[int, float] | None:
+    """Trials of ``scoring``, and trials per second; None if its record does not state them."""
+    record = scoring.record()
+    if record is None:
+        return None
+    entries = record.model_extra or {}
+    total = entries.get("total")
+    earlier = entries.get("kept_from_earlier_runs")
+    seconds = entries.get("seconds")
+    if not (isinstance(total, int) and isinstance(earlier, int) and isinstance(seconds, int | float)):
+        return None
+    if total <= earlier or seconds <= 0:
+        return None
+    return total, (total - earlier) / seconds
 
 
 def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
-    """Write the table of what is done, in all its forms, and what was asked; return result and paths.
+    """Write the table of the figures in all its forms, and the description of the experiment; return result and paths.
 
     Raises:
         InputError: if nothing is measured yet, a report is damaged, or a file cannot be written.
     """
     experiment = plan.experiment
-    left = unfinished(plan.jobs)
+    unfinished_jobs = unfinished(plan.jobs)
     measurements = []
+    incomplete = []
     for system in plan.systems:
         for tested in experiment.evaluate:
             jobs = plan.evaluations(system, tested)
-            reports = [job.read() for job in jobs if job not in left]
+            reports = [job.read() for job in jobs if job not in unfinished_jobs]
             measured = [report.measured for report in reports if report is not None]
             measurements.append(SystemOnSet(system.title, tested.title, measured, len(jobs)))
-    if not any(one.measured for one in measurements):
+            if len(measured) < len(jobs):
+                expected = counted(len(jobs), "seed is", "seeds are")
+                incomplete.append(f"{system.title} on {tested.title}: {len(measured):,} of {expected} measured")
+    if not any(on_set.measured for on_set in measurements):
         raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
-    lacking = []
-    for one in measurements:
-        if len(one.measured) < one.num_expected:
-            expected = counted(one.num_expected, "seed is", "seeds are")
-            lacking.append(f"{one.system} on {one.set}: {len(one.measured):,} of {expected} measured")
     result = experiment_result(
         experiment.title or experiment.name,
         measurements,
@@ -138,9 +156,10 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
         experiment.seeds,
         experiment.num_resamples,
         left_out_in_turn=experiment.leave_one_out,
-        notes=[*lacking, *comparability(measurements)],
+        notes=[*incomplete, *comparability(measurements)],
     )
     write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
-    page, data, latex, markdown = paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]
+    paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]
+    page, data, latex, markdown = paths
     write_result(result, page, data, latex, markdown)
     return result, paths

@@ -1,9 +1,9 @@
 """The jobs of an experiment: train, score, evaluate; and whether each is done, by its own records.
 
-A look at records, times and checksums of small files tells whether a job is done; no detector is
-loaded and no recording decoded for it. Where that look finds a difference, the job calls its actions
+Whether a job is done is decided from records, timestamps and checksums of small files, without
+loading a detector or decoding a recording. If a job is not done, it calls its actions
 (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …), which compare the
-contents and go on from what is finished.
+contents and resume finished work.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from nes2net.version import __version__
 
 @dataclass(frozen=True)
 class Machine:
-    """How this machine computes: nothing of it determines a result.
+    """How this machine computes; no result depends on these settings.
 
-    ``batch_size`` and ``num_workers`` hold for scoring. ``overwrite`` scores anew over scores of
-    other recordings or of another device.
+    ``batch_size`` and ``num_workers`` hold for scoring. ``overwrite`` replaces the scores of changed
+    recordings or of another device.
     """
 
     device: str = "auto"
@@ -64,8 +64,8 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` has the grid's values as a table names them and is empty without a grid. ``sets`` names
-    the evaluation sets that the run's detectors are scored on.
+    ``point`` has the grid's values as a table shows them; it is empty without a grid. ``sets`` has the
+    names of the evaluation sets that the run's detectors are scored on.
     """
 
     name: str
@@ -80,14 +80,16 @@ class Run:
 
     def history(self) -> list[Row]:
         path = self.folder / HISTORY_FILE
-        return read_history(path) if path.is_file() else []
+        if not path.is_file():
+            return []
+        return read_history(path)
 
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs, which needs another job to be done before it.
+    """A piece of work with inputs and outputs; it begins after the job that it ``needs``.
 
-    ``name`` says what it does to what, such as ``score seed1 best3 LA``.
+    ``name`` has the action and its subject, such as ``score seed1 best3 LA``.
     """
 
     name: str
@@ -96,19 +98,19 @@ class Job(ABC):
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether its outputs are there and made of its inputs as these are now.
+        """Whether its outputs exist and were made of its present inputs.
 
         Raises:
-            InputError: if the outputs belong to something else, or are damaged.
+            InputError: if the outputs belong to another job, or are damaged.
         """
 
     @abstractmethod
     def do(self, machine: Machine) -> None:
-        """Do it, or what is left of it."""
+        """Do the job, or the rest of it."""
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
-        """List what it needs and the disk lacks, apart from what other jobs make."""
+        """List missing inputs, apart from the outputs of other jobs."""
 
 
 class TrainJob(Job):
@@ -127,7 +129,7 @@ class TrainJob(Job):
         return selection.is_done
 
     def do(self, machine: Machine) -> None:
-        _detector.cache_clear()  # its memory
+        _detector.cache_clear()  # to free its memory
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:
@@ -144,11 +146,12 @@ class ScoreJob(Job):
 
     @property
     def part(self) -> Part:
-        one = self.tested
-        return Part(one.corpus, Path(one.root), one.split, None if one.protocols is None else Path(one.protocols))
+        tested = self.tested
+        protocols = None if tested.protocols is None else Path(tested.protocols)
+        return Part(tested.corpus, Path(tested.root), tested.split, protocols)
 
     def checkpoints(self) -> list[Path]:
-        """The chosen checkpoints; the last path is the file to score, which is their average if they are several.
+        """The checkpoints; the last path is the one to score, which is the average of the others if there are several.
 
         Raises:
             InputError: if the run has not saved as many.
@@ -157,28 +160,33 @@ class ScoreJob(Job):
         average = self.average
         epochs = best_epochs(folder, average.best, average.by)
         files = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
-        return files if len(files) == 1 else [*files, average_path(folder, epochs, average.mode)]
+        if len(files) > 1:
+            files.append(average_path(folder, epochs, average.mode))
+        return files
 
     def record(self) -> WholeRecord | None:
-        """The record beside the scores; None without a record."""
+        """The record beside the scores; None if there are no scores or no record."""
         path = record_path(self.scores)
-        return read_whole_record(path) if self.scores.is_file() and path.is_file() else None
+        if not self.scores.is_file() or not path.is_file():
+            return None
+        return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether these scores are complete, of these trials and of these checkpoints, none of which is newer."""
+        """Whether the scores are complete, and of these trials and checkpoints; no checkpoint may be newer."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._differs(record):
             return False
-        scored = self.scores.stat().st_mtime_ns
-        older = all(path.stat().st_mtime_ns <= scored for path in self.checkpoints())
-        return older and sha256_of(self.scores) == record.sha256
+        scored_at = self.scores.stat().st_mtime_ns
+        if any(path.stat().st_mtime_ns > scored_at for path in self.checkpoints()):
+            return False
+        return sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
-        one = self.tested
+        tested = self.tested
         average = self.average
         record = self.record()
-        *several, checkpoint = self.checkpoints()
-        if several:
+        *averaged, checkpoint = self.checkpoints()
+        if averaged:
             average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
         detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
@@ -192,29 +200,32 @@ class ScoreJob(Job):
                 batch_size=machine.batch_size,
                 num_workers=machine.num_workers,
                 overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
-                legacy_train_mode=one.legacy_train_mode,
+                legacy_train_mode=tested.legacy_train_mode,
             ),
         )
-        if result.failures and not one.allow_partial:
+        if result.failures and not tested.allow_partial:
             raise InputError(
-                f"{len(result.failures):,} of {counted(result.total, 'recording')} of {one.title} without a score, as "
-                f"{result.record_path} says; bring them, and the same command goes on, or set `allow_partial: true` for it"
+                f"{len(result.failures):,} of {counted(result.total, 'recording')} of {tested.title} failed, see "
+                f"{result.record_path}; bring or repair them and run the same command to resume, or set `allow_partial: true` for it"
             )
-        self.scores.touch()  # confirmed to be of these checkpoints
+        self.scores.touch()  # now newer than the checkpoints
 
     def _num_samples(self) -> int | None:
-        """Samples of an utterance that are scored; None for all."""
+        """The score length in samples; None for whole utterances."""
         tested = self.tested
         provenance = Provenance(recipe=self.run.recipe.to_dict())
-        asked: Any = "auto" if tested.samples is None else tested.samples
+        num_samples: Any = "auto" if tested.samples is None else tested.samples
         usual = corpora.get(tested.corpus).test_samples
-        return samples_to_score(provenance, asked, usual, tested.protocol).num_samples
+        return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether ``record`` is of another checkpoint or ``detector``, of other trials, or of another part of them."""
-        of = (record.model_extra or {}).get("checkpoint")
-        # The run folder counts too, for its settings are in its name; those above it do not, for it may be a copy.
-        named = Path(str(of.get("path"))).parts[-2:] if isinstance(of, dict) else None
+        """Whether ``record`` is of another checkpoint or ``detector``, of other trials, or of another score length."""
+        checkpoint = (record.model_extra or {}).get("checkpoint")
+        if not isinstance(checkpoint, dict):
+            return True
+        # The name of the run folder has the run's settings. Folders above it may differ, because it may be a copy.
+        if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
+            return True
         expected: dict[str, Any] = {
             "num_samples": self._num_samples(),
             "legacy_train_mode": self.tested.legacy_train_mode,
@@ -223,10 +234,13 @@ class ScoreJob(Job):
             expected["trials"] = digest
         if detector:
             expected["model"] = detector.fingerprint()
-        return bool(differing(record.run, record.run | expected)) or named != self.checkpoints()[-1].parts[-2:]
+        return bool(differing(record.run, record.run | expected))
 
     def missing(self, search: Search) -> list[Finding]:
-        return [m for m in search.part(self.part) if not (self.tested.allow_partial and m.spares_some)]
+        findings = search.part(self.part)
+        if self.tested.allow_partial:
+            return [finding for finding in findings if not finding.spares_some]
+        return findings
 
 
 @lru_cache(1)
@@ -236,16 +250,18 @@ def _detector(checkpoint: Path, _changed: int, device: str) -> Detector:
 
 
 @cache
-def _digest_of(part: Part) -> str | None:
+def _digest_of(corpus_part: Part) -> str | None:
     """Digest of the trials of a part; None if they are not on this machine."""
+    corpus = corpora.get(corpus_part.corpus)
     try:
-        return recordings_digest(corpora.get(part.corpus).trials(part.root, part.split, protocols=part.protocols))
+        trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
+        return recordings_digest(trials)
     except InputError:
         return None
 
 
 class ReportFile(BaseModel):
-    """What is read of ``report.json``: what was asked, which files were read, and the figures."""
+    """The entries of ``report.json`` that are read: the request, the files that were read, and the figures."""
 
     asked: dict[str, Any]
     inputs: list[dict[str, str]]
@@ -254,9 +270,9 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluate a score file into ``page``, and beside it the figures as ``.json``.
+    """Evaluate a score file: write ``page``, and beside it the figures as ``.json``.
 
-    ``tested`` may leave out other trials than the set that was scored.
+    ``tested`` may exclude other trials than the set that was scored.
     """
 
     needs: ScoreJob
@@ -265,18 +281,18 @@ class EvaluateJob(Job):
     page: Path
 
     def asked(self) -> dict[str, Any]:
-        """What determines the evaluation besides its inputs."""
-        one = self.tested
+        """The settings that determine the evaluation besides its inputs."""
+        tested = self.tested
         return {
-            **one.model_dump(include={"corpus", "exclude", "allow_partial"}),
-            "keys": str(one.key_path),
-            "phase": one.key_phase,
+            **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),
+            "keys": str(tested.key_path),
+            "phase": tested.key_phase,
             "num_resamples": self.num_resamples,
             "nes2net": __version__,
         }
 
     def read(self) -> ReportFile | None:
-        """The figures; None if they are not there yet.
+        """The report; None if it was not written yet.
 
         Raises:
             InputError: if the file is damaged.
@@ -287,25 +303,28 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the same was asked of the same files."""
+        """Whether the report has these settings, and its files did not change."""
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
             return False
-        files = [one for one in report.inputs if "sha256" in one]
-        changed = any(Path(one["path"]).is_file() and sha256_of(one["path"]) != one["sha256"] for one in files)
-        own = [one["sha256"] for one in files if one["kind"] == "scores"]
-        return not changed and own == [sha256_of(self.needs.scores)]
+        files = [file for file in report.inputs if "sha256" in file]
+        for file in files:
+            path = Path(file["path"])
+            if path.is_file() and sha256_of(path) != file["sha256"]:
+                return False
+        scores = [file["sha256"] for file in files if file["kind"] == "scores"]
+        return scores == [sha256_of(self.needs.scores)]
 
     def do(self, machine: Machine) -> None:
-        one = self.tested
+        tested = self.tested
         scoring = self.needs
         result = evaluate_systems(
-            one.corpus,
+            tested.corpus,
             [scoring.scores],
-            one.key_path,
-            one.key_phase,
-            allow_partial=one.allow_partial,
-            exclude=one.exclude,
+            tested.key_path,
+            tested.key_phase,
+            allow_partial=tested.allow_partial,
+            exclude=tested.exclude,
             num_resamples=self.num_resamples,
             names=[f"{self.run.name} {scoring.average.name}"],
         )
@@ -313,20 +332,25 @@ class EvaluateJob(Job):
         interval = row["eer"].interval
         assert interval is not None
         (facts,) = result.header["systems"]
-        metrics = {name: row[name].value for name in METRICS}
+        metrics = {}
+        for name in METRICS:
+            value = row[name].value
+            if value is not None:
+                metrics[name] = value
         record = scoring.record()
         trials = None if record is None else record.run.get("trials")
+        key_digests = [file["trials_sha256"] for file in result.header["inputs"] if "trials_sha256" in file]
         measured = Measured(
             run=self.run.name,
             seed=self.run.seed,
-            metrics={name: value for name, value in metrics.items() if value is not None},
+            metrics=metrics,
             interval=interval,
             interval_over=facts["interval_over"],
             num_bonafide=int(row.value("num_bonafide")),
             num_spoof=int(row.value("num_spoof")),
             left_out=facts["left_out"],
             trials=trials if isinstance(trials, str) else None,
-            key=next((entry["trials_sha256"] for entry in result.header["inputs"] if "trials_sha256" in entry), None),
+            key=key_digests[0] if key_digests else None,
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # from the experiment's folder
         )
         make_folder(self.page.parent)
@@ -334,8 +358,7 @@ class EvaluateJob(Job):
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:
-        one = self.tested
-        return search.keys(one.corpus, one.key_path, one.key_phase)
+        return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
@@ -344,14 +367,14 @@ def unfinished(jobs: Iterable[Job]) -> list[Job]:
     A job that cannot be checked counts as not done; doing it will say what is wrong.
 
     Args:
-        jobs: each after the jobs that it needs, if these are among them.
+        jobs: a job stands after the job that it needs, if that is among them.
     """
-    left: list[Job] = []
+    unfinished_jobs: list[Job] = []
     for job in jobs:
         try:
-            done = job.needs not in left and job.is_done()
+            is_done = job.needs not in unfinished_jobs and job.is_done()
         except (InputError, OSError):
-            done = False
-        if not done:
-            left.append(job)
-    return left
+            is_done = False
+        if not is_done:
+            unfinished_jobs.append(job)
+    return unfinished_jobs

@@ -1,4 +1,4 @@
-"""What work needs and the disk lacks: recordings, protocols, keys, pre-training; each with where to get it."""
+"""Missing inputs of an experiment: recordings, protocols, keys, pre-training; each with where to get it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ from nes2net.training.tasks.task import create_task
 
 def training_parts(recipe: Recipe) -> list[Part]:
     """The parts of corpora that training by ``recipe`` reads, each once."""
-    places: tuple[Literal["train", "dev"], ...] = ("train", "dev")
-    parts = []
-    for place in places:
-        for corpus in recipe.data.parts(place):
-            root, protocols = (None if path is None else Path(path) for path in (corpus.root, corpus.protocols))
-            parts.append(Part(corpus.name, root, corpus.split(place), protocols))
-    return list(dict.fromkeys(parts))
+    purposes: tuple[Literal["train", "dev"], ...] = ("train", "dev")
+    corpus_parts = []
+    for purpose in purposes:
+        for corpus in recipe.data.parts(purpose):
+            root = None if corpus.root is None else Path(corpus.root)
+            protocols = None if corpus.protocols is None else Path(corpus.protocols)
+            corpus_parts.append(Part(corpus.name, root, corpus.split(purpose), protocols))
+    return list(dict.fromkeys(corpus_parts))
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
     """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
     search = search or Search()
-    missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
+    missing = []
+    for corpus_part in training_parts(recipe):
+        missing += [replace(finding, spares_some=False) for finding in search.part(corpus_part)]
     ssl = recipe.ssl_checkpoint
     frontend = recipe.model["frontend"]
     frontend_name = frontend["name"]
-    fetched = ssl in SIZES  # by its name
-    if ssl is not None and not fetched and not Path(ssl).exists() and takes_checkpoint(frontend_name):
+    is_downloaded = ssl in SIZES  # by its name
+    if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
         missing.append(Finding(f"pre-training of {frontend_name}", problem, remedy))
@@ -49,27 +52,35 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
         missing.append(Finding("checkpoint to start from", problem, "get it from whoever trained it"))
     needed = create_task(recipe).start
     if needed is not None and not (needed.path and Path(needed.path).is_file()):
-        problem = f"{needed.path} not found" if needed.path else f"none named (`{needed.key}`)"
+        problem = f"{needed.path} not found"
+        if not needed.path:
+            problem = f"none named (`{needed.key}`)"
         missing.append(Finding(needed.what, problem, needed.obtain.format(name)))
     return missing
 
 
-def missing_part(part: Part) -> list[Finding]:
-    """List which of the protocol and the recordings of a part are missing; of the hub, they are downloaded when needed."""
-    if part.corpus.startswith("hub:"):
+def missing_part(corpus_part: Part) -> list[Finding]:
+    """List a missing protocol and missing recordings of a part; those of the hub are downloaded when needed."""
+    if corpus_part.corpus.startswith("hub:"):
         return []
-    corpus = corpus_called(part.corpus)
+    corpus = corpus_called(corpus_part.corpus)
     if corpus is None:
-        return [Finding(f"corpus {part.corpus}", "this version of nes2net does not read it", "get a newer version")]
-    if part.root is None:
+        return [
+            Finding(f"corpus {corpus_part.corpus}", "this version of nes2net does not read it", "get a newer version")
+        ]
+    if corpus_part.root is None:
         problem = "no folder is named; name it with `data.root`"
-        return [Finding(f"corpus {part.corpus}", problem, corpus.how_to_get("audio"))]
-    check = CorpusCheck(corpus, Path(part.root))
-    name = f"{corpus.title} {part.split}"
-    split, _ = find_split(check, part.split, part.protocols, name)
-    # The folder itself may be a corpus's; only audio files show this.
-    if split.protocol is None and split.audio == part.root and not any(map(is_recording, os.listdir(part.root))):
-        check.report("audio", f"no audio files in {part.root}", name)
+        return [Finding(f"corpus {corpus_part.corpus}", problem, corpus.how_to_get("audio"))]
+    check = CorpusCheck(corpus, Path(corpus_part.root))
+    name = f"{corpus.title} {corpus_part.split}"
+    split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
+    # The folder itself may be that of the corpus; only audio files in it show this.
+    if (
+        split.protocol is None
+        and split.audio == corpus_part.root
+        and not any(map(is_recording, os.listdir(corpus_part.root)))
+    ):
+        check.report("audio", f"no audio files in {corpus_part.root}", name)
     return check.findings
 
 
@@ -87,7 +98,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Looks for parts of corpora and for keys, for each of them once: a large one takes a while."""
+    """Searches for parts of corpora and for keys, each only once, because a large corpus takes a while."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)
@@ -96,4 +107,6 @@ class Search:
 
 def corpus_called(name: str) -> Corpus | None:
     """The corpus of this name; None if it is unknown."""
-    return corpora.get(name) if name in corpora.names() else None
+    if name not in corpora.names():
+        return None
+    return corpora.get(name)

@@ -46,7 +46,7 @@ _IRRELEVANT = frozenset(
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """The files and folders of a reproduction.
 
     ``data`` holds the corpora side by side, or each in a folder of its registered name. ``keys``
@@ -63,34 +63,38 @@ class Places:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        own = self.data / corpus
-        return own if own.is_dir() else self.data
+        folder = self.data / corpus
+        return folder if folder.is_dir() else self.data
 
     def key(self, row: PublishedRow) -> Path:
         """The labels of ``row``."""
         return self.keys or self.root(row.corpus)
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
-        """The recipe that trains ``row``; None if no recipe does."""
-        return self.recipe if self.recipe is not None or row.recipe is None else recipe_path(row.recipe)
+        """The recipe that trains ``row``; None if there is none."""
+        if self.recipe is not None:
+            return self.recipe
+        if row.recipe is None:
+            return None
+        return recipe_path(row.recipe)
 
 
-def find_missing(row: PublishedRow, places: Places) -> list[Finding]:
-    """List everything that ``row`` needs and the disk lacks."""
+def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
+    """List the missing inputs of ``row``."""
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
-    path = places.recipe_of(row)
+    path = paths.recipe_of(row)
     missing = list[Finding]()
-    if places.checkpoint is not None:
-        if not places.checkpoint.exists():
-            missing.append(Finding("checkpoint", f"{places.checkpoint} not found", released))
+    if paths.checkpoint is not None:
+        if not paths.checkpoint.exists():
+            missing.append(Finding("checkpoint", f"{paths.checkpoint} not found", released))
     elif path is None:
         problem = "none given (`checkpoint`), and there is no recipe to train it"
         missing.append(Finding("checkpoint", problem, released))
     else:
         try:
-            recipe = _recipe(path, row, places)
+            recipe = _recipe(path, row, paths)
         except InputError as error:
             missing.append(Finding("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
         else:
@@ -101,30 +105,30 @@ def find_missing(row: PublishedRow, places: Places) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    missing += missing_part(Part(row.corpus, places.root(row.corpus), row.split, places.protocols))
-    known = [m.problem for m in missing]  # the protocol may hold the labels
-    return missing + [m for m in missing_keys(row.corpus, places.key(row), row.phase) if m.problem not in known]
+    missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
+    problems = [finding.problem for finding in missing]
+    for finding in missing_keys(row.corpus, paths.key(row), row.phase):
+        if finding.problem not in problems:  # the protocol may hold the labels
+            missing.append(finding)
+    return missing
 
 
-def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
-    """The recipe that trains ``row``, with the folders of ``places``."""
+def _recipe(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
+    """The recipe that trains ``row``, with the folders of ``paths``."""
     recipe = load_recipe(path, row.overrides)
-    trains = recipe.data.parts("train")
+    training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:
-        corpus.root = str(places.root(corpus.name))
-        if places.protocols is not None and corpus.name in [one.name for one in trains]:
-            corpus.protocols = str(places.protocols)
-    if places.ssl_checkpoint is not None:
-        recipe.ssl_checkpoint = str(places.ssl_checkpoint)
+        corpus.root = str(paths.root(corpus.name))
+        if paths.protocols is not None and corpus.name in training_corpora:
+            corpus.protocols = str(paths.protocols)
+    if paths.ssl_checkpoint is not None:
+        recipe.ssl_checkpoint = str(paths.ssl_checkpoint)
     return recipe
 
 
 @dataclass
 class Conditions:
-    """The differences between a measurement and a published one, and what could not be checked.
-
-    Each is one text.
-    """
+    """The differences between a measurement and a published one, and what could not be checked, each in words."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -143,7 +147,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     """
     conditions = Conditions()
     if row.protocol == "unknown":
-        conditions.unchecked.append("the length of what is scored: the source does not say; here whole utterances")
+        conditions.unchecked.append("the score length: the source does not state it; here whole utterances")
     if partial := evaluation.header["systems"][0]["partial"]:
         conditions.differences.append(partial)
     corpus = corpora.get(row.corpus)
@@ -157,35 +161,44 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
         conditions.unchecked.append("the architecture: the row names no model")
     else:
         with torch.device("meta"):
-            expected = _options(Detector.from_config(published_architecture(row)).config)
-        found = _options(config)
-        differing = []
-        for part, (role, _) in _PARTS.items():
-            name = found[part].pop("name")
-            published_name = expected[part].pop("name")
-            if name != published_name:
-                differing.append(f"{role} {name} instead of {published_name}")
-                continue
-            differing += [
-                f"{role} {option} {found[part].get(option)} instead of {value}"
-                for option, value in expected[part].items()
-                if found[part].get(option) != value
-            ]
-        if differing:
-            conditions.differences.append(f"the architecture differs from {row.model}: {listed(differing)}")
+            published_config = Detector.from_config(published_architecture(row)).config
+        if differences := _architecture_differences(config, published_config):
+            conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
     if official is None or corpus.asv_scores is None:
         text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
         conditions.unchecked.append(text)
-    elif (counts := tuple(len(scores) for scores in corpus.asv_scores(keys, phase))) != official:
-        there, theirs = (
-            f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (counts, official)
-        )
-        text = f"the speaker-verification scores are not the organisers': {there} instead of {theirs}"
-        conditions.differences.append(text)
+    else:
+        counts = tuple(map(len, corpus.asv_scores(keys, phase)))
+        if counts != official:
+            numbers = f"{_asv_numbers(counts)} instead of {_asv_numbers(official)}"
+            conditions.differences.append(f"the speaker-verification scores are not the organisers': {numbers}")
     return conditions
+
+
+def _asv_numbers(counts: tuple[int, ...]) -> str:
+    target, nontarget, spoof = counts
+    return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
+
+
+def _architecture_differences(config: dict[str, Any], published_config: dict[str, Any]) -> list[str]:
+    """The parts and options of ``config`` that differ from the published ones, in words."""
+    measured = _options(config)
+    published = _options(published_config)
+    differences = []
+    for kind, (role, _) in _PARTS.items():
+        options = measured[kind]
+        name = options.pop("name")
+        published_name = published[kind].pop("name")
+        if name != published_name:
+            differences.append(f"{role} {name} instead of {published_name}")
+            continue
+        for option, value in published[kind].items():
+            if options.get(option) != value:
+                differences.append(f"{role} {option} {options.get(option)} instead of {value}")
+    return differences
 
 
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
@@ -212,12 +225,12 @@ def recipe_path(recipe: str) -> Path:
 def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Collect the name and the options of each part that scores depend on, as JSON has them."""
     options = {}
-    for part, (_, registry) in _PARTS.items():
-        parameters = inspect.signature(registry.get(config[part]["name"])).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        options[part] = json.loads(
-            json.dumps({name: value for name, value in {**defaults, **config[part]}.items() if name not in _IRRELEVANT})
-        )
+    for kind, (_, registry) in _PARTS.items():
+        parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()
+        values = {p.name: p.default for p in parameters if p.default is not p.empty}
+        values |= config[kind]
+        relevant = {name: value for name, value in values.items() if name not in _IRRELEVANT}
+        options[kind] = json.loads(json.dumps(relevant))
     return options
 
 
@@ -225,7 +238,7 @@ def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 class Reproduction:
     """A published row measured again, with a verdict if the conditions do not differ.
 
-    ``trained`` means that the detector was trained by the recipe, not given as a checkpoint.
+    ``trained`` is true if the detector was trained by the recipe, not given as a checkpoint.
     """
 
     row: PublishedRow
@@ -241,8 +254,8 @@ class Reproduction:
         interval = figures_of_system["eer"].interval
         assert interval is not None
         low, high = (100 * bound for bound in interval)
-        known = (("best", row.best), ("mean", row.mean))
-        figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in known if value is not None)
+        published = [(name, value) for name, value in (("best", row.best), ("mean", row.mean)) if value is not None]
+        figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in published)
         lines = [
             f"published  {figures}   ({row.metric} on {row.test}, {row.source})",
             f"measured   {eer.write(figures_of_system['eer'].value)} %   95 % interval {low:.2f} to {high:.2f} %   "
@@ -261,7 +274,8 @@ class Reproduction:
         lines += [f"not checked: {text}" for text in self.conditions.unchecked]
         if self.conditions.differences:
             lines.append("no verdict, for measured and published figures cannot be compared:")
-            return "\n".join([*lines, *(f"- {difference}" for difference in self.conditions.differences)])
+            lines += [f"- {difference}" for difference in self.conditions.differences]
+            return "\n".join(lines)
         for name, value in (("single best", row.best), ("mean over runs", row.mean)):
             if value is not None:
                 verdict = judge(value, low, high, row.digits)
@@ -275,7 +289,7 @@ class Reproduction:
 
 def reproduce(
     row: PublishedRow,
-    places: Places,
+    paths: Paths,
     *,
     device: str = "auto",
     batch_size: int = 8,
@@ -286,34 +300,37 @@ def reproduce(
 ) -> Reproduction:
     """Train if there is no checkpoint, score, evaluate, and compare with ``row``.
 
-    Scores, ``report.html`` and ``report.json`` are written to ``places.out``. Finished work there
-    is not repeated: training and scoring continue where they were stopped.
+    Scores, ``report.html`` and ``report.json`` are written to ``paths.out``. Finished work there is
+    not repeated: training and scoring resume where they were stopped.
 
     Args:
-        overwrite: Score anew, even over the scores of another checkpoint.
+        overwrite: Score again, and replace the scores of another checkpoint.
 
     Raises:
         InputError: if something is missing (:func:`find_missing` lists all of it), malformed, or of
             another run.
     """
-    if (checkpoint := places.checkpoint) is None:  # the best checkpoint, or the average that the row asks for
-        path = places.recipe_of(row)
+    checkpoint = paths.checkpoint
+    if checkpoint is None:
+        path = paths.recipe_of(row)
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
-        recipe = _recipe(path, row, places)
-        recipe.output = str(places.out / "models")
-        recipe.logs = str(places.out / "logs")
+        recipe = _recipe(path, row, paths)
+        recipe.output = str(paths.out / "models")
+        recipe.logs = str(paths.out / "logs")
         folder = train(recipe, device)
-        best = best_epochs(folder, row.average, row.select)
-        several = len(best) > 1
-        checkpoint = average_run(folder, best, row.average_mode).path if several else folder / f"epoch_{best[0]}.pth"
-    scores = places.out / "scores.txt"
+        epochs = best_epochs(folder, row.average, row.select)
+        if len(epochs) > 1:
+            checkpoint = average_run(folder, epochs, row.average_mode).path
+        else:
+            checkpoint = folder / f"epoch_{epochs[0]}.pth"
+    scores = paths.out / "scores.txt"
     config = None if row.model is None else published_architecture(row)  # for a file that records none
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(
         detector,
-        Part(row.corpus, places.root(row.corpus), row.split, places.protocols),
+        Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols),
         scores,
         checkpoint=checkpoint,
         num_samples=row.samples if row.protocol == "4sec" else None,
@@ -324,16 +341,16 @@ def reproduce(
     result = evaluate_systems(
         row.corpus,
         [scores],
-        places.key(row),
+        paths.key(row),
         row.phase,
         allow_partial=allow_partial,
         exclude=row.exclude,
         num_resamples=num_resamples,
         names=[row.system],
     )
-    write_result(result, places.out / "report.html", places.out / "report.json")
-    conditions = compare_conditions(row, detector.config, result, places.key(row))
-    return Reproduction(row, result, conditions, trained=places.checkpoint is None)
+    write_result(result, paths.out / "report.html", paths.out / "report.json")
+    conditions = compare_conditions(row, detector.config, result, paths.key(row))
+    return Reproduction(row, result, conditions, trained=paths.checkpoint is None)
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:

@@ -33,7 +33,7 @@ class Measured:
     """One detector on one evaluation set. Rates are fractions, costs normalised.
 
     ``trials`` and ``key`` are checksums of the recordings and of the labels; ``page`` is the path of
-    the report below the experiment's folder. ``metrics`` leaves out what cannot be computed.
+    the report below the experiment's folder. ``metrics`` lacks those that cannot be computed.
     """
 
     run: str
@@ -57,7 +57,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """What was measured of a system on an evaluation set, with ``num_expected`` seeds in all."""
+    """The figures of a system on an evaluation set; ``num_expected`` seeds are planned."""
 
     system: str
     set: str
@@ -66,11 +66,15 @@ class SystemOnSet:
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Seed → its figure of ``metric``."""
-        return {measured.seed: measured.metrics[metric] for measured in self.measured if metric in measured.metrics}
+        figures = {}
+        for measured in self.measured:
+            if metric in measured.metrics:
+                figures[measured.seed] = measured.metrics[metric]
+        return figures
 
 
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
-    """Summarise the figures of the seeds, of which lower is better; of equal figures, the first is the best.
+    """Summarise the figures of the seeds. Lower is better; of equal figures, the first is the best.
 
     Returns:
         ``metric`` of the best seed, ``best_seed``, ``mean``, ``num_seeds`` and, of several seeds, ``deviation``: the
@@ -84,11 +88,12 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
         return {}
     values = list(by_seed.values())
     best_seed = min(by_seed, key=lambda seed: by_seed[seed])
+    has_several = len(values) > 1
     return {
         metric: Figure(by_seed[best_seed]),
         "best_seed": Figure(best_seed),
-        "mean": Figure(mean(values) if len(values) > 1 else None),
-        "deviation": Figure(stdev(values) if len(values) > 1 else None),
+        "mean": Figure(mean(values) if has_several else None),
+        "deviation": Figure(stdev(values) if has_several else None),
         "num_seeds": Figure(len(values)),
     }
 
@@ -108,71 +113,61 @@ def experiment_result(
     Args:
         measurements: every system on every set, by system.
         metrics: names of :data:`METRICS`.
-        left_out_in_turn: whether each set was measured with detectors that were trained without that corpus; mean
-            and worst values over the sets then mean something.
+        left_out_in_turn: whether each set was measured with detectors that were trained without that corpus; the
+            tables then have the mean and the worst value over the sets.
         notes: what is missing or cannot be compared.
 
     Returns:
-        A table of each metric in the paper's form, ``over the seeds`` with all that is known of each EER, and
-        ``reports`` with the figures of each detector.
+        A table of each metric in the paper's form, ``over the seeds`` with the details of each EER, and ``reports``
+        with the figures of each detector.
     """
     details = []
     reports = []
-    for one in measurements:
-        labels = {"system": one.system, "set": one.set}
-        figures = over_seeds("eer", one.by_seed("eer"))
+    plain_figures = []
+    for on_set in measurements:
+        labels = {"system": on_set.system, "set": on_set.set}
+        figures = over_seeds("eer", on_set.by_seed("eer"))
         if figures:
-            best = next(measured for measured in one.measured if measured.seed == figures["best_seed"].value)
+            best = next(measured for measured in on_set.measured if measured.seed == figures["best_seed"].value)
             figures |= {name: best.figures()[name] for name in ("eer", "num_bonafide", "num_spoof")}
-        expected = {"num_seeds": Figure(len(one.measured)), "num_expected": Figure(one.num_expected)}
+        expected = {"num_seeds": Figure(len(on_set.measured)), "num_expected": Figure(on_set.num_expected)}
         details.append(Row(labels, figures | expected))
-        for measured in one.measured:
-            detector = {"detector": f"{one.system}, seed {measured.seed}", "set": one.set}
+        for measured in on_set.measured:
+            detector = {"detector": f"{on_set.system}, seed {measured.seed}", "set": on_set.set}
             reports.append(Row(detector, measured.figures(), link=measured.page))
+            plain_figures.append(labels | plain(measured))
+    header = {
+        "seeds": seeds,
+        "metrics": metrics,
+        "num_resamples": num_resamples,
+        "left_out_in_turn": left_out_in_turn,
+        "complete": all(len(on_set.measured) == on_set.num_expected for on_set in measurements),
+        "notes": notes,
+        "measured": plain_figures,
+    }
     caption = (
         f"EER in %, over the seeds. The interval belongs to the best seed, from {num_resamples} bootstrap draws, and "
         "covers the choice of trials; the deviation is the standard deviation over the seeds, and covers that of seeds."
     )
     report_measures = (*METRICS.values(), NUM_BONAFIDE, NUM_SPOOF)
-    num_systems = len({one.system for one in measurements})
-    num_sets = len({one.set for one in measurements})
-    return Result(
-        title,
-        {
-            "seeds": seeds,
-            "metrics": metrics,
-            "num_resamples": num_resamples,
-            "left_out_in_turn": left_out_in_turn,
-            "complete": all(len(one.measured) == one.num_expected for one in measurements),
-            "notes": notes,
-            "measured": [
-                {"system": one.system, "set": one.set, **plain(measured)}
-                for one in measurements
-                for measured in one.measured
-            ],
-        },
-        [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(seeds)}"],
-        [
-            *(_paper_table(measurements, metric, len(seeds), left_out_in_turn) for metric in metrics),
-            Table("over the seeds", caption, _OVER_SEEDS, details, "Over the seeds", readers="paper"),
-            Table(
-                "reports",
-                "Each detector, with its report.",
-                report_measures,
-                reports,
-                "Reports of the detectors",
-                readers="paper",
-            ),
-        ],
-        notes,
-    )
+    report_caption = "Each detector, with its report."
+    tables = [_paper_table(measurements, metric, len(seeds), left_out_in_turn) for metric in metrics]
+    tables += [
+        Table("over the seeds", caption, _OVER_SEEDS, details, "Over the seeds", readers="paper"),
+        Table("reports", report_caption, report_measures, reports, "Reports of the detectors", readers="paper"),
+    ]
+    num_systems = len({on_set.system for on_set in measurements})
+    num_sets = len({on_set.set for on_set in measurements})
+    lines = [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(seeds)}"]
+    return Result(title, header, lines, tables, notes)
 
 
 def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
-    """The best seed of each system on each set and, of several, the mean; the lowest of each set are marked."""
+    """The best seed and the mean of each system on each set; the lowest figures of each set are marked."""
     rows = []
-    for one in measurements:
-        rows.append(Row({"system": one.system, "set": one.set}, over_seeds(metric, one.by_seed(metric))))
+    for on_set in measurements:
+        labels = {"system": on_set.system, "set": on_set.set}
+        rows.append(Row(labels, over_seeds(metric, on_set.by_seed(metric))))
     if left_out_in_turn:
         rows += _across(measurements, metric)
     measure = METRICS[metric]
@@ -186,37 +181,42 @@ def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: in
         if len(rivals) > 1 and measure.write(row[metric].value) == measure.write(min(rivals)):
             row = replace(row, figures={**row.figures, metric: replace(row[metric], is_best=True)})
         marked.append(row)
-    of_seeds = f"the best and the mean of {num_seeds} seeds" if num_seeds > 1 else "one seed"
-    without = ", each corpus without it in training" if left_out_in_turn else ""
-    caption = f"{measure.heading}, {of_seeds}{without}. Lower is better."
+    caption = f"{measure.heading}, one seed"
+    if num_seeds > 1:
+        caption = f"{measure.heading}, the best and the mean of {num_seeds} seeds"
+    if left_out_in_turn:
+        caption += ", each corpus without it in training"
+    caption += ". Lower is better."
     return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), marked, across="set")
 
 
 def _across(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
     """Mean and worst of each system over its sets, for the seeds that have all sets."""
-    for system in dict.fromkeys(one.system for one in measurements):
-        of_sets = [one.by_seed(metric) for one in measurements if one.system == system]
-        complete = [seed for seed in of_sets[0] if all(seed in by_seed for by_seed in of_sets)]
+    for system in dict.fromkeys(on_set.system for on_set in measurements):
+        figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
+        seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]
         for name, summary in (("mean", mean), ("worst", max)):
-            by_seed = {seed: summary([values[seed] for values in of_sets]) for seed in complete}
+            by_seed = {}
+            for seed in seeds:
+                by_seed[seed] = summary([figures[seed] for figures in figures_of_sets])
             yield Row({"system": system, "set": name}, over_seeds(metric, by_seed))
 
 
 def comparability(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """Say which sets rest on different trials, labels or parts of them; empty if none do."""
+    """Name the sets on which detectors were measured with different trials or labels, or partially."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
-    for one in measurements:
-        by_set.setdefault(one.set, []).extend(one.measured)
+    for on_set in measurements:
+        by_set.setdefault(on_set.set, []).extend(on_set.measured)
     for name, detectors in by_set.items():
         facts: dict[str, set[Any]] = {
             "recordings": {measured.trials for measured in detectors},
             "labels": {measured.key for measured in detectors},
             "numbers of trials": {(measured.num_bonafide, measured.num_spoof) for measured in detectors},
         }
-        for what, values in facts.items():
+        for fact, values in facts.items():
             if len(values) > 1:
-                notes.append(f"{name}: the detectors were measured on different {what}: do not compare them")
+                notes.append(f"{name}: the detectors were measured on different {fact}: do not compare them")
         partial = [measured.run for measured in detectors if measured.left_out]
         if partial:
             notes.append(f"{name}: a partial result, because scores are missing: {', '.join(dict.fromkeys(partial))}")

@@ -20,7 +20,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_TAIL = 4096  # bytes at the end of a log, in which the reason of a failure is looked for
+_TAIL = 4096  # bytes at the end of a log that are searched for the reason of a failure
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Failure:
     """Exit status, as of a command; None if it was not begun."""
 
     def __str__(self) -> str:
-        status = "not begun" if self.status is None else f"exit status {self.status}"
-        return f"{self.name}: {status}: {self.problem}"
+        if self.status is None:
+            return f"{self.name}: not begun: {self.problem}"
+        return f"{self.name}: exit status {self.status}: {self.problem}"
 
 
 def do_here(
@@ -42,28 +43,28 @@ def do_here(
 ) -> list[Failure]:
     """Do the unfinished ``jobs``, one after another, and return what failed.
 
-    A failed job stops only the jobs that need it. The traceback of an error that is not the user's
-    goes to ``logs``.
+    A failed job stops only the jobs that need it. The traceback of an unexpected error is written to
+    the folder ``logs``.
 
     Raises:
         Unfinished: if SIGTERM came, or a disk is full.
-        KeyboardInterrupt: if Ctrl-C was pressed. What is done is kept in both cases.
+        KeyboardInterrupt: if Ctrl-C was pressed. In both cases, finished work is kept.
     """
     failures: dict[Job, Failure] = {}
-    left = unfinished(jobs)
+    unfinished_jobs = unfinished(jobs)
     with StopRequests():
-        for number, job in enumerate(left, 1):
+        for number, job in enumerate(unfinished_jobs, 1):
             if job.needs in failures:
                 failures[job] = Failure(job.name, f"it needs: {job.needs.name}")
                 continue
-            say(f"job {number} of {len(left)}: {job.name}")
+            say(f"job {number} of {len(unfinished_jobs)}: {job.name}")
             try:
                 job.do(machine)
             except Unfinished:
                 raise
             except InputError as error:
                 failures[job] = Failure(job.name, str(error), 2)
-            except Exception as error:  # a fault of ours or of a library stops this job alone
+            except Exception as error:  # a bug of nes2net or of a library stops only this job
                 path = logs / f"{job.name.replace(' ', '_')}.log"
                 write_text(path, traceback.format_exc())
                 failures[job] = Failure(job.name, f"{type(error).__name__}: {first_line(error)} ({path})", 1)
@@ -81,12 +82,12 @@ def do_in_processes(
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return what failed.
 
     Args:
-        command: what to run for a task.
-        logs: folder of what each process prints, ``{task}.log``.
-        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process, in turn; none leaves it as it is.
+        command: gives the command line of a task.
+        logs: folder of the output of each process, ``{task}.log``.
+        gpus: values of ``CUDA_VISIBLE_DEVICES`` for the processes, in turn; if empty, it is not set.
 
     Raises:
-        Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes got the signal, too, and
+        Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes received the signal, too, and
             have ended.
     """
     waiting = list(tasks)
@@ -95,6 +96,8 @@ def do_in_processes(
     failures: dict[str, Failure] = {}
     with writing(logs):
         make_folder(logs)
+    # Equal shares of the processors: two processes with as many threads as processors hold each other up.
+    num_threads = max(1, usable_processors() // num_processes)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
     with StopRequests() as stop, display:
         try:
@@ -104,43 +107,49 @@ def do_in_processes(
                         waiting.remove(task)
                         failures[task.name] = Failure(task.name, f"it needs: {task.needs}")
                         display.update()
-                    elif free and task.needs not in {*running, *(other.name for other in waiting)}:
+                    elif free and task.needs not in {*running, *(pending.name for pending in waiting)}:
                         waiting.remove(task)
                         slot = free.pop(0)
                         environment = dict(os.environ)
-                        # Equal shares of the processors: two processes with as many threads as processors hold each
-                        # other up.
-                        threads = max(1, usable_processors() // num_processes)
-                        environment.setdefault("OMP_NUM_THREADS", str(threads))
-                        environment |= {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
+                        environment.setdefault("OMP_NUM_THREADS", str(num_threads))
+                        if gpus:
+                            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
                         with stop.deferred():  # a signal ends every process that was started
                             running[task.name] = _started(command(task), logs / f"{task.name}.log", environment), slot
                 for name, (process, slot) in list(running.items()):
-                    if (status := process.poll()) is None:
+                    status = process.poll()
+                    if status is None:
                         continue
                     del running[name]
                     free.append(slot)
                     if status != 0:
                         log = logs / f"{name}.log"
-                        said = log.read_bytes()[-_TAIL:].decode("utf-8", "replace").splitlines()
-                        last = next((one_line(line) for line in reversed(said) if line.strip()), "it printed nothing")
-                        failures[name] = Failure(name, f"{last} ({log})", status)
-                    display.facts = [f"{len(failures)} failed"] if failures else []
+                        failures[name] = Failure(name, f"{_last_line(log)} ({log})", status)
+                    if failures:
+                        display.facts = [f"{len(failures)} failed"]
                     display.update()
                 time.sleep(0.1)
         except BaseException as error:
-            number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+            signal_number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
             for process, _ in running.values():
                 with suppress(ProcessLookupError):
-                    process.send_signal(number)
+                    process.send_signal(signal_number)
             for process, _ in running.values():  # training saves first
                 process.wait()
             raise
     return list(failures.values())
 
 
+def _last_line(log: Path) -> str:
+    lines = log.read_bytes()[-_TAIL:].decode("utf-8", "replace").splitlines()
+    for line in reversed(lines):
+        if line.strip():
+            return one_line(line)
+    return "it printed nothing"
+
+
 def _started(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
-    """Start a process of this command line, whose output goes to the file ``log``."""
+    """Start a process with this command line; its output goes to the file ``log``."""
     with writing(log), open(log, "wb", opener=never_linked) as file:
         # A session of its own: Ctrl-C reaches this process, which passes it on once.
         return subprocess.Popen(

@@ -1,8 +1,8 @@
 """The tasks of an experiment as jobs of a Slurm cluster, by submitit.
 
-The trainings are one array. The tasks of each run follow as an array that waits for its training,
-and at the end a job makes the table. A job that runs into its time limit, or has to make room for
-another one, saves and is queued again.
+The trainings are one array. The tasks of each run are an array that waits for the run's training, and
+a last job makes the table. A job that reaches its time limit, or has to make room for another one,
+saves and is queued again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from nes2net.lib.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
-_TO_SAVE = 80  # seconds for a process to save; submitit's signal comes 90 before the end
+_TO_SAVE = 80  # seconds that a process has to save; submitit's signal comes 90 s before the end
 
 
 class TaskCommand:
-    """A command as submitit runs it, which saves and is queued again if its time is over."""
+    """A command as submitit runs it; when its time is over, it saves and is queued again."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
@@ -61,7 +61,7 @@ class TaskCommand:
 
 
 class _Submitted(BaseModel):
-    """What ``jobs.json`` holds: the cluster, and the job of each task."""
+    """The content of ``jobs.json``: the cluster, and the job of each task."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     cluster: str
@@ -77,29 +77,30 @@ def submit(
 ) -> dict[str, str]:
     """Submit ``tasks`` and the table; return the id of each task's job.
 
-    A task whose job is still queued or running is not submitted again. On ``local``, which knows no
-    dependencies, this waits for each stage.
+    A task whose job is still queued or running is not submitted again. ``local`` has no dependencies,
+    so there this function waits for each stage.
 
     Args:
-        command: what to run for the task of this name.
-        folder: where submitit's files go, and the ids of the jobs.
+        command: gives the command line of the task of this name.
+        folder: folder of submitit's files, and of the ids of the jobs.
 
     Raises:
         MissingLibrary: if submitit is not installed.
         InputError: if there is no Slurm here, or it refuses the jobs.
     """
     submitit = _submitit()
-    kind = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
+    job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     active: dict[str, Any] = {}
-    if (path := folder / "jobs.json").is_file():
+    path = folder / "jobs.json"
+    if path.is_file():
         earlier = read_json_as(_Submitted, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued")
         if earlier.cluster == settings.cluster:
-            jobs = {task: kind(folder=folder, job_id=id) for task, id in earlier.jobs.items()}
+            jobs = {task: job_class(folder=folder, job_id=id) for task, id in earlier.jobs.items()}
             active = {task: job for task, job in jobs.items() if not job.done()}
     submitted = dict(active)
 
     def put(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
-        names = [one for one in names if one not in active]
+        names = [task for task in names if task not in active]
         if not names:
             return
         executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=100)
@@ -119,20 +120,26 @@ def submit(
         elif after is not None:
             executor.update_parameters(slurm_dependency=after)
         with executor.batch():
-            new = [executor.submit(TaskCommand(command(one))) for one in names]
-        submitted.update(zip(names, new))
+            array = [executor.submit(TaskCommand(command(task))) for task in names]
+        submitted.update(zip(names, array))
         ids = {task: job.job_id for task, job in submitted.items()}
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
         put([task.name for task in tasks if task.needs is None], None, [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
-            training = submitted.get(needed)
-            after = None if training is None else f"afterok:{training.job_id}"
-            put([t.name for t in tasks if t.needs == needed], after, [] if training is None else [training])
+            names = [task.name for task in tasks if task.needs == needed]
+            if needed in submitted:
+                training = submitted[needed]
+                put(names, f"afterok:{training.job_id}", [training])
+            else:
+                put(names, None, [])
         before = list(submitted.values())
+        after_all = None
+        if before:
+            after_all = f"afterany:{':'.join(job.job_id for job in before)}"
         # This job runs whether or not the others succeeded: the table says what is missing.
-        put([TABLE], f"afterany:{':'.join(job.job_id for job in before)}" if before else None, before)
+        put([TABLE], after_all, before)
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:

@@ -72,7 +72,7 @@ def robustness(
 
     Computing:
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
-        num_workers: processes that read and change audio
+        num_workers: worker processes that read and change audio
     """
     from nes2net.apps.robustness.run import plan, run
     from nes2net.evaluation.page import write_result
@@ -85,7 +85,7 @@ def robustness(
         located(corpus, root, split, protocols),
         phase=phase,
         keys=keys,
-        wanted=conditions,
+        conditions=conditions,
         num_trials=num_trials,
         seed=seed,
         musan=musan,
@@ -120,4 +120,5 @@ def robustness(
     write_result(result, page, data, markdown=markdown)
     for path in (page, data, markdown, Path(out, "scores")):
         say_written(path, beside_data=True)
-    return INCOMPLETE if (result.header["failed"].keys() - planned.left_out.keys()) or result.header["left_out"] else 0
+    has_failures = bool(result.header["failed"].keys() - planned.left_out.keys())
+    return INCOMPLETE if has_failures or result.header["left_out"] else 0

@@ -30,7 +30,9 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
         effect = effects.get(name)
         meaning = " ".join((effect.__doc__ or "").strip().partition("\n\n")[0].split())
         has_strength = ":" in family[0].labels["condition"]
-        unit = f", {effect.unit}" if has_strength and effect.unit else ""
+        unit = ""
+        if has_strength and effect.unit:
+            unit = f", {effect.unit}"
         caption += Markup("<br><b>{}</b>{}: {}").format(name, unit, meaning)
     return [Plot(conditions_svg(clean, list(families.values())), caption)]
 
@@ -44,7 +46,7 @@ def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
-    """Draw the EER and the HTER under each condition with their intervals; dotted are those of the clean trials."""
+    """Draw the EER and the HTER under each condition with their intervals; the clean trials' rates are dotted."""
     groups = [[clean], *families]
     rows = [row for group in groups for row in group]
     # A row each, and half a row between two families.

@@ -1,7 +1,7 @@
 """A detector under conditions: its error rates on the same trials, clean and changed.
 
-The threshold is chosen on the clean trials, or by a calibration, and stays the same, because a
-recording does not tell which condition it met.
+The threshold is chosen on the clean trials, or by a calibration, and is the same under all conditions,
+because a recording does not show its condition.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 CLEAN = "clean"
 #: The usual rule for the threshold.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition that fails on a larger share of the trials counts as failed, because all others would
-# lose these trials too.
+# A condition that lacks scores for a larger share of the trials counts as failed, because all other
+# conditions would lose these trials, too.
 _MOST_MISSING = 0.1
 
 
@@ -65,18 +65,18 @@ def evaluate_robustness(
 
     Args:
         trials: labelled trials, in the order of the score files.
-        paths: score file of :data:`CLEAN` and of each condition. A condition without scores of more
-            than a tenth of the trials counts as failed. A trial that any other condition lacks is
-            left out everywhere.
+        paths: score file of :data:`CLEAN` and of each condition. A condition that lacks scores for
+            more than a tenth of the trials counts as failed. A trial without a score under any other
+            condition is excluded under all of them.
         rule: where the threshold comes from: the decider of a calibration, or the operating point
             by which it is read off the clean trials.
         num_resamples, seed: draws and seed of the bootstrap. It draws speakers if every trial has
             one and there are at least ten, otherwise trials.
         failed: conditions without scores → why.
-        num_available: trials of the phase, of which ``trials`` are a subset; None if they are all.
+        num_available: number of trials of the phase if ``trials`` are a subset; None if they are all.
 
     Returns:
-        The table ``conditions``: :data:`CLEAN` first, then the conditions with the largest rise of the EER first.
+        The table ``conditions``: :data:`CLEAN`, then the conditions, the largest rise of the EER first.
 
     Raises:
         InputError: if a score file does not fit the trials, a class has no trials, or there is no
@@ -84,15 +84,16 @@ def evaluate_robustness(
     """
     scores, without_scores = _scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
-    lacking = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
-    left_out = {id: names for id, names in lacking.items() if names}
+    left_out = _incomplete_trials(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
             f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
-    values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
+    values = {}
+    for name, by_id in scores.items():
+        values[name] = np.array([by_id[trial.id] for trial in common])
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     rules: dict[str, Callable[..., Any]] = {
@@ -106,6 +107,9 @@ def evaluate_robustness(
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
+    inputs = []
+    for name, path in paths.items():
+        inputs.append(score_input(Path(Path(path).name), digests[name], f"scores, {name}"))
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -122,9 +126,7 @@ def evaluate_robustness(
         "seed": seed,
         "calibration": calibration,
         "sources": _sources(origin, seed, calibration),
-        "inputs": [
-            score_input(Path(Path(path).name), digests[name], f"scores, {name}") for name, path in paths.items()
-        ],
+        "inputs": inputs,
         "versions": versions(),
     }
     caption = (
@@ -149,7 +151,7 @@ def _rows(
     rules: Mapping[str, Callable[..., Any]],
     draws: dict[str, Any],
 ) -> list[Row]:
-    """The figures of the clean trials, then those under each condition, the largest rise of the EER first."""
+    """The figures of the clean trials, then of each condition, the largest rise of the EER first."""
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rows = []
     conditions = [name for name in values if name != CLEAN]
@@ -162,23 +164,25 @@ def _rows(
 
 
 def _sources(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """What made the clean scores and the threshold, without what differs when the same run is repeated."""
+    """The origin of the clean scores and of the threshold, without facts that differ when the run is repeated."""
     facts = origin.facts() if origin else {}
-    kept = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
-    sources = {CLEAN: kept | {"seed": str(seed)}}
+    clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
+    sources = {CLEAN: clean_facts | {"seed": str(seed)}}
     if calibration is not None:
-        sources["calibration"] = {
-            name: str(text) for name, text in calibration.items() if text is not None and not isinstance(text, dict)
-        }
+        sources["calibration"] = {}
+        for name, fact in calibration.items():
+            if fact is not None and not isinstance(fact, dict):
+                sources["calibration"][name] = str(fact)
     return sources
 
 
 def _lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
     """Say what was evaluated, and at which threshold."""
-    of = f" of {header['num_available']:,}" if header["num_scored"] < header["num_available"] else ""
-    num_trials = header["num_bonafide"] + header["num_spoof"]
+    numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
+    if header["num_scored"] < header["num_available"]:
+        numbers += f" of {header['num_available']:,}"
     return [
-        f"{header['corpus']}, phase {header['phase']}: {num_trials:,}{of} trials ({header['num_bonafide']:,} bona fide, "
+        f"{header['corpus']}, phase {header['phase']}: {numbers} trials ({header['num_bonafide']:,} bona fide, "
         f"{header['num_spoof']:,} spoof), clean and under {counted(num_conditions, 'condition')}; 95 % intervals: "
         f"bootstrap over {header['interval_over']}, {header['num_resamples']:,} draws",
         f"threshold {header['threshold']!r}, {header['basis']}",
@@ -186,7 +190,7 @@ def _lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _figures(measured: Measured) -> dict[str, Figure]:
-    """The error rates under a condition; misses and false alarms without intervals."""
+    """The error rates under a condition; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -207,14 +211,15 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
-    lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
     if worse:
-        worst = ", ".join(
-            f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)" for row in worse[:3]
-        )
-        lines = [f"Most damaging to the EER: {worst}."]
+        worst = []
+        for row in worse[:3]:
+            worst.append(f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)")
+        lines = [f"Most damaging to the EER: {', '.join(worst)}."]
     elif better:
         lines = ["No condition raises the EER for certain."]
+    else:
+        lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
@@ -225,10 +230,13 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
             f"(clean: {percent(clean.value('hter'), 1)} %); {rates['miss']} % of bona fide trials are missed and "
             f"{rates['false_alarm']} % of spoofed ones accepted, so above all {side}."
         )
-        lines.append(
+        line = (
             f"Of {counted(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
-            f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
+            f"{len(better)} lower it"
         )
+        if better:
+            line += f" ({listed(better)})"
+        lines.append(f"{line}.")
     return lines
 
 
@@ -252,25 +260,34 @@ def _plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
 def _scores(
     trials: Sequence[Trial], paths: Mapping[str, str | Path]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """The finite scores under each condition by id, of which a few may be missing, and why other conditions failed."""
-    found: dict[str, dict[str, float]] = {}
+    """The finite scores under each condition by id, of which a few may be missing; and why other conditions failed."""
+    scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
     for name, path in paths.items():
-        matched = match_file(trials, path, allow_partial=True)
-        if unknown := matched.mismatch.unknown:
+        matched_trials = match_file(trials, path, allow_partial=True)
+        if unknown := matched_trials.mismatch.unknown:
             raise InputError(
-                f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials anew"
+                f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials again"
             )
-        found[name] = matched.by_id
-    for name in [name for name in found if name != CLEAN]:
-        missing = sum(id not in found[name] for id in found[CLEAN])
-        number = len(found[CLEAN])
-        if missing > _MOST_MISSING * number:
-            del found[name]
-            failed[name] = (
-                f"{missing:,} of {counted(number, 'trial has', 'trials have')} no score; the record of its scores says why"
-            )
-    return found, failed
+        scores[name] = matched_trials.by_id
+    clean_scores = scores[CLEAN]
+    for name in paths:
+        num_missing = sum(id not in scores[name] for id in clean_scores)
+        if num_missing > _MOST_MISSING * len(clean_scores):
+            del scores[name]
+            trials_have = counted(len(clean_scores), "trial has", "trials have")
+            failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
+    return scores, failed
+
+
+def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+    """The ids of trials that lack a score under some conditions → these conditions."""
+    incomplete = {}
+    for trial in trials:
+        conditions = [name for name, by_id in scores.items() if trial.id not in by_id]
+        if conditions:
+            incomplete[trial.id] = conditions
+    return incomplete
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:

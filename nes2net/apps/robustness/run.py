@@ -1,7 +1,7 @@
 """One detector on the same trials under many conditions: a folder of score files, and their evaluation.
 
-``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. Those that are
-complete are not scored again, and an interrupted one continues.
+``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. A complete file is
+not scored again, and an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -41,15 +41,14 @@ _RUN_FILE = "run.json"
 class UnderCondition:
     """The transform of utterances by a condition (:class:`nes2net.scoring.waveforms.Transform`).
 
-    What is drawn at random depends on the seed, the name of the condition and the utterance's id
-    alone.
+    Random draws depend only on the seed, the name of the condition and the utterance's id.
     """
 
     name: str
     condition: Effect
     seed: int
     sources: str = ""
-    """What it mixes in, in one text."""
+    """The recordings that it mixes in, in words."""
 
     @property
     def identity(self) -> str:
@@ -57,8 +56,12 @@ class UnderCondition:
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
         """Change ``waveform`` (N,) of the utterance ``id``."""
-        seeds = [self.seed, *(zlib.crc32(text.encode("utf-8", "surrogateescape")) for text in (self.name, id))]
+        seeds = [self.seed, _checksum(self.name), _checksum(id)]
         return self.condition(waveform, np.random.default_rng(seeds))
+
+
+def _checksum(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ class Plan:
     part: Part
     phase: str
     trials: list[Trial]
-    """Labelled, with paths of audio."""
+    """Trials with labels and paths of recordings."""
     num_available: int
-    """Trials of the phase, of which ``trials`` are a subset."""
+    """Number of trials of the phase; ``trials`` may be a subset."""
     names: list[str]
     """Conditions, without :data:`CLEAN`."""
     sources: Sources
@@ -81,16 +84,22 @@ class Plan:
     def words(self) -> list[str]:
         """Say which trials and conditions there are."""
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
-        of = f" of {self.num_available:,}" if len(self.trials) < self.num_available else ""
+        numbers = f"{len(self.trials):,}"
+        if len(self.trials) < self.num_available:
+            numbers += f" of {self.num_available:,}"
         lines = [
-            f"{self.part.corpus}, phase {self.phase}: {len(self.trials):,}{of} trials ({num_bonafide:,} bona fide, "
+            f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
             f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
         ]
         families: dict[str, list[str]] = {}
         for text in self.names:
             name, _, strength = text.partition(":")
             families.setdefault(name, []).append(strength)
-        lines += [f"  {name}: {', '.join(of_it)}" if of_it[0] else f"  {name}" for name, of_it in families.items()]
+        for name, strengths in families.items():
+            if strengths[0]:
+                lines.append(f"  {name}: {', '.join(strengths)}")
+            else:
+                lines.append(f"  {name}")
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
@@ -99,7 +108,7 @@ def plan(
     *,
     phase: str | None = None,
     keys: str | Path | None = None,
-    wanted: Sequence[str] | None = None,
+    conditions: Sequence[str] | None = None,
     num_trials: int | None = None,
     seed: int = 0,
     musan: str | Path | None = None,
@@ -107,13 +116,13 @@ def plan(
 ) -> Plan:
     """Choose trials and conditions.
 
-    Trials that the published figures of the corpus leave out are left out here, too. Babble is made
-    of up to 200 bona fide trials, whatever the subset.
+    Trials that the published figures of the corpus exclude are excluded here, too. Babble is made of
+    up to 200 bona fide trials, independently of the subset.
 
     Args:
         phase: phase of the labels; the split if not given.
         keys: file or folder of the labels; the corpus's if not given.
-        wanted: conditions such as ``"mp3:16"``, or a name alone for all its strengths; all that are
+        conditions: such as ``"mp3:16"``, or a name alone for all its strengths; all that are
             possible with these sources and libraries if not given.
         num_trials: size of the subset, stratified by label and attack; all trials if not given.
         seed: seed of the subset and of the conditions' random draws.
@@ -123,41 +132,48 @@ def plan(
         InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
             is named twice or is not possible here, or no trial of the phase has audio.
     """
-    definition = corpora.get(part.corpus)
     if seed < 0:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
     phase = part.split if phase is None else phase
-    key = definition.keys(part.root if keys is None else keys)
-    definition.check_phase(phase, key)
-    paths = {trial.id: trial.path for trial in definition.trials(part.root, part.split, protocols=part.protocols)}
-    labelled = [
-        replace(trial, path=paths[trial.id])
-        for trial in select_phase(key, phase)
-        if trial.id in paths and not any(trial.get(name) in values for name, values in definition.excluded.items())
-    ]
-    if not labelled or any(trial.label is None for trial in labelled):
-        raise InputError(
-            f"{'no trial' if not labelled else 'not every trial'} of {definition.title}, {part.split}, has a label of phase "
-            f"'{phase}': name the folder of the labels with `keys`, or another `phase`"
-        )
+    labelled = _labelled_trials(part, phase, keys)
     trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
     speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MOST_TALKERS:
-        chosen = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
-        speech = [speech[number] for number in sorted(chosen.tolist())]
-    sources = Sources(None if musan is None else Path(musan), None if rir is None else Path(rir), tuple(speech))
-    if wanted is None:
+        indices = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
+        speech = [speech[index] for index in sorted(indices.tolist())]
+    sources = Sources(musan, rir, tuple(speech))
+    if conditions is None:
         suite = default_conditions(sources)
-        names = list(suite.names)
-        left_out = dict(suite.left_out)
-    else:
-        names = [name for text in wanted for name in _expanded(text)]
-        left_out = {}
-    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
-        raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
-    for name in names if wanted is not None else ():
-        create_condition(name, sources)  # raises now, and not when the others are scored
-    return Plan(part, phase, trials, len(labelled), names, sources, left_out, seed)
+        return Plan(part, phase, trials, len(labelled), list(suite.names), sources, dict(suite.left_out), seed)
+    names: list[str] = []
+    for text in conditions:
+        names += _expanded(text)
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise InputError(f"condition '{name}' is named twice: name each condition once")
+    for name in names:
+        create_condition(name, sources)  # raises now, not when the other conditions are scored
+    return Plan(part, phase, trials, len(labelled), names, sources, {}, seed)
+
+
+def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
+    """The trials of ``phase`` with labels, paths of recordings, and without excluded ones."""
+    corpus = corpora.get(part.corpus)
+    key = corpus.keys(part.root if keys is None else keys)
+    corpus.check_phase(phase, key)
+    paths = {trial.id: trial.path for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
+    labelled = []
+    for trial in select_phase(key, phase):
+        is_excluded = any(trial.get(name) in values for name, values in corpus.excluded.items())
+        if trial.id in paths and not is_excluded:
+            labelled.append(replace(trial, path=paths[trial.id]))
+    if not labelled or any(trial.label is None for trial in labelled):
+        subject = "not every trial" if labelled else "no trial"
+        raise InputError(
+            f"{subject} of {corpus.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
+            "`keys`, or another `phase`"
+        )
+    return labelled
 
 
 def _expanded(text: str) -> list[str]:
@@ -186,29 +202,29 @@ def run(
 ) -> Result:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
-    A condition under which no trial can be scored is named in the result and does not end the run. The other arguments are those of
-    :func:`nes2net.actions.scoring.score_corpus` and
+    A condition under which no trial can be scored is named in the result and does not end the run. The
+    other arguments are those of :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
     Args:
-        num_workers: processes that read and change audio; None for one per processor, at most 8.
+        num_workers: worker processes that read and change audio; None for one per processor, at most 8.
 
     Raises:
-        InputError: if ``out`` belongs to another run or another one is writing there, if a file cannot
+        InputError: if ``out`` belongs to another run or another run is writing there, if a file cannot
             be written, if the trials are of one class or too few for the operating point, if the clean
             trials cannot be scored, if no condition has scores, or under ``torchrun``.
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
-        raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more readers")
+        raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more workers")
     out = Path(out)
-    num_workers = min(8, usable_processors()) if num_workers is None else num_workers
+    if num_workers is None:
+        num_workers = min(8, usable_processors())
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
-    # The threshold is read off the clean scores later; that there is one depends on the numbers of trials alone.
-    counts = np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)
-    find_threshold(counts, rule)
+    # The threshold is read off the clean scores later; whether there is one depends only on the numbers of trials.
+    find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim(out, scorer, plan, num_samples)
         paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
@@ -247,10 +263,11 @@ def run(
                 finished += not was_finished
                 if (behind := count * finished - display.done) > 0:  # failed, or from an earlier run
                     display.update(behind)
-        done = {name: path for name, path in paths.items() if name not in failed}
-        if len(done) == 1:
-            raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
-        return _evaluated(plan, done, failed, rule, num_resamples)
+        score_files = {name: path for name, path in paths.items() if name not in failed}
+        if len(score_files) == 1:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+            raise InputError(f"no condition has scores: {reasons}")
+        return _evaluated(plan, score_files, failed, rule, num_resamples)
 
 
 def _evaluated(
@@ -271,19 +288,19 @@ def _evaluated(
 
 def _transform(name: str, plan: Plan) -> UnderCondition:
     condition = create_condition(name, plan.sources)
-    texts = []
-    for source in condition.needs:
-        found = getattr(plan.sources, source)
-        if isinstance(found, (list, tuple)):  # of speech
-            ids = [Trial(str(Path(path).resolve())) for path in found]
-            texts.append(f"{len(found)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}")
+    identity = ""
+    for source_name in condition.needs:
+        source = getattr(plan.sources, source_name)
+        if isinstance(source, (list, tuple)):  # of speech
+            ids = [Trial(str(Path(path).resolve())) for path in source]
+            identity += f", {len(source)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}"
         else:
-            texts.append(f"{source} {Path(found).resolve()}")
-    return UnderCondition(name, condition, plan.seed, "".join(f", {text}" for text in texts))
+            identity += f", {source_name} {Path(source).resolve()}"
+    return UnderCondition(name, condition, plan.seed, identity)
 
 
 def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write what the folder ``out`` belongs to, or refuse if its conditions cannot be compared with the ``plan``'s."""
+    """Write the identity of the run into the folder ``out``, or raise if the folder belongs to another run."""
     run = {
         "corpus": plan.part.corpus,
         "phase": plan.phase,
@@ -295,7 +312,7 @@ def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> No
         raise InputError(f"{out} is a file: name a folder for the report")
     path = out / _RUN_FILE
     if path.exists():
-        if other := another(read_json(path), run):
-            raise InputError(f"{out} belongs to another run{other}: name another folder, or remove this one")
+        if difference := another(read_json(path), run):
+            raise InputError(f"{out} belongs to another run{difference}: name another folder, or remove this one")
         return
     write_text(path, json_text(run, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""A recording that arrives in blocks: what takes them one by one, and how they come to 16 kHz.
+"""A recording that arrives in blocks: stages that take the blocks one by one, and resampling to 16 kHz.
 
 Reading a file pushes its blocks through the same stages (:func:`pushed`).
 """
@@ -20,45 +20,47 @@ _Result = TypeVar("_Result", covariant=True)
 
 
 class Stage(Protocol[_Item, _Result]):
-    """Takes the parts of a recording one by one, as they arrive, and gives what can be made of them."""
+    """Takes the pieces of a recording one by one, as they arrive, and gives results as soon as they are complete."""
 
     def push(self, item: _Item, /) -> Iterable[_Result]:
-        """Take the next part; give what it completes."""
+        """Take the next piece; give the results that it completes."""
 
     def finish(self) -> Iterable[_Result]:
-        """Give what is left at the end."""
+        """Give the last results, at the end of the recording."""
 
 
 def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
-    """Push ``items`` into ``stage``, one by one and then its end, and yield what it gives."""
+    """Push ``items`` into ``stage`` one by one, finish it, and yield its results."""
     for item in items:
         yield from stage.push(item)
     yield from stage.finish()
 
 
 class BlocksAt16k:
-    """Makes the result of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit, of blocks that arrive; a :class:`Stage`.
+    """Resamples blocks as they arrive; a :class:`Stage`.
+
+    The result is that of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
     Args:
-        what: begins the messages of errors.
-        channels: compares the channels before they are averaged; begins anew.
+        subject: begins the messages of errors.
+        channels: compares the channels before they are averaged; it is reset first.
     """
 
-    def __init__(self, what: str = "audio", channels: Channels | None = None) -> None:
-        self._what = what
+    def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
+        self._subject = subject
         self._channels = channels
-        self._seconds = 0.0  # of what was pushed
+        self._seconds = 0.0  # of the blocks that were pushed
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
         self._read = 0  # samples at ``_rate`` since it changed
-        self._made = 0  # samples at 16 kHz since then
+        self._made = 0  # samples at 16 kHz made of these
         if channels is not None:
             channels.begin()
 
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
         """Take samples (channels, N) or (N,) and their rate in Hz; give blocks (N,) at 16 kHz.
 
-        Where the rate changes, the samples behind are resampled by themselves.
+        If the rate changes, the samples that follow are resampled separately.
 
         Raises:
             InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and :func:`nes2net.data.audio.waveform.check_samples`.
@@ -66,11 +68,11 @@ class BlocksAt16k:
         samples, rate = block
         blocks: list[np.ndarray] = []
         if rate != self._rate:
-            check_rate(rate, self._what)
+            check_rate(rate, self._subject)
             if self._read:
                 blocks = self.finish()
             self._rate = rate
-        check_samples(samples, rate, self._what, self._seconds)
+        check_samples(samples, rate, self._subject, self._seconds)
         mono = mean_of_channels(samples)
         if not len(mono):
             return blocks
@@ -88,13 +90,13 @@ class BlocksAt16k:
         return blocks
 
     def finish(self) -> list[np.ndarray]:
-        """Give what the resampler holds back; what is pushed next is resampled by itself.
+        """Give the samples that the resampler holds back; later blocks are resampled separately.
 
         Raises:
             InputError: if no samples were pushed.
         """
         if not self._read:
-            raise InputError("has no samples", what=self._what)
+            raise InputError("has no samples", what=self._subject)
         blocks = []
         if self._resampler is not None:
             missing = resampled_length(self._read, self._rate) - self._made

@@ -21,15 +21,15 @@ from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import replacing
 
-# To be raised when :func:`load_audio` changes the samples of a file: entries made before are then
-# not found.
+# Increase this when :func:`load_audio` changes the samples of a file: earlier entries are then not
+# found.
 _DECODING = 1
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 _LONGEST = 1 << 24  # samples; more would take hundreds of megabytes to turn into an entry
-# Folder in use in this process → whether nothing more is written to it.
+# Folder that this process uses → 1 if nothing more is written to it.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
@@ -42,10 +42,9 @@ class AudioCache:
     that has changed is decoded again. Entries of files that are gone stay until the folder is
     removed.
 
-    A damaged entry is replaced. An entry that cannot be written is decoded every time, and so is a
-    recording of more than 17 minutes. If the disk is full or the folder may not be written to, one
-    line says so and nothing more is cached. Files that killed processes left unfinished are removed
-    an hour later.
+    A damaged entry is replaced. A recording is decoded every time if its entry cannot be written or
+    it is longer than 17 minutes. If the disk is full or the folder may not be written to, one line
+    says so and nothing more is cached. Unfinished files of killed processes are removed after an hour.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -59,14 +58,14 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
-        # Shared by all caches of a folder, also in workers of a DataLoader, so that one warns for all.
+        # All caches of a folder share this, also in workers of a DataLoader, so that only one of them warns.
         name = os.path.realpath(folder)
         full = _FULL.get(name)
         if full is None:
             _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
             with suppress(RuntimeError):  # shared memory is full: then each process warns for itself
                 full.share_memory_()
-            with suppress(OSError):  # another process may be doing the same
+            with suppress(OSError):  # another process may remove them, too
                 for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # of processes that were killed
                     if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
                         temporary.unlink()
@@ -86,7 +85,9 @@ class AudioCache:
             return load_head(path, num_samples)  # the damage may lie behind the head
         if len(waveform) > _LONGEST:
             del waveform
-            return load_audio(path) if num_samples is None else load_head(path, num_samples)
+            if num_samples is None:
+                return load_audio(path)
+            return load_head(path, num_samples)
         self._write(entry, waveform)
         return waveform[:num_samples]
 
@@ -108,22 +109,23 @@ class AudioCache:
         if self._full[0]:
             return
         steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
-        again = steps.astype(np.float32) / _FULL_SCALE
+        restored = steps.astype(np.float32) / _FULL_SCALE
         # int16 if no bit is lost; compared as bits, because −0 is not 0
-        samples = steps if np.array_equal(again.view(np.uint32), waveform.view(np.uint32)) else waveform
+        is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
+        samples = steps if is_exact else waveform
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # a pipe stands in the place of the entry
+        except InputError:  # there is a pipe of the entry's name
             return
         except OSError as error:
-            # A single entry may belong to somebody else or, on Windows, be in use: the error of
-            # replacing has two names.
-            one_entry = isinstance(error, PermissionError) and error.filename2 is not None
-            # After other errors the next file may be written.
-            if one_entry or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            # A single entry may belong to somebody else or, on Windows, be in use: an error of replacing
+            # it has two file names.
+            is_of_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
+            lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+            if is_of_one_entry or error.errno not in lasting_errors:  # the next entry may be written
                 return
             self._full[0] = 1
             print(
@@ -157,8 +159,8 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
             header = file.read(_HEADER_BYTES)
             size = os.fstat(file.fileno()).st_size
             for dtype in _TYPES:
-                length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
-                if length > 0 and not rest and header == _header(dtype, length):
+                length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
+                if length > 0 and not num_odd_bytes and header == _header(dtype, length):
                     break
             else:  # no header that the cache writes for a file of this size
                 return None
@@ -171,4 +173,6 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
     head = np.array(samples[:num_samples], np.float32)
     if samples.dtype == np.int16:
         return head / _FULL_SCALE
-    return head if np.isfinite(samples).all() else None
+    if not np.isfinite(samples).all():
+        return None
+    return head

@@ -1,7 +1,7 @@
 """Audio formats made of chunks, boxes or elements: WAV, AIFF, AVI, ASF (WMA), FLV, MP4 and Matroska.
 
-Decoders read a file that was cut off as a shorter one, without a word. FFmpeg lists all frames of an
-MP4 file before it reads the first, and goes on behind damaged elements of Matroska.
+Decoders silently read a file that was cut off as a shorter one. FFmpeg lists all frames of an MP4
+file before it reads the first, and continues behind damaged elements of Matroska.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# Programs that do not know how long a chunk will be write one of these sizes, some less the bytes of
-# the headers. Any other size is a statement: WAV files reach 4 GiB.
+# A program that does not know how long a chunk will be writes one of these sizes, or that size less the
+# bytes of the headers. Any other size is meant: WAV files reach 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 _UNKNOWN_LONG_SIZE = 1 << 62  # so many or more, where sizes have 64 bits
-_MOST_CHUNKS = 10_000  # a file of zeros would seem to have more
+_MOST_CHUNKS = 10_000  # a file of zeros looks like endless chunks
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     """Announced and present length and their unit, if a WAV, RF64, BW64, AIFF or AVI file was cut off.
 
-    None for a whole file, a file that does not know its length (written to a pipe), and other
-    formats.
+    None for a whole file, for a file that does not state its length because it was written to a pipe,
+    and for other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -54,10 +54,10 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     unit_bytes = 1
     unit = "bytes"
     long_size = None
-    for name, size, place in _chunks(file, order):
+    for name, size, body_start in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
-            present = size_of_file - place
+            present = size_of_file - body_start
             is_unknown = is_placeholder(size)
             # libsndfile and FFmpeg then read to the end
             if size == 0xFFFFFFFF and long_size is not None:
@@ -68,7 +68,9 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
                 return None
             announced = size // unit_bytes
             present = max(0, present) // unit_bytes
-            return (announced, present, unit) if announced > present else None
+            if announced <= present:
+                return None
+            return announced, present, unit
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
         # PCM, float, A-law, μ-law, extensible
@@ -79,7 +81,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether a program that did not know the length wrote ``size``, of 32 bits, in its place."""
+    """Whether ``size``, of 32 bits, was written by a program that did not know the length."""
     return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
@@ -94,7 +96,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
-    """Name, size and place of the body of each chunk, up to what cannot be a chunk."""
+    """Name, size and start of the body of each chunk, up to something that cannot be a chunk."""
     position = 12
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -120,9 +122,9 @@ def missing_bytes(file: BinaryIO) -> int | None:
     start = file.read(30)
     if start[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF specification, Sec. 10
         header = file.read(min(int.from_bytes(start[16:24], "little"), _MOST_HEADER))
-        place = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # file properties
-        fields = header[place + 24 : place + 104]
-        if place < 0 or len(fields) < 68 or fields[64] & 1:
+        properties = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+        fields = header[properties + 24 : properties + 104]
+        if properties < 0 or len(fields) < 68 or fields[64] & 1:
             return None  # the size is not stated: the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
     elif start[:4] == b"FLV\1":
@@ -132,7 +134,9 @@ def missing_bytes(file: BinaryIO) -> int | None:
             head = file.read(11)
             if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
                 return None
-            expected += 15 + (int.from_bytes(head[1:4], "big") if len(head) == 11 else 0)
+            expected += 15
+            if len(head) == 11:
+                expected += int.from_bytes(head[1:4], "big")
             if expected >= size:
                 break
     elif start[:4] == b"caff":
@@ -141,14 +145,16 @@ def missing_bytes(file: BinaryIO) -> int | None:
             file.seek(expected)
             head = file.read(12)
             length = int.from_bytes(head[4:], "big")
-            if len(head) < 12 or length >= 1 << 62:  # the end, or of a program that did not know the length
+            if len(head) < 12 or length >= 1 << 62:  # the end, or the program did not know the length
                 return None
             expected += 12 + length
             if expected >= size:
                 break
     else:
         return None
-    return expected - size if expected > size else None
+    if expected <= size:
+        return None
+    return expected - size
 
 
 # The boxes of boxes in which FFmpeg reads tables.
@@ -156,7 +162,7 @@ _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mve
 _DEEPEST = 10  # FFmpeg goes no deeper
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
-# Table → where it counts its entries.
+# Table → offset of the number of its entries.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
 # Each takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million frames.
@@ -173,7 +179,7 @@ class _Box(NamedTuple):
     body: int
     """Where its content begins."""
     end: int
-    """Where it says to end, maybe behind the end of the file."""
+    """Where its stated size ends, maybe behind the end of the file."""
 
 
 class _Track:
@@ -206,15 +212,18 @@ class _Track:
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         is_pcm = is_sound and self.steps == {b"\0\0\0\1" * 2}
-        blocks = (self.entries[b"stco"] + self.entries[b"co64"]) * -(-self.longest_chunk // _BLOCK) if is_pcm else 0
-        return self.entries.total() - (frames if is_pcm else 0), blocks
+        entries = self.entries.total()
+        if not is_pcm:
+            return entries, 0
+        chunks = self.entries[b"stco"] + self.entries[b"co64"]
+        return entries - frames, chunks * -(-self.longest_chunk // _BLOCK)
 
 
 def mp4_fault(file: BinaryIO) -> str | None:
     """The fault of an MP4 file, in words that follow its name; None if it is sound or of another format.
 
-    A box that ends behind the end of the file is a fault. So are tables for which FFmpeg would take
-    hundreds of megabytes: a few bytes can announce a thousand million frames.
+    A box that ends behind the end of the file is a fault. So is a table for which FFmpeg would take
+    hundreds of megabytes, because a few bytes can announce a thousand million frames.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first for what lies outside of tracks
@@ -234,10 +243,16 @@ def mp4_fault(file: BinaryIO) -> str | None:
             tracks[-1].add(file, box)
     if last and last.name == b"moof":
         return f"is cut off: its fragment at byte {last.position:,} lacks its data"
-    entries, blocks = map(sum, zip(*(track.listed() for track in tracks)))
-    for count, what, most in ((entries, "frames", min(size, _MOST_ENTRIES)), (blocks, "blocks of PCM", _MOST_BLOCKS)):
-        if count > most:
-            return f"announces {count:,} {what} in {size:,} bytes; at most {most:,} are accepted"
+    num_entries = 0
+    num_blocks = 0
+    for track in tracks:
+        entries, blocks = track.listed()
+        num_entries += entries
+        num_blocks += blocks
+    limits = (("frames", num_entries, min(size, _MOST_ENTRIES)), ("blocks of PCM", num_blocks, _MOST_BLOCKS))
+    for unit, count, limit in limits:
+        if count > limit:
+            return f"announces {count:,} {unit} in {size:,} bytes; at most {limit:,} are accepted"
     return None
 
 
@@ -246,7 +261,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
     while position < end:
         file.seek(position)
         head = file.read(min(16, end - position))
-        padded = head.ljust(16, b"\0")  # as the file may end within it
+        padded = head.ljust(16, b"\0")  # the file may end within it
         length = int.from_bytes(padded[:4], "big")
         header = 8
         if length == 1:
@@ -266,8 +281,8 @@ _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
 _INFO = 0x1549A966
-# Beside these: in a segment lists of places, tracks, cues, attachments, chapters and tags; in a cluster its time, silent
-# tracks, position, size of the one before and blocks; anywhere void and CRC-32.
+# After the first line: in a segment, lists of positions, tracks, cues, attachments, chapters and tags; in a cluster, its
+# time, silent tracks, position, size of the previous cluster and blocks; anywhere, void and CRC-32.
 _KNOWN = {
     *(_EBML, _SEGMENT, _CLUSTER, _INFO),
     *(0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
@@ -288,17 +303,19 @@ class _Element(NamedTuple):
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
-    """The fault of a Matroska file, in words that follow its name; None if it is whole or another format.
+    """The fault of a Matroska file, in words that follow its name; None if it is whole or of another format.
 
-    Its elements must follow each other to the end of the file, or of the segment if it states its
-    size. A stream that does not may end behind any block.
+    Its elements must follow each other to the end of the file, or to the end of a segment of stated
+    size. A stream of unknown size may end behind any block.
     """
     size_of_file = file.seek(0, 2)
     for number, (position, element) in enumerate(_elements(file, size_of_file)):
         if number > _MANY_ELEMENTS + size_of_file // _ELEMENT_BYTES:
             return f"has more than {number:,} elements in {size_of_file:,} bytes"
         if element is None or element.id not in _KNOWN or (element.id != _EBML and not number):
-            return f"is damaged: no element of Matroska begins at byte {position:,}" if number else None
+            if not number:
+                return None
+            return f"is damaged: no element of Matroska begins at byte {position:,}"
         if element.size is not None and element.body + element.size > size_of_file:
             missing = element.body + element.size - size_of_file
             return f"is cut off: its element at byte {position:,} lacks {missing:,} bytes"
@@ -306,7 +323,7 @@ def matroska_fault(file: BinaryIO) -> str | None:
 
 
 def states_duration(file: BinaryIO) -> bool:
-    """Whether a Matroska file states its duration, which a program that writes to a pipe leaves out."""
+    """Whether a Matroska file states its duration; a program that writes to a pipe does not."""
     for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
         if (
             element is None
@@ -332,15 +349,20 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
         id_bytes = 9 - head[0].bit_length() if head else 9
-        size_bytes = 9 - head[id_bytes].bit_length() if id_bytes <= 4 and len(head) > id_bytes else 9
+        size_bytes = 9
+        if id_bytes <= 4 and len(head) > id_bytes:
+            size_bytes -= head[id_bytes].bit_length()
         if size_bytes > 8 or len(head) < id_bytes + size_bytes:
             yield position, None
             return
-        most = (1 << 7 * size_bytes) - 1
-        stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
+        unknown = (1 << 7 * size_bytes) - 1  # all bits 1
+        stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & unknown
+        size = None if stated == unknown else stated
         id = int.from_bytes(head[:id_bytes], "big")
         body = position + id_bytes + size_bytes
-        yield position, _Element(id, body, None if stated == most else stated)
+        yield position, _Element(id, body, size)
         if id == _SEGMENT:
-            end = size_of_file if stated == most else body + stated
-        position = body if id in (_SEGMENT, _CLUSTER) else body + stated % most  # of unknown size: 0
+            end = size_of_file if size is None else body + size
+        position = body
+        if id not in (_SEGMENT, _CLUSTER):
+            position += size or 0

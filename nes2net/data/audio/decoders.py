@@ -1,8 +1,8 @@
 """Decoding by libsndfile (soundfile) and, for what it does not read, by FFmpeg (PyAV).
 
 Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter one and stops at the
-length that it assumes, and both leave out the damaged pages of an Ogg file. The score would then be
-of other audio than the file held. So header and checksums are compared with the file before it is
+length that it assumes, and both skip the damaged pages of an Ogg file. The score would then belong to
+other audio than the recording. So header and checksums are compared with the file before it is
 decoded, and with the samples afterwards.
 """
 
@@ -44,7 +44,7 @@ from nes2net.data.audio.frames import (
 from nes2net.data.audio.packed import AnyRecording, RecordingBytes, open_recording
 from nes2net.lib.errors import InputError
 
-#: Setting of the environment: read formats in which a cut cannot be noticed.
+#: Environment variable: 1 to read formats in which a cut cannot be noticed.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # Names that libsndfile and FFmpeg give to formats that state their length, or consist of pages or
 # frames of stated length, so that a cut is noticed.
@@ -71,7 +71,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
-            if kind != b"fLaC":  # the check of each other container begins by looking for its own first bytes
+            if kind != b"fLaC":  # each check of a container first looks for that container's first bytes
                 _check_container(path, file, kind)
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
@@ -118,23 +118,23 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         )
 
 
-#: libsndfile's own are RuntimeErrors. The last two come from damaged headers with more samples than
-#: there is memory for.
+#: libsndfile's own errors are RuntimeErrors. The last two come from damaged headers that state more
+#: samples than fit into memory.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: What ``SoundFile.format`` may say of an MP3 file.
 MP3 = ("MP3", "MPEG")
 
 #: Samples of all channels together that are decoded at a time.
 BLOCK_VALUES = 1 << 20
-# libsndfile's log alone says that a file of these formats was cut off.
+# Only libsndfile's log says that a file of these formats was cut off.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
-_UNKNOWN_LONG_SIZE = 1 << 62  # so many or more, of a program that does not know the length
+_UNKNOWN_LONG_SIZE = 1 << 62  # such a size or more: the program did not know the length
 
 
 class _InOrder(soundfile.SoundFile):
-    """A file that is read from its beginning on, without going back.
+    """A file that is read from the beginning without seeking.
 
-    soundfile seeks after each block; MP3 would then be decoded to other bits than in one piece.
+    soundfile seeks after each block, and MP3 would then be decoded to other bits than in one piece.
     """
 
     def seekable(self) -> bool:
@@ -144,17 +144,22 @@ class _InOrder(soundfile.SoundFile):
 def open_with_libsndfile(
     path: AnyRecording, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
-    """``kind(path)``, with one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
-    in_memory = open_recording(path) if isinstance(path, RecordingBytes) else None
-    name: str | Path | bytes = "" if isinstance(path, RecordingBytes) else path
+    """Return ``kind(path)``; raise one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
+    source: BinaryIO | str | Path | bytes
+    if isinstance(path, RecordingBytes):
+        source = open_recording(path)
+        name = source.name
+    else:
+        source = path
+        name = str(path)
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # soundfile would refuse the name, but takes its bytes
+            source = os.fsencode(path)
     try:
-        str(path).encode()
-    except UnicodeEncodeError:  # soundfile would refuse the name, but takes its bytes
-        name = os.fsencode(name)
-    try:
-        return kind(in_memory or name)
+        return kind(source)
     except TypeError as error:  # soundfile looks at the name only
-        if Path(in_memory.name if in_memory else str(path)).suffix.lower() != ".raw":
+        if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
 
@@ -168,7 +173,7 @@ def is_chain(path: Path | RecordingBytes) -> bool:
 def _links(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """The links of a chain and their headers, each in memory; or ``path`` and ``header``, if it is no chain."""
+    """The links of a chain and their headers, each in memory; ``path`` and ``header`` if it is not a chain."""
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -192,7 +197,7 @@ def libsndfile_blocks(
         header: the header of a FLAC file; None for other formats.
 
     Raises:
-        DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
+        DamagedAudio: if the file holds other audio than announced, which may show only after the last block.
         InputError: if the file was cut off.
     """
     for link, header_of_link in _links(path, header):
@@ -226,7 +231,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
 
     Raises:
         DamagedAudio: if libsndfile would stop too early.
-        InputError: if the file was cut off, or is of a format in which that cannot be noticed.
+        InputError: if the file was cut off, or its format does not show whether it was.
     """
     if header is not None:
         if header.exceeded:
@@ -235,7 +240,10 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     check_format(path, file.format)
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
-        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= _UNKNOWN_LONG_SIZE
+        if file.format == "AU":
+            is_unknown = is_placeholder(announced)
+        else:
+            is_unknown = announced >= _UNKNOWN_LONG_SIZE
         if present < announced and not is_unknown:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
@@ -249,7 +257,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise DamagedAudio("its header announces no samples, but was never filled in")
 
 
-# Formats whose headers state how long the longest stream is, or each one.
+# Formats whose headers state the duration of the longest stream, or of each stream.
 _DURATION_OF_ALL = ("matroska,webm", "flv")
 _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
@@ -274,11 +282,13 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
     count = 0
-    kind = None
+    first_kind = None  # rate and channels of the first frame
     channels = 0
     frames: list[np.ndarray] = []
-    held = 0  # samples in ``frames``
-    begin = end = latest = 0.0  # seconds of the frames, and of the gaps beside them
+    num_waiting = 0  # samples in ``frames``
+    begin = 0.0  # seconds at which the first frame begins
+    end = 0.0  # seconds at which the last frame ends
+    latest = 0.0  # seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
     # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
@@ -290,14 +300,12 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # A wrong checksum is then an error. Other codecs find no more damage so.
+            # A wrong checksum is then an error. In other codecs, this finds no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-        stream_info = stream.codec_context.extradata if stream.codec_context.name == "flac" else None
-        announced = parse_stream_info(stream_info).num_samples if stream_info else 0
-        if container.format.name == "nistsphere":
-            announced = stream.duration or 0  # in samples
+        announced = _announced_samples(container, stream)
+        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () stands for all streams
         try:
-            for packet in container.demux(*(() if container.format.name in _DURATION_OF_ALL else (stream,))):
+            for packet in container.demux(*demuxed):
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
@@ -305,20 +313,22 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                     if frame.is_corrupt:
                         raise DamagedAudio("a frame is damaged")
                     if frame.time is not None:
-                        begin = begin if count else frame.time
+                        if not count:
+                            begin = frame.time
                         end = frame.time + frame.samples / frame.sample_rate
-                    if kind is None:
-                        kind = (frame.sample_rate, frame.layout.name)
+                    kind = (frame.sample_rate, frame.layout.name)
+                    if first_kind is None:
+                        first_kind = kind
                         channels = len(frame.layout.channels)
-                    elif kind != (frame.sample_rate, frame.layout.name):
+                    elif first_kind != kind:
                         raise DamagedAudio("its rate or channels change")
                     count += frame.samples
                     frames.append(samples_of(frame, channels))
-                    held += frame.samples
-                    if held * channels >= BLOCK_VALUES:
+                    num_waiting += frame.samples
+                    if num_waiting * channels >= BLOCK_VALUES:
                         yield np.concatenate(frames, axis=1), stream.rate
                         frames = []
-                        held = 0
+                        num_waiting = 0
             if frames:
                 yield np.concatenate(frames, axis=1), stream.rate
         except (av.FFmpegError, DamagedAudio) as error:
@@ -329,30 +339,47 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each has a sample or more
             raise _incomplete(stream.frames, count)
-        # Recorders that lose packets leave out their time; it is in the duration and in the time
-        # stamps alike.
-        found = max(count / stream.rate, end - begin, latest)
-        # Matroska counts the samples that the encoder put before the first one, which are left out.
-        if found < 0.998 * seconds - max(0.1, 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0):
-            raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
+        # A recorder that loses packets writes no audio for their time, but the duration and the time stamps count it.
+        decoded_seconds = max(count / stream.rate, end - begin, latest)
+        _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
             raise ValueError("no audio frames")
+
+
+def _check_duration(
+    container: av.container.InputContainer, stream: av.AudioStream, seconds: float, decoded_seconds: float
+) -> None:
+    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration."""
+    tolerance = 0.1
+    if container.format.name in _DURATION_OF_ALL:
+        # Matroska counts the samples that the encoder puts before the first one; decoders drop them.
+        tolerance = max(tolerance, 4096 / stream.rate)
+    if decoded_seconds < 0.998 * seconds - tolerance:
+        raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {decoded_seconds:.2f} s could be decoded")
+
+
+def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
+    """The number of samples that the header of a FLAC or SPHERE file states; 0 if unknown."""
+    if container.format.name == "nistsphere":
+        return stream.duration or 0  # in samples
+    if stream.codec_context.name == "flac" and stream.codec_context.extradata:
+        return parse_stream_info(stream.codec_context.extradata).num_samples
+    return 0
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
     """The duration that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
-        has_duration: whether a Matroska or MP3 file states one.
+        has_duration: whether a Matroska or MP3 file states its duration.
     """
     name = container.format.name
     if name in _DURATION_OF_ALL:
-        return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
-    if (
-        (name.split(",")[0] in _DURATION_OF_STREAM or (name == "mp3" and has_duration))
-        and stream.duration
-        and stream.time_base
-    ):
+        if has_duration or name == "flv":
+            return (container.duration or 0) / av.time_base
+        return 0.0
+    is_stated = name.split(",")[0] in _DURATION_OF_STREAM or (name == "mp3" and has_duration)
+    if is_stated and stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return 0.0
 
@@ -367,12 +394,13 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
-    planar = name.endswith("p")
-    planes: list[np.ndarray] = [
-        np.frombuffer(AudioPlane(frame, i), dtype, frame.samples * (1 if planar else channels))  # type: ignore[call-overload]  # a buffer
-        for i in range(channels if planar else 1)
-    ]
-    samples = np.array(planes if planar else planes[0].reshape(-1, channels).T, np.float32, order="C")
+    planes: list[np.ndarray] | np.ndarray
+    if name.endswith("p"):  # planar: a plane for each channel
+        planes = [np.frombuffer(AudioPlane(frame, i), dtype, frame.samples) for i in range(channels)]  # type: ignore[call-overload]  # a buffer
+    else:
+        plane = np.frombuffer(AudioPlane(frame, 0), dtype, frame.samples * channels)  # type: ignore[call-overload]  # a buffer
+        planes = plane.reshape(-1, channels).T
+    samples = np.array(planes, np.float32, order="C")
     if dtype == np.uint8:
         samples -= 128
     if dtype.kind != "f":
@@ -381,7 +409,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    suffix = f": {reason}" if reason else ""
-    return DamagedAudio(
-        f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded{suffix}"
-    )
+    problem = f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded"
+    if reason:
+        problem += f": {reason}"
+    return DamagedAudio(problem)

@@ -20,7 +20,7 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
-# What stands beside recordings and is never one; nobody needs to hear that it was passed over.
+# Files that often lie beside recordings; the note on ignored files does not mention them.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
 
 
@@ -46,11 +46,14 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    return sorted(Path(place, name) for place, _, names in walk(folder) for name in names)
+    files: list[Path] = []
+    for parent, _, names in walk(folder):
+        files += [Path(parent, name) for name in names]
+    return sorted(files)
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Do as :func:`os.walk`, but end with an error at a folder that cannot be listed; a missing one is empty.
+    """Walk as :func:`os.walk` does, but raise if a folder cannot be listed; a missing folder is empty.
 
     Raises:
         InputError: if a folder cannot be listed, for example without permission.
@@ -66,7 +69,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 def recordings_listed(folder: Path) -> list[Path]:
     """The result of :func:`recordings_below`; a note says how many files are passed over.
 
-    Lists, texts and hidden files are not counted, and the same note is not said again.
+    Lists, texts and hidden files are not counted. The same note is printed only once.
     """
     recordings: list[Path] = []
     passed_over: Counter[str] = Counter()
@@ -98,7 +101,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # False, too, for a name that no file can have: reading it says so
+        if not os.path.isdir(path):  # also for a name that no file can have: reading it says so
             files.append(path)
             continue
         recordings = recordings_listed(path)

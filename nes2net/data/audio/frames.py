@@ -1,9 +1,9 @@
 """Audio formats made of frames or pages: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg and FLAC.
 
 Their headers are read here because decoders are lenient. No header states how many frames a stream
-of MPEG or ADTS has; each frame states its own length. Both decoders leave out damaged pages of Ogg,
-up to a second of audio each, without a word, and FFmpeg's ``err_detect`` does not change that.
-libsndfile guesses a length that an MP3 file does not state, and reads no further.
+of MPEG or ADTS has; each frame states its own length. Both decoders silently skip damaged pages of
+Ogg, up to a second of audio each, and FFmpeg's ``err_detect`` does not change that. If an MP3 file
+does not state its length, libsndfile guesses it and reads no further.
 """
 
 from __future__ import annotations
@@ -39,17 +39,19 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 def tag_fault(file: BinaryIO) -> str | None:
     """The fault of a file that begins with too many ID3v2 tags, in words that follow its name.
 
-    libmpg123 would write a line on standard error about each one that is empty.
+    libmpg123 would write a line on standard error about each empty tag.
     """
     skip_id3v2(file)
-    return f"begins with more than {_MOST_TAGS} ID3v2 tags" if file.read(3) == b"ID3" else None
+    if file.read(3) == b"ID3":
+        return f"begins with more than {_MOST_TAGS} ID3v2 tags"
+    return None
 
 
 def states_length(file: BinaryIO) -> bool:
-    """Whether the first frame states how many frames there are, in a Xing or Info header.
+    """Whether the first frame states the true number of frames, in a Xing or Info header.
 
-    If more follows than the header counts, in frames or in bytes, such as a second file joined to
-    the first, the answer is no.
+    False if more frames or bytes follow than the header counts, for example of a second file that was
+    joined to the first.
     """
     start = skip_id3v2(file)
     # behind the side information, whose length depends on the version and the channels
@@ -61,7 +63,7 @@ def states_length(file: BinaryIO) -> bool:
     has_bytes = flags & 2
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
-    # Encoders do not agree whether the frame of the header counts, too.
+    # Encoders do not agree on whether the header's own frame counts.
     return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
@@ -86,16 +88,19 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
     for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # the last ones are wanted
         pass
     size_of_file = file.seek(0, 2)
-    if end > size_of_file:  # one header alone may stand in any file
-        return end - size_of_file if count > 1 else None
+    if end > size_of_file:
+        if count == 1:  # any file may contain the bytes of one header
+            return None
+        return end - size_of_file
     file.seek(end)
     head = file.read(_HEADER_BYTES)
-    is_cut = count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff")
-    return _HEADER_BYTES - len(head) if is_cut else None
+    if count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff"):
+        return _HEADER_BYTES - len(head)
+    return None
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
-    """Where each frame of MPEG or ADTS ends that follows the one before; the last may end behind the file."""
+    """Offsets of the ends of consecutive MPEG or ADTS frames; the last frame may end behind the file."""
     position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -110,24 +115,28 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Bytes of the frame that begins with ``head``; None if no frame begins so, or its length is not stated."""
+    """Bytes of the frame that begins with ``head``; None if no frame begins like this or the length is not stated."""
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     layer = 4 - (head[1] >> 1 & 3)
     if layer == 4:  # ADTS: ISO 13818-7, Sec. 6.2
         length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-        return length if head[1] & 0xF0 == 0xF0 and length >= 7 else None
+        if head[1] & 0xF0 != 0xF0 or length < 7:
+            return None
+        return length
     divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # of the rate, by the code of the version: 1, 2, 2.5
     bit_rate = head[2] >> 4
     rate = head[2] >> 2 & 3
     padding = head[2] >> 1 & 1
     if divisor is None or not 0 < bit_rate < 15 or rate == 3:
         return None
-    bits = 1000 * _BIT_RATES[1 if divisor == 1 else 2, layer][bit_rate - 1]
+    version = 1 if divisor == 1 else 2
+    bits = 1000 * _BIT_RATES[version, layer][bit_rate - 1]
     hertz = _RATES[rate] // divisor
     if layer == 1:
         return 4 * (12 * bits // hertz + padding)
-    return (144 if layer == 2 or divisor == 1 else 72) * bits // hertz + padding
+    num_samples = 1152 if layer == 2 or version == 1 else 576
+    return num_samples // 8 * bits // hertz + padding
 
 
 _END_OF_STREAM = 4  # among the flags of a page
@@ -137,8 +146,8 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 def ogg_fault(file: BinaryIO) -> str | None:
     """The fault of an Ogg file, in words that follow its name; None if it is whole or not Ogg.
 
-    An Ogg file is whole if all its pages are. Its last page need not end the stream: recorders that
-    are stopped leave that page out.
+    An Ogg file is whole if all its pages are. Its last page need not end the stream, because a
+    recorder that is stopped does not write that page.
     """
     position = 0
     ended = False
@@ -168,10 +177,10 @@ _SEARCHED_BYTES = 1 << 22
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """Where the links of a chain begin: complete Ogg or FLAC streams or AU files, one behind another.
+    """Offsets of the links of a chain: complete Ogg or FLAC streams or AU files, one behind another.
 
-    Players play all of them; libsndfile reads the first. Other files are one link. In Ogg, streams
-    that begin together are one link (RFC 3533, Sec. 4).
+    Players play all links; libsndfile reads only the first. A file of another format is one link. In
+    Ogg, streams that begin together are one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -209,9 +218,9 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
         if order is None or len(head) < _AU_HEADER_BYTES:
             return starts or [0]
         starts.append(position)
-        place = int.from_bytes(head[4:8], order)
-        size = int.from_bytes(head[8:12], order)
-        position += max(_AU_HEADER_BYTES, place) + size
+        data_offset = int.from_bytes(head[4:8], order)
+        data_size = int.from_bytes(head[8:12], order)
+        position += max(_AU_HEADER_BYTES, data_offset) + data_size
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
@@ -230,14 +239,13 @@ def _ogg_link_starts(file: BinaryIO) -> list[int]:
         position += 27 + head[26] + sum(file.read(head[26]))
 
 
-# Sec. 9.1.2, code of the sampling rate → Hz. With the codes 12 to 14 the rate follows at the end of
-# the header.
+# RFC 9639, Sec. 9.1.2: code of the sampling rate → Hz. For codes 12 to 14, the rate stands at the end
+# of the header.
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
 _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → bytes, factor
-# Sec. 9.1.1, code of the block size → samples. With the codes 6 and 7 the size follows in so many
-# bytes.
+# Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the size follows in 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type of the samples in the MD5 sum
@@ -263,7 +271,7 @@ class FlacHeader(NamedTuple):
     first_frame: bytes = b""
     """The first bytes of the first frame."""
     exceeded: bool = False
-    """Whether the file goes on behind the announced samples, where libsndfile stops reading."""
+    """Whether samples follow behind the announced ones, where libsndfile stops reading."""
 
     @property
     def has_md5(self) -> bool:
@@ -273,7 +281,9 @@ class FlacHeader(NamedTuple):
     def first_frame_rate(self) -> int | None:
         """Sampling rate in Hz that the first frame states; None if it does not."""
         frame = _flac_frame(self.first_frame)
-        return frame.sample_rate if frame else None
+        if frame is None:
+            return None
+        return frame.sample_rate
 
 
 class _FlacFrame(NamedTuple):
@@ -285,7 +295,7 @@ class _FlacFrame(NamedTuple):
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
     end: int
-    """Where the checksum of the header stands."""
+    """Offset of the header's checksum."""
 
 
 def _flac_frame(data: bytes) -> _FlacFrame | None:
@@ -293,22 +303,28 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # coded like a character in UTF-8
-    number = data[4] & (0x7F if num_bytes == 1 else 0x7F >> num_bytes)
+    mask = 0x7F if num_bytes == 1 else 0x7F >> num_bytes
+    number = data[4] & mask
     for byte in data[5 : 4 + num_bytes]:
         number = number << 6 | byte & 0x3F
     size_code = data[2] >> 4
     rate_code = data[2] & 15
-    size_bytes, (rate_bytes, factor) = _BLOCK_SIZES_AT_END.get(size_code, 0), _RATES_AT_END.get(rate_code, (0, 1))
-    size_place = 4 + num_bytes
-    rate_place = size_place + size_bytes
-    end = rate_place + rate_bytes
-    size = 1 + int.from_bytes(data[size_place:rate_place], "big") if size_bytes else _BLOCK_SIZES.get(size_code, 0)
-    rate = factor * int.from_bytes(data[rate_place:end], "big") if rate_bytes else _RATES_OF_CODES.get(rate_code)
-    return _FlacFrame(number, size, rate, end)
+    size_bytes = _BLOCK_SIZES_AT_END.get(size_code, 0)
+    rate_bytes, factor = _RATES_AT_END.get(rate_code, (0, 1))
+    size_start = 4 + num_bytes
+    rate_start = size_start + size_bytes
+    end = rate_start + rate_bytes
+    block_size = _BLOCK_SIZES.get(size_code, 0)
+    if size_bytes:
+        block_size = 1 + int.from_bytes(data[size_start:rate_start], "big")
+    sample_rate = _RATES_OF_CODES.get(rate_code)
+    if rate_bytes:
+        sample_rate = factor * int.from_bytes(data[rate_start:end], "big")
+    return _FlacFrame(number, block_size, sample_rate, end)
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
-    """What ``samples`` (channels, N), float32 in [−1, 1), contribute to the MD5 sum in ``header``.
+    """The bytes of ``samples`` (channels, N), float32 in [−1, 1), that the MD5 sum in ``header`` covers.
 
     The sum covers the interleaved samples as integers, each in the fewest bytes that hold it.
     """
@@ -326,7 +342,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
         return None
     last_block = start[4] & 0x80
-    for _ in range(1024):  # a file of zeros would seem to have more metadata
+    for _ in range(1024):  # a file of zeros looks like endless metadata
         block = b"" if last_block else file.read(4)
         if len(block) < 4:
             break
@@ -352,10 +368,10 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 
 
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
-    """Whether the file goes on behind the announced samples, where libsndfile stops reading.
+    """Whether samples follow behind the announced ones, where libsndfile stops reading.
 
-    The last frame is sought from the end of the file. Samples may look like the header of a frame;
-    a wrong yes comes about once in a million files.
+    The last frame is searched for from the end of the file. Samples may look like the header of a
+    frame, so about one file in a million is wrongly said to have more.
     """
     first = header.first_frame
     if not header.num_samples or not _flac_frame(first):
@@ -363,9 +379,9 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter
-    place = len(tail)
-    while (place := tail.rfind(first[:2], 0, place)) >= 0:
-        data = tail[place : place + _FRAME_HEADER_BYTES]
+    position = len(tail)
+    while (position := tail.rfind(first[:2], 0, position)) >= 0:
+        data = tail[position : position + _FRAME_HEADER_BYTES]
         frame = _flac_frame(data)
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
@@ -373,7 +389,12 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         for byte in data[: frame.end]:
             checksum ^= byte
             for _ in range(8):
-                checksum = checksum << 1 ^ (0x107 if checksum & 0x80 else 0)
+                checksum <<= 1
+                if checksum & 0x100:
+                    checksum ^= 0x107
         if checksum == data[frame.end]:
-            return frame.number * (1 if data[1] & 1 else header.block_size) + frame.block_size > header.num_samples
+            first_sample = frame.number
+            if not data[1] & 1:  # the frames are numbered, not their samples
+                first_sample *= header.block_size
+            return first_sample + frame.block_size > header.num_samples
     return False

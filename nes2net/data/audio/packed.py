@@ -3,9 +3,9 @@
 A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the name
 of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
 ``shard-000.tar/utt1.flac``. Everything that reads audio takes such a path. Nothing is unpacked to
-files; a name in a tar is never used as the name of a file.
+files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps some shards open, and the row groups of Parquet files that it read last.
+Each process keeps some shards open, and the Parquet row groups that it read last.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class Status(NamedTuple):
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory whose name has a suffix, by which decoders recognise some formats."""
+    """A file in memory; its name has a suffix, because decoders recognise some formats by it."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # as libsndfile's messages have it, which records keep
+    def __repr__(self) -> str:  # stands in libsndfile's messages, which records keep
         return repr(self.name)
 
 
@@ -88,9 +88,8 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
         shard = text[: match.end()]
-        inner = text[match.end() + 1 :]
         if os.path.isfile(shard):
-            return Path(shard), inner if os.sep == "/" else inner.replace(os.sep, "/")
+            return Path(shard), text[match.end() + 1 :].replace(os.sep, "/")
     return None
 
 
@@ -105,12 +104,12 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
     """
     if isinstance(recording, RecordingBytes):
         return recording
-    found = shard_of(recording)
-    if found is None:
+    address = shard_of(recording)
+    if address is None:
         return Path(recording)
-    shard, inner = found
-    with _turn(shard, inner) as state:
-        content, suffix = state.opened(shard).content(inner)
+    shard, row_or_member = address
+    with _turn(shard, row_or_member) as state:
+        content, suffix = state.opened(shard).content(row_or_member)
     return RecordingBytes(str(recording), content, suffix)
 
 
@@ -121,25 +120,30 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
         InputError: as :func:`fetched`.
         OSError: if a file cannot be opened.
     """
-    found = fetched(recording)
-    if isinstance(found, Path):
-        return open(found, "rb")
-    suffix = Path(found.name).suffix if found.suffix is None else found.suffix
-    return _InMemory(found.content, suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else "")
+    source = fetched(recording)
+    if isinstance(source, Path):
+        return open(source, "rb")
+    suffix = source.suffix
+    if suffix is None:
+        suffix = Path(source.name).suffix
+    if not re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix):
+        suffix = ""
+    return _InMemory(source.content, suffix)
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether ``path`` is a regular file, or the address of a row or member that a shard has.
+    """Whether ``path`` is a regular file, or the address of an existing row or member of a shard.
 
     Raises:
         InputError: if a shard cannot be read.
         MissingLibrary: if it needs pyarrow.
     """
-    found = shard_of(path)
-    if found is None:
+    address = shard_of(path)
+    if address is None:
         return os.path.isfile(path)
-    with _turn(*found) as state:
-        return state.opened(found[0]).has(found[1])
+    shard, row_or_member = address
+    with _turn(shard, row_or_member) as state:
+        return state.opened(shard).has(row_or_member)
 
 
 def size_of(path: str | Path) -> int:
@@ -149,11 +153,12 @@ def size_of(path: str | Path) -> int:
         InputError: as :func:`fetched`.
         OSError: if there is no such file.
     """
-    found = shard_of(path)
-    if found is None:
+    address = shard_of(path)
+    if address is None:
         return os.path.getsize(path)
-    with _turn(*found) as state:
-        return state.opened(found[0]).size(found[1])
+    shard, row_or_member = address
+    with _turn(shard, row_or_member) as state:
+        return state.opened(shard).size(row_or_member)
 
 
 def status_of(path: str | Path) -> Status:
@@ -163,22 +168,22 @@ def status_of(path: str | Path) -> Status:
         OSError: if there is no such file.
         ValueError: if no file can have that name.
     """
-    found = shard_of(path)
-    status = os.stat(path if found is None else found[0])
+    address = shard_of(path)
+    status = os.stat(address[0] if address else path)
     return Status(status.st_size, status.st_mtime_ns)
 
 
 def audio_column(schema: Any, shard: Path) -> str:
     """The column of ``shard`` that holds the content of audio files.
 
-    It is declared as audio by ``datasets``, or has a usual name. Its values are bytes, or have a
+    Either ``datasets`` declared it as audio, or it has a usual name. Its values are bytes, or have a
     field ``bytes``.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
 
     Raises:
-        InputError: if it does not exist.
+        InputError: if there is no such column.
     """
     types = pyarrow_module("pyarrow.types", shard)
 
@@ -187,11 +192,14 @@ def audio_column(schema: Any, shard: Path) -> str:
 
     declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
     for name in (*(name.decode(errors="replace") for name in declared), *_AUDIO_COLUMNS):
-        if (place := schema.get_field_index(name)) < 0:
+        index = schema.get_field_index(name)
+        if index < 0:
             continue
-        kind = schema.field(place).type
-        inner = [field.type for field in kind if field.name == "bytes"] if types.is_struct(kind) else [kind]
-        if any(map(holds_bytes, inner)):
+        column_type = schema.field(index).type
+        types_of_content = [column_type]
+        if types.is_struct(column_type):
+            types_of_content = [field.type for field in column_type if field.name == "bytes"]
+        if any(map(holds_bytes, types_of_content)):
             return name
     raise InputError(
         f"{shard}: expected a column 'audio' with the content of audio files (struct<bytes, path>), found "
@@ -199,21 +207,23 @@ def audio_column(schema: Any, shard: Path) -> str:
     )
 
 
-def _is_row(inner: str, count: int) -> bool:
-    return inner.isascii() and inner.isdecimal() and len(inner) < 16 and int(inner) < count
+def _is_row(text: str, num_rows: int) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
-def _row(inner: str, count: int) -> int:
-    if not _is_row(inner, count):
-        raise InputError(f"there is no row {shown(inner)}; it has {count:,}, counted from 0")
-    return int(inner)
+def _row(text: str, num_rows: int) -> int:
+    if not _is_row(text, num_rows):
+        raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
+    return int(text)
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Bytes and file name of a value of a column of recordings; without bytes, the name may lead to the recording."""
+    """Bytes and file name in a cell of a column of recordings; without bytes, the name may lead to the recording."""
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
-    return (value, "") if isinstance(value, bytes) else (None, str(value or ""))
+    if isinstance(value, bytes):
+        return value, ""
+    return None, str(value or "")
 
 
 def check_size(size: int) -> None:
@@ -232,20 +242,22 @@ class _Table:
         self.column = audio_column(self.table.schema, path)
         self.ends = [0, *accumulate(self.table.counts)]
 
-    def has(self, inner: str) -> bool:
-        return _is_row(inner, self.ends[-1])
+    def has(self, row_text: str) -> bool:
+        return _is_row(row_text, self.ends[-1])
 
-    def size(self, inner: str) -> int:
-        return len(self.content(inner)[0])
+    def size(self, row_text: str) -> int:
+        return len(self.content(row_text)[0])
 
-    def content(self, inner: str) -> tuple[bytes, str]:
-        row = _row(inner, self.ends[-1])
+    def content(self, row_text: str) -> tuple[bytes, str]:
+        row = _row(row_text, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
         values = _state.group((self.key, group), lambda: self._read(group))
         content, name = content_of(values[row - self.ends[group]].as_py())
         if content is None:
-            only_path = f", only the path {shown(name)}: write the shard with its audio" if name else ""
-            raise InputError(f"it has no audio bytes{only_path}")
+            problem = "it has no audio bytes"
+            if name:
+                problem += f", only the path {shown(name)}: write the shard with its audio"
+            raise InputError(problem)
         check_size(len(content))
         return content, PurePosixPath(name).suffix
 
@@ -283,7 +295,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """The files in an uncompressed tar file that is open as ``file``, one after the other; errors as :func:`tar_members`."""
+    """Yield the files in an uncompressed tar file that is open as ``file``; errors as :func:`tar_members`."""
     with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():
@@ -312,41 +324,41 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
     content = file.read(member.size)
     if len(content) < member.size:
         raise tarfile.ReadError(
-            f"{member.name} is cut off: {member.size:,} bytes are announced, {len(content):,} are there"
+            f"{member.name} is cut off: {member.size:,} bytes are announced, only {len(content):,} follow"
         )
     return content
 
 
 class _Tar:
-    """A tar file; the places of its members are read once."""
+    """A tar file; the offsets of its members are read once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.members = {member.name: member for member in tar_members(path)}
 
-    def has(self, inner: str) -> bool:
-        return inner in self.members
+    def has(self, name: str) -> bool:
+        return name in self.members
 
-    def size(self, inner: str) -> int:
-        return self._member(inner).size
+    def size(self, name: str) -> int:
+        return self._member(name).size
 
-    def content(self, inner: str) -> tuple[bytes, str]:
-        member = self._member(inner)
+    def content(self, name: str) -> tuple[bytes, str]:
+        member = self._member(name)
         with open(self.path, "rb") as file:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
-    def _member(self, inner: str) -> Member:
-        if inner not in self.members:
+    def _member(self, name: str) -> Member:
+        if name not in self.members:
             raise InputError("there is no such member")
-        return self.members[inner]
+        return self.members[name]
 
 
-#: An open shard. Its recordings are called by their row or the name of their member.
+#: An open shard; a recording in it is named by its row or its member.
 _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """What this process has open. Threads take turns."""
+    """The shards that this process has open. Threads take turns."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()
@@ -354,14 +366,14 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """``shard``, opened anew if it has changed."""
+        """Return ``shard``, opened again if it has changed."""
         status = os.stat(shard)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
         now = Status(status.st_size, status.st_mtime_ns)
         name = os.path.abspath(shard)
-        known = self.shards.get(name)
-        if known is None or known[0] != now:
+        cache_entry = self.shards.get(name)
+        if cache_entry is None or cache_entry[0] != now:
             self.shards[name] = (now, _KINDS[shard.suffix.lower()](shard))
             while len(self.shards) > 64:
                 self.shards.popitem(last=False)
@@ -369,7 +381,7 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """The audio of a row group, which ``read`` gives if it is not kept."""
+        """The audio of a row group; ``read`` is called if it is not kept."""
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
@@ -388,13 +400,13 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # Another thread may have had its turn, and open files share their position with the parent's.
+    # Another thread may hold the lock, and open files share their position with the parent's.
     os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
-def _turn(shard: Path, inner: str) -> Iterator[_State]:
-    """Have the turn of this process; errors name the shard and the row or member."""
+def _turn(shard: Path, row_or_member: str) -> Iterator[_State]:
+    """Use the open shards, one thread at a time; errors name the shard and the row or member."""
     state = _state
     with state.turn:
         try:
@@ -402,11 +414,12 @@ def _turn(shard: Path, inner: str) -> Iterator[_State]:
         except MissingLibrary:
             raise
         except Exception as error:  # a damaged shard can cause any
-            what = "row" if inner.isdecimal() and shard.suffix.lower() != ".tar" else "member"
+            is_row = row_or_member.isdecimal() and shard.suffix.lower() != ".tar"
+            unit = "row" if is_row else "member"
             if isinstance(error, InputError):
                 reason = str(error)
             elif is_out_of_memory(error):
                 reason = f"it needs more memory than there is ({first_line(error)})"
             else:
                 reason = f"{error or type(error).__name__}: the shard is cut off or damaged?"
-            raise InputError(f"{what} {inner} of {shard} cannot be read: {reason}") from error
+            raise InputError(f"{unit} {row_or_member} of {shard} cannot be read: {reason}") from error

@@ -43,17 +43,17 @@ _TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
-    """Makes samples of bytes that arrive, cut anywhere; a :class:`nes2net.data.audio.blocks.Stage`.
+    """Decodes bytes that arrive in pieces cut anywhere; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
-        encoding: what the bytes are.
-        channels: how many samples stand beside each other, one of each channel.
+        encoding: encoding of the samples.
+        channels: number of interleaved channels.
 
     Raises:
         InputError: if the encoding is unknown or there are no channels.
 
     >>> decoder = PcmDecoder("s16le")
-    >>> [decoder.push(part)[0].tolist() for part in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
+    >>> [decoder.push(piece)[0].tolist() for piece in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
     [[[]], [[0.5]], [[-0.5]]]
     """
 
@@ -70,10 +70,10 @@ class PcmDecoder:
     def push(self, content: bytes) -> list[np.ndarray]:
         """Take the next bytes; give the samples (channels, N) float32 that are complete."""
         content = self._held + content
-        frame = self._channels * self._type.itemsize
-        whole = len(content) // frame * frame
-        self._held = content[whole:]
-        values = np.frombuffer(content, self._type, whole // self._type.itemsize)
+        frame_bytes = self._channels * self._type.itemsize
+        end = len(content) // frame_bytes * frame_bytes
+        self._held = content[end:]
+        values = np.frombuffer(content, self._type, end // self._type.itemsize)
         if self._encoding == "s16le":
             samples = values.astype(np.float32) / np.float32(32768)
         elif self._encoding == "f32le":
@@ -83,7 +83,7 @@ class PcmDecoder:
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[np.ndarray]:
-        """Give nothing: the first bytes of a sample are not one."""
+        """Give nothing: an incomplete sample is dropped."""
         self._held = b""
         return []
 
@@ -96,8 +96,8 @@ class RawAudio:
         source: the bytes; a file; a file object that is open in binary mode, which may be a pipe; or
             an iterator of bytes, cut anywhere. Bytes after the last whole sample are dropped.
         sample_rate: in Hz.
-        encoding: what the bytes are.
-        channels: how many samples stand beside each other.
+        encoding: encoding of the samples.
+        channels: number of interleaved channels.
 
     Raises:
         InputError: as :class:`PcmDecoder`, or if no recording has this rate.
@@ -116,8 +116,8 @@ class RawAudio:
         """The samples (channels, N) float32 in blocks, as they arrive, with their rate in Hz.
 
         Raises:
-            InputError: if the file cannot be read, gives other things than bytes, or begins with the header
-                of an audio file.
+            InputError: if the file cannot be read, does not give bytes, or begins with the header of an
+                audio file.
         """
         for samples in pushed(self._contents(), PcmDecoder(self.encoding, self.channels)):
             yield samples, self.sample_rate
@@ -151,7 +151,7 @@ def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes
     elif isinstance(source, Iterator) and not isinstance(source, io.IOBase):
         yield from source
     else:
-        # A pipe gives what has arrived, without waiting until many bytes are there.
+        # `read1` of a pipe returns the bytes that have arrived, without waiting for more.
         read = source.read1 if isinstance(source, io.BufferedIOBase) else source.read  # type: ignore[union-attr]
         while content := read(_READ_BYTES):
             yield content

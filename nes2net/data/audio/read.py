@@ -37,8 +37,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_arrived
 
-# Samples of all channels, over two hours of one channel at 16 kHz. So many are searched for damage
-# where only the beginning is wanted.
+# Samples of all channels: two hours of one channel at 16 kHz. So many are searched for damage if only
+# the beginning is needed.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # samples of all channels that are read in one piece
 
@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 
 class LongAudio(InputError):
-    """A recording is longer than its reader takes in one piece."""
+    """A recording is longer than the caller accepts in one piece."""
 
 
 class MeasuredAudio(NamedTuple):
@@ -68,13 +68,13 @@ def load_audio(
 ) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
 
-    Channels are counted from 0. A recording of more than ``longest`` samples is not read further
-    than these. ``channels`` compares them before they are averaged.
+    Channels are counted from 0. Reading stops after ``longest`` samples. ``channels`` compares the
+    channels before they are averaged.
 
-    libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
-    open only with the second. What was decoded is compared with the length that the header states,
-    or each page or frame must be complete; docs/data.md says which format has what. Formats in
-    which a cut cannot be noticed are refused.
+    libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
+    2021 open only with FFmpeg. The decoded length is compared with the length in the header, or each
+    page or frame must be complete; docs/data.md lists which formats have which. Formats in which a
+    cut cannot be noticed are refused.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
@@ -85,11 +85,14 @@ def load_audio(
 
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
         for samples, rate in blocks:
-            if channel is not None and channel >= len(samples):
-                raise InputError(
-                    f"has {len(samples)} channel(s), so none with number {channel}", what=f"audio file {path}"
-                )
-            yield samples if channel is None else samples[channel], rate
+            if channel is not None:
+                if channel >= len(samples):
+                    raise InputError(
+                        f"has {len(samples)} channel(s), counted from 0: there is no channel {channel}",
+                        what=f"audio file {path}",
+                    )
+                samples = samples[channel]
+            yield samples, rate
 
     def not_too_long(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         length = 0
@@ -118,8 +121,8 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
 
-    A file in which libsndfile cannot seek (or not exactly: Ogg, MP3) is decoded from its beginning.
-    Like a slice, the excerpt ends where the file does.
+    A file in which libsndfile cannot seek, or not exactly (Ogg, MP3), is decoded from its beginning.
+    Like a slice, the excerpt ends at the end of the file.
 
     Args:
         path: audio file of any rate.
@@ -131,75 +134,82 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        # libsndfile 1.2 gives other samples after a seek in the last two.
+        # libsndfile 1.2 gives other samples after a seek in Ogg and MP3.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-        # samples in the same time
-        ours = SAMPLE_RATE // divisor
-        theirs = file.samplerate // divisor
-        # From a position that is a whole sample at both rates, with a margin beyond the reach of soxr's filter.
-        margin = 0 if ours == theirs else 1024
-        first = max(0, start - margin) // ours
-        last = -(-(start + num_samples + margin) // ours)
-        position = file.seek(min(first * theirs, file.frames))
-        wanted = min((last - first) * theirs, file.frames - position)
-        if wanted <= 0:
+        # The shortest time that is a whole number of samples at both rates.
+        step_at_16k = SAMPLE_RATE // divisor
+        step_in_file = file.samplerate // divisor
+        # Begin and end at whole steps, with a margin beyond the reach of soxr's filter.
+        margin = 0 if file.samplerate == SAMPLE_RATE else 1024
+        first_step = max(0, start - margin) // step_at_16k
+        last_step = -(-(start + num_samples + margin) // step_at_16k)
+        position = file.seek(min(first_step * step_in_file, file.frames))
+        num_frames = min((last_step - first_step) * step_in_file, file.frames - position)
+        if num_frames <= 0:
             return np.zeros(0, np.float32)
-        if wanted * file.channels > _MOST_VALUES:
+        if num_frames * file.channels > _MOST_VALUES:
             return None
-        samples = file.read(wanted, dtype="float32", always_2d=True)
-        if len(samples) != wanted:
+        samples = file.read(num_frames, dtype="float32", always_2d=True)
+        if len(samples) != num_frames:
             raise DamagedAudio(
-                f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded"
+                f"of {num_frames:,} samples from sample {position:,} on, only {len(samples):,} could be decoded"
             )
-        skipped = start - first * ours
-        found = to_mono_16k(samples.T, file.samplerate, f"audio file {path}")[skipped : skipped + num_samples]
-        check_samples(found, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
-        return found
+        skipped = start - first_step * step_at_16k
+        resampled = to_mono_16k(samples.T, file.samplerate, f"audio file {path}")
+        waveform = resampled[skipped : skipped + num_samples]
+        check_samples(waveform, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
+        return waveform
 
-    found = _with_libsndfile(path, excerpt)
-    return load_head_and_length(path, num_samples, start)[0] if found is None else found
+    waveform = _with_libsndfile(path, excerpt)
+    if waveform is None:
+        waveform, _ = load_head_and_length(path, num_samples, start)
+    return waveform
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding what follows.
 
-    A file that was cut off is noticed; other damage behind the head is not. Lossy coding is decoded
-    to the end, because nothing else shows a cut in it.
+    A file that was cut off is noticed; other damage behind the head is not. Files with lossy coding
+    are decoded to the end, because nothing else shows that they were cut off.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
 
     def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
+        is_lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
-        # Samples by which soxr's output lies behind its input, at most.
-        delay = 0 if file.samplerate == SAMPLE_RATE else max(1000, file.samplerate // 10)
-        wanted = math.ceil(num_samples * file.samplerate / SAMPLE_RATE) + delay
-        if not lossless or file.frames <= wanted or wanted * file.channels > _MOST_VALUES:
+        num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
+        if file.samplerate != SAMPLE_RATE:
+            num_frames += max(1000, file.samplerate // 10)  # soxr's output is behind its input by at most this
+        if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
             return None
-        samples = file.read(wanted, dtype="float32", always_2d=True)
-        if len(samples) < wanted:
+        samples = file.read(num_frames, dtype="float32", always_2d=True)
+        if len(samples) < num_frames:
             return None
-        found = next(pushed([(samples.T, file.samplerate)], BlocksAt16k(f"audio file {path}")))[:num_samples]
-        return found if len(found) == num_samples else None
+        first_block = next(pushed([(samples.T, file.samplerate)], BlocksAt16k(f"audio file {path}")))
+        if len(first_block) < num_samples:
+            return None
+        return first_block[:num_samples]
 
-    found = _with_libsndfile(path, head)
-    return load_head_and_length(path, num_samples)[0] if found is None else found
+    waveform = _with_libsndfile(path, head)
+    if waveform is None:
+        waveform, _ = load_head_and_length(path, num_samples)
+    return waveform
 
 
 def load_head_and_length(
     path: AnyRecording, num_samples: int, start: int = 0, channels: Channels | None = None
 ) -> tuple[np.ndarray, int]:
-    """``load_audio(path)[start : start + num_samples]`` to the last bit, and the length of the whole.
+    """``load_audio(path)[start : start + num_samples]`` to the last bit, and the length of the recording.
 
     ``channels`` compares the channels before they are averaged.
 
-    What lies around the excerpt is decoded as well, because damage anywhere is an error, but not
-    kept. Hours of audio are decoded only in part, if the header states the length.
+    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept. Hours
+    of audio are decoded only in part if the header states the length.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -217,13 +227,15 @@ def load_head_and_length(
 
         for block in pushed(counted(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
-            # A copy of a part: a view would keep the whole block in memory.
+            if len(piece) < len(block):
+                piece = piece.copy()  # a view would keep the block in memory
             if len(piece) or not pieces:
-                pieces.append(piece if len(piece) == len(block) else piece.copy())
+                pieces.append(piece)
             end += len(block)
             if searched > _SEARCHED_VALUES and end >= start + num_samples:
-                if (stated := _stated_samples(path)) is not None:
-                    return joined(pieces), stated
+                length = _stated_samples(path)
+                if length is not None:
+                    return joined(pieces), length
                 searched = 0
         return joined(pieces), end
 
@@ -231,15 +243,14 @@ def load_head_and_length(
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Length of ``load_audio(path)`` to within a sample, if possible from the header.
+    """Length of ``load_audio(path)`` to within a sample, from the header if possible; 0 for a file without samples.
 
     Raises:
-        InputError: if the file is missing or cut off, or no decoder reads it. A file without
-            samples is 0 long.
+        InputError: if the file is missing or cut off, or no decoder reads it.
     """
-    stated = _stated_samples(path)
-    if stated is not None:
-        return stated
+    length = _stated_samples(path)
+    if length is not None:
+        return length
     return _read(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
 
 
@@ -257,13 +268,15 @@ def stated_length(path: AnyRecording) -> int | None:
         return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
         with open_with_libsndfile(path) as info:
-            return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
+            if info.format in MP3:
+                return None
+            return _at_16k(info.frames, info.samplerate) or None
     except (soundfile.LibsndfileError, ValueError):
         return None
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode ``path`` whole, as :func:`load_audio`, for its length, rate and faults.
+    """Decode all of ``path``, as :func:`load_audio` does, to measure its length and rate and to find faults.
 
     The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
     reads the file again.
@@ -281,7 +294,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             check_samples(samples, rate, f"audio file {path}", length / (first_rate or rate))
             first_rate = first_rate or rate
             channels = max(channels, len(samples))
-            length += samples.shape[1] * first_rate / rate  # links of a chain may have other rates
+            length += samples.shape[1] * first_rate / rate  # rates may differ between the links of a chain
         if not length:
             raise InputError("has no samples", what=f"audio file {path}")
         return first_rate, channels, round(length)
@@ -294,12 +307,12 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
     """Give ``path`` and the header of a FLAC file, for reading within this context.
 
-    A recording in a shard is read into memory, and is given in place of its address. A file must be
-    a regular one, because opening a pipe would wait for ever.
+    For an address in a shard, the recording is read into memory and given instead. A file must be a
+    regular one, because opening a pipe would wait for ever.
 
     Raises:
-        InputError: if it is not, or is empty, cut off or damaged as far as :func:`check_whole`
-            tells, or changes within the context.
+        InputError: if the file is missing, not regular or empty, if :func:`check_whole` finds that it
+            is cut off or damaged, or if it changes within the context.
     """
     path = fetched(path)
     if isinstance(path, RecordingBytes):
@@ -335,7 +348,7 @@ def _empty(path: Path | RecordingBytes) -> InputError:
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
+    """Return ``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
     with _opened(path) as (path, header):
         if is_chain(path):
             return None
@@ -355,12 +368,13 @@ def _at_16k(num_samples: int, sample_rate: int) -> int:
 
 
 def _stated_samples(path: AnyRecording) -> int | None:
-    """Length at 16 kHz that the header of ``path`` states; None if decoding alone tells it."""
+    """Length at 16 kHz that the header of ``path`` states; None if only decoding shows it."""
 
     def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
-        mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
-        guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
-        return None if guessed else _at_16k(file.frames, file.samplerate)
+        is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
+        if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
+            return None  # the length would be a guess
+        return _at_16k(file.frames, file.samplerate)
 
     return _with_libsndfile(path, length)
 
@@ -369,21 +383,21 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """``blocks`` in one array, without holding the samples twice."""
     blocks = iter(blocks)
     first = next(blocks)
-    whole = np.zeros(0, np.float32)
+    waveform = np.zeros(0, np.float32)
     for block in blocks:
-        if not len(whole):
-            whole.resize(len(first), refcheck=False)
-            whole[:] = first
-        length = len(whole)
-        whole.resize(length + len(block), refcheck=False)
-        whole[length:] = block
-    return whole if len(whole) else first
+        if not len(waveform):
+            waveform.resize(len(first), refcheck=False)
+            waveform[:] = first
+        length = len(waveform)
+        waveform.resize(length + len(block), refcheck=False)
+        waveform[length:] = block
+    return waveform if len(waveform) else first
 
 
 def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
-    """``read`` of the blocks from the decoder that reads the file, and whether that is FFmpeg.
+    """Return ``read(blocks)`` for the first decoder that reads the file, and whether that is FFmpeg.
 
-    ``read`` is called again, with the blocks of the next decoder, if one fails.
+    If a decoder fails, ``read`` is called again with the blocks of the next one.
 
     Args:
         verify_md5: compare the samples with the MD5 sum of a FLAC file.
@@ -402,20 +416,20 @@ def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool
 
 
 def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """The blocks of a file; if a decoder fails, the next one goes on where it stopped."""
+    """The blocks of a file; if a decoder fails, the next one continues where it stopped."""
     failures: list[Exception] = []
-    given = 0
+    num_yielded = 0
     with _opened(path) as (path, header):
         for blocks in _decoders(path, header):
-            skipped = given
+            num_repeated = num_yielded  # samples of this decoder that were yielded before
             try:
                 with closing(blocks):
                     for samples, rate in blocks:
-                        again = min(skipped, samples.shape[1])
-                        skipped -= again
-                        given += samples.shape[1] - again
-                        if again < samples.shape[1]:
-                            yield samples[:, again:], rate
+                        skipped = min(num_repeated, samples.shape[1])
+                        num_repeated -= skipped
+                        num_yielded += samples.shape[1] - skipped
+                        if skipped < samples.shape[1]:
+                            yield samples[:, skipped:], rate
                 return
             except InputError:
                 raise
@@ -427,17 +441,19 @@ def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
 def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
     """The blocks of ``path`` from each decoder that may read it, the best one first."""
     has_md5 = header is not None and header.has_md5 and not is_chain(path)
-    first = libsndfile_blocks(path, header)
-    yield _with_md5_of(header, first) if header and has_md5 and verify_md5 else first
+    blocks = libsndfile_blocks(path, header)
+    if header and has_md5 and verify_md5:
+        blocks = _with_md5_of(header, blocks)
+    yield blocks
     yield ffmpeg_blocks(path)
     if header and has_md5:
-        # Data behind the last frame may trip the strict decoder. The MD5 sum of all samples
-        # outweighs the frames' CRCs.
+        # Data behind the last frame may stop the strict decoder. The MD5 sum of all samples counts more
+        # than the CRCs of the frames.
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """``blocks``; raise :class:`DamagedAudio` after the last one if their MD5 sum differs from the header's."""
+    """Yield ``blocks``; raise :class:`DamagedAudio` after the last one if their MD5 sum differs from the header's."""
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:

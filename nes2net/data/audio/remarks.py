@@ -1,4 +1,4 @@
-"""What a listener should know of a recording before its score is believed: silence, a tone, clipping, its channels."""
+"""What to know about a recording before relying on its score: silence, a tone, clipping, its channels."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Steps of 16 bits up to full scale. What stays below one step would be zeros in such a file.
+# Steps of 16 bits up to full scale. Samples below one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# Share of the samples that make a recording silent or constant: a click does not change that.
+# A recording is silent or constant if this share of its samples is: a click does not change that.
 _NEARLY_ALL = 0.99
-# Clipping. The rule is an assumption: it named none of 607 clips of real and synthetic speech, and
-# 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
-# scale at 44.1 kHz and resampling). At least 0.2 % of the samples, and 10, lie within 1 % of the
-# largest one; the next 1 % holds less than 0.3 of that number, as not at the top of a sine; and at
-# least a tenth of them have a neighbour like them. Below a level of 1 %, steps look alike.
+# Clipping. The rule is an assumption. It found none of 607 clips of real and synthetic speech clipped,
+# and 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
+# scale at 44.1 kHz and resampling). A recording counts as clipped under three conditions. At least
+# 0.2 % of its samples, and at least 10, lie within 1 % of the largest one. The next 1 % below holds less
+# than 0.3 of that number, unlike the top of a sine. At least a tenth of these samples have a neighbour
+# at the top, too. A largest sample below 1 % of full scale is not judged: single steps look alike there.
 _AT_TOP = 0.99
 _BELOW_TOP = 0.98
 _SHARE = 0.002
@@ -28,10 +29,11 @@ _NEIGHBOURS = 0.1
 _QUIET = 0.01
 
 
-# The rest are assumptions, too. Frames of 20 ms have a level in dB of full scale. A recording whose
-# loud frames (the 95th percentile) stay below -60 dB has no speech to judge. If the frames within 20 dB
-# of the loudest one, half a second of them at least, hardly differ in level, and nine tenths of the
-# energy lie in a few bands of 50 Hz, it is a tone: levels of speech differ by 10 dB and more.
+# The following numbers are assumptions, too. Frames of 20 ms have a level in dB of full scale. A
+# recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A recording
+# is a tone under two conditions: the frames within 20 dB of the loudest one, at least half a second of
+# them, hardly differ in level, and nine tenths of the energy lie in a few bands of 50 Hz. Levels of
+# speech differ by 10 dB and more.
 _FRAME = 320
 _LOUD = 0.95
 _LEAST_LEVEL = -60.0
@@ -43,12 +45,12 @@ _SPREAD = 3.0
 _BANDS = 6
 _ENERGY = 0.9
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
-# Samples that are measured at once: fewer than these wait, because counting takes as long for one sample, and more
-# than these would not fit into caches.
+# Samples that are measured at once. Fewer samples wait, because counting takes as long for one sample; more samples
+# would not fit into the processor's caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
-# Channels: energies of a silent one and of the mean of channels that cancel, relative to the others,
-# and the correlation below which two channels differ.
+# Channels: the highest energy of a silent channel and of the mean of channels that cancel, both relative
+# to the channels, and the correlation below which two channels differ.
 _SILENT = 1e-6
 _CANCELLED = 0.01
 _ALIKE = 0.5
@@ -58,9 +60,9 @@ class Remark(NamedTuple):
     """What is remarkable about a recording."""
 
     text: str = ""
-    """All of it, in words; empty if nothing is remarkable."""
+    """The remarks in words; empty if nothing is remarkable."""
     unfit: str = ""
-    """Why no decision can rest on its score; empty if one can."""
+    """Why no decision can rest on the score; empty if one can."""
 
 
 class Channels:
@@ -75,48 +77,54 @@ class Channels:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was pushed: another decoder reads the recording from its beginning."""
-        self._products = np.zeros((1, 1))  # sums of the products of each two channels
+        """Start again, because another decoder reads the recording from its beginning."""
+        self._products = np.zeros((1, 1))  # sums of the products of every two channels
         self._measured = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
         """Compare the next ``samples`` (channels, N) of the recording, of this rate in Hz; (N,) is one channel."""
-        most = math.inf if self._num_samples is None else math.ceil(self._num_samples * rate / SAMPLE_RATE)
-        if samples.ndim == 2 and len(samples) > 1 and self._measured < most:
-            part = samples[:, : int(min(most - self._measured, samples.shape[1]))].astype(np.float64)
-            self._products = self._products + part @ part.T
-            self._measured += part.shape[1]
+        if samples.ndim == 1 or len(samples) == 1:
+            return
+        if self._num_samples is not None:
+            limit = math.ceil(self._num_samples * rate / SAMPLE_RATE)
+            if self._measured >= limit:
+                return
+            samples = samples[:, : limit - self._measured]
+        samples = samples.astype(np.float64)
+        self._products = self._products + samples @ samples.T
+        self._measured += samples.shape[1]
 
     @property
     def cancel(self) -> bool:
-        """Whether next to nothing is left in the mean of the channels."""
+        """Whether the channels cancel, so that next to nothing is left in their mean."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
     def remark(self) -> str:
         """Say which channels are silent, or that they differ; empty if they are alike."""
         energies = np.diag(self._products)
-        number = len(energies)
+        num_channels = len(energies)
         is_silent = energies <= _SILENT * energies.max()
-        if number < 2 or is_silent.all() or self.cancel:
+        if num_channels < 2 or is_silent.all() or self.cancel:
             return ""
         if is_silent.any():
             names = ", ".join(str(channel + 1) for channel in np.flatnonzero(is_silent))
-            which = f"channel {names} of {number} is" if is_silent.sum() == 1 else f"channels {names} of {number} are"
-            return f"{which} silent; the mean of all was scored"
+            if is_silent.sum() == 1:
+                return f"channel {names} of {num_channels} is silent; the mean of all was scored"
+            return f"channels {names} of {num_channels} are silent; the mean of all was scored"
         amplitudes = np.sqrt(energies)
         if (self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE:
-            return f"its {number} channels differ; their mean was scored"
+            return f"its {num_channels} channels differ; their mean was scored"
         return ""
 
 
 class Listener:
     """Measures a recording while it arrives, for :meth:`remark`; it takes half a megabyte.
 
-    A :class:`nes2net.data.audio.blocks.Stage` that gives the blocks (N,) in [−1, 1] that it takes.
+    A :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) in [−1, 1] and passes them on.
 
     Args:
-        channels: compared its channels, if there are several.
+        channels: the comparison of the recording's channels, if there are several.
     """
 
     def __init__(self, channels: Channels | None = None) -> None:
@@ -133,7 +141,7 @@ class Listener:
         self._pairs = np.zeros(_STEPS + 1, np.int64)  # how many neighbours of one sign both reach it
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, and give it on."""
+        """Take the next block, and pass it on."""
         self.num_samples += len(block)
         self._waiting.append(block)
         self._num_waiting += len(block)
@@ -167,9 +175,9 @@ class Listener:
 
     def _measure_frames(self, block: NDArray) -> None:
         samples = np.concatenate([self._rest, block])
-        number = len(samples) // _FRAME
-        self._rest = samples[number * _FRAME :].copy()  # a view would keep the whole block in memory
-        frames = np.clip(samples[: number * _FRAME].reshape(number, _FRAME), -1, 1)
+        num_frames = len(samples) // _FRAME
+        self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
+        frames = np.clip(samples[: num_frames * _FRAME].reshape(num_frames, _FRAME), -1, 1)
         levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
         steps = np.clip((levels - _LOWEST) * _LEVELS_A_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
         self._frame_levels += np.bincount(steps, minlength=len(self._frame_levels))
@@ -193,18 +201,18 @@ class Listener:
         return bool(spread < _SPREAD and power[-_BANDS:].sum() > _ENERGY * power.sum())
 
     def unfit(self) -> str:
-        """Why no decision can rest on the score of the recording, as far as it was pushed; empty if one can."""
+        """Why no decision can rest on the score of the samples pushed so far; empty if one can."""
         self.finish()
         if not self.num_samples:
             return ""
         if self.channels.cancel:
             return "its channels cancel each other (opposite phase): next to nothing is left in their mean"
         nearly_all = _NEARLY_ALL * self.num_samples
-        most = int(self._levels.argmax())
+        mode = int(self._levels.argmax())  # the most frequent absolute value
         if self._levels[0] >= nearly_all:
             return "digital silence"
-        one_sign = abs(self._sum) >= _NEARLY_ALL * (most - 1) * self.num_samples
-        if one_sign and self._levels[max(0, most - 1) : most + 2].sum() >= nearly_all:
+        has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
+        if has_one_sign and self._levels[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return "constant: its samples do not change"
         if self._frame_levels.any() and self._level(_LOUD) < _LEAST_LEVEL:
             return f"next to silence: its loud parts have {self._level(_LOUD):.0f} dB of full scale"
@@ -213,37 +221,41 @@ class Listener:
         return ""
 
     def _clipping(self) -> str:
-        """Say what share of the samples is clipped; empty if none is."""
+        """Say what share of the samples is clipped; empty if the recording is not."""
         largest = int(np.flatnonzero(self._levels)[-1])
         top = math.ceil(_AT_TOP * largest)
         below = math.ceil(_BELOW_TOP * largest)
         at_top = int(self._levels[top:].sum())
-        clipped = (
+        is_clipped = (
             largest >= _QUIET * _STEPS
             and at_top >= max(_FEWEST, _SHARE * self.num_samples)
             and self._levels[below:top].sum() < _RATIO * at_top
             and self._pairs[top:].sum() >= _NEIGHBOURS * at_top
         )
-        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit" if clipped else ""
+        if not is_clipped:
+            return ""
+        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
-        """What is remarkable about the recording, as far as it was pushed.
+        """What is remarkable about the samples pushed so far.
 
         Args:
-            trained_on: samples that the detector hears at a time in training.
-            repeated_to: samples that it gets, if the recording has fewer.
+            trained_on: samples of a training crop of the detector.
+            repeated_to: score length in samples, if the recording is shorter.
             length: samples of the whole recording, if not all of it was measured.
         """
         unfit = self.unfit()
         remarks = [unfit, self.channels.remark()]
         if self.num_samples and not unfit:
             remarks.insert(0, self._clipping())
-        length = self.num_samples if length is None else length
-        # An assumption: utterances that training has to repeat more than four times hardly occur in it.
+        if length is None:
+            length = self.num_samples
+        # An assumption: training hardly has utterances that it must repeat more than four times.
         if length < trained_on / 4:
-            lasts = f"lasts {length / SAMPLE_RATE:.2f} s"
-            lasts += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s" if repeated_to > length else ""
-            remarks.append(f"{lasts}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")
+            duration = f"lasts {length / SAMPLE_RATE:.2f} s"
+            if repeated_to > length:
+                duration += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s"
+            remarks.append(f"{duration}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")
         return Remark("; ".join(filter(None, remarks)), unfit)
 
 
@@ -252,8 +264,8 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
 
     Args:
         num_samples: samples of the whole recording, which was cut or repeated to N.
-        channels: compared the channels of the recording, if there are several.
-        trained_on: samples that the detector hears at a time in training.
+        channels: the comparison of the recording's channels, if there are several.
+        trained_on: samples of a training crop of the detector.
 
     >>> remark_of(np.zeros(16000), 16000, None, 64600)
     Remark(text='digital silence; lasts 1.00 s; in training the detector hears 4.04 s at a time', \

@@ -1,4 +1,4 @@
-"""Whatever a recording may come from, made into blocks of samples at 16 kHz: files, arrays, blocks, raw bytes."""
+"""Recordings from any source, as blocks of samples at 16 kHz: files, arrays, blocks, raw bytes."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ _BLOCK_SAMPLES = 1 << 20  # of an array, at once
 def recording_of(
     audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
 ) -> AnyRecording | np.ndarray:
-    """A file that can be read, or 16 kHz mono float32 samples (N,) of anything else.
+    """A file that can be read, or 16 kHz mono float32 samples (N,) from any other source.
 
     Args:
-        audio: a file object is read from where it stands.
+        audio: a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes have
             their own.
-        channels: compares the channels of what is not a file.
+        channels: compares the channels if ``audio`` is not a file.
 
     Raises:
-        InputError: if samples have no ``sample_rate``; if there are none; if they are integers,
+        InputError: if samples have no ``sample_rate``; if there are no samples; if they are integers,
             whose range is unknown; if they are far outside [−1, 1], NaN or infinite; if their shape
             is (samples, channels) or a batch; or if a file object is not open in binary mode or is
             at its end.
     """
     file = _file_of(audio)
-    return joined(blocks_of(audio, sample_rate, channels)) if file is None else file
+    if file is not None:
+        return file
+    return joined(blocks_of(audio, sample_rate, channels))
 
 
 def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
@@ -61,17 +63,20 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
-    """The file, or its content in memory, that ``audio`` is; None for anything else."""
+    """The file that ``audio`` names, or the content of a file object; None for anything else."""
     if isinstance(audio, (str, Path)):
         return audio
     if isinstance(audio, os.PathLike):
         return Path(audio)
-    return _content(audio) if hasattr(audio, "read") else None
+    if hasattr(audio, "read"):
+        return _content(audio)
+    return None
 
 
 def _content(file: BinaryIO) -> RecordingBytes:
-    name = getattr(file, "name", None)  # an integer for a pipe
-    name = name if isinstance(name, str) else "the file object"
+    name = getattr(file, "name", None)
+    if not isinstance(name, str):  # a pipe has an integer
+        name = "the file object"
     content = file.read()
     if not isinstance(content, bytes):
         raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
@@ -102,13 +107,15 @@ def samples_of(array: Any) -> np.ndarray:
     """A float32 copy of floating-point samples (N,) or (channels, N), in memory or on another device.
 
     Raises:
-        InputError: if they are no array of floating-point numbers; or if their shape is
+        InputError: if they are not an array of floating-point numbers, or if their shape is
             (samples, channels) or a batch.
     """
     try:
         if isinstance(array, Tensor):
             array = array.detach().cpu()
-            array = (array.float() if array.dtype in (torch.bfloat16, torch.float16) else array).numpy()
+            if array.dtype in (torch.bfloat16, torch.float16):
+                array = array.float()
+            array = array.numpy()
         samples = np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
         raise InputError(

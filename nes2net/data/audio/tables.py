@@ -1,8 +1,8 @@
 """Parquet and Arrow files from outside, read a few rows at a time within a budget.
 
-pyarrow believes such a file: it decompresses pages and buffers of any size, and copies a value of a
-dictionary into every row that refers to it. Their headers say how large they will be, so these are
-read first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the record
+pyarrow trusts such a file: it decompresses pages and buffers of any size, and copies a value of a
+dictionary into every row that refers to it. Headers state the decompressed sizes, so they are read
+first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the record
 batches of Arrow (Message.fbs, in FlatBuffers).
 """
 
@@ -38,19 +38,19 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
         raise MissingLibrary(f"{file} needs pyarrow: {how_to_install('parquet')}") from error
 
 
-def _flat_schema(schema: Any, part: str, budget: Budget) -> Any:
-    """Replace the type of each column of dictionaries in ``schema`` by its ``part``, "index_type" or "value_type"."""
+def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
+    """Replace each dictionary type in ``schema`` by its "index_type" or "value_type", the ``attribute``."""
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):
-            schema = schema.set(number, field.with_type(getattr(field.type, part)))
+            schema = schema.set(number, field.with_type(getattr(field.type, attribute)))
     return schema
 
 
 class ParquetTable:
-    """A Parquet file; only the columns that are asked for are decoded.
+    """A Parquet file; only requested columns are decoded.
 
     Args:
         source: the file, or its path.
@@ -67,20 +67,19 @@ class ParquetTable:
 
     def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
         parquet = pyarrow_module("pyarrow.parquet", budget.name)
-        self._chunks = _Chunks(open(source, "rb") if isinstance(source, Path) else source)
-        size = self._chunks.seek(-_FOOTER_END, 2) + _FOOTER_END
-        footer = int.from_bytes(self._chunks.read(4), "little")
-        if footer <= size:  # otherwise pyarrow says what is wrong
-            budget.take("footer", bytes=256 * footer)  # what pyarrow holds for each byte, at most
+        self._is_remote = not isinstance(source, Path)
+        self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
+        self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
+        footer_size = int.from_bytes(self._reader.read(4), "little")
+        if footer_size <= self._size:  # otherwise pyarrow says what is wrong
+            budget.take("footer", bytes=256 * footer_size)  # pyarrow holds at most 256 bytes for each
         # One thread and no read-ahead: processes forked from this one would wait for its threads.
         self._file = parquet.ParquetFile(
-            source if isinstance(source, Path) else self._chunks,
+            self._reader if self._is_remote else source,
             pre_buffer=False,
             thrift_string_size_limit=1 << 24,
             thrift_container_size_limit=100_000,
         )
-        self._size = size
-        self._is_remote = not isinstance(source, Path)
         self.schema = _flat_schema(self._file.schema_arrow, "value_type", budget)
         metadata = self._file.metadata
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
@@ -91,99 +90,104 @@ class ParquetTable:
         Raises:
             InputError: if they are too large or too many for ``budget``.
         """
-        for group in range(len(self.counts)) if groups is None else groups:
-            described = self._file.metadata.row_group(group)
-            chunks = [
-                chunk
-                for chunk in map(described.column, range(described.num_columns))
-                if chunk.path_in_schema.split(".")[0] in columns
-            ]
+        if groups is None:
+            groups = range(len(self.counts))
+        for group in groups:
+            row_group = self._file.metadata.row_group(group)
+            chunks = []
+            for chunk in map(row_group.column, range(row_group.num_columns)):
+                if chunk.path_in_schema.split(".")[0] in columns:
+                    chunks.append(chunk)
             if self._is_remote:
-                self._chunks.hold(map(self._place, chunks))
-            at_once = _ROWS_AT_ONCE if chunks else 1
-            for chunk in chunks:  # the headers of its pages tell how many of its rows fit into memory
-                at, left = self._place(chunk)
-                found = 0
-                expanded = 0
-                end = at + left
-                longest = 1  # bytes of the longest value that rows may share
-                while found < chunk.num_values and at < end:
-                    self._chunks.seek(at)
-                    header = _thrift_struct(self._chunks)
-                    size = header.get(2, -1)
-                    compressed = header.get(3, -1)
-                    if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
-                        raise ValueError("the header of a page has no sizes")
-                    budget.take("pages", bytes=size)
-                    expanded += size
-                    page = header.get(5) or header.get(8) or {}  # of either version
-                    # With a dictionary, or an encoding in which a value repeats the beginning of the one before.
-                    if header.get(7) or 7 in (page.get(2), page.get(4)):
-                        longest = max(longest, size)
-                    found += page.get(1, 0)
-                    at = self._chunks.tell() + compressed
-                largest = max(longest, expanded // max(self.counts[group], 1))
-                at_once = max(1, min(at_once, _BYTES_AT_ONCE // largest))
-            for batch in self._file.iter_batches(at_once, [group], list(columns), use_threads=False):
+                self._reader.hold(map(self._extent, chunks))
+            rows_at_once = _ROWS_AT_ONCE if chunks else 1
+            for chunk in chunks:
+                value_bytes = self._value_bytes(chunk, self.counts[group], budget)
+                rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
+            for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
                     if hasattr(column, "dictionary_decode"):  # so that a value counts in each of its rows
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
-    def _place(self, chunk: Any) -> tuple[int, int]:
-        """Where the pages of a column chunk begin, and their bytes."""
+    def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
+        """Bytes to expect of a value in a column chunk of ``num_rows``, by the headers of its pages; at least 1."""
+        position, size_of_chunk = self._extent(chunk)
+        end = position + size_of_chunk
+        num_values = 0
+        expanded = 0
+        longest = 1  # bytes of the longest value that rows may share
+        while num_values < chunk.num_values and position < end:
+            self._reader.seek(position)
+            header = _thrift_struct(self._reader)
+            size = header.get(2, -1)
+            compressed = header.get(3, -1)
+            if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
+                raise ValueError("the header of a page has no sizes")
+            budget.take("pages", bytes=size)
+            expanded += size
+            page = header.get(5) or header.get(8) or {}  # of either version
+            # With a dictionary, or an encoding in which a value repeats the beginning of the one before.
+            if header.get(7) or 7 in (page.get(2), page.get(4)):
+                longest = max(longest, size)
+            num_values += page.get(1, 0)
+            position = self._reader.tell() + compressed
+        return max(longest, expanded // max(num_rows, 1))
+
+    def _extent(self, chunk: Any) -> tuple[int, int]:
+        """Offset of the pages of a column chunk, and their bytes."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
         return start, chunk.total_compressed_size
 
 
-class _Chunks:
-    """A file that holds some of its parts, so that a remote file is asked only once for each part."""
+class _ChunkReader:
+    """A file that keeps some chunks in memory, so that a remote file is asked for each of them only once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._at = 0
-        self._parts: dict[int, bytes] = {}
+        self._position = 0
+        self._chunks: dict[int, bytes] = {}  # offset → content
         self.closed = False
 
-    def hold(self, places: Iterable[tuple[int, int]]) -> None:
-        """Read what stands at ``places``, each an offset and a number of bytes, in place of what was held."""
-        self._parts = {}
-        for start, size in places:
+    def hold(self, extents: Iterable[tuple[int, int]]) -> None:
+        """Keep the chunks of these offsets and sizes in bytes, and drop the earlier ones."""
+        self._chunks = {}
+        for start, size in extents:
             self._file.seek(start)
-            self._parts[start] = self._file.read(size)
+            self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        for start, part in self._parts.items():
-            if start <= self._at and 0 <= size <= start + len(part) - self._at:
-                content = part[self._at - start : self._at - start + size]
+        for start, chunk in self._chunks.items():
+            if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
+                content = chunk[self._position - start : self._position - start + size]
                 break
         else:
-            self._file.seek(self._at)
+            self._file.seek(self._position)
             content = self._file.read(size)
-        self._at += len(content)
+        self._position += len(content)
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 2:
-            self._at = self._file.seek(offset, whence)
+            self._position = self._file.seek(offset, whence)
         elif whence == 1:
-            self._at += offset
+            self._position += offset
         else:
-            self._at = offset
-        return self._at
+            self._position = offset
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def close(self) -> None:
         self.closed = True
 
 
-def _thrift_struct(file: _Chunks) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol: field → number or struct; texts are passed over."""
+def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
+    """Read a struct in Thrift's compact protocol: field → number or struct; texts are skipped."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -202,7 +206,7 @@ def _thrift_struct(file: _Chunks) -> dict[int, Any]:
     return fields
 
 
-def _varint(file: _Chunks) -> int:
+def _varint(file: _ChunkReader) -> int:
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)[0]
@@ -212,7 +216,7 @@ def _varint(file: _Chunks) -> int:
     raise ValueError("the header of a page has a number of more than ten bytes")
 
 
-def _zigzag(file: _Chunks) -> int:
+def _zigzag(file: _ChunkReader) -> int:
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
 
@@ -234,7 +238,7 @@ class ArrowTable:
         self.counts = [rows for _, rows in self._batches]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """The record batches ``groups``, all of them if not given, with ``columns`` alone.
+        """The ``columns`` of the record batches ``groups``, or of all record batches.
 
         Columns of dictionaries have values only if all batches are read; otherwise, their indices.
         """
@@ -243,14 +247,16 @@ class ArrowTable:
         return (self._messages.batch(self._batches[group][0], columns) for group in groups)
 
 
-#: Either kind.
+#: A table of either format.
 Table: TypeAlias = ParquetTable | ArrowTable
 
 
 def open_table(path: Path, budget: Budget) -> Table:
     """Open a file by its suffix, see :class:`ParquetTable`."""
     check_arrived(path)
-    return ParquetTable(path, budget) if path.suffix.lower() == ".parquet" else ArrowTable(path, budget)
+    if path.suffix.lower() == ".parquet":
+        return ParquetTable(path, budget)
+    return ArrowTable(path, budget)
 
 
 class ArrowMessages:
@@ -278,7 +284,7 @@ class ArrowMessages:
         header = _header(first)
         if first.type != "schema" or header is None:  # pyarrow would take any message for a schema
             raise ValueError("it does not begin with a schema")
-        if _at(header, 0, "<h"):
+        if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
         self._flat = _flat_schema(self.schema, "index_type", budget)  # a batch holds indices
@@ -288,23 +294,23 @@ class ArrowMessages:
         for message in self._reader:
             batch = _header(message)
             if message.type == "dictionary":
-                batch = _at(batch, 1, None)
-                # Each may be appended to those before, and all of it is copied then.
+                batch = _field(batch, 1, None)
+                # A dictionary may extend an earlier one; then both are copied.
                 dictionaries += _expanded(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":
-                rows = _at(batch, 0, "<q") or 0
+                rows = _field(batch, 0, "<q") or 0
                 steps = 1 + max(rows, 0) * (1 + len(self.schema) // _COLUMNS_OF_STEP)
                 self._budget.take("rows", bytes=_expanded(batch, message.body), steps=steps)
                 yield message, rows
         end = self._source.tell()
         self._source.seek(max(0, end - len(_END_OF_STREAM)))
         # Without the mark, whole batches may be missing.
-        whole = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
+        has_end = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
         if self._is_file:
             self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
-            whole &= self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
-        if not whole:
+            has_end &= self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        if not has_end:
             raise ValueError("its end is missing")
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
@@ -312,7 +318,7 @@ class ArrowMessages:
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """The ``columns`` of all record batches, whose messages are read once: of what cannot be mapped into memory."""
+        """The ``columns`` of all record batches. Each message is read once, as the file may not be mapped into memory."""
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
@@ -325,51 +331,58 @@ class ArrowMessages:
 
 
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
-    chosen = batch.select(columns)
+    batch = batch.select(columns)
     # Offsets must lie within the data: pyarrow would read beyond it, and the process might die.
-    chosen.validate(full=True)
-    return chosen
+    batch.validate(full=True)
+    return batch
 
 
-class _Place(NamedTuple):
-    """A table of FlatBuffers in a message, whose offsets pyarrow has verified."""
+class _FlatTable(NamedTuple):
+    """A table of FlatBuffers in a message; pyarrow has verified its offsets."""
 
     content: memoryview
-    at: int
+    position: int
 
 
 def _header(message: Any) -> Any:
     """The header of a message: its schema, record batch or dictionary."""
     content = memoryview(message.metadata)
-    return _at(_Place(content, *struct.unpack_from("<I", content)), 2, None)
+    (position,) = struct.unpack_from("<I", content)
+    return _field(_FlatTable(content, position), 2, None)
 
 
-def _at(table: Any, field: int, kind: str | None) -> Any:
-    """Read a field of ``table``: a number in the format ``kind``, or a table if ``kind`` is None; None if it is absent."""
+def _field(table: Any, number: int, number_format: str | None) -> Any:
+    """Read a field of ``table``: a number in ``number_format``, or a table if that is None; None if it is absent."""
     content = table.content
-    (back,) = struct.unpack_from("<i", content, table.at)
-    (size,) = struct.unpack_from("<H", content, table.at - back)
-    entry = 4 + 2 * field
-    (offset,) = struct.unpack_from("<H", content, table.at - back + entry) if entry < size else (0,)
+    (back,) = struct.unpack_from("<i", content, table.position)
+    vtable = table.position - back
+    (size,) = struct.unpack_from("<H", content, vtable)
+    entry = 4 + 2 * number
+    if entry >= size:
+        return None
+    (offset,) = struct.unpack_from("<H", content, vtable + entry)
     if not offset:
         return None
-    if kind is not None:
-        return struct.unpack_from(kind, content, table.at + offset)[0]
-    return _Place(content, table.at + offset + struct.unpack_from("<I", content, table.at + offset)[0])
+    position = table.position + offset
+    if number_format is not None:
+        return struct.unpack_from(number_format, content, position)[0]
+    (distance,) = struct.unpack_from("<I", content, position)
+    return _FlatTable(content, position + distance)
 
 
 def _expanded(batch: Any, body: Any) -> int:
     """Bytes of the buffers of a record batch when they are decompressed.
 
-    A buffer that is compressed begins with its size; -1 stands before one that is not.
+    In a compressed batch, each buffer begins with its decompressed size, or with -1 if it is not compressed.
     """
-    buffers = _at(batch, 2, None)
-    is_compressed = _at(batch, 3, None) is not None
+    buffers = _field(batch, 2, None)
+    is_compressed = _field(batch, 3, None) is not None
     if buffers is None:
         return 0
-    (count,) = struct.unpack_from("<I", buffers.content, buffers.at)
+    (count,) = struct.unpack_from("<I", buffers.content, buffers.position)
+    first = buffers.position + 4
     total = 0
-    for offset, length in struct.iter_unpack("<qq", buffers.content[buffers.at + 4 : buffers.at + 4 + 16 * count]):
+    for offset, length in struct.iter_unpack("<qq", buffers.content[first : first + 16 * count]):
         stated = -1
         if is_compressed and 0 <= offset <= offset + 8 <= body.size and length:
             (stated,) = struct.unpack_from("<q", body, offset)

@@ -13,29 +13,29 @@ from nes2net.lib.errors import InputError
 #: Hz; every detector works at this rate.
 SAMPLE_RATE = 16000
 
-# Hz. Recordings lie within; a damaged header may say anything, and resampling would make gigabytes
-# of it.
+# Lowest and highest rate of a recording in Hz. A damaged header may state any rate, and resampling
+# would make gigabytes of such a file.
 _RATES = (1000, 1_000_000)
 
 
-def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
+def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio") -> np.ndarray:
     """The mean of the channels of ``samples`` ((N,) or (channels, N)), resampled to 16 kHz.
 
-    ``librosa.load`` gives the same result: soxr in high quality, and a last sample of 0 if soxr
-    gives one sample less than the length asks for.
+    ``librosa.load`` gives the same result: soxr in high quality, and a last sample of 0 if soxr gives
+    one sample less than expected.
 
     Raises:
         InputError: if ``samples`` has another shape or is empty, or the rate is below 1 kHz or
-            above 1 MHz; the message begins with ``what``.
+            above 1 MHz; the message begins with ``subject``.
     """
     samples = mean_of_channels(samples)
-    check_rate(sample_rate, what)
+    check_rate(sample_rate, subject)
     if sample_rate != SAMPLE_RATE and len(samples):
         length = resampled_length(len(samples), sample_rate)
         samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
         samples = np.pad(samples, (0, length - len(samples)))
     if not len(samples):
-        raise InputError("has no samples", what=what)
+        raise InputError("has no samples", what=subject)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -50,7 +50,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
             samples = samples[0]
         elif len(samples) == 2:  # to the bits of NumPy's mean, in a quarter of its time
             samples = samples[0] + samples[1]
-            samples += 0  # which makes −0 to 0
+            samples += 0  # makes 0 of −0
             samples /= 2
         else:
             samples = samples.mean(axis=0, dtype=samples.dtype)
@@ -59,12 +59,12 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     return samples
 
 
-def check_rate(sample_rate: float, what: str) -> None:
-    """Raise :class:`InputError`, whose message begins with ``what``, if no recording has this rate in Hz."""
+def check_rate(sample_rate: float, subject: str) -> None:
+    """Raise :class:`InputError`, whose message begins with ``subject``, if no recording has this rate in Hz."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
-            what=what,
+            what=subject,
         )
 
 
@@ -73,11 +73,11 @@ def resampled_length(num_samples: int, sample_rate: float) -> int:
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
-def check_samples(samples: np.ndarray, sample_rate: float, what: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud ones reach beyond it.
+def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud samples may exceed this range.
 
     Args:
-        what: begins the message.
+        subject: begins the message.
         start: seconds before the first of ``samples``.
 
     Raises:
@@ -91,15 +91,15 @@ def check_samples(samples: np.ndarray, sample_rate: float, what: str, start: flo
     is_audio = np.atleast_2d(np.abs(samples) <= _LOUDEST).all(axis=0)
     first = f"the first at {start + int(is_audio.argmin()) / sample_rate:.3f} s"
     if not np.isfinite(loudest):
-        raise InputError(f"holds NaN or infinite samples ({first})", what=what)
+        raise InputError(f"holds NaN or infinite samples ({first})", what=subject)
     raise InputError(
         f"has samples that reach {loudest:g} ({first}); values in [-1, 1] are expected: divide by full scale, 32768 for "
         "16-bit audio",
-        what=what,
+        what=subject,
     )
 
 
-# Samples beyond are not a loud recording, but integers in floating-point numbers.
+# Beyond this, samples are not a loud recording but integers stored as floating-point numbers.
 _LOUDEST = 16
 
 #: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
@@ -122,11 +122,13 @@ def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int
     ([(0, 4), (4, 4), (8, 2)], [(0, 4), (4, 4)], [(0, 1)], [])
     """
     cut = [(start, min(num_samples, length - start)) for start in range(0, length, num_samples)]
-    return cut[:-1] if len(cut) > 1 and cut[-1][1] < min_piece else cut
+    if len(cut) > 1 and cut[-1][1] < min_piece:
+        cut.pop()
+    return cut
 
 
 def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """The first ``num_samples``; zeros follow a shorter utterance.
+    """Cut ``waveform`` to ``num_samples``, or append zeros if it is shorter.
 
     >>> padded(np.array([1, 2, 3]), 5), padded(np.array([1, 2, 3]), 2)
     (array([1, 2, 3, 0, 0]), array([1, 2]))
@@ -135,23 +137,27 @@ def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def peak_normalized(waveform: np.ndarray) -> np.ndarray:
-    """Divide by the largest absolute sample; digital silence stays.
+    """Divide by the largest absolute sample; digital silence stays as it is.
 
     >>> peak_normalized(np.array([0.25, -0.5])), peak_normalized(np.zeros(2))
     (array([ 0.5, -1. ]), array([0., 0.]))
     """
     peak = np.abs(waveform).max(initial=0)
-    return waveform / peak if peak > 0 else waveform
+    if peak > 0:
+        return waveform / peak
+    return waveform
 
 
 def head_crop(
     waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
 ) -> np.ndarray:
-    """Take the first ``num_samples``; a shorter utterance is repeated and then cut, or zeros follow it.
+    """Take the first ``num_samples``; repeat and cut a shorter utterance, or append zeros.
+
+    Args:
+        utterance: name of the utterance for messages.
 
     Raises:
-        InputError: if the ``utterance``, which the message names, is empty or would be filled up to
-            more than ten minutes.
+        InputError: if the utterance is empty, or would be filled up to more than ten minutes.
 
     >>> head_crop(np.array([1, 2, 3]), 7)
     array([1, 2, 3, 1, 2, 3, 1])
@@ -177,7 +183,7 @@ def random_crop(
     utterance: str = "the waveform",
     padding: Padding = "repeat",
 ) -> np.ndarray:
-    """``num_samples`` from a start that ``rng`` draws, all equally likely.
+    """Take ``num_samples`` from a start that ``rng`` draws; all starts are equally likely.
 
     The last possible start is included; the published ASVspoof 5 code never draws it (deviation
     15). A shorter utterance is treated as in :func:`head_crop`.
@@ -185,18 +191,20 @@ def random_crop(
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
     """
-    start = int(rng.integers(len(waveform) - num_samples + 1)) if len(waveform) > num_samples else 0
+    start = 0
+    if len(waveform) > num_samples:
+        start = int(rng.integers(len(waveform) - num_samples + 1))
     return head_crop(waveform[start:], num_samples, utterance, padding)
 
 
 def random_tiled_crop(
     waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
 ) -> np.ndarray:
-    """The crop of the CtrSVDD recipe: ``num_samples`` from a start that ``rng`` draws.
+    """Crop as the CtrSVDD recipe does: ``num_samples`` from a start that ``rng`` draws.
 
-    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
-    published, the last possible start is never drawn, and an utterance of exactly ``num_samples``
-    comes out rotated.
+    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As in
+    the published code, the last possible start is never drawn, and an utterance of exactly
+    ``num_samples`` is rotated.
 
     >>> random_tiled_crop(np.arange(3), 7, np.random.default_rng(0))
     array([1, 2, 0, 1, 2, 0, 1])

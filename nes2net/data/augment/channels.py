@@ -79,10 +79,9 @@ class Clip(Effect):
 class LowPass(Settings, Effect):
     """A low-pass filter over some utterances, with a Hamming window.
 
-    At the cut-off frequency half of the amplitude passes. It is drawn anew for each utterance,
+    At the cut-off frequency half of the amplitude passes. This frequency is drawn for each utterance,
     uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for
-    ``wide``. The filter delays nothing, and treats everything before and after the utterance as
-    silence.
+    ``wide``. The filter has no delay; before and after the utterance it assumes silence.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)

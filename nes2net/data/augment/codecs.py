@@ -1,7 +1,7 @@
 """Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
 
-The length stays, and the delay of encoder and decoder is taken out: either the container states it,
-or it is measured (``Codec.delay``).
+The length stays the same, and the delay of encoder and decoder is removed: either the container
+states it, or it was measured (``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        # A quarter of a second of silence behind it: more than any of the delays, so that its end comes through.
+        # Append a quarter of a second of silence, longer than any delay, so that the end of the utterance comes through.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
             sent = soxr.resample(sent, SAMPLE_RATE, self.sample_rate)
@@ -62,8 +62,8 @@ class Codec(Effect):
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
         """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
 
-        PyAV converts to the encoder's format by filters with threads. They end with this call, so that
-        a process can be forked later (:func:`nes2net.data.audio.decoders.samples_of`).
+        PyAV converts to the encoder's format by filters with threads. These threads end within this
+        call, so a process can be forked later (:func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:

@@ -22,18 +22,18 @@ _NEEDED = {
 
 
 class Effect(ABC):
-    """A change of a waveform, pickled to the processes that read audio.
+    """A change of a waveform; it is pickled for the workers.
 
     A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs a
     library. ``nes2net info`` and the manual show the first line of its docstring.
 
     Args:
         strength: in ``unit``; None for an effect without strengths.
-        sources: what it may mix in.
+        sources: recordings that it may mix in.
 
     Raises:
-        InputError: if the strength is missing, superfluous or out of its range, or a source or a
-            library that it needs is not there.
+        InputError: if the strength is missing, superfluous or out of its range, or a source or
+            library is missing.
     """
 
     unit: ClassVar[str] = ""
@@ -43,13 +43,13 @@ class Effect(ABC):
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Lowest and highest strength that is possible."""
     choices: ClassVar[tuple[float, ...]] = ()
-    """The only strengths that are possible, if not all between the limits are."""
+    """The possible strengths, if only some values between the limits are possible."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the :class:`Sources` that it cannot do without."""
+    """Names of the :class:`Sources` that it needs."""
     time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether it draws in the order of reading, so that one process has to read all utterances."""
+    """Whether its draws depend on the order of reading, so that one process has to read all utterances."""
     strength: float = math.nan
     sources: Sources = Sources()
 
@@ -64,11 +64,11 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Get what it needs beside strength and sources, or raise :class:`InputError` if that is missing."""
+        """Load what it needs beside strength and sources; raise :class:`InputError` if that is missing."""
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if there is no such strength."""
+        """Raise :class:`InputError` if the effect has no such strength."""
         if not cls.strengths:
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")
@@ -86,18 +86,24 @@ class Effect(ABC):
         """The strengths that are possible, in words; empty without strengths."""
         if not cls.strengths:
             return ""
-        low, high = (f"{limit:g}" for limit in cls.limits)
-        numbers = f"one of {', '.join(f'{value:g}' for value in cls.choices)}" if cls.choices else f"{low} to {high}"
+        if cls.choices:
+            numbers = f"one of {', '.join(f'{value:g}' for value in cls.choices)}"
+        else:
+            low, high = cls.limits
+            numbers = f"{low:g} to {high:g}"
         return f"{numbers} {cls.unit}".rstrip()
 
     @property
     def recordings(self) -> Sequence[Path]:
         """The files that it may mix in."""
-        return [path for name in self.needs for path in self.sources.recordings(name)]
+        paths: list[Path] = []
+        for name in self.needs:
+            paths += self.sources.recordings(name)
+        return paths
 
     @abstractmethod
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Change ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1; ``x`` itself stays as it is.
+        """Change ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1; ``x`` is not modified.
 
         Everything random comes from ``rng``. The samples may leave [−1, 1] only if this is the
         purpose of the effect; codecs clip as real ones do.
@@ -111,7 +117,7 @@ class OneOf(Effect):
     """One of the ``effects``, all equally likely, or none of them.
 
     Args:
-        probability: chance that an utterance meets one of them.
+        probability: chance that an utterance is changed by one of them.
     """
 
     def __init__(self, effects: Sequence[Effect], probability: float = 0.5) -> None:
@@ -133,7 +139,10 @@ class OneOf(Effect):
     @property
     def recordings(self) -> list[Path]:
         """The recordings that the effects mix in, each once."""
-        return list(dict.fromkeys(path for effect in self.effects for path in effect.recordings))
+        paths: list[Path] = []
+        for effect in self.effects:
+            paths += effect.recordings
+        return list(dict.fromkeys(paths))
 
 
 class InOrder(OneOf):

@@ -2,7 +2,7 @@
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
 augmentation", ICASSP 2025 (arXiv 2501.14240), to make spoofing attacks more varied in training. No
-code is published: the kinds are remembered from the paper, all numbers are assumptions.
+code is published: the kinds are the paper's as we remember them, and all numbers are assumptions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
     One of the ``kinds`` is drawn for each batch; each spoofed utterance is perturbed with
-    ``probability``, with numbers of its own. Embeddings of bona fide and mixed utterances are not
-    touched. With x an embedding, r its root mean square, x' the embedding of another spoofed
+    ``probability``, with numbers of its own. Embeddings of bona fide and mixed utterances stay as they
+    are. With x an embedding, r its root mean square, x' the embedding of another spoofed
     utterance of the batch, and g and h standard normal vectors:
 
     - ``noise``: x + ``noise``·r·g
@@ -69,7 +69,7 @@ class LatentAugmentation(Settings):
 
         Args:
             targets: (B,) numbers of K classes, or B×K, each class's share in a mixed sample.
-            bonafide: number of the class bona fide, the last one; K if it is not among them.
+            bonafide: number of the class bona fide, which is the last one; K if there is no such class.
         """
         if embeddings.ndim != 2:
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
@@ -77,7 +77,10 @@ class LatentAugmentation(Settings):
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         # float32 for embeddings of any type, because in half precision a number below 1 may become 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
-        spoof = targets != bonafide if targets.ndim == 1 else targets[:, bonafide:].sum(1) == 0
+        if targets.ndim == 1:
+            spoof = targets != bonafide
+        else:
+            spoof = targets[:, bonafide:].sum(1) == 0
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
         x = embeddings
         if kind == "noise":
@@ -89,12 +92,14 @@ class LatentAugmentation(Settings):
             if kind == "mixup":
                 share = rng.beta(self.mixup, self.mixup, batch)
             else:
-                share = self.factor * rng.random(batch) * (1 if kind == "interpolation" else -1)
-            # The spoofed utterances stand in a random order, and each one's partner is the next; a single one is
-            # its own partner. Nothing waits for a GPU.
-            places = torch.where(spoof, order, 2.0).argsort()  # the spoofed ones first
+                share = self.factor * rng.random(batch)
+            if kind == "extrapolation":
+                share = -share
+            # In a random order, the partner of each spoofed utterance is the next one; a single one is its own partner.
+            # Nothing waits for a GPU.
+            spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
-            partners = torch.empty_like(places).scatter_(0, places, places[following])
+            partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])
             x = x + _moved(share, x).unsqueeze(1) * (x[partners] - x)
         return torch.where((spoof & (chance < self.probability)).unsqueeze(1), x, embeddings)
 

@@ -15,8 +15,8 @@ import torch
 class LegacyStream:
     """NumPy's and Python's generators as the published code seeds them, for RawBoost.
 
-    RawBoost draws from them in the order in which utterances are read. That order is fixed only if
-    one process reads all utterances.
+    RawBoost draws from them in the order in which utterances are read. This order is fixed only if one
+    process reads all utterances.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)

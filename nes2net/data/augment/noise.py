@@ -2,8 +2,8 @@
 
 The ratio of a condition compares the mean powers of all samples of utterance and noise. Nothing is
 added to digital silence, because there is no ratio. The ASVspoof 5 recipe
-(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only the excerpts of MUSAN that
-are used are read.
+(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only the excerpts that are mixed in
+are read from MUSAN.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ class NoiseAugmentation(OneOf):
         if not 0 <= probability <= 1:
             raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
         sources = Sources(musan, rir)
-        effects: list[Effect] = [] if musan is None else [AnyMusan(sources=sources)]
-        super().__init__(
-            effects if rir is None else [*effects, MeasuredRoom(sources=sources, aligned=aligned)], probability
-        )
+        effects: list[Effect] = []
+        if musan is not None:
+            effects.append(AnyMusan(sources=sources))
+        if rir is not None:
+            effects.append(MeasuredRoom(sources=sources, aligned=aligned))
+        super().__init__(effects, probability)
 
 
 class AnyMusan(Effect):
@@ -114,10 +116,14 @@ class Babble(Noise):
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         files = self.sources.speech
-        talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
+        num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
+        if len(files) < 100:
+            candidates = rng.permutation(len(files))
+        else:
+            candidates = rng.choice(len(files), 2 * num_talkers, False)
         total = np.zeros(len(x))
-        mixed = 0
-        for index in rng.permutation(len(files)) if len(files) < 100 else rng.choice(len(files), 2 * talkers, False):
+        num_mixed = 0
+        for index in candidates:
             voice = load_audio(files[index])
             if np.array_equal(voice, x):
                 continue
@@ -125,8 +131,8 @@ class Babble(Noise):
             start = int(rng.integers(len(voice)))
             if power:
                 total += np.resize(np.roll(voice, -start), len(x)) / np.sqrt(power)
-                mixed += 1
-            if mixed == talkers:
+                num_mixed += 1
+            if num_mixed == num_talkers:
                 break
         return total
 
@@ -155,13 +161,13 @@ class MusanSpeech(MusanNoise):
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Average excerpts (``num_samples``,) of as many ``files`` as noise of this ``category`` takes."""
-    fewest, most = CATEGORIES[category].num_files
-    chosen = rng.choice(len(files), rng.integers(fewest, most + 1), replace=False)
-    return np.mean([draw_excerpt(files[i], num_samples, rng) for i in chosen], axis=0)
+    low, high = CATEGORIES[category].num_files
+    indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
+    return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Read ``num_samples`` of ``file`` from a random place; a shorter file is repeated."""
+    """Read ``num_samples`` of ``file`` from a random start; a shorter file is repeated."""
     from nes2net.data.audio.read import load_excerpt  # start-up: `nes2net.data.augment` is imported for --help
 
     spare = file.num_samples - num_samples
@@ -176,14 +182,16 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
     (-40.0, -inf)
     """
     power = float(np.mean(np.square(x, dtype=np.float64))) + floor
-    return 10 * math.log10(power) if power else -math.inf
+    if not power:
+        return -math.inf
+    return 10 * math.log10(power)
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
     """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference of their levels (:func:`level_db`); if one of them has no level,
-    ``x`` stays.
+    The ratio is the difference of their levels (:func:`level_db`); if one of them is silent, ``x``
+    stays as it is.
 
     The result has the type of ``x``. It is not normalised and may exceed 1.
     """

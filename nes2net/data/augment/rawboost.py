@@ -95,17 +95,22 @@ class RawBoostParameters:
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
                 raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
-        pairs = ((low, low.replace("min", "max")) for low in values if "min" in low)
-        required = (
-            *((n, isinstance(values[n], Integral) and values[n] >= 1, "an integer ≥ 1") for n in ("N_f", "nBands")),
+        required = [
+            ("N_f", isinstance(self.N_f, Integral) and self.N_f >= 1, "an integer ≥ 1"),
+            ("nBands", isinstance(self.nBands, Integral) and self.nBands >= 1, "an integer ≥ 1"),
             ("minF", self.minF >= 0, "≥ 0 Hz"),
             ("minBW", self.minBW > 0, "> 0 Hz"),
             ("minCoeff", self.minCoeff >= 1, "≥ 1"),
             ("P", 0 <= self.P <= 100, "a percentage from 0 to 100"),
             ("g_sd", self.g_sd >= 0, "≥ 0"),
-            *((n, 0 <= values[n] <= 1, "a probability from 0 to 1") for n in values if n.endswith("_ratio")),
-            *((low, values[low] <= values[high], f"at most {high}={values[high]}") for low, high in pairs),
-        )
+        ]
+        for name, value in values.items():
+            if name.endswith("_ratio"):
+                required.append((name, 0 <= value <= 1, "a probability from 0 to 1"))
+        for low in values:
+            if "min" in low:
+                high = low.replace("min", "max")
+                required.append((low, values[low] <= values[high], f"at most {high}={values[high]}"))
         for name, holds, expected in required:
             if not holds:
                 raise InputError(f"RawBoost parameter {name}={values[name]} must be {expected}")
@@ -127,7 +132,7 @@ class RawBoost(Effect):
 
     Args:
         parameters: the published ones if not given.
-        stream: what it draws from, in the order of reading (``augment.rng: legacy``).
+        stream: the generators to draw from, in the order of reading (``augment.rng: legacy``).
     """
 
     strengths = tuple(map(float, range(1, 9)))
@@ -147,9 +152,12 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
         parameters = vars(self.parameters) if self.parameters else {}
-        return rawboost(x, int(self.strength), draws, gate_rng=gates, **parameters).astype(np.float32)
+        if self.stream is None:
+            y = rawboost(x, int(self.strength), rng, **parameters)
+        else:
+            y = rawboost(x, int(self.strength), self.stream.rng, gate_rng=self.stream.gates, **parameters)
+        return y.astype(np.float32)
 
 
 def rawboost(
@@ -220,15 +228,18 @@ def rawboost(
     def apply(kind: int, wave: np.ndarray) -> np.ndarray:
         if kind == 1:
             return convolutive_noise(wave, rng, p, sample_rate)
-        return impulsive_noise(wave, rng, p) if kind == 2 else stationary_noise(wave, rng, p, sample_rate)
+        if kind == 2:
+            return impulsive_noise(wave, rng, p)
+        return stationary_noise(wave, rng, p, sample_rate)
 
     in_series = _SERIES.get(algo, ())
     in_parallel = _PARALLEL.get(algo, ())
     gates = rng if gate_rng is None else gate_rng
     if algo == 10:  # the published code has ≤ here and < in algorithm 11
-        in_parallel = tuple(kind for kind, ratio in enumerate((p.LnL_ratio, p.ISD_ratio), 1) if gates.random() <= ratio)
+        ratios: tuple[float, ...] = (p.LnL_ratio, p.ISD_ratio)
+        in_parallel = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() <= ratio)
     if algo == 11:
-        ratios = p.LnL_ratio, p.ISD_ratio, p.SSI_ratio
+        ratios = (p.LnL_ratio, p.ISD_ratio, p.SSI_ratio)
         in_series = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() < ratio)
     if in_parallel:
         total = apply(in_parallel[0], x)
@@ -249,7 +260,8 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
     # Measured errors of float32 FFTs, relative to this level: 8.3e-7 on square waves, the hardest signal, and 2e-7 on
     # noise. They are used for float32 waveforms if errors stay below 1e-6.
-    y = filter_powers(x, filters, np.float32 if x.dtype == np.float32 and level <= 1 else np.float64)
+    dtype = np.float32 if x.dtype == np.float32 and level <= 1 else np.float64
+    y = filter_powers(x, filters, dtype)
     y -= y.mean()
     return _limit_peak(y)
 
@@ -277,10 +289,10 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
-    # In the precision of the waveform: an error of 2e-7 of the noise, which is weaker than the waveform.
-    noise = filter_powers(noise, filters, np.float32 if x.dtype == np.float32 else np.float64)
-    # The published code scales the noise to peak 1 before it scales it to this norm; that changes
-    # nothing.
+    # FFTs in the precision of the waveform: their error is 2e-7 of the noise, which is weaker than the waveform.
+    dtype = np.float32 if x.dtype == np.float32 else np.float64
+    noise = filter_powers(noise, filters, dtype)
+    # The published code scales the noise to peak 1 first; this changes nothing.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)

@@ -15,12 +15,11 @@ from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
-# m
-_SMALLEST = (3.0, 3.0, 2.5)
-_LARGEST = (8.0, 6.0, 3.5)
+_SMALLEST = (3.0, 3.0, 2.5)  # m
+_LARGEST = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s
-# To simulate all reflections, up to 160 in a row, would take seconds.
+# Simulating all reflections, up to 160 in a row, would take seconds.
 _MOST_REFLECTIONS = 17
 
 
@@ -28,8 +27,8 @@ class Room(Effect):
     """A simulated room by its reverberation time RT60, of another size and with other places each time.
 
     Early reflections, up to 17 in a row, come from the image method in a box (Allen and Berkley,
-    1979). When later ones would arrive, Gaussian noise decays by Sabine's formula (as Lehmann and
-    Johansson, 2010, do).
+    1979). In place of later reflections, Gaussian noise decays by Sabine's formula (as in Lehmann and
+    Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -75,9 +74,9 @@ def reverberate(
 
     Args:
         name: name of the impulse response, for the message.
-        aligned: leave out as many samples as lie before the peak of the impulse response, its
-            direct sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result
-            is late by the travel time of the sound, 3 ms for each metre.
+        aligned: drop as many samples as lie before the peak of the impulse response, its direct
+            sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result is late by
+            the travel time of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -117,10 +116,11 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     if reflections > _MOST_REFLECTIONS:
         joint = SAMPLE_RATE // 50  # samples in which the level of the tail is measured
         complete = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - first, joint)
-        if (rest := len(response) - complete) > 0:  # noise goes on from the level at the end
+        tail_length = len(response) - complete
+        if tail_length > 0:  # noise continues from the level at the end
             level = np.sqrt(np.mean(response[complete - joint : complete] ** 2))
-            decay = 10 ** (-3 * (np.arange(rest) + joint / 2) / (rt60 * SAMPLE_RATE))
-            response[complete:] = level * decay * rng.standard_normal(rest)
+            decay = 10 ** (-3 * (np.arange(tail_length) + joint / 2) / (rt60 * SAMPLE_RATE))
+            response[complete:] = level * decay * rng.standard_normal(tail_length)
     return response
 
 

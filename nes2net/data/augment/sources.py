@@ -2,7 +2,7 @@
 
 The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
 impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is listed
-once, when the first effect that needs it is built.
+once, when the first effect that needs it is created.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,12 +55,16 @@ class Sources:
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
         """The recordings of each category of MUSAN; empty without its folder."""
-        return {} if self.musan is None else find_noises(self.musan)
+        if self.musan is None:
+            return {}
+        return find_noises(self.musan)
 
     @cached_property
     def impulse_responses(self) -> list[Path]:
         """The impulse responses; empty without their folder."""
-        return [] if self.rir is None else find_impulse_responses(self.rir)
+        if self.rir is None:
+            return []
+        return find_impulse_responses(self.rir)
 
     def recordings(self, name: str) -> Sequence[Path]:
         """All files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
@@ -68,8 +73,10 @@ class Sources:
             InputError: if its folder cannot be used.
         """
         if name == "musan":
-            return [file.path for files in self.noises.values() for file in files]
-        return self.impulse_responses if name == "rir" else self.speech
+            return [file.path for file in chain.from_iterable(self.noises.values())]
+        if name == "rir":
+            return self.impulse_responses
+        return self.speech
 
 
 def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
@@ -82,37 +89,40 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     root = _folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
     if (root / "musan").is_dir():
         root = root / "musan"
-    found = {name: recordings_below(root / name) for name in CATEGORIES}
-    if missing := [name for name, paths in found.items() if not paths]:
+    recordings = {name: recordings_below(root / name) for name in CATEGORIES}
+    missing = [name for name, paths in recordings.items() if not paths]
+    if missing:
         raise InputError(
             f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav "
             "and so on: unpack the whole corpus (openslr.org/17)"
         )
-    for name, paths in found.items():
-        most = CATEGORIES[name].num_files[1]
-        if len(paths) < most:
+    for name, paths in recordings.items():
+        num_needed = CATEGORIES[name].num_files[1]
+        if len(paths) < num_needed:
             raise InputError(
-                f"{root / name} has {len(paths)} audio files, at least {most} are needed: complete the corpus"
+                f"{root / name} has {len(paths)} audio files, at least {num_needed} are needed: complete the corpus"
             )
-    return {name: [NoiseFile(path, _checked_length(path)) for path in paths] for name, paths in found.items()}
+    noises = {}
+    for name, paths in recordings.items():
+        noises[name] = [NoiseFile(path, _checked_length(path)) for path in paths]
+    return noises
 
 
 def find_impulse_responses(root: str | Path) -> list[Path]:
     """Find the audio files at any depth below ``root``, sorted by their path.
 
-    The whole of RIRS_NOISES can be given: its noises are left out. They are the files in
-    ``pointsource_noises`` and those with ``_noise_`` in their name, such as
+    The folder may be the whole of RIRS_NOISES. Its noises are not listed: these are the files in
+    ``pointsource_noises`` and the files with ``_noise_`` in their name, such as
     ``RVB2014_type1_noise_largeroom1_1.wav``. If a file has several channels, the first one is used.
 
     Raises:
         InputError: if the folder is missing or has no audio, or a file has no samples.
     """
     root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
-    paths = [
-        path
-        for path in recordings_below(root)
-        if "pointsource_noises" not in path.relative_to(root).parts and "_noise_" not in path.name
-    ]
+    paths = []
+    for path in recordings_below(root):
+        if "pointsource_noises" not in path.relative_to(root).parts and "_noise_" not in path.name:
+            paths.append(path)
     if not paths:
         raise InputError(
             f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
@@ -122,10 +132,10 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
     return paths
 
 
-def _folder(root: str | Path, what: str, example: str) -> Path:
+def _folder(root: str | Path, title: str, example: str) -> Path:
     root = Path(root)
     if not root.is_dir():
-        raise InputError(f"{what} folder {root} not found; give the unpacked corpus ({example})")
+        raise InputError(f"{title} folder {root} not found; give the unpacked corpus ({example})")
     return root
 
 

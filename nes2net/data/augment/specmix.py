@@ -31,7 +31,7 @@ class Mixed(NamedTuple):
     """B×T×F."""
     targets: Tensor
     """B×n; each row sums to 1."""
-    kept: Tensor
+    own_share: Tensor
     """λ, (B,); 1 for a sample that is not mixed."""
 
 
@@ -94,25 +94,26 @@ class Specmix(Settings):
         in_frequency = self._bands(generator, batch, self.frequency_bands, bins)  # B×F
         in_time = self._bands(generator, batch, self.time_bands, frames)  # B×T
         pasted = (in_time.unsqueeze(2) | in_frequency.unsqueeze(1)) & selected.view(-1, 1, 1)  # B×T×F
-        kept = (1 - pasted.sum((1, 2)).to(targets.dtype) / (frames * bins)).to(targets.device, non_blocking=True)
+        own_share = (1 - pasted.sum((1, 2)).to(targets.dtype) / (frames * bins)).to(targets.device, non_blocking=True)
         if self.mix_labels:
-            share = kept.unsqueeze(1)
-            others = targets[partner.to(targets.device, non_blocking=True)]
-            targets = torch.where(share == 1, targets, share * targets + (1 - share) * others)
-        pasted, partner = (draws.to(spectrograms.device, non_blocking=True) for draws in (pasted, partner))
-        return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, kept)
+            share = own_share.unsqueeze(1)
+            partner_targets = targets[partner.to(targets.device, non_blocking=True)]
+            targets = torch.where(share == 1, targets, share * targets + (1 - share) * partner_targets)
+        pasted = pasted.to(spectrograms.device, non_blocking=True)
+        partner = partner.to(spectrograms.device, non_blocking=True)
+        return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, own_share)
 
-    def _bands(self, generator: torch.Generator, batch: int, most: int, length: int) -> Tensor:
+    def _bands(self, generator: torch.Generator, batch: int, max_bands: int, length: int) -> Tensor:
         """Draw the bands of each sample on an axis of ``length``: B×length, true inside a band."""
         widest = math.floor(self.gamma * length)
-        if not most or not widest:
+        if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
-        number = _integers(generator, (batch, 1), 1, most)
-        width = _integers(generator, (batch, most), 1, widest)
-        start = (_uniform(generator, (batch, most)) * (length - width + 1)).long()
-        width = torch.where(torch.arange(most, device=generator.device) < number, width, 0)
-        place = torch.arange(length, device=generator.device)
-        inside = (place >= start.unsqueeze(2)) & (place < (start + width).unsqueeze(2))  # B×bands×length
+        num_bands = _integers(generator, (batch, 1), 1, max_bands)
+        width = _integers(generator, (batch, max_bands), 1, widest)
+        start = (_uniform(generator, (batch, max_bands)) * (length - width + 1)).long()
+        width = torch.where(torch.arange(max_bands, device=generator.device) < num_bands, width, 0)
+        position = torch.arange(length, device=generator.device)
+        inside = (position >= start.unsqueeze(2)) & (position < (start + width).unsqueeze(2))  # B×bands×length
         return inside.any(1)
 
 
@@ -122,5 +123,6 @@ def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor
 
 def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
     """Uniform whole numbers from ``low`` to ``high``, both included."""
-    shape = (shape,) if isinstance(shape, int) else shape
+    if isinstance(shape, int):
+        shape = (shape,)
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

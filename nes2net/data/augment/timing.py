@@ -86,21 +86,24 @@ class Pitch(Effect):
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``speed``: all frequencies times ``speed``, and about N / ``speed`` samples.
 
-    Below speed 1 the highest frequencies are empty afterwards, above 1 they are cut off. If no sample
-    would be left, ``x`` stays.
+    Below speed 1 the highest frequencies of the result are empty, above 1 they are cut off. If no
+    sample would remain, ``x`` stays as it is.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
     """
-    y = soxr.resample(x, speed, 1.0) if speed != 1 else x
-    return y if len(y) and y is not x else x.copy()
+    if speed != 1:
+        y = soxr.resample(x, speed, 1.0)
+        if len(y):
+            return y
+    return x.copy()
 
 
 def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
 
-    Windows of 32 ms are overlapped by half. Each is taken from within 10 ms of its place, where it
-    is most similar to the natural continuation of the window before.
+    Windows of 32 ms overlap by half. Each is taken from within 10 ms of its position, where it is most
+    similar to the natural continuation of the previous window.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))
@@ -110,18 +113,19 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     y = np.zeros((count + 1) * _HOP)
     follower = before - _HOP  # the first window, centred on the first sample, stays where it is
     for k in range(count):
-        place = before - _HOP + round(k * _HOP * tempo)
-        first = place - _SEARCH
-        region = samples[first : first + 2 * (_HOP + _SEARCH)]
-        expected = samples[follower : follower + 2 * _HOP]
-        chosen = place
+        start = before - _HOP + round(k * _HOP * tempo)
         if k:  # where a piece of the region correlates most with the continuation, relative to its energy
+            first = start - _SEARCH
+            region = samples[first : first + 2 * (_HOP + _SEARCH)]
+            expected = samples[follower : follower + 2 * _HOP]
             products = np.correlate(region, expected)
             energy = np.concatenate([[0.0], np.cumsum(region**2)])
             energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
-            most = energies.max()
-            alike = np.argmax(products / np.sqrt(energies + 1e-9 * most)) if most > 0 else len(products) // 2
-            chosen = first + int(alike)
-        y[k * _HOP : (k + 2) * _HOP] += window * samples[chosen : chosen + 2 * _HOP]
-        follower = chosen + _HOP
+            highest_energy = energies.max()
+            if highest_energy > 0:
+                start = first + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
+            else:
+                start = first + len(products) // 2
+        y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
+        follower = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

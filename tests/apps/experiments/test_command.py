@@ -137,7 +137,7 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     path = experiment_file(tmp_path, corpus, averages=[1, 3])
     status, out, err = run(path)
-    first = "4 failed or were not begun; the same command goes on:\nscore seed1 best3 wild: exit status 2: "
+    first = "4 failed or were not begun; run the same command to resume:\nscore seed1 best3 wild: exit status 2: "
     assert status == 1 and err.startswith(first)
     assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in err
     assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in err
@@ -171,6 +171,6 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
     status, _, err = run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes))
-    assert status == 1 and "1 of 12 recordings of LA without a score" in err
+    assert status == 1 and "1 of 12 recordings of LA failed, see " in err
     status, out, _ = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes))
     assert status == 0 and "note: LA: a partial result, because scores are missing: seed1" in out

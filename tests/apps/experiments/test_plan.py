@@ -65,7 +65,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     for chosen, of, message in (
         (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
         (twice, sets, "set wild is of two corpora that are left out in turn"),
-        (overrides, further, "has the set asvspoof2021_la, which is of none of the corpora"),
+        (overrides, further, "has the set asvspoof2021_la, but its corpus is not among"),
     ):
         with pytest.raises(InputError, match=message):
             planned(tmp_path, overrides=chosen, leave_one_out=True, evaluate=of)

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 
 from nes2net import Detector
 from nes2net.apps.experiments.missing import missing_for_training, missing_part
-from nes2net.apps.experiments.reproduce import Places, find_missing, judge
+from nes2net.apps.experiments.reproduce import Paths, find_missing, judge
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
@@ -126,7 +126,7 @@ def test_everything_that_is_missing_is_listed_at_once(id, expected, tmp_path, mo
 
 def missing_of(id, data, out, checkpoint=None, **changes):
     """What is missing for a row, and what is said about it."""
-    missing = find_missing(replace(find_row(id, ROWS), **changes), Places(data, out, checkpoint=checkpoint))
+    missing = find_missing(replace(find_row(id, ROWS), **changes), Paths(data, out, checkpoint=checkpoint))
     return [m.what for m in missing], [m.problem for m in missing]
 
 

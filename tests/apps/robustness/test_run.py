@@ -22,8 +22,8 @@ CONDITIONS = ["gain:-20", "white:5", "cut:0.5"]
 OPTIONS = {"checkpoint": "detector.pth", "num_samples": 8000, "num_workers": 0, "batch_size": 4, "num_resamples": 20}
 
 
-def planned(corpus, wanted=CONDITIONS, **options):
-    return robustness.plan(Part("asvspoof2019_la", corpus, "dev"), wanted=wanted, **options)
+def planned(corpus, conditions=CONDITIONS, **options):
+    return robustness.plan(Part("asvspoof2019_la", corpus, "dev"), conditions=conditions, **options)
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
 
 def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
     found = []
-    for number, (wanted, options) in enumerate(
+    for number, (conditions, options) in enumerate(
         ((["white:5"], {}), (["pink:5", "white:5"], {"num_trials": 8}), (["white:5"], {"seed": 1}))
     ):
-        run(planned(corpus, wanted, **options), tmp_path / str(number))
+        run(planned(corpus, conditions, **options), tmp_path / str(number))
         found.append(dict(zip(*read_scores(tmp_path / str(number) / "scores" / "white_5.txt"))))
     alone, among_others, other_seed = found
     assert len(among_others) == 8
@@ -90,12 +90,12 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
     root = shutil.copytree(corpus, tmp_path / "corpus")
     bad = planned(root).trials[5].path
     bad.write_bytes(b"RIFF")
-    for wanted, message in (
+    for conditions, message in (
         (["white:5", "white"], "'white:5' is named twice"),
         (["gain", "noise:5"], "condition 'noise:5': needs MUSAN"),
     ):
         with pytest.raises(InputError, match=message):
-            planned(root, wanted)
+            planned(root, conditions)
     damaged = Sources(speech=(bad,) * 5)
     result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
     assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]

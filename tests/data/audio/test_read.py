@@ -129,7 +129,7 @@ def test_one_channel_of_several(tmp_path):
     np.testing.assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
     for channel in range(3):
         np.testing.assert_array_equal(load_audio(tmp_path / "three.wav", channel=channel), samples[:, channel])
-    with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), so none with number 3"):
+    with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), counted from 0: there is no channel 3"):
         load_audio(tmp_path / "three.wav", channel=3)
 
 

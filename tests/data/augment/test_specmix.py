@@ -45,18 +45,20 @@ def test_area_labels_and_source(shape, specmix, seed):
     assert torch.equal(spectrograms, before) and all(map(torch.equal, mixed, again))
     hard = torch.nn.functional.one_hot(targets, 2).float()
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
-    torch.testing.assert_close(mixed.kept.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
+    torch.testing.assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
     torch.testing.assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
     assert (mixed.targets >= 0).all()
     for i in range(shape[0]):
         there = pasted(mixed, spectrograms)[i]
         if not there.any():
-            assert mixed.kept[i] == 1 and torch.equal(mixed.targets[i], hard[i])
+            assert mixed.own_share[i] == 1 and torch.equal(mixed.targets[i], hard[i])
             continue
         # the pasted part comes from the same place of one other sample, which the label names
         (partner,) = {j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][there], spectrograms[j][there])}
         assert partner != i
-        expected = mixed.kept[i] * hard[i] + (1 - mixed.kept[i]) * hard[partner] if specmix.mix_labels else hard[i]
+        expected = (
+            mixed.own_share[i] * hard[i] + (1 - mixed.own_share[i]) * hard[partner] if specmix.mix_labels else hard[i]
+        )
         torch.testing.assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
 
 
@@ -80,9 +82,9 @@ def test_how_often_and_how_much():
     spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
     targets = torch.zeros(2000, dtype=torch.long)
     one_band = Specmix(frequency_bands=1, time_bands=0, probability=0.5)(spectrograms, targets, generator(1))
-    selected = one_band.kept < 1
+    selected = one_band.own_share < 1
     assert 0.46 < selected.float().mean() < 0.54
-    widths = (1 - one_band.kept[selected]) * 100
+    widths = (1 - one_band.own_share[selected]) * 100
     assert widths.min().round() == 1 and widths.max().round() == 30 and widths.mean() == pytest.approx(15.5, abs=1)
     sources = one_band.spectrograms[selected].amax((1, 2)) + one_band.spectrograms[selected].amin((1, 2))
     partners = sources - torch.arange(2000.0)[selected]
@@ -90,7 +92,7 @@ def test_how_often_and_how_much():
     masks = pasted(one_band, spectrograms)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
     assert centres.mean() == pytest.approx(49.5, abs=3)
-    assert (Specmix(probability=0.0)(spectrograms, targets, generator(0)).kept == 1).all()
+    assert (Specmix(probability=0.0)(spectrograms, targets, generator(0)).own_share == 1).all()
 
 
 def test_distributions_stay_distributions():
