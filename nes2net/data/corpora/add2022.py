@@ -30,7 +30,7 @@ def _evaluation(split: str, lists: str, folder: str) -> Files:
     return Files(
         protocols=(lists,),
         # Archives unpacked into a folder of their own name give track1test/track1test.
-        audio=(*(f"{place}{folder}" for place in (f"{split}/{folder}/", f"{folder}/")), f"{split}/**", f"{folder}/**"),
+        audio=(f"{split}/{folder}/{folder}", f"{folder}/{folder}", f"{split}/**", f"{folder}/**"),
         folders=(f"{split}/**", ".", folder, "label"),
         remedy=_REMEDY,
     )

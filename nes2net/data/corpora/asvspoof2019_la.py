@@ -33,22 +33,30 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         phase: ``"dev"`` or ``"eval"``.
 
     Raises:
-        NotFound: if there are no scores; it lists where they were sought.
+        NotFound: if there are no scores; it lists the paths tried.
         InputError: if a line is malformed.
     """
     path = Path(path)
     name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
-    inner = "ASVspoof2019_LA_asv_scores"
-    base = path.parent if path.is_file() else path
-    own = [path] if ".asv." in path.name else []
+    folder = path.parent if path.is_file() else path
+    score_folder = "ASVspoof2019_LA_asv_scores"
+    candidates = [
+        folder / name,
+        folder / score_folder / name,
+        folder / "LA" / score_folder / name,
+        folder.parent / score_folder / name,
+    ]
+    if ".asv." in path.name:
+        candidates.insert(0, path)
     file = files.first_file(
-        [*own, *(folder / name for folder in (base, base / inner, base / "LA" / inner, base.parent / inner))],
+        candidates,
         what=f"ASV scores of ASVspoof 2019 LA {phase}",
         remedy=f"put {name} beside the protocols",
     )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
-        scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(checked_float(score, file, line))
+        key = files.checked_word(key, tuple(scores), "ASV key", file, line)
+        scores[key].append(checked_float(score, file, line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 

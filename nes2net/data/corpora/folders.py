@@ -65,8 +65,8 @@ class FolderCorpus(Corpus):
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that folders name."""
-        named = self.split_folders.values()
-        return tuple(split for split in ("train", "dev", "eval") if split in named) or ("eval",)
+        split_names = self.split_folders.values()
+        return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None

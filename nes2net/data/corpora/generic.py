@@ -344,8 +344,8 @@ class GenericCorpus(UserCorpus):
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
-        named: set[str | None] = {split for split in self.splits if _list_or_folder(folder, split)}
-        return named or {None}
+        stated_splits: set[str | None] = {split for split in self.splits if _list_or_folder(folder, split)}
+        return stated_splits or {None}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """The list of ``split``, the folder of its classes, or the folder of all parts' lists.

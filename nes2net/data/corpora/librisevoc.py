@@ -5,10 +5,10 @@ Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVP
 Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
 ``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven
-trials. The authors' own program takes the first 7,920 of each folder as the file system lists them,
-which cannot be repeated. The lists have as many trials, and so has the set of the Speech
-Anti-Spoofing Arena (18,487, as ``eval`` here). Benchmarks that report 92,407 trials take all parts
-together.
+trials. The authors' own program takes the first 7,920 files of each folder in the order of the file
+system, which cannot be reproduced. Its parts are as large as those of the lists. The set of the
+Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmarks that report 92,407
+trials take all parts together.
 
 An id is the path below the root without suffix; ``attack`` is the vocoder, and the speaker is the
 first field of a name. The rate is 24 kHz.
@@ -37,15 +37,17 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]
         for folder in ("gt", *_VOCODERS):
-            inner = f"{folder}/{name}" if folder == "gt" else f"{folder}/{name}_gen"
-            yield Trial(
-                inner,
-                None if audio is None else audio / f"{inner}.wav",
-                BONAFIDE if folder == "gt" else SPOOF,
-                speaker,
-                attack=None if folder == "gt" else folder,
-                phase=phase,
-            )
+            id = f"{folder}/{name}_gen"
+            label = SPOOF
+            attack: str | None = folder
+            if folder == "gt":
+                id = f"{folder}/{name}"
+                label = BONAFIDE
+                attack = None
+            recording = None
+            if audio is not None:
+                recording = audio / f"{id}.wav"
+            yield Trial(id, recording, label, speaker, attack=attack, phase=phase)
 
 
 def _counts(number: int) -> Counts:
