@@ -60,17 +60,22 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
+def _files(split: str, protocol: str) -> Files:
+    return Files(
+        protocols=(protocol,),
+        folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
+        audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
+        remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
+    )
+
+
 CORPUS = ListedCorpus(
     title="ASVspoof 2019 LA",
     rows=COLUMNS,
     parts={
-        split: Files(
-            protocols=(f"ASVspoof2019.LA.cm.{kind}.txt",),
-            folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
-            audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
-            remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
-        )
-        for split, kind in (("train", "train.trn"), ("dev", "dev.trl"), ("eval", "eval.trl"))
+        "train": _files("train", "ASVspoof2019.LA.cm.train.trn.txt"),
+        "dev": _files("dev", "ASVspoof2019.LA.cm.dev.trl.txt"),
+        "eval": _files("eval", "ASVspoof2019.LA.cm.eval.trl.txt"),
     },
     asv_scores=asv_scores,
     tdcf_version=2019,

@@ -41,7 +41,11 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
         },
         "key": key,
         "key_files": [
-            f"{folder}/trial_metadata.txt" for folder in (f"{track}/CM", f"keys/{track}/CM", "CM", "keys/CM", ".")
+            f"{track}/CM/trial_metadata.txt",
+            f"keys/{track}/CM/trial_metadata.txt",
+            "CM/trial_metadata.txt",
+            "keys/CM/trial_metadata.txt",
+            "./trial_metadata.txt",
         ],
         "phases": ("progress", "eval", "hidden"),
     }
@@ -71,7 +75,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         remedy=remedy,
     )
     score_file = files.first_file(
-        [key_file.parent / system / "score.txt" for system in ("ASVTorch_Kaldi", "ASVtorch_kaldi")],
+        [key_file.with_name("ASVTorch_Kaldi") / "score.txt", key_file.with_name("ASVtorch_kaldi") / "score.txt"],
         what="ASV scores of ASVspoof 2021 LA",
         remedy=remedy,
     )

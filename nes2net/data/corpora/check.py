@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -439,12 +439,16 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
         missing = paths.keys() - names
         recordings = filter(is_recording, names - paths.keys())
         extra = {name for name in recordings if beside is None or not re.fullmatch(beside, _stem(name))}
-        num_other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
+        num_other_suffix += len(set(map(_stem, missing)) & set(map(_stem, extra)))
         split_check.present += [path for name, path in paths.items() if name not in missing]
         below = os.path.relpath(folder, split_check.audio)
-        split_check.missing += sorted(os.path.normpath(os.path.join(below, name)) for name in missing)
-        split_check.extra += sorted(os.path.normpath(os.path.join(below, name)) for name in extra)
+        split_check.missing += _paths_below(below, missing)
+        split_check.extra += _paths_below(below, extra)
     return num_other_suffix
+
+
+def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
+    return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
 
 
 def _stem(name: str) -> str:

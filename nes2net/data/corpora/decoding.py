@@ -108,7 +108,7 @@ def decode(path: Path) -> Decoded:
 
 
 def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
-    return [decode(path) for path in paths]
+    return list(map(decode, paths))
 
 
 def decode_in_parallel(

@@ -48,7 +48,7 @@ from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import delimiter_of, first_line, unknown_label
+from nes2net.data.corpora.id_tables import column_of, delimiter_of, first_line, unknown_label
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -99,6 +99,10 @@ def _list_of(folder: Path, split: str) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def _has_lists(folder: Path) -> bool:
+    return any(_list_of(folder, split) for split in SPLITS)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
@@ -156,8 +160,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         if name in header:
             header = ["id" if column == name else column for column in header]
             break
-    path_columns = [name for name in _PATH_COLUMNS if name in header]
-    if not path_columns:
+    file_column = column_of(header, _PATH_COLUMNS)
+    if file_column is None:
         raise InputError(
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
             f"{shown(delimiter.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
@@ -169,7 +173,6 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(
             f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
-    file_column = header.index(path_columns[0])
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):
@@ -361,7 +364,7 @@ class GenericCorpus(UserCorpus):
                 list_or_folder = _list_or_folder(folder, split)
                 if list_or_folder is not None:
                     return list_or_folder
-            if split == WHOLE and any(_list_of(folder, name) for name in self.splits):
+            if split == WHOLE and _has_lists(folder):
                 return folder
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
@@ -381,7 +384,7 @@ class GenericCorpus(UserCorpus):
 
         :class:`InputError` names the file and line that is malformed.
         """
-        if path.is_dir() and any(_list_of(path, name) for name in self.splits):
+        if path.is_dir() and _has_lists(path):
             trials = files.checked_trials(self._trials_of_splits(path, audio), path)
             return files.select_phase(trials, split)
         if path.is_dir():

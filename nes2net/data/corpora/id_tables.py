@@ -32,6 +32,14 @@ def column_name(name: str) -> str:
     return name.strip().strip('"').lower().replace("-", "_").replace(" ", "_")
 
 
+def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
+    """The number of the column that has the first of ``names`` in ``header``; None if there is none."""
+    for name in names:
+        if name in header:
+            return header.index(name)
+    return None
+
+
 def first_line(path: Path) -> str:
     """The first line that is not blank; empty if ``path`` is not a regular file or cannot be read."""
     if not path.is_file():  # opening a pipe would block
@@ -94,25 +102,24 @@ def read_id_table(
             delimiter = None
     fields = line.split(delimiter)
     header = [column_name(field) for field in fields]
-    values = [header.index(name) for name in names if name in header]
-    ids = [header.index(name) for name in ID_COLUMNS if name in header]
-    if values and not ids:
+    value_column = column_of(header, names)
+    id_column = column_of(header, ID_COLUMNS)
+    if value_column is not None and id_column is None:
         raise InputError(
             f"{path}: no column of ids in the header {shown(line.strip())} (separated by {_separated(delimiter)}); "
             f"call it one of {', '.join(ID_COLUMNS)}"
         )
     middle_fields = {field.strip() for field in fields[1:-1]}
-    if not values and len(fields) > 2 and (len(fields) > 4 or not middle_fields & set(between)):
+    if value_column is None and len(fields) > 2 and (len(fields) > 4 or not middle_fields & set(between)):
         raise InputError(
             f"{path}, line 1: expected 2 fields (utterance {value}), found {len(fields)}: {shown(line.strip())} (separated "
             f"by {_separated(delimiter)}); keep these two columns, or add a header that names them ({', '.join(names)})"
         )
     num_fields = max(len(fields), 2)
-    id_column = 0
-    value_column = num_fields - 1
-    if values:
-        id_column = ids[0]
-        value_column = values[0]
+    has_header = value_column is not None
+    if value_column is None or id_column is None:
+        id_column = 0
+        value_column = num_fields - 1
     if delimiter is not None:
         rows = _rows_of_csv(path, delimiter, id_column)
     else:
@@ -120,8 +127,8 @@ def read_id_table(
         if len(fields) > 2:
             expected = f"as in line 1: {' '.join(words)}"
         rows = read_rows(path, num_fields, expected)
-    if values:
-        next(rows, None)  # the header
+    if has_header:
+        next(rows, None)
     return IdTable(rows, id_column, value_column)
 
 

@@ -26,7 +26,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.text_files import read_rows
 
 _VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
-_LISTS = {"train": "train.txt", "dev": "dev.txt", "eval": "test.txt"}
+
 _REPOSITORY = "https://github.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
 _RAW = "https://raw.githubusercontent.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
 _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # which added the lists
@@ -50,6 +50,16 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
             yield Trial(id, recording, label, speaker, attack=attack, phase=phase)
 
 
+def _files(protocol: str) -> Files:
+    return Files(
+        protocols=[protocol],
+        folders=(".", "LibriSeVoc", "lists"),
+        audio=(".", "LibriSeVoc"),
+        holds=["gt"],
+        remedy="give `root` the folder that holds gt",
+    )
+
+
 def _counts(number: int) -> Counts:
     spoofed = len(_VOCODERS) * number
     return Counts(number + spoofed, number, spoofed, {"attack": dict.fromkeys(_VOCODERS, number)})
@@ -58,16 +68,7 @@ def _counts(number: int) -> Counts:
 CORPUS = ListedCorpus(
     title="LibriSeVoc",
     rows=_rows,
-    parts={
-        split: Files(
-            protocols=[name],
-            folders=(".", "LibriSeVoc", "lists"),
-            audio=(".", "LibriSeVoc"),
-            holds=["gt"],
-            remedy="give `root` the folder that holds gt",
-        )
-        for split, name in _LISTS.items()
-    },
+    parts={"train": _files("train.txt"), "dev": _files("dev.txt"), "eval": _files("test.txt")},
     counts={"train": _counts(7920), "dev": _counts(2640), "eval": _counts(2641)},
     counts_from="the authors' program",
     obtain={
@@ -76,7 +77,9 @@ CORPUS = ListedCorpus(
     },
     downloads=(
         Download(url="https://zenodo.org/records/15127251", what="audio", unpack="."),
-        *(Download(url=f"{_RAW}/{_COMMIT}/{name}", what="list") for name in _LISTS.values()),
+        Download(url=f"{_RAW}/{_COMMIT}/train.txt", what="list"),
+        Download(url=f"{_RAW}/{_COMMIT}/dev.txt", what="list"),
+        Download(url=f"{_RAW}/{_COMMIT}/test.txt", what="list"),
     ),
     licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
     source="https://arxiv.org/abs/2304.13085",

@@ -93,8 +93,9 @@ def pack(
     trials = []
     size = 0
     for shard in shards.values():
-        trials += [packed.trial for packed in shard]
-        size += sum(packed.size for packed in shard)
+        for packed in shard:
+            trials.append(packed.trial)
+            size += packed.size
     with writing(out, "make room or name another folder; the same command goes on"):
         _check_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
@@ -260,15 +261,18 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     }
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _groups(shard, _GROUP_BYTES, _GROUP_ROWS):
-            names = [_name(packed) for packed in group]
-            columns: list[list[Any]] = [
-                names,
-                [{"bytes": _content(packed), "path": name} for packed, name in zip(group, names)],
-                [_LABELS[packed.trial.label] for packed in group],
-                [_notes(packed.trial) for packed in group],
-            ]
-            arrays = [pyarrow.array(values, kind) for values, kind in zip(columns, types)]
-            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=len(group))
+            rows: list[dict[str, Any]] = []
+            for packed in group:
+                name = _name(packed)
+                rows.append(
+                    {
+                        "path": name,
+                        "audio": {"bytes": _content(packed), "path": name},
+                        "label": _LABELS[packed.trial.label],
+                        "notes": _notes(packed.trial),
+                    }
+                )
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema), row_group_size=len(group))
 
 
 def _groups(

@@ -143,17 +143,18 @@ def segments(
     return segments
 
 
+def _files(split: str) -> Files:
+    return Files(
+        protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
+        folders=_PROTOCOL_FOLDERS,
+        audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
+    )
+
+
 CORPUS = ListedCorpus(
     title="PartialSpoof",
     rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
-    parts={
-        split: Files(
-            protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
-            folders=_PROTOCOL_FOLDERS,
-            audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
-        )
-        for split in ("train", "dev", "eval")
-    },
+    parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,
     segment_labels=segment_labels,
     # As many utterances as ASVspoof 2019 LA, from which the corpus was made.

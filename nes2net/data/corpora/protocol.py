@@ -87,8 +87,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
         for row in rows:
             if row and not header:
                 header = row
-                names = Counter(name.strip().lower() for name in header)
-                repeated_names = [name for name, count in names.items() if name and count > 1]
+                repeated_names = repeated(name.strip().lower() for name in header if name.strip())
                 if repeated_names:
                     raise InputError(
                         f"{path}, line {line}: more than one column is called {shown(repeated_names[0])}; rename or remove one"
@@ -110,6 +109,15 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
         raise InputError(
             f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
         ) from error
+
+
+def repeated(words: Iterable[str]) -> list[str]:
+    """The words that occur more than once.
+
+    >>> repeated(["a", "b", "a"])
+    ['a']
+    """
+    return [word for word, number in Counter(words).items() if number > 1]
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
@@ -186,8 +194,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
-        numbers = Counter(trial.id for trial in trials)
-        repeated_ids = [id for id, number in numbers.items() if number > 1]
+        repeated_ids = repeated(trial.id for trial in trials)
         paths: dict[str, None] = {}
         for trial in trials:
             if trial.id == repeated_ids[0] and trial.path:

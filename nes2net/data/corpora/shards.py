@@ -34,7 +34,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -161,7 +160,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
         if field.name != audio and (is_word or is_number or types.is_null(kind)):
             columns.append(field.name)
-    repeated_names = [name for name, count in Counter(columns).items() if count > 1]
+    repeated_names = files.repeated(columns)
     if repeated_names:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(repeated_names[0])}")
     for name in ("label", *_SPLITS):
@@ -418,9 +417,10 @@ class ShardCorpus(UserCorpus):
         for trial in trials:
             first = first_trials.setdefault(trial.id, trial)
             if first is not trial:
-                addresses = [os.path.relpath(shared.audio_path(), root) for shared in (first, trial)]
+                first_address = os.path.relpath(first.audio_path(), root)
+                address = os.path.relpath(trial.audio_path(), root)
                 raise InputError(
-                    f"{root}: the id {shown(trial.id)} stands in {addresses[0]} and in {addresses[1]}; give each recording its own"
+                    f"{root}: the id {shown(trial.id)} stands in {first_address} and in {address}; give each recording its own"
                 )
         files.checked_trials(trials, path)
         return of_split or files.select_phase(trials, split)

@@ -95,7 +95,10 @@ class Trial:
         """The field ``name`` or the item ``name`` of ``extra``; None if neither exists."""
         if name in self.__slots__:
             return getattr(self, name)
-        return next((value for column, value in self.extra if column == name), None)
+        for column, value in self.extra:
+            if column == name:
+                return value
+        return None
 
     def __reduce__(self) -> tuple:
         # A DataLoader worker gets up to 600,000 trials; a dataclass's own pickle takes twice as long.
