@@ -6,7 +6,7 @@ Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this)
 ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and ``Filtering``, with six fields a
 line: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or ``spoof``, the type, its setting
 (``babble_0``). The audio is in ``<root>/flac``, as its Readme.txt says, or in ``<root>/TYPE/flac``. An
-utterance is called after its original and the setting, ``LA_E_2834763_babble_0``.
+utterance is named after its original and the setting, ``LA_E_2834763_babble_0``.
 
 ``transmission`` of a trial is the type, ``codec`` the setting; the paper gives a figure for each
 setting (``--by codec``). All 29 settings hold the whole evaluation set, 71,237 trials each. To

@@ -1,7 +1,8 @@
-"""The facts and methods that the package takes from a corpus, and counts of its trials.
+"""What a corpus declares: facts, and methods that list its trials. Also counts of trials.
 
-A corpus is a module that declares ``CORPUS``, mostly a :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is
-registered by ``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
+A corpus is a module that declares ``CORPUS``, mostly a
+:class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
+``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations
@@ -107,16 +108,16 @@ class OfficialRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A file of a corpus that anybody may fetch."""
+    """A file of a corpus that can be fetched without asking."""
 
     url: str
-    """Its address. The page of a Zenodo record stands for all files of the record, and
-    ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
+    """Its address. The page of a Zenodo record means all files of the record, and
+    ``hub:OWNER/NAME[@REVISION]`` a whole data set of the Hugging Face hub."""
     name: str = ""
-    """The name to keep it under, below the folder; by default the last part of the address. The
-    files of a record are kept in a folder of this name."""
+    """Its path below the folder of the corpus; by default the last part of the address. The files of a
+    record go to a folder of this name."""
     what: str = ""
-    """What it holds, as in ``training audio``."""
+    """Its content, such as ``training audio``."""
     size: int | None = None
     """Bytes, if published."""
     md5: str = ""
@@ -142,10 +143,10 @@ class Corpus(ABC):
     """
 
     title: str
-    """Its usual name."""
+    """The usual name of the corpus."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
     """``segments(root, split, protocols=None)``: utterance → its bona fide and spoofed segments, which
-    cover it from 0 to its duration; None if there are no such labels, or they are of frames only."""
+    cover it from 0 to its duration; None if the corpus labels no segments, or only frames."""
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution, protocols=None)``: utterance → labels (T,) of frames
     of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
@@ -157,17 +158,17 @@ class Corpus(ABC):
     their scores, shape (N,), in the order of the score file; None if there is no such table."""
 
     phases: tuple[str, ...] = ()
-    """The parts that its labels name; the ``splits`` if empty."""
+    """The parts that the labels name; if empty, the ``splits``."""
     key_files: Sequence[str] = ()
-    """Where the key, the file of the labels, may be below its folder; empty if the lists hold the labels."""
+    """Possible paths of the key, the file of the labels; empty if the lists hold the labels."""
     user_defined: bool = False
-    """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    """Whether a user made it: ``root`` may be a list, and ``"all"`` is a part."""
     about: str = ""
-    """What it holds, for the list of all corpora; needed only if it has no official ``counts``."""
+    """Its content, for the list of all corpora; needed only if it has no official ``counts``."""
     takes: str = "FOLDER"
-    """What ``root`` may be, in an example of a command."""
+    """The value of ``root`` in an example of a command."""
     home: Callable[[], Path] | None = None
-    """``home()``: its folder, for a corpus that is fetched; None if users say where it is."""
+    """``home()``: the folder of a corpus that is fetched; None if users name the folder."""
     test_samples: int = ASVSPOOF_SAMPLES
     """Samples of an utterance in '4sec' scoring."""
 
@@ -198,10 +199,10 @@ class Corpus(ABC):
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
     downloads: Sequence[Download] = ()
-    """The files that ``nes2net data download`` fetches; empty if somebody has to be asked."""
+    """The files that ``nes2net data download`` fetches; empty if its owners have to be asked."""
     by_hand: Sequence[str] = ()
-    """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
-    are no ``downloads``, otherwise nothing."""
+    """Further steps that a user has to take. By default, the instructions of ``obtain`` if there are no
+    ``downloads``, otherwise nothing."""
     licence: str = ""
     """The licence of the recordings; empty if it is not known. If sources disagree, the publisher's page decides."""
     source: str = ""
@@ -236,7 +237,7 @@ class Corpus(ABC):
         """The labelled trials of ``phase`` without audio, for evaluation.
 
         Args:
-            path: A key or protocol, or a folder in which it is sought.
+            path: A key or protocol, or a folder that holds it.
             phase: None for all phases, or for all splits that have a protocol.
         """
 
@@ -252,7 +253,7 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; for a user's own corpus, the parts that are there."""
+        """The parts that a copy should have; for a user's own corpus, the parts that exist."""
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
@@ -267,14 +268,14 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Where to get what is called ``kind`` in ``obtain``; empty if that is not known."""
+        """Where to get the ``kind`` of file, a key of ``obtain``; empty if that is not known."""
         if kind not in self.obtain:
             return ""
         return f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
-        """The parts that may be asked for."""
+        """The parts that users may name."""
         if self.user_defined:
             return (*self.splits, WHOLE)
         return self.splits
@@ -283,7 +284,7 @@ class Corpus(ABC):
         """``root``; if it is None or ``"."``, the folder of a corpus that is fetched.
 
         Raises:
-            InputError: if there is no ``root`` and the corpus is not fetched, or cannot be.
+            InputError: if ``root`` is missing and the corpus has no ``home``, or fetching it fails.
         """
         if self.home is not None and (root is None or str(root) in ("", ".")):
             return self.home()
@@ -309,7 +310,7 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Plain data that tells ``trials`` from others in the same layout: their number, a digest of their ids.
+        """Plain data that identifies ``trials``: their number and a digest of their ids.
 
         ``official`` is whether their numbers are those of the official part; true if these are not known.
         """

@@ -81,7 +81,7 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The trials without audio of ``phase`` (None: all), from the folders of the audio or a file of labels alone."""
+        """The trials of ``phase`` (None: all) without audio, from the folders or from a file of labels alone."""
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
         labels = self.place(path)

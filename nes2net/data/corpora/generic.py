@@ -328,7 +328,7 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of files and folders state; None is among them if rows state the split."""
+        """The splits that the names of files and folders state; with None if rows may state the split."""
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
         """The folder from which paths start."""
@@ -343,7 +343,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts above."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """As for every corpus of a user."""
+        """The splits that have a list or a folder of classes."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}

@@ -100,7 +100,7 @@ class Table:
     file: str
     """The column of the paths."""
     fields: Mapping[str, str]
-    """Field of :class:`~nes2net.data.corpora.trial.Trial` → column; ``phase`` only if a column tells it."""
+    """Field of :class:`~nes2net.data.corpora.trial.Trial` → column; ``phase`` only if a column states it."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column of the label → our label; None: the recording is not a trial."""
     otherwise: str | None = None
@@ -110,7 +110,7 @@ class Table:
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Field → word → its value, if it is not the word itself; ``-`` and an empty field are None."""
     delimiter: str = ","
-    """What separates the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
+    """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
     """The columns of a list without header, separated by ``,`` and a space; white space separates its fields."""
     inner: Callable[[str], str] = str
@@ -197,9 +197,9 @@ class Files:
     """Folders of the protocol, below the root or the folder of the protocols. A folder ending in
     ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
-    """What to do without audio; by default, give the folder that holds the first of ``audio``."""
+    """The advice if the audio is not found; by default, to give the folder that holds the first of ``audio``."""
     holds: Sequence[str] = (".",)
-    """Folders; a folder of the audio has to hold one of them."""
+    """Folders of which a folder of the audio must hold one."""
     together: bool = False
     """Whether the split is listed by all of ``protocols`` that exist; their folder stands for them."""
     unlisted: str = ""

@@ -114,7 +114,7 @@ def pack(
 
 
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write the plan to ``out``; raise :class:`InputError` if an earlier run, whose shards are kept, had another one."""
+    """Write the plan to ``out``; raise :class:`InputError` if an earlier run left another plan."""
     digests = {}
     for path, shard in shards.items():
         digests[path.relative_to(out).as_posix()] = trials_digest([packed.trial for packed in shard], _plan_line)
@@ -213,7 +213,7 @@ def _planned_shards(
 
 
 def _notes(trial: Trial) -> str:
-    """Id, fields and further columns of a trial, as JSON, and its phase if it is not a split."""
+    """Id, fields and extra columns of a trial, as JSON; its phase, too, if it is not a split."""
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase

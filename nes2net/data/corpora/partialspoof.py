@@ -157,7 +157,7 @@ CORPUS = ListedCorpus(
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,
     segment_labels=segment_labels,
-    # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
+    # As many utterances as ASVspoof 2019 LA, on which the corpus is based.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),

@@ -1,4 +1,4 @@
-"""The text files of corpora: finding them, splitting their lines, checking their fields."""
+"""Finding the text files of corpora, splitting their lines, and checking their fields."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                 repeated_names = repeated(name.strip().lower() for name in header if name.strip())
                 if repeated_names:
                     raise InputError(
-                        f"{path}, line {line}: more than one column is called {shown(repeated_names[0])}; rename or remove one"
+                        f"{path}, line {line}: more than one column is called {shown(repeated_names[0])}; "
+                        "rename or remove one"
                     )
                 if len(header) > _MOST_COLUMNS:
                     raise InputError(
@@ -178,7 +179,10 @@ def or_none(field: str, *nothing: str) -> str | None:
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """``trials`` of ``path`` as a list; :class:`InputError` if it is empty, or an id repeats or has control characters."""
+    """``trials`` of ``path`` as a list.
+
+    :class:`InputError` if it is empty, or an id repeats or has control characters.
+    """
     collecting = gc.isenabled()
     gc.disable()  # the garbage collector would inspect all trials made so far again and again
     try:
@@ -189,7 +193,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     for trial in trials:
         if has_control(trial.id):
             raise InputError(
-                f"{path}: the id {shown(trial.id)} holds control characters, which a terminal may obey: rename the utterance"
+                f"{path}: the id {shown(trial.id)} holds control characters, which a terminal may obey: "
+                "rename the utterance"
             )
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")

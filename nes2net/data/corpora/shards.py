@@ -237,7 +237,7 @@ def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, 
 
 
 def _label(value: Any, row_name: str) -> str | None:
-    """The label of a number of the Arena or of a word."""
+    """Our label for a word, or for a number as in the Arena."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -262,7 +262,7 @@ def _trial(
     label_of: Callable[[Any, str], str | None],
     row_name: str,
 ) -> Trial:
-    """The trial of a row, from its columns and then from its notes."""
+    """The trial of a row; its columns decide before its notes."""
     notes = _notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
@@ -369,7 +369,8 @@ def _text(file: BinaryIO, member: Member, path: Path) -> str:
     """The text of a ``member`` of the tar file ``path``, which is open as ``file``."""
     if member.size > _LONGEST_NOTES:
         raise InputError(
-            f"shard {path}, {member.name} has {readable_size(member.size)}; at most {readable_size(_LONGEST_NOTES)} are read"
+            f"shard {path}, {member.name} has {readable_size(member.size)}; "
+            f"at most {readable_size(_LONGEST_NOTES)} are read"
         )
     file.seek(member.offset)
     try:
@@ -383,7 +384,7 @@ class ShardCorpus(UserCorpus):
     """The recordings of a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """As for every corpus of a user."""
+        """The splits that the names of the shards state."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
@@ -420,7 +421,8 @@ class ShardCorpus(UserCorpus):
                 first_address = os.path.relpath(first.audio_path(), root)
                 address = os.path.relpath(trial.audio_path(), root)
                 raise InputError(
-                    f"{root}: the id {shown(trial.id)} stands in {first_address} and in {address}; give each recording its own"
+                    f"{root}: the id {shown(trial.id)} stands in {first_address} and in {address}; "
+                    "give each recording its own"
                 )
         files.checked_trials(trials, path)
         return of_split or files.select_phase(trials, split)

@@ -1,4 +1,4 @@
-"""A trial: an utterance, the path of its audio, and what its corpus says of it; parts of a corpus and subsets of trials."""
+"""Trials, that is utterances with the paths of their audio and their fields; parts of a corpus; subsets of trials."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SPOOF = "spoof"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An utterance of a corpus. A field is None if the corpus does not have it or leaves it open.
+    """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
-    ``id`` stands in protocols and score files. ``label`` is ``"bonafide"`` or ``"spoof"``, whatever
+    ``id`` is the name in protocols and score files. ``label`` is ``"bonafide"`` or ``"spoof"``, whatever
     the corpus calls them. The other fields hold the corpus's own words:
 
     ============ =========================================================================
@@ -112,7 +112,7 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """SHA-256 of a list of trials, in hexadecimal, over one line of text in UTF-8 for each trial.
 
     Args:
-        line: What two lists must agree on, such as id and label.
+        line: The text in which two equal lists agree, such as id and label.
         in_order: Whether the order counts too; if not, the lines are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
@@ -140,13 +140,13 @@ def _rebuild(id: str, path: str | None, *other_fields: Any) -> Trial:
 
 
 class Part(NamedTuple):
-    """Which trials are meant, and where they are."""
+    """A part of a corpus, and where its files are."""
 
     corpus: str
     root: str | Path | None
     split: str = "eval"
     protocols: str | Path | None = None
-    """Folder of the protocols; None if they are searched for in ``root``."""
+    """Folder of the protocols; None if they are in ``root``."""
     revision: str | None = None
     """Commit of a data set of the hub, if it was downloaded."""
 
@@ -161,9 +161,9 @@ class Part(NamedTuple):
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
-    Each pair of label and attack, a stratum, gets one trial. The remaining trials are distributed in
-    proportion, by largest remainders. Which trials of a stratum are drawn depends only on ``seed``
-    and on its trials.
+    Each pair of label and attack, a stratum, first gets one trial. The remaining trials are
+    distributed in proportion, by largest remainders. Which trials of a stratum are drawn depends only
+    on ``seed`` and on its trials.
 
     Raises:
         InputError: if ``count`` is smaller than the number of labels and attacks.
