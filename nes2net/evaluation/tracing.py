@@ -1,6 +1,6 @@
 """Evaluation of the judgement ``classes``: which class, and is it a known one at all.
 
-In reading order: the trials with their logits (:func:`class_trials`), the figures of the closed set, of the
+In reading order: the result (:func:`evaluate_classes`), its tables, and the figures of the closed set, of the
 open set and of both with a threshold, their tables, the result (:func:`evaluate_classes`).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +16,16 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name
+from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
-from nes2net.evaluation.matching import match, system_names
-from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted
 from nes2net.metrics.classes import class_rates
-from nes2net.models.provenance import CLASSES_KEY
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
-from nes2net.scoring.record import record_of
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -37,10 +33,8 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
-_DEFAULT_FIELD = "attack"
 _TOP = 3
 _MOST_CONFUSIONS = 10
-_OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 _CLOSED = (
     Measure("accuracy", "accuracy %"),
@@ -81,123 +75,6 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
     "balanced_accuracy": metrics.balanced_accuracy,
     "macro_f1": metrics.macro_f1,
 }
-
-
-@dataclass(frozen=True)
-class ClassTrials:
-    """What a system says of the trials of a phase, for which there is a class in the key.
-
-    - ``logits`` N×K are of trials of known classes, ``true`` (N,) their numbers.
-    - ``unknown_logits`` M×K are of trials of other classes, ``generators`` (M,) the numbers of these in
-      ``generator_names``.
-    - ``num_left_out`` counts bona fide trials, if bona fide is no class.
-    - ``sha256`` is that of the file, and ``scores`` the scores of being known that its numbers give.
-    """
-
-    system: str
-    names: tuple[str, ...]
-    logits: NDArray
-    true: NDArray
-    unknown_logits: NDArray
-    generators: NDArray
-    generator_names: list[str]
-    num_left_out: int
-    sha256: str
-    scores: tuple[LogitScore, ...] = LOGIT_SCORES
-    mismatch: str = ""
-    origin: Origin | None = None
-    threshold: KnownThreshold | None = None
-
-    @functools.cached_property
-    def predicted(self) -> NDArray:
-        """Numbers of the predicted classes, (N,): the largest logit, the first among equal ones."""
-        return self.logits.argmax(1)
-
-    @functools.cached_property
-    def confusion(self) -> NDArray:
-        """Counts K×K, rows true."""
-        return metrics.confusion_matrix(self.true, self.predicted, len(self.names))
-
-    @functools.cached_property
-    def unknown_confusion(self) -> NDArray:
-        """What the G unknown generators are taken for, G×K counts."""
-        pairs = self.generators * len(self.names) + self.unknown_logits.argmax(1)
-        counts = np.bincount(pairs, minlength=len(self.generator_names) * len(self.names))
-        return counts.reshape(len(self.generator_names), len(self.names))
-
-    @functools.cached_property
-    def known_scores(self) -> dict[LogitScore, tuple[NDArray, NDArray]]:
-        """Each score of being known of known and of unknown trials, (N,) and (M,)."""
-        return {
-            kind: (known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)) for kind in LOGIT_SCORES
-        }
-
-
-def class_trials(key: Key, path: Path, table: ClassTable, system: str, allow_partial: bool) -> ClassTrials:
-    """Find the class in ``key`` of each trial of a ``table``, which was read from ``path``.
-
-    Raises:
-        InputError: if file and key do not go together, or a spoofed trial has no class.
-    """
-    record = record_of(path, table.sha256)
-    class_labels = _class_labels(record.model_extra if record is not None else None)
-    field_name = str(class_labels.get("field", _DEFAULT_FIELD))
-    rows, trials, mismatch = _matched(key, path, table, allow_partial)
-    aliases = class_labels.get("aliases") or {}
-    names = [class_name(trial, field_name, aliases) for trial in trials]
-    unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
-    if unnamed:
-        raise InputError(
-            f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field_name}, which names the class: "
-            f"{listed(unnamed)}"
-        )
-    number_of = {name: number for number, name in enumerate(table.names)}
-    generator_names = sorted({str(name) for name in names} - number_of.keys() - {BONAFIDE})
-    number_of_generator = {name: number for number, name in enumerate(generator_names)}
-    true = np.array([number_of.get(str(name), -1) for name in names])
-    generators = np.array([number_of_generator.get(str(name), -1) for name in names])
-    logits = table.logits[rows]
-    scores = LOGIT_SCORES
-    if table.holds_posteriors:  # by another program; of logits up to a constant there is no energy
-        scores = _OF_POSTERIORS
-        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
-    if not (true >= 0).any():
-        raise InputError(
-            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
-            f"{listed(generator_names)}: give the corpus and phase that the detector was trained for, or scores of it"
-        )
-    return ClassTrials(
-        system,
-        table.names,
-        logits[true >= 0],
-        true[true >= 0],
-        logits[generators >= 0],
-        generators[generators >= 0],
-        generator_names,
-        int(((true < 0) & (generators < 0)).sum()),
-        table.sha256,
-        scores,
-        mismatch,
-        read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
-        KnownThreshold.read(class_labels.get("known")),
-    )
-
-
-def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """How the trials of a detector name its classes, as the record of its scores says; empty if it does not."""
-    checkpoint = (record or {}).get("checkpoint")
-    labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None
-    return labels if isinstance(labels, dict) else {}
-
-
-def _matched(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
-    """Rows of ``table`` and their trials, and in words what does not fit."""
-    row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
-    try:
-        matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return matched.scores.astype(np.int64), matched.trials, matched.mismatch.describe(matched.num_expected)
 
 
 def evaluate_classes(

@@ -7,9 +7,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
+from nes2net.evaluation.class_trials import ClassTrials
 from nes2net.evaluation.plots import BONAFIDE_COLOUR, GRID, INK, SPOOF_COLOUR, figure_of, num_bins, score_range, svg_of
 from nes2net.evaluation.result import Plot
-from nes2net.evaluation.tracing import ClassTrials
 from nes2net.lib.pictures import Rectangle
 from nes2net.scoring.decisions.known import LogitScore
 

@@ -11,7 +11,7 @@ unpacks them.
 
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; there is no ``eval``. An id
 is the file's name without suffix. Lists of the second round have a third field, a number whose
-meaning was not checked; it is not read. Track 2 (partly fake) and the adaptation sets are left out.
+meaning was not checked; it is not read. Track 2 (partly fake) and the adaptation sets are not read.
 """
 
 from __future__ import annotations
@@ -26,11 +26,20 @@ _TEAM = Table("file", {"label": "label"}, labels=LABELS, names="file, label, num
 _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 
+def _training(split: str) -> Files:
+    return Files(
+        protocols=(f"{split}_label.txt",),
+        audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
+        folders=("ADD_train_dev/**", "label", ".", split, "train_dev"),
+        remedy=_REMEDY,
+    )
+
+
 def _evaluation(split: str, lists: str, folder: str) -> Files:
     return Files(
         protocols=(lists,),
         # Archives unpacked into a folder of their own name give track1test/track1test.
-        audio=(*(f"{place}{folder}" for place in (f"{split}/{folder}/", f"{folder}/")), f"{split}/**", f"{folder}/**"),
+        audio=(f"{split}/{folder}/{folder}", f"{folder}/{folder}", f"{split}/**", f"{folder}/**"),
         folders=(f"{split}/**", ".", folder, "label"),
         remedy=_REMEDY,
     )
@@ -41,15 +50,8 @@ CORPUS = ListedCorpus(
     rows=TABLE,
     variants=(_TEAM,),
     parts={
-        **{
-            split: Files(
-                protocols=(f"{split}_label.txt",),
-                audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
-                folders=("ADD_train_dev/**", "label", ".", split, "train_dev"),
-                remedy=_REMEDY,
-            )
-            for split in ("train", "dev")
-        },
+        "train": _training("train"),
+        "dev": _training("dev"),
         "track1": _evaluation("track1", "track1_label.txt", "track1test"),
         "track3_r1": _evaluation("track3_r1", "track3_R1_label.txt", "track3test"),
         "track3_r2": _evaluation("track3_r2", "track3_R2_label.txt", "track3R2test"),

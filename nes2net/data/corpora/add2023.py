@@ -13,19 +13,24 @@ from nes2net.data.corpora.add2022 import TABLE
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files, ListedCorpus
 
-_FOLDERS = {"train": "train", "dev": "dev", "round1": "testR1", "round2": "testR2"}
+
+def _files(folder: str) -> Files:
+    return Files(
+        protocols=("label.txt",),
+        audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),
+        folders=(f"Track1.2/{folder}", f"{folder}/**"),
+        remedy=f"give `root` the folder that holds Track1.2 or {folder}",
+    )
+
 
 CORPUS = ListedCorpus(
     title="ADD 2023",
     rows=TABLE,
     parts={
-        split: Files(
-            protocols=("label.txt",),
-            audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),
-            folders=(f"Track1.2/{folder}", f"{folder}/**"),
-            remedy=f"give `root` the folder that holds Track1.2 or {folder}",
-        )
-        for split, folder in _FOLDERS.items()
+        "train": _files("train"),
+        "dev": _files("dev"),
+        "round1": _files("testR1"),
+        "round2": _files("testR2"),
     },
     counts={"round1": Counts(111976), "round2": Counts(118477)},
     counts_from="what benchmarks report",

@@ -33,36 +33,49 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         phase: ``"dev"`` or ``"eval"``.
 
     Raises:
-        NotFound: if there are no scores; it lists where they were sought.
+        NotFound: if there are no scores; it lists the paths tried.
         InputError: if a line is malformed.
     """
     path = Path(path)
     name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
-    inner = "ASVspoof2019_LA_asv_scores"
-    base = path.parent if path.is_file() else path
-    own = [path] if ".asv." in path.name else []
+    folder = path.parent if path.is_file() else path
+    score_folder = "ASVspoof2019_LA_asv_scores"
+    candidates = [
+        folder / name,
+        folder / score_folder / name,
+        folder / "LA" / score_folder / name,
+        folder.parent / score_folder / name,
+    ]
+    if ".asv." in path.name:
+        candidates.insert(0, path)
     file = files.first_file(
-        [*own, *(folder / name for folder in (base, base / inner, base / "LA" / inner, base.parent / inner))],
+        candidates,
         what=f"ASV scores of ASVspoof 2019 LA {phase}",
         remedy=f"put {name} beside the protocols",
     )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
-        scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(checked_float(score, file, line))
+        key = files.checked_word(key, tuple(scores), "ASV key", file, line)
+        scores[key].append(checked_float(score, file, line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
+
+
+def _files(split: str, protocol: str) -> Files:
+    return Files(
+        protocols=(protocol,),
+        folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
+        audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
+        remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
+    )
 
 
 CORPUS = ListedCorpus(
     title="ASVspoof 2019 LA",
     rows=COLUMNS,
     parts={
-        split: Files(
-            protocols=(f"ASVspoof2019.LA.cm.{kind}.txt",),
-            folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
-            audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
-            remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
-        )
-        for split, kind in (("train", "train.trn"), ("dev", "dev.trl"), ("eval", "eval.trl"))
+        "train": _files("train", "ASVspoof2019.LA.cm.train.trn.txt"),
+        "dev": _files("dev", "ASVspoof2019.LA.cm.dev.trl.txt"),
+        "eval": _files("eval", "ASVspoof2019.LA.cm.eval.trl.txt"),
     },
     asv_scores=asv_scores,
     tdcf_version=2019,

@@ -41,7 +41,11 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
         },
         "key": key,
         "key_files": [
-            f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", "keys/CM", ".")
+            f"{track}/CM/trial_metadata.txt",
+            f"keys/{track}/CM/trial_metadata.txt",
+            "CM/trial_metadata.txt",
+            "keys/CM/trial_metadata.txt",
+            "./trial_metadata.txt",
         ],
         "phases": ("progress", "eval", "hidden"),
     }
@@ -50,23 +54,28 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    They are the scores of the ASV trials of ``phase``. Line by line, one file holds the key and
-    another the scores; ``path`` is the same as for ``CORPUS.keys``.
+    They are the scores of the ASV trials of ``phase``. The lines of one file are the key, the same
+    lines of another the scores; ``path`` is the same as for ``CORPUS.keys``.
 
     Raises:
-        NotFound: if one of the files is missing; it lists where it was sought.
+        NotFound: if one of the files is missing; it lists the paths tried.
         InputError: if a line is malformed or the two files do not belong together.
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)
-    places = [path / "LA", path / "keys" / "LA", path, path / "keys", *([path.parent] if path.name == "CM" else [])]
-    folders = [place / "ASV" for place in ([path.parent.parent] if path.is_file() else places)]
+    folders = [path / "LA", path / "keys" / "LA", path, path / "keys"]
+    if path.is_file():
+        folders = [path.parent.parent]
+    elif path.name == "CM":
+        folders.append(path.parent)
     remedy = "give the key folder that holds LA/ASV"
     key_file = files.first_file(
-        [f / "trial_metadata.txt" for f in folders], what="ASV key of ASVspoof 2021 LA", remedy=remedy
+        [folder / "ASV" / "trial_metadata.txt" for folder in folders],
+        what="ASV key of ASVspoof 2021 LA",
+        remedy=remedy,
     )
     score_file = files.first_file(
-        [key_file.parent / system / "score.txt" for system in ("ASVTorch_Kaldi", "ASVtorch_kaldi")],
+        [key_file.with_name("ASVTorch_Kaldi") / "score.txt", key_file.with_name("ASVtorch_kaldi") / "score.txt"],
         what="ASV scores of ASVspoof 2021 LA",
         remedy=remedy,
     )

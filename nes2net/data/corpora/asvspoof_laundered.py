@@ -6,11 +6,11 @@ Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this)
 ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and ``Filtering``, with six fields a
 line: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or ``spoof``, the type, its setting
 (``babble_0``). The audio is in ``<root>/flac``, as its Readme.txt says, or in ``<root>/TYPE/flac``. An
-utterance is called after its original and the setting, ``LA_E_2834763_babble_0``.
+utterance is named after its original and the setting, ``LA_E_2834763_babble_0``.
 
 ``transmission`` of a trial is the type, ``codec`` the setting; the paper gives a figure for each
-setting (``--by codec``). All 29 settings hold the whole evaluation set, 71,237 trials each. A
-folder with some of the lists (``protocols``) is an evaluation on these. The copy on the Hugging
+setting (``--by codec``). All 29 settings hold the whole evaluation set, 71,237 trials each. To
+evaluate on some types, give a folder with their lists as ``protocols``. The copy on the Hugging
 Face hub (hashim19/ASVspoofLD) is in Parquet with other columns, and is not read here.
 """
 
@@ -20,7 +20,10 @@ from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 _TYPES = {"Noise_Addition": 15, "Reverberation": 3, "Recompression": 6, "Resampling": 4, "Filtering": 1}
 _LIST = "ASVspoofLauneredDatabase_"
 _FOLDERS = (".", "ASVspoofLauneredDatabase", "ASVspoofLD")
-
+_PROTOCOL_FOLDERS = (
+    *("protocols", ".", "ASVspoofLauneredDatabase/protocols", "ASVspoofLauneredDatabase"),
+    *("ASVspoofLD/protocols", "ASVspoofLD"),
+)
 
 CORPUS = ListedCorpus(
     title="ASVspoof Laundered",
@@ -31,7 +34,7 @@ CORPUS = ListedCorpus(
     parts={
         "eval": Files(
             protocols=[f"{_LIST}{type}.txt" for type in _TYPES],
-            folders=[f"{folder}/{place}" for folder in _FOLDERS for place in ("protocols", ".")],
+            folders=_PROTOCOL_FOLDERS,
             together=True,
             audio=_FOLDERS,
             holds=("flac", *(f"{type}/flac" for type in _TYPES)),

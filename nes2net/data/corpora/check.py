@@ -1,11 +1,11 @@
-"""Checking a copy of a corpus: what is there, which tasks it allows, where to get the rest."""
+"""Checking a copy of a corpus: what exists, which tasks it allows, where to get the rest."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +24,11 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 @dataclass
 class SplitCheck:
-    """What was found of one part of a corpus.
+    """The state of one part of a corpus.
 
     ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
-    read. ``segments`` says which labels of segments there are. ``is_trained_on`` says whether all its
-    trials are training trials too. ``notes`` names what is remarkable but no fault.
+    read. ``segments`` says which labels of segments exist. ``is_trained_on`` says whether all its
+    trials are training trials too. ``notes`` are findings that need no action.
     """
 
     split: str
@@ -46,9 +46,10 @@ class SplitCheck:
 
     @property
     def training(self) -> str:
-        """What training does with this part: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
-        unreadable = len(self.decoding.unreadable) if self.decoding else 0
-        if (reason := self.why_no_audio) and (self.missing or not unreadable or unreadable == len(self.present)):
+        """Whether it can be trained on: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        reason = self.why_no_audio
+        unreadable = len(self.present) - self.num_readable
+        if reason and (self.missing or not unreadable or not self.num_readable):
             return f"no: {reason}"
         if self.counts.spoof is None:
             return f"no: {_UNLABELLED}"
@@ -57,13 +58,40 @@ class SplitCheck:
         unlabelled = self.counts.trials - (self.counts.bonafide or 0) - self.counts.spoof
         if unlabelled:
             return f"no: {unlabelled:,} of {counted(self.counts.trials, 'trial')} have no label"
-        return f"in part: {reason}, and are left out" if reason else "yes"
+        if reason:
+            return f"in part: {reason}, and are left out"
+        return "yes"
+
+    @property
+    def validation(self) -> str:
+        """Whether it can be validated on, as in ``training``."""
+        if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
+            return f"no: {_TRAINED_ON}"
+        return self.training
+
+    @property
+    def scoring(self) -> str:
+        """Whether it can be scored, as in ``training``."""
+        if not self.why_no_audio:
+            return "yes"
+        if self.num_readable:
+            return f"in part: {self.why_no_audio}"
+        return f"no: {self.why_no_audio}"
+
+    @property
+    def num_readable(self) -> int:
+        """How many of the ``present`` files can be read, as far as they were decoded."""
+        if self.decoding is None:
+            return len(self.present)
+        return len(self.present) - len(self.decoding.unreadable)
 
     @property
     def why_no_audio(self) -> str:
         """The reason why some trials cannot be read; empty if all can."""
-        if self.audio is None or not self.counts.trials:
-            return "its audio is not there" if self.audio is None else "its trials are not known"
+        if self.audio is None:
+            return "its audio is not there"
+        if not self.counts.trials:
+            return "its trials are not known"
         if self.missing:
             return f"{len(self.missing):,} of {counted(self.counts.trials, 'file is', 'files are')} missing"
         if self.decoding and self.decoding.unreadable:
@@ -73,7 +101,7 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """What was found of labels in separate files: phase → ``counts``."""
+    """The state of labels in separate files: phase → ``counts``."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -96,10 +124,12 @@ class CorpusCheck:
     has_min_tdcf: bool | None = None
     findings: list[Finding] = field(default_factory=list)
 
-    def report(self, kind: str, problem: str, part: str = "", *, spares_some: bool = False) -> None:
-        """Add what is wrong with the ``kind`` of file of a part, in the words of the corpus's ``obtain``."""
-        what = f"{kind} of {part}" if part else kind
-        self.findings.append(Finding(what, problem, self.corpus.how_to_get(kind), spares_some))
+    def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
+        """Add the finding that the ``kind`` of file, a key of the corpus's ``obtain``, has a ``problem``."""
+        subject = kind
+        if split:
+            subject = f"{kind} of {split}"
+        self.findings.append(Finding(subject, problem, self.corpus.how_to_get(kind), spares_some))
 
     @property
     def complete(self) -> bool:
@@ -109,30 +139,29 @@ class CorpusCheck:
     @property
     def is_whole(self) -> bool:
         """Whether the corpus has no parts (only generic corpora)."""
-        return [part.split for part in self.splits] == [WHOLE]
+        return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
         """Pairs of a task and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         train = []
         score = []
         evaluate = []
-        for part in self.splits:
-            if part.split in ("train", WHOLE):
-                train.append(("train", part.training))
-            if part.split in ("dev", WHOLE):
-                repeated = part.is_trained_on and part.training != f"no: {part.why_no_audio}"
-                train.append(("validate", f"no: {_TRAINED_ON}" if repeated else part.training))
-            name = "" if self.is_whole else f" {part.split}"
-            readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())
-            extent = "in part" if readable else "no"
-            verdict = f"{extent}: {part.why_no_audio}" if part.why_no_audio else "yes"
-            score.append((f"score{name}", verdict))
+        for split_check in self.splits:
+            split = split_check.split
+            if split in ("train", WHOLE):
+                train.append(("train", split_check.training))
+            if split in ("dev", WHOLE):
+                train.append(("validate", split_check.validation))
+            name = "" if self.is_whole else f" {split}"
+            score.append((f"score{name}", split_check.scoring))
             if self.key is None:
-                evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.counts, _UNLABELLED)))
+                evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
         if self.key is not None:
-            reason = "the keys are not there" if self.key.path is None else "the keys cannot be used"
+            reason = "the keys cannot be used"
+            if self.key.path is None:
+                reason = "the keys are not there"
             for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
                 evaluate.append((f"evaluate {phase}", self._evaluation(phase, counts, reason)))
         return train + score + evaluate
@@ -144,7 +173,9 @@ class CorpusCheck:
             return f"in part: {_ONE_CLASS}, so at a threshold of other trials"
         if self.has_min_tdcf is None or phase != "eval":
             return "yes"
-        return "yes: EER and min t-DCF" if self.has_min_tdcf else "in part: EER without min t-DCF"
+        if self.has_min_tdcf:
+            return "yes: EER and min t-DCF"
+        return "in part: EER without min t-DCF"
 
 
 _UNLABELLED = "its labels are not there"
@@ -169,10 +200,10 @@ def check_corpus(
 
     Args:
         root, protocols: As for ``trials`` of the corpus; None for a corpus that is fetched.
-        keys: The folder of the keys, by default ``root``. For a corpus whose protocols hold the
-            labels, another folder in which protocols are sought.
+        keys: The folder of the keys, by default ``root``. If the protocols of the corpus hold the
+            labels, another folder in which to look for protocols.
         splits: The parts to check, by default all.
-        subset: The protocols are a selection, so counts may differ from the official ones.
+        subset: Accept protocols that are a selection, with counts that differ from the official ones.
         decode: Decode every file, in ``workers`` processes.
 
     Raises:
@@ -192,45 +223,68 @@ def check_corpus(
     ids: dict[str, None] = {}
     trained: set[Path | None] = set()
     for split in names:
-        part, trials = _check_split(check, split, lists, subset)
-        if decode and part.audio is not None:
-            part.decoding = decode_all(part.present, part.audio, workers, f"decoding {split}")
-            if reasons := [f"{name} ({reason})" for name, reason in part.decoding.unreadable.items()]:
-                of_files = counted(len(part.present), "file")
-                check.report("audio", f"{len(reasons):,} of {of_files} cannot be read: {listed(reasons)}", split)
+        split_check, trials = _check_split(check, split, lists, subset)
+        if decode and split_check.audio is not None:
+            _decode_split(check, split_check, workers)
         paths = {trial.path for trial in trials}
         if split == "train":
             trained = paths
-        part.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= trained)
-        check.splits.append(part)
+        split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= trained)
+        check.splits.append(split_check)
         ids |= dict.fromkeys(trial.id for trial in trials)
-    if any(part.extra for part in check.splits):
-        # Parts may share a folder, and so may a list and the lists beside it.
-        places = [(root, split) for split in corpus.splits] + ([(root.parent, WHOLE)] if root.is_file() else [])
-        named: set[str] = set()
-        for place, split in places:
-            with suppress(InputError):  # a part that does not exist, or lists of something else
-                trials = corpus.trials(place, split, protocols=lists)
-                named |= {os.path.abspath(trial.path) for trial in trials if trial.path is not None}
-        for part in check.splits:
-            audio = part.audio or ""
-            part.extra = [name for name in part.extra if os.path.abspath(os.path.join(audio, name)) not in named]
+    if any(split_check.extra for split_check in check.splits):
+        listed_paths = _listed_paths(corpus, root, lists)
+        for split_check in check.splits:
+            audio = os.path.abspath(split_check.audio or "")
+            split_check.extra = [
+                name for name in split_check.extra if os.path.normpath(os.path.join(audio, name)) not in listed_paths
+            ]
     keys = root if keys is None else Path(keys)
     if corpus.key_files:
         check.key = _check_key(check, keys, ids, subset)
     if corpus.asv_scores and "eval" in names:
-        split_protocols = [part.protocol for part in check.splits if part.protocol is not None]
-        check.has_min_tdcf = _check_asv_scores(check, [keys, *split_protocols])
+        paths_tried = [keys]
+        for split_check in check.splits:
+            if split_check.protocol is not None:
+                paths_tried.append(split_check.protocol)
+        check.has_min_tdcf = _check_asv_scores(check, paths_tried)
     return check
 
 
-def _check_asv_scores(check: CorpusCheck, places: Sequence[Path]) -> bool:
-    """Whether one of ``places`` has the scores that min t-DCF needs."""
+def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
+    """Decode the files of a part, and report the unreadable ones."""
+    assert split_check.audio is not None
+    split = split_check.split
+    split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
+    failures = [f"{name} ({reason})" for name, reason in split_check.decoding.unreadable.items()]
+    if failures:
+        of_files = counted(len(split_check.present), "file")
+        check.report("audio", f"{len(failures):,} of {of_files} cannot be read: {listed(failures)}", split)
+
+
+def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
+    """The recordings that any list in ``root`` names, because parts may share a folder.
+
+    If ``root`` is a list, the lists beside it may share its folder, too.
+    """
+    roots = [(root, split) for split in corpus.splits]
+    if root.is_file():
+        roots.append((root.parent, WHOLE))
+    paths: set[str] = set()
+    for folder, split in roots:
+        with suppress(InputError):  # a part that does not exist, or lists of something else
+            trials = corpus.trials(folder, split, protocols=protocols)
+            paths.update(os.path.abspath(trial.path) for trial in trials if trial.path is not None)
+    return paths
+
+
+def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
+    """Whether one of ``paths`` leads to the scores that min t-DCF needs."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
-    for place in places:
+    for path in paths:
         try:
-            check.corpus.asv_scores(place, "eval")
+            check.corpus.asv_scores(path, "eval")
             return True
         except NotFound as error:
             tried += error.tried
@@ -243,8 +297,10 @@ def _check_asv_scores(check: CorpusCheck, places: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """What is wrong with a file, to be said beside its name."""
-    return _not_there(error.tried) if isinstance(error, NotFound) and error.tried else str(error)
+    """The problem of a file, for a finding that names the file."""
+    if isinstance(error, NotFound) and error.tried:
+        return _not_there(error.tried)
+    return str(error)
 
 
 def _not_there(tried: Sequence[Path]) -> str:
@@ -256,50 +312,55 @@ def find_split(
 ) -> tuple[SplitCheck, list[Trial]]:
     """Find the protocol, the trials and the recordings of a part; findings call it ``name``."""
     corpus = check.corpus
-    part = SplitCheck(split)
+    split_check = SplitCheck(split)
     trials: list[Trial] = []
     try:
-        part.protocol = corpus.find_protocol(check.root, split, protocols)
+        split_check.protocol = corpus.find_protocol(check.root, split, protocols)
     except InputError as error:
         check.report("protocol", why_unusable(error), name)
     try:
-        part.audio = corpus.find_audio(check.root, split)
+        split_check.audio = corpus.find_audio(check.root, split)
     except InputError as error:
         check.report("audio", why_unusable(error), name)
     try:
-        if part.protocol is not None:
-            trials = corpus.read_protocol(part.protocol, split, part.audio)
+        if split_check.protocol is not None:
+            trials = corpus.read_protocol(split_check.protocol, split, split_check.audio)
     except InputError as error:
         check.report("protocol", why_unusable(error), name)
-    if part.protocol is None:
+    if split_check.protocol is None:
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
-    if part.audio is not None:
-        other_suffix = _check_files(check, part, trials)
-        if part.missing:
-            there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
+    if split_check.audio is not None:
+        num_other_suffix = _check_files(check, split_check, trials)
+        missing = split_check.missing
+        if missing:
             of_files = counted(len(trials), "file is", "files are")
-            problem = f"{len(part.missing):,} of {of_files} missing in {part.audio}{there}: {listed(part.missing)}"
-            check.report("audio", problem, name, spares_some=bool(part.present))
-    return part, trials
+            problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
+            if num_other_suffix:
+                problem += f" ({num_other_suffix:,} are there under another suffix)"
+            problem += f": {listed(missing)}"
+            check.report("audio", problem, name, spares_some=bool(split_check.present))
+    return split_check, trials
 
 
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
     corpus = check.corpus
-    part, trials = find_split(check, split, protocols, split)
-    part.counts = count(trials)
-    part.official = corpus.official_counts(split, part.counts)
+    split_check, trials = find_split(check, split, protocols, split)
+    split_check.counts = count(trials)
+    split_check.official = corpus.official_counts(split, split_check.counts)
     if not trials:
-        return part, trials
-    differences = part.counts.differences(part.official) if part.official else []
+        return split_check, trials
+    differences = []
+    if split_check.official is not None:
+        differences = split_check.counts.differences(split_check.official)
     if differences and corpus.counts_from:
-        part.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
+        split_check.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
     elif differences and not subset:
         check.report("protocol", _not_official(differences), split)
-    part.segments = _check_segments(check, split, protocols, trials)
-    return part, trials
+    split_check.segments = _check_segments(check, split, protocols, trials)
+    return split_check, trials
 
 
 def _not_official(differences: Sequence[str]) -> str:
@@ -309,97 +370,109 @@ def _not_official(differences: Sequence[str]) -> str:
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
     """Compare the labels of segments, which a copy need not have, with the trials and their labels.
 
-    Returns what is there. Among labels of frames, the finest resolution that is there is compared.
+    Returns the labels that exist. Only the finest resolution of labels of frames is compared.
     """
     corpus = check.corpus
-    root = check.root
-    there = []
-    readers: list[tuple[str, Callable[[], Mapping[str, bool]]]] = []
-    if (segments := corpus.segments) is not None:
-        readers.append(("RTTM", lambda: any_spoof(segments(root, split, protocols=protocols))))
-    if (labels := corpus.segment_labels) is not None and not corpus.user_defined:
-        for ms in RESOLUTIONS:
-
-            def of_frames(ms: int = ms) -> dict[str, bool]:
-                found = labels(root, split, ms, protocols=protocols)
-                return {utterance: bool((frames == 0).any()) for utterance, frames in found.items()}
-
-            readers.append((f"labels of {ms} ms", of_frames))
-    for name, read in readers:
+    resolutions: list[int | None] = []  # None: the segments of the RTTM
+    if corpus.segments is not None:
+        resolutions.append(None)
+    if corpus.segment_labels is not None and not corpus.user_defined:
+        resolutions += RESOLUTIONS
+    descriptions = []
+    for resolution in resolutions:
+        name = "RTTM" if resolution is None else f"labels of {resolution} ms"
         try:
-            spoofed = read()
+            spoofed = _spoofed(check, split, protocols, resolution)
             check_labels(spoofed, trials, f"{name} of {split}")
         except NotFound:
             continue
         except InputError as error:
             check.findings.append(Finding(split, str(error)))
             continue
-        without = [trial.id for trial in trials if trial.id not in spoofed]
-        there.append(f"{name} of {len(trials) - len(without):,} of {counted(len(trials), 'trial')}")
-        if without and not corpus.user_defined:
-            have_none = f"{counted(len(without), 'trial has', 'trials have')} no labels of segments"
-            check.findings.append(Finding(split, f"{name}: {have_none}: {listed(without)}"))
-        if name != "RTTM":
+        unlabelled = [trial.id for trial in trials if trial.id not in spoofed]
+        num_labelled = len(trials) - len(unlabelled)
+        descriptions.append(f"{name} of {num_labelled:,} of {counted(len(trials), 'trial')}")
+        if unlabelled and not corpus.user_defined:
+            trials_have = counted(len(unlabelled), "trial has", "trials have")
+            check.findings.append(Finding(split, f"{name}: {trials_have} no labels of segments: {listed(unlabelled)}"))
+        if resolution is not None:
             break
-    return there
+    return descriptions
 
 
-def _check_files(check: CorpusCheck, part: SplitCheck, trials: Sequence[Trial]) -> int:
+def _spoofed(check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None) -> dict[str, bool]:
+    """Utterance → whether any of it is spoof, by its segments or by its frames of ``resolution`` ms."""
+    if resolution is None:
+        assert check.corpus.segments is not None
+        return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
+    assert check.corpus.segment_labels is not None
+    labels = check.corpus.segment_labels(check.root, split, resolution, protocols=protocols)
+    return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}
+
+
+def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
     """Compare the trials with the folders of their files.
 
     Returns how many missing files exist under another suffix.
     """
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
-        if trial.path is not None and shard_of(trial.path) is not None:
-            if is_there(trial.path):
-                part.present.append(trial.path)
-            else:
-                part.missing.append(os.path.relpath(trial.path, part.audio))
-        elif trial.path is not None:
+        if trial.path is None:
+            continue
+        if shard_of(trial.path) is None:
             folder, name = os.path.split(trial.path)
             expected[folder or "."][name] = trial.path
+        elif is_there(trial.path):
+            split_check.present.append(trial.path)
+        else:
+            split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
     beside = check.corpus.beside
-    other_suffix = 0
-    for folder, named in sorted(expected.items()):
+    num_other_suffix = 0
+    for folder, paths in sorted(expected.items()):
+        names: set[str] = set()
         try:
-            there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            if os.path.isdir(folder):
+                names = set(os.listdir(folder))
         except OSError as error:
             problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
-            check.findings.append(Finding(part.split, problem))
-            there = set()
-        missing = named.keys() - there
-        recordings = filter(is_recording, there - named.keys())
+            check.findings.append(Finding(split_check.split, problem))
+        missing = paths.keys() - names
+        recordings = filter(is_recording, names - paths.keys())
         extra = {name for name in recordings if beside is None or not re.fullmatch(beside, _stem(name))}
-        other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
-        part.present += [path for name, path in named.items() if name not in missing]
-        below = os.path.relpath(folder, part.audio)
-        for names, found in ((part.missing, missing), (part.extra, extra)):
-            names += sorted(os.path.normpath(os.path.join(below, name)) for name in found)
-    return other_suffix
+        num_other_suffix += len(set(map(_stem, missing)) & set(map(_stem, extra)))
+        split_check.present += [path for name, path in paths.items() if name not in missing]
+        below = os.path.relpath(folder, split_check.audio)
+        split_check.missing += _paths_below(below, missing)
+        split_check.extra += _paths_below(below, extra)
+    return num_other_suffix
+
+
+def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
+    return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
 
 
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _check_key(check: CorpusCheck, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+    """Compare the key, ``path`` or in this folder, with the official numbers and with the ``ids`` of the protocols."""
     corpus = check.corpus
     key = KeyCheck()
     try:
-        key.path = corpus.find_key(place)
+        key.path = corpus.find_key(path)
         trials = corpus.keys(key.path)
     except InputError as error:
         check.report("keys", why_unusable(error))
         return key
     for phase in corpus.phases or corpus.splits:
-        if of_phase := [trial for trial in trials if trial.phase in (None, phase)]:
+        of_phase = [trial for trial in trials if trial.phase in (None, phase)]
+        if of_phase:
             key.counts[phase] = count(of_phase)
-    differences = [
-        f"{phase}: {text}"
-        for phase, official in corpus.key_counts.items()
-        for text in key.counts.get(phase, Counts(0, 0, 0)).differences(official)
-    ]
+    differences = []
+    for phase, official in corpus.key_counts.items():
+        counts = key.counts.get(phase, Counts(0, 0, 0))
+        differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
         check.report("keys", _not_official(differences))
     labelled = {trial.id for trial in trials}

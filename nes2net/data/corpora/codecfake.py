@@ -1,4 +1,4 @@
-"""Codecfake: speech that neural codecs made anew.
+"""Codecfake: speech resynthesised by neural codecs.
 
 Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
 Audio", 2024. Not the CodecFake of Wu et al. (Interspeech 2024) or its successor CodecFake+, which
@@ -13,14 +13,14 @@ evaluation is its condition; an ``attack`` is ``F01`` and so on, as in the file 
 
 The bona fide recordings are the same in several conditions, so an id of the evaluation begins
 with its condition (``C1/F01_SSB13650058``). Figures are published for each condition (on the page
-by ``--html``), not for all conditions together. A folder of labels with some of the lists
-(``protocols``) is an evaluation on these conditions. Two editions of the archives exist, of May and
-September 2024; benchmarks name the first.
+by ``--html``), not for all conditions together. To evaluate on some conditions, give a folder with
+their lists as ``protocols``. Two editions of the archives exist, of May and September 2024;
+benchmarks name the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 
 _CODECS = tuple(f"C{n}" for n in range(1, 8))
 _CONDITIONS = (*_CODECS, "A1", "A2", "A3")
-_LISTS = {"train": ("train",), "dev": ("dev",), "eval": _CONDITIONS}
+
 _TABLE = Table(
     "file",
     {"label": "label", "attack": "codec"},
@@ -42,14 +42,32 @@ _TABLE = Table(
 
 def _folders(name: str) -> tuple[str, ...]:
     """Folders below the root in which the audio of a list may be."""
-    return (name,) if name in ("train", "dev") else (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
+    if name in ("train", "dev"):
+        return (name,)
+    return (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     name = path.stem
-    phase = name if name in ("train", "dev") else "eval"
-    for trial in _TABLE(path, phase, audio):
-        yield trial if phase != "eval" else replace(trial, id=f"{name}/{trial.id}", source=name)
+    if name in ("train", "dev"):
+        yield from _TABLE(path, name, audio)
+        return
+    for trial in _TABLE(path, "eval", audio):
+        yield replace(trial, id=f"{name}/{trial.id}", source=name)
+
+
+def _files(lists: Sequence[str], folder: str) -> Files:
+    audio_folders: list[str] = []
+    for name in lists:
+        audio_folders += _folders(name)
+    return Files(
+        protocols=[f"{name}.txt" for name in lists],
+        folders=("label", "."),
+        together=True,
+        audio=(".",),
+        holds=audio_folders,
+        remedy=f"give `root` the folder that holds {folder}",
+    )
 
 
 CORPUS = ListedCorpus(
@@ -57,15 +75,9 @@ CORPUS = ListedCorpus(
     rows=_rows,
     folders_of=lambda name: (*_folders(name), _folders(name)[0]),
     parts={
-        split: Files(
-            protocols=[f"{name}.txt" for name in lists],
-            folders=("label", "."),
-            together=True,
-            audio=(".",),
-            holds=[folder for name in lists for folder in _folders(name)],
-            remedy=f"give `root` the folder that holds {'test' if split == 'eval' else split}",
-        )
-        for split, lists in _LISTS.items()
+        "train": _files(["train"], "train"),
+        "dev": _files(["dev"], "dev"),
+        "eval": _files(_CONDITIONS, "test"),
     },
     counts={
         "train": Counts(740747),

@@ -1,7 +1,8 @@
-"""The facts and methods that the package takes from a corpus, and counts of its trials.
+"""What a corpus declares: facts, and methods that list its trials. Also counts of trials.
 
-A corpus is a module that declares ``CORPUS``, mostly a :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is
-registered by ``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
+A corpus is a module that declares ``CORPUS``, mostly a
+:class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
+``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations
@@ -41,28 +42,30 @@ class Counts:
         return bool(self.bonafide and self.spoof)
 
     def differences(self, official: Counts) -> list[str]:
-        """The differences from ``official``, one text each. Numbers unknown to either are left out.
+        """The differences from ``official``, one text each. A number that either does not know is not compared.
 
         >>> Counts(3, 1, 2, {"attack": {"A07": 2}}).differences(Counts(3, 2, 1, {"attack": {"A07": 1, "A08": 1}}))
         ['1 bona fide instead of 2', '2 spoofed instead of 1', 'attack A07: 2 instead of 1', 'attack A08: 0 instead of 1']
         """
-        pairs = [
-            ("{} trials instead of {}", self.trials, official.trials),
-            ("{} bona fide instead of {}", self.bonafide, official.bonafide),
-            ("{} spoofed instead of {}", self.spoof, official.spoof),
+        totals = [
+            ("trials", self.trials, official.trials),
+            ("bona fide", self.bonafide, official.bonafide),
+            ("spoofed", self.spoof, official.spoof),
         ]
-        for name, expected in official.by.items():
-            found = self.by.get(name, {})
-            if found:
-                pairs += [
-                    (f"{name} {value}: {{}} instead of {{}}", found.get(value, 0), expected.get(value, 0))
-                    for value in sorted({*found, *expected})
-                ]
-        return [
-            text.format(f"{found:,}", f"{expected:,}")
-            for text, found, expected in pairs
-            if None not in (found, expected) and found != expected
-        ]
+        differences = []
+        for noun, number, expected in totals:
+            if number is not None and expected is not None and number != expected:
+                differences.append(f"{number:,} {noun} instead of {expected:,}")
+        for name, expected_numbers in official.by.items():
+            numbers = self.by.get(name)
+            if not numbers:
+                continue
+            for value in sorted({*numbers, *expected_numbers}):
+                number = numbers.get(value, 0)
+                expected = expected_numbers.get(value, 0)
+                if number != expected:
+                    differences.append(f"{name} {value}: {number:,} instead of {expected:,}")
+        return differences
 
 
 def count(trials: Iterable[Trial]) -> Counts:
@@ -73,14 +76,15 @@ def count(trials: Iterable[Trial]) -> Counts:
     """
     trials = list(trials)
     labels = Counter(trial.label for trial in trials)
-    known = labels[BONAFIDE] + labels[SPOOF] > 0
     by = {}
     for name in COUNTED:
         values = Counter(getattr(trial, name) for trial in trials)
         values.pop(None, None)
         if values:
             by[name] = dict(sorted(values.items()))
-    return Counts(len(trials), labels[BONAFIDE] if known else None, labels[SPOOF] if known else None, by)
+    if labels[BONAFIDE] + labels[SPOOF] == 0:
+        return Counts(len(trials), by=by)
+    return Counts(len(trials), labels[BONAFIDE], labels[SPOOF], by)
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
@@ -104,16 +108,16 @@ class OfficialRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A file of a corpus that anybody may fetch."""
+    """A file of a corpus that can be fetched without asking."""
 
     url: str
-    """Its address. The page of a Zenodo record stands for all files of the record, and
-    ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
+    """Its address. The page of a Zenodo record means all files of the record, and
+    ``hub:OWNER/NAME[@REVISION]`` a whole data set of the Hugging Face hub."""
     name: str = ""
-    """The name to keep it under, below the folder; by default the last part of the address. The
-    files of a record are kept in a folder of this name."""
+    """Its path below the folder of the corpus; by default the last part of the address. The files of a
+    record go to a folder of this name."""
     what: str = ""
-    """What it holds, as in ``training audio``."""
+    """Its content, such as ``training audio``."""
     size: int | None = None
     """Bytes, if published."""
     md5: str = ""
@@ -139,10 +143,10 @@ class Corpus(ABC):
     """
 
     title: str
-    """Its usual name."""
+    """The usual name of the corpus."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
     """``segments(root, split, protocols=None)``: utterance → its bona fide and spoofed segments, which
-    cover it from 0 to its duration; None if there are no such labels, or they are of frames only."""
+    cover it from 0 to its duration; None if the corpus labels no segments, or only frames."""
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution, protocols=None)``: utterance → labels (T,) of frames
     of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
@@ -154,17 +158,17 @@ class Corpus(ABC):
     their scores, shape (N,), in the order of the score file; None if there is no such table."""
 
     phases: tuple[str, ...] = ()
-    """The parts that its labels name; the ``splits`` if empty."""
+    """The parts that the labels name; if empty, the ``splits``."""
     key_files: Sequence[str] = ()
-    """Where the key, the file of the labels, may be below its folder; empty if the lists hold the labels."""
+    """Possible paths of the key, the file of the labels; empty if the lists hold the labels."""
     user_defined: bool = False
-    """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    """Whether a user made it: ``root`` may be a list, and ``"all"`` is a part."""
     about: str = ""
-    """What it holds, for the list of all corpora; needed only if it has no official ``counts``."""
+    """Its content, for the list of all corpora; needed only if it has no official ``counts``."""
     takes: str = "FOLDER"
-    """What ``root`` may be, in an example of a command."""
+    """The value of ``root`` in an example of a command."""
     home: Callable[[], Path] | None = None
-    """``home()``: its folder, for a corpus that is fetched; None if users say where it is."""
+    """``home()``: the folder of a corpus that is fetched; None if users name the folder."""
     test_samples: int = ASVSPOOF_SAMPLES
     """Samples of an utterance in '4sec' scoring."""
 
@@ -195,10 +199,10 @@ class Corpus(ABC):
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
     downloads: Sequence[Download] = ()
-    """The files that ``nes2net data download`` fetches; empty if somebody has to be asked."""
+    """The files that ``nes2net data download`` fetches; empty if its owners have to be asked."""
     by_hand: Sequence[str] = ()
-    """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
-    are no ``downloads``, otherwise nothing."""
+    """Further steps that a user has to take. By default, the instructions of ``obtain`` if there are no
+    ``downloads``, otherwise nothing."""
     licence: str = ""
     """The licence of the recordings; empty if it is not known. If sources disagree, the publisher's page decides."""
     source: str = ""
@@ -233,7 +237,7 @@ class Corpus(ABC):
         """The labelled trials of ``phase`` without audio, for evaluation.
 
         Args:
-            path: A key or protocol, or a folder in which it is sought.
+            path: A key or protocol, or a folder that holds it.
             phase: None for all phases, or for all splits that have a protocol.
         """
 
@@ -249,7 +253,7 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; for a user's own corpus, the parts that are there."""
+        """The parts that a copy should have; for a user's own corpus, the parts that exist."""
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
@@ -264,19 +268,23 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Where to get what is called ``kind`` in ``obtain``; empty if that is not known."""
-        return f"get {self.obtain[kind]}" if kind in self.obtain else ""
+        """Where to get the ``kind`` of file, a key of ``obtain``; empty if that is not known."""
+        if kind not in self.obtain:
+            return ""
+        return f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
-        """The parts that may be asked for."""
-        return (*self.splits, WHOLE) if self.user_defined else self.splits
+        """The parts that users may name."""
+        if self.user_defined:
+            return (*self.splits, WHOLE)
+        return self.splits
 
     def place(self, root: str | Path | None) -> Path:
         """``root``; if it is None or ``"."``, the folder of a corpus that is fetched.
 
         Raises:
-            InputError: if there is no ``root`` and the corpus is not fetched, or cannot be.
+            InputError: if ``root`` is missing and the corpus has no ``home``, or fetching it fails.
         """
         if self.home is not None and (root is None or str(root) in ("", ".")):
             return self.home()
@@ -288,25 +296,32 @@ class Corpus(ABC):
         """The official numbers of labelled trials of ``phase``; None if they are not known."""
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
-    def official_counts(self, split: str, found: Counts) -> Counts | None:
-        """The official numbers of ``split``, in the edition that ``found`` equals or else in the first one.
+    def official_counts(self, split: str, counts: Counts) -> Counts | None:
+        """The official numbers of ``split``, in the edition that ``counts`` equals or else in the first one.
 
         None if they are not known.
         """
-        known = [counts[split] for counts in (self.counts, *self.editions.values()) if split in counts]
-        return next((counts for counts in known if not found.differences(counts)), known[0] if known else None)
+        first = None
+        for edition in (self.counts, *self.editions.values()):
+            official = edition.get(split)
+            if official is not None and not counts.differences(official):
+                return official
+            first = first or official
+        return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Plain data that tells ``trials`` from others in the same layout: their number, a digest of their ids.
+        """Plain data that identifies ``trials``: their number and a digest of their ids.
 
-        ``official`` is whether there are as many as in the official part; true if that is not known.
+        ``official`` is whether their numbers are those of the official part; true if these are not known.
         """
-        found = count(trials)
-        part = canonical_phase(phase or split)
-        official = self.labelled_counts(part) if phase else self.official_counts(part, found)
-        unlike = official is not None and not self.counts_from and bool(found.differences(official))
+        counts = count(trials)
+        if phase:
+            official = self.labelled_counts(phase)
+        else:
+            official = self.official_counts(canonical_phase(split), counts)
+        differs = official is not None and not self.counts_from and bool(counts.differences(official))
         ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
-        return {"trials": len(trials), "ids_sha256": ids, "official": not unlike}
+        return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
@@ -314,16 +329,19 @@ class Corpus(ABC):
         Each is one text. None if the official numbers are not known, or if they differ but come
         only from a paper.
         """
-        found = count(key)
-        digest = self.key_digests.get(canonical_phase(phase))
+        counts = count(key)
         official = self.labelled_counts(phase)
         if official is not None and not self.key_counts:
-            official = self.official_counts(canonical_phase(phase), found)
+            official = self.official_counts(canonical_phase(phase), counts)
         if official is None:
             return None
-        if differences := found.differences(official):
-            return None if self.counts_from else differences
-        return ["as many trials, but other ids or labels"] if digest is not None and key_digest(key) != digest else []
+        differences = counts.differences(official)
+        if differences and self.counts_from:
+            return None
+        digest = self.key_digests.get(canonical_phase(phase))
+        if not differences and digest is not None and key_digest(key) != digest:
+            return ["as many trials, but other ids or labels"]
+        return differences
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
@@ -333,22 +351,29 @@ class Corpus(ABC):
         ``all``, which are the same.
         """
         phase = canonical_phase(phase)
-        known = self.phases or self.splits
+        phases = self.phases or self.splits
+        stated_phases = {trial.phase for trial in key if trial.phase}
         if self.user_defined:
-            known = tuple(dict.fromkeys([*known, *sorted({trial.phase for trial in key if trial.phase}), WHOLE]))
-        if phase not in known:
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(known)}")
-        if self.user_defined and phase not in ("eval", WHOLE) and all(trial.phase is None for trial in key):
-            raise InputError(
-                f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
-            )
-        if not self.user_defined and all(trial.phase is None for trial in key):
-            # Labels without phases may belong to another phase, which their numbers tell.
-            found = count(key)
-            known_counts = {name: n for name, n in (self.key_counts or self.counts).items() if n.labelled}
-            fits = [name for name, n in known_counts.items() if (found.bonafide, found.spoof) == (n.bonafide, n.spoof)]
-            if fits and phase not in fits:
+            phases = tuple(dict.fromkeys([*phases, *sorted(stated_phases), WHOLE]))
+        if phase not in phases:
+            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        if any(trial.phase is not None for trial in key):
+            return
+        if self.user_defined:
+            if phase not in ("eval", WHOLE):
                 raise InputError(
-                    f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} "
-                    f"spoofed) belong to phase {fits[0]} of {self.title}, not to {phase}; ask for `phase={fits[0]}`"
+                    f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
                 )
+            return
+        # Labels without phases may belong to another phase: compare their numbers with the official ones.
+        counts = count(key)
+        equal_phases = []
+        for name, official in (self.key_counts or self.counts).items():
+            if official.labelled and (counts.bonafide, counts.spoof) == (official.bonafide, official.spoof):
+                equal_phases.append(name)
+        if equal_phases and phase not in equal_phases:
+            raise InputError(
+                f"the labels name no phases, and their numbers ({counts.bonafide:,} bona fide, {counts.spoof:,} "
+                f"spoofed) belong to phase {equal_phases[0]} of {self.title}, not to {phase}; ask for "
+                f"`phase={equal_phases[0]}`"
+            )

@@ -31,16 +31,18 @@ _BONAFIDE = (
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
-def _part(protocols: Sequence[str], audio: Sequence[str], unlisted: str = "") -> Files:
-    # Archives unpacked into a folder of their own name give train_set/train_set.
-    folders = [place for folder in audio for place in (f"{folder}/{folder}", folder)]
-    return Files(protocols, folders, (".", *audio), f"give the folder that holds {audio[0]}", unlisted=unlisted)
+def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "") -> Files:
+    audio: list[str] = []
+    for folder in folders:
+        # Archives unpacked into a folder of their own name give train_set/train_set.
+        audio += [f"{folder}/{folder}", folder]
+    return Files(protocols, audio, (".", *folders), f"give the folder that holds {folders[0]}", unlisted=unlisted)
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
     """The table that ``EER_minDCF.py`` prints, from labelled trials and their scores, shape (N,).
 
-    Sources stand in the order of their first trials, which is the order of the score file.
+    Sources are in the order of their first trials, as in the score file.
     """
     rows = ctrsvdd_rows(
         scores,
@@ -62,9 +64,9 @@ CORPUS = ListedCorpus(
         fields={"source set": "source", "singer": "speaker"},
     ),
     parts={
-        "train": _part(["train.txt"], ["train_set", "train"]),
-        "dev": _part(["dev.txt"], ["dev_set", "dev"]),
-        "eval": _part(
+        "train": _files(["train.txt"], ["train_set", "train"]),
+        "dev": _files(["dev.txt"], ["dev_set", "dev"]),
+        "eval": _files(
             ["test.txt", "test_labels.txt", "test_set.txt", "eval.txt"],
             ["test_set", "test", "eval_set", "eval"],
             unlisted=".flac",

@@ -1,4 +1,4 @@
-"""Decoding all files of a corpus in parallel, for their lengths, rates and faults."""
+"""Decoding all files of a corpus in parallel, for their lengths, rates and failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """A file's rate in Hz, channels, length and decoder (FFmpeg is the second), or its fault."""
+    """A file's rate in Hz, channels, length and decoder (FFmpeg is the second), or the reason why decoding failed."""
 
     path: Path
     sample_rate: int = 0
@@ -72,7 +72,7 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode the files below ``folder`` whole, and show the progress under ``title``.
+    """Decode the files below ``folder`` completely, and show the progress under ``title``.
 
     A file that cannot be decoded, or that makes a decoder crash, is named in the result; the other
     files are still decoded.
@@ -108,7 +108,7 @@ def decode(path: Path) -> Decoded:
 
 
 def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
-    return [decode(path) for path in paths]
+    return list(map(decode, paths))
 
 
 def decode_in_parallel(
@@ -116,7 +116,7 @@ def decode_in_parallel(
 ) -> Iterator[list[Decoded]]:
     """Decode one chunk after another in ``workers`` processes.
 
-    If a file kills its process, no other file is lost.
+    If a file kills its process, the other files are still decoded.
     """
     waiting = deque(chunks)
     while waiting:
@@ -140,11 +140,11 @@ def decode_in_parallel(
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that killed a process is in a chunk that a process had taken or was about to
-        # take: one of the first.
+        # The file that killed a process is in one of the first chunks: a process had taken its chunk
+        # or was about to.
         suspects = unfinished[: 2 * workers + 1]
-        others = unfinished[2 * workers + 1 :]
-        waiting.extendleft(reversed(others))
+        unsuspected = unfinished[2 * workers + 1 :]
+        waiting.extendleft(reversed(unsuspected))
         for path in itertools.chain.from_iterable(suspects):
             with _pool(1) as pool:
                 try:
@@ -155,9 +155,9 @@ def decode_in_parallel(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # Without fork, which would copy the locks of this process's threads (PyTorch's, the progress
-    # bar's).
+    # fork would copy locks that threads of this process hold (PyTorch's, the progress bar's).
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    method = "forkserver" if "forkserver" in methods else "spawn"
+    context = multiprocessing.get_context(method)
     return ProcessPoolExecutor(workers, mp_context=context)

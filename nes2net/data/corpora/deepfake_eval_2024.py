@@ -7,7 +7,7 @@ Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``me
 which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
 (``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
 published figures rest on ``Test``, here ``eval``. Rows without a part or with another truth are
-left out, as other people's preparations do.
+skipped, as in other people's preparations.
 
 Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
 since, score windows and take the mean; ``--samples full`` or ``--track`` scores more than the first
@@ -18,7 +18,11 @@ no numbers are given here.
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
-_FILES = ("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv")
+_FILES = Files(
+    protocols=("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv"),
+    audio=("audio-data",),
+    remedy="give `root` the folder that holds audio-data",
+)
 
 CORPUS = ListedCorpus(
     title="Deepfake-Eval-2024",
@@ -28,10 +32,7 @@ CORPUS = ListedCorpus(
         labels={"Real": BONAFIDE, "Fake": SPOOF, "Unknown": None, "": None},
         phases={"Train": "train", "Test": "eval", "": None},
     ),
-    parts={
-        split: Files(_FILES, ("audio-data",), remedy="give `root` the folder that holds audio-data")
-        for split in ("train", "eval")
-    },
+    parts={"train": _FILES, "eval": _FILES},
     obtain={
         "audio": "audio-data of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024, after agreeing to its terms",
         "protocol": "audio-metadata-publish.csv of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",

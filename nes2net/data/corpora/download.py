@@ -1,4 +1,4 @@
-"""Fetching the freely available files of a corpus: the plan, the transfer, and the record.
+"""Downloading the freely available files of a corpus: the plan, the transfer, and the record.
 
 ``nes2net_download.json`` in the folder lists what was fetched, so that a second run checks the
 files instead of fetching them again. Records of Zenodo are listed by its API, which states size and
@@ -36,6 +36,7 @@ _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?
 # bytes
 _LONGEST_LISTING = 20_000_000
 _LONGEST_RECORD = 50_000_000
+_LONGEST_LICENCE = 100  # characters
 _DIGESTS = {"md5": 32, "sha256": 64}  # letters of each
 
 
@@ -71,7 +72,7 @@ class PlannedHubSet:
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to fetch of a corpus; ``steps`` remain to be done by hand."""
+    """The files of a corpus to fetch; ``steps`` have to be done by hand."""
 
     files: Sequence[PlannedFile] = ()
     hub_sets: Sequence[PlannedHubSet] = ()
@@ -101,7 +102,7 @@ class _InvenioRecord(BaseModel):
 
 
 class _Received(BaseModel):
-    """A file that was fetched; ``published`` says whether its publisher states the digests."""
+    """A fetched file; ``published`` says whether its publisher states the digests."""
 
     url: str
     size: int
@@ -115,54 +116,26 @@ class _Record(BaseModel):
 
 
 def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> Plan:
-    """List what there is to fetch of ``corpus``, with sizes, checksums and licences.
+    """List the files of ``corpus`` to fetch, with sizes, checksums and licences.
 
     Args:
         only: Patterns of file names, such as ``"flac_E*"``; by default all files.
 
     Raises:
-        InputError: if a server does not have what the corpus names, or no file matches ``only``.
+        InputError: if a server does not have a file that the corpus names, or no file matches ``only``.
         Unfinished: if a server cannot be reached.
     """
     files: list[PlannedFile] = []
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
+        record = _INVENIO.fullmatch(download.url)
         if download.url.startswith(_HUB):
-            from huggingface_hub import HfApi  # start-up
-
-            repository, _, revision = download.url.removeprefix(_HUB).partition("@")
-            with _of_hub(repository):
-                info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
-            sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
-            licence = download.licence or str((info.card_data and info.card_data.get("license")) or "")[:100]
-            hub_sets.append(PlannedHubSet(repository, info.sha, sizes, licence, only))
-        elif record := _INVENIO.fullmatch(download.url):
-            server, number, wanted = record.groups()
-            page = f"{server}/records/{number}"
-            wanted = wanted and unquote(wanted)
-            content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
-            try:
-                listing = validated_json(_InvenioRecord, content)
-            except ValueError as error:
-                raise InputError(
-                    f"{page}: not the listing of a record ({error}); open the page in a browser"
-                ) from error
-            stated = listing.metadata.get("license")
-            licence = download.licence or (str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else "")
-            there = [file for file in listing.files if wanted in (None, file.key)]
-            if not there:
-                missing = f"no file {shown(wanted)}" if wanted else "no files"
-                raise InputError(f"{page}: has {missing}; open the page in a browser")
-            for file in there:
-                algorithm, _, digest = file.checksum.partition(":")
-                is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
-                digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
-                remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-                packed = is_archive(file.key) or file.key.lower().endswith((".rar", ".7z"))
-                name = _checked_name(f"{download.name}/{file.key}" if download.name else file.key, page)
-                files.append(PlannedFile(remote, name, download.what, licence, download.unpack if packed else None))
+            hub_sets.append(_planned_hub_set(download, only))
+        elif record is not None:
+            server, number, file_name = record.groups()
+            files += _planned_of_record(download, client, server, number, file_name and unquote(file_name))
         else:
-            remote = client.described(RemoteFile(download.url, download.size, _stated(download)))
+            remote = client.described(RemoteFile(download.url, download.size, _stated_digests(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             name = _checked_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
@@ -173,33 +146,80 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         files = [file for file in files if _matches(file.name, only)]
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
         if not files and not hub_sets:
-            raise InputError(f"`only` matches no file of {corpus.title}; it has {listed(names) if names else 'none'}")
+            available = listed(names) if names else "none"
+            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
+    steps = []
+    for file in files:
+        if file.unpack is not None and not is_archive(file.name):
+            steps.append(f"unpack {file.name} into the folder by hand")
+    steps += corpus.by_hand
     if not corpus.downloads and not corpus.by_hand:
-        return Plan(files, hub_sets, [f"{what}: get {where}" for what, where in corpus.obtain.items()])
-    to_unpack = [
-        f"unpack {file.name} into the folder by hand"
-        for file in files
-        if file.unpack is not None and not is_archive(file.name)
-    ]
-    return Plan(files, hub_sets, [*to_unpack, *corpus.by_hand])
+        steps = [f"{kind}: get {source}" for kind, source in corpus.obtain.items()]
+    return Plan(files, hub_sets, steps)
+
+
+def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
+    from huggingface_hub import HfApi  # start-up
+
+    repository, _, revision = download.url.removeprefix(_HUB).partition("@")
+    with _of_hub(repository):
+        info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
+    licence = download.licence
+    if not licence and info.card_data:
+        licence = str(info.card_data.get("license") or "")[:_LONGEST_LICENCE]
+    return PlannedHubSet(repository, info.sha, sizes, licence, only)
+
+
+def _planned_of_record(
+    download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
+) -> list[PlannedFile]:
+    """The files of the record ``number`` of ``server``, or its file ``file_name``."""
+    page = f"{server}/records/{number}"
+    content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
+    try:
+        record = validated_json(_InvenioRecord, content)
+    except ValueError as error:
+        raise InputError(f"{page}: not the listing of a record ({error}); open the page in a browser") from error
+    licence = download.licence
+    stated_licence = record.metadata.get("license")
+    if not licence and isinstance(stated_licence, Mapping):
+        licence = str(stated_licence.get("id", ""))[:_LONGEST_LICENCE]
+    planned = []
+    for file in record.files:
+        if file_name not in (None, file.key):
+            continue
+        digests = {}
+        algorithm, _, digest = file.checksum.partition(":")
+        if len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef"):
+            digests[algorithm] = digest
+        digests.update(_stated_digests(download))
+        remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
+        unpack_into = None
+        if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")):
+            unpack_into = download.unpack
+        name = file.key
+        if download.name:
+            name = f"{download.name}/{file.key}"
+        planned.append(PlannedFile(remote, _checked_name(name, page), download.what, licence, unpack_into))
+    if not planned:
+        missing = f"no file {shown(file_name)}" if file_name else "no files"
+        raise InputError(f"{page}: has {missing}; open the page in a browser")
+    return planned
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
-def _stated(download: Download) -> dict[str, str]:
-    return {name: value for name in _DIGESTS if (value := getattr(download, name))}
+def _stated_digests(download: Download) -> dict[str, str]:
+    return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
 def _checked_name(name: str, page: str) -> str:
     """``name``, which a server gave, if it names a visible file below the folder."""
-    if (
-        not name
-        or "\\" in name
-        or not name.isprintable()
-        or any(part in ("", "..") or part[0] == "." for part in name.split("/"))
-    ):
+    is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
+    if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
     return name
 
@@ -212,18 +232,18 @@ def _of_hub(repository: str) -> AbstractContextManager[None]:
 def fetch_all(
     plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
 ) -> None:
-    """Fetch and unpack the files of ``plan`` into ``folder``; files that are there and whole are left alone.
+    """Fetch and unpack the files of ``plan`` into ``folder``; complete files are not fetched again.
 
-    Each file is recorded as soon as it is whole, so the same call goes on after an interruption.
+    Each file is recorded as soon as it is complete, so the same call resumes after an interruption.
 
     Args:
         unpacking: Whether archives are unpacked.
-        keep_archives: Whether an archive stays after it was unpacked.
+        keep_archives: Whether an archive is kept after it was unpacked.
 
     Raises:
-        InputError: if another process downloads into ``folder``, the disk is too small, or a file
-            cannot be had, is not what was published or cannot be unpacked.
-        Unfinished: if a server breaks off or the disk is full; the same call goes on.
+        InputError: if another process downloads into ``folder``, the disk is too small, or a file is
+            not available, differs from the published one or cannot be unpacked.
+        Unfinished: if a server breaks off or the disk is full; the same call resumes.
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
@@ -231,79 +251,98 @@ def fetch_all(
         remedy = "remove it, and run the same command again"
         if (folder / RECORD).exists():
             record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
-        # Recordings are hardly smaller in an archive, so unpacking takes as much again.
-        needed = sum(hub_set.size for hub_set in plan.hub_sets)
-        for file in plan.files:
-            received = record.files.get(file.name)
-            size = file.remote.size or 0
-            come = sum(_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part"))
-            if received is None or not received.unpacked:
-                needed += max(0, size - come) + (size if unpacking and file.unpack is not None else 0)
-        if needed > (free := shutil.disk_usage(folder).free):
+        needed = _needed_bytes(plan, folder, record, unpacking)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
             raise InputError(
                 f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
                 f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
             )
         for number, file in enumerate(plan.files, 1):
-            place = f"{number} of {len(plan.files)}"
+            progress = f"{number} of {len(plan.files)}"
             received = record.files.get(file.name)
-            gone = received is not None and received.unpacked and not (folder / file.name).exists()
-            if not gone:  # an unpacked archive may have been removed
-                received = _fetch_one(file, folder, client, received, place)
+            is_removed = received is not None and received.unpacked and not (folder / file.name).exists()
+            if not is_removed:  # an archive may be removed once it is unpacked
+                received = _fetch_one(file, folder, client, received, progress)
                 _write_record(folder, record, file.name, received)
             assert received is not None
             if unpacking and file.unpack is not None and is_archive(file.name) and not received.unpacked:
-                unpack(folder / file.name, folder / file.unpack, f"unpacking {place}: {file.name}")
+                unpack(folder / file.name, folder / file.unpack, f"unpacking {progress}: {file.name}")
                 received = received.model_copy(update={"unpacked": True})
                 _write_record(folder, record, file.name, received)
             if received.unpacked and not keep_archives:
                 (folder / file.name).unlink(missing_ok=True)
         for hub_set in plan.hub_sets:
-            from huggingface_hub import snapshot_download  # start-up
-
-            with _of_hub(hub_set.repository):
-                snapshot_download(
-                    hub_set.repository,
-                    repo_type="dataset",
-                    revision=hub_set.revision,
-                    local_dir=folder,
-                    allow_patterns=list(hub_set.only) or None,
-                )
-            # If the server does not answer, the folder is accepted as it is.
-            missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
-            if missing:
-                raise Unfinished(
-                    f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
-                )
+            _fetch_hub_set(hub_set, folder)
 
 
-def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, place: str) -> _Received:
+def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
+    """Bytes to fetch and unpack. Recordings are hardly smaller in an archive, so unpacking takes as much again."""
+    needed = sum(hub_set.size for hub_set in plan.hub_sets)
+    for file in plan.files:
+        received = record.files.get(file.name)
+        if received is not None and received.unpacked:
+            continue
+        size = file.remote.size or 0
+        fetched = (_size_of(folder / file.name) or 0) + (_size_of(folder / f"{file.name}.part") or 0)
+        needed += max(0, size - fetched)
+        if unpacking and file.unpack is not None:
+            needed += size
+    return needed
+
+
+def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
+    from huggingface_hub import snapshot_download  # start-up
+
+    with _of_hub(hub_set.repository):
+        snapshot_download(
+            hub_set.repository,
+            repo_type="dataset",
+            revision=hub_set.revision,
+            local_dir=folder,
+            allow_patterns=list(hub_set.only) or None,
+        )
+    # If the server does not answer, snapshot_download accepts the folder as it is.
+    missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
+    if missing:
+        raise Unfinished(
+            f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
+        )
+
+
+def _fetch_one(
+    file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
+) -> _Received:
+    """Fetch ``file``, or verify its copy in ``folder``."""
     path = folder / file.name
     published = bool(file.remote.digests)
+    unpacked = False
     if path.is_file():
-        digests = file.remote.digests or (received.digests if received else {})
-        found = digests_of(path, digests or ("sha256",), f"checking {place}: {file.name}")
-        if any(found[name] != digest.lower() for name, digest in digests.items()):
+        expected: Mapping[str, str] = file.remote.digests
+        if received is not None:
+            expected = expected or received.digests
+            unpacked = received.unpacked
+        digests = digests_of(path, expected or ("sha256",), f"checking {progress}: {file.name}")
+        if any(digests[name] != digest.lower() for name, digest in expected.items()):
             origin = "published" if published else f"recorded in {RECORD}"
             raise InputError(
                 f"{path}: its checksum is not the one {origin}; remove the file, and run the same command again"
             )
-        if digests or path.stat().st_size == file.remote.size:
-            unpacked = received is not None and received.unpacked
-            return _Received(
-                url=file.remote.url, size=path.stat().st_size, digests=found, published=published, unpacked=unpacked
-            )
+        size = path.stat().st_size
+        if expected or size == file.remote.size:
+            return _Received(url=file.remote.url, size=size, digests=digests, published=published, unpacked=unpacked)
         if file.remote.size is not None:
             raise InputError(
-                f"{path}: has {path.stat().st_size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command "
-                "again"
+                f"{path}: has {size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command again"
             )
-    found = client.fetch(file.remote, path, f"downloading {place}: {file.name}")
-    return _Received(url=file.remote.url, size=path.stat().st_size, digests=found, published=published)
+    digests = client.fetch(file.remote, path, f"downloading {progress}: {file.name}")
+    return _Received(url=file.remote.url, size=path.stat().st_size, digests=digests, published=published)
 
 
 def _size_of(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+    if not path.is_file():
+        return None
+    return path.stat().st_size
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

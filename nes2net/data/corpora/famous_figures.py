@@ -26,14 +26,18 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, shown
 
 _BONAFIDE = "Bonafide"
+_BONAFIDE_WORDS = ("bonafide", "Bonafide", "BONAFIDE", "bona-fide", "Bona-fide", "Bona-Fide", "BONA-FIDE")
 
 
-def _inner(place: str) -> str:
+def _path_below_speakers(path: str) -> str:
     """The path of an ``AudioPath`` below the folder of the speakers."""
-    parts = PurePosixPath(place).parts[-3:]
-    if len(parts) < 3 or ".." in parts or parts[0] == "/":
-        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(place)}")
-    return "/".join([parts[0], _BONAFIDE if parts[1] == "-" else parts[1], parts[2]])
+    levels = PurePosixPath(path).parts[-3:]
+    if len(levels) < 3 or ".." in levels or levels[0] == "/":
+        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(path)}")
+    speaker, source, name = levels
+    if source == "-":
+        source = _BONAFIDE
+    return f"{speaker}/{source}/{name}"
 
 
 CORPUS = ListedCorpus(
@@ -41,14 +45,10 @@ CORPUS = ListedCorpus(
     rows=Table(
         "AudioPath",
         {"speaker": "Speaker", "attack": "Source", "label": "Label"},
-        labels={
-            form(word): label
-            for word, label in (("bonafide", BONAFIDE), ("bona-fide", BONAFIDE), ("spoof", SPOOF))
-            for form in (str.lower, str.capitalize, str.title, str.upper)
-        },
+        labels={**dict.fromkeys(_BONAFIDE_WORDS, BONAFIDE), **dict.fromkeys(("spoof", "Spoof", "SPOOF"), SPOOF)},
         words={"attack": {_BONAFIDE: None}},
         delimiter="\t",
-        inner=_inner,
+        inner=_path_below_speakers,
     ),
     parts={
         "eval": Files(

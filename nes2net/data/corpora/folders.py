@@ -1,4 +1,4 @@
-"""Declarations of corpora without lists, whose folders stand for protocol and key::
+"""Declarations of corpora without lists, whose folders take the place of protocol and key::
 
     CORPUS = FolderCorpus(
         title="Mine",
@@ -31,11 +31,11 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """Where recordings lie that share a pattern of folders and names."""
+    """The recordings whose paths share a pattern of folders and names."""
 
     pattern: str
-    """Path from the folder of the corpus: ``{name}`` is a field of the trial, or part of one level,
-    ``*`` is anything within a level. The last level is the file's name without suffix."""
+    """Path from the folder of the corpus. ``{name}`` is a field of the trial, ``*`` is anything; both
+    stay within a level. The last level is the file's name without suffix."""
     label: str | None = None
     """Their label; None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -52,20 +52,21 @@ class FolderCorpus(Corpus):
     """A corpus whose trials are the recordings in its folders."""
 
     places: Sequence[Place]
-    """Where recordings are; if several places fit a recording, the first counts."""
+    """Where recordings are; if several patterns match a recording, the first one decides."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder at ``{phase}`` → split. Empty: all recordings are of the split ``eval``."""
+    """Name of a folder at ``{phase}`` → split. If empty, all recordings belong to the split ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{label}`` → our label."""
     roots: Sequence[str] = (".",)
-    """Folders below the given one in which the patterns may begin; only one of them may be there."""
+    """Folders below the corpus's folder in which the patterns may begin; only one of them may exist."""
     remedy: str
     """What to give as ``root``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that folders name."""
-        return tuple(split for split in ("train", "dev", "eval") if split in self.split_folders.values()) or ("eval",)
+        split_names = self.split_folders.values()
+        return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
@@ -80,34 +81,37 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The trials without audio of ``phase`` (None: all), from the folders of the audio or a file of labels alone."""
-        phase = None if phase is None else files.known_split(phase, self.splits, self.title)
-        place = self.place(path)
-        if place.is_file():  # labels alone
-            return files.checked_trials(read_labels(place, files.ASVSPOOF_LABELS), place)
+        """The trials of ``phase`` (None: all) without audio, from the folders or from a file of labels alone."""
+        if phase is not None:
+            phase = files.known_split(phase, self.splits, self.title)
+        labels = self.place(path)
+        if labels.is_file():
+            return files.checked_trials(read_labels(labels, files.ASVSPOOF_LABELS), labels)
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """The folder in which the patterns begin, or :class:`~nes2net.data.corpora.protocol.NotFound`."""
         split = files.known_split(split, self.splits, self.title)
         root = self.place(root if protocols is None else protocols)
-        tried = [root / inner for inner in self.roots]
-        first = [self._expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
-        found = [
-            folder
-            for folder in tried
-            if folder.is_dir()
-            and any(entry.is_dir() and any(level.fullmatch(entry.name) for level in first) for entry in _listed(folder))
-        ]
-        if len(found) > 1:
-            raise InputError(f"{root}: holds several editions of {self.title}; {self.remedy}, such as {found[0]}")
-        if not found:
-            begin = ", ".join(dict.fromkeys(place.levels[0] for place in self.places))
+        candidates = [root / folder for folder in self.roots]
+        editions = [folder for folder in candidates if folder.is_dir() and self._begins_in(folder)]
+        if len(editions) > 1:
+            raise InputError(f"{root}: holds several editions of {self.title}; {self.remedy}, such as {editions[0]}")
+        if not editions:
+            first_levels = ", ".join(dict.fromkeys(pattern.levels[0] for pattern in self.places))
+            tried = ", ".join(map(str, candidates))
             raise files.NotFound(
-                f"audio of {self.title} not found; looked for {begin} in {', '.join(map(str, tried))}; {self.remedy}",
-                tried,
+                f"audio of {self.title} not found; looked for {first_levels} in {tried}; {self.remedy}", candidates
             )
-        return found[0]
+        return editions[0]
+
+    def _begins_in(self, folder: Path) -> bool:
+        """Whether ``folder`` holds a folder that the first level of a pattern matches."""
+        first_levels = [self._expression(pattern.levels[0]) for pattern in self.places if len(pattern.levels) > 1]
+        for entry in _listed(folder):
+            if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):
+                return True
+        return False
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """As :meth:`find_protocol`."""
@@ -115,54 +119,72 @@ class FolderCorpus(Corpus):
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """The trials of the recordings below ``path`` of ``split`` (None: all)."""
-        found: dict[str, tuple[Place, dict[str, str]]] = {}
-        wanted = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
-        for place in self.places:
-            for name, values in _matches(path, [self._expression(level) for level in place.levels], wanted, {}):
-                found.setdefault(name, (place, values))
-        if not found:
-            patterns = ", ".join(place.pattern for place in self.places)
+        recordings: dict[str, tuple[Place, dict[str, str]]] = {}
+        phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
+        for pattern in self.places:
+            levels = [self._expression(level) for level in pattern.levels]
+            for name, values in _matches(path, levels, phases, {}):
+                recordings.setdefault(name, (pattern, values))
+        if not recordings:
+            patterns = ", ".join(pattern.pattern for pattern in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
-        ids = {name: files.id_of(PurePosixPath(name)) for name in found}
-        shared = {id for id, number in Counter(ids.values()).items() if number > 1}
+        ids = {name: files.id_of(PurePosixPath(name)) for name in recordings}
+        numbers = Counter(ids.values())
         trials = []
-        for name, (place, values) in sorted(found.items()):
-            values = {**place.values, **values}
-            label = self.labels[values.pop("label")] if "label" in values else place.label
-            phase = self.split_folders[values.pop("phase")] if "phase" in values else "eval"
-            id = "%20".join(name.split()) if ids[name] in shared else ids[name]
-            further: dict[str, Any] = values
-            trials.append(Trial(id, None if audio is None else audio / name, label, phase=phase, **further))
+        for name, (pattern, values) in sorted(recordings.items()):
+            fields: dict[str, Any] = {**pattern.values, **values}
+            label = pattern.label
+            if "label" in fields:
+                label = self.labels[fields.pop("label")]
+            phase = "eval"
+            if "phase" in fields:
+                phase = self.split_folders[fields.pop("phase")]
+            id = ids[name]
+            if numbers[id] > 1:  # several recordings differ only in their suffix
+                id = "%20".join(name.split())
+            recording = None
+            if audio is not None:
+                recording = audio / name
+            trials.append(Trial(id, recording, label, phase=phase, **fields))
         return files.checked_trials(trials, path)
 
     def _expression(self, level: str) -> re.Pattern[str]:
+        """The regular expression of a level of a pattern."""
         words = {"phase": self.split_folders, "label": self.labels}
-        pattern = ""
-        for part in re.split(r"(\{\w+\}|\*)", level):
-            name = part.strip("{}")
-            if part == "*":
-                pattern += ".*"
-            elif part.startswith("{"):
-                pattern += f"(?P<{name}>{'|'.join(map(re.escape, words[name])) if name in words else '.+?'})"
+        expression = ""
+        for token in re.split(r"(\{\w+\}|\*)", level):
+            name = token.strip("{}")
+            if token == "*":
+                expression += ".*"
+            elif not token.startswith("{"):
+                expression += re.escape(token)
+            elif name in words:
+                alternatives = "|".join(map(re.escape, words[name]))
+                expression += f"(?P<{name}>{alternatives})"
             else:
-                pattern += re.escape(part)
-        return re.compile(pattern, re.DOTALL)
+                expression += f"(?P<{name}>.+?)"
+        return re.compile(expression, re.DOTALL)
 
 
 def _matches(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Path below the first folder and fields of each recording that ``levels`` fit."""
-    first, *further = levels
+    """Path below the first folder and fields of each recording that ``levels`` match."""
+    first, *lower_levels = levels
     for entry in _listed(folder):
-        match = first.fullmatch(entry.name if further else os.path.splitext(entry.name)[0])
-        if not match or match.groupdict().get("phase") not in {None, *phases}:
+        name = entry.name
+        if not lower_levels:
+            name = os.path.splitext(name)[0]
+        match = first.fullmatch(name)
+        if match is None or match.groupdict().get("phase") not in {None, *phases}:
             continue
-        found = values | match.groupdict()
-        if further and entry.is_dir():
-            yield from _matches(folder / entry.name, further, phases, found, f"{below}{entry.name}/")
-        elif not further and is_recording(entry.name):
-            yield f"{below}{entry.name}", found
+        fields = values | match.groupdict()
+        path = f"{below}{entry.name}"
+        if not lower_levels:
+            if is_recording(entry.name):
+                yield path, fields
+        elif entry.is_dir():
+            yield from _matches(folder / entry.name, lower_levels, phases, fields, f"{path}/")
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,7 +1,7 @@
 """A user's own recordings: a CSV file that lists them, or a folder for each class.
 
-A list is a CSV file with a header and these columns. Commas, tabs, semicolons or vertical bars
-separate them, as the header tells; tabs if the name ends in ``.tsv``.
+A list is a CSV file with a header and these columns. The header shows whether commas, tabs,
+semicolons or vertical bars separate them; in a file ``.tsv``, tabs do.
 
 ================== ============================================================================
 ``path``           also ``file``, ``file_path`` and so on; relative to the folder of the list
@@ -12,8 +12,7 @@ separate them, as the header tells; tabs if the name ends in ``.tsv``.
 any other name     kept in ``extra`` of the trial; no column may itself be called ``extra``
 ================== ============================================================================
 
-A list is trusted to say where files lie: absolute paths and ``..`` are allowed. The files are only
-decoded as audio.
+A list may name any file: absolute paths and ``..`` are allowed. The files are only decoded as audio.
 
 Accepted layouts:
 
@@ -37,7 +36,7 @@ the fields of score files.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import delimiter_of, first_line, unknown_label
+from nes2net.data.corpora.id_tables import column_of, delimiter_of, first_line, unknown_label
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -75,7 +74,7 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds; measuring that takes less shows no progress
+_SHORT = 3.0  # seconds before measuring shows its progress
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 #: Fields of a trial whose columns have the same name.
 FIELDS = tuple(
@@ -83,90 +82,126 @@ FIELDS = tuple(
 )
 
 
-def _own(folder: Path, split: str) -> Path | None:
+def _list_or_folder(folder: Path, split: str) -> Path | None:
     """The list or the folder of classes in ``folder`` that is only for ``split``."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
+def _words_of(split: str) -> list[str]:
+    """The words that stand for ``split``."""
+    return [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
+
+
 def _list_of(folder: Path, split: str) -> Path | None:
-    names = [f"{name}{suffix}" for name, of in SPLIT_WORDS.items() if of == split for suffix in (".csv", ".tsv")]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    for word in _words_of(split):
+        for suffix in (".csv", ".tsv"):
+            path = folder / f"{word}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def _has_lists(folder: Path) -> bool:
+    return any(_list_of(folder, split) for split in SPLITS)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    names = [name for name, of in SPLIT_WORDS.items() if of == split]
-    return next((folder / name for name in names if (folder / name).is_dir() and _classes(folder / name)), None)
+    for word in _words_of(split):
+        path = folder / word
+        if path.is_dir() and _classes(path):
+            return path
+    return None
 
 
 def _classes(folder: Path) -> dict[str, Path]:
     """Label → the folder in ``folder`` that is named after it."""
-    found: dict[str, Path] = {}
-    for inner in sorted(folder.iterdir()):
-        if inner.is_dir() and (label := LABELS.get(inner.name.lower())):
-            if label in found:
-                raise InputError(f"{folder}: both {found[label].name} and {inner.name} would be {label}; rename one")
-            found[label] = inner
-    return found
+    classes: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        label = LABELS.get(path.name.lower())
+        if label is None or not path.is_dir():
+            continue
+        if label in classes:
+            raise InputError(f"{folder}: both {classes[label].name} and {path.name} would be {label}; rename one")
+        classes[label] = path
+    return classes
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    parts: dict[str | None, Path] = {split: own for split in SPLITS if (own := _folder_of(folder, split))}
-    phase_of_root = SPLIT_WORDS.get(folder.name) if folder != root else None
-    for split, part in (parts or {None: folder}).items():
-        for label, place in _classes(part).items():
-            for path in recordings_listed(place):
-                inner = path.relative_to(place).parts
-                attack = inner[0] if label == SPOOF and len(inner) > 1 else None
-                phase = split or phase_of_root
+    """The trials of a folder of classes, or of such folders for each split."""
+    split_folders: dict[str | None, Path] = {}
+    for split in SPLITS:
+        path = _folder_of(folder, split)
+        if path is not None:
+            split_folders[split] = path
+    if not split_folders:
+        phase = None
+        if folder != root:
+            phase = SPLIT_WORDS.get(folder.name)
+        split_folders[phase] = folder
+    for phase, split_folder in split_folders.items():
+        for label, class_folder in _classes(split_folder).items():
+            for path in recordings_listed(class_folder):
+                levels = path.relative_to(class_folder).parts
+                attack = None
+                if label == SPOOF and len(levels) > 1:
+                    attack = levels[0]
                 yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    delimiter = "\t" if path.suffix == ".tsv" else delimiter_of(first_line(path)) or ","
+    """The trials of a CSV file, with paths below ``audio``."""
+    delimiter = delimiter_of(first_line(path)) or ","
+    if path.suffix == ".tsv":
+        delimiter = "\t"
     rows = files.read_csv(path, delimiter)
-    line, first = next(rows, (1, []))
-    header = [name.strip().lower() for name in first]
-    id_column = next((name for name in _ID_COLUMNS if name in header), "id")
-    header = ["id" if name == id_column else name for name in header]
-    file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
+    line, names = next(rows, (1, []))
+    header = [name.strip().lower() for name in names]
+    for name in _ID_COLUMNS:
+        if name in header:
+            header = ["id" if column == name else column for column in header]
+            break
+    file_column = column_of(header, _PATH_COLUMNS)
     if file_column is None:
         raise InputError(
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
-            f"{shown(delimiter.join(first))}; commas, tabs, semicolons or vertical bars separate columns"
+            f"{shown(delimiter.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
         )
+    if "extra" in header:
+        raise InputError(f"{path}, line {line}: a column is named 'extra'; rename or remove it")
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
-    if "extra" in header or len(split_columns) > 1:
-        wrong = (
-            "a column is named 'extra'"
-            if "extra" in header
-            else "there are the columns 'split' and 'phase', which say the same"
+    if len(split_columns) > 1:
+        raise InputError(
+            f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
-        raise InputError(f"{path}, line {line}: {wrong}; rename or remove it")
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
-    further = [(i, name) for i, name in enumerate(header) if i != file_column and name and name not in columns]
+    extra_columns = []
+    for number, name in enumerate(header):
+        if number != file_column and name and name not in columns:
+            extra_columns.append((name, number))
     for line, row in rows:
-        if not Path(row[file_column]).name:
+        file = row[file_column]
+        if not Path(file).name:
             raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
-        if row[file_column].startswith("$"):
+        if file.startswith("$"):
             raise InputError(
-                f"{path}, line {line}: {shown(row[file_column])} begins with a variable, which is not replaced; write paths "
+                f"{path}, line {line}: {shown(file)} begins with a variable, which is not replaced; write paths "
                 "relative to the folder of the list, or absolute ones"
             )
         values = {name: row[column].strip() for name, column in columns.items()}
-        label = values.pop("label", "")
+        id = "%20".join(values.pop("id", "").split()) or files.id_of(Path(file))
+        label = None
+        word = values.pop("label", "")
+        if word:
+            label = LABELS.get(word.lower())
+            if label is None:
+                raise InputError(f"{path}, line {line}: {unknown_label(word, LABELS)}")
+        phase = None
         split = "".join(values.pop(name) for name in split_columns)
-        id = "%20".join(values.pop("id", "").split()) or files.id_of(Path(row[file_column]))
-        further_fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
-        if label and label.lower() not in LABELS:
-            raise InputError(f"{path}, line {line}: {unknown_label(label, LABELS)}")
-        yield Trial(
-            id=id,
-            path=audio / row[file_column],
-            label=LABELS[label.lower()] if label else None,
-            phase=files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line) if split else None,
-            extra=tuple((name, row[column]) for column, name in further if row[column]),
-            **further_fields,
-        )
+        if split:
+            phase = files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line)
+        fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
+        extra = tuple((name, row[number]) for name, number in extra_columns if row[number])
+        yield Trial(id, audio / file, label, phase=phase, extra=extra, **fields)
 
 
 def segments(
@@ -174,8 +209,8 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
-    A trial that is not in the RTTM is bona fide or spoof as a whole, by its label; without a label
-    it is left out. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
+    A trial that is not in the RTTM is a single segment of its label; a trial without a label is
+    skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
 
     Args:
         root, split, protocols: As for ``CORPUS.trials``.
@@ -185,43 +220,54 @@ def segments(
 
     Raises:
         InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances, segments
-            lie outside of their utterance or leave out time, or a label of the list contradicts
-            them.
+            lie outside of their utterance or leave gaps, or a label of the list contradicts them.
         NotFound: if there is no RTTM.
     """
     split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
-    # The RTTM is beside the list, in the folder of the classes, or in the given place.
-    of_split = CORPUS.find_protocol(root, split, protocols)
-    place = Path(root if protocols is None else protocols)
-    own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
-    names = [*(name for name, of in SPLIT_WORDS.items() if of == split), "segments"]
-    folders = [path if path.is_dir() else path.parent for path in (of_split, place)]
-    path = files.first_file(
-        [*own, *(folder / f"{name}.rttm" for folder in folders for name in names)],
-        what="RTTM of the segments",
-        remedy="write the segments of these recordings into one of them",
-    )
-    everything, trials = (CORPUS.trials(root, part, protocols=protocols) for part in (WHOLE, split))
-    ids = {trial.id for trial in (*everything, *trials)}  # ids of a part need not begin with its folder
+    path = _find_rttm(root, split, protocols)
+    whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
+    trials = CORPUS.trials(root, split, protocols=protocols)
+    ids = {trial.id for trial in whole_corpus}
+    ids.update(trial.id for trial in trials)  # they may differ: an id starts at the folder of the part
     listed_ids = read_rttm(path).keys()
-    if unknown := [id for id in listed_ids if id not in ids]:
-        raise InputError(
-            f"{path}: {counted(len(unknown), 'utterance is', 'utterances are')} not in the list: {listed(unknown)}"
-        )
-    known = [trial for trial in trials if trial.label is not None or trial.id in listed_ids]
-    reco2dur = path.with_name("reco2dur")
-    stated = read_reco2dur(reco2dur) if reco2dur.is_file() else {}
-    durations = {trial.id: stated[trial.id] for trial in known if trial.id in stated}
-    unstated = [(trial.id, trial.path) for trial in known if trial.id not in stated and trial.path is not None]
+    unknown_ids = [id for id in listed_ids if id not in ids]
+    if unknown_ids:
+        utterances_are = counted(len(unknown_ids), "utterance is", "utterances are")
+        raise InputError(f"{path}: {utterances_are} not in the list: {listed(unknown_ids)}")
+    labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_ids]
+    durations = _durations(labelled, path.with_name("reco2dur"))
+    segments = read_segments(path, durations, LABELS, uncovered)
+    check_labels(any_spoof(segments), labelled, path)
+    for trial in labelled:
+        if trial.id not in segments and trial.label and durations[trial.id]:
+            segments[trial.id] = [Segment(trial.label, 0.0, durations[trial.id])]
+    return segments
+
+
+def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Path:
+    """The RTTM of ``split``: beside the list, in the folder of the classes, or in the folder of the corpus."""
+    protocol = CORPUS.find_protocol(root, split, protocols)
+    candidates = []
+    if not protocol.is_dir():
+        candidates.append(protocol.with_suffix(".rttm"))
+    for path in (protocol, Path(root if protocols is None else protocols)):
+        folder = path if path.is_dir() else path.parent
+        candidates += [folder / f"{name}.rttm" for name in (*_words_of(split), "segments")]
+    return files.first_file(
+        candidates, what="RTTM of the segments", remedy="write the segments of these recordings into one of them"
+    )
+
+
+def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
+    """Utterance → seconds, as ``reco2dur`` states or else measured from the audio file."""
+    durations: dict[str, float] = {}
+    if reco2dur.is_file():
+        stated = read_reco2dur(reco2dur)
+        durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
+    unstated = [(trial.id, trial.path) for trial in trials if trial.id not in durations and trial.path is not None]
     for id, audio in ProgressDisplay(unstated, title="durations", unit="file", delay=_SHORT):
         durations[id] = count_samples(audio) / SAMPLE_RATE
-    found = read_segments(path, durations, LABELS, uncovered)
-    check_labels(any_spoof(found), known, path)
-    return found | {
-        trial.id: [Segment(trial.label, 0.0, durations[trial.id])]
-        for trial in known
-        if trial.id not in found and trial.label and durations[trial.id]
-    }
+    return durations
 
 
 def segment_labels(
@@ -265,27 +311,31 @@ class UserCorpus(Corpus):
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """The labelled trials, for evaluation; errors as for :meth:`trials`."""
-        split = phase if phase in self.accepted_splits else WHOLE  # else a phase such as `progress`
-        labelled = [trial for trial in self.trials(path, split or WHOLE) if trial.label is not None]
+        split = WHOLE
+        if phase is not None and phase in self.accepted_splits:  # not a phase such as `progress`
+            split = phase
+        labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
         if not labelled:
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")
         return files.select_phase(labelled, phase)
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
-        named = self.named_splits(root, protocols)
-        if None in named:
-            named = {trial.phase for trial in self.trials(root, protocols=protocols)}
-        return tuple(split for split in self.splits if split in named) or (WHOLE,)
+        """The parts that exist: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
+        splits = self.named_splits(root, protocols)
+        if None in splits:
+            splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
+        return tuple(split for split in self.splits if split in splits) or (WHOLE,)
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of files and folders state; None is among them if rows state the split."""
+        """The splits that the names of files and folders state; with None if rows may state the split."""
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
         """The folder from which paths start."""
         root = self.place(root)
-        return root.parent if root.is_file() else files.corpus_root(root)
+        if root.is_file():
+            return root.parent
+        return files.corpus_root(root)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,34 +343,40 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts above."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """As for every corpus of a user."""
-        place = self.place(root if protocols is None else protocols)
-        own: set[str | None] = {split for split in self.splits if place.is_dir() and _own(place, split)}
-        return own or {None}
+        """The splits that have a list or a folder of classes."""
+        folder = self.place(root if protocols is None else protocols)
+        if not folder.is_dir():
+            return {None}
+        stated_splits: set[str | None] = {split for split in self.splits if _list_or_folder(folder, split)}
+        return stated_splits or {None}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
 
         :class:`~nes2net.data.corpora.protocol.NotFound` if there is none of these.
         """
-        place = self.place(root if protocols is None else protocols)
-        if place.is_file():
-            return place
-        if place.is_dir():
-            candidates = sorted(path for path in place.iterdir() if path.suffix in (".csv", ".tsv"))
-            if split in self.splits and (own := _own(place, split)):
-                return own
-            if split == WHOLE and any(_list_of(place, part) for part in self.splits):
-                return place
-            usual = [path for path in candidates if path.name in _LISTS]
-            if usual or len(candidates) == 1:
-                return (usual or candidates)[0]
-            if _classes(place) or any(_folder_of(place, name) for name in self.splits):
-                return place
+        folder = self.place(root if protocols is None else protocols)
+        if folder.is_file():
+            return folder
+        if folder.is_dir():
+            lists = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv"))
+            if split in self.splits:
+                list_or_folder = _list_or_folder(folder, split)
+                if list_or_folder is not None:
+                    return list_or_folder
+            if split == WHOLE and _has_lists(folder):
+                return folder
+            usual_lists = [path for path in lists if path.name in _LISTS]
+            if usual_lists:
+                return usual_lists[0]
+            if len(lists) == 1:
+                return lists[0]
+            if _classes(folder) or any(_folder_of(folder, name) for name in self.splits):
+                return folder
         raise files.NotFound(
-            f"{place}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
+            f"{folder}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
             "the folders bonafide and spoof",
-            [place],
+            [folder],
         )
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
@@ -328,20 +384,30 @@ class GenericCorpus(UserCorpus):
 
         :class:`InputError` names the file and line that is malformed.
         """
-        if path.is_dir() and any(_list_of(path, part) for part in self.splits):
-            of_parts = (
-                replace(trial, phase=part)
-                for part in self.splits
-                if (own := _own(path, part))
-                for trial in self.read_protocol(own, part, audio if audio and own.is_file() else path)
-            )
-            return files.select_phase(files.checked_trials(of_parts, path), split)
-        rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
-        found = files.checked_trials(rows, path)
+        if path.is_dir() and _has_lists(path):
+            trials = files.checked_trials(self._trials_of_splits(path, audio), path)
+            return files.select_phase(trials, split)
+        if path.is_dir():
+            rows = _read_folder(path, audio or path)
+        else:
+            rows = _read_list(path, audio or path.parent)
+        trials = files.checked_trials(rows, path)
         # The list of a single part (train.csv) need not name it.
-        if split in (None, WHOLE) or all(trial.phase is None for trial in found):
-            return found
-        return files.select_phase(found, split)
+        if split in (None, WHOLE) or all(trial.phase is None for trial in trials):
+            return trials
+        return files.select_phase(trials, split)
+
+    def _trials_of_splits(self, folder: Path, audio: Path | None) -> Iterator[Trial]:
+        """The trials of the lists or folders of all splits in ``folder``."""
+        for split in self.splits:
+            path = _list_or_folder(folder, split)
+            if path is None:
+                continue
+            split_audio = folder
+            if audio is not None and path.is_file():
+                split_audio = audio
+            for trial in self.read_protocol(path, split, split_audio):
+                yield replace(trial, phase=split)
 
 
 CORPUS = GenericCorpus(

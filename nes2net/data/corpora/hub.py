@@ -1,8 +1,8 @@
 """Data sets of the Hugging Face hub as corpora: ``hub:OWNER/NAME``, or ``hub:OWNER/NAME@REVISION``.
 
-The shards are downloaded once, into the folder that huggingface_hub keeps (``HF_HOME``), resumable and
-verified; :mod:`nes2net.data.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` uses only what is
-already downloaded.
+The shards are downloaded once, into the cache of huggingface_hub (``HF_HOME``); downloads are verified
+and can be resumed. :mod:`nes2net.data.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` uses only
+shards that are already downloaded.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from nes2net.data.corpora.shards import CORPUS
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.hub_errors import hub_errors
 
-#: What the names of such corpora begin with.
+#: Prefix of the names of such corpora.
 PREFIX = "hub:"
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-# Shards and what describes them; the hub's own folders of results and scripts stay there.
+# Shards and their descriptions, without the hub's own folders of results and scripts.
 _WANTED = ["*.parquet", "*.arrow", "*.tar", "eval.yaml", "README.md"]
 _NOT_WANTED = ["submissions/*", ".*"]
 
 
 def hub_corpus(name: str) -> Corpus:
-    """The corpus ``hub:OWNER/NAME[@REVISION]``; nothing is downloaded before its trials are asked for.
+    """The corpus ``hub:OWNER/NAME[@REVISION]``; it is downloaded when its trials are first read.
 
     Its methods take a folder, as for every corpus; ``None`` and ``"."`` stand for the folder
     :attr:`~nes2net.data.corpora.corpus.Corpus.home`.
@@ -45,13 +45,11 @@ def hub_corpus(name: str) -> Corpus:
 
 @lru_cache(maxsize=64)
 def download(name: str) -> Path:
-    """Download the data set ``name``, as far as it is not there yet, and return its folder.
-
-    The name of the folder is the commit.
+    """Download the missing files of the data set ``name``, and return its folder, which is called after the commit.
 
     Raises:
         InputError: if it does not exist, its licence has to be accepted first, or the hub cannot be
-            reached and the set is not complete here.
+            reached and the local copy is not complete.
         Unfinished: if the connection breaks.
     """
     match = _NAME.fullmatch(name)

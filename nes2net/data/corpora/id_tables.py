@@ -12,7 +12,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_rows
 
-#: Names of a column of ids or paths; case counts for nothing, and ``-`` and a space are ``_``.
+#: Names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
     *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "trial", "trial_id"),
     *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
@@ -32,31 +32,44 @@ def column_name(name: str) -> str:
     return name.strip().strip('"').lower().replace("-", "_").replace(" ", "_")
 
 
+def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
+    """The number of the column that has the first of ``names`` in ``header``; None if there is none."""
+    for name in names:
+        if name in header:
+            return header.index(name)
+    return None
+
+
 def first_line(path: Path) -> str:
     """The first line that is not blank; empty if ``path`` is not a regular file or cannot be read."""
-    if not path.is_file():  # opening a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would block
         return ""
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
             lines = file.read(4096).split("\n")
     except OSError:
         return ""
-    return next((line for line in lines if line.strip()), "")
+    for line in lines:
+        if line.strip():
+            return line
+    return ""
 
 
 def delimiter_of(line: str) -> str | None:
-    """What separates the fields of ``line``; None for white space.
+    """The delimiter of the fields of ``line``; None for white space.
 
     >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5")
     (';', None)
     """
     counts = {delimiter: line.count(delimiter) for delimiter in DELIMITERS}
-    most = max(counts, key=counts.__getitem__)
-    return most if counts[most] else None
+    most_frequent = max(counts, key=counts.__getitem__)
+    if counts[most_frequent] == 0:
+        return None
+    return most_frequent
 
 
 class IdTable(NamedTuple):
-    """The rows of a table of ids, with the numbers of their lines, and where id and value stand in a row."""
+    """The numbered rows of a table of ids, and the numbers of the columns of ids and values."""
 
     rows: Iterator[tuple[int, list[str]]]
     id_column: int
@@ -64,15 +77,16 @@ class IdTable(NamedTuple):
 
 
 def read_id_table(
-    path: Path, what: str, names: Sequence[str], is_value: Callable[[str], bool], between: Sequence[str] = ()
+    path: Path, value: str, names: Sequence[str], is_value: Callable[[str], bool], between: Sequence[str] = ()
 ) -> IdTable:
     """Open a table that gives each utterance one value.
 
     A header is recognised by a column of one of ``names``. Without a header the first column holds
-    the id and the last one the value; one of at most two columns between them holds a word of ``between``.
+    the id and the last one the value. There may be one or two columns between them, if one holds a
+    word of ``between``.
 
     Args:
-        what: the value, such as ``"score"``.
+        value: what the value is called in messages, such as ``"score"``.
         names: names of its column, as :func:`column_name` writes them.
         is_value: whether a field may be a value.
 
@@ -81,35 +95,41 @@ def read_id_table(
     """
     line = first_line(path)
     words = line.split()
-    by_words = [column_name(word) for word in words]
     delimiter = delimiter_of(line)
-    if len(words) > 1 and (is_value(words[-1]) or (delimiter != "\t" and set(names) & set(by_words))):
-        delimiter = None
-    fields = words if delimiter is None else line.split(delimiter)
+    if len(words) > 1:
+        names_value = bool(set(names) & {column_name(word) for word in words})
+        if is_value(words[-1]) or (delimiter != "\t" and names_value):
+            delimiter = None
+    fields = line.split(delimiter)
     header = [column_name(field) for field in fields]
-    values = [header.index(name) for name in names if name in header]
-    ids = [header.index(name) for name in ID_COLUMNS if name in header]
-    if values and not ids:
+    value_column = column_of(header, names)
+    id_column = column_of(header, ID_COLUMNS)
+    if value_column is not None and id_column is None:
         raise InputError(
             f"{path}: no column of ids in the header {shown(line.strip())} (separated by {_separated(delimiter)}); "
             f"call it one of {', '.join(ID_COLUMNS)}"
         )
-    inner = {field.strip() for field in fields[1:-1]}
-    if not values and len(fields) > 2 and (len(fields) > 4 or not inner & set(between)):
+    middle_fields = {field.strip() for field in fields[1:-1]}
+    if value_column is None and len(fields) > 2 and (len(fields) > 4 or not middle_fields & set(between)):
         raise InputError(
-            f"{path}, line 1: expected 2 fields (utterance {what}), found {len(fields)}: {shown(line.strip())} (separated "
+            f"{path}, line 1: expected 2 fields (utterance {value}), found {len(fields)}: {shown(line.strip())} (separated "
             f"by {_separated(delimiter)}); keep these two columns, or add a header that names them ({', '.join(names)})"
         )
     num_fields = max(len(fields), 2)
+    has_header = value_column is not None
+    if value_column is None or id_column is None:
+        id_column = 0
+        value_column = num_fields - 1
     if delimiter is not None:
-        rows = _rows_of_csv(path, delimiter, ids[0] if values else 0)
+        rows = _rows_of_csv(path, delimiter, id_column)
     else:
-        expected = f"utterance {what}" if len(fields) <= 2 else f"as in line 1: {' '.join(words)}"
+        expected = f"utterance {value}"
+        if len(fields) > 2:
+            expected = f"as in line 1: {' '.join(words)}"
         rows = read_rows(path, num_fields, expected)
-    if not values:
-        return IdTable(rows, 0, num_fields - 1)
-    next(rows, None)
-    return IdTable(rows, ids[0], values[0])
+    if has_header:
+        next(rows, None)
+    return IdTable(rows, id_column, value_column)
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
@@ -123,7 +143,7 @@ def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[i
 
 
 def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
-    """The labelled trials of a file of labels alone, by their ids without suffixes of audio.
+    """The labelled trials of a file of labels alone; their ids lose the suffix of an audio file.
 
     Args:
         labels: word, in lower case → our label.
@@ -141,7 +161,7 @@ def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
 
 
 def unknown_label(word: str, labels: Iterable[str]) -> str:
-    """The message that ``word`` is none of ``labels``.
+    """The message about a ``word`` that is not in ``labels``.
 
     >>> unknown_label("x", ["bonafide", "spoof"])
     "unknown label 'x'; expected one of bonafide, spoof"
@@ -153,18 +173,19 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
 
 
 def labels_alone(path: Path) -> bool:
-    """Whether ``path`` looks like a file with an id and a label in each row, and nothing else."""
+    """Whether the first line of ``path`` looks like rows of an id and a label, and nothing else."""
     line = first_line(path)
-    delimiter = delimiter_of(line)
-    words = line.split()
-    fields = words if len(words) == 2 or delimiter is None else line.split(delimiter)
-    header = [column_name(field) for field in fields]
-    names = {name for name in header if name}
-    return len(names) == 2 and (len(fields) == 2 or bool(names & set(LABEL_COLUMNS)))
+    fields = line.split()
+    if len(fields) != 2:
+        fields = line.split(delimiter_of(line))
+    names = {column_name(field) for field in fields} - {""}
+    return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
 
 
 def _separated(delimiter: str | None) -> str:
-    return "white space" if delimiter is None else DELIMITERS[delimiter]
+    if delimiter is None:
+        return "white space"
+    return DELIMITERS[delimiter]
 
 
 def possible_ids(id: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Declarations of corpora with lists: where the files lie, and what the rows mean::
+"""Declarations of corpora with lists: where the files are, and what the rows mean::
 
     CORPUS = ListedCorpus(
         title="Mine",
@@ -52,20 +52,36 @@ class Columns:
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; they belong to ``phase`` unless a column states theirs."""
         columns = self.names.split(", ")
-        fields = [self.fields.get(column, column) for column in columns]
-        further = [(i, name, self.words.get(name, {})) for i, name in enumerate(fields) if name not in _CHECKED]
-        utterance = fields.index("utterance")
-        label, of_phase = (fields.index(name) if name in fields else None for name in ("label", "phase"))
+        numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
+        utterance = numbers["utterance"]
+        label = numbers.get("label")
+        phase_number = numbers.get("phase")
+        unchecked = [
+            (name, number, self.words.get(name, {})) for name, number in numbers.items() if name not in _CHECKED
+        ]
+        recording = None
         for line, row in read_rows(path, len(columns), self.names):
             id = files.checked_id(row[utterance], path, line)
-            values: dict[str, Any] = {
-                name: words[row[i]] if row[i] in words else files.or_none(row[i]) for i, name, words in further
-            }
+            values = _field_values(row, unchecked)
             if label is not None:
                 values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
-            if of_phase is not None:
-                phase = files.checked_word(row[of_phase], self.phases, "phase", path, line)
-            yield Trial(id, None if audio is None else audio / f"{id}{self.suffix}", phase=phase, **values)
+            if phase_number is not None:
+                phase = files.checked_word(row[phase_number], self.phases, "phase", path, line)
+            if audio is not None:
+                recording = audio / f"{id}{self.suffix}"
+            yield Trial(id, recording, phase=phase, **values)
+
+
+def _field_values(row: Sequence[str], columns: _FieldColumns, *nothing: str) -> dict[str, Any]:
+    """Field of a trial → its value in ``row``; ``-`` and the words of ``nothing`` are None."""
+    values: dict[str, Any] = {}
+    for name, number, words in columns:
+        word = row[number]
+        if word in words:
+            values[name] = words[word]
+        else:
+            values[name] = files.or_none(word, *nothing)
+    return values
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
@@ -84,17 +100,17 @@ class Table:
     file: str
     """The column of the paths."""
     fields: Mapping[str, str]
-    """Field of :class:`~nes2net.data.corpora.trial.Trial` → column; ``phase`` only if a column tells it."""
+    """Field of :class:`~nes2net.data.corpora.trial.Trial` → column; ``phase`` only if a column states it."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
-    """Word in the column of the label → our label; None: the recording is no trial."""
+    """Word in the column of the label → our label; None: the recording is not a trial."""
     otherwise: str | None = None
     """Our label for any other word; None if another word is an error."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
-    """Word in the column of the phase → our phase; None: the recording is no trial."""
+    """Word in the column of the phase → our phase; None: the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → its value, if it is not the word itself; ``-`` and nothing are None."""
+    """Field → word → its value, if it is not the word itself; ``-`` and an empty field are None."""
     delimiter: str = ","
-    """What separates the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
+    """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
     """The columns of a list without header, separated by ``,`` and a space; white space separates its fields."""
     inner: Callable[[str], str] = str
@@ -105,52 +121,55 @@ class Table:
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; if a column states the phase, only the trials of ``phase`` (None: all)."""
-        if self.names:
-            header = self.names.split(", ")
-            rows = read_rows(path, len(header), self.names)
-        else:
-            rows = files.read_csv(path, self.delimiter)
-            line, header = next(rows, (1, []))
-            expected = list(dict.fromkeys([self.file, *self.fields.values()]))
-            if set(expected) - set(header):
-                raise InputError(
-                    f"{path}, line {line}: expected the columns {', '.join(expected)}, found "
-                    f"{shown(self.delimiter.join(header))}"
-                )
-        file = header.index(self.file)
+        header, rows = self._header_and_rows(path)
+        file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
-        label = columns.pop("label", None)
-        of_phase = columns.pop("phase", None)
-        further = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        label_column = columns.pop("label", None)
+        phase_column = columns.pop("phase", None)
+        unchecked = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        label = None
+        row_phase = phase
+        recording = None
         for line, row in rows:
-            row_phase = phase
-            row_label = None
-            if of_phase is not None:
-                row_phase = self._word(row[of_phase], self.phases, None, "phase", path, line)
+            if phase_column is not None:
+                row_phase = self._word(row[phase_column], self.phases, None, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
                     continue
-            if label is not None:
-                row_label = self._word(row[label], self.labels, self.otherwise, "label", path, line)
-                if row_label is None:
+            if label_column is not None:
+                label = self._word(row[label_column], self.labels, self.otherwise, "label", path, line)
+                if label is None:
                     continue
             try:
-                inner = self.inner(row[file])
+                path_below = self.inner(row[file_column])
             except InputError as error:
                 raise InputError(f"{path}, line {line}: {error}") from error
-            name = files.checked_path(inner, path, line)
-            values: dict[str, Any] = {
-                field: words[row[i]] if row[i] in words else files.or_none(row[i], "") for field, i, words in further
-            }
-            place = None if audio is None else audio / name
-            yield Trial(files.id_of(name), place, row_label, phase=row_phase, **values)
+            name = files.checked_path(path_below, path, line)
+            if audio is not None:
+                recording = audio / name
+            values = _field_values(row, unchecked, "")
+            yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
+
+    def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        if self.names:
+            header = self.names.split(", ")
+            return header, read_rows(path, len(header), self.names)
+        rows = files.read_csv(path, self.delimiter)
+        line, header = next(rows, (1, []))
+        expected = list(dict.fromkeys([self.file, *self.fields.values()]))
+        if set(expected) - set(header):
+            raise InputError(
+                f"{path}, line {line}: expected the columns {', '.join(expected)}, found "
+                f"{shown(self.delimiter.join(header))}"
+            )
+        return header, rows
 
     def _word(
-        self, word: str, known: Mapping[str, str | None], otherwise: str | None, what: str, path: Path, line: int
+        self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
-        if word in known:
-            return known[word]
+        if word in words:
+            return words[word]
         if otherwise is None:
-            files.checked_word(word, list(known), what, path, line)
+            files.checked_word(word, list(words), column, path, line)
         return otherwise
 
 
@@ -158,14 +177,16 @@ _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # bytes, in which the first line of labels ends
 _BELOW = "/**"
 
+#: Field of a trial, number of its column, and word → value if it is not the word itself.
+_FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
-#: The trials of a list, of ``phase`` if it does not tell, with paths below ``audio``: ``rows(path, phase, audio)``.
+#: ``rows(path, phase, audio)``: the trials of a list, with paths below ``audio``; of ``phase`` if the list states none.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a split are, in the order in which the places are tried."""
+    """Where the files of a split may be; paths are tried in their order."""
 
     protocols: Sequence[str]
     """Names of the protocol."""
@@ -176,11 +197,11 @@ class Files:
     """Folders of the protocol, below the root or the folder of the protocols. A folder ending in
     ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
-    """What to do without audio; by default, give the folder that holds the first of ``audio``."""
+    """The advice if the audio is not found; by default, to give the folder that holds the first of ``audio``."""
     holds: Sequence[str] = (".",)
-    """Folders; a folder of the audio has to hold one of them."""
+    """Folders of which a folder of the audio must hold one."""
     together: bool = False
-    """Whether all of ``protocols`` that are there list the split, and their folder stands for them."""
+    """Whether the split is listed by all of ``protocols`` that exist; their folder stands for them."""
     unlisted: str = ""
     """Suffix of recordings in the folder of the audio that are trials without a list; empty if a list
     is needed."""
@@ -188,7 +209,7 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedCorpus(Corpus):
-    """A corpus whose trials stand in lists."""
+    """A corpus whose trials are listed in files."""
 
     parts: Mapping[str, Files]
     """Split → its files."""
@@ -212,8 +233,8 @@ class ListedCorpus(Corpus):
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
         """As for every corpus; ``unlisted`` trials are sorted by path."""
-        part, split, _ = self._part(split)
-        if not part.unlisted:
+        split_files, split, _ = self._files_of(split)
+        if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
         audio = self.find_audio(files.corpus_root(self.place(root)), split)
         labelled: dict[Path | None, Trial] = {}
@@ -225,15 +246,18 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # Archives made on a Mac hold beside 1.wav a file ._1.wav of its attributes.
-        names = sorted(name for name in os.listdir(audio) if name.endswith(part.unlisted) and name[0] != ".")
+        # An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
+        suffix = split_files.unlisted
+        names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
         if not names:
-            raise InputError(f"{audio}: holds no {part.unlisted} files; {part.remedy}, or unpack the archive there")
+            raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
         phase = None if self.files_are_trials else split
-        return [
-            labelled.get(audio / name) or Trial(files.id_of(PurePath(name)), audio / name, phase=phase)
-            for name in names
-        ]
+        trials = []
+        for name in names:
+            recording = audio / name
+            unlisted = Trial(files.id_of(PurePath(name)), recording, phase=phase)
+            trials.append(labelled.get(recording, unlisted))
+        return trials
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """As for every corpus; a file of another name may hold labels alone.
@@ -242,21 +266,17 @@ class ListedCorpus(Corpus):
         trials belong to each.
         """
         path = self.place(path)
-        phase = None if phase is None else files.canonical_phase(phase)
+        if phase is not None:
+            phase = files.canonical_phase(phase)
         self.check_known_phase(phase)
-        official = [Path(name).name for part in self.parts.values() for name in (*self.key_files, *part.protocols)]
-        own = self.key or self.rows
-        # A list in which any other word is a label cannot be told from labels alone.
-        any_word = isinstance(own, Table) and own.otherwise is not None
-        if isinstance(own, (Columns, Table)) and not any_word and path.name not in official and labels_alone(path):
-            words = files.ASVSPOOF_LABELS | dict(own.labels)
-            labels = {word.lower(): label for word, label in words.items() if label}
+        labels = self._words_of_labels()
+        if labels and path.name not in self._official_names() and labels_alone(path):
             return files.checked_trials(read_labels(path, labels), path)
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
         if path.is_file():
-            splits = [split for split, part in self.parts.items() if path.name in part.protocols]
+            splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A list of several splits states the split of each trial.
             split = phase if phase in splits else None
             if len(splits) == 1:
@@ -264,19 +284,36 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
-        found = []
-        missing = []
+        trials = []
+        failures = []
         for split in self.parts:
             try:
-                found += self.read_protocol(self.find_protocol(path, split), split)
+                trials += self.read_protocol(self.find_protocol(path, split), split)
             except files.NotFound as error:
-                missing.append(error)
-        if not found:
-            raise missing[-1]
-        return files.checked_trials(found, path)
+                failures.append(error)
+        if not trials:
+            raise failures[-1]
+        return files.checked_trials(trials, path)
+
+    def _words_of_labels(self) -> dict[str, str]:
+        """Word, in lower case, of a file of labels alone → our label; empty if such a file is not accepted."""
+        columns = self.key or self.rows
+        if not isinstance(columns, (Columns, Table)):
+            return {}
+        if isinstance(columns, Table) and columns.otherwise is not None:
+            return {}  # every word is a label, so any list would look like labels alone
+        words = files.ASVSPOOF_LABELS | dict(columns.labels)
+        return {word.lower(): label for word, label in words.items() if label}
+
+    def _official_names(self) -> set[str]:
+        """The names of the keys and protocols."""
+        names = {Path(file).name for file in self.key_files}
+        for split_files in self.parts.values():
+            names.update(Path(protocol).name for protocol in split_files.protocols)
+        return names
 
     def check_known_phase(self, phase: str | None) -> None:
-        """Raise :class:`InputError` if no label is of ``phase``."""
+        """Raise :class:`InputError` if the corpus has no labels of ``phase``."""
         if self.key is None and phase is not None:
             files.known_split(phase, self.splits, self.title)
         elif self.key is not None and phase is not None and phase not in self.key.phases:
@@ -285,66 +322,109 @@ class ListedCorpus(Corpus):
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """As for every corpus; if several lists make up the split, their folder."""
-        part, _, what = self._part(split)
-        if protocols is not None and Path(protocols).is_file():
-            return Path(protocols)
-        roots = [*([] if protocols is None else [Path(protocols)]), self.place(root)]
-        inner = [
-            str(_place(place, folder, part.protocols.__contains__)) if folder.endswith(_BELOW) else folder
-            for folder in part.folders
-            for place in (roots if folder.endswith(_BELOW) else roots[:1])
-        ]
-        found = files.first_file(
-            [folder / place / name for folder, place, name in product(roots, inner, part.protocols)],
-            what=f"protocol of {what}",
-            remedy=f"give `protocols` the folder that holds {part.protocols[0]}",
+        split_files, _, title = self._files_of(split)
+        roots = [self.place(root)]
+        if protocols is not None:
+            protocols = Path(protocols)
+            if protocols.is_file():
+                return protocols
+            roots.insert(0, protocols)
+        folders = []
+        for folder in split_files.folders:
+            if folder.endswith(_BELOW):
+                folders += [str(_first_folder(base, folder, split_files.protocols.__contains__)) for base in roots]
+            else:
+                folders.append(folder)
+        protocol = files.first_file(
+            [base / folder / name for base, folder, name in product(roots, folders, split_files.protocols)],
+            what=f"protocol of {title}",
+            remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
             exists=Path.exists,
         )
-        return found.parent if part.together else found
+        if split_files.together:
+            return protocol.parent
+        return protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """As for every corpus."""
-        part, _, what = self._part(split)
-        roots = [_place(self.place(root), folder, is_recording) for folder in part.audio]
-        places = {place / inner: place for place in roots for inner in part.holds}
-        found = files.first_file(
-            places,
-            what=f"audio of {what}",
-            remedy=part.remedy or f"give the folder that holds {part.audio[0].removesuffix(_BELOW)}",
+        split_files, _, title = self._files_of(split)
+        audio_of: dict[Path, Path] = {}  # a folder that must exist → the folder of the audio that holds it
+        for folder in split_files.audio:
+            audio = _first_folder(self.place(root), folder, is_recording)
+            for subfolder in split_files.holds:
+                audio_of[audio / subfolder] = audio
+        subfolder_path = files.first_file(
+            audio_of,
+            what=f"audio of {title}",
+            remedy=split_files.remedy or f"give the folder that holds {split_files.audio[0].removesuffix(_BELOW)}",
             exists=Path.is_dir,
         )
-        return places[found]
+        return audio_of[subfolder_path]
 
-    def _part(self, split: str) -> tuple[Files, str, str]:
-        """The part ``split``, its name here, and its name in messages."""
+    def _files_of(self, split: str) -> tuple[Files, str, str]:
+        """The files of ``split``, its name here, and its name in messages."""
         split = files.known_split(split, self.splits, self.title)
-        return self.parts[split], split, f"{self.title} {split}" if len(self.parts) > 1 else self.title
+        title = self.title
+        if len(self.parts) > 1:
+            title = f"{title} {split}"
+        return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """As for every corpus; in a folder of lists, the trials of the lists of ``split`` (None: all)."""
-        # Trials whose labels come from a key, or whose list only labels files, have no phase of their own.
-        phase = None if split is None or self.key or self.files_are_trials else files.canonical_phase(split)
-        parts = [self.parts[phase]] if phase is not None and phase in self.parts else self.parts.values()
+        phase = None
+        # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
+        if split is not None and self.key is None and not self.files_are_trials:
+            phase = files.canonical_phase(split)
         lists = [path]
         if path.is_dir():
-            together = [path / name for part in parts if part.together for name in part.protocols]
-            lists = [file for file in together if file.is_file()] or lists
-        number = _num_fields(path) if self.variants else None
-        rows = next((one for one in self.variants if len(one.names.split(", ")) == number), self.rows)
-        found: list[Iterable[Trial]] = []
+            lists = self._lists_in(path, phase) or lists
+        rows = self._rows_of(path)
+        trials: list[Iterable[Trial]] = []
         for file in lists:
-            places = [] if audio is None else [audio / inner for inner in self.folders_of(file.stem)]
-            found.append(rows(file, phase, next((place for place in places if place.is_dir()), (None, *places)[-1])))
-        return files.checked_trials(chain.from_iterable(found), path)
+            list_audio = audio
+            if audio is not None:
+                list_audio = self._audio_of_list(file, audio)
+            trials.append(rows(file, phase, list_audio))
+        return files.checked_trials(chain.from_iterable(trials), path)
+
+    def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
+        """The lists in ``folder`` that make up the split ``phase`` together (None: all splits)."""
+        splits: Iterable[str] = self.parts
+        if phase is not None and phase in self.parts:
+            splits = [phase]
+        lists = []
+        for split in splits:
+            if self.parts[split].together:
+                paths = [folder / name for name in self.parts[split].protocols]
+                lists += [path for path in paths if path.is_file()]
+        return lists
+
+    def _rows_of(self, path: Path) -> Rows:
+        """One of ``variants`` if the lines of ``path`` have its number of fields, otherwise ``rows``."""
+        if self.variants:
+            num_fields = _num_fields(path)
+            for variant in self.variants:
+                if len(variant.names.split(", ")) == num_fields:
+                    return variant
+        return self.rows
+
+    def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
+        """The first of ``folders_of`` the list ``file`` that exists below ``audio``, or the last one."""
+        recordings = None
+        for folder in self.folders_of(file.stem):
+            recordings = audio / folder
+            if recordings.is_dir():
+                break
+        return recordings
 
 
-def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:
-    """``folder`` below ``root``; for ``folder/**`` the first one in it that holds a ``wanted`` file."""
+def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
+    """``folder`` below ``root``; for ``folder/**`` the first folder in it that holds a file of a sought name."""
     if folder.endswith(_BELOW):
-        for place, folders, names in walk(root / folder.removesuffix(_BELOW)):
+        for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()
-            if any(map(wanted, names)):
-                return Path(place)
+            if any(map(is_sought, names)):
+                return Path(path)
     return root / folder
 
 
@@ -359,6 +439,11 @@ def _num_fields(path: Path) -> int | None:
         with path.open("rb") as file:
             start = file.read(_SNIFFED)
     except OSError:
-        return None  # the reader of the file will say why
-    lines = start.splitlines() if len(start) < _SNIFFED else start.splitlines()[:-1]  # the last one may be cut
-    return next((len(line.split()) for line in lines if line.strip()), None)
+        return None  # reading the file will say why
+    lines = start.splitlines()
+    if len(start) == _SNIFFED:
+        del lines[-1:]  # it may be cut
+    for line in lines:
+        if line.strip():
+            return len(line.split())
+    return None

@@ -5,10 +5,10 @@ Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVP
 Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
 ``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven
-trials. The authors' own program takes the first 7,920 of each folder as the file system lists them,
-which cannot be repeated. The lists have as many trials, and so has the set of the Speech
-Anti-Spoofing Arena (18,487, as ``eval`` here). Benchmarks that report 92,407 trials take all parts
-together.
+trials. The authors' own program takes the first 7,920 files of each folder in the order of the file
+system, which cannot be reproduced. Its parts are as large as those of the lists. The set of the
+Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmarks that report 92,407
+trials take all parts together.
 
 An id is the path below the root without suffix; ``attack`` is the vocoder, and the speaker is the
 first field of a name. The rate is 24 kHz.
@@ -26,7 +26,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.text_files import read_rows
 
 _VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
-_LISTS = {"train": "train.txt", "dev": "dev.txt", "eval": "test.txt"}
+
 _REPOSITORY = "https://github.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
 _RAW = "https://raw.githubusercontent.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
 _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # which added the lists
@@ -37,15 +37,27 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]
         for folder in ("gt", *_VOCODERS):
-            inner = f"{folder}/{name}" if folder == "gt" else f"{folder}/{name}_gen"
-            yield Trial(
-                inner,
-                None if audio is None else audio / f"{inner}.wav",
-                BONAFIDE if folder == "gt" else SPOOF,
-                speaker,
-                attack=None if folder == "gt" else folder,
-                phase=phase,
-            )
+            id = f"{folder}/{name}_gen"
+            label = SPOOF
+            attack: str | None = folder
+            if folder == "gt":
+                id = f"{folder}/{name}"
+                label = BONAFIDE
+                attack = None
+            recording = None
+            if audio is not None:
+                recording = audio / f"{id}.wav"
+            yield Trial(id, recording, label, speaker, attack=attack, phase=phase)
+
+
+def _files(protocol: str) -> Files:
+    return Files(
+        protocols=[protocol],
+        folders=(".", "LibriSeVoc", "lists"),
+        audio=(".", "LibriSeVoc"),
+        holds=["gt"],
+        remedy="give `root` the folder that holds gt",
+    )
 
 
 def _counts(number: int) -> Counts:
@@ -56,16 +68,7 @@ def _counts(number: int) -> Counts:
 CORPUS = ListedCorpus(
     title="LibriSeVoc",
     rows=_rows,
-    parts={
-        split: Files(
-            protocols=[name],
-            folders=(".", "LibriSeVoc", "lists"),
-            audio=(".", "LibriSeVoc"),
-            holds=["gt"],
-            remedy="give `root` the folder that holds gt",
-        )
-        for split, name in _LISTS.items()
-    },
+    parts={"train": _files("train.txt"), "dev": _files("dev.txt"), "eval": _files("test.txt")},
     counts={"train": _counts(7920), "dev": _counts(2640), "eval": _counts(2641)},
     counts_from="the authors' program",
     obtain={
@@ -74,7 +77,9 @@ CORPUS = ListedCorpus(
     },
     downloads=(
         Download(url="https://zenodo.org/records/15127251", what="audio", unpack="."),
-        *(Download(url=f"{_RAW}/{_COMMIT}/{name}", what="list") for name in _LISTS.values()),
+        Download(url=f"{_RAW}/{_COMMIT}/train.txt", what="list"),
+        Download(url=f"{_RAW}/{_COMMIT}/dev.txt", what="list"),
+        Download(url=f"{_RAW}/{_COMMIT}/test.txt", what="list"),
     ),
     licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
     source="https://arxiv.org/abs/2304.13085",

@@ -5,13 +5,13 @@ Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2
 Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav`` and in each of these folders ``meta.csv``, its fields
 separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below
 its folder), ``language``, ``model_name``, ``architecture`` and others. The bona fide trials are
-the recordings of M-AILABS that the lists name, each once, if its folder is there: ``real``,
-or ``M-AILABS`` or ``m-ailabs``, beside ``fake``, holding ``en_US/by_book/…``. Without it all
-trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the architecture. The
-language of a bona fide trial is its folder's, such as ``en_US``.
+the recordings of M-AILABS that the lists name, each once. Their folder is ``real``, ``M-AILABS`` or
+``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``; without it all trials are spoofed. An
+``attack`` is a model, and its ``attack_type`` is the architecture. The language of a bona fide trial
+is the name of its folder, such as ``en_US``.
 
-The corpus has no parts; everything is ``eval``. It grows with each edition, so there are no numbers
-here, and a figure on it means something only together with its edition.
+The corpus has no parts; everything is ``eval``. It grows with each edition, so no numbers are given
+here, and a figure on it should be reported with its edition.
 
 The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``, ``dev.csv``
 and ``eval.csv`` in a folder that ``protocols`` names, with the columns ``path`` and ``model_name`` and
@@ -49,11 +49,13 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     if path.name in _TRACING.values():
         yield from _traced(path, phase, audio)
         return
-    lists = [path] if path.is_file() else sorted(path.glob("*/*/meta.csv"))
+    lists = [path]
+    bonafide_folders: list[Path] = []
+    if not path.is_file():
+        lists = sorted(path.glob("*/*/meta.csv"))
+        bonafide_folders = [path.parent / name for name in _BONAFIDE if (path.parent / name).is_dir()]
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
-    folders = [] if path.is_file() else [path.parent / name for name in _BONAFIDE]
-    bonafide = next((folder for folder in folders if folder.is_dir()), None)
     originals: dict[str, None] = {}
     for file in lists:
         for line, trial in enumerate(_TABLE(file, "eval", audio), start=2):
@@ -61,16 +63,19 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
                 files.checked_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
-    if bonafide is not None:
+    if bonafide_folders:
         for original in originals:
-            parts = PurePosixPath(original).parts
+            levels = PurePosixPath(original).parts  # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav
+            speaker = levels[3] if len(levels) > 4 else None
+            recording = None
+            if audio is not None:
+                recording = bonafide_folders[0].joinpath(*levels)
             yield Trial(
-                files.id_of(PurePosixPath("real", *parts)),
-                None if audio is None else bonafide.joinpath(*parts),
+                files.id_of(PurePosixPath("real", *levels)),
+                recording,
                 BONAFIDE,
-                # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav
-                speaker=parts[3] if len(parts) > 4 else None,
-                language=parts[0],
+                speaker,
+                language=levels[0],
                 phase="eval",
             )
 

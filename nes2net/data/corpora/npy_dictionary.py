@@ -1,8 +1,8 @@
-"""Dictionaries of arrays in ``.npy`` files, read without running anything.
+"""Dictionaries of arrays in ``.npy`` files, read without running code of the file.
 
 ``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens it only
 with ``allow_pickle``, and then the author of the file can run any program. Here the pickle may name
-only NumPy's arrays, data types and numbers. Even these first become records; they become arrays
+only NumPy's arrays, data types and numbers. They are first read as plain objects, and become arrays
 after their sizes are checked.
 """
 
@@ -12,7 +12,7 @@ import io
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,32 +28,34 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 
     Raises:
         InputError: if the file is missing or damaged, holds something else, or asks for anything
-            but arrays.
+            that is not an array.
     """
     content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
     budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
     try:
         stream = io.BytesIO(content)
         version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read_header = np.lib.format.read_array_header_2_0
+        if version == (1, 0):
+            read_header = np.lib.format.read_array_header_1_0
         shape, _, dtype = read_header(stream)
         if not dtype.hasobject or dtype.names or shape != ():
             raise ValueError(f"it holds an array of {dtype} of shape {shape}")
-        held = _ArrayUnpickler(stream, budget).load()
-        if isinstance(held, _Array):
-            if held.shape != () or not isinstance(held.data, list) or len(held.data) != 1:
+        unpickled = _ArrayUnpickler(stream, budget).load()
+        if isinstance(unpickled, _Array):
+            if unpickled.shape != () or not isinstance(unpickled.data, list) or len(unpickled.data) != 1:
                 raise ValueError("its array is not one object")
-            held = held.data[0]
-        if not isinstance(held, dict):
-            raise ValueError(f"it holds a {type(held).__name__}")
-        if not all(isinstance(name, str) for name in held):
+            unpickled = unpickled.data[0]
+        if not isinstance(unpickled, dict):
+            raise ValueError(f"it holds a {type(unpickled).__name__}")
+        if not all(isinstance(name, str) for name in unpickled):
             raise ValueError("a name in it is no text")
         arrays: dict[int, NDArray] = {}  # a shared list becomes a shared array
-        for value in held.values():
+        for value in unpickled.values():
             if id(value) in arrays:
                 continue
             is_list = isinstance(value, (list, tuple))
-            if is_list:  # in an array, every text takes as much memory as the longest
+            if is_list:  # in an array, every text takes as much memory as the longest one
                 longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
                 budget.take("lists", bytes=len(value) * longest)
             if isinstance(value, _Array):
@@ -64,14 +66,14 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
                     raise ValueError("it holds a number of more than 64 bits")
             else:
                 raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
-        return {name: arrays[id(value)] for name, value in held.items()}
+        return {name: arrays[id(value)] for name, value in unpickled.items()}
     except InputError:
         raise
     except Refused as error:
         raise InputError(
             f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
         ) from error
-    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
+    except Exception as error:  # a damaged pickle can raise anything
         raise InputError(
             f"{path} is not a .npy file with a dictionary of arrays, or is damaged ({first_line(error)}): get it again"
         ) from error
@@ -129,7 +131,8 @@ class _Array:
             raise ValueError("an array has an unknown shape")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise ValueError(f"an array of shape {shown(self.shape)} has {len(self.data)} bytes")
-        return np.frombuffer(self.data, dtype).reshape(self.shape, order="F" if self.fortran else "C")
+        order: Literal["F", "C"] = "F" if self.fortran else "C"
+        return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
@@ -146,9 +149,12 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 _ALLOWED = {
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DataType,
     ("__builtin__", "bytes"): lambda: b"",  # how pickle protocol 2 writes an empty one

@@ -13,6 +13,7 @@ variant ``rttm_2cls_0sil_spoof`` lists the spoofed ones only) and their duration
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,11 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.label_files import read_reco2dur
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-_INNER = "PartialSpoof_LA_cm_protocols"
+_CM_PROTOCOLS = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
-    f"database/protocols/{_INNER}",
-    f"protocols/{_INNER}",
-    _INNER,
+    f"database/protocols/{_CM_PROTOCOLS}",
+    f"protocols/{_CM_PROTOCOLS}",
+    _CM_PROTOCOLS,
     "database/protocols",
     "protocols",
     ".",
@@ -52,8 +53,8 @@ def segment_labels(
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: Length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
-        protocols: The folder of the protocols, if they are not in the corpus's; labels may also
-            stand there.
+        protocols: The folder of the protocols, if they are not in the corpus's; it may also hold the
+            labels.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -65,20 +66,22 @@ def segment_labels(
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
+        roots = [path]
+        if protocols is not None:
+            roots.append(Path(protocols))
+        folders = ("database/segment_labels", "segment_labels", ".")
         path = files.first_file(
-            [
-                place / inner / name
-                for place in (path, *([] if protocols is None else [Path(protocols)]))
-                for inner in ("database/segment_labels", "segment_labels", ".")
-            ],
+            [root / folder / name for root, folder in product(roots, folders)],
             what=f"segment labels of PartialSpoof {split}",
             remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
         )
     labels = {}
     for utterance, values in read_npy_dictionary(path).items():
-        text = values if values.dtype.kind == "U" else values.astype("U8")
-        bonafide = text == "1"
-        if values.ndim != 1 or not (bonafide | (text == "0")).all():
+        words = values
+        if words.dtype.kind != "U":
+            words = words.astype("U8")
+        bonafide = words == "1"
+        if words.ndim != 1 or not (bonafide | (words == "0")).all():
             raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")
         labels[utterance] = bonafide.astype(np.uint8)
     return labels
@@ -94,59 +97,67 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
-    They are read from the RTTM of all segments, or from the one of spoofed segments if there is no
-    other. If the protocol is found, its labels are compared with them.
+    They are read from the RTTM of all segments; if it is missing, from the RTTM of spoofed segments.
+    If the protocol is found, its labels are compared with them.
 
     Args:
         root: The folder of the corpus, or the folder ``con_data`` of the split.
         protocols: The folder of the protocols, if they are not in the corpus's.
         uncovered: The class of time that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in
-            the published labels of frames). By default more than a millisecond is an error, unless
-            the RTTM lists the spoofed segments only; all other time is then bona fide.
+            the published labels of frames). By default a gap of more than a millisecond is an
+            error, unless the RTTM lists the spoofed segments only; gaps are then bona fide.
 
     Raises:
         InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has
-            no segments, segments lie outside of their utterance or leave out time, or a label of
-            the protocol contradicts them.
+            no segments, segments lie outside of their utterance or leave gaps, or a label of the
+            protocol contradicts them.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    folders = [Path(root) / inner / "con_data" for inner in (f"database/{split}", split)] + [Path(root)]
-    what = f"of PartialSpoof {split}"
+    root = Path(root)
+    title = f"PartialSpoof {split}"
+    folders = [root / f"database/{split}/con_data", root / split / "con_data", root]
     path = files.first_file(
-        [folder / name for name in (_RTTM, _SPOOF_ALONE) for folder in folders], what=f"RTTM {what}", remedy=_REMEDY
+        [folder / name for name, folder in product((_RTTM, _SPOOF_ALONE), folders)],
+        what=f"RTTM of {title}",
+        remedy=_REMEDY,
     )
-    reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations {what}", remedy=_REMEDY)
+    reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations of {title}", remedy=_REMEDY)
     durations = read_reco2dur(reco2dur)
-    found = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
+    segments = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
+    missing_ids = [utterance for utterance in durations if utterance not in segments]
     if path.name == _SPOOF_ALONE:
-        found = {name: found.get(name, [Segment(BONAFIDE, 0.0, end)]) for name, end in durations.items() if end > 0}
-    elif missing := [name for name in durations if name not in found]:
-        raise InputError(
-            f"{path}: {counted(len(missing), 'utterance')} of {reco2dur.name} without segments: {listed(missing)}"
-        )
+        spoofed = segments
+        segments = {}
+        for utterance, duration in durations.items():
+            if duration > 0:
+                segments[utterance] = spoofed.get(utterance, [Segment(BONAFIDE, 0.0, duration)])
+    elif missing_ids:
+        utterances = counted(len(missing_ids), "utterance")
+        raise InputError(f"{path}: {utterances} of {reco2dur.name} without segments: {listed(missing_ids)}")
     try:
         protocol = CORPUS.find_protocol(root, split, protocols)
     except files.NotFound:
-        return found
-    check_labels(any_spoof(found), CORPUS.read_protocol(protocol, split), path)
-    return found
+        return segments
+    check_labels(any_spoof(segments), CORPUS.read_protocol(protocol, split), path)
+    return segments
+
+
+def _files(split: str) -> Files:
+    return Files(
+        protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
+        folders=_PROTOCOL_FOLDERS,
+        audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
+    )
 
 
 CORPUS = ListedCorpus(
     title="PartialSpoof",
     rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
-    parts={
-        split: Files(
-            protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
-            folders=_PROTOCOL_FOLDERS,
-            audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
-        )
-        for split in ("train", "dev", "eval")
-    },
+    parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,
     segment_labels=segment_labels,
-    # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
+    # As many utterances as ASVspoof 2019 LA, on which the corpus is based.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),

@@ -1,4 +1,4 @@
-"""The text files of corpora: finding them, splitting their lines, checking their fields."""
+"""Finding the text files of corpora, splitting their lines, and checking their fields."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _MOST_COLUMNS = 200
 
 
 class NotFound(InputError):
-    """A file or folder was not found in any of the places (``tried``) where it may be."""
+    """A file or folder was not found at any of the paths (``tried``) at which it may be."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
-        # Each place is named, however many there are.
+        # Name every path, however many there are.
         self.args = (" ".join(map(one_line, message.split(" "))),)
         self.tried = list(tried)
 
@@ -51,39 +51,47 @@ def first_file(
     raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
 
 
+class _CsvLines:
+    """The lines of a CSV file, with the length of the current row."""
+
+    def __init__(self, text: str) -> None:
+        if "\n" not in text:
+            text = text.replace("\r", "\n")
+        self.text = text
+        self.row_length = 0
+        """Characters."""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.text.split("\n"):
+            self.row_length += len(line)
+            if self.row_length > _LONGEST_ROW:
+                raise csv.Error(f"it has more than {_LONGEST_ROW:,} characters")
+            yield f"{line}\n"
+
+
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Number of the first line and fields of each row of ``path`` that is not blank.
 
-    The first row is the header. A field in quotation marks is taken as it is, including line
-    breaks.
+    The first row is the header. A field in quotation marks keeps its content unchanged, including
+    line breaks.
 
     Raises:
         InputError: if two columns share a name, a row has more or fewer fields than the header,
             quotation marks do not match, or a field is far longer than any real one.
     """
-    text = decoded_text(path)
-    length = 0  # characters of the current row
-
-    def lines() -> Iterator[str]:
-        nonlocal length
-        for line in (text if "\n" in text else text.replace("\r", "\n")).split("\n"):
-            length += len(line)
-            if length > _LONGEST_ROW:
-                raise csv.Error(f"it has more than {_LONGEST_ROW:,} characters")
-            yield f"{line}\n"
-
-    rows = csv.reader(lines(), delimiter=delimiter, strict=True)
+    lines = _CsvLines(decoded_text(path))
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     header: list[str] = []
     try:
         for row in rows:
             if row and not header:
                 header = row
-                names = Counter(name.strip().lower() for name in header)
-                twice = [name for name, count in names.items() if name and count > 1]
-                if twice:
+                repeated_names = repeated(name.strip().lower() for name in header if name.strip())
+                if repeated_names:
                     raise InputError(
-                        f"{path}, line {line}: more than one column is called {shown(twice[0])}; rename or remove one"
+                        f"{path}, line {line}: more than one column is called {shown(repeated_names[0])}; "
+                        "rename or remove one"
                     )
                 if len(header) > _MOST_COLUMNS:
                     raise InputError(
@@ -97,11 +105,20 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
             if row:
                 yield line, row
             line = rows.line_num + 1
-            length = 0
+            lines.row_length = 0
     except csv.Error as error:
         raise InputError(
             f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
         ) from error
+
+
+def repeated(words: Iterable[str]) -> list[str]:
+    """The words that occur more than once.
+
+    >>> repeated(["a", "b", "a"])
+    ['a']
+    """
+    return [word for word, number in Counter(words).items() if number > 1]
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
@@ -118,16 +135,16 @@ def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
 
     :class:`InputError` if it would leave that folder, or names no file.
     """
-    parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in name or not parts.name:
+    recording = PurePosixPath(name)
+    if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
         raise InputError(
             f"{path}, line {line}: {shown(name)} cannot be a recording of the corpus: expected a path below its folder, without '..'"
         )
-    return parts
+    return recording
 
 
 def id_of(path: PurePath) -> str:
-    """The id of a trial that is named by the ``path`` of its recording.
+    """The id that a trial gets from the ``path`` of its recording.
 
     Spaces become ``%20``, because spaces separate the fields of score files.
 
@@ -137,14 +154,16 @@ def id_of(path: PurePath) -> str:
     return "%20".join(path.with_suffix("").as_posix().split())
 
 
-def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str, path: Path, line: int) -> str:
-    """``known[word]``, or ``word`` if ``known`` is a sequence.
+def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
+    """``words[word]``, or ``word`` if ``words`` is a sequence.
 
-    :class:`InputError` if ``word`` is not in ``known``.
+    :class:`InputError` if ``word``, the content of ``column``, is not in ``words``.
     """
-    if word not in known:
-        raise InputError(f"{path}, line {line}: unknown {what} {shown(word)}; expected one of {', '.join(known)}")
-    return known[word] if isinstance(known, Mapping) else word
+    if word not in words:
+        raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
+    if isinstance(words, Mapping):
+        return words[word]
+    return word
 
 
 def or_none(field: str, *nothing: str) -> str | None:
@@ -153,12 +172,17 @@ def or_none(field: str, *nothing: str) -> str | None:
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
     """
+    if field == "-" or field in nothing:
+        return None
     # Interned: the few different words of 600,000 lines are stored and sent to workers once.
-    return None if field == "-" or field in nothing else sys.intern(field)
+    return sys.intern(field)
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """``trials`` of ``path`` as a list; :class:`InputError` if it is empty, or an id repeats or has control characters."""
+    """``trials`` of ``path`` as a list.
+
+    :class:`InputError` if it is empty, or an id repeats or has control characters.
+    """
     collecting = gc.isenabled()
     gc.disable()  # the garbage collector would inspect all trials made so far again and again
     try:
@@ -166,19 +190,26 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     finally:
         if collecting:
             gc.enable()
-    if bad := next((trial.id for trial in trials if has_control(trial.id)), None):
-        raise InputError(
-            f"{path}: the id {shown(bad)} holds control characters, which a terminal may obey: rename the utterance"
-        )
+    for trial in trials:
+        if has_control(trial.id):
+            raise InputError(
+                f"{path}: the id {shown(trial.id)} holds control characters, which a terminal may obey: "
+                "rename the utterance"
+            )
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
-        twice = [id for id, count in Counter(trial.id for trial in trials).items() if count > 1]
-        paths = list(dict.fromkeys(str(trial.path) for trial in trials if trial.id == twice[0] and trial.path))
+        repeated_ids = repeated(trial.id for trial in trials)
+        paths: dict[str, None] = {}
+        for trial in trials:
+            if trial.id == repeated_ids[0] and trial.path:
+                paths[str(trial.path)] = None
         remedy = ""
         if len(paths) > 1:
-            remedy = f"; {paths[0]} and {paths[1]} differ in the suffix alone: rename one, or give each an id of its own in a column id"
-        raise InputError(f"{path}: {counted(len(twice), 'utterance')} in it more than once: {listed(twice)}{remedy}")
+            first, second, *_ = paths
+            remedy = f"; {first} and {second} differ in the suffix alone: rename one, or give each an id of its own in a column id"
+        times = f"{counted(len(repeated_ids), 'utterance')} in it more than once"
+        raise InputError(f"{path}: {times}: {listed(repeated_ids)}{remedy}")
     return trials
 
 
@@ -212,14 +243,13 @@ def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
     A trial without a phase belongs to every phase.
 
     Raises:
-        InputError: if no trial is left; the message lists the phases of ``trials``.
+        InputError: if no trial has this phase; the message lists the phases of ``trials``.
     """
     if phase in (None, WHOLE):
         return list(trials)
-    wanted = (None, canonical_phase(phase))
-    selected = [trial for trial in trials if trial.phase in wanted]
+    phases = (None, canonical_phase(phase))
+    selected = [trial for trial in trials if trial.phase in phases]
     if not selected:
-        raise InputError(
-            f"no trials in phase '{phase}'; the key has {', '.join(sorted({str(t.phase) for t in trials}))}"
-        )
+        stated_phases = sorted({str(trial.phase) for trial in trials})
+        raise InputError(f"no trials in phase '{phase}'; the key has {', '.join(stated_phases)}")
     return selected

@@ -1,4 +1,4 @@
-"""Recordings packed in shards: Parquet, Arrow or tar files, in a folder and the folders in it.
+"""Recordings packed in shards: Parquet, Arrow or tar files, in a folder or below it.
 
 The audio is read from the shards, without unpacking them; listing the trials reads no audio.
 
@@ -10,16 +10,16 @@ The audio is read from the shards, without unpacking them; listing the trials re
                             ``utt1.cls`` or ``utt1.txt`` with the label alone; not compressed
 =========================== ========================================================================
 
-The name of the shard, or of a folder above it, states the split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``, and what follows after ``-``, ``_`` or ``.``; otherwise by a column
-``split``. The columns of a table, and the entries of a ``.json``:
+The name of the shard, or of a folder above it, begins with its split: ``train``, ``validation`` or
+``dev``, ``test`` or ``eval``; otherwise a column ``split`` states it. The columns of a table, and the
+entries of a ``.json``:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
 ``label``          0 bona fide, 1 spoof, unless a ``ClassLabel`` of ``datasets`` names them otherwise;
                    or a word that a generic list may have; null: unknown
-``utterance_id``   also ``id``; the place of the recording, ``data/test-00000.parquet/17``, if not given
-``notes``          JSON with the same names as columns have, which go before it
+``utterance_id``   also ``id``; by default the address of the recording, ``data/test-00000.parquet/17``
+``notes``          JSON with the same names; a column decides before the notes
 ``phase``          of an evaluation part that has several, such as ``progress``
 ``attack`` …       and other fields of :class:`~nes2net.data.corpora.trial.Trial`; ``speaker_id`` is ``speaker``
 any other name     of words and numbers: kept in ``extra`` of the trial
@@ -34,12 +34,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from sys import getsizeof
-from typing import Any
+from typing import Any, BinaryIO
 
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
@@ -72,52 +71,60 @@ class Shard:
 
     path: Path
     split: str | None
-    """The split that its name tells."""
+    """The split that its name states, if any."""
 
 
 def shards_below(root: str | Path) -> list[Shard]:
-    """The shards in ``root`` and the folders in it, sorted by path.
+    """The shards in ``root`` and below it, sorted by path.
 
     Raises:
         NotFound: if there are no shards.
-        InputError: if there are shards of more than one kind, or only compressed ones, or if shards
-            are missing that the names of others count.
+        InputError: if there are shards of more than one kind, or only compressed ones, or fewer
+            shards than their names state.
     """
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
     files.corpus_root(root)
-    found: list[Shard] = []
+    shards: list[Shard] = []
     compressed = None
-    for folder, inner, names in walk(root):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+    for folder, subfolders, names in walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if is_shard(name) and path.is_file():
-                found.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
+                shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path
-    if not found and compressed:
+    if not shards and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
         )
-    if not found:
+    if not shards:
         raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
-    if len(kinds := {shard.path.suffix.lower() for shard in found}) > 1:
+    kinds = {shard.path.suffix.lower() for shard in shards}
+    if len(kinds) > 1:
         raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
-    # Names such as 00000-of-00002 tell whether shards are missing.
-    there = {shard.path.relative_to(root).as_posix() for shard in found}
-    for name in sorted(there):
-        if match := _COUNTED.fullmatch(name):
-            before, number, count, suffix = match.groups()
-            if int(number) == 0 or f"{before}{0:0{len(number)}d}-of-{count}{suffix}" not in there:
-                of_it = [f"{before}{i:0{len(number)}d}-of-{count}{suffix}" for i in range(int(count))]
-                if missing := [other for other in of_it if other not in there]:
-                    raise InputError(
-                        f"{root}: {len(missing):,} of {counted(len(of_it), 'shard is', 'shards are')} missing: "
-                        f"{listed(missing, 3)}; copy or download them"
-                    )
-    return sorted(found, key=lambda shard: shard.path.parts)
+    _check_complete(root, {shard.path.relative_to(root).as_posix() for shard in shards})
+    return sorted(shards, key=lambda shard: shard.path.parts)
+
+
+def _check_complete(root: Path, names: Collection[str]) -> None:
+    """Raise :class:`InputError` if names such as ``00000-of-00002`` show that shards are missing."""
+    for name in sorted(names):
+        match = _COUNTED.fullmatch(name)
+        if match is None:
+            continue
+        before, number, count, suffix = match.groups()
+        if int(number) != 0 and f"{before}00000-of-{count}{suffix}" in names:
+            continue  # the first shard stands for the series
+        series = [f"{before}{shard:05d}-of-{count}{suffix}" for shard in range(int(count))]
+        missing = [shard for shard in series if shard not in names]
+        if missing:
+            raise InputError(
+                f"{root}: {len(missing):,} of {counted(len(series), 'shard is', 'shards are')} missing: "
+                f"{listed(missing, 3)}; copy or download them"
+            )
 
 
 def is_shard(name: str) -> bool:
@@ -130,8 +137,12 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePosixPath) -> str | None:
-    words = (match[0].lower() for part in reversed(path.parts) if (match := _WORD.match(part)))
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+    """The split that the name of a shard, or else of the nearest folder above it, states."""
+    for name in reversed(path.parts):
+        match = _WORD.match(name)
+        if match is not None and match[0].lower() in SPLIT_WORDS:
+            return SPLIT_WORDS[match[0].lower()]
+    return None
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
@@ -140,83 +151,104 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
-    light = []
+    columns = []
     for field in table.schema:
-        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        kind = field.type
+        if types.is_dictionary(kind):
+            kind = kind.value_type
         is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view"
         is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
         if field.name != audio and (is_word or is_number or types.is_null(kind)):
-            light.append(field.name)
-    if twice := [name for name, count in Counter(light).items() if count > 1]:
-        raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
+            columns.append(field.name)
+    repeated_names = files.repeated(columns)
+    if repeated_names:
+        raise InputError(f"shard {shard.path}: more than one column is called {shown(repeated_names[0])}")
     for name in ("label", *_SPLITS):
-        if (place := table.schema.get_field_index(name)) >= 0 and name not in light:
+        number = table.schema.get_field_index(name)
+        if number >= 0 and name not in columns:
             raise InputError(
-                f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(place).type))}; expected "
+                f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(number).type))}; expected "
                 "words or whole numbers: write it anew, or rename it"
             )
-    try:  # the words that numbers in the column `label` stand for
-        told = parsed_json(
-            (table.schema.metadata or {}).get(b"huggingface", b"{}"), f"the metadata of shard {shard.path}"
-        )
-        names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
+    label_of = _class_labels(table, shard.path) or _label
+    for number, values in enumerate(_rows(table, columns, budget)):
+        row_name = f"shard {shard.path}, row {number}"
+        yield _trial(shard.path / str(number), values, shard, root, label_of, row_name)
+
+
+@dataclass(frozen=True)
+class _ClassLabels:
+    """The meaning of numbers in the column ``label``: a ``ClassLabel`` of ``datasets``."""
+
+    names: Sequence[str]
+    labels: Sequence[str | None]
+    """Our label of each name."""
+
+    def __call__(self, value: Any, row_name: str) -> str | None:
+        if value is None or isinstance(value, str):
+            return _label(value, row_name)
+        num_names = len(self.names)
+        if isinstance(value, bool) or value not in range(num_names):
+            raise InputError(
+                f"{row_name}: the label is {shown(str(value))}; expected 0 to {num_names - 1} "
+                f"({shown(', '.join(self.names))})"
+            )
+        return self.labels[int(value)]
+
+
+def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
+    """The ``ClassLabel`` in the metadata of the shard ``path``; None if there is none."""
+    metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        content = parsed_json(metadata, f"the metadata of shard {path}")
+        names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
     except (ValueError, AttributeError):  # some other program's metadata
-        names = None
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        names = []
-    of_name = [LABELS.get(name.strip().lower()) for name in names]
-    if None in of_name:
-        # If no word can be understood, the numbers count as the Arena's, if they are in its range.
-        if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
-            raise InputError(
-                f"shard {shard.path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
-            )
-        of_name = [_NUMBERED[int(name)] for name in names]
-
-    def label_of(value: Any, place: str) -> str | None:
-        if not names or value is None or isinstance(value, str):
-            return _label(value, place)
-        if isinstance(value, bool) or value not in range(len(names)):
-            raise InputError(
-                f"{place}: the label is {shown(str(value))}; expected 0 to {len(names) - 1} ({shown(', '.join(names))})"
-            )
-        return of_name[int(value)]
-
-    for row, values in enumerate(_rows(table, light, budget)):
-        place = f"shard {shard.path}, row {row}"
-        yield _trial(shard.path / str(row), values, shard, root, label_of, place)
+        return None
+    if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    labels = [LABELS.get(name.strip().lower()) for name in names]
+    if None not in labels:
+        return _ClassLabels(names, labels)
+    if sorted(names) == ["0", "1"]:  # as in the Arena
+        return _ClassLabels(names, [_NUMBERED[int(name)] for name in names])
+    raise InputError(
+        f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+    )
 
 
 def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """The values of the columns ``names``, row by row. A long text that rows share stands in a file once."""
+    """The values of the columns ``names``, row by row."""
     if not names:
-        rows = sum(table.counts)
-        budget.take("rows", steps=rows)
-        yield from ({} for _ in range(rows))
+        num_rows = sum(table.counts)
+        budget.take("rows", steps=num_rows)
+        for _ in range(num_rows):
+            yield {}
         return
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
             row = {}
             for name, value in zip(names, values):
                 row[name] = value.as_py()
+                # A long text that rows share is stored once in a file, but each row gets a copy.
                 budget.take("text beside its audio", bytes=getsizeof(row[name]))
             yield row
 
 
-def _label(value: Any, place: str) -> str | None:
-    """The label of a number of the Arena or of a word."""
+def _label(value: Any, row_name: str) -> str | None:
+    """Our label for a word, or for a number as in the Arena."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
         word = value.strip().lower()
         if word in LABELS:
             return LABELS[word]
-        value = int(word) if word in ("0", "1") else value
+        if word in ("0", "1"):
+            value = int(word)
     if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):  # a list, which JSON may have, has no hash
         raise InputError(
-            f"{place}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
+            f"{row_name}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
             f"{', '.join(LABELS)}"
         )
     return _NUMBERED[int(value)]
@@ -228,34 +260,51 @@ def _trial(
     shard: Shard,
     root: Path,
     label_of: Callable[[Any, str], str | None],
-    place: str,
+    row_name: str,
 ) -> Trial:
-    """The trial of a row, from its columns and then from its notes."""
-    notes = _notes(values.get(_NOTES), place)
+    """The trial of a row; its columns decide before its notes."""
+    notes = _notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
-    label = label_of(values["label"], place) if "label" in values else _label(merged.get("label"), place)
-    named = next((merged[name] for name in IDS if merged.get(name) not in (None, "")), None)
-    id = str(path.relative_to(root).as_posix()) if named is None else _word(named)
-    phase = shard.split
-    if phase is not None:
-        stated = files.canonical_phase(_word(merged.get("phase") or ""))
-        phase = phase if stated.lower() in ("", *SPLIT_WORDS) else stated
-    elif (word := next((merged[name] for name in _SPLITS if merged.get(name)), None)) is not None:
-        if (phase := SPLIT_WORDS.get(str(word).strip().lower())) is None:
-            raise InputError(f"{place}: unknown split {shown(str(word))}; expected one of {', '.join(SPLIT_WORDS)}")
-    further: dict[str, Any] = {}
+    if "label" in values:
+        label = label_of(values["label"], row_name)
+    else:
+        label = _label(merged.get("label"), row_name)
+    id = path.relative_to(root).as_posix()
+    ids = [merged[name] for name in IDS if merged.get(name) not in (None, "")]
+    if ids:
+        id = _word(ids[0])
+    phase = _phase(merged, shard, row_name)
+    fields: dict[str, Any] = {}
     extra = []
     for name, value in merged.items():
         if value is None or name in _READ_APART:
             continue
         field = _SAME.get(name, name)
         text = _word(value)
-        if field in FIELDS:
-            further.setdefault(field, files.or_none(text, "", *(["bonafide"] if field == "attack" else [])))
+        if field == "attack" and text == "bonafide":
+            fields.setdefault(field, None)
+        elif field in FIELDS:
+            fields.setdefault(field, files.or_none(text, ""))
         elif text:
             extra.append((name, text))
-    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **further)
+    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)
+
+
+def _phase(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
+    """The phase of a row: the split of its shard, a part of it such as ``progress``, or the row's split."""
+    if shard.split is not None:
+        phase = files.canonical_phase(_word(values.get("phase") or ""))
+        if phase.lower() in ("", *SPLIT_WORDS):
+            return shard.split
+        return phase
+    words = [values[name] for name in _SPLITS if values.get(name)]
+    if not words:
+        return None
+    split = SPLIT_WORDS.get(str(words[0]).strip().lower())
+    if split is None:
+        raise InputError(f"{row_name}: unknown split {shown(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}")
+    return split
 
 
 def _word(value: Any) -> str:
@@ -267,19 +316,19 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _notes(text: Any, place: str) -> dict[str, Any]:
+def _notes(text: Any, row_name: str) -> dict[str, Any]:
     if text in (None, ""):
         return {}
     try:
         if len(text) > _LONGEST_NOTES:
             raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
-        notes = parsed_json(text, f"{place}: the notes")
+        notes = parsed_json(text, f"{row_name}: the notes")
     except InputError:
         raise
     except (ValueError, TypeError) as error:
-        raise InputError(f"{place}: the notes are not JSON ({error}): {shown(str(text))}") from error
+        raise InputError(f"{row_name}: the notes are not JSON ({error}): {shown(str(text))}") from error
     if not isinstance(notes, dict):
-        raise InputError(f"{place}: the notes are not a mapping in JSON: {shown(str(text))}")
+        raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
     return notes
 
 
@@ -297,31 +346,37 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
         sample[suffix] = member
     with open(shard.path, "rb") as file:
         for key, sample in samples.items():
-            place = f"shard {shard.path}, {key}"
-            audio = [member for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
-            if len(audio) > 1:
-                raise InputError(f"{place} has more than one recording: {listed([member.name for member in audio])}")
-            if not audio:
+            sample_name = f"shard {shard.path}, {key}"
+            recordings = [member.name for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
+            if len(recordings) > 1:
+                raise InputError(f"{sample_name} has more than one recording: {listed(recordings)}")
+            if not recordings:
                 continue
-            text: dict[str, str] = {}
-            for kind in (kind for kind in ("json", "cls", "txt") if kind in sample):
-                size = sample[kind].size
-                of = f"shard {shard.path}, {sample[kind].name}"
-                if size > _LONGEST_NOTES:
-                    raise InputError(
-                        f"{of} has {readable_size(size)}; at most {readable_size(_LONGEST_NOTES)} are read"
-                    )
-                file.seek(sample[kind].offset)
-                try:
-                    text[kind] = file.read(size).decode("utf-8-sig")
-                except UnicodeDecodeError as error:
-                    raise InputError(f"{of}: is not text in UTF-8") from error
-            values: dict[str, Any] = _notes(text.get("json"), f"shard {shard.path}, {key}.json")
-            if values.get("label") is None and "cls" in text:
-                values["label"] = text["cls"].strip()
-            elif values.get("label") is None and (word := text.get("txt", "").strip().lower()) in (*LABELS, "0", "1"):
-                values["label"] = word  # otherwise it is what is said
-            yield _trial(shard.path / audio[0].name, values, shard, root, _label, place)
+            texts: dict[str, str] = {}
+            for kind in ("json", "cls", "txt"):
+                if kind in sample:
+                    texts[kind] = _text(file, sample[kind], shard.path)
+            values = _notes(texts.get("json"), f"{sample_name}.json")
+            word = texts.get("txt", "").strip().lower()
+            if values.get("label") is None and "cls" in texts:
+                values["label"] = texts["cls"].strip()
+            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # any other text is a transcript
+                values["label"] = word
+            yield _trial(shard.path / recordings[0], values, shard, root, _label, sample_name)
+
+
+def _text(file: BinaryIO, member: Member, path: Path) -> str:
+    """The text of a ``member`` of the tar file ``path``, which is open as ``file``."""
+    if member.size > _LONGEST_NOTES:
+        raise InputError(
+            f"shard {path}, {member.name} has {readable_size(member.size)}; "
+            f"at most {readable_size(_LONGEST_NOTES)} are read"
+        )
+    file.seek(member.offset)
+    try:
+        return file.read(member.size).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"shard {path}, {member.name}: is not text in UTF-8") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,7 +384,7 @@ class ShardCorpus(UserCorpus):
     """The recordings of a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """As for every corpus of a user."""
+        """The splits that the names of the shards state."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
@@ -342,43 +397,51 @@ class ShardCorpus(UserCorpus):
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
         """The trials of the shards in ``path``; errors are the same as for :meth:`trials`."""
+        whole_corpus = split in (None, WHOLE)
         shards = shards_below(path)
-        wanted = [shard for shard in shards if split in (None, WHOLE) or shard.split in (None, split)]
-        if not wanted:
-            there = ", ".join(dict.fromkeys(str(shard.split) for shard in shards))
-            raise InputError(f"{path}: no shard of the split '{split}' is there, only of {there}")
+        splits = dict.fromkeys(str(shard.split) for shard in shards)
+        if not whole_corpus:
+            shards = [shard for shard in shards if shard.split in (None, split)]
+        if not shards:
+            raise InputError(f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}")
         root = self.find_audio(path)
         of_split: list[Trial] = []
-        found: list[Trial] = []
-        for shard in wanted:
-            read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
-            try:
-                of_shard = list(read(shard, root))
-            except InputError:
-                raise
-            except Exception as error:  # a damaged shard can cause any
-                if is_out_of_memory(error):
-                    raise InputError(
-                        f"shard {shard.path} needs more memory than there is ({first_line(error)})"
-                    ) from error
+        trials: list[Trial] = []
+        for shard in shards:
+            of_shard = _read_shard(shard, root)
+            trials += of_shard
+            if whole_corpus or shard.split is not None:  # the shard states the split, a row at most a part of it
+                of_split += of_shard
+            else:
+                of_split += [trial for trial in of_shard if trial.phase in (None, split)]
+        first_trials: dict[str, Trial] = {}
+        for trial in trials:
+            first = first_trials.setdefault(trial.id, trial)
+            if first is not trial:
+                first_address = os.path.relpath(first.audio_path(), root)
+                address = os.path.relpath(trial.audio_path(), root)
                 raise InputError(
-                    f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or "
-                    "download it again"
-                ) from error
-            found += of_shard
-            # All trials of a shard that names its split belong to that split, also in the phase
-            # `progress`.
-            everything = shard.split is not None or split in (None, WHOLE)
-            of_split += of_shard if everything else [trial for trial in of_shard if trial.phase in (None, split)]
-        if len({trial.id for trial in found}) < len(found):
-            first: dict[str, Trial] = {}
-            one, other = next((first[t.id], t) for t in found if first.setdefault(t.id, t) is not t)
-            places = [os.path.relpath(trial.audio_path(), root) for trial in (one, other)]
-            raise InputError(
-                f"{root}: the id {shown(one.id)} stands in {places[0]} and in {places[1]}; give each recording its own"
-            )
-        files.checked_trials(found, path)
-        return of_split or files.select_phase(found, split)
+                    f"{root}: the id {shown(trial.id)} stands in {first_address} and in {address}; "
+                    "give each recording its own"
+                )
+        files.checked_trials(trials, path)
+        return of_split or files.select_phase(trials, split)
+
+
+def _read_shard(shard: Shard, root: Path) -> list[Trial]:
+    """The trials of ``shard``; :class:`InputError` if it is damaged."""
+    read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
+    try:
+        return list(read(shard, root))
+    except InputError:
+        raise
+    except Exception as error:  # a damaged shard can raise anything
+        if is_out_of_memory(error):
+            raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
+        raise InputError(
+            f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or "
+            "download it again"
+        ) from error
 
 
 CORPUS = ShardCorpus(

@@ -14,6 +14,16 @@ from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
+
+def _files(folder: str) -> Files:
+    return Files(
+        protocols=(f"{folder}.csv",),
+        audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
+        folders=("metadata", "spoofceleb/metadata", "."),
+        remedy="give `root` the folder that holds flac and metadata",
+    )
+
+
 CORPUS = ListedCorpus(
     title="SpoofCeleb",
     rows=Table(
@@ -23,15 +33,7 @@ CORPUS = ListedCorpus(
         otherwise=SPOOF,
         words={"attack": {"a00": None}},
     ),
-    parts={
-        split: Files(
-            protocols=(f"{folder}.csv",),
-            audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
-            folders=("metadata", "spoofceleb/metadata", "."),
-            remedy="give `root` the folder that holds flac and metadata",
-        )
-        for split, folder in (("train", "train"), ("dev", "development"), ("eval", "evaluation"))
-    },
+    parts={"train": _files("train"), "dev": _files("development"), "eval": _files("evaluation")},
     counts={
         "train": Counts(2540421, 230948, 2309473),
         "dev": Counts(55741, 7963, 47778),

@@ -1,4 +1,4 @@
-"""A trial: an utterance, the path of its audio, and what its corpus says of it; parts of a corpus and subsets of trials."""
+"""Trials, that is utterances with the paths of their audio and their fields; parts of a corpus; subsets of trials."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SPOOF = "spoof"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An utterance of a corpus. A field is None if the corpus does not have it or leaves it open.
+    """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
-    ``id`` stands in protocols and score files. ``label`` is ``"bonafide"`` or ``"spoof"``, whatever
+    ``id`` is the name in protocols and score files. ``label`` is ``"bonafide"`` or ``"spoof"``, whatever
     the corpus calls them. The other fields hold the corpus's own words:
 
     ============ =========================================================================
@@ -75,7 +75,9 @@ class Trial:
     @property
     def target(self) -> int | None:
         """1 for bona fide, 0 for spoof, None for an unknown label."""
-        return None if self.label is None else int(self.label == BONAFIDE)
+        if self.label is None:
+            return None
+        return int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
         """The path of the audio, for callers that need one.
@@ -93,19 +95,24 @@ class Trial:
         """The field ``name`` or the item ``name`` of ``extra``; None if neither exists."""
         if name in self.__slots__:
             return getattr(self, name)
-        return next((value for column, value in self.extra if column == name), None)
+        for column, value in self.extra:
+            if column == name:
+                return value
+        return None
 
     def __reduce__(self) -> tuple:
-        # Reading processes get up to 600,000 trials; a dataclass's own pickle takes twice as long.
-        id, path, *further = _values(self)
-        return _rebuild, (id, None if path is None else str(path), *further)
+        # A DataLoader worker gets up to 600,000 trials; a dataclass's own pickle takes twice as long.
+        id, path, *other_fields = _values(self)
+        if path is not None:
+            path = str(path)
+        return _rebuild, (id, path, *other_fields)
 
 
 def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_order: bool = True) -> str:
     """SHA-256 of a list of trials, in hexadecimal, over one line of text in UTF-8 for each trial.
 
     Args:
-        line: What two lists must agree on, such as id and label.
+        line: The text in which two equal lists agree, such as id and label.
         in_order: Whether the order counts too; if not, the lines are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
@@ -114,9 +121,11 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     >>> trials_digest([b, a], lambda trial: trial.id, in_order=False)[:16]
     '911169ddaaf146af'
     """
-    lines = map(line, trials)
+    lines: Iterable[str] = map(line, trials)
+    if not in_order:
+        lines = sorted(lines)
     digest = hashlib.sha256()
-    for text in lines if in_order else sorted(lines):
+    for text in lines:
         digest.update(f"{text}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -124,33 +133,37 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
 _values = attrgetter(*Trial.__slots__)
 
 
-def _rebuild(id: str, path: str | None, *further: Any) -> Trial:
-    return Trial(id, None if path is None else Path(path), *further)
+def _rebuild(id: str, path: str | None, *other_fields: Any) -> Trial:
+    if path is None:
+        return Trial(id, None, *other_fields)
+    return Trial(id, Path(path), *other_fields)
 
 
 class Part(NamedTuple):
-    """Which trials are meant, and where they are."""
+    """A part of a corpus, and where its files are."""
 
     corpus: str
     root: str | Path | None
     split: str = "eval"
     protocols: str | Path | None = None
-    """Folder of the protocols; None if they are searched for in ``root``."""
+    """Folder of the protocols; None if they are in ``root``."""
     revision: str | None = None
     """Commit of a data set of the hub, if it was downloaded."""
 
     def facts(self) -> dict[str, Any]:
         """Plain data for a record."""
-        revision = {"revision": self.revision} if self.revision else {}
-        return {"name": self.corpus, **revision, "root": str(self.root), "split": self.split}
+        facts = {"name": self.corpus}
+        if self.revision:
+            facts["revision"] = self.revision
+        return facts | {"root": str(self.root), "split": self.split}
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
-    Each label and attack has at least one trial. The others are shared out in proportion, by largest
-    remainders. Which trials of an attack are drawn depends only on ``seed`` and on that attack's
-    trials.
+    Each pair of label and attack, a stratum, first gets one trial. The remaining trials are
+    distributed in proportion, by largest remainders. Which trials of a stratum are drawn depends only
+    on ``seed`` and on its trials.
 
     Raises:
         InputError: if ``count`` is smaller than the number of labels and attacks.
@@ -170,15 +183,16 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
         )
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
-    left = count - len(names)
-    # Exact in integers: shares of what is left, in units of 1/(trials − strata).
-    shares, remainders = np.divmod(left * (sizes - 1), len(trials) - len(names))
-    shares[np.argsort(-remainders, kind="stable")[: left - int(shares.sum())]] += 1
-    kept: list[int] = []
-    for name, further in zip(names, shares.tolist()):
+    remaining = count - len(names)
+    # Exact in integers: shares of the remaining trials, in units of 1/(trials − strata).
+    shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
+    largest_remainders = np.argsort(-remainders, kind="stable")
+    shares[largest_remainders[: remaining - int(shares.sum())]] += 1
+    drawn_numbers: list[int] = []
+    for name, share in zip(names, shares.tolist()):
         rng = np.random.default_rng([seed, zlib.crc32("/".join(name).encode())])
-        kept += rng.choice(strata[name], 1 + further, replace=False).tolist()
-    return [trials[number] for number in sorted(kept)]
+        drawn_numbers += rng.choice(strata[name], 1 + share, replace=False).tolist()
+    return [trials[number] for number in sorted(drawn_numbers)]
 
 
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
