@@ -1,7 +1,7 @@
 """Evaluation of the judgement ``classes``: which class, and is it a known one at all.
 
 In reading order: the result (:func:`evaluate_classes`), its tables, and the figures of the closed set, of the
-open set and of both with a threshold, their tables, the result (:func:`evaluate_classes`).
+open set, and of both with a threshold.
 """
 
 from __future__ import annotations

@@ -329,14 +329,10 @@ class ListedCorpus(Corpus):
             if protocols.is_file():
                 return protocols
             roots.insert(0, protocols)
-        folders = []
-        for folder in split_files.folders:
-            if folder.endswith(_BELOW):
-                folders += [str(_first_folder(base, folder, split_files.protocols.__contains__)) for base in roots]
-            else:
-                folders.append(folder)
+        is_protocol = split_files.protocols.__contains__
+        folders = [_first_folder(base, folder, is_protocol) for base, folder in product(roots, split_files.folders)]
         protocol = files.first_file(
-            [base / folder / name for base, folder, name in product(roots, folders, split_files.protocols)],
+            [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
             exists=Path.exists,

@@ -84,7 +84,7 @@ def test_numbers_of_a_paper_are_no_verdict(tmp_path):
     assert "not the official trials" in check_corpus(official, tmp_path, splits=["eval"]).findings[0].problem
 
 
-def test_archives_with_folders_of_other_names(tmp_path):
+def test_archives_with_folders_of_other_names(tmp_path, monkeypatch):
     """What `nes2net data download` unpacks: the lists beside the archives, the audio one or two folders below."""
     make(tmp_path, CORPORA["add2022"])
     for name, was, inner in (
@@ -98,6 +98,8 @@ def test_archives_with_folders_of_other_names(tmp_path):
     make(tmp_path / "b", CORPORA["add2023"])
     (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
     assert all(trial.path.is_file() for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"))
+    monkeypatch.chdir(tmp_path)
+    assert len(corpora.get("add2023").trials("b", "round1")) == 2
     with pytest.raises(NotFound, match="ADD 2023 round1"):
         corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
 
