@@ -155,13 +155,13 @@ class Recipe(Section):
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """The recipe as plain data for a person: `data` has the short form where that says the same."""
+        """The recipe as plain data for a person, with the short form of `data` if it says the same."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:
         """Raise :class:`InputError` if the recipe adds noise but no folder of noise is named.
 
-        The folders are the user's, so no packaged recipe can name them.
+        No packaged recipe can name these folders, because they are on the user's machine.
         """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
@@ -180,8 +180,9 @@ class Recipe(Section):
         """
         algo = f"algo{self.augment.algo}"
         if self.augment.algo >= 10:
-            ratios = {k: self.augment.parameters.get(f"{k}_ratio", 1.0) for k in ("LnL", "ISD", "SSI")}
-            algo += "".join(f"_{kind}{int(10 * ratio)}" for kind, ratio in ratios.items())
+            for kind in ("LnL", "ISD", "SSI"):
+                ratio = self.augment.parameters.get(f"{kind}_ratio", 1.0)
+                algo += f"_{kind}{int(10 * ratio)}"
         train = self.train
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
         if self.comment:
@@ -195,7 +196,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-#: Lists of mappings: the key of a list → what each of its mappings is.
+#: Key of a list of mappings → the section that each mapping is.
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
