@@ -132,7 +132,7 @@ class RelativeKeyAttention(nn.Module):
             self.add_module(name, module)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
-        """Attend over ``hidden_states`` B×T×D; None stands for the weights, which no layer reads."""
+        """Attend over ``hidden_states`` B×T×D; return None instead of the weights, which no layer reads."""
         projections = (self.linear_q, self.linear_k, self.linear_v)
         query, key, value = (
             projection(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for projection in projections
