@@ -1,4 +1,8 @@
-"""The Detector: a network that reads recordings and judges them."""
+"""The Detector: a network that reads recordings and judges them.
+
+In reading order: scores of whole recordings, embeddings, decisions, scores along a recording, and
+the segments of a recording.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +59,11 @@ class Detector(SavedNetwork):
         """Score one recording in one piece: higher means more bona fide.
 
         In one piece, the memory and the time of a transformer grow with the square of the length.
-        Use :meth:`score_track` for minutes of audio. Beyond two minutes `nes2net predict` does so too;
-        its score is then ``score_track(audio).score``.
+        Use :meth:`score_track` for minutes of audio. Beyond two minutes `nes2net predict` does so
+        too; its score is then ``score_track(audio).score``.
 
-        A detector in train mode is put into eval mode for the call and back afterwards. Any number of
-        threads may score at once, but no thread may train the detector meanwhile.
+        A detector in train mode is put into eval mode for the call and back afterwards. Any number
+        of threads may score at once, but no thread may train the detector meanwhile.
 
         Args:
             audio: a file; a file object that is open in binary mode; floating-point samples (N,) or
@@ -68,19 +72,19 @@ class Detector(SavedNetwork):
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` for the choice of :func:`nes2net.scoring.heard.samples_to_score`: the number
-                that a published detector's authors score, or on which a detector was trained if it is
-                not about 4 s, otherwise the whole recording.
-            crop: ``"random"`` takes the samples from a random start, as the authors of some published
-                detectors do; the start is the same in every call.
-            padding: how a recording of too few samples is filled up: ``"repeat"``, or ``"zeros"`` after
-                its end.
+                ``"auto"`` for the choice of :func:`nes2net.scoring.heard.samples_to_score`: the
+                number that a published detector's authors score, or on which a detector was trained
+                if it is not about 4 s, otherwise the whole recording.
+            crop: ``"random"`` takes the samples from a random start, as the authors of some
+                published detectors do; the start is the same in every call.
+            padding: how a recording of too few samples is filled up: ``"repeat"``, or ``"zeros"``
+                after its end.
             peak_normalize: divides by the largest absolute sample of the whole ``"recording"`` or
                 of the ``"cut"``.
 
         Raises:
-            InputError: if the file cannot be read; if samples have no ``sample_rate``; or if there are
-                no samples, or they are integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read; if samples have no ``sample_rate``; or if there
+                are no samples, or they are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
         heard = samples_to_score(self.provenance, num_samples)
@@ -188,8 +192,8 @@ class Detector(SavedNetwork):
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
         The recording is scored like the calibration's recordings if their score length is known,
-        otherwise in one piece, as by :meth:`score`. Its traits are measured if the calibration holds
-        the traits of its recordings.
+        otherwise in one piece, as by :meth:`score`. Its traits are measured if the calibration
+        holds the traits of its recordings.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -234,9 +238,9 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Score audio while it arrives: begin a stream, into which blocks of samples are pushed.
 
-        For any division into blocks, the scores equal those of :meth:`score_track` for the whole, to
-        the last bit at the same ``batch_size``. A stream of any length holds at most two windows of
-        samples, and no scores. Any number of streams may share a detector.
+        For any division into blocks, the scores equal those of :meth:`score_track` for the whole,
+        to the last bit at the same ``batch_size``. A stream of any length holds at most two windows
+        of samples, and no scores. Any number of streams may share a detector.
 
         Args:
             sample_rate: of the samples that are pushed, in Hz.
@@ -274,8 +278,8 @@ class Detector(SavedNetwork):
             batch_size: windows that are computed at once; None for 1 on a CPU and 12 on a GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector sees no segments, or no segments of this
-                length.
+            InputError: as for :meth:`score`; or if the detector sees no segments, or no segments of
+                this length.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
@@ -297,16 +301,16 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of frame scores of this detector, which gives the threshold, by
-                its operating point, and the resolution.
+            calibration: a calibration of frame scores of this detector, which gives the threshold,
+                by its operating point, and the resolution.
 
         Returns:
             Segments ``spoof`` in order, whose score is the mean of their frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`; if the detector was trained on whole recordings and
-                there is neither a threshold nor a calibration; if a number is out of its range; or if
-                the calibration is not of these frame scores.
+            InputError: as for :meth:`frame_scores`; if the detector was trained on whole recordings
+                and there is neither a threshold nor a calibration; if a number is out of its range;
+                or if the calibration is not of these frame scores.
         """
         rule, resolution_ms = stretch_rule(
             self,

@@ -88,7 +88,7 @@ def breakdowns(
         if remaining < 0:
             num_resamples = 0
         rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed)
-    single = {combination[0] for combination in rows}
+    single = set(itertools.chain.from_iterable(rows))
     for pair in CROSSED:
         if single.issuperset(pair):
             rows[pair] = breakdown(matched_trials, *pair, method=method)
@@ -174,8 +174,9 @@ def breakdown(
     published tables; these are ``attack``, ``vocoder`` and every field that no bona fide trial has.
 
     Returns:
-        The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0. The EER is
-        None if a class is empty. Rows without an interval are shown only if each class has 20 trials.
+        The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
+        The EER is None if a class is empty. Rows without an interval are shown only if each class
+        has 20 trials.
     """
     columns = {name: list(_values(matched_trials.trials, name)) for name in names}
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
@@ -209,7 +210,7 @@ def breakdown(
                 eer = Figure(rule(*scores)[0])
         num_bonafide = len(bonafide_of_group)
         num_spoof = len(spoof_of_group)
-        labels = {label_of(name): value for name, value in group.items()}
+        labels = dict(zip(map(label_of, names), values))
         figures = {"eer": eer, "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
         is_shown = eer.interval is not None or min(num_bonafide, num_spoof) >= FEWEST
         rows.append(Row(labels, figures, is_shown))

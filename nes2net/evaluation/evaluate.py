@@ -1,4 +1,8 @@
-"""Evaluation of scores against keys: error rates with intervals, breakdowns, comparisons of systems."""
+"""Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
+
+In reading order: ``evaluate_systems`` is the public function; ``_Files`` reads the score files; the
+functions after it write notes, lines, comparisons, tables and plots.
+"""
 
 from __future__ import annotations
 
@@ -102,9 +106,9 @@ def evaluate_systems(
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every two systems,
-        the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``. A
-        comparison sorts trials in the order of the key. Under the rule ``"interpolated"`` tied scores may therefore
-        move its EERs by less than a trial.
+        the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns such as
+        ``by attack``. A comparison sorts trials in the order of the key. Under the rule
+        ``"interpolated"`` tied scores may therefore move its EERs by less than a trial.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
@@ -212,6 +216,9 @@ class _Files:
         return [*entries, self.key.input()]
 
 
+# Texts
+
+
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
     """Notes about the figures; a note that holds for all systems is given once."""
     notes = [not_official(key)]
@@ -254,6 +261,9 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
     if official is not None and all(system.facts["asv_counts"] in (None, official) for system in systems):
         return ORGANISERS
     return f"the ASV scores of {', '.join(map(str, asv_files))}"
+
+
+# Comparisons and tables
 
 
 def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int) -> Iterator[Row]:

@@ -1,7 +1,8 @@
 """The judgements that can be evaluated: the score of a recording, the scores of its frames, and rows of numbers.
 
 In reading order: ``EvaluationSettings`` and ``LabelledScores`` go in and out; ``OfRecordings`` is
-the base of ``Scores`` and of ``Rows``, which other packages derive from; ``Frames`` are by themselves.
+the base of ``Scores`` and of ``Rows``, which other packages derive from; ``Frames`` are by
+themselves.
 """
 
 from __future__ import annotations

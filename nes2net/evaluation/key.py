@@ -115,7 +115,7 @@ class Key:
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:
-        """Give the trials of the phase their scores, and leave out what is excluded.
+        """Give the trials of the phase their scores, and leave out the excluded trials.
 
         Raises:
             InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.

@@ -1,6 +1,9 @@
-"""Strict matching of scores and keys: every trial has one score, and every score one trial.
+"""Match scores and keys strictly: every trial has one score, and every score has one trial.
 
-The scores of several systems stand side by side, one column for each file and one row for each trial.
+The scores of several systems form a matrix, one column for each file and one row for each trial.
+
+In reading order: ``match`` is the rule, ``Matched`` and ``Mismatch`` its result; ``match_file``
+reads a file; ``labelled_trials`` and ``unlabelled_scores`` read the files of several systems.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]

@@ -1,4 +1,8 @@
-"""The origin of a score file from the record beside it: model, recipe, date, software."""
+"""The origin of a score file from the record beside it: model, recipe, date, software.
+
+In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``seen`` compares a
+detector's training with the scored trials; ``card`` says what a detector was trained on.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +156,7 @@ def seen(
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
-        corpus, split: what is scored.
+        corpus, split: the scored corpus and split.
         root: the folder of the corpus, which tells a user's own corpora apart.
         phase: the phase of the labels that is evaluated; None for all trials.
         trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`

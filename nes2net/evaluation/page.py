@@ -66,7 +66,11 @@ def sections(result: Result) -> list[Section]:
     """The sections of the page: the top, then sections with plots alone, then the sections of the tables in order."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
-    headings = ["", *(heading for heading in plots if heading not in of_tables), *of_tables]
+    headings = [""]
+    for heading in plots:
+        if heading not in of_tables:
+            headings.append(heading)
+    headings += of_tables
     page_sections = []
     for heading in headings:
         tables = [(table, grid(table)) for table in result.printed if table.section == heading]

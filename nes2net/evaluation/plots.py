@@ -135,6 +135,9 @@ _RELIABILITY_CAPTION = Markup(
 _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 
 
+# DET curves and scores
+
+
 def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = []
@@ -179,19 +182,27 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw histograms of both classes' scores of each system with the threshold of its EER.
 
-    Scores beyond an axis are counted at its ends. All systems share an axis if each of them needs at least half of it;
-    otherwise each has its own.
+    Scores beyond an axis are counted at its ends. All systems share an axis if each of them needs
+    at least half of it; otherwise each has its own.
     """
-    scores = [[system.matched.spoof, system.matched.bonafide] for system in systems]
-    ranges = _shared([score_range(classes) for classes in scores])
+    scores = []
+    ranges = []
+    for system in systems:
+        classes = [system.matched.spoof, system.matched.bonafide]
+        scores.append(classes)
+        ranges.append(score_range(classes))
+    ranges = _shared(ranges)
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
     edges = []
     shares = []
+    limits = []
     for classes, ends in zip(scores, ranges):
         edges_of_system = np.linspace(*ends, bins + 1)
+        shares_of_system = [np.histogram(values, edges_of_system)[0] / values.size for values in classes]
         edges.append(edges_of_system)
-        shares.append([np.histogram(values, edges_of_system)[0] / values.size for values in classes])
-    limits = _shared([(0.0, 105 * float(np.max(shares_of_system))) for shares_of_system in shares])
+        shares.append(shares_of_system)
+        limits.append((0.0, 105 * float(np.max(shares_of_system))))
+    limits = _shared(limits)
     height = _HEIGHTS.get(len(systems), 2.6)
     svgs = []
     for number, system in enumerate(systems):
@@ -254,6 +265,9 @@ def _counts(is_beyond: Mapping[str, NDArray]) -> str:
     return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
 
 
+# At a transferred threshold
+
+
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
 
@@ -267,7 +281,9 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     low = min(low, threshold, own_threshold)
     high = max(high, threshold, own_threshold)
     steps = np.linspace(low, high, _STEPS)
-    missed, rejected = (np.searchsorted(np.sort(scores), steps) / scores.size for scores in judged.llrs)
+    bonafide, spoof = judged.llrs
+    missed = np.searchsorted(np.sort(bonafide), steps) / bonafide.size
+    rejected = np.searchsorted(np.sort(spoof), steps) / spoof.size
     figure, axes = figure_of(5.2, 3.6)
     axes.plot(steps, 100 * missed, color=_BONAFIDE, linewidth=1.6)
     axes.plot(steps, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
@@ -317,6 +333,9 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     return svg_of(figure, f"reliability-{name}", f"Reliability of {judged.name}", f"Share of bona fide trials: {text}.")
 
 
+# Axes and figures
+
+
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the ends of an axis for the scores of the ``classes``.
 
@@ -340,8 +359,8 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose the number of bins between ``low`` and ``high``, 5 to 100.
 
-    For each class it is the number of Freedman and Diaconis (1981), but at least Sturges' (1926) and
-    at most twice the square root of the class's trials. The smaller number is taken, so that no
+    For each class it is the number of Freedman and Diaconis (1981), but at least Sturges' (1926)
+    and at most twice the square root of the class's trials. The smaller number is taken, so that no
     class has bars of noise.
     """
     num_by_class = []
@@ -391,6 +410,8 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     words = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
     return Markup(f"{head}>\n{words}{body}")  # markup of our own; `title` and `description` are escaped
 
+
+# Strips of utterances
 
 # Width and height of a strip, in its own units.
 _STRIP_WIDTH = 1000

@@ -34,17 +34,17 @@ def _nothing() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Result:
-    """What was evaluated, and all figures.
+    """The facts of an evaluation, and all its figures.
 
-    - ``header`` holds the facts for programs as plain data, at the top of the JSON. ``sources`` says where each
-      set of scores comes from, ``inputs`` names the files that were read, with their SHA-256, and ``versions``
-      the software.
+    - ``header`` holds the facts for programs as plain data, at the top of the JSON. ``sources``
+      says where each set of scores comes from, ``inputs`` names the files that were read, with
+      their SHA-256, and ``versions`` the software.
     - ``lines`` holds the facts in words, a sentence each.
     - ``tables`` holds the figures; the first table has the most important ones.
-    - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside the scores that
-      make the figures doubtful.
-    - ``plots`` draws the plots of each section of the page, and ``curves`` computes their data for the JSON.
-      Both are called only when needed, because they take longer than text.
+    - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
+      the scores that make the figures doubtful.
+    - ``plots`` draws the plots of each section of the page, and ``curves`` computes their data for
+      the JSON. Both are called only when needed, because they take longer than text.
     """
 
     title: str

@@ -31,10 +31,12 @@ REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate 
 class SystemFigures:
     """The figures of one score file.
 
-    - ``row`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf`` if it can be
-      computed, and the numbers of trials; ``num_expected`` counts the trials of the phase in the key.
-    - ``facts`` says what the bootstrap drew and how many speaker-verification scores min t-DCF rests on.
-      ``left_out`` says why trials are left out, and ``partial`` says so as a note; both are empty if no trial is.
+    - ``row`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf``
+      if it can be computed, and the numbers of trials; ``num_expected`` counts the trials of the
+      phase in the key.
+    - ``facts`` says what the bootstrap drew and how many speaker-verification scores min t-DCF
+      rests on. ``left_out`` says why trials are left out, and ``partial`` says so as a note; both
+      are empty if no trial is.
     """
 
     name: str
@@ -88,7 +90,9 @@ def evaluate_scores(
     measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched_trials.trials))
     partial = _partial(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
-    figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
+    figures = {}
+    for measure, value in measured.values.items():
+        figures[measure] = Figure(value, draws=measured.draws[measure])
     figures |= {
         "eer": measured.figure("eer"),
         "threshold": Figure(measured.thresholds["eer"]),
@@ -141,7 +145,9 @@ def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
-        figures = {measure: Figure(getattr(row, measure)) for measure in _OF_OFFICIAL_ROWS}
+        figures = {}
+        for measure in _OF_OFFICIAL_ROWS:
+            figures[measure] = Figure(getattr(row, measure))
         yield Row({"system": name, "part": row.part}, figures)
 
 

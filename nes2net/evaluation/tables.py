@@ -1,7 +1,8 @@
 """Figures with their 95 % intervals, and tables of figures; every result consists of them.
 
 In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` are the form; ``Measured`` computes
-figures, all with the same bootstrap draws; ``with_best`` marks the best ones; ``UNITS`` writes them.
+figures, all with the same bootstrap draws; ``with_best`` marks the best ones; ``UNITS`` writes
+them.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Measure:
 
     - ``name`` is the key in JSON, and ``heading`` the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` are the decimals on paper and of intervals; ``text_digits`` are those on a terminal if they differ.
+    - ``digits`` are the decimals on paper and of intervals; ``text_digits`` are those on a terminal
+      if they differ.
     - ``has_heat`` gives high figures a background of stronger colour.
     """
 
@@ -135,8 +137,8 @@ class Table:
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
     - ``across`` names a label whose values have a column each on paper.
-    - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere; ``"paper"`` for pages and
-      papers, because it is long; ``"nobody"``, because a plot shows it.
+    - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
+      ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
     """
 
     name: str

@@ -86,7 +86,7 @@ class ThresholdSource:
         dev_scores: score files of a development set, in the order of the systems.
         dev_corpus: corpus of the development set; None for the corpus of the evaluation.
         calibrations: files of ``nes2net calibrate`` instead, in the order of the systems.
-        further: test sets beside the one that is evaluated; for a single system.
+        further: test sets besides the evaluated one; for a single system.
     """
 
     dev_scores: Sequence[str] = ()
@@ -103,11 +103,14 @@ class JudgedSet:
     """A set at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says what the bootstrap drew. Calibration and threshold are not fitted anew to its draws.
+    - ``facts`` says what the bootstrap drew. Calibration and threshold are not fitted anew to its
+      draws.
     - ``row`` holds the figures by the names of :data:`~nes2net.evaluation.transfer_tables.RATES` and
-      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of ``min_cllr`` is too low
-      and the interval of ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
-    - ``llrs`` are the calibrated scores; ``raw`` are the scores before calibration, or None if they are not known.
+      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
+      ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best
+      calibration is fitted anew to each draw.
+    - ``llrs`` are the calibrated scores; ``raw`` are the scores before calibration, or None if they
+      are not known.
     """
 
     name: str
@@ -162,6 +165,9 @@ class Threshold(NamedTuple):
     development: ScoredSet | None
     inputs: Sequence[dict[str, str]]
     """The files that were read."""
+
+
+# Thresholds
 
 
 def thresholds(
@@ -234,7 +240,7 @@ def read_set(
     """Read the scores of a set and match them with its key.
 
     Args:
-        kind: what the set is, in the list of files that were read.
+        kind: word for the set in the list of files that were read.
         excluded: Field of a trial → values whose trials are left out; None for the corpus's own
             exclusions.
     """
@@ -245,6 +251,9 @@ def read_set(
     inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
     phase = canonical_phase(files.phase)
     return ScoredSet(files.corpus, phase, path, digests[path], judged.matched, inputs, key.digest)
+
+
+# Judging sets
 
 
 def judge_sets(
@@ -335,6 +344,9 @@ def _named_apart(sets: list[_Set]) -> list[_Set]:
             judged = replace(judged, name=f"{judged.name} ({names[:number].count(judged.name)})")
         apart.append(judged)
     return apart
+
+
+# Comments and warnings
 
 
 def in_words(judged: JudgedSet) -> str:

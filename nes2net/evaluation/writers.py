@@ -13,8 +13,8 @@ from nes2net.lib.terminal import markdown_table, printable_name, text_table
 class Cell(NamedTuple):
     """The text of a cell of a table.
 
-    ``details`` are an interval and further figures. ``heat`` is the strength of the cell's background
-    on a page, in percent; None for no background.
+    ``details`` are an interval and further figures. ``heat`` is the strength of the cell's
+    background on a page, in percent; None for no background.
     """
 
     text: str
@@ -41,8 +41,8 @@ class Grid(NamedTuple):
 def grid(table: Table, *, in_text: bool = False) -> Grid:
     """Lay out the rows of ``table`` that are shown.
 
-    Measures without any figure are left out. On a terminal each row has a line; on paper, the values
-    of ``table.across`` stand side by side.
+    Measures without any figure are left out. On a terminal each row has a line; on paper, the
+    values of ``table.across`` stand side by side.
     """
     measures = []
     for measure in table.measures:
@@ -93,8 +93,11 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
     common = []
     differing = []
     for measure in measures[1:]:
-        num_values = [len({row[measure.name].value for row in group.values()}) for group in groups.values()]
-        if max(num_values) == 1:
+        is_common = True
+        for group in groups.values():
+            figures = {row[measure.name].value for row in group.values()}
+            is_common = is_common and len(figures) == 1
+        if is_common:
             common.append(measure)
         else:
             differing.append(measure)
@@ -124,7 +127,8 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
 def text_lines(table: Table) -> list[str]:
     """Write ``table`` for a terminal.
 
-    If a single measure has intervals, they have a column of their own. Otherwise intervals stand below their figures.
+    If a single measure has intervals, they have a column of their own. Otherwise intervals stand
+    below their figures.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:

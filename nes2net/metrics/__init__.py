@@ -1,7 +1,7 @@
 """Error rates, detection costs, their confidence intervals and the official table of CtrSVDD.
 
-A higher score always means more bona fide, and rates are fractions in [0, 1], not percent. The false
-rejection rate (FRR, misses) is the share of bona fide trials below the threshold; the false
+A higher score always means more bona fide, and rates are fractions in [0, 1], not percent. The
+false rejection rate (FRR, misses) is the share of bona fide trials below the threshold; the false
 acceptance rate (FAR, false alarms) is the share of spoofed trials at or above the threshold.
 
 In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``intervals``, ``tables``; then

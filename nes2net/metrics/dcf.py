@@ -71,10 +71,9 @@ def compute_act_dcf(
     """Compute the actual detection cost (actDCF) of scores read as natural-log likelihood ratios.
 
     It is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
-    log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). Its difference from minDCF
-    is the loss by calibration. actDCF is 0 or more and may exceed 1. Arguments and errors are the
-    same as for :func:`compute_min_dcf`.
-    Source: evaluation plan of ASVspoof 5, track 1.
+    log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). Its difference from
+    minDCF is the loss by calibration. actDCF is 0 or more and may exceed 1. Arguments and errors
+    are the same as for :func:`compute_min_dcf`. Source: evaluation plan of ASVspoof 5, track 1.
 
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
@@ -108,9 +107,9 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    This is the loss by discrimination alone; the difference from :func:`compute_cllr` is the loss by
-    calibration. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5),
-    with equal scores in one pool. Errors as in :func:`compute_cllr`.
+    This is the loss by discrimination alone; the difference from :func:`compute_cllr` is the loss
+    by calibration. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section
+    5), with equal scores in one pool. Errors as in :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)

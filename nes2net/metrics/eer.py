@@ -47,9 +47,10 @@ def compute_eer(
             ``"interpolated"`` uses it; the default is the order of the concatenation.
 
     Returns:
-        ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. By ``"asvspoof"`` the
-        threshold is the highest rejected score, as the evaluation packages report it. By ``"arena"``
-        it lies between two scores, and by the other rules it is the lowest accepted score.
+        ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. By ``"asvspoof"``
+        the threshold is the highest rejected score, as the evaluation packages report it. By
+        ``"arena"`` it lies between two scores, and by the other rules it is the lowest accepted
+        score.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.

@@ -119,9 +119,9 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
     With many errors it is as wide as the percentile interval. With few errors, and most of all
     without errors, the draws vary too little. The variance of ``num_trials`` independent trials is
-    therefore added with the weight of ten errors, unless the draws vary more. In simulations with 40
-    bona fide and 400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97 times
-    of 100, the percentile interval 80 times (``scripts/bench intervals``).
+    therefore added with the weight of ten errors, unless the draws vary more. In simulations with
+    40 bona fide and 400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97
+    times of 100, the percentile interval 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
@@ -166,8 +166,8 @@ def bootstrap_values(
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
     A metric has one column; ``compute_rates`` has five, the fields of its result. The difference of
-    two columns gives the interval of the difference of two figures, by :func:`percentiles`. Arguments
-    and errors are the same as for :func:`bootstrap_interval`.
+    two columns gives the interval of the difference of two figures, by :func:`percentiles`.
+    Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
@@ -276,8 +276,8 @@ def _resample(
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
-    The other arguments are :class:`Draws`. Each resample has its own generator, so that the result does not depend
-    on threads.
+    The other arguments are :class:`Draws`. Each resample has its own generator, so that the result
+    does not depend on threads.
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:

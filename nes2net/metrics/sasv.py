@@ -23,10 +23,10 @@ def compute_a_dcf(
 ) -> tuple[float, float]:
     """Compute the normalised minimum of the architecture-agnostic detection cost (a-DCF).
 
-    The system should accept bona fide trials of the target speaker only. With the priors π and costs
-    C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget · C_fa ·
-    P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of accepting all
-    or rejecting all, whichever is cheaper.
+    The system should accept bona fide trials of the target speaker only. With the priors π and
+    costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
+    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of
+    accepting all or rejecting all, whichever is cheaper.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); higher is

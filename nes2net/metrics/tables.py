@@ -24,8 +24,8 @@ _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 class CtrSvddRow(NamedTuple):
     """A row of the CtrSVDD table, with figures as fractions; None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; a subset is named after the trials that it
-    leaves out.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; a subset is named after the trials that
+    it leaves out.
     """
 
     kind: str

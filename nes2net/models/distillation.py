@@ -1,9 +1,9 @@
 """One-class distillation: a student that hears bona fide speech only imitates a teacher that knows both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). There is no published code. The student has learned what the teacher makes of bona fide
-speech, so a low similarity of the two means spoofed speech. Teacher and student are the halves of
-one front-end and of one back-end, which form an ordinary detector.
+2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
+fide speech only, so a low similarity of the two means spoofed speech. Teacher and student are the
+halves of one front-end and of one back-end, which form an ordinary detector.
 """
 
 from __future__ import annotations

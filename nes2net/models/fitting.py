@@ -1,9 +1,9 @@
 """Read options of a detector from the shapes of its tensors.
 
-Names and shapes determine most options of a back-end: the number of logits, the pooling, the groups,
-the size of a hidden layer. The search needs no rules for single parts, only their declared options:
-it changes one option after another as long as fewer tensors differ. Options that change no shape,
-such as a dilation, are not changed.
+Names and shapes determine most options of a back-end: the number of logits, the pooling, the
+groups, the size of a hidden layer. The search needs no rules for single parts, only their declared
+options: it changes one option after another as long as fewer tensors differ. Options that change no
+shape, such as a dilation, are not changed.
 """
 
 from __future__ import annotations

@@ -143,8 +143,8 @@ class SavedNetwork(Network):
     def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
-        These are the base of an adapted front-end, or the whole front-end in files that have all other
-        tensors, such as Spoof-SUPERB's.
+        These are the base of an adapted front-end, or the whole front-end in files that have all
+        other tensors, such as Spoof-SUPERB's.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -205,8 +205,8 @@ class SavedNetwork(Network):
     def merged(self) -> Self:
         """A copy whose trained tensors are folded into the weights of its front-end: an ordinary detector.
 
-        Adapters and prompts, which no weight can hold, are kept. In either case :meth:`save` writes all
-        tensors of the copy.
+        Adapters and prompts, which no weight can hold, are kept. In either case :meth:`save` writes
+        all tensors of the copy.
         """
         detector = copy.deepcopy(self)
         merge(detector.frontend)
@@ -294,19 +294,19 @@ class SavedNetwork(Network):
             device: ``"auto"`` for CUDA if there is one, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
                 precision; if it has several, the type that holds all numbers.
-            config: the architecture, for a checkpoint that does not contain it, such as those of the
-                published code. It is given as for :meth:`from_config`; options may follow a name, as
-                in ``"Nes2Net-X,backend.dilation=1"``. None for the published model with the keys of
-                the checkpoint. Options such as the number of logits are read from shapes, and a note
-                says so.
+            config: the architecture, for a checkpoint that does not contain it, such as those of
+                the published code. It is given as for :meth:`from_config`; options may follow a
+                name, as in ``"Nes2Net-X,backend.dilation=1"``. None for the published model with
+                the keys of the checkpoint. Options such as the number of logits are read from
+                shapes, and a note says so.
             base: the file or folder with the frozen tensors of an adapted front-end, which its
                 checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
                 the ``base.pth`` of a run.
                 None for the file that the checkpoint names, there or beside the checkpoint.
 
         Raises:
-            InputError: if there is no such checkpoint, it is damaged or does not fit, or its base is
-                not found or has another digest.
+            InputError: if there is no such checkpoint, it is damaged or does not fit, or its base
+                is not found or has another digest.
         """
         precision = None
         if dtype not in ("auto", "fastest"):
@@ -387,6 +387,9 @@ class SavedNetwork(Network):
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
 
 
+# Bases of adapted detectors
+
+
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     """Tensors of a front-end in a detector, in the base of a run or in a pre-training file, by published names.
 
@@ -407,6 +410,9 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
     tensors = create_frontend(frontend["name"], path, **options).state_dict()
     return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}
+
+
+# Published models by name
 
 
 def fetched(name: str) -> Path:
@@ -498,7 +504,8 @@ def without_wrapper(
     """Remove prefixes before all names, such as ``net.``, that the detector's names do not have.
 
     Args:
-        config: architecture of the detector; None for any published model; these have no such prefix.
+        config: architecture of the detector; None for any published model; these have no such
+            prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -515,6 +522,9 @@ def without_wrapper(
     return state_dict
 
 
+# Checkpoints of other code
+
+
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
     """Compare a whole-model state dict with each published model; the nearest model comes first.
 
@@ -524,9 +534,9 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    heard = bool(of_frontend(state_dict))  # else the front-end was frozen
+    has_frontend = bool(of_frontend(state_dict))  # False if the front-end was frozen
     misfits = {
-        name: compare(state_dict, _published_tensors(json.dumps(config), heard))
+        name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
         if CODES.get(name, "") == code and (pretrained or name_and_options(config, "frontend")[0] not in SIZES)
     }
@@ -560,7 +570,8 @@ def _meta_frontend(config: str) -> Frontend:
 def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Name and architecture of the only published model that a checkpoint fits.
 
-    If no model has its shapes, the result is the model whose options can be chosen so that it has them.
+    If no model has its shapes, the result is the model whose options can be chosen so that it has
+    them.
 
     Args:
         path_note: text after ``path`` in the message.
@@ -592,7 +603,8 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> t
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """The published models that ``state_dict`` fits, with their architectures.
 
-    If it fits no model, these are the models that need the fewest changed options to fit its shapes.
+    If it fits no model, these are the models that need the fewest changed options to fit its
+    shapes.
 
     Args:
         misfits: the result of :func:`recognise`.
@@ -600,12 +612,12 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     state_dict = unwrap_frontend(state_dict)
-    heard = bool(of_frontend(state_dict))
+    has_frontend = bool(of_frontend(state_dict))
     shares = {}
     for name, misfit in misfits.items():
         different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
         if not any(text.startswith("ssl_model.model.") for text in different):
-            expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), heard)
+            expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), has_frontend)
             shares[name] = share_of_other_kinds(state_dict, expected)
     fitted: dict[str, dict[str, Any]] = {}
     for name in [name for name, share in shares.items() if share == min(shares.values())]:

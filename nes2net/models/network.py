@@ -56,13 +56,15 @@ class Network(nn.Module):
         backend: features B×T×D → logits B×n.
 
     Attributes:
-        provenance: origin of its weights by its checkpoint; empty for a detector that was not loaded.
+        provenance: origin of its weights by its checkpoint; empty for a detector that was not
+            loaded.
         source: the file, folder or name that it was loaded from; empty if it was not loaded.
         base: for a detector with an adapted front-end (:mod:`nes2net.models.frontends.adaptation`),
             ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
             came from. :meth:`save` leaves them out. None if they are in no file.
 
-    Printing a network gives a few lines; print a part to see its layers, as in ``print(detector.backend)``.
+    Printing a network gives a few lines; print a part to see its layers, as in
+    ``print(detector.backend)``.
 
     >>> from nes2net import Detector
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
@@ -293,8 +295,9 @@ class Network(nn.Module):
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
                 mean of the back-end's input, ``"backend"`` for the input of the back-end's last
                 layer.
-            layer: hidden state of the front-end: ``"last"``; a number from 0, the input of the first
-                transformer layer, to L − 1, the last state; or ``"all"`` for all L in a row, E = L·D.
+            layer: hidden state of the front-end: ``"last"``; a number from 0, the input of the
+                first transformer layer, to L − 1, the last state; or ``"all"`` for all L in a row,
+                E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -362,9 +365,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the scores of its segments were trained, by its recipe or its back-end.
 
-        The recipe of a checkpoint of this toolkit decides. Without a recipe, back-ends that are made
-        for segments count as trained on segments. Other back-ends do not, because their frames share
-        the last layer with the utterance.
+        The recipe of a checkpoint of this toolkit decides. Without a recipe, back-ends that are
+        made for segments count as trained on segments. Other back-ends do not, because their frames
+        share the last layer with the utterance.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")

@@ -29,8 +29,8 @@ class OnnxDetector(OnnxFile):
     Attributes:
         device: the CPU; waveforms are given on it even if onnxruntime computes on CUDA
             (:attr:`computes_on`).
-        provenance: data of its training (:meth:`nes2net.models.provenance.Provenance.start`), by its
-            checkpoint.
+        provenance: data of its training (:meth:`nes2net.models.provenance.Provenance.start`), by
+            its checkpoint.
     """
 
     device = torch.device("cpu")

@@ -41,7 +41,7 @@ class PublishedModel:
     selected_on: tuple[str, ...] = ()
     """Corpora on which its epoch was selected."""
     until: int | None = None
-    """Year of the newest attacks that it may have been trained on: that of the newest corpus, or of
+    """Year of the newest attacks that it may have been trained on: the year of the newest corpus, or of
     the publication."""
     num_samples: int | Literal["corpus"] | None = "corpus"
     """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole

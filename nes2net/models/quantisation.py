@@ -100,6 +100,9 @@ def _refuse_saving(*_: Any) -> None:
 Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
+# Products
+
+
 def onednn_product(weight: Tensor, scale: Tensor) -> Product:
     """Prepare oneDNN's product with W = ``weight`` (int8, N×K) · ``scale`` (float32, N)."""
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
@@ -184,6 +187,9 @@ def emulation_note(precision: str, device: torch.device) -> str:
     )
 
 
+# Parts of a transformer layer
+
+
 class Int8Rows(Int8Linear):
     """One linear layer with int8 weights that quantises its own input, …×K → …×N."""
 
@@ -257,8 +263,8 @@ class Int8RelativeAttention(Int8Attention):
 def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply ``compute`` to parts of the batch ``x`` B×T×D.
 
-    For a few hundred rows per thread, intermediate results fit into the cache; for a whole batch they
-    do not.
+    For a few hundred rows per thread, intermediate results fit into the cache; for a whole batch
+    they do not.
     """
     if torch.compiler.is_compiling():
         return compute(x)
@@ -268,13 +274,16 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat([compute(batch) for batch in x.split(utterances)])
 
 
+# Precision of a detector
+
+
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
     """Choose the precision in which ``model`` scores fastest on ``device``, by a rule that measures nothing.
 
-    A machine therefore always takes the same precision. On a GPU it is bfloat16 if the GPU computes it.
-    On a CPU only the transformers of pre-trained front-ends become faster: by int8 if the processor
-    multiplies it (:func:`has_fast_product`), otherwise by bfloat16 (:func:`has_fast_bfloat16`). All
-    other cases are float32.
+    A machine therefore always takes the same precision. On a GPU it is bfloat16 if the GPU computes
+    it. On a CPU only the transformers of pre-trained front-ends become faster: by int8 if the
+    processor multiplies it (:func:`has_fast_product`), otherwise by bfloat16
+    (:func:`has_fast_bfloat16`). All other cases are float32.
     """
     if device.type == "cuda":
         with suppress(InputError):

@@ -339,6 +339,9 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
+# Building parts
+
+
 def takes_checkpoint(name: str) -> bool:
     """Whether the front-end ``name`` can start from a pre-training file; a spectrum cannot.
 

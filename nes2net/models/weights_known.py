@@ -42,7 +42,8 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
 
-    It names a published model only if the tensors are the saved ones; otherwise only its architecture.
+    It names a published model only if the tensors are the saved ones; otherwise only its
+    architecture.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

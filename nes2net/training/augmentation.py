@@ -102,8 +102,8 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if nothing in the recipe draws random numbers, if an effect draws whose order was
-            not published, or if several processes would have to share the stream.
+        InputError: if nothing in the recipe draws random numbers, if an effect draws whose order
+            was not published, or if several processes would have to share the stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

@@ -56,10 +56,10 @@ def average_run(
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in ``_legacy``
-    in legacy mode, in ``_weighted`` and the weights if ``weights`` are given, and in ``_bn`` with new
-    batch statistics. An existing plain average is reused if its record holds the SHA-256 of the
-    checkpoints that are in the folder now; otherwise it is computed again.
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
+    ``_legacy`` in legacy mode, in ``_weighted`` and the weights if ``weights`` are given, and in
+    ``_bn`` with new batch statistics. An existing plain average is reused if its record holds the
+    SHA-256 of the checkpoints that are in the folder now; otherwise it is computed again.
 
     Args:
         ids: epochs to average, such as those of :func:`nes2net.training.selection.best_epochs`; the

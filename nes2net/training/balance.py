@@ -28,9 +28,10 @@ class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
     Each level divides the groups of the level before. Within a batch, the draws of a group are
-    divided among its subgroups, and subgroups that rounding left short get more in the next batches.
-    No share is left to chance. In a group of the last level the items are drawn in turn. Once all
-    are drawn, they are drawn again in another order, so their counts differ by at most one.
+    divided among its subgroups, and subgroups that rounding left short get more in the next
+    batches. No share is left to chance. In a group of the last level the items are drawn in turn.
+    Once all are drawn, they are drawn again in another order, so their counts differ by at most
+    one.
 
     Args:
         length: number of items.

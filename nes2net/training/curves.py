@@ -40,8 +40,9 @@ def plot_curves(
         offered: the measures of the task. The prominent ones are drawn: all rates in one panel, and
             each other measure in its own.
 
-    The file is replaced as a whole. Epochs without validation have no points in its curves. An error
-    only prints one line on standard error, so that training does not end because of a picture.
+    The file is replaced as a whole. Epochs without validation have no points in its curves. An
+    error only prints one line on standard error, so that training does not end because of a
+    picture.
     """
     try:
         with replacing(path) as temporary:

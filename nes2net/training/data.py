@@ -1,7 +1,8 @@
 """The data of a run: the trials of its corpora, and the batches of training and development.
 
 In reading order: ``read_trials`` lists the trials, ``check_unseen`` compares the two sets,
-``examples`` cuts recordings into pieces, ``training_batches`` and ``development_batches`` load them.
+``examples`` cuts recordings into pieces, ``training_batches`` and ``development_batches`` load
+them.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def read_trials(
 ) -> list[Trial]:
     """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
 
-    If several corpora have this part, the id of a trial begins with the alias of its corpus, such as
-    ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is the alias
-    too; only a single list of your own keeps its own column of that name.
+    If several corpora have this part, the id of a trial begins with the alias of its corpus, such
+    as ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is the
+    alias too; only a single list of your own keeps its own column of that name.
 
     Args:
         labels: labels of the trials to list; the corpora need no trials of other labels.
@@ -292,8 +293,8 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Load the batches of this process's ``share`` of each pass over the development set.
 
-    Validation only has RawBoost and crops at the head; all other effects and crops are for training.
-    Whole utterances and pieces are in order of length, the longest first.
+    Validation only has RawBoost and crops at the head; all other effects and crops are for
+    training. Whole utterances and pieces are in order of length, the longest first.
     """
     data = recipe.data
     excerpts = development.excerpts

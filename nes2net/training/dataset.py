@@ -80,7 +80,7 @@ class Batch(NamedTuple):
     places: Sequence[int] = ()
 
 
-#: What an example carries of its trial beside waveform and class, by name.
+#: Function from a trial to the tensors that its example carries beside waveform and class, by name.
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 
@@ -103,23 +103,25 @@ class TrainingSet(Dataset):
     A third number, as in ``(epoch, index, 32000)``, is the length of this example.
 
     The whole utterance, or its piece, is augmented first and cropped last. Every (seed, epoch,
-    utterance) has its own random stream, from which augmentation and crop draw in turn. An utterance
-    is therefore augmented alike by every worker and in every order (deviation 8). If the crop is the
-    head and nothing augments, only the head is decoded; damage after the head then does not matter.
+    utterance) has its own random stream, from which augmentation and crop draw in turn. An
+    utterance is therefore augmented alike by every worker and in every order (deviation 8). If the
+    crop is the head and nothing augments, only the head is decoded; damage after the head then does
+    not matter.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
     frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. The zeros after a piece are unknown too.
 
     Args:
         effects: effects on a waveform, in this order.
-        num_samples: length of an example; None keeps the length of each utterance. A shorter piece is
-            padded with zeros at the end.
+        num_samples: length of an example; None keeps the length of each utterance. A shorter piece
+            is padded with zeros at the end.
         part: distinguishes the streams of training and development.
         crop: part of a longer utterance to take: ``head``, ``random``, ``random_tiled``, or
             ``dynamic``, which is random too.
         cache: keeps decoded audio.
         carries: function from a trial to the tensors that its example carries.
-        target: function from a trial to the number of its class. Workers get both functions by pickle.
+        target: function from a trial to the number of its class. Workers get both functions by
+            pickle.
     """
 
     def __init__(
@@ -175,7 +177,8 @@ class TrainingSet(Dataset):
 
         Raises:
             LostFile: if the file, or a file of noise, cannot be read at present.
-            InputError: if the file cannot be used, or its length differs from the length of its labels.
+            InputError: if the file cannot be used, or its length differs from the length of its
+                labels.
         """
         trial = self.trials[index]
         labelled = self.found.labels

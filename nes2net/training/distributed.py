@@ -1,4 +1,4 @@
-"""Training in one process or several: device, precision, and what the processes agree on."""
+"""Training in one process or several: device, precision, and the agreement of the processes on each step."""
 
 from __future__ import annotations
 

@@ -148,9 +148,9 @@ def drawn_start(
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Labels B×T' of frames ``factor`` times as long as the frames of ``labels`` B×T.
 
-    Each row is pooled by :func:`nes2net.metrics.localisation.pool_labels` up to its first −1, and the
-    remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets the
-    minimum of their labels.
+    Each row is pooled by :func:`nes2net.metrics.localisation.pool_labels` up to its first −1, and
+    the remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets
+    the minimum of their labels.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

@@ -62,7 +62,8 @@ class Monitor:
         selection: the history of the run.
         log: folder of TensorBoard's log.
         shown: False in all processes but the main one; the others only name unreadable files.
-        reporter: prints the run in the lines of another program; nothing else is then on standard output.
+        reporter: prints the run in the lines of another program; nothing else is then on standard
+            output.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            # A name that cannot be guessed is not that of a link.
+            # Nobody can have made a link under a name that cannot be guessed.
             suffix = f".{secrets.token_hex(4)}"
             self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:

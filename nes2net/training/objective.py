@@ -73,12 +73,13 @@ class Objective(nn.Module):
     """Loss of a batch for ``detector`` with one score an utterance; other tasks override parts of it.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    With ``train.freeze_frontend`` the front-end of ``detector`` no longer requires gradients, and with
-    ``train.freeze_layers`` its lower part. With ``train.optimizer: logistic`` only the last layer of
-    ``detector`` requires gradients.
+    With ``train.freeze_frontend`` the front-end of ``detector`` no longer requires gradients, and
+    with ``train.freeze_layers`` its lower part. With ``train.optimizer: logistic`` only the last
+    layer of ``detector`` requires gradients.
 
     Args:
-        recipe: settings of the loss, of Specmix and of latent augmentation, and the seed of their draws.
+        recipe: settings of the loss, of Specmix and of latent augmentation, and the seed of their
+            draws.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
@@ -153,8 +154,8 @@ class Objective(nn.Module):
     def trained_parameters(self) -> list[nn.Parameter]:
         """List the parameters of the optimiser: all except those that are never trained.
 
-        Never trained are a frozen front-end or its frozen layers, the base of an adapted front-end, a
-        teacher, and with ``train.optimizer: logistic`` everything but the last layer.
+        Never trained are a frozen front-end or its frozen layers, the base of an adapted front-end,
+        a teacher, and with ``train.optimizer: logistic`` everything but the last layer.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -175,9 +176,9 @@ class Objective(nn.Module):
     def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
 
-        With Specmix, waveforms become spectrograms B×T×F and targets B×K. The front-ends that it takes
-        have no parameters. Each (seed, epoch, step, ``number`` of the part) has its own random stream,
-        so that a resumed run draws the same numbers as an uninterrupted one.
+        With Specmix, waveforms become spectrograms B×T×F and targets B×K. The front-ends that it
+        takes have no parameters. Each (seed, epoch, step, ``number`` of the part) has its own
+        random stream, so that a resumed run draws the same numbers as an uninterrupted one.
 
         Args:
             targets: the targets of ``part``, on the CPU.
@@ -218,8 +219,8 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerators of the terms of the loss of a :class:`Part`.
 
-        The loss is the sum of the quotients of numerators and :meth:`denominators`. The penalty of the
-        aggregation, if it has one, is added to the loss of the utterance.
+        The loss is the sum of the quotients of numerators and :meth:`denominators`. The penalty of
+        the aggregation, if it has one, is added to the loss of the utterance.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
@@ -273,8 +274,8 @@ class Objective(nn.Module):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute the figures of a pass over the development set, here :func:`error_rates`, by key in the history.
 
-        The keys are the columns of the task's measures (:meth:`nes2net.training.measures.Measure.column`)
-        and possibly further ones.
+        The keys are the columns of the task's measures
+        (:meth:`nes2net.training.measures.Measure.column`) and possibly further ones.
 
         Raises:
             InputError: if the pass lacks the trials that the figures need, such as a class.

@@ -49,8 +49,9 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
 
     The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). Parameters before these
     layers have x^(L + 1); parameters after them, in front-end, aggregation and back-end, have 1.
-    The code of BEiT (Bao et al., arXiv 2106.08254) does the same, after ELECTRA (Clark et al., arXiv
-    2003.10555), whose code decays once more for all but the head. The groups go from bottom to top.
+    The code of BEiT (Bao et al., arXiv 2106.08254) does the same, after ELECTRA (Clark et al.,
+    arXiv 2003.10555), whose code decays once more for all but the head. The groups go from bottom
+    to top.
 
     Raises:
         InputError: if the front-end has no transformer layers.

@@ -34,7 +34,8 @@ def augment(
     """Prepare ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32.
 
     Args:
-        file: a recording; its name without suffix is the utterance id, which seeds the random stream.
+        file: a recording; its name without suffix is the utterance id, which seeds the random
+            stream.
         settings: settings of the augmentation; all conditions are applied one after another.
         speech: folder of recordings, for the condition babble.
         num_samples: crop to this length; None for the whole recording.

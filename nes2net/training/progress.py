@@ -117,7 +117,8 @@ def advice(
     """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
 
     Args:
-        num_workers: workers that the recipe asks for in each training process; at most ``most`` run.
+        num_workers: workers that the recipe asks for in each training process; at most ``most``
+            run.
         waited: seconds of waiting; below one second there is no advice.
         cached: whether decoded audio is cached.
         most: largest possible number of workers; by default

@@ -65,10 +65,11 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     [2, 2, 2, 2]
 
     Args:
-        chunk_samples: lowest and highest length of a step; the length is drawn uniformly, from (seed,
-            epoch, step).
+        chunk_samples: lowest and highest length of a step; the length is drawn uniformly, from
+            (seed, epoch, step).
         lengths: length of each item; a batch is as long as its longest item.
-        balance: draws the items of an epoch, also from (seed, epoch); not together with ``lengths``.
+        balance: draws the items of an epoch, also from (seed, epoch); not together with
+            ``lengths``.
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1. It is the first item of the pairs, and

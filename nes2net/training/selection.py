@@ -66,8 +66,8 @@ class Selection:
     """The epochs of a run so far; chooses the best ones and the ones to keep.
 
     Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
-    of the ``measures`` is at most the best so far, as published. An epoch without these measures, for
-    example without validation, is never improved.
+    of the ``measures`` is at most the best so far, as published. An epoch without these measures,
+    for example without validation, is never improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -75,9 +75,9 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: the values whose minimum marks the best epoch: the loss of each pass, as published;
-            a measure of the task in the pass without augmentation (deviations 13 and 14), or its
-            mean or worst over corpora; or the training loss, ``loss``.
+        measures: the values whose minimum marks the best epoch: the loss of each pass, as
+            published; a measure of the task in the pass without augmentation (deviations 13 and
+            14), or its mean or worst over corpora; or the training loss, ``loss``.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """The history, from which everything else follows."""
+        """The history; everything else follows from it."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -203,6 +203,9 @@ class Selection:
 
     def _measured(self) -> list[Row]:
         return [row for row in self.history if all(name in row for name in self.measures)]
+
+
+# Choosing epochs to average
 
 
 class Choice(NamedTuple):
@@ -310,6 +313,9 @@ def _matching(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
 #: The EER of a development corpus, by its alias, and of one of its attacks.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
+
+
+# Tables of epochs
 
 
 class Column(NamedTuple):

@@ -37,8 +37,8 @@ def check_parts(recipe: Recipe) -> None:
     """Check losses and settings of layers before the corpus is read.
 
     Raises:
-        InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers that the
-            front-end lacks.
+        InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
+            that the front-end lacks.
     """
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
@@ -98,9 +98,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
             moved = None
             if recipe.train.init_from:
-                remedy = "put the file of `train.init_from` back as it was"
+                remedy = "restore the file of `train.init_from`"
             elif recipe.ssl_checkpoint is None:
-                remedy = "put that file back as it was"
+                remedy = "restore that file"
             else:
                 moved = recipe.ssl_checkpoint  # the file may have moved
                 remedy = "name with `ssl_checkpoint` the file that the run began with"

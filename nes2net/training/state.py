@@ -216,8 +216,8 @@ def fingerprint(
 ) -> dict[str, int | str]:
     """Identify a list of trials by its length and the ids and classes in order; paths of audio do not count.
 
-    Scores of other systems count too if a detector fuses them, and so do ``labels`` of frames and the
-    groups of a ``balance`` with the number of its draws.
+    Scores of other systems count too if a detector fuses them, and so do ``labels`` of frames and
+    the groups of a ``balance`` with the number of its draws.
     """
     frame_labels = {} if labels is None else labels.of_trial
 

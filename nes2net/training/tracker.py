@@ -77,8 +77,8 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
     """Start or resume the run of the recipe's tracker, in the project ``nes2net``, with the name of the folder.
 
     Raises:
-        InputError: if the tracker of a new run cannot start. For a resumed run, a warning is printed,
-            and the result is None.
+        InputError: if the tracker of a new run cannot start. For a resumed run, a warning is
+            printed, and the result is None.
     """
     name = recipe.tracker
     assert name is not None

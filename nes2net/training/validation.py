@@ -92,7 +92,8 @@ class Validator:
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: names the files that failed.
         recipe: ``seed`` of the bootstrap and of dropout in train mode, and ``validation.mode``:
-            ``train`` leaves dropout on, and lets batch normalisation learn from the development set.
+            ``train`` leaves dropout on, and lets batch normalisation learn from the development
+            set.
 
     Raises:
         InputError: if several processes are to validate in train mode.

@@ -78,9 +78,9 @@ def check(
 ) -> list[Check]:
     """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
 
-    The most relevant tenth has the largest relevance in one direction, the direction with the larger
-    sum, so that effects of the two directions do not cancel. Random tenths have as many bins or cells,
-    drawn without replacement.
+    The most relevant tenth has the largest relevance in one direction, the direction with the
+    larger sum, so that effects of the two directions do not cancel. Random tenths have as many bins
+    or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.

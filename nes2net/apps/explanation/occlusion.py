@@ -1,7 +1,7 @@
 """Occlusion: a part is relevant if the score changes when it is removed.
 
-Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Occlusion needs
-only scores, so it explains any detector in any precision.
+Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Occlusion
+needs only scores, so it explains any detector in any precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
     """Remove stretches, bands and blocks of cells of ``grid`` one at a time, and compute the relevance of each.
 
     The relevance is ``score``, the score of the whole, minus the score without the part. A time bin
-    has the mean relevance of the two windows of 0.2 s that cover it; a cell has that of its block.
+    has the mean relevance of the two windows of 0.2 s that cover it; a cell has the relevance of
+    its block.
     """
     windows, bands, blocks = _masks(grid)
     windows_cover = windows[:, 0].astype(float)

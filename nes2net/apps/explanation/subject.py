@@ -1,9 +1,9 @@
 """The subject of an explanation: a detector, and the part of a recording that it scores, with parts removed.
 
 Removed parts are replaced, in the short-time Fourier transform, by noise of the recording's own
-floor. A hole of digital silence would itself be a cue to a detector that looks at the logarithm of a
-spectrum. The windows of the transform overlap, so that nothing clicks and the remaining parts do not
-change.
+floor. A hole of digital silence would itself be a cue to a detector that looks at the logarithm of
+a spectrum. The windows of the transform overlap, so that nothing clicks and the remaining parts do
+not change.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Removable:
 
 
 class Subject:
-    """A detector and a recording, whose changed versions it scores as it scores the recording itself.
+    """A detector and a recording; scores changed versions of the recording like the recording itself.
 
     A recording that is shorter than the detector takes is repeated after it was changed.
 

@@ -100,9 +100,9 @@ def match_boundaries(
 ) -> Boundaries:
     """Match found boundaries with true boundaries, one to one.
 
-    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible; among such
-    matchings it has the closest pairs. Boundaries within the tolerance of the beginning or the end of
-    an utterance do not count. Scores of frames locate a boundary to half a frame at best.
+    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible; among
+    such matchings it has the closest pairs. Boundaries within the tolerance of the beginning or the
+    end of an utterance do not count. Scores of frames locate a boundary to half a frame at best.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.

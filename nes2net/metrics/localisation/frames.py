@@ -19,7 +19,8 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     """Labels of frames ``factor`` times as long: spoof if any frame in them is spoof.
 
-    An incomplete frame at the end is dropped, as published, but fewer than ``factor`` labels give one label.
+    An incomplete frame at the end is dropped, as published, but fewer than ``factor`` labels give
+    one label.
 
     Args:
         labels_10ms: (T,) labels, usually of 10 ms: 1 bona fide, 0 spoof.
@@ -41,8 +42,8 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    Frames left over at the end give one more frame. ``how`` holds for this frame too; for ``mean`` and
-    ``max`` the published code exchanges its score and its label.
+    Frames left over at the end give one more frame. ``how`` holds for this frame too; for ``mean``
+    and ``max`` the published code exchanges its score and its label.
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.

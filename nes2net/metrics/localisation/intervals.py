@@ -173,7 +173,8 @@ class _Resamples:
     """Draws of all utterances with replacement.
 
     Args:
-        totals: (U, C), the amount of each class in each utterance; every draw has some of each class.
+        totals: (U, C), the amount of each class in each utterance; every draw has some of each
+            class.
         number: R, the number of draws.
     """
 

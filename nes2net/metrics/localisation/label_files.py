@@ -49,8 +49,9 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
 def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file, times with three decimals.
 
-    White space in a name or label becomes ``%20``, and a byte of a file name that is not UTF-8 becomes
-    ``\\udcff``. Scores are left out. A segment ends where the next one begins, also after rounding.
+    White space in a name or label becomes ``%20``, and a byte of a file name that is not UTF-8
+    becomes ``\\udcff``. Scores are left out. A segment ends where the next one begins, also after
+    rounding.
 
     Args:
         width: least number of characters of a time, filled by spaces.

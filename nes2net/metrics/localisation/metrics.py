@@ -62,6 +62,9 @@ class RangeEer(NamedTuple):
     spoof_seconds: float
 
 
+# Point-based EER
+
+
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
     """Compute the EER over all frames of all utterances by the ASVspoof rule.
 
@@ -94,7 +97,8 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 def sorted_frames(frames: Frames) -> TimedFrames:
     """Sort frames by their scores, bona fide first among equal scores, and count them.
 
-    Equal neighbours in an utterance, as at a finer resolution than the scores', become one counted element.
+    Equal neighbours in an utterance, as at a finer resolution than the scores', become one counted
+    element.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -149,9 +153,10 @@ def measured_frames(
 ) -> list[tuple[NDArray, NDArray]]:
     """The scores and labels (T,) of each utterance for one column of the published table.
 
-    At the scores' own resolution the labels are pooled from labels of 10 ms. At a coarser resolution
-    a frame has the lowest score of its frames, and is spoof if any of them is. At a finer resolution
-    each score is repeated. The figure is honest at a finer resolution and optimistic at a coarser one.
+    At the scores' own resolution the labels are pooled from labels of 10 ms. At a coarser
+    resolution a frame has the lowest score of its frames, and is spoof if any of them is. At a
+    finer resolution each score is repeated. The figure is honest at a finer resolution and
+    optimistic at a coarser one.
 
     Args:
         resolution_ms: length of a frame of the scores, a multiple of 10.
@@ -253,14 +258,17 @@ def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_coun
     return Frames(_cut(scores, score_counts, counts), _cut(labels, label_counts, counts), counts)
 
 
+# Range-based EER
+
+
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
     """Compute the EER over the seconds of all utterances.
 
     Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
     start later are dropped. The seconds of spoofed segments are spoofed, and all others are bona
     fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR +
-    FNR)/2 at the first of −∞ and all scores in ascending order where ``|FPR − FNR|`` is smallest. The
-    search is exact; the bisection of the published script may not end.
+    FNR)/2 at the first of −∞ and all scores in ascending order where ``|FPR − FNR|`` is smallest.
+    The search is exact; the bisection of the published script may not end.
 
     Args:
         resolution_ms: length of a frame.

@@ -64,7 +64,8 @@ def frame_labels(
         rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds to the
             nearest frame, halves to the even one, after the end was rounded to 5 decimals.
             ``"wedefense"`` rounds halves up and gives each segment at least one frame. ``"start"``
-            gives a frame the label of the segment in which it starts, and −1 if there is no segment.
+            gives a frame the label of the segment in which it starts, and −1 if there is no
+            segment.
         last_frame: how the number of frames is rounded.
 
     Raises:

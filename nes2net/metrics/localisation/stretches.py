@@ -45,8 +45,8 @@ class StretchRule(NamedTuple):
             threshold: a fake stretch begins at a score of at most this value; None for 0 for logits
                 and their differences, and 0.5 for probabilities and cosines. Scores are not
                 calibrated: choose a threshold on data of your own.
-            hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``; None
-                for 1 for logits and their differences, and 0.1 for probabilities and cosines.
+            hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``;
+                None for 1 for logits and their differences, and 0.1 for probabilities and cosines.
             min_duration: in seconds; shorter gaps between stretches are filled, then shorter
                 stretches are dropped.
 

@@ -55,7 +55,8 @@ class Aggregation(nn.Module):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
-        A weight is the mean over time of the factor of its layer: a gate of 0 to 1, or a share of 1.
+        A weight is the mean over time of the factor of its layer: a gate of 0 to 1, or a share of
+        1.
         """
         return None
 

@@ -177,9 +177,9 @@ class MixtureOfExperts(Aggregation):
     def balance_loss(self, choice: Choice) -> Tensor:
         """Squared coefficients of variation of the experts' importance and load, added up.
 
-        The importance of an expert is the sum of its gates over all frames. Its load is the expected
-        number of frames that would choose it under new noise; without noise, the number that chose it
-        (Shazeer et al., ICLR 2017, eqs. 6–11).
+        The importance of an expert is the sum of its gates over all frames. Its load is the
+        expected number of frames that would choose it under new noise; without noise, the number
+        that chose it (Shazeer et al., ICLR 2017, eqs. 6–11).
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:

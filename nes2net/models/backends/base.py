@@ -130,16 +130,16 @@ class Backend(nn.Module):
     def posteriors(logits: Tensor) -> Tensor:
         """Posteriors B×K of the :attr:`classes` from ``logits`` B×n: their softmax, in float64.
 
-        They are not calibrated. For a head that was not trained by a softmax, such as ``one_class``,
-        they only rank.
+        They are not calibrated. For a head that was not trained by a softmax, such as
+        ``one_class``, they only rank.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
 
-        They are defined as in :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`, with 0
-        for layers that the back-end does not read. None if it does not weigh layers.
+        They are defined as in :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`,
+        with 0 for layers that the back-end does not read. None if it does not weigh layers.
         """
         return None
 
@@ -232,8 +232,8 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
         rule: ``"logit"`` takes the last logit, and so does ``"cosine"``, whose logits are cosines.
             ``"difference"`` is the last logit − logsumexp of the others, the log odds of a softmax;
             of two logits it is their difference, and a single logit is the log odds itself.
-            ``"probability"`` is the probability of this softmax. It ranks like the difference, but in
-            float32 it is 1 for all differences above about 17, so that scores tie.
+            ``"probability"`` is the probability of this softmax. It ranks like the difference, but
+            in float32 it is 1 for all differences above about 17, so that scores tie.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]

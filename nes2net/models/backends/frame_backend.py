@@ -20,16 +20,16 @@ class FrameBackend(Backend):
     A subclass defines :meth:`frames` and names its last layer, and its constructor calls
     :meth:`build_pooling`. Frames and utterance share the last layer. With ``pool``, the frames are
     pooled to one embedding of the utterance, and :meth:`forward` gives its logits B×n. With
-    ``pool=None``, :meth:`forward` gives the logits of the frames, B×T×n. The logits of the utterance,
-    which :class:`nes2net.Detector` scores, are then the last layer's logits of an embedding that
-    ``utterance`` chooses:
+    ``pool=None``, :meth:`forward` gives the logits of the frames, B×T×n. The logits of the
+    utterance, which :class:`nes2net.Detector` scores, are then the last layer's logits of an
+    embedding that ``utterance`` chooses:
 
     - ``"mean"``: the mean of the frames' embeddings, the same as with ``pool="mean"``. If the last
       layer is linear, the logits are the mean of the frames' logits.
     - ``"min"``: the frame with the lowest score (the first of equal ones), because an utterance is
       spoof if any part of it is. The gradient reaches only the chosen frames.
-    - ``"attentive"``: a weighted mean of the frames' embeddings. The weights are a softmax over time
-      of a small network with its own parameters
+    - ``"attentive"``: a weighted mean of the frames' embeddings. The weights are a softmax over
+      time of a small network with its own parameters
       (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
     Zeros after a shorter utterance of a training batch make frames like all others: they count in

@@ -188,8 +188,8 @@ def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Cosines B×n of ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
-    The columns are scaled as published: PyTorch's ``renorm``, which adds 1e-7 to the length, shortens
-    columns longer than 1e-5 to this length; then all are multiplied by 1e5.
+    The columns are scaled as published: PyTorch's ``renorm``, which adds 1e-7 to the length,
+    shortens columns longer than 1e-5 to this length; then all are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _of_one_type(embeddings, weight)

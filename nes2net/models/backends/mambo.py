@@ -3,6 +3,9 @@
 Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba-2 (T. Dao, A. Gu,
 ICML 2024, arXiv 2405.21060), Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941), which reads
 the utterance in both directions, and Mamba.
+
+In reading order: the mixers ``Mamba2`` and ``Hydra``, perceptron and attention, ``Block`` and
+``Stack``, and ``MamBo``, which is built of them.
 """
 
 from __future__ import annotations

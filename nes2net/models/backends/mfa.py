@@ -34,7 +34,8 @@ class Attention(nn.Module):
 class ThirdPartyPooling(Pooling):
     """Attentive pooling as in a public code of other authors: B×D×T → B×2D.
 
-    The code divides the weighted mean by T once more, and uses the variance instead of the deviation.
+    The code divides the weighted mean by T once more, and uses the variance instead of the
+    deviation.
     """
 
     def __init__(self, feature_dim: int) -> None:

@@ -35,9 +35,9 @@ def average_checkpoints(
     Args:
         paths: one or more checkpoint files.
         mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer
-            counters get the integer mean. ``"legacy"`` computes what the published code does. There
-            the accumulator shares the first checkpoint's tensors, and loading the second overwrites
-            them: (2·c2 + c3 + … + cn)/n (deviation 1).
+            counters get the integer mean. ``"legacy"`` repeats the published code, in which the
+            accumulator shares the first checkpoint's tensors, and loading the second checkpoint
+            overwrites them: (2·c2 + c3 + … + cn)/n (deviation 1).
         weights: one weight of at least 0 for each checkpoint; they are divided by their sum.
             None for equal weights.
 

@@ -95,6 +95,9 @@ _TO_FAIRSEQ = {
 }
 
 
+# Names of tensors
+
+
 def to_transformers(name: str) -> str:
     """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's.
 
@@ -137,14 +140,17 @@ def _translate(name: str, rules: _Rules) -> str:
     return name
 
 
+# Files
+
+
 def read_ssl_checkpoint(
     path: str | Path, types: Iterable[str], known: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
     Fine-tuned models of fairseq and files that s3prl converted are read too; a prefix before all
-    names is removed. For a state dict without a configuration, such as torchaudio's, the caller must
-    give the options of its model.
+    names is removed. For a state dict without a configuration, such as torchaudio's, the caller
+    must give the options of its model.
 
     Args:
         types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
@@ -152,10 +158,10 @@ def read_ssl_checkpoint(
         known: options that the front-end has; others are left out.
 
     Returns:
-        The state dict under the file's names; the options in the file's configuration, with fairseq's
-        defaults for options that it lacks; and the type. The option ``pretraining_heads`` says
-        whether the file has the mask embedding and the heads of its type; the heads of UniSpeech-SAT
-        are left out.
+        The state dict under the file's names; the options in the file's configuration, with
+        fairseq's defaults for options that it lacks; and the type. The option ``pretraining_heads``
+        says whether the file has the mask embedding and the heads of its type; the heads of
+        UniSpeech-SAT are left out.
 
     Raises:
         InputError: if the file is missing, is not such a checkpoint, is of another type, or calls

@@ -42,8 +42,8 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
-    The tensors may be mapped from the very file that is replaced. safetensors also writes a temporary
-    file beside its target, so the target is put into a folder of its own.
+    The tensors may be mapped from the very file that is replaced. safetensors also writes a
+    temporary file beside its target, so the target is put into a folder of its own.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -140,8 +140,8 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     Heads, adapters and decoders are left out.
 
     Raises:
-        InputError: if it holds another type of model, a model that is not computed here, or no feature
-            extractor with the settings of the front-end.
+        InputError: if it holds another type of model, a model that is not computed here, or no
+            feature extractor with the settings of the front-end.
     """
     path = Path(checkpoint)
     if path.is_dir():

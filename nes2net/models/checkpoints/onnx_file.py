@@ -195,7 +195,8 @@ def _read_description(path: Path) -> dict[str, Any]:
     """Read the description in a file, and check the file that its weights are in.
 
     Raises:
-        InputError: if the file is missing or not of this toolkit, or its weights are not in the file that it names.
+        InputError: if the file is missing or not of this toolkit, or its weights are not in the
+            file that it names.
     """
     if path.suffix != ".onnx":
         raise InputError(

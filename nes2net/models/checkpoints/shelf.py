@@ -119,8 +119,8 @@ class Shelf:
         """The file, or the folder: fetched if it is not here, checked and recorded when it is first seen.
 
         Raises:
-            InputError: if the file is not here and cannot be fetched, or its digest differs from the
-                known one, or from the one that was first seen.
+            InputError: if the file is not here and cannot be fetched, or its digest differs from
+                the known one, or from the one that was first seen.
             Unfinished: if the connection breaks; the same call resumes.
         """
         path = self.here()

@@ -45,11 +45,11 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    It reads a bare state dict (``.pth``, ``.pt``, ``.bin``), a state dict in a dictionary with other
-    things such as the epoch, and safetensors. If a dictionary has several state dicts, ``"model"``,
-    ``"state_dict"`` or ``"model_state"`` is read. The ``module.`` that ``DataParallel`` puts before
-    every name is removed. The tensors are views of the memory-mapped file: do not write to the file
-    while they are in use.
+    It reads a bare state dict (``.pth``, ``.pt``, ``.bin``), a state dict in a dictionary with
+    other things such as the epoch, and safetensors. If a dictionary has several state dicts,
+    ``"model"``, ``"state_dict"`` or ``"model_state"`` is read. The ``module.`` that
+    ``DataParallel`` puts before every name is removed. The tensors are views of the memory-mapped
+    file: do not write to the file while they are in use.
 
     Args:
         tensors_only: also read a file that calls functions; they are not called.
@@ -172,9 +172,9 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
     """Copy plain data so that equal parts become one object.
 
-    A pickle tells equal objects apart: without this, the file of a resumed run would differ from the
-    file of an uninterrupted run. The time is linear in the number of objects, also for lists that
-    hold one list many times.
+    A pickle tells equal objects apart: without this, the file of a resumed run would differ from
+    the file of an uninterrupted run. The time is linear in the number of objects, also for lists
+    that hold one list many times.
 
     Args:
         copies: earlier copies, by the id of the original.
@@ -321,7 +321,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     """SHA-256 of the names, types, shapes and numbers of all tensors.
 
-    Several threads hash the tensors one by one, so that hashing is not slower than reading the file.
+    Several threads hash the tensors one by one, so that hashing is not slower than reading the
+    file.
     """
 
     def digest_of(item: tuple[str, Tensor]) -> bytes:

@@ -151,7 +151,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
-        # As large as what a layer norm gives to the layers, which is an assumption.
+        # An assumption: as large as the output of the layer norm before the layers.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:

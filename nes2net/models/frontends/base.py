@@ -19,8 +19,8 @@ class UsedSamples:
     """The number of leading samples that the hidden states depend on, in a front-end without padding.
 
     Called with a number of samples, it returns the number of samples up to the end of the last
-    complete frame; later samples are never read. Utterances with the same result can be cut to it and
-    share a batch, and each has exactly the same hidden states as alone. The defaults are for a
+    complete frame; later samples are never read. Utterances with the same result can be cut to it
+    and share a batch, and each has exactly the same hidden states as alone. The defaults are for a
     front-end that reads all samples.
 
     Args:
@@ -198,8 +198,8 @@ class Frontend(nn.Module):
         """Compile it in place, with the arguments of ``torch.compile``.
 
         In a transformer only the layers are compiled, and they share the code that is compiled for
-        the first one. The convolutions before them are not compiled, because compiling does not make
-        them faster on a CPU.
+        the first one. The convolutions before them are not compiled, because compiling does not
+        make them faster on a CPU.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)

@@ -26,10 +26,10 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     logarithm. Each bin is then normalised to mean 0 and variance 1 over the utterance.
 
     The logarithms are computed in float64, because in float32 a quiet band beside a loud one is
-    mostly rounding error: the normalised bins of 40 real recordings would differ by up to 0.011 (7e-5
-    root mean square), the bins of a tone by 0.12. For 4 s this is 2·10⁷ of some 10¹¹ operations, so
-    float64 costs little even on a GPU with few units for it. Apple's GPUs have only float32 and use
-    it.
+    mostly rounding error: the normalised bins of 40 real recordings would differ by up to 0.011
+    (7e-5 root mean square), the bins of a tone by 0.12. For 4 s this is 2·10⁷ of some 10¹¹
+    operations, so float64 costs little even on a GPU with few units for it. Apple's GPUs have only
+    float32 and use it.
 
     Args:
         waveform: in [−1, 1], of at least 560 samples, two frames.

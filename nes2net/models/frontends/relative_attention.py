@@ -61,7 +61,7 @@ class GatedRelativeAttention(nn.Module):
         """Attend over ``hidden_states`` B×T×D.
 
         Returns:
-            What the library's layers expect: the output B×T×D, None in place of the attention
+            The outputs that the library's layers expect: B×T×D, None in place of the attention
             weights, and the bias 1×H×T×T.
         """
         if position_bias is None:  # the library's own encoder lets its first layer make it

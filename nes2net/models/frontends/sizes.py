@@ -10,12 +10,11 @@ Checked against lists of the tensors of published files: names, shapes, counts a
 ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
 ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``, and the dropouts of all of these but the last.
 
-The addresses of files are those of the pages of fairseq, HuBERT and MMS, and of Whisper's code. The
-digests of Whisper are in its addresses; that of ``xlsr_300m`` is the one that several users of the
-file state.
+The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
+digests of Whisper are part of its addresses; several users of ``xlsr_300m`` state its digest.
 
-Written from memory and not checked: every licence and ``normalize``; ``hub_options``; the options of
-``xlsr_53``, taken from ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
+Written from memory and not checked: every licence and ``normalize``; ``hub_options``; the options
+of ``xlsr_53``, taken from ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
 ``mhubert_147`` (its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed);
 the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the counts that follow from them. We
 had no pre-training file at hand: ``nes2net info FILE`` says whether a file agrees with this table.
@@ -282,11 +281,12 @@ def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
     """Check that the checkpoint ``path``, of a front-end with ``config``, has the size ``name``.
 
-    For a name that is not a published size, or that stands for any size of its type, nothing is checked.
+    For a name that is not a published size, or that stands for any size of its type, nothing is
+    checked.
 
     Raises:
-        InputError: if the checkpoint has another size or type, or if its file has the name of another
-            model of this size.
+        InputError: if the checkpoint has another size or type, or if its file has the name of
+            another model of this size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
@@ -317,8 +317,8 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     """The file or folder ``path_or_name``, or the published file of the size with this name.
 
-    A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file
-    or folder of this name takes precedence.
+    A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing
+    file or folder of this name takes precedence.
 
     Raises:
         InputError: if a published file cannot be fetched, or has another digest.

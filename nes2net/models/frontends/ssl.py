@@ -81,14 +81,14 @@ class SSLFrontend(Frontend):
             (:data:`OWN_OPTIONS`) have no effect.
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder, whose
             configuration then replaces the options except ``normalize``; None for random weights.
-        normalize: layer-normalise each waveform first. ``"batch"`` normalises the whole batch B×N as
-            one block, as torchaudio's bundles and systems on them do; a score then depends on the
-            utterances that share its batch. ``"huggingface"`` adds 1e-7 instead of 1e-5 to the
+        normalize: layer-normalise each waveform first. ``"batch"`` normalises the whole batch B×N
+            as one block, as torchaudio's bundles and systems on them do; a score then depends on
+            the utterances that share its batch. ``"huggingface"`` adds 1e-7 instead of 1e-5 to the
             variance, as the transformers library's feature extractor does, so that quiet waveforms
             become as loud as others. None takes ``"huggingface"`` or false from the folder's
             ``preprocessor_config.json``; without this file waveforms are not normalised.
-        repeat_last: repeat the last frame until each hop that begins in the waveform has a frame, as
-            s3prl.nn does: 202 frames for 64,600 samples instead of 201.
+        repeat_last: repeat the last frame until each hop that begins in the waveform has a frame,
+            as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].

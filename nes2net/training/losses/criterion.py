@@ -30,7 +30,8 @@ class Criterion(nn.Module):
     A loss is a subclass in a file of its own, registered by name (docs/extending.md). The arguments
     of its constructor are its options in a recipe, except for three: ``head`` and ``feature_dim``
     are the last layer of the back-end and the size of an embedding, for a loss with
-    :attr:`needs_head`; ``num_classes`` is the number of classes, 2 for a loss without this argument.
+    :attr:`needs_head`; ``num_classes`` is the number of classes, 2 for a loss without this
+    argument.
 
     Args:
         num_classes: K; the class bona fide, if there is one, is the last.

@@ -23,15 +23,16 @@ class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
     For mixed labels, distributions q over the classes, it is
-    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: each part of a mixed sample counts by its share.
-    If each q_i is a single class, both formulas agree. (PyTorch divides by the batch size instead.)
+    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: each part of a mixed sample counts by its
+    share. If each q_i is a single class, both formulas agree. (PyTorch divides by the batch size
+    instead.)
 
     Args:
         class_weights: weight of each class, bona fide last; null for 0.1 and 0.9, as in the ASVspoof
             recipes, and for equal weights of more than two classes.
-        normalize: divide by the sum of the weights. Otherwise divide by the number B of samples, for
-            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909); a batch with
-            more of the heavier class then counts more.
+        normalize: divide by the sum of the weights. Otherwise divide by the number B of samples,
+            for the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909); a batch
+            with more of the heavier class then counts more.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
     >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
@@ -65,8 +66,8 @@ class WeightedCrossEntropy(ClassWeighted):
 class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    This is the loss of the CtrSVDD recipe. Like the published code, it differs from T.-Y. Lin et al.,
-    "Focal loss for dense object detection", ICCV 2017: α weighs both classes alike, so it only
+    This is the loss of the CtrSVDD recipe. Like the published code, it differs from T.-Y. Lin et
+    al., "Focal loss for dense object detection", ICCV 2017: α weighs both classes alike, so it only
     scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
 
     Args:

@@ -325,9 +325,9 @@ class Prototypes(_OfVectors):
     augmentation", ICASSP 2025 (arXiv 2501.14240). With θ_c the angle to the nearest prototype of
     class c, the probabilities come from a softmax over γ·cos θ_c, in which the margin is added to
     the target's angle (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean:
-    the mean positive cosine between two spoof prototypes, so that they do not collapse, and the mean
-    positive cosine between prototypes of both classes. The forms and weights of the penalties, γ and
-    the margin are assumptions.
+    the mean positive cosine between two spoof prototypes, so that they do not collapse, and the
+    mean positive cosine between prototypes of both classes. The forms and weights of the penalties,
+    γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.

@@ -20,14 +20,14 @@ PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "con
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    ``base: other.yaml``, a file beside the recipe, gives the keys that the recipe leaves out: sections
-    are merged key by key, and parts of the model are replaced whole. A base cannot have a base itself.
-    If an override or a recipe with a base sets another front-end, aggregation or back-end but no
-    name, the run is named after its parts (:func:`named_after_model`).
+    ``base: other.yaml``, a file beside the recipe, gives the keys that the recipe leaves out:
+    sections are merged key by key, and parts of the model are replaced whole. A base cannot have a
+    base itself. If an override or a recipe with a base sets another front-end, aggregation or
+    back-end but no name, the run is named after its parts (:func:`named_after_model`).
 
     Raises:
-        InputError: if there is no such recipe, or its text or an override is wrong. For an unknown key
-            or name, the message suggests the nearest one.
+        InputError: if there is no such recipe, or its text or an override is wrong. For an unknown
+            key or name, the message suggests the nearest one.
     """
     path = Path(recipe)
     names = packaged_recipes()

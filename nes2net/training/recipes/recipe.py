@@ -80,13 +80,13 @@ class Recipe(Section):
         refuse(
             (
                 validation.epochs == "around_minima" and train.schedule != "cosine_epochs",
-                "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, which has these minima, "
-                f"not with {train.schedule}",
+                "`validation.epochs=around_minima` needs the minima of `train.schedule=cosine_epochs`, not "
+                f"{train.schedule}",
             ),
             (
                 validation.epochs == "around_minima" and train.warmup_epochs,
-                "`validation.epochs=around_minima` knows the minima of a cosine without `train.warmup_epochs`: leave "
-                "these out, or take `validation.epochs=all`",
+                "`validation.epochs=around_minima` is for a cosine without `train.warmup_epochs`: leave these out, or "
+                "take `validation.epochs=all`",
             ),
             (
                 augment.speed and data.crop == "pieces",
@@ -99,16 +99,16 @@ class Recipe(Section):
             ),
             (
                 framed and augment.specmix is not None,
-                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out",
+                "`augment.specmix` mixes frames, whose labels `segments.resolutions` needs: leave one of them out",
             ),
             (
                 framed and train.optimizer == "logistic",
-                "`segments.resolutions` goes with gradient steps, not with `train.optimizer=logistic`: leave one of them "
-                "out",
+                "`segments.resolutions` needs gradient steps, which `train.optimizer=logistic` does not take: leave one "
+                "of them out",
             ),
             (
                 framed and self.segments.boundary_share is not None and data.crop not in ("random", "dynamic"),
-                f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "
+                f"`segments.boundary_share` chooses random crops, but `data.crop={data.crop}` has no random crops: leave "
                 "it out, or set `data.crop=random`",
             ),
             (
@@ -119,7 +119,7 @@ class Recipe(Section):
             *(self._against_logistic() if train.optimizer == "logistic" else ()),
             (
                 data.num_samples is None and train.optimizer != "logistic",
-                "`data.num_samples=null`, whole utterances, goes with `train.optimizer=logistic` only",
+                "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`",
             ),
         )
         return self

@@ -194,7 +194,7 @@ class Section(BaseModel):
                 if choice not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used.choice}={said(choice)}`: it goes with "
+                        f"`{self.prefix}{used.choice}={said(choice)}`: it is used with "
                         f"{' and '.join(map(said, used.values))}; leave it out, "
                         f"or set it to {said(default)}"
                     )
@@ -204,8 +204,8 @@ class Section(BaseModel):
 def meant_key(name: str) -> str:
     """The end of a message about an unknown key, "did you mean …?"; empty if no key is near ``name``.
 
-    A key is found by its last part, by its names in other programs, and by the flags that its source
-    names. Keys of the section that ``name`` begins with come first, then the others.
+    A key is found by its last part, by its names in other programs, and by the flags that its
+    source names. Keys of the section that ``name`` begins with come first, then the others.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

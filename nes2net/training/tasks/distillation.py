@@ -105,8 +105,8 @@ class Distillation(Task):
     front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
-        teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's half,
-            and the aggregation ``last``.
+        teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's
+            half, and the aggregation ``last``.
         student_init: start the student from the teacher's weights of the same name and shape, which
             are its first layers, or from random weights.
         distance: the distance of the student's embeddings from the teacher's: 1 − cosine, or the
@@ -179,13 +179,13 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         student_too: give the student the weights whose names and shapes it shares with the teacher.
 
     Raises:
-        InputError: if there is no such detector, it does not fit the recipe's teacher, or the student
-            would be a copy of the teacher and have nothing to learn.
+        InputError: if there is no such detector, it does not fit the recipe's teacher, or the
+            student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # the objective says what is missing
+        return  # the objective will raise the error
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_options(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])

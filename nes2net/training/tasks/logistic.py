@@ -29,8 +29,8 @@ class LogisticObjective(Objective):
     """The loss of the utterance; only the last layer is trained.
 
     Raises:
-        InputError: as :class:`Objective`, or if the last layer is not a linear layer with one or two
-            logits.
+        InputError: as :class:`Objective`, or if the last layer is not a linear layer with one or
+            two logits.
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
@@ -132,9 +132,9 @@ class Logistic(Task):
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
     """Fit weight (E,) and bias of the log odds of ``targets`` 1 by scikit-learn, in float64.
 
-    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first divided by its standard deviation,
-    because L-BFGS hardly converges otherwise; w belongs to the scaled dimensions. The scale is then
-    folded into the returned weight, which fits the unscaled ``embeddings``.
+    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first divided by its standard
+    deviation, because L-BFGS hardly converges otherwise; w belongs to the scaled dimensions. The
+    scale is then folded into the returned weight, which fits the unscaled ``embeddings``.
 
     Args:
         embeddings: N×E.

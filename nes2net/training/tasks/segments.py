@@ -28,9 +28,9 @@ _LABEL_MS = 10
 class SegmentObjective(Objective):
     """The loss of the frames of each resolution, besides the loss of the utterance.
 
-    Each loss of frames is averaged over all labelled frames of a batch. Scores and labels are cut to
-    the shorter of the two, as published. The carried tensors are labels B×T by resolution; −1 means
-    no label.
+    Each loss of frames is averaged over all labelled frames of a batch. Scores and labels are cut
+    to the shorter of the two, as published. The carried tensors are labels B×T by resolution; −1
+    means no label.
 
     Raises:
         InputError: as :class:`Objective`, or if the detector has no frames of a resolution, or the

@@ -39,8 +39,8 @@ class Start(NamedTuple):
 class Task:
     """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
 
-    A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and resuming
-    ask the task and its objective; none of them branches on the name of a task.
+    A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
+    resuming ask the task and its objective; none of them branches on the name of a task.
 
     Args:
         recipe: recipe of the run.
