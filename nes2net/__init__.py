@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.version import __version__ as __version__
 
-#: Environment variables that keep libraries from reporting to their makers. A library reads its own when it is imported.
+#: Environment variables that stop libraries from reporting to their makers. A library reads its variable when imported.
 NO_REPORTS = {
     "ORT_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -53,7 +53,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.scoring import decisions
     from nes2net.training import losses
 
-#: Public names that are modules themselves.
+#: Public names that are modules.
 _MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
 #: Public name → module that holds it.
 _MODULE_OF = {

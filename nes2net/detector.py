@@ -1,4 +1,8 @@
-"""The Detector: a network that reads recordings and judges them."""
+"""The Detector: a network that reads recordings and judges them.
+
+In reading order: scores of whole recordings, embeddings, decisions, scores along a recording, and
+the segments of a recording.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,8 @@ if TYPE_CHECKING:
 class Detector(SavedNetwork):
     """A trained network that judges recordings: it scores, embeds and decides.
 
-    The back-end's ``score_rule`` makes the score of a recording from the logits of
-    :class:`nes2net.models.network.Network`. Higher means more bona fide. It is not calibrated:
+    The back-end's ``score_rule`` computes the score of a recording from the logits of
+    :class:`nes2net.models.network.Network`. Higher means more bona fide. Scores are not calibrated:
     choose a threshold on a development set of your own conditions.
 
     >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
@@ -55,31 +59,32 @@ class Detector(SavedNetwork):
         """Score one recording in one piece: higher means more bona fide.
 
         In one piece, the memory and the time of a transformer grow with the square of the length.
-        Use :meth:`score_track` for minutes of audio. `nes2net predict` does so beyond two minutes,
-        and its score is then ``score_track(audio).score``.
+        Use :meth:`score_track` for minutes of audio. Beyond two minutes `nes2net predict` does so
+        too; its score is then ``score_track(audio).score``.
 
         A detector in train mode is put into eval mode for the call and back afterwards. Any number
-        of threads may score at once, but none may train the detector meanwhile.
+        of threads may score at once, but no thread may train the detector meanwhile.
 
         Args:
             audio: a file; a file object that is open in binary mode; floating-point samples (N,) or
                 (channels, N) in [−1, 1], on any device; an iterator of blocks of them; or
                 :class:`nes2net.data.audio.pcm.RawAudio`, bytes without a header.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
-            num_samples: how many leading samples to take, repeated if there are fewer, as in the
-                '4sec' protocol. None for the whole recording, which is repeated up to
-                ``min_samples``; ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score`
-                chooses: the number that a published detector's authors score, or that a detector
-                was trained on if it is not about 4 s, and else the whole recording.
-            crop: ``"random"`` takes them from a random start, as the authors of some published
-                detectors do; this start is the same in every call.
-            padding: what fills up a recording of too few samples; ``"zeros"`` follow it.
+            num_samples: number of leading samples to score, repeated if there are fewer, as in the
+                '4sec' protocol. None for the whole recording, repeated up to ``min_samples``.
+                ``"auto"`` for the choice of :func:`nes2net.scoring.heard.samples_to_score`: the
+                number that a published detector's authors score, or on which a detector was trained
+                if it is not about 4 s, otherwise the whole recording.
+            crop: ``"random"`` takes the samples from a random start, as the authors of some
+                published detectors do; the start is the same in every call.
+            padding: how a recording of too few samples is filled up: ``"repeat"``, or ``"zeros"``
+                after its end.
             peak_normalize: divides by the largest absolute sample of the whole ``"recording"`` or
                 of the ``"cut"``.
 
         Raises:
-            InputError: if the file cannot be read; or if samples have no ``sample_rate``, there are
-                none, or they are integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read; if samples have no ``sample_rate``; or if there
+                are no samples, or they are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
         heard = samples_to_score(self.provenance, num_samples)
@@ -156,8 +161,7 @@ class Detector(SavedNetwork):
 
         Args:
             num_samples: as for :meth:`score`.
-            batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
-                on a GPU.
+            batch_size: most files that are computed at once; None for 8 on a CPU and 64 on a GPU.
             workers: threads that read files; None for a number that suits the device.
             on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores
                 of the files before it. A function is called with the path and the error, and the
@@ -187,9 +191,9 @@ class Detector(SavedNetwork):
     ) -> Decision:
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
-        The recording is scored as the calibration's recordings were if that is known, else in one
-        piece, as by :meth:`score`. It is measured if the calibration knows what its recordings were
-        like.
+        The recording is scored like the calibration's recordings if their score length is known,
+        otherwise in one piece, as by :meth:`score`. Its traits are measured if the calibration
+        holds the traits of its recordings.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -197,8 +201,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration is of another detector. To find
-                out, the weights are hashed in every call.
+            InputError: as for :meth:`score`; or if the calibration is of another detector. For this
+                check the weights are hashed in every call.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -234,9 +238,9 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Score audio while it arrives: begin a stream, into which blocks of samples are pushed.
 
-        However the audio is cut into blocks, the scores are those of :meth:`score_track` for the
-        whole, to the last bit at the same ``batch_size``. A stream holds at most two windows of
-        samples, however long it lasts, and no scores. Any number of streams may share a detector.
+        For any division into blocks, the scores equal those of :meth:`score_track` for the whole,
+        to the last bit at the same ``batch_size``. A stream of any length holds at most two windows
+        of samples, and no scores. Any number of streams may share a detector.
 
         Args:
             sample_rate: of the samples that are pushed, in Hz.
@@ -274,8 +278,8 @@ class Detector(SavedNetwork):
             batch_size: windows that are computed at once; None for 1 on a CPU and 12 on a GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector sees no segments, or none of that
-                length.
+            InputError: as for :meth:`score`; or if the detector sees no segments, or no segments of
+                this length.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
@@ -297,16 +301,16 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of frame scores of this detector, whose operating point then
-                gives the threshold, and whose resolution is taken.
+            calibration: a calibration of frame scores of this detector, which gives the threshold,
+                by its operating point, and the resolution.
 
         Returns:
             Segments ``spoof`` in order, whose score is the mean of their frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`; if it was trained on whole recordings and there
-                is neither a threshold nor a calibration; if a number is out of its range; or if the
-                calibration is not of these frame scores.
+            InputError: as for :meth:`frame_scores`; if the detector was trained on whole recordings
+                and there is neither a threshold nor a calibration; if a number is out of its range;
+                or if the calibration is not of these frame scores.
         """
         rule, resolution_ms = stretch_rule(
             self,

@@ -1,4 +1,4 @@
-"""Scores and keys become figures with intervals; figures become tables, text, Markdown, LaTeX, JSON and pages.
+"""Compute figures with intervals from scores and keys, and write them as text, Markdown, LaTeX, JSON and pages.
 
 In reading order: ``tables`` and ``result`` are the form of every result; ``key`` and ``matching``
 join scores and labels; ``system``, ``evaluate``, ``breakdown``, ``transfer``, ``one_class`` and

@@ -1,4 +1,7 @@
-"""Error rates of parts of a corpus, by one or two of attack, codec, source, vocoder and so on; and over corpora.
+"""Error rates of parts of a corpus, by one or two fields such as attack, codec or vocoder; and over several corpora.
+
+In reading order: ``breakdowns`` chooses the fields and ``breakdown`` computes the rows of one;
+``breakdown_tables`` makes tables of them; ``over_corpora`` compares corpora.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
@@ -21,6 +24,7 @@ import numpy as np
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.evaluation.key import extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
     EER,
@@ -47,11 +51,11 @@ CROSSED = (
     ("vocoder", "language"),
     ("codec", "quality"),
 )
-# Fields that do not describe how an utterance was made or recorded.
+# Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# A trial has these as attributes; all others are extra.
+# Fields that are attributes of a trial; all others are in `extra`.
 _OWN_FIELDS = frozenset(field.name for field in fields(Trial)) - {"extra"}
-# A field with more values numbers the trials, like a seed or a segment, and does not sort them.
+# A field with more values numbers the trials, like a seed or a segment, and does not group them.
 _MOST_VALUES = 400
 # Intervals take most of the time. No published corpus has as many rows.
 _MOST_INTERVALS = 500
@@ -61,14 +65,14 @@ _FEWEST_SPEAKERS = 10
 
 #: Fewest trials of each class of a group whose EER counts: its steps are then 5 % at most (an assumption).
 FEWEST = 20
-# Labels of the rows of a result that a field of a key may be called as well.
+# Labels of a result's rows that a field of a key may share.
 _OWN_LABELS = ("system", "set")
 
 
 def breakdowns(
     matched_trials: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
 ) -> dict[tuple[str, ...], list[Row]]:
-    """Break the EER down by every field that sorts the trials, and by every pair of :data:`CROSSED` among them.
+    """Break the EER down by every field that groups the trials, and by every pair of :data:`CROSSED` among them.
 
     The first 500 rows of single fields have intervals. A field with a single value has no breakdown.
 
@@ -84,7 +88,7 @@ def breakdowns(
         if remaining < 0:
             num_resamples = 0
         rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed)
-    single = {combination[0] for combination in rows}
+    single = set(itertools.chain.from_iterable(rows))
     for pair in CROSSED:
         if single.issuperset(pair):
             rows[pair] = breakdown(matched_trials, *pair, method=method)
@@ -99,7 +103,7 @@ def breakdown_tables(
     Args:
         by_system: name of a system → its :func:`breakdowns`.
         title: the corpus and the phase.
-        mark_best: whether all systems rest on the same trials, so that one can be the best.
+        mark_best: mark the best system; all systems must rest on the same trials.
     """
     hidden: tuple[str, ...] = ("system",)
     readers: Literal["all", "paper"] = "all"
@@ -137,14 +141,14 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """The label of a row for a field of the key; labels of a result have other names."""
+    """The label of a row for a field of the key, different from all labels of a result."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
 def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
-    """Find the fields that sort ``trials``, and how many values each has: 2 to 400."""
+    """Find the fields that group ``trials``, and how many values each has: 2 to 400."""
     names = [field.name for field in fields(Trial) if field.name not in _NOT_TABULATED]
-    names += dict.fromkeys(name for trial in trials for name, _ in trial.extra)
+    names += extra_fields(trials)
     counts = {}
     for name in names:
         num_values = len(set(_values(trials, name)) - {None})
@@ -154,7 +158,7 @@ def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
 
 
 def _values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
-    """List the value of a field in each trial; a getter a trial would take most of the time of an evaluation."""
+    """List the value of a field in each trial. Calling ``trial.get`` for each would dominate an evaluation's time."""
     if name in _OWN_FIELDS:
         return map(attrgetter(name), trials)
     return (trial.get(name) for trial in trials)
@@ -170,14 +174,15 @@ def breakdown(
     published tables; these are ``attack``, ``vocoder`` and every field that no bona fide trial has.
 
     Returns:
-        The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0. The EER is
-        None if a class is empty. Rows without an interval are shown only if each class has 20 trials.
+        The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
+        The EER is None if a class is empty. Rows without an interval are shown only if each class
+        has 20 trials.
     """
     columns = {name: list(_values(matched_trials.trials, name)) for name in names}
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
     shared_names = []
     for name in names:
-        # These two describe the spoofing, even if a key fills them for bona fide trials.
+        # Attack and vocoder describe the spoofing, even if a key fills them for bona fide trials.
         is_of_spoofing = name in ("attack", "vocoder")
         if not is_of_spoofing and any(columns[name][position] is not None for position in bonafide_positions):
             shared_names.append(name)
@@ -205,7 +210,7 @@ def breakdown(
                 eer = Figure(rule(*scores)[0])
         num_bonafide = len(bonafide_of_group)
         num_spoof = len(spoof_of_group)
-        labels = {label_of(name): value for name, value in group.items()}
+        labels = dict(zip(map(label_of, names), values))
         figures = {"eer": eer, "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
         is_shown = eer.interval is not None or min(num_bonafide, num_spoof) >= FEWEST
         rows.append(Row(labels, figures, is_shown))
@@ -215,8 +220,7 @@ def breakdown(
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     """List the speakers of both classes, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    The list is empty, so that trials are drawn, if a trial has no speaker or there are fewer than
-    ten speakers.
+    Empty if a trial has no speaker or there are fewer than ten speakers; trials are then drawn.
     """
     speakers = {trial.speaker for trial in trials}
     if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
@@ -228,13 +232,15 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def drawn_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Say what a bootstrap with the :func:`speaker_groups` of ``trials`` draws, and how many there are."""
+    """Say whether a bootstrap with the :func:`speaker_groups` of ``trials`` draws speakers or trials, and how many."""
     if speaker_groups(trials):
         return {"interval_over": "speakers", "num_groups": len({trial.speaker for trial in trials})}
     return {"interval_over": "trials", "num_groups": len(trials)}
 
 
-# If a corpus has more attacks than this, they number the trials and are not groups.
+# Over several corpora
+
+# If a corpus has more attacks than this, its attacks number the trials and are no groups.
 _MOST_GROUPS = 100
 
 
@@ -304,8 +310,8 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
     Args:
         scored: name of a corpus → its trials and scores.
-        methods: name of a corpus → its rule for the EER. If all have the same rule, it also holds
-            for all trials pooled; otherwise these have ``asvspoof``.
+        methods: name of a corpus → its rule for the EER. The pooled EER uses the rule that all
+            corpora share, or ``asvspoof`` if the rules differ.
 
     >>> from nes2net.evaluation.matching import match
     >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]
@@ -317,8 +323,12 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
     eers: dict[str, float] = {}
     groups: dict[str, float] = {}
     trials: list[Trial] = []
+    scores = []
+    num_expected = 0
     for name, corpus in scored.items():
         trials += corpus.trials
+        scores.append(corpus.scores)
+        num_expected += corpus.num_expected
         if not (len(corpus.bonafide) and len(corpus.spoof)):
             continue
         eers[name] = _eer(corpus, methods[name])
@@ -329,9 +339,8 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             eer = row["eer"].value
             if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
                 groups[f"{name}/{row.labels['attack']}"] = eer
-    corpora = list(scored.values())
-    scores = np.concatenate([corpus.scores for corpus in corpora])
-    all_trials = Matched(trials, scores, sum(corpus.num_expected for corpus in corpora), corpora[0].mismatch)
+    mismatch = next(iter(scored.values())).mismatch
+    all_trials = Matched(trials, np.concatenate(scores), num_expected, mismatch)
     pooled = None
     if len(all_trials.bonafide) and len(all_trials.spoof):
         rules = {methods[name] for name in scored}

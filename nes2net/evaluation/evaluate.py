@@ -1,4 +1,8 @@
-"""Evaluation of scores against keys: error rates with intervals, breakdowns, comparisons of systems."""
+"""Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
+
+In reading order: ``evaluate_systems`` is the public function; ``_Files`` reads the score files; the
+functions after it write notes, lines, comparisons, tables and plots.
+"""
 
 from __future__ import annotations
 
@@ -102,9 +106,9 @@ def evaluate_systems(
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every two systems,
-        those at transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``. A comparison
-        takes trials in the order of the key, so under the rule ``"interpolated"`` tied scores may move its EERs by
-        less than a trial.
+        the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns such as
+        ``by attack``. A comparison sorts trials in the order of the key. Under the rule
+        ``"interpolated"`` tied scores may therefore move its EERs by less than a trial.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
@@ -114,8 +118,9 @@ def evaluate_systems(
     paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))
     if not paths:
         raise InputError("no score file to evaluate: give at least one")
-    if twice := [str(path) for path, count in Counter(map(os.path.realpath, paths)).items() if count > 1]:
-        raise InputError(f"score file {twice[0]} is given more than once")
+    for real_path, count in Counter(map(os.path.realpath, paths)).items():
+        if count > 1:
+            raise InputError(f"score file {real_path} is given more than once")
     key = Key.read(corpus, keys_path, phase, exclude)
     transferred: list[Threshold] = []
     further_sets: list[ScoredSet] = []
@@ -169,7 +174,7 @@ def evaluate_systems(
 
 
 class _Files:
-    """The score files of an evaluation, and everything that is read of them."""
+    """The score files of an evaluation, with the figures, sources and warnings that come from them."""
 
     def __init__(self, key: Key, allow_partial: bool, draws: dict[str, int]) -> None:
         self.key = key
@@ -183,7 +188,7 @@ class _Files:
         self.excluded: Mapping[str, Collection[str]] = {}
 
     def read(self, path: Path, name: str, *, judge: bool) -> None:
-        """Read a score file and what made it; ``judge`` whether it has figures of both classes."""
+        """Read a score file and the record beside it; ``judge``: compute its figures, which need both classes."""
         key = self.key
         phase = canonical_phase(key.phase)
         with recorded_digests() as digests:
@@ -202,21 +207,27 @@ class _Files:
             self.asv_files |= digests
 
     def inputs(self) -> list[dict[str, str]]:
-        """Name the files that were read."""
-        entries = [score_input(scored.scores, scored.sha256) for scored in self.scored]
-        entries += [score_input(path, sha256, ASV_SCORES) for path, sha256 in self.asv_files.items()]
+        """List the files that were read."""
+        entries = []
+        for scored in self.scored:
+            entries.append(score_input(scored.scores, scored.sha256))
+        for path, sha256 in self.asv_files.items():
+            entries.append(score_input(path, sha256, ASV_SCORES))
         return [*entries, self.key.input()]
 
 
+# Texts
+
+
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    """What readers must know of the figures; a note that holds for all systems is said once."""
+    """Notes about the figures; a note that holds for all systems is given once."""
     notes = [not_official(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
-    notes_of_all = set.intersection(*(set(system.notes) for system in systems)) if systems else set()
     for system in systems:
         for note in system.notes:
-            notes.append(note if note in notes_of_all else f"{system.name}: {note}")
+            is_of_all = all(note in other_system.notes for other_system in systems)
+            notes.append(note if is_of_all else f"{system.name}: {note}")
     return list(dict.fromkeys(filter(None, notes)))
 
 
@@ -243,13 +254,16 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """Whose speaker-verification scores min t-DCF rests on, in words; empty if there is no min t-DCF."""
+    """The source of the speaker-verification scores behind min t-DCF, in words; empty without min t-DCF."""
     if not asv_files:
         return ""
     official = key.definition.asv_counts.get(canonical_phase(key.phase))
     if official is not None and all(system.facts["asv_counts"] in (None, official) for system in systems):
         return ORGANISERS
     return f"the ASV scores of {', '.join(map(str, asv_files))}"
+
+
+# Comparisons and tables
 
 
 def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int) -> Iterator[Row]:
@@ -262,11 +276,11 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
         scores_by_id = first.matched.by_id, second.matched.by_id
         common_ids = scores_by_id[0].keys() & scores_by_id[1].keys()
         common = [trial for trial in key.trials if trial.id in common_ids]
-        if {trial.label for trial in common} != {trial.label for trial in first.matched.trials}:
+        is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
+        if is_bonafide.all() or not is_bonafide.any():
             raise InputError(
-                f"{first.name} and {second.name} have no trials of both classes in common to compare them on"
+                f"{first.name} and {second.name} cannot be compared: they have no trials of both classes in common"
             )
-        is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
         classes = []
         for by_id in scores_by_id:
             scores = np.array([by_id[trial.id] for trial in common])
@@ -290,7 +304,7 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
     """Whether several systems rest on the same trials, so that one can be the best."""
-    return len({frozenset(trial.id for trial in system.matched.trials) for system in systems}) == 1
+    return len({frozenset(system.matched.by_id) for system in systems}) == 1
 
 
 def _tables(
@@ -336,7 +350,9 @@ def _tables(
 def _broken_down(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Table]:
     """The official table of the corpus, if it has one, and the breakdowns by one field and by two."""
     hidden = () if len(systems) > 1 else ("system",)
-    official = [row for system in systems for row in system.official]
+    official: list[Row] = []
+    for system in systems:
+        official += system.official
     if official:
         caption = f"{_title(key)}: EER in %, official table."
         readers: Literal["all", "paper"] = "paper" if len(systems) > 1 else "all"

@@ -1,4 +1,9 @@
-"""The judgements that are evaluated: the score of a recording, the scores of its frames, and rows of numbers."""
+"""The judgements that can be evaluated: the score of a recording, the scores of its frames, and rows of numbers.
+
+In reading order: ``EvaluationSettings`` and ``LabelledScores`` go in and out; ``OfRecordings`` is
+the base of ``Scores`` and of ``Rows``, which other packages derive from; ``Frames`` are by
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +50,7 @@ class EvaluationSettings:
     threshold: float | None = None
     """The score at or below which a frame is spoof; for scores of frames."""
     resolution_ms: float | None = None
-    """Length of a frame, if no record beside scores of frames states it."""
+    """Length of a frame, needed if no record beside the scores of frames states it."""
     allow_partial: bool = False
     """Whether to leave out trials whose scores are missing or unusable."""
     exclude: Mapping[str, Collection[str]] | None = None
@@ -53,9 +58,9 @@ class EvaluationSettings:
     unknown: LogitScore | None = None
     """The score of being known, by which unknown classes are shown one by one; for classes."""
     num_resamples: int = 1000
-    """Draws of the bootstrap."""
+    """Number of draws of the bootstrap."""
     seed: int = 0
-    """Their seed."""
+    """Seed of the draws."""
 
     def check_no_classes(self, path: Path) -> None:
         """Raise :class:`InputError` if there are settings of classes, which ``path`` does not hold."""
@@ -74,20 +79,20 @@ class LabelledScores(NamedTuple):
     unit: str
     """What has a score: ``"trials"``, or frames of a length."""
     facts: dict[str, Any]
-    """What they are of, plain data: the length of a frame in ms, or the SHA-256 of the labels."""
+    """Facts about the scores, plain data: the length of a frame in ms, or the SHA-256 of the labels."""
     resolution_ms: float | None = None
     """Length of a frame; None for scores of recordings."""
 
 
 class InLines(Judgement[T]):
-    """A judgement whose file is text: each line begins with the id of an utterance, which is one word."""
+    """A judgement whose file is text. Each line begins with the id of an utterance, which has no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
 
 
 class OfRecordings(InLines[T]):
-    """A judgement with one score of each recording, by which it is evaluated and calibrated."""
+    """A judgement with one score for each recording; evaluation and calibration use this score."""
 
     of_recordings = True
 
@@ -97,8 +102,8 @@ class OfRecordings(InLines[T]):
         settings.check_no_classes(paths[0])
         if settings.threshold is not None or settings.resolution_ms is not None:
             raise InputError(
-                "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: leave them "
-                "out"
+                "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: "
+                "leave them out"
             )
         return evaluate_systems(
             labels.corpus,
@@ -177,8 +182,8 @@ class Rows(OfRecordings[NDArray]):
     """A row of numbers for each recording: the base of judgements of other packages.
 
     A file has a header, ``utterance`` and the columns, and a line for each recording, separated by
-    tabs. Numbers are written so that they are read back to the last bit of float32. A recording has no row
-    if one of its numbers is not finite.
+    tabs. Numbers are read back exactly as the float32 that were written. A recording has no row if
+    one of its numbers is not finite.
     """
 
     doing = "judging"
@@ -196,10 +201,10 @@ class Rows(OfRecordings[NDArray]):
         """
 
     def score_of(self, rows: NDArray) -> NDArray:
-        """Scores (N,) of ``rows`` N×K, higher for bona fide, by which they are evaluated and calibrated.
+        """Scores (N,) of ``rows`` N×K, higher for bona fide; evaluation and calibration use them.
 
         Raises:
-            InputError: if there is no such score; so says this method, which judgements override.
+            InputError: always, unless a judgement overrides this method.
         """
         raise InputError(f"judgement '{self.name}' has no score of a recording: it cannot be evaluated or calibrated")
 
@@ -217,8 +222,12 @@ class Rows(OfRecordings[NDArray]):
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        rows = list(self.read(path))
-        return [id for id, _ in rows], self.score_of(np.stack([row for _, row in rows])).astype(np.float64)
+        ids = []
+        rows = []
+        for id, row in self.read(path):
+            ids.append(id)
+            rows.append(row)
+        return ids, self.score_of(np.stack(rows)).astype(np.float64)
 
     def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()
@@ -254,7 +263,7 @@ class Frames(InLines[NDArray]):
     (:func:`nes2net.scoring.track.frame_scores`).
 
     Args:
-        resolution_ms: length of a frame; None for the shortest of the detector.
+        resolution_ms: length of a frame; None for the detector's shortest.
     """
 
     resolution_ms: float | None = None
@@ -279,7 +288,7 @@ class Frames(InLines[NDArray]):
             raise InputError(
                 "frames are scored in whole, unchanged utterances: leave out `num_samples`, `padding` and the transform"
             )
-        return replace(reader, min_samples=1)  # a repeated utterance would have frames behind its end
+        return replace(reader, min_samples=1)  # repeating an utterance would add frames after its end
 
     def start(
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
@@ -319,7 +328,7 @@ class Frames(InLines[NDArray]):
         if settings.exclude is not None:
             raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
         if settings.threshold_source is not None:
-            raise InputError(f"{of_frames}: its threshold is `threshold`; leave out `threshold_from` and `calibration`")
+            raise InputError(f"{of_frames}: use `threshold`, and leave out `threshold_from` and `calibration`")
         return evaluate_segments(
             labels.corpus,
             paths[0],
@@ -336,7 +345,7 @@ class Frames(InLines[NDArray]):
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
         if len(paths) > 1:
-            raise InputError(f"{paths[0]}: holds scores of frames, which are calibrated alone: give one file")
+            raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
         frames = labelled_frames(
             labels.corpus, paths[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
         )
@@ -379,7 +388,7 @@ class Frames(InLines[NDArray]):
 
 
 def _finite_row(kept: Any, size: int | None = None) -> NDArray:
-    """A row of ``size`` numbers as a journal keeps it; ValueError if that is damaged."""
+    """Read a row of ``size`` numbers from a journal; ValueError if it is damaged."""
     row = np.array(kept, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):
         raise ValueError(kept)

@@ -1,9 +1,9 @@
-"""The labels of a phase of a corpus as an evaluation reads them, and what it leaves out of them."""
+"""The labels of a phase of a corpus as an evaluation reads them, and the trials that it leaves out."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +16,11 @@ from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
 
-# Fields of a trial that name it, and do not sort trials.
+# Fields that identify a trial and do not group trials.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
-# A message looks for no nearest value in a field with more values.
+# A message suggests the nearest value only for a field with at most so many values.
 _MOST_VALUES = 150
-# Differences from the official trials that a note names.
+# A note names at most so many differences from the official trials.
 _MOST_DIFFERENCES = 5
 
 
@@ -29,9 +29,9 @@ class Judged(NamedTuple):
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
-    """What was left out; empty if no trial was."""
+    """Field → values whose trials were left out; empty if no trial was left out."""
     complete: Matched
-    """How many trials there are, including the ones that were left out."""
+    """All trials, including those that were left out."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Key:
         """Read the labels of a corpus.
 
         Args:
-            excluded: None for what the published figures of the corpus leave out.
+            excluded: Field → values to leave out; None for those of the corpus's published figures.
 
         Raises:
             InputError: if a file is missing or malformed, or the corpus has no such phase, field or
@@ -70,17 +70,21 @@ class Key:
         definition.check_phase(phase, trials)
         left_out = definition.excluded if excluded is None else excluded
         names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
-        names += {name for trial in trials for name, _ in trial.extra}
+        names += extra_fields(trials)
         for name in left_out:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
         for name, values in (excluded or {}).items():
-            values_of_key = sorted(
-                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
-            )
+            values_of_trials = set()
+            for trial in trials:
+                if (value_of_trial := trial.get(name)) is not None:
+                    values_of_trials.add(value_of_trial)
+            values_of_key = sorted(values_of_trials)
             for value in values:
                 if value not in values_of_key:
-                    hint = did_you_mean(value, values_of_key) if len(values_of_key) <= _MOST_VALUES else ""
+                    hint = ""
+                    if len(values_of_key) <= _MOST_VALUES:
+                        hint = did_you_mean(value, values_of_key)
                     hint = hint or f"; known: {listed(values_of_key)}"
                     raise InputError(f"no trial of the key has {name} '{value}' to exclude{hint}")
         return cls(corpus, Path(path), phase, trials, left_out, digests)
@@ -96,7 +100,7 @@ class Key:
 
     @property
     def only_label(self) -> str | None:
-        """The label of all :attr:`kept` trials; None if there are two."""
+        """The label of all :attr:`kept` trials; None if they have both labels."""
         labels = {trial.label for trial in self.kept if trial.label}
         return labels.pop() if len(labels) == 1 else None
 
@@ -111,7 +115,7 @@ class Key:
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:
-        """Give the trials of the phase their scores, and leave out what is excluded.
+        """Give the trials of the phase their scores, and leave out the excluded trials.
 
         Raises:
             InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
@@ -142,8 +146,17 @@ class Key:
         return not any(trial.get(name) in values for name, values in self.excluded.items())
 
 
+def extra_fields(trials: Sequence[Trial]) -> dict[str, None]:
+    """The names of the fields in ``extra`` of ``trials``, in the order in which they first occur."""
+    names: dict[str, None] = {}
+    for trial in trials:
+        for name, _ in trial.extra:
+            names[name] = None
+    return names
+
+
 def not_official(key: Key) -> str:
-    """Say how the phase of ``key`` differs from the official trials; empty if it does not, or if that is not known."""
+    """Say how the phase of ``key`` differs from the official trials; empty if it does not differ, or nobody knows."""
     if not key.unofficial:
         return ""
     differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
@@ -157,7 +170,7 @@ def not_official(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Name a score file among the files that an evaluation read."""
+    """Describe a score file for the list of files that an evaluation read."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
@@ -183,7 +196,7 @@ class Labels:
         """The corpus, and the trials of its keys.
 
         Raises:
-            InputError: if they cannot be read, or have no such phase.
+            InputError: if the keys cannot be read, or have no such phase.
         """
         corpus = corpora.get(self.corpus)
         key = list(corpus.keys(self.keys))

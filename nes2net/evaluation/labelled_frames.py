@@ -21,11 +21,11 @@ from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
 
-#: Length of the labels that all others are pooled from, in ms.
+#: Length of the finest labels in ms; labels of longer frames are pooled from them.
 LABELS_MS = 10
-#: What the labels of seconds come from, if the corpus lists its segments.
+#: Source of the labels of seconds if the corpus lists its segments.
 RTTM = "RTTM"
-# An utterance may have so many frames more or fewer than labels, because front-ends and labels
+# An utterance may have so many more or fewer frames than labels, because front-ends and labels
 # treat its end differently.
 _MOST_APART = 4
 _MOST_SHARE_APART = 0.05
@@ -38,7 +38,7 @@ class LabelledFrames:
     - ``resolution_ms`` is the length of a frame.
     - ``frames`` holds the scores and labels of all frames; both classes occur.
     - ``num_expected`` counts the utterances of the phase, and ``left_out`` says why some are missing.
-    - ``truth`` says what the labels of seconds come from.
+    - ``truth`` names the source of the labels of seconds.
     """
 
     key: Key
@@ -98,14 +98,14 @@ def labelled_frames(
         )
     resolution = recorded if resolution_ms is None else resolution_ms
     if resolution is None:
-        raise InputError(f"{scores_path}: no record beside it says how long its frames are: give `resolution` in ms")
+        raise InputError(f"{scores_path}: no record beside it states the length of its frames: give `resolution` in ms")
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
         raise InputError(
             f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
         )
-    # The score of an utterance is the lowest of its frames; their highest if that is not finite or too large, which
-    # match() refuses.
+    # The score of an utterance is the lowest of its frames. If the highest is not finite or too large, it is taken
+    # instead, so that match() refuses it.
     utterance_scores = []
     for frame_scores in score_file.scores.values():
         highest = frame_scores.max()
@@ -116,7 +116,7 @@ def labelled_frames(
         )
     except InputError as error:
         raise InputError(f"{scores_path}: {error}") from error
-    ids = [trial.id for trial in matched_trials.trials]
+    ids = list(matched_trials.by_id)
     resolution = int(resolution)
     utterances, truth, left_out = _utterances(key, ids, score_file.scores, resolution, allow_partial)
     frames = measured(utterances, resolution, resolution)
@@ -132,7 +132,7 @@ def labelled_frames(
 def _utterances(
     key: Key, ids: Sequence[str], scores: Mapping[str, NDArray], resolution: int, allow_partial: bool
 ) -> tuple[list[ScoredUtterance], str, str]:
-    """The utterances, what their segments come from, and what was left out and why."""
+    """The utterances, the source of their segments, and the utterances that were left out, with the reasons."""
     corpus = key.definition
     phase = canonical_phase(key.phase)
     assert corpus.segment_labels is not None

@@ -1,6 +1,9 @@
-"""Strict matching of scores and keys: every trial has one score, and every score one trial.
+"""Match scores and keys strictly: every trial has one score, and every score has one trial.
 
-The scores of several systems stand side by side, one column for each file and one row for each trial.
+The scores of several systems form a matrix, one column for each file and one row for each trial.
+
+In reading order: ``match`` is the rule, ``Matched`` and ``Mismatch`` its result; ``match_file``
+reads a file; ``labelled_trials`` and ``unlabelled_scores`` read the files of several systems.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
@@ -62,7 +65,11 @@ class Mismatch:
             (f"{len(self.not_finite):,} with a score that is not finite", self.not_finite),
             (f"{len(self.repeated):,} scored more than once (was a run appended to another?)", self.repeated),
         )
-        return "; ".join(f"{problem}: {listed(ids)}" for problem, ids in kinds if ids)
+        problems = []
+        for problem, ids in kinds:
+            if ids:
+                problems.append(f"{problem}: {listed(ids)}")
+        return "; ".join(problems)
 
 
 @dataclass(frozen=True)
@@ -103,15 +110,15 @@ class Matched:
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
         """Keep the trials that ``keeps`` accepts; the phase has ``num_expected`` of them.
 
-        The mismatch then leaves out all other trials of ``key`` too.
+        All other trials of ``key`` are removed from the mismatch too.
         """
-        is_kept = [keeps(trial) for trial in self.trials]
+        is_kept = np.array(list(map(keeps, self.trials)), dtype=bool)
         excluded = {trial.id for trial in key if not keeps(trial)}
         mismatch = {}
         for kind, ids in vars(self.mismatch).items():
             mismatch[kind] = [id for id in ids if id not in excluded]
         trials = list(itertools.compress(self.trials, is_kept))
-        return Matched(trials, self.scores[np.array(is_kept, dtype=bool)], num_expected, Mismatch(**mismatch))
+        return Matched(trials, self.scores[is_kept], num_expected, Mismatch(**mismatch))
 
 
 def match(
@@ -125,18 +132,18 @@ def match(
     """Give every trial of ``phase`` its score.
 
     Args:
-        trials: The whole key, labelled. A scored utterance that is not in it is unknown; an
+        trials: The whole key, labelled. A scored utterance that is not in the key is unknown; an
             utterance of another phase is left out.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file, and folders may stand before it.
-        allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and
-            ``mismatch`` of the result tell what. Rows that repeat id and value then count once.
+        allow_partial: Leave out trials and scores that do not fit instead of raising. The result's
+            ``num_expected`` and ``mismatch`` list them. Rows that repeat id and value count once.
 
     Raises:
         InputError: if a trial has no score, more than one, or a score that is not finite, or an
-            utterance is unknown. The message names the totals and up to ten ids of each kind.
-            With ``allow_partial``, only if nothing is left. Also if a trial has no label, or a score
-            lies beyond ±1e300.
+            utterance is unknown. The message gives the totals and up to ten ids of each kind.
+            With ``allow_partial``, only if no trial is left. Also if a trial has no label, or a
+            score lies beyond ±1e300.
     """
     expected = select_phase(trials, phase)
     ids_of_key = {trial.id for trial in trials}
@@ -171,8 +178,13 @@ def match(
         repeated=[id for id in repeated if id in scored],
     )
     by_id = {trial.id: trial for trial in expected}
-    evaluated = {id: score for id, score in scored.items() if id in by_id}
-    if not evaluated:
+    evaluated_trials = []
+    evaluated_scores = []
+    for id, score in scored.items():
+        if id in by_id:
+            evaluated_trials.append(by_id[id])
+            evaluated_scores.append(score)
+    if not evaluated_trials:
         raise InputError(
             f"none of the {counted(len(expected), 'trial')} of the key has a score: {mismatch.describe(len(expected))}; "
             f"{_why_nothing_fits(expected, ids, scored, mismatch)}"
@@ -180,13 +192,12 @@ def match(
     if mismatch and not allow_partial:
         problems = mismatch.describe(len(expected))
         raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
-    evaluated_trials = [by_id[id] for id in evaluated]
     unlabelled = [trial.id for trial in evaluated_trials if trial.label is None]
     if unlabelled:
         raise InputError(
             f"{counted(len(unlabelled), 'trial has', 'trials have')} no label in the key: {listed(unlabelled)}; give a key with labels"
         )
-    finite = np.array(list(evaluated.values()))
+    finite = np.array(evaluated_scores)
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > LARGEST:
         raise InputError(
@@ -205,13 +216,16 @@ def _why_nothing_fits(
         return "these are scores of another part of the corpus: ask for it with `phase`"
     if mismatch.not_finite or mismatch.conflicting:
         return "no trial has one finite score: score the recordings again"
-    return f"scores are of ids such as {ids[0]}, the key has ids such as {expected[0].id}: give scores and key of one corpus and part"
+    return (
+        f"the scores have ids such as {ids[0]}, the key has ids such as {expected[0].id}: "
+        "give scores and key of one corpus and part"
+    )
 
 
 def match_file(
     trials: Sequence[Trial], path: str | Path, phase: str | None = None, *, allow_partial: bool = False
 ) -> Matched:
-    """Match the scores of the file ``path`` by :func:`match`; its errors then begin with ``path``.
+    """Match the scores of the file ``path`` by :func:`match`; errors begin with ``path``.
 
     Raises:
         InputError: as :func:`match`, or if the file is malformed.
@@ -224,7 +238,7 @@ def match_file(
 
 
 def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
-    """Find the ids of ``trials`` that a score file with labels of its own labels otherwise than they are."""
+    """List the ids of ``trials`` for which the score file has a label of its own that differs from the trial's."""
     labels = judgement_of(path).own_labels(Path(path))
     return [trial.id for trial in trials if labels.get(trial.id, trial.label) != trial.label]
 
@@ -236,7 +250,11 @@ def system_names(paths: Sequence[str | Path]) -> list[str]:
     ['a/lfcc.txt', 'b/lfcc.txt', 'xlsr']
     """
     stems = Counter(Path(path).stem for path in paths)
-    return [Path(path).stem if stems[Path(path).stem] == 1 else str(path) for path in paths]
+    names = []
+    for path in paths:
+        stem = Path(path).stem
+        names.append(stem if stems[stem] == 1 else str(path))
+    return names
 
 
 def labelled_trials(
@@ -244,14 +262,15 @@ def labelled_trials(
 ) -> tuple[list[Trial], NDArray]:
     """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
 
-    Only trials that all files have are read, in the order of the key. ``allow_partial`` is the same
-    as for :func:`~nes2net.evaluation.matching.match`.
+    The trials are those that every file scores, in the order of the key. ``allow_partial`` is the
+    same as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
     """
     by_file = [match_file(key, path, phase, allow_partial=allow_partial).by_id for path in paths]
-    common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
+    common_ids = set(by_file[0]).intersection(*by_file[1:])
+    common = [trial for trial in key if trial.id in common_ids]
     num_bonafide = sum(trial.label == BONAFIDE for trial in common)
     classes = None
     if num_bonafide == 0:
@@ -260,7 +279,15 @@ def labelled_trials(
         classes = f"{len(common)} bona fide trials with scores, but no spoofed ones"
     if classes is not None:
         raise InputError(f"phase {phase} has {classes}; both are needed")
-    return common, np.array([[scores[trial.id] for scores in by_file] for trial in common])
+    return common, _columns(by_file, [trial.id for trial in common])
+
+
+def _columns(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
+    """Scores of ``ids`` in all files, shape (N, files)."""
+    columns = []
+    for scores in by_file:
+        columns.append([scores[id] for id in ids])
+    return np.stack(columns, axis=1)
 
 
 def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
@@ -270,8 +297,8 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
         allow_partial: Leave out trials without a usable score in every file, instead of raising.
 
     Raises:
-        InputError: if a file is malformed, an utterance has two scores in a file, a score that is
-            not finite, or none at all, or no trial is left.
+        InputError: if a file is malformed, an utterance has no score in a file, two scores or one
+            that is not finite, or no trial is left.
     """
     by_file = []
     for path in paths:
@@ -298,7 +325,8 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
             raise InputError(
                 f"{path}: no score for {counted(len(missing), 'trial')} that another file has: {listed(missing)}"
             )
-    ids = [id for id in by_file[0] if all(id in scores for scores in by_file)]
+    common_ids = set(by_file[0]).intersection(*by_file[1:])
+    ids = [id for id in by_file[0] if id in common_ids]
     if not ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
-    return ids, np.array([[scores[id] for scores in by_file] for id in ids])
+    return ids, _columns(by_file, ids)

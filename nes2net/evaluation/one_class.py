@@ -1,4 +1,4 @@
-"""Test sets whose trials are all spoofed, or all bona fide: they have no EER, only errors at a threshold.
+"""Test sets whose trials are all spoofed or all bona fide; they have no EER, only errors at a threshold.
 
 The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). For spoofed trials the
 error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls it 1 − SRR,
@@ -20,7 +20,7 @@ from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
-#: Label of the trials → what they are called, and what the share of wrong decisions on them is called.
+#: Label of the trials → the word for them, and the measure that is their share of wrong decisions.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
 MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}
 
@@ -30,7 +30,7 @@ class Errors(NamedTuple):
 
     wrong: int
     number: int
-    """Of trials."""
+    """Number of trials."""
 
     @property
     def rate(self) -> float:
@@ -38,7 +38,7 @@ class Errors(NamedTuple):
         return self.wrong / self.number
 
     def figures(self, name: str) -> dict[str, Figure]:
-        """The rate under ``name``, with Wilson's 95 % interval, which takes trials as independent, and both counts."""
+        """The rate under ``name`` with Wilson's 95 % interval, which assumes independent trials, and both counts."""
         rate = Figure(self.rate, wilson_interval(self.rate, self.number))
         return {name: rate, "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
 
@@ -49,7 +49,7 @@ class OneClass:
 
     - ``label`` is the label of all its trials, ``"spoof"`` or ``"bonafide"``.
     - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.
-    - ``by_field`` holds field → value → errors, for the fields that sort the trials.
+    - ``by_field`` holds field → value → errors, for the fields that group the trials.
     """
 
     name: str

@@ -1,4 +1,8 @@
-"""The origin of a score file, as the record beside it tells: model, recipe, date, software."""
+"""The origin of a score file from the record beside it: model, recipe, date, software.
+
+In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``seen`` compares a
+detector's training with the scored trials; ``card`` says what a detector was trained on.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from nes2net.scoring.record import record_of, record_path
 
 @dataclass(frozen=True)
 class Origin:
-    """What the record of a score file says; None for facts that it leaves out."""
+    """The facts in the record of a score file; None for a fact that the record lacks."""
 
     record: str
     """Path of the record."""
@@ -30,7 +34,7 @@ class Origin:
     recipe: str | None
     """Name of the recipe that the detector was trained by, and the comment of the run."""
     protocol: str | None
-    """What was scored of each utterance: ``"4sec"`` or ``"full"``."""
+    """The part of each utterance that was scored: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
     """When the scores were finished, as ISO 8601."""
     software: str | None
@@ -41,7 +45,7 @@ class Origin:
     """How the detector has seen the scored trials before, one sentence for each use."""
 
     def facts(self) -> dict[str, str]:
-        """The facts that the record states, without what was seen."""
+        """The facts that the record states, without :attr:`seen`."""
         return {name: value for name, value in vars(self).items() if value and name != "seen"}
 
 
@@ -49,33 +53,40 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     """Read the record beside ``scores``, a file with that SHA-256.
 
     Args:
-        corpus, phase: what is evaluated.
+        corpus, phase: the labels of the evaluation.
 
     The result is None if there is no record of these scores: no file, a record of other scores, or
-    a record of another kind. An evaluation does not depend on it.
+    a record of another kind. An evaluation does not depend on the record.
     """
-    found = record_of(scores, sha256)
-    if found is None:
+    record = record_of(scores, sha256)
+    if record is None:
         return None
-    content = found.model_extra or {}
-    parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
-    versions = [(name, _text(content, "versions", name)) for name in ("nes2net", "torch")]
-    recipe, comment = (_text(content, "checkpoint", "recipe", key) for key in ("name", "comment"))
-    checkpoint = content.get("checkpoint")
-    provenance = Provenance.read(checkpoint if isinstance(checkpoint, dict) else {})
-    same = _text(content, "corpus", "name") == corpus
-    split = (_text(content, "corpus", "split") if same else None) or ""
+    content = record.model_extra or {}
+    component_names = []
+    for component in ("frontend", "aggregation", "backend"):
+        component_names.append(_text(content, "architecture", component, "name"))
+    software = []
+    for package in ("nes2net", "torch"):
+        if version := _text(content, "versions", package):
+            software.append(f"{package} {version}")
+    recipe = _text(content, "checkpoint", "recipe", "name")
+    comment = _text(content, "checkpoint", "recipe", "comment")
+    if recipe and comment:
+        recipe = f"{recipe} ({comment})"
+    provenance = Provenance.read(_mapping(content, "checkpoint") or {})
+    split = ""
+    if _text(content, "corpus", "name") == corpus:
+        split = _text(content, "corpus", "split") or ""
     root = _text(content, "corpus", "root") or ""
-    trials = content.get("scored_trials")
-    trials = trials if isinstance(trials, dict) else None
+    trials = _mapping(content, "scored_trials")
     return Origin(
         record=str(record_path(scores)),
-        model=" + ".join(filter(None, parts)) or None,
+        model=" + ".join(filter(None, component_names)) or None,
         checkpoint=_text(content, "checkpoint", "path"),
-        recipe=f"{recipe} ({comment})" if recipe and comment else recipe,
+        recipe=recipe,
         protocol=_text(content, "corpus", "protocol"),
         scored_at=_text(content, "scored_at"),
-        software=", ".join(f"{name} {version}" for name, version in versions if version) or None,
+        software=", ".join(software) or None,
         licence=_text(content, "published_model", "licence"),
         seen=tuple(seen(provenance, corpus, split, root, phase, trials)) or None,
     )
@@ -84,13 +95,13 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
 def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     """Read which detector made ``scores``, a file with that SHA-256, from the record beside it.
 
-    None if there is no record of these scores, or it does not say.
+    None if there is no record of these scores, or the record does not name the detector.
     """
-    found = record_of(scores, sha256)
-    if found is None:
+    record = record_of(scores, sha256)
+    if record is None:
         return None
-    run = found.run
-    resolution = (found.model_extra or {}).get("resolution_ms")
+    run = record.run
+    resolution = (record.model_extra or {}).get("resolution_ms")
     fingerprint = run.get("model")
     precision = run.get("dtype")
     num_samples = run.get("num_samples")
@@ -104,17 +115,25 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
 
 
 def _text(content: Any, *keys: str) -> str | None:
-    """The text at ``keys`` of nested mappings; None if something else or nothing stands there."""
+    """The text at ``keys`` of nested mappings; None if there is no text."""
     for key in keys:
-        content = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(content, dict):
+            return None
+        content = content.get(key)
     return content if isinstance(content, str) else None
+
+
+def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    """The mapping at ``key``; None if there is no mapping."""
+    value = content.get(key)
+    return value if isinstance(value, dict) else None
 
 
 _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# The trials differ from those in the same layout, but may be a part of them.
+# The scored trials differ from those of training, but both have the same layout and may overlap.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -131,17 +150,17 @@ def seen(
 ) -> list[str]:
     """Say how a detector has seen trials of a corpus before; empty if it has not.
 
-    A published model says what its authors trained it on; a detector of this toolkit has its recipe
-    in its record, and what its training started from. If its parts are not known, a corpus counts
-    as a whole.
+    A published model lists the corpora that its authors trained it on. The provenance of a detector
+    of this toolkit holds its recipe and the detector from which its training started. If the parts
+    of a corpus are not known, the whole corpus counts.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
-        corpus, split: what is scored.
-        root: its folder, which tells a user's own corpora apart.
-        phase: phase of its labels, to which an evaluation is restricted; None for all trials.
-        trials: which trials are scored, :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`; None
-            if only their corpus is known.
+        corpus, split: the scored corpus and split.
+        root: the folder of the corpus, which tells a user's own corpora apart.
+        phase: the phase of the labels that is evaluated; None for all trials.
+        trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
+            describes them; None if only their corpus is known.
 
     >>> seen(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
@@ -156,7 +175,8 @@ def seen(
             start = f"{_name(ancestor)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
         for use in _uses(ancestor, root):
-            overlaps = not use.part or not scored or canonical_phase(use.part) == scored  # empty for the whole corpus
+            # An empty part is the whole corpus.
+            overlaps = not use.part or not scored or canonical_phase(use.part) == scored
             is_here = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
             possible = (
@@ -167,7 +187,7 @@ def seen(
             plain = f"{use.corpus} {use.part}".rstrip()
             verdict = _VERDICTS[use.how].format(_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # of one use, what is sure is said
+            if sure or verdict not in lines:  # of one use, a sure verdict replaces a doubt
                 lines[verdict] = words.format(_name(provenance), corpus, who[use.how], _words(plain, use.trials))
     return list(dict.fromkeys(lines.values()))
 
@@ -181,14 +201,14 @@ class _Use(NamedTuple):
     part: str
     """Empty for the whole corpus."""
     folder: str | None = None
-    """The folder that tells a user's own corpus from others of its name; None for other corpora."""
+    """The folder of a user's own corpus, which tells it from others of the same name; None for other corpora."""
     trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
     in_folder: bool = False
-    """Whether it lies in the folder that is scored."""
+    """Whether the used corpus lies in the folder that is scored."""
 
 
 def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
-    """How a detector, apart from what it started from, used corpora; ``root`` is the folder that is scored."""
+    """How a detector itself, not its ancestors, used corpora; ``root`` is the folder that is scored."""
     if provenance.published:
         model = provenance.published[1]
         for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
@@ -196,8 +216,9 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
                 name, _, part = row.partition(":")
                 yield _Use(how, name, part)
     for used in provenance.corpora:
-        own = used.name in corpora.names() and corpora.get(used.name).user_defined
-        folder = used.root if own else None
+        folder = None
+        if used.name in corpora.names() and corpora.get(used.name).user_defined:
+            folder = used.root
         in_folder = _same_folder(used.root, root)
         if used.train_split is not None:
             trials = provenance.trials_of("train", used.name, used.train_split)
@@ -212,24 +233,25 @@ def _same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> 
     return bool(one and other) and os.path.realpath(one) == os.path.realpath(other)
 
 
-def _are_same(theirs: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether these are the same trials of a part; without a description, its name alone counts."""
-    if theirs is None or scored is None or (theirs.get("official") and scored.get("official")):
+def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
+    """Whether the used and the scored trials of a part are the same; True if one of them is not described."""
+    if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
-    digest = theirs.get("ids_sha256")
+    digest = used.get("ids_sha256")
     return digest is not None and digest == scored.get("ids_sha256")
 
 
 def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name ``part`` of a corpus; trials of another number than the official ones only have its layout."""
-    number = None if trials is None or trials.get("official") is not False else trials.get("trials")
-    return f"{number:,} trials in the layout of {part}" if isinstance(number, int) else part
+    """Name ``part`` of a corpus; if the trials are not the official ones, say that they only have its layout."""
+    if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
+        return f"{trials['trials']:,} trials in the layout of {part}"
+    return part
 
 
 def card(provenance: Provenance) -> str:
-    """Say in a line what a detector was trained on; empty if its checkpoint does not tell.
+    """Say in a line what a detector was trained on; empty if its checkpoint does not say.
 
-    Of unknown weights, only the architecture is said.
+    For weights of unknown training, the line has only the architecture.
 
     >>> card(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
@@ -244,8 +266,9 @@ def card(provenance: Provenance) -> str:
         for row in model.trained_on:
             name, _, part = row.partition(":")
             parts.append(f"{_title(name)} {part}".rstrip())
-        until = f", attacks until {model.until}" if model.until else ""
-        facts = f"{until}; licence of its weights: {model.licence}"
+        if model.until:
+            facts = f", attacks until {model.until}"
+        facts += f"; licence of its weights: {model.licence}"
     elif provenance.recipe is None and provenance.architecture:
         return architecture_words(provenance.architecture[0])
     else:
@@ -253,15 +276,18 @@ def card(provenance: Provenance) -> str:
             if used.train_split is not None:
                 trials = provenance.trials_of("train", used.name, used.train_split)
                 parts.append(_words(f"{_title(used.name, used.root)} {used.train_split}", trials))
-    return f"{_name(provenance)}, trained on {listed(parts, 5)}{facts}" if parts else ""
+    if not parts:
+        return ""
+    return f"{_name(provenance)}, trained on {listed(parts, 5)}{facts}"
 
 
 def _title(corpus: str, root: str = "") -> str:
-    """The title of a corpus of this toolkit, or the folder or list of a user's own."""
-    known = corpora.get(corpus) if corpus in corpora.names() else None
-    if known is None:
+    """The title of a corpus of this toolkit; for a user's own corpus, the name of its folder or list."""
+    if corpus not in corpora.names():
         return corpus
-    return Path(root).name if known.user_defined and root else known.title
+    if corpora.get(corpus).user_defined and root:
+        return Path(root).name
+    return corpora.get(corpus).title
 
 
 def _name(provenance: Provenance) -> str:
@@ -271,9 +297,12 @@ def _name(provenance: Provenance) -> str:
 def _part(corpus: str, split: str, phase: str | None) -> str:
     """The part of a corpus that is used; empty for the whole corpus.
 
-    The labels of some corpora name phases, which divide the only split. The labels of others name
-    the splits, and restrict what was scored as a whole.
+    In some corpora the labels name phases, which divide the only split. In others they name the
+    splits, and a phase restricts a corpus that was scored as a whole.
     """
-    divided = corpus in corpora.names() and corpora.get(corpus).phases
-    part = canonical_phase(phase or "" if divided or split in ("", WHOLE) else split)
+    has_phases = corpus in corpora.names() and corpora.get(corpus).phases
+    part = split
+    if has_phases or split in ("", WHOLE):
+        part = phase or ""
+    part = canonical_phase(part)
     return "" if part == WHOLE else part

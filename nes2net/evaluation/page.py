@@ -1,7 +1,7 @@
-"""A result as an HTML page without scripts or links: styles and plots are inside.
+"""Write a result as one HTML page without scripts or links; it contains its styles and plots.
 
-The template escapes all text from files (names of systems, attacks, utterances, paths), and the page's own
-policy forbids scripts and requests. The same result gives the same bytes.
+The template escapes all text from files (names of systems, attacks, utterances, paths), and the
+page's own policy forbids scripts and requests. The same result gives the same bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write_result(
     latex: str | Path | None = None,
     markdown: str | Path | None = None,
 ) -> None:
-    """Write the page, the JSON and the tables of ``result``, each whole or not at all, or to a pipe.
+    """Write the page, the JSON and the tables of ``result``, each atomically to a file, or to a pipe.
 
     Raises:
         InputError: if one of the files cannot be written.
@@ -51,10 +51,7 @@ def write_result(
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under one heading; the first one has none.
-
-    ``tiles`` is the grid of the only row at the top, which is drawn large.
-    """
+    """A part of the page under one heading; the top of the page has no heading."""
 
     heading: str
     tables: list[tuple[Table, Grid]]
@@ -66,10 +63,14 @@ class Section:
 
 
 def sections(result: Result) -> list[Section]:
-    """The sections of the page: the top, those with plots alone, and then those of the tables in their order."""
+    """The sections of the page: the top, then sections with plots alone, then the sections of the tables in order."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
-    headings = ["", *(heading for heading in plots if heading not in of_tables), *of_tables]
+    headings = [""]
+    for heading in plots:
+        if heading not in of_tables:
+            headings.append(heading)
+    headings += of_tables
     page_sections = []
     for heading in headings:
         tables = [(table, grid(table)) for table in result.printed if table.section == heading]
@@ -87,7 +88,7 @@ def html_page(result: Result) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Mark where a line may end in a name."""
+    """Allow a line break after each underscore of a name."""
     return Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text))))
 
 

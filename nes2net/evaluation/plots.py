@@ -1,9 +1,15 @@
-"""DET curves, score distributions, errors by threshold and reliability as SVG that takes its colours from the page around it."""
+"""Plots as SVG that takes its colours from the page: DET curves, score distributions, errors by threshold, reliability.
+
+In reading order: ``score_plots`` draws all plots of an evaluation of recordings, by ``det_svg``,
+``distribution_svgs``, ``threshold_svg`` and ``reliability_svg``; ``strip_plots`` draws utterances
+with their segments. ``figure_of`` and ``svg_of`` begin and finish every Matplotlib figure.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -32,7 +38,7 @@ class _Line(NamedTuple):
     path: str
 
 
-#: CSS colours of the systems in turn, as variables of the page. The two classes have others.
+#: CSS colours of the systems in turn, as variables of the page. The two classes have their own colours.
 SERIES = [f"var(--series-{n})" for n in range(1, 9)]
 _LINES = (
     _Line((), "o", "M14 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
@@ -40,7 +46,7 @@ _LINES = (
     _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
-# Plots are drawn in placeholder colours, which become CSS variables to suit light and dark pages.
+# Plots are drawn in placeholder colours. CSS variables replace them, so that plots suit light and dark pages.
 INK = "#010203"
 GRID = "#010204"
 BONAFIDE_COLOUR = "#010205"
@@ -54,17 +60,16 @@ _PLACEHOLDERS = {
 SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS = 5
 _MOST_BINS = 100
-_HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # inches of a histogram, by how many there are beside the DET curves
-_STEPS = 400  # of a curve against the threshold
-# The axis of a histogram holds all but this share of each tail; it leaves out the smaller share if
-# it can.
+_HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
+_STEPS = 400  # points of a curve against the threshold
+# The axis of a histogram leaves out this share of each tail, the smaller one if possible.
 _TAILS = np.array([0.001, 0.01])
 
 
 def line_of(number: int) -> tuple[int, _Line]:
-    """Choose colour and line of system ``number``: 32 systems have different ones.
+    """Choose colour and line of system ``number``; the first 32 systems have different pairs.
 
-    Systems of one line style have colours that all readers can tell apart.
+    Colour-blind readers can tell all colours of one line style apart.
 
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
@@ -87,10 +92,12 @@ def swatch_svg(number: int) -> Markup:
 
 
 def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
-    """Draw DET curves and histograms of the scores, and each test set against the threshold and its reliability."""
+    """Draw DET curves and histograms of the scores; of each test set its errors by threshold and its reliability."""
     plots: dict[str, list[Plot]] = {}
     if systems:
-        entries = [Markup("{}{}").format(swatch_svg(number), system.name) for number, system in enumerate(systems)]
+        entries = []
+        for number, system in enumerate(systems):
+            entries.append(Markup("{}{}").format(swatch_svg(number), system.name))
         legend = Markup(" ").join(entries)
         plots["DET curves and scores"] = [Plot(det_svg(systems), _DET_CAPTION.format(legend))]
         for system, svg in zip(systems, distribution_svgs(systems)):
@@ -131,10 +138,16 @@ _RELIABILITY_CAPTION = Markup(
 _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 
 
+# DET curves and scores
+
+
 def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
-    curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
-    eers = [system.row.value("eer") for system in systems]
+    curves = []
+    eers = []
+    for system in systems:
+        curves.append(thinned_det(system.matched.bonafide, system.matched.spoof))
+        eers.append(system.row.value("eer"))
     low, high = det_range(curves, eers)
     figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
@@ -142,7 +155,7 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
         colour = SERIES_PLACEHOLDERS[series]
-        # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
+        # A rate of 0 or 1 lies at infinity: let the line end outside the frame.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
         eer = float(np.clip(ndtri(eers[number]), *limits))
@@ -150,7 +163,7 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
-    # Powers of ten first, then their halves and doubles; none is so near to another one that their labels would touch.
+    # Powers of ten come first, then their halves and doubles. A tick whose label would touch another is skipped.
     for rate in sorted(RATES, key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4):
         position = float(ndtri(rate))
         is_apart = all(abs(position - tick) > 0.065 * (limits[1] - limits[0]) for tick in ticks)
@@ -172,29 +185,43 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw histograms of both classes' scores of each system with the threshold of its EER.
 
-    Scores beyond an axis are counted at its ends. An axis is the same for all systems if each of them needs at least half
-    of it; scores of different scales have their own axes.
+    Scores beyond an axis are counted at its ends. All systems share an axis if each of them needs
+    at least half of it; otherwise each has its own.
     """
-    scores = [[system.matched.spoof, system.matched.bonafide] for system in systems]
-    ranges = _shared([score_range(classes) for classes in scores])
+    scores = []
+    ranges = []
+    for system in systems:
+        classes = [system.matched.spoof, system.matched.bonafide]
+        scores.append(classes)
+        ranges.append(score_range(classes))
+    ranges = _shared(ranges)
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
-    edges = [np.linspace(*ends, bins + 1) for ends in ranges]
+    edges = []
     shares = []
-    for classes, edges_of_system in zip(scores, edges):
-        shares.append([np.histogram(values, edges_of_system)[0] / values.size for values in classes])
-    limits = _shared([(0.0, 105 * float(np.max(shares_of_system))) for shares_of_system in shares])
+    limits = []
+    for classes, ends in zip(scores, ranges):
+        edges_of_system = np.linspace(*ends, bins + 1)
+        shares_of_system = [np.histogram(values, edges_of_system)[0] / values.size for values in classes]
+        edges.append(edges_of_system)
+        shares.append(shares_of_system)
+        limits.append((0.0, 105 * float(np.max(shares_of_system))))
+    limits = _shared(limits)
     height = _HEIGHTS.get(len(systems), 2.6)
-    return [
-        _distribution_svg(system, edges[number], shares[number], limits[number], str(number), height)
-        for number, system in enumerate(systems)
-    ]
+    svgs = []
+    for number, system in enumerate(systems):
+        svgs.append(_distribution_svg(system, edges[number], shares[number], limits[number], str(number), height))
+    return svgs
 
 
 def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    low = min(low for low, _ in ranges)
-    high = max(high for _, high in ranges)
-    narrowest = min(high - low for low, high in ranges)
-    return [(low, high)] * len(ranges) if 2 * narrowest >= high - low else ranges
+    """One range around all ``ranges`` if each fills at least half of it; otherwise ``ranges``."""
+    lows, highs = zip(*ranges)
+    low = min(lows)
+    high = max(highs)
+    narrowest = min(map(operator.sub, highs, lows))
+    if 2 * narrowest < high - low:
+        return ranges
+    return [(low, high)] * len(ranges)
 
 
 def _distribution_svg(
@@ -237,8 +264,11 @@ def _distribution_svg(
 
 
 def _counts(is_beyond: Mapping[str, NDArray]) -> str:
-    """Count the trials of each class that lie beyond an axis; empty if there are none."""
+    """Count the trials of each class that lie beyond an axis; empty if no trial does."""
     return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
+
+
+# At a transferred threshold
 
 
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
@@ -254,7 +284,9 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     low = min(low, threshold, own_threshold)
     high = max(high, threshold, own_threshold)
     steps = np.linspace(low, high, _STEPS)
-    missed, rejected = (np.searchsorted(np.sort(scores), steps) / scores.size for scores in judged.llrs)
+    bonafide, spoof = judged.llrs
+    missed = np.searchsorted(np.sort(bonafide), steps) / bonafide.size
+    rejected = np.searchsorted(np.sort(spoof), steps) / spoof.size
     figure, axes = figure_of(5.2, 3.6)
     axes.plot(steps, 100 * missed, color=BONAFIDE_COLOUR, linewidth=1.6)
     axes.plot(steps, 100 * (1 - rejected), color=SPOOF_COLOUR, linewidth=1.6)
@@ -304,27 +336,35 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     return svg_of(figure, f"reliability-{name}", f"Reliability of {judged.name}", f"Share of bona fide trials: {text}.")
 
 
+# Axes and figures
+
+
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the ends of an axis for the scores of the ``classes``.
 
-    It holds 99.8 % of each class, or 98 % if the rest would take more than half of the axis.
-    Classes of fewer than a thousand scores (or a hundred, for 98 %) are held whole.
+    The axis holds 99.8 % of each class, or 98 % if the rest would take more than half of the axis.
+    It holds all scores of a class of fewer than a thousand (or a hundred, for 98 %).
     """
-    lows = np.min([np.quantile(scores, _TAILS, method="lower") for scores in classes], axis=0)
-    highs = np.max([np.quantile(scores, 1 - _TAILS, method="higher") for scores in classes], axis=0)
-    widths = highs - lows
+    lows = []
+    highs = []
+    for scores in classes:
+        lows.append(np.quantile(scores, _TAILS, method="lower"))
+        highs.append(np.quantile(scores, 1 - _TAILS, method="higher"))
+    lowest = np.min(lows, axis=0)  # one for each tail
+    highest = np.max(highs, axis=0)
+    widths = highest - lowest
     tail = 1 if widths[1] < widths[0] / 2 else 0
-    low = float(lows[tail])
-    high = float(highs[tail])
+    low = float(lowest[tail])
+    high = float(highest[tail])
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose the number of bins between ``low`` and ``high``, 5 to 100.
 
-    Each class wants the bins of Freedman and Diaconis (1981), but at least those of Sturges (1926)
-    and at most twice the square root of its trials. The class that wants fewer bins decides, so
-    that no class has bars of noise.
+    For each class it is the number of Freedman and Diaconis (1981), but at least Sturges' (1926)
+    and at most twice the square root of the class's trials. The smaller number is taken, so that no
+    class has bars of noise.
     """
     num_by_class = []
     for scores in classes:
@@ -374,10 +414,12 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     return Markup(f"{head}>\n{words}{body}")  # markup of our own; `title` and `description` are escaped
 
 
-# Of a strip, in its own units.
+# Strips of utterances
+
+# Width and height of a strip, in its own units.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
-_MOST_POINTS = 500  # of a line; if there are more frames, each point is the lowest of several neighbours
+_MOST_POINTS = 500  # points of a line; with more frames, each point is the lowest of several neighbours
 _STRIP_CAPTION = Markup(
     "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
     "strips have the same scale of scores."
@@ -386,9 +428,9 @@ _STRIP_CAPTION = Markup(
 
 def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> list[Plot]:
     """Draw the segments and scores of utterances."""
-    scores = [np.asarray(example.utterance.scores) for example in examples]
-    low = min(float(values.min()) for values in scores)
-    high = max(float(values.max()) for values in scores)
+    scores = np.concatenate([example.utterance.scores for example in examples])
+    low = float(scores.min())
+    high = float(scores.max())
     if low == high:
         low -= 0.5
         high += 0.5
@@ -406,10 +448,10 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 def strip_svg(
     utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, low: float, high: float
 ) -> Markup:
-    """Draw the segments and scores of an utterance on a ground of 1000 × 128: segments above, a step for each frame below.
+    """Draw an utterance on an area of 1000 × 128: its segments above, and its scores below, a step for each frame.
 
     Args:
-        threshold: drawn if it is within the limits.
+        threshold: drawn if it is between ``low`` and ``high``.
         low, high: the scores at the bottom and the top.
     """
     scale = _STRIP_WIDTH / utterance.duration

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
-Evaluations of recordings and of frames, of a detector under conditions, and experiments all have this form, so
-all share the writers of text, Markdown, LaTeX, JSON and HTML.
+Evaluations of recordings, of frames and under conditions, and experiments all have this form. They
+therefore share the writers of text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Plot(NamedTuple):
-    """A drawing, what it shows, and its CSS class if it has one."""
+    """A drawing, its caption, and its CSS class or an empty text."""
 
     svg: Markup
     caption: str
@@ -34,17 +34,17 @@ def _nothing() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Result:
-    """What was evaluated, and all figures.
+    """The facts of an evaluation, and all its figures.
 
-    - ``header`` holds the facts for programs: plain data. The JSON has them at its top. ``sources`` says of each
-      set of scores where it comes from, ``inputs`` names the files that were read, with their SHA-256, and
-      ``versions`` the software.
+    - ``header`` holds the facts for programs as plain data, at the top of the JSON. ``sources``
+      says where each set of scores comes from, ``inputs`` names the files that were read, with
+      their SHA-256, and ``versions`` the software.
     - ``lines`` holds the facts in words, a sentence each.
-    - ``tables`` holds the figures; the first one has those that matter most.
-    - ``notes`` says what readers must know of the figures, and ``warnings`` what makes them doubtful for reasons
-      outside the scores.
-    - ``plots`` draws the plots of each section of the page, and ``curves`` computes what they show, for the JSON.
-      Both are called when they are needed, because they take longer than text.
+    - ``tables`` holds the figures; the first table has the most important ones.
+    - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
+      the scores that make the figures doubtful.
+    - ``plots`` draws the plots of each section of the page, and ``curves`` computes their data for
+      the JSON. Both are called only when needed, because they take longer than text.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def notices(self) -> list[str]:
-        """All that readers must know of the figures; every writer prints it."""
+        """Notes and warnings, which every writer prints."""
         return [*self.notes, *self.warnings]
 
     @property
@@ -67,10 +67,10 @@ class Result:
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
-        """The figure of ``measure`` in the first row of the first table that has it, such as ``result["eer"]``.
+        """The figure of ``measure`` in the first table whose first row has it, such as ``result["eer"]``.
 
         Raises:
-            KeyError: if no table has it.
+            KeyError: if no table has the measure.
         """
         for table in self.tables:
             if table.rows and measure in table.rows[0].figures:
@@ -79,7 +79,10 @@ class Result:
 
     def rows(self, name: str) -> Sequence[Row]:
         """The rows of the table called ``name``; empty if there is no such table."""
-        return next((table.rows for table in self.tables if table.name == name), [])
+        for table in self.tables:
+            if table.name == name:
+                return table.rows
+        return []
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, without scores; a number that is not finite becomes None."""
@@ -99,7 +102,9 @@ class Result:
             if table.readers == "all":
                 lines += ["", *writers.text_lines(table)]
         if self.notes:
-            lines += ["", *(f"note: {note}" for note in self.notes)]
+            lines.append("")
+        for note in self.notes:
+            lines.append(f"note: {note}")
         return "\n".join(lines)
 
     def markdown(self) -> str:

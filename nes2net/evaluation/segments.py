@@ -1,9 +1,9 @@
-"""Evaluation of frame scores against the labels of segments, from a file of scores to all figures.
+"""Evaluate a file of frame scores against the labels of segments.
 
-The published table of a system of PartialSpoof has its scores at all resolutions from 10 to 640 ms:
-at its own resolution the scores as they are, at a coarser one the minimum of the frames in a longer
-frame, and at a finer one each score repeated. The authors remark that the figure at a finer
-resolution is honest, and at a coarser one optimistic.
+The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
+At the system's own resolution the scores are used unchanged; at a coarser one, the minimum of the
+frames in a longer frame; at a finer one, each score is repeated. The authors remark that the figure
+at a finer resolution is honest, and at a coarser one optimistic.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 
-#: A boundary of the truth and one of the scores count as the same if they are at most so many
-#: seconds apart.
+#: A true boundary counts as found if a boundary of the scores is at most so many seconds away.
 TOLERANCE = 0.04
 OWN = "own"
 #: Heading of the section of the page.
@@ -88,8 +87,8 @@ def evaluate_segments(
         scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame; None for the length in the record beside the file.
-        threshold: frames at or below it are spoof in F1, intersection over union and boundary
-            error. These are also given at the threshold of the EER.
+        threshold: frames at or below it count as spoof for F1, intersection over union and boundary
+            error. These figures are also computed at the threshold of the EER.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -178,11 +177,19 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     The best have both classes if any utterance has both.
     """
     order = np.argsort(-wrong, kind="stable").tolist()
-    mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
+    mixed = []
+    for i in order:
+        labels = {segment[0] for segment in utterances[i].segments}
+        if len(labels) > 1:
+            mixed.append(i)
+    examples = []
     worst = order[:EXAMPLES]
+    for i in worst:
+        examples.append(Example("worst", utterances[i], float(wrong[i])))
     best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
-    examples = [Example("worst", utterances[i], float(wrong[i])) for i in worst]
-    return examples + [Example("best", utterances[i], float(wrong[i])) for i in best]
+    for i in best:
+        examples.append(Example("best", utterances[i], float(wrong[i])))
+    return examples
 
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
@@ -194,10 +201,13 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
 def _figures(
     labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]
 ) -> tuple[list[Row], list[Row], tuple[float, float], NDArray]:
-    """The EERs of points at each resolution, of utterances and of seconds, and the figures at each threshold.
+    """Compute all figures.
 
-    Also the bona fide and the spoofed seconds, and the share of each utterance's time that is called
-    wrongly at the EER's threshold, (U,).
+    Returns:
+        - The EERs: point-based at each resolution, of utterances, and range-based of seconds.
+        - The figures at each threshold.
+        - The bona fide and the spoofed seconds.
+        - The share of each utterance's time that is called wrongly at the EER's threshold, (U,).
     """
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
@@ -210,14 +220,15 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # Segments label frames finer than the scores, as published, if the corpus lists its segments.
+            # As published: if the corpus lists its segments, they label frames finer than the scores.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 measured(utterances, resolution, measured_at, by_segments=by_segments, own=labelled.frames)
             )
             rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
             del frames  # hundreds of megabytes
-    scores, labels = (np.minimum.reduceat(row, labelled.frames.starts) for row in labelled.frames[:2])
+    scores = np.minimum.reduceat(labelled.frames.scores, labelled.frames.starts)
+    labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
     rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
     time = timed_frames(utterances, resolution)
@@ -232,8 +243,11 @@ def _figures(
         thresholds["the threshold asked for"] = threshold
     detections = []
     wrong = np.zeros(len(utterances))
-    truth = [utterance.segments for utterance in utterances]
-    durations = [utterance.duration for utterance in utterances]
+    truth = []
+    durations = []
+    for utterance in utterances:
+        truth.append(utterance.segments)
+        durations.append(utterance.duration)
     for name, threshold in thresholds.items():
         called = []
         for utterance in utterances:
@@ -255,7 +269,7 @@ def _figures(
 
 
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
-    """A figure of all utterances by their ``counts``, (U, 3); without a value if nothing is there and nothing is found."""
+    """A figure of all utterances from their ``counts``, (U, 3); without a value if all counts are 0."""
     low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), name), **draws)
     interval = None if math.isnan(low) else (low, high)
     return Figure(_or_none(getattr(detection(counts), name)), interval)

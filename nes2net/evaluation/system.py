@@ -19,8 +19,8 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of a rate's interval then varies by 3 %
-#: of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
+#: Most bootstrap draws for a row of a breakdown, because rows are many. A bound of a rate's interval then varies by
+#: 3 % of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.
@@ -31,10 +31,12 @@ REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate 
 class SystemFigures:
     """The figures of one score file.
 
-    - ``row`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf`` if there is
-      one, and the numbers of trials; ``num_expected`` counts the trials of the phase in the key.
-    - ``facts`` says what the bootstrap drew, how many scores the speaker verification of min t-DCF has, and why
-      trials are left out; ``left_out`` and ``partial``, the same as a note, are empty if none are.
+    - ``row`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf``
+      if it can be computed, and the numbers of trials; ``num_expected`` counts the trials of the
+      phase in the key.
+    - ``facts`` says what the bootstrap drew and how many speaker-verification scores min t-DCF
+      rests on. ``left_out`` says why trials are left out, and ``partial`` says so as a note; both
+      are empty if no trial is.
     """
 
     name: str
@@ -50,7 +52,7 @@ class SystemFigures:
         return len(self.matched.trials)
 
     def headline(self) -> str:
-        """Say how many trials were evaluated, and what the intervals rest on."""
+        """Say how many trials were evaluated, and what the bootstrap drew."""
         return (
             f"{counted(self.num_trials, 'trial')} ({self.matched.bonafide.size:,} bona fide, {self.matched.spoof.size:,} "
             f"spoof); 95 % intervals: bootstrap over {self.facts['num_groups']:,} {self.facts['interval_over']}"
@@ -88,7 +90,9 @@ def evaluate_scores(
     measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched_trials.trials))
     partial = _partial(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
-    figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
+    figures = {}
+    for measure, value in measured.values.items():
+        figures[measure] = Figure(value, draws=measured.draws[measure])
     figures |= {
         "eer": measured.figure("eer"),
         "threshold": Figure(measured.thresholds["eer"]),
@@ -109,12 +113,12 @@ def evaluate_scores(
         facts,
         breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed),
         list(_official(key, judged, name)),
-        [note for note in (partial, *notes, *_doubts(scores_path, matched_trials, measured.values["eer"])) if note],
+        list(filter(None, (partial, *notes, *_doubts(scores_path, matched_trials, measured.values["eer"])))),
     )
 
 
 def _partial(matched_trials: Matched) -> str:
-    """Say what a result lacks; empty if it rests on all trials, and all scores are of trials."""
+    """Say which trials a result lacks; empty if every trial has a score and every score a trial."""
     left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
     if num_trials == matched_trials.num_expected and not left_out:
@@ -141,7 +145,9 @@ def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
-        figures = {measure: Figure(getattr(row, measure)) for measure in _OF_OFFICIAL_ROWS}
+        figures = {}
+        for measure in _OF_OFFICIAL_ROWS:
+            figures[measure] = Figure(getattr(row, measure))
         yield Row({"system": name, "part": row.part}, figures)
 
 
@@ -150,8 +156,9 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make the min t-DCF of two classes of scores if the corpus has scores of a speaker-verification system.
 
-    Return it with the numbers of these scores. Otherwise both are None, with a note if the scores
-    are missing or unsuitable.
+    Returns:
+        The metric, the numbers of speaker-verification scores, and notes. Metric and numbers are
+        None if there are no such scores; a note says so if they are missing or unsuitable.
     """
     corpus = key.definition
     if corpus.asv_scores is None:

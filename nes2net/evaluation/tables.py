@@ -1,6 +1,8 @@
-"""Figures with their 95 % intervals, and tables of them: what every result is made of and every writer reads.
+"""Figures with their 95 % intervals, and tables of figures; every result consists of them.
 
-All intervals of a result come from the same bootstrap draws.
+In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` are the form; ``Measured`` computes
+figures, all with the same bootstrap draws; ``with_best`` marks the best ones; ``UNITS`` writes
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from nes2net.metrics.intervals import Draws, trials_behind
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# With fewer draws, 2.5 % of them are not one.
+# With fewer draws, 2.5 % of them are less than one draw.
 _FEWEST_DRAWS = 40
 
 
@@ -50,12 +52,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measure:
-    """What the figures of a column of a table are, and how they are written.
+    """The kind of figures in a column of a table, and how they are written.
 
     - ``name`` is the key in JSON, and ``heading`` the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` are the decimals on paper and of intervals, ``text_digits`` those on a terminal if they differ.
-    - ``has_heat`` puts high figures on a ground of stronger colour.
+    - ``digits`` are the decimals on paper and of intervals; ``text_digits`` are those on a terminal
+      if they differ.
+    - ``has_heat`` gives high figures a background of stronger colour.
     """
 
     name: str
@@ -84,12 +87,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """Figures on one thing.
+    """Figures of one system, attack, recording and so on.
 
-    - ``labels`` says what they are figures of: such as system and attack, each by its name.
+    - ``labels`` says what the figures are of, such as ``{"system": "lfcc", "attack": "A07"}``.
     - ``figures`` maps the name of a measure to its figure.
-    - ``is_shown`` is False for a row that rests on too little to print; it stands in the JSON.
-    - ``link`` is the relative URL of a page about it.
+    - ``is_shown`` is False for a row of too few trials to print; the JSON holds it.
+    - ``link`` is the relative URL of a page about the row.
     """
 
     labels: Mapping[str, str]
@@ -98,14 +101,14 @@ class Row:
     link: str = ""
 
     def __getitem__(self, name: str) -> Figure:
-        """The figure of a measure; a figure without a value if the row has none."""
+        """The figure of a measure; a figure without a value if the row lacks the measure."""
         return self.figures.get(name, Figure())
 
     def value(self, name: str) -> float:
-        """The value of a figure that the row is known to have.
+        """The value of a figure that the row must have.
 
         Raises:
-            KeyError: if it has none.
+            KeyError: if the row has no such figure, or the figure has no value.
         """
         value = self[name].value
         if value is None:
@@ -114,8 +117,11 @@ class Row:
 
     def only(self, measures: Sequence[Measure]) -> Row:
         """The row with the figures of ``measures`` alone."""
-        names = [measure.name for measure in measures if measure.name in self.figures]
-        return replace(self, figures={name: self[name] for name in names})
+        figures = {}
+        for measure in measures:
+            if measure.name in self.figures:
+                figures[measure.name] = self.figures[measure.name]
+        return replace(self, figures=figures)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
@@ -127,12 +133,12 @@ class Table:
     """Rows of figures of the same measures.
 
     - ``name`` is unique in a result.
-    - ``section`` is the heading of the page's section that it stands in; empty for the top of the page.
-    - ``notes`` says more about the figures, a sentence or more each.
+    - ``section`` is the heading of its section of the page; empty for the top of the page.
+    - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label whose values stand side by side on paper, a column each.
-    - ``readers`` says who reads the table besides the JSON: all, those of a page or paper because it is long, or
-      nobody because a plot shows it.
+    - ``across`` names a label whose values have a column each on paper.
+    - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
+      ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
     """
 
     name: str
@@ -159,7 +165,7 @@ class Table:
         """The first row with these labels.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: if there is no such row.
         """
         for row in self.rows:
             if labels.items() <= row.labels.items():
@@ -174,7 +180,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Tell a bootstrap how it shows its progress and how many threads are this process's share."""
+    """Options of a bootstrap: how it shows its progress, and how many threads it may use."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -182,8 +188,8 @@ class Measured:
     """Metrics of the scores of two classes, and of resamples that all metrics share.
 
     Args:
-        rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives all its rates by their
-            own names. An EER gives its threshold as well.
+        rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives several rates, each under
+            its own name. An EER also gives its threshold.
         draws: as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
@@ -211,7 +217,7 @@ class Measured:
         self._numbers = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
-        """A metric by its name, with the interval of a rate if it is one."""
+        """The figure of a metric with its interval, Wilson's if the metric is an error rate."""
         value = self.values[name]
         draws = self.draws[name]
         if name in self._numbers:
@@ -227,10 +233,10 @@ class Measured:
 
 
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
-    """Mark the lowest figure among the rows that differ in ``label`` alone, where it is certain.
+    """Mark the lowest figure among the rows that differ in ``label`` alone, if it is certain.
 
     It is certain if the 95 % interval of its difference from the next figure lies below 0. The rows
-    must rest on the same resamples, 40 at least: of fewer, 2.5 % are not one.
+    must rest on the same resamples, at least 40, because 2.5 % of fewer are less than one draw.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -259,12 +265,12 @@ def _certain_best(figures: Mapping[int, Figure]) -> int | None:
 
 
 def words(field: str) -> str:
-    """Write the name of a field as words."""
+    """Replace the underscores in the name of a field by spaces."""
     return field.replace("_", " ")
 
 
 def count(number: int) -> str:
-    """Write a number with its thousands apart."""
+    """Write a number with thin spaces between its thousands."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
@@ -295,8 +301,8 @@ def decimal(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-#: Unit of figures → how one is written with a number of digits. Rates and their differences are fractions and
-#: are written in percent; boundary errors are seconds and are written in milliseconds.
+#: Unit of figures → function that writes a figure with a number of digits. Rates and their differences are fractions
+#: and are written in percent; boundary errors are seconds and are written in milliseconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,
@@ -314,15 +320,15 @@ THRESHOLD = Measure("threshold", "threshold", "score", 4, 6)
 MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
 NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
-#: Longer tables stand only in the page and the JSON.
+#: Longer tables are only in the page and the JSON, not on the terminal.
 MOST_LINES = 150
 
 
 def plain(value: Any) -> Any:
     """Convert a result to plain data: a dataclass or named tuple to a mapping of its fields.
 
-    Fields that are not in the representation of a dataclass, such as scores, are left out. A number
-    that is not finite becomes None.
+    Fields of a dataclass with ``repr=False``, such as scores, are left out. A number that is not
+    finite becomes None.
 
     >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}

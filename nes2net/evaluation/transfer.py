@@ -1,10 +1,13 @@
-"""Test sets at a threshold that was chosen on a development set.
+"""Judge test sets at a threshold that was chosen on a development set.
 
 The EER chooses its threshold with the labels of the test set, which users of a detector do not
 have. With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has
 a half total error rate of 39.5 % there (arXiv 2606.21584). The threshold is the operating point of
-a calibration, in the domain of log-likelihood ratios, so that the costs of those ratios can be
-judged too: the actual DCF, and Cllr with its two parts.
+a calibration, a log-likelihood ratio. The costs of the ratios can therefore be judged too: the
+actual DCF, and Cllr with its two parts.
+
+In reading order: ``thresholds`` reads or fits a calibration for each system, ``judge_sets`` judges
+the sets of one system, ``in_words`` and the warnings explain the figures.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
-# Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
+# Lengths that differ by less count as the same: four seconds are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
-# A smaller part of Cllr is not worth a word.
+# A loss by calibration that is a smaller share of Cllr is not mentioned.
 _LITTLE = 0.05
 
 
@@ -52,16 +55,16 @@ class ScoredSet(NamedTuple):
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
     key_sha256: str = ""
-    """Digest of its whole key."""
+    """Digest of the set's whole key."""
 
     @property
     def name(self) -> str:
-        """The corpus, and the phase unless it is the usual one."""
+        """The corpus, and the phase unless it is ``"eval"``."""
         return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
 
     @property
     def only_label(self) -> str | None:
-        """The label of all its trials; None if there are both."""
+        """The label of all trials; None if they have both labels."""
         labels = {trial.label for trial in self.matched.trials}
         if len(labels) != 1:
             return None
@@ -81,9 +84,9 @@ class ThresholdSource:
 
     Args:
         dev_scores: score files of a development set, in the order of the systems.
-        dev_corpus: its corpus; None for the corpus of the evaluation.
+        dev_corpus: corpus of the development set; None for the corpus of the evaluation.
         calibrations: files of ``nes2net calibrate`` instead, in the order of the systems.
-        further: test sets beside the one that is evaluated; for a single system.
+        further: test sets besides the evaluated one; for a single system.
     """
 
     dev_scores: Sequence[str] = ()
@@ -100,11 +103,14 @@ class JudgedSet:
     """A set at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says what the bootstrap drew; the calibration and the threshold stay as they are in it.
+    - ``facts`` says what the bootstrap drew. Calibration and threshold are not fitted anew to its
+      draws.
     - ``row`` holds the figures by the names of :data:`~nes2net.evaluation.transfer_tables.RATES` and
-      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of ``min_cllr`` lies too low
-      and that of ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
-    - ``llrs`` are the calibrated scores, and ``raw`` the scores before calibration; None if they are not known.
+      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
+      ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best
+      calibration is fitted anew to each draw.
+    - ``llrs`` are the calibrated scores; ``raw`` are the scores before calibration, or None if they
+      are not known.
     """
 
     name: str
@@ -131,7 +137,7 @@ class Transfer:
 
     @property
     def threshold(self) -> str:
-        """The threshold in words, and what it comes from."""
+        """The threshold and its source in words."""
         basis = self.decider.basis()
         source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
         if {"num_bonafide", "num_spoof"} <= basis.keys():
@@ -142,7 +148,7 @@ class Transfer:
         return f"operating point {basis['operating_point']} of {source}: {threshold}"
 
     def facts(self) -> dict[str, Any]:
-        """The threshold, what it comes from, and what was judged, as plain data."""
+        """The threshold, its source and the judged sets as plain data."""
         (weight,) = self.decider.calibration.weights
         return {
             "system": self.system,
@@ -159,6 +165,9 @@ class Threshold(NamedTuple):
     development: ScoredSet | None
     inputs: Sequence[dict[str, str]]
     """The files that were read."""
+
+
+# Thresholds
 
 
 def thresholds(
@@ -211,11 +220,13 @@ def thresholds(
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
             raise InputError(
-                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: make one of a score "
-                "file of recordings"
+                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: "
+                "make one from a score file of recordings"
             )
         thresholds.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further_sets = [read_set(files, "further", None, allow_partial=allow_partial) for files in source.further]
+    further_sets = []
+    for files in source.further:
+        further_sets.append(read_set(files, "further", None, allow_partial=allow_partial))
     return thresholds, further_sets
 
 
@@ -229,7 +240,7 @@ def read_set(
     """Read the scores of a set and match them with its key.
 
     Args:
-        kind: what the set is, in the list of files that were read.
+        kind: word for the set in the list of files that were read.
         excluded: Field of a trial → values whose trials are left out; None for the corpus's own
             exclusions.
     """
@@ -242,12 +253,15 @@ def read_set(
     return ScoredSet(files.corpus, phase, path, digests[path], judged.matched, inputs, key.digest)
 
 
+# Judging sets
+
+
 def judge_sets(
     system: str, threshold: Threshold, tested: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
 ) -> Transfer:
     """Judge the sets of ``tested`` at the threshold of ``system``; the development set comes first if it is known.
 
-    A calibration from a file stands for its development set by the ratios that it keeps.
+    For a calibration from a file, the ratios in the file replace the development set.
     """
     decider, development, _ = threshold
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
@@ -332,6 +346,9 @@ def _named_apart(sets: list[_Set]) -> list[_Set]:
     return apart
 
 
+# Comments and warnings
+
+
 def in_words(judged: JudgedSet) -> str:
     """Say what a test set loses by the calibration and by its threshold."""
     total = judged.row.value("cllr")
@@ -363,7 +380,7 @@ def in_words(judged: JudgedSet) -> str:
 
 
 def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSet | None) -> list[str]:
-    """What makes a threshold doubtful, a line for each reason."""
+    """Reasons to doubt a threshold, a line each."""
     lines = []
     if calibration.weights[0] < 0:
         lines.append(INVERTED)
@@ -379,11 +396,11 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
 def _warnings(
     calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet, judged: JudgedSet | None
 ) -> Iterator[str]:
-    """What makes the figures of a test set doubtful, a line for each reason; ``judged`` is None for a set of one class."""
-    # Whether trials of the set chose the threshold.
+    """Reasons to doubt the figures of a test set, a line each; ``judged`` is None for a set of one class."""
+    # Was the threshold chosen on trials of the set?
     facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
-        num_shared = len({trial.id for trial in development.matched.trials} & scored.matched.by_id.keys())
+        num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
         shared = f"{num_shared:,} of the {counted(len(scored.matched.trials), 'trial')} of {scored.name}"
         is_own_list = corpora.get(scored.corpus).user_defined
         if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
@@ -397,22 +414,22 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Whether another detector scored it, or the same one in another way.
+    # Was the set scored by another detector, or by the same one with other settings?
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:
-        lengths = [scored_by.num_samples or math.inf for scored_by in (calibrated, tested)]
+        length = calibrated.num_samples or math.inf
+        tested_length = tested.num_samples or math.inf
         if calibrated.fingerprint != tested.fingerprint:
             yield (
                 f"the scores of {scored.name} come from another detector ({tested.fingerprint[:12]}, {tested.precision}) "
                 f"than the calibration ({calibrated.fingerprint[:12]}, {calibrated.precision}), or from the same one in "
                 "another precision: the threshold means nothing for them"
             )
-        elif min(lengths) < (1 - _SAME_LENGTH) * max(lengths):
-            length, tested_length = map(_length_in_words, lengths)
+        elif min(length, tested_length) < (1 - _SAME_LENGTH) * max(length, tested_length):
             yield (
-                f"the calibration rests on {length}, and the scores of {scored.name} on {tested_length}: the threshold "
-                "may not fit them"
+                f"the calibration rests on {_length_in_words(length)}, and the scores of {scored.name} on "
+                f"{_length_in_words(tested_length)}: the threshold may not fit them"
             )
     if judged is not None:
         cllr = judged.row.value("cllr")
@@ -433,7 +450,7 @@ def _length_in_words(num_samples: float) -> str:
 def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:
     """Whether a calibration was learned on the key of ``scored``.
 
-    All users' own lists have the same corpus, so only the digest of the key tells them apart.
+    All users' own lists have the same corpus name, so only the digest of the key tells them apart.
     """
     if corpora.get(scored.corpus).user_defined:
         return facts.get("key_sha256") == scored.key_sha256

@@ -1,4 +1,4 @@
-"""The figures at a transferred threshold as tables: error rates, costs of the ratios, reliability, sets of one class."""
+"""Tables of the figures at a transferred threshold: error rates, costs of the ratios, reliability, sets of one class."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
             hidden=hidden,
         )
         costs = ASVSPOOF5_COSTS
-        points = {transfer.decider.point.name for transfer in transfers if transfer.decider.point.kind == "cost"}
+        points = set()
+        for transfer in transfers:
+            if transfer.decider.point.kind == "cost":
+                points.add(transfer.decider.point.name)
         if points:
             costs += f" and by those of the operating point ({', '.join(sorted(points))})"
         yield Table(

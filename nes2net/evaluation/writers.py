@@ -1,9 +1,9 @@
-"""Writers of tables of figures: text for a terminal, Markdown, LaTeX; pages draw the same cells."""
+"""Write tables of figures as text for a terminal, Markdown and LaTeX; pages draw the same cells."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nes2net.evaluation.tables import MOST_LINES, Figure, Measure, Row, Table, words
@@ -11,10 +11,10 @@ from nes2net.lib.terminal import markdown_table, printable_name, text_table
 
 
 class Cell(NamedTuple):
-    """What a cell of a table says.
+    """The text of a cell of a table.
 
-    ``details`` are an interval and further figures. A page draws the cell on a ground of the strength
-    ``heat``, in percent; None for no ground.
+    ``details`` are an interval and further figures. ``heat`` is the strength of the cell's
+    background on a page, in percent; None for no background.
     """
 
     text: str
@@ -41,22 +41,26 @@ class Grid(NamedTuple):
 def grid(table: Table, *, in_text: bool = False) -> Grid:
     """Lay out the rows of ``table`` that are shown.
 
-    Measures without any figure are left out. A terminal has a row for each row; on paper, the values
-    of ``table.across`` stand side by side.
+    Measures without any figure are left out. On a terminal each row has a line; on paper, the
+    values of ``table.across`` stand side by side.
     """
-    measures = [
-        measure for measure in table.measures if any(row[measure.name].value is not None for row in table.shown)
-    ]
+    measures = []
+    for measure in table.measures:
+        if any(row[measure.name].value is not None for row in table.shown):
+            measures.append(measure)
     if not measures:
         return Grid([], [], 0)
     if table.across in table.labels and not in_text:
         return _crossed(table, measures)
-    head = [*map(words, table.labels), *(measure.heading for measure in measures)]
+    head = list(map(words, table.labels))
+    for measure in measures:
+        head.append(measure.heading)
     rows = []
     for row in table.shown:
-        labels = [Cell(row.labels[name]) for name in table.labels]
-        figures = [_cell(table, measure, row[measure.name], in_text=in_text) for measure in measures]
-        rows.append(labels + figures)
+        cells = [Cell(row.labels[name]) for name in table.labels]
+        for measure in measures:
+            cells.append(_cell(table, measure, row[measure.name], in_text=in_text))
+        rows.append(cells)
     return Grid(head, rows, len(table.labels))
 
 
@@ -67,12 +71,18 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
     heat = None
     if measure.has_heat and figure.value is not None:
         highest = max(row[measure.name].value or 0.0 for row in table.shown)
-        heat = round(100 * figure.value / highest) if figure.value > 0 else 0
+        heat = 0
+        if figure.value > 0:
+            heat = round(100 * figure.value / highest)
     return Cell(measure.write(figure.value, in_text=in_text), figure.is_best, details, heat)
 
 
 def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
-    """Put the values of ``table.across`` side by side: the first measure, and in its details those that differ there."""
+    """Put the values of ``table.across`` side by side.
+
+    Each value has a column with the first measure; its details hold the measures that differ from
+    column to column. Measures that are equal in all columns follow.
+    """
     names = [name for name in table.labels if name != table.across]
     columns = list(dict.fromkeys(row.labels[table.across] for row in table.shown))
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
@@ -83,14 +93,17 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
     common = []
     differing = []
     for measure in measures[1:]:
-        num_values = [len({row[measure.name].value for row in group.values()}) for group in groups.values()]
-        if max(num_values) == 1:
+        is_common = True
+        for group in groups.values():
+            figures = {row[measure.name].value for row in group.values()}
+            is_common = is_common and len(figures) == 1
+        if is_common:
             common.append(measure)
         else:
             differing.append(measure)
     rows = []
     for values, group in groups.items():
-        cells = [Cell(value) for value in values]
+        cells = list(map(Cell, values))
         for column in columns:
             if column not in group:
                 cells.append(Cell("–"))
@@ -102,16 +115,20 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
                     details.append(f"{measure.heading} {measure.write(value)}")
             cells.append(cell._replace(details=tuple(details)))
         first = next(iter(group.values()))
-        cells += [_cell(table, measure, first[measure.name]) for measure in common]
+        for measure in common:
+            cells.append(_cell(table, measure, first[measure.name]))
         rows.append(cells)
-    head = [*map(words, names), *columns, *(measure.heading for measure in common)]
+    head = [*map(words, names), *columns]
+    for measure in common:
+        head.append(measure.heading)
     return Grid(head, rows, len(names))
 
 
 def text_lines(table: Table) -> list[str]:
     """Write ``table`` for a terminal.
 
-    The intervals of a single measure have a column of their own; those of several stand below their figures.
+    If a single measure has intervals, they have a column of their own. Otherwise intervals stand
+    below their figures.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:
@@ -121,8 +138,11 @@ def text_lines(table: Table) -> list[str]:
     with_details = [number for number in range(len(layout.head)) if any(row[number].details for row in layout.rows)]
     lines = [layout.head]
     for row in layout.rows:
-        texts = [cell.text for cell in row]
-        intervals = [" ".join(cell.details) for cell in row]
+        texts = []
+        intervals = []
+        for cell in row:
+            texts.append(cell.text)
+            intervals.append(" ".join(cell.details))
         if len(with_details) == 1:
             column = with_details[0] + 1
             lines.append([*texts[:column], intervals[column - 1] or "–", *texts[column:]])
@@ -141,12 +161,12 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     texts = []
     for table in tables:
         layout = grid(table)
-        head = [markdown_text(text) for text in layout.head]
-        rows = [[_emphasised(markdown_text(cell.whole), cell, "**{}**") for cell in row] for row in layout.rows]
-        if rows:
-            texts += [markdown_text(table.caption), markdown_table(head, rows)]
-        texts += [markdown_text(note) for note in table.notes]
-    texts += [f"Note: {markdown_text(notice)}." for notice in notices]
+        if layout.rows:
+            rows = _written(layout, markdown_text, "**{}**")
+            texts += [markdown_text(table.caption), markdown_table(list(map(markdown_text, layout.head)), rows)]
+        texts += map(markdown_text, table.notes)
+    for notice in notices:
+        texts.append(f"Note: {markdown_text(notice)}.")
     return "\n\n".join(texts) + "\n"
 
 
@@ -157,7 +177,6 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
         layout = grid(table)
         if not layout.rows:
             continue
-        rows = [[_emphasised(latex_text(cell.whole), cell, r"\textbf{{{}}}") for cell in row] for row in layout.rows]
         alignment = "l" * layout.num_labels + "r" * (len(layout.head) - layout.num_labels)
         lines += [
             r"\begin{table}",
@@ -167,17 +186,26 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             r"    \toprule",
             rf"    {' & '.join(map(latex_text, layout.head))} \\",
             r"    \midrule",
-            *(rf"    {' & '.join(row)} \\" for row in rows),
+            *(rf"    {' & '.join(row)} \\" for row in _written(layout, latex_text, r"\textbf{{{}}}")),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",
         ]
-    lines += [rf"\par\noindent Note: {latex_text(notice)}.\par" for notice in notices]
+    for notice in notices:
+        lines.append(rf"\par\noindent Note: {latex_text(notice)}.\par")
     return "\n".join(lines) + "\n"
 
 
-def _emphasised(text: str, cell: Cell, form: str) -> str:
-    return form.format(text) if cell.is_best else text
+def _written(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
+    """Write the cells of ``layout``, and the best figures in ``best_form``."""
+    rows = []
+    for row in layout.rows:
+        texts = []
+        for cell in row:
+            text = escape(cell.whole)
+            texts.append(best_form.format(text) if cell.is_best else text)
+        rows.append(texts)
+    return rows
 
 
 _LATEX = str.maketrans(
@@ -191,7 +219,7 @@ _LATEX = str.maketrans(
         "|": r"\textbar{}",
         '"': r"{\char34}",
         "[": "{[}",  # after \\ a bracket would begin an option
-        "*": "{*}",  # and a star would be one
+        "*": "{*}",  # after \\ a star would be an option
         "\0": "{}",
         "`": r"\textasciigrave{}",
         "'": r"\textquotesingle{}",

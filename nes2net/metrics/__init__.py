@@ -1,8 +1,8 @@
 """Error rates, detection costs, classes, confidence intervals and the official table of CtrSVDD.
 
-Everywhere a higher score means more bona fide, and rates are fractions in [0, 1], not percent: the
-false rejection rate (FRR, misses) is the share of bona fide trials below the threshold, the false
-acceptance rate (FAR, false alarms) the share of spoofed trials at or above it.
+A higher score always means more bona fide, and rates are fractions in [0, 1], not percent. The
+false rejection rate (FRR, misses) is the share of bona fide trials below the threshold; the false
+acceptance rate (FAR, false alarms) is the share of spoofed trials at or above the threshold.
 
 In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``classes``, ``intervals``,
 ``tables``; then ``localisation``, for parts of an utterance. Imports ``lib``.

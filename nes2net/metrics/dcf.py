@@ -38,10 +38,9 @@ def compute_min_dcf(
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
         p_spoof: Prior probability of a spoofed trial, between 0 and 1.
         c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
-        method: The thresholds: ``"asvspoof"`` takes them from
+        method: Source of the thresholds: ``"asvspoof"`` takes them from
             :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` from
-            :func:`~nes2net.metrics.eer.roc_points`. The two differ if both classes have a score in
-            common.
+            :func:`~nes2net.metrics.eer.roc_points`. The two differ if the classes share a score.
         normalize: Divide by the cost of accepting all or rejecting all, whichever is cheaper.
 
     Returns:
@@ -71,10 +70,10 @@ def compute_act_dcf(
 ) -> float:
     """Compute the actual detection cost (actDCF) of scores read as natural-log likelihood ratios.
 
-    It is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for such
-    scores, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The difference to the minimum is the
-    loss by calibration, so actDCF is 0 or more and may exceed 1. Arguments and errors are the same.
-    Source: evaluation plan of ASVspoof 5, track 1.
+    It is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
+    log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). Its difference from
+    minDCF is the loss by calibration. actDCF is 0 or more and may exceed 1. Arguments and errors
+    are the same as for :func:`compute_min_dcf`. Source: evaluation plan of ASVspoof 5, track 1.
 
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
@@ -108,9 +107,9 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    This is the loss by discrimination alone; the difference to :func:`compute_cllr` is the loss by
-    calibration. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5),
-    with equal scores in one pool. Errors as in :func:`compute_cllr`.
+    This is the loss by discrimination alone; the difference from :func:`compute_cllr` is the loss
+    by calibration. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section
+    5), with equal scores in one pool. Errors as in :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)

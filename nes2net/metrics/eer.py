@@ -1,7 +1,7 @@
-"""Equal error rate by the rules that published figures were computed with, and the DET curve.
+"""Equal error rate by the rules of published figures, and the DET curve.
 
-On continuous scores the rules agree to about one trial. With tied scores they differ, so only the
-rule that a published figure was computed with reproduces it.
+On continuous scores the rules agree to about one trial. With tied scores they differ, so a
+published figure is reproduced only by its own rule.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
-    With finitely many trials the two rates are rarely equal, so a rule decides which value is
-    taken:
+    With finitely many trials the two rates are rarely equal, so a rule chooses the value:
 
     - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
       bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
@@ -51,10 +50,10 @@ def compute_eer(
             ``"interpolated"`` uses it; the default is the order of the concatenation.
 
     Returns:
-        ``(eer, threshold)``: The EER, a fraction in [0, 1], and the score where it was read off.
-        Under ``"asvspoof"`` this is the highest rejected score, as the evaluation packages report
-        it. Under ``"arena"`` and ``"roc"`` it lies between two scores, or is the highest one. Under
-        the other rules it is the lowest accepted score.
+        ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. By ``"asvspoof"``
+        the threshold is the highest rejected score, as the evaluation packages report it. By
+        ``"arena"`` and ``"roc"`` it lies between two scores or is the highest one, and by the other
+        rules it is the lowest accepted score.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -100,20 +99,20 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     """Compute the EER and its threshold by the ASVspoof rule from the elements of :func:`walk`.
 
     Args:
-        scores: (N,), ascending; among equal ones bona fide comes first.
-        bonafide, spoof: (N,), how many trials of each class have this score; one of them is 0.
+        scores: (N,), ascending; among equal scores bona fide comes first.
+        bonafide, spoof: (N,), number of trials of each class with this score; one of them is 0.
     """
     cumulative_counts = bonafide.cumsum(), spoof.cumsum()
     sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        """FRR and FAR after so many trials of each class are rejected."""
+        """FRR and FAR after the numbers ``rejected`` of trials of each class are rejected."""
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
     def reached(rejected: Sequence[int]) -> bool:
         return operator.ge(*rates(rejected))
 
-    # FRR − FAR rises with every trial that is rejected, so |FRR − FAR| is smallest where it changes its sign, or one before.
+    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where it changes its sign, or a step before.
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: reached([int(counts[i]) for counts in cumulative_counts])
     )
@@ -249,9 +248,9 @@ def interpolated_crossing(
             from 0.
 
     Returns:
-        ``(eer, after, share)``: ``after`` is the later of the two steps, and ``share``, in [0, 1],
-        says how far from the earlier step to it the rates are equal. If FAR − FRR stays positive,
-        these are the last step and 1.
+        ``(eer, after, share)``: ``after`` is the later of the two steps. The rates are equal at
+        ``share``, in [0, 1], of the way from the earlier step to ``after``. If FAR − FRR stays
+        positive, these are the last step and 1.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

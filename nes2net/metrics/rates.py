@@ -1,4 +1,4 @@
-"""Error rates at one threshold, such as one that was chosen on other trials."""
+"""Error rates at one given threshold, such as a threshold that was chosen on other trials."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Rates(NamedTuple):
     """Rates at a threshold, fractions in [0, 1]."""
 
     miss: float
-    """Share of bona fide trials below it."""
+    """Share of bona fide trials below the threshold."""
     false_alarm: float
-    """Share of spoofed trials at or above it."""
+    """Share of spoofed trials at or above the threshold."""
     hter: float
     """Half total error rate, the mean of the two; 1 − HTER is the balanced accuracy."""
     accuracy: float
     """Share of all trials on the right side."""
     f1: float
-    """F1 of spoof: 2 · hits / (2 · hits + false alarms + misses), where a hit is a spoofed trial below it."""
+    """F1 of spoof: 2 · hits / (2 · hits + false alarms + misses); a hit is a spoofed trial below the threshold."""
 
 
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:

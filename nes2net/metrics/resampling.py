@@ -1,4 +1,4 @@
-"""The value of a metric on a bootstrap resample, from how often each trial was drawn.
+"""Compute a metric on a bootstrap resample from the counts of its trials.
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
 Each resample then takes a few passes over the counts in that order: O(n) instead of O(n log n).
@@ -30,12 +30,12 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: Takes how often each trial of [bonafide, spoof] was drawn, shape (B + S,); gives a number, or a Rates.
+#: Function from the counts of the trials of [bonafide, spoof], shape (B + S,), to a number or Rates.
 Resampled = Callable[[NDArray], Any]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """Make the form of ``metric`` that does not sort again; None if there is no such form."""
+    """Make the form of ``metric`` that does not sort again; None if the metric has no such form."""
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
@@ -104,7 +104,7 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
 
 
 def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
-    """Make the EER by a rule for which equal scores are one step."""
+    """Make the EER by a rule that treats equal scores as one step."""
     index = walk_index(bonafide, spoof)[::-1]
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -139,7 +139,7 @@ def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_
     """Make the minimum over all thresholds of a cost that is linear in FRR and FAR.
 
     Between the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
-    smallest at an end, so the steps between are left out.
+    smallest at an end. The steps between are therefore skipped.
     """
     index = walk_index(bonafide, spoof)
     is_bonafide = index < bonafide.size
@@ -174,10 +174,10 @@ def _of_means(of_bonafide: NDArray, of_spoof: NDArray, combine: Callable) -> Res
 
 
 def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make the minimum of Cllr; neighbouring trials are merged beforehand if no pool can end between them.
+    """Make the minimum of Cllr; neighbouring trials are first merged if no pool can end between them.
 
-    A pool ends where the share of bona fide trials rises. This never happens after bona fide trials
-    alone or before spoofed trials alone, however often each is drawn.
+    A pool ends where the share of bona fide trials rises. For any counts, this never happens after
+    bona fide trials alone or before spoofed trials alone.
     """
     index = walk_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

@@ -23,10 +23,10 @@ def compute_a_dcf(
 ) -> tuple[float, float]:
     """Compute the normalised minimum of the architecture-agnostic detection cost (a-DCF).
 
-    The system is to accept bona fide trials of the target speaker only. With the priors π and costs
-    C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget · C_fa ·
-    P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of accepting all
-    or rejecting all, whichever is cheaper.
+    The system should accept bona fide trials of the target speaker only. With the priors π and
+    costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
+    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of
+    accepting all or rejecting all, whichever is cheaper.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); higher is
@@ -102,7 +102,7 @@ def compute_t_eer(
     )
     _, miss, nontarget_alarm, spoof_alarm = _rates(asv, method)
     if method == "asvspoof5":
-        # A prefix, because misses rise and alarms fall. Without accepted spoofed trials the ratio has no value.
+        # These are the first thresholds, because misses rise and alarms fall. The ratio needs accepted spoofed trials.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
@@ -150,9 +150,11 @@ def compute_t_eer(
 def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at each threshold, ascending.
 
-    Returns the thresholds, of which the first accepts all, the share of targets that each rejects,
-    and the shares of nontargets and of spoofed trials that it accepts. Every trial is a step by
-    the method ``"asvspoof5"``, every distinct score by ``"distinct"``.
+    By ``"asvspoof5"`` every trial is a step, by ``"distinct"`` every distinct score.
+
+    Returns:
+        The thresholds, the first of which accepts all trials; the share of rejected targets; the
+        shares of accepted nontargets and of accepted spoofed trials.
     """
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'; known: {', '.join(METHODS)}")
@@ -164,7 +166,7 @@ def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDAr
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # Where thresholds are equally near, the last bit decides, and the package subtracts shares from one.
+    # If thresholds are equally near, the last bit decides: subtract shares from one, as the package does.
     nontarget_alarm = 1 - shares[0]
     spoof_alarm = 1 - shares[1]
     if method == "distinct":

@@ -89,7 +89,7 @@ def compute_min_tdcf(
 
 
 def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvErrorRates:
-    """Compute the error rates of an ASV system at its EER threshold; it accepts at or above it."""
+    """Compute the error rates of an ASV system at its EER threshold; it accepts scores at or above the threshold."""
     target = checked_scores(target, "ASV target")
     nontarget = checked_scores(nontarget, "ASV nontarget")
     spoof = checked_scores(spoof, "ASV spoof")

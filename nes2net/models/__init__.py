@@ -1,10 +1,10 @@
 """The network of a detector, and its files.
 
-In reading order: ``frontends``, ``aggregations`` and ``backends``, each a part by name
-(``registry``); ``network``, which joins them; ``checkpoints``, the tensors in files; ``loading``,
-``fitting`` and ``weights_known``, which make a network of a file; ``catalogue`` and
-``published_models``, the detectors that are fetched by name, and ``published_results``; then
-``quantisation``, ``distillation`` and ``onnx_detector``.
+In reading order: ``frontends``, ``aggregations`` and ``backends`` are the parts, built by name
+(``registry``); ``network`` joins them; ``checkpoints`` reads and writes tensors in files;
+``loading``, ``fitting`` and ``weights_known`` make a network from a file; ``catalogue`` and
+``published_models`` list the detectors that are fetched by name, ``published_results`` the
+published figures; then ``quantisation``, ``distillation`` and ``onnx_detector``.
 
 Imports ``lib`` and ``data``.
 """

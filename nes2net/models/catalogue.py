@@ -21,16 +21,16 @@ class ListedModel:
     until: int | None
     """Year of the newest attacks that it may have been trained on."""
     reported: tuple[str, ...]
-    """Figures published for it that this toolkit has a row of; see ``nes2net info published``."""
+    """Published figures of this detector among the rows of ``nes2net info published``."""
     licence: str
     score: str
-    """What its score is: ``logit``, ``probability``, …"""
+    """The kind of its score: ``logit``, ``probability``, …"""
     scored: str
     """How its authors score."""
     source: str
     address: str
     known_by: str
-    """What its file is known by: a digest, a commit of the hub, or nothing (``not pinned``)."""
+    """What identifies its file: a digest, a commit of the hub, or nothing (``not pinned``)."""
 
 
 def list_models() -> list[ListedModel]:

@@ -1,9 +1,9 @@
 """One-class distillation: a student that hears bona fide speech only imitates a teacher that knows both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). There is no published code. The student has learned what the teacher makes of bona fide
-speech, so a low similarity of the two means spoofed speech. Teacher and student are the halves of
-one front-end and of one back-end, which make an ordinary detector.
+2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
+fide speech only, so a low similarity of the two means spoofed speech. Teacher and student are the
+halves of one front-end and of one back-end, which form an ordinary detector.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _STUDENT_LAYERS = 6
 class TeacherStudent(Frontend):
     """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
 
-    The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe gives
-    its weights and the weights from which the student starts.
+    The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
+    the file of its weights; the student may start from them too.
 
     Args:
         teacher: name and options of the teacher's front-end.
@@ -82,7 +82,7 @@ class TeacherStudent(Frontend):
         name, options = _half("student", student, "checkpoint")
         second = create_frontend(name, **options)
         if any(True for _ in first.parameters()) != any(True for _ in second.parameters()):
-            raise InputError("either teacher and student learn, or neither does: give both front-ends of one kind")
+            raise InputError("teacher and student must both have weights, or neither: give both front-ends of one kind")
         for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
             of_teacher = getattr(first, fact)
             of_student = getattr(second, fact)
@@ -91,7 +91,7 @@ class TeacherStudent(Frontend):
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
-        # Under the name that published checkpoints give to a front-end.
+        # The name under which published checkpoints hold a front-end.
         self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
         self.config = {"name": "teacher_student", "teacher": first.config, "student": second.config}
         self.out_dim = first.out_dim
@@ -127,7 +127,7 @@ class TeacherStudent(Frontend):
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """What computes after the student's transformer layers."""
+        """The modules after the student's transformer layers."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.after_layers
@@ -142,16 +142,15 @@ class OneClassDistillation(Backend):
     """Hidden states of teacher and student, B×T×``feature_dim`` each → (−s, s), B×2; s is the score.
 
     s is the mean of two cosines between teacher and student. One compares the means over time of
-    their hidden states, the other the embeddings before the last layer of the back-ends that each
-    has. These two levels, with equal weights, are an assumption. The last layers themselves are
-    left out. The teacher's back-end is never trained and always in eval mode. The front-end is
-    ``teacher_student``.
+    their hidden states, the other their back-ends' embeddings before the last layer. These two
+    levels, with equal weights, are an assumption. The back-ends have no last layers. The teacher's
+    back-end is never trained and always in eval mode. The front-end must be ``teacher_student``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         backend: name and options of the back-end that teacher and student have.
         frontend_level: compare the hidden states too. If false, s is the cosine of the embeddings
-            alone, for front-ends without weights, such as ``lps``, whose states are equal.
+            alone; this is for front-ends without weights, such as ``lps``, whose states are equal.
         num_logits: n, always 2.
 
     Raises:
@@ -225,7 +224,7 @@ class Similarity(nn.Module):
     """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
 
     Args:
-        first: sizes of all levels but the last one, which takes the rest of the E numbers.
+        first: sizes of all levels but the last; the last level is the rest of the E numbers.
     """
 
     def __init__(self, first: Sequence[int]) -> None:

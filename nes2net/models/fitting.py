@@ -1,9 +1,9 @@
 """Read options of a detector from the shapes of its tensors.
 
-Names and shapes tell most options of a back-end: the number of logits, the pooling, the groups, the
-size of a hidden layer. They are searched for, so that every part is covered by what it declares:
-options change one after the other as long as fewer tensors differ. Options that change no shape, such
-as a dilation, stay as they are.
+Names and shapes determine most options of a back-end: the number of logits, the pooling, the
+groups, the size of a hidden layer. The search needs no rules for single parts, only their declared
+options: it changes one option after another as long as fewer tensors differ. Options that change no
+shape, such as a dilation, are not changed.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from nes2net.models.registry import Registry, aggregations, backends
 
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options that the front-end decides
-_MOST_SHARE = 0.5  # with a larger share of names that differ, the parts are others, whatever their options
-_MOST_NUMBERS = 40  # that are tried for an option
-_MOST_TRIES = 400  # of a few milliseconds each
+_MOST_SHARE = 0.5  # if a larger share of names differs, the parts are others, and no options can fit
+_MOST_NUMBERS = 40  # numbers that are tried for an option
+_MOST_TRIES = 400  # tries of a few milliseconds each
 
 
 def fitted_config(
     state_dict: Mapping[str, Tensor], frontend: Frontend, config: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """``config`` with the options of aggregation and back-end that the shapes of ``state_dict`` tell.
+    """``config`` with the options of aggregation and back-end that fit the shapes of ``state_dict``.
 
     None if no options fit.
 
     Args:
-        frontend: the front-end of ``config``, without memory.
+        frontend: the front-end of ``config``, on the meta device.
     """
     tensors = _without_frontend(state_dict)
     model = dict(config)
@@ -72,7 +72,7 @@ def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
 
 
 def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The options of ``after`` that ``before`` does not have, as ``backend.num_logits=1``."""
+    """The options of ``after`` that differ from ``before``, such as ``backend.num_logits=1``."""
     changes = []
     for role, (_, usual) in _PARTS.items():
         _, options_before = name_and_options(before, role, usual)
@@ -93,7 +93,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _misfit(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Compare ``tensors`` with the parts of ``model`` behind the front-end; None if they cannot be built."""
+    """Compare ``tensors`` with aggregation and back-end of ``model``; None if these cannot be built."""
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -103,7 +103,7 @@ def _misfit(
 
 
 def share_of_other_kinds(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """The share of the kinds of names behind the front-end that only one side has; numbers in names do not count."""
+    """The share of names, without their numbers, that only one side has; the front-end's names do not count."""
     found_kinds = {_kind(name) for name in _without_frontend(state_dict)}
     expected_kinds = {_kind(name) for name in _without_frontend(expected)}
     all_kinds = found_kinds | expected_kinds
@@ -152,12 +152,12 @@ def _values(
 def _numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Numbers that options may be: of modules in a list, sizes, and ratios of found and expected sizes."""
+    """Numbers that options may have: lengths of lists of modules, sizes, and ratios of found and expected sizes."""
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # A list may be one longer than the number of its modules, as the groups of Nes2Net are.
+                # An option may be one larger than the number of modules in a list, such as the groups of Nes2Net.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()

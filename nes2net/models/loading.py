@@ -1,4 +1,9 @@
-"""Read and write detectors in files: architecture and weights, with or without what was frozen in training."""
+"""Read and write detectors in files: architecture and weights, with or without the frozen tensors.
+
+In reading order: ``SavedNetwork`` builds, saves and loads a detector; ``fetched`` and
+``named_architecture`` find a published one by its name; ``recognise`` and ``recognised`` find the
+published model that a checkpoint of other code fits.
+"""
 
 from __future__ import annotations
 
@@ -64,11 +69,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_MOST_WRAPPERS = 4  # modules around a detector
+_MOST_WRAPPERS = 4  # nested modules around a detector
 
 
 class SavedNetwork(Network):
-    """A network in files: made of a description, saved, and loaded."""
+    """A network that is built from a description, saved to files, and loaded from them."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
@@ -97,9 +102,9 @@ class SavedNetwork(Network):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
-        """Build the architecture without memory, for weights from a file.
+        """Build the architecture on the meta device, without memory, for weights from a file.
 
-        None if a part has tensors that are computed when it is built and not saved in checkpoints.
+        None if a part computes tensors when it is built that checkpoints do not hold.
         """
         with without_memory():
             detector = cls.from_config(config)
@@ -107,7 +112,7 @@ class SavedNetwork(Network):
 
     @property
     def _saves_all(self) -> bool:
-        """Whether its state dict has all its tensors: none is computed when it is built."""
+        """Whether its state dict has all its tensors, so that none has to be computed when it is built."""
         saved_ids = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
         return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
 
@@ -127,7 +132,7 @@ class SavedNetwork(Network):
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
-        """Leave the frozen tensors of an adapted front-end out of checkpoints from now on: ``file`` has them."""
+        """Leave the frozen tensors of an adapted front-end, which ``file`` holds, out of checkpoints from now on."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
@@ -139,7 +144,7 @@ class SavedNetwork(Network):
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
         These are the base of an adapted front-end, or the whole front-end in files that have all
-        else, such as Spoof-SUPERB's.
+        other tensors, such as Spoof-SUPERB's.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -152,7 +157,7 @@ class SavedNetwork(Network):
         return bool(self.left_out(state_dict))
 
     def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Its own tensors, except the ones that ``state_dict`` may leave out."""
+        """The tensors that ``state_dict`` must have: all of its own, except those that may be left out."""
         left_out = self.left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
 
@@ -162,13 +167,13 @@ class SavedNetwork(Network):
         """Load the frozen tensors of its adapted front-end, which ``checkpoint`` leaves out.
 
         Args:
-            record: what the checkpoint says of them, the :attr:`base` of the detector that was saved.
-            checkpoint: a file or folder; its base may stand beside it.
+            record: the record of the base in the checkpoint, :attr:`base` of the saved detector.
+            checkpoint: a file or folder; its base may lie beside it.
             base: as for :meth:`from_pretrained`.
-            remedy: what to do if they are not found or are others, for the message.
+            remedy: what to do if the tensors are not found or differ, for the message.
 
         Raises:
-            InputError: if they are not found, or are others.
+            InputError: if the tensors are not found, or have another digest.
         """
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
@@ -198,10 +203,10 @@ class SavedNetwork(Network):
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
     def merged(self) -> Self:
-        """A copy with what was trained folded into its front-end's weights: an ordinary detector.
+        """A copy whose trained tensors are folded into the weights of its front-end: an ordinary detector.
 
-        Adapters and prompts, which no weight can hold, stay as they are. :meth:`save` writes all
-        tensors of the copy in either case.
+        Adapters and prompts, which no weight can hold, are kept. In either case :meth:`save` writes
+        all tensors of the copy.
         """
         detector = copy.deepcopy(self)
         merge(detector.frontend)
@@ -209,16 +214,16 @@ class SavedNetwork(Network):
         return detector
 
     def whole(self) -> Self:
-        """Itself, or :meth:`merged` if its front-end is adapted."""
+        """This detector, or :meth:`merged` if its front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
         """Load a whole-model state dict strictly.
 
-        A state dict without the frozen tensors of an adapted front-end leaves these as they are.
+        If the frozen tensors of an adapted front-end are left out, those of this detector are kept.
 
         Args:
-            path: its file, for messages.
+            path: file of the state dict, for messages.
 
         Raises:
             InputError: if it does not fit; the message names keys and shapes.
@@ -288,20 +293,20 @@ class SavedNetwork(Network):
                 ``owner/name`` on the Hugging Face hub. A file or folder of that name comes first.
             device: ``"auto"`` for CUDA if there is one, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
-                precision, or the type that holds all of its numbers if it has several.
-            config: the architecture, for a checkpoint that does not contain it, such as the
-                published code's. It is given as for :meth:`from_config`; options may follow a
+                precision; if it has several, the type that holds all numbers.
+            config: the architecture, for a checkpoint that does not contain it, such as those of
+                the published code. It is given as for :meth:`from_config`; options may follow a
                 name, as in ``"Nes2Net-X,backend.dilation=1"``. None for the published model with
-                the keys of the checkpoint. What its shapes tell, such as the number of logits, is
-                read from them, and a note says so.
+                the keys of the checkpoint. Options such as the number of logits are read from
+                shapes, and a note says so.
             base: the file or folder with the frozen tensors of an adapted front-end, which its
                 checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
                 the ``base.pth`` of a run.
                 None for the file that the checkpoint names, there or beside the checkpoint.
 
         Raises:
-            InputError: if there is no such checkpoint, or it is damaged or does not fit, or its base
-                is not found or is another one.
+            InputError: if there is no such checkpoint, it is damaged or does not fit, or its base
+                is not found or has another digest.
         """
         precision = None
         if dtype not in ("auto", "fastest"):
@@ -364,7 +369,7 @@ class SavedNetwork(Network):
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
-        # The file's own weights are read before memory is taken for the weights that it describes.
+        # Read the weights in the file before memory is reserved for the weights that it describes.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
         detector = empty
         if not empty._saves_all:
@@ -382,8 +387,11 @@ class SavedNetwork(Network):
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
 
 
+# Bases of adapted detectors
+
+
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
-    """Tensors of a front-end in a detector, the base of a run or a pre-training file, under published names.
+    """Tensors of a front-end in a detector, in the base of a run or in a pre-training file, by published names.
 
     Args:
         frontend: its name and options.
@@ -404,11 +412,14 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}
 
 
+# Published models by name
+
+
 def fetched(name: str) -> Path:
     """The file of the published model ``name`` on this machine; it is fetched once.
 
     Raises:
-        InputError: if no program can fetch it, or it is another file than it is known to be.
+        InputError: if no program can fetch it, or the file has another digest.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -421,7 +432,7 @@ def fetched(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Architecture of the published model ``name``, which options may follow.
+    """Architecture of the published model in ``name``, a name and possibly options.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
@@ -456,12 +467,12 @@ def split_options(name: str) -> list[str]:
 def _with_options_of(
     state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
-    """``config`` with the options that the shapes of ``state_dict`` tell; a note names them."""
+    """``config`` with the options that follow from the shapes of ``state_dict``; a note names them."""
     with sound_description(path):
         check_model(config)
         frontend = _meta_frontend(json.dumps(config["frontend"]))
     fitted = fitted_config(state_dict, frontend, config)
-    if fitted is None:  # the message of the loader says what differs
+    if fitted is None:  # the loader will raise an error with the differences
         return config
     if changes := changed_options(config, fitted):
         example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
@@ -490,10 +501,11 @@ def sound_description(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove prefixes that stand before all names, such as ``net.``, and that the detector does not have.
+    """Remove prefixes before all names, such as ``net.``, that the detector's names do not have.
 
     Args:
-        config: its architecture; None for any published model, none of which has such a prefix.
+        config: architecture of the detector; None for any published model; these have no such
+            prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -510,18 +522,21 @@ def without_wrapper(
     return state_dict
 
 
+# Checkpoints of other code
+
+
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
-    """Compare a whole-model state dict with each published model; the nearest one comes first.
+    """Compare a whole-model state dict with each published model; the nearest model comes first.
 
     Args:
-        pretrained: whether to compare with models whose front-end is pre-trained, too.
+        pretrained: also compare with models whose front-end is pre-trained.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    heard = bool(of_frontend(state_dict))  # else the front-end was frozen
+    has_frontend = bool(of_frontend(state_dict))  # False if the front-end was frozen
     misfits = {
-        name: compare(state_dict, _published_tensors(json.dumps(config), heard))
+        name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
         if CODES.get(name, "") == code and (pretrained or name_and_options(config, "frontend")[0] not in SIZES)
     }
@@ -529,13 +544,13 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict``, which fits the published model ``name``, is without its front-end."""
+    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end."""
     return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
 
 
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
-    """The tensors, without memory, of the architecture in the JSON ``config``, with its front-end or without."""
+    """The meta tensors of the architecture in the JSON ``config``, with or without its front-end."""
     model = json.loads(config)
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
@@ -546,7 +561,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """The front-end in the JSON ``config``, without memory; many published models share one."""
+    """The front-end in the JSON ``config``, on the meta device; many published models share one."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
@@ -555,16 +570,17 @@ def _meta_frontend(config: str) -> Frontend:
 def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Name and architecture of the only published model that a checkpoint fits.
 
-    If no model has its shapes, the model whose options can be chosen so that it has them.
+    If no model has its shapes, the result is the model whose options can be chosen so that it has
+    them.
 
     Args:
-        path_note: what else the message says of ``path``.
+        path_note: text after ``path`` in the message.
 
     Raises:
         InputError: if no published model fits, or several do.
     """
-    # The few models without a pre-trained front-end come first, because the others are built by the transformers
-    # library, which takes seconds to import; no file fits one of each.
+    # The few models without a pre-trained front-end come first: the others are built by the transformers library,
+    # which takes seconds to import. No file fits models of both kinds.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:
@@ -587,7 +603,8 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> t
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """The published models that ``state_dict`` fits, with their architectures.
 
-    If it fits none, these are the models with the fewest options that its shapes tell otherwise.
+    If it fits no model, these are the models that need the fewest changed options to fit its
+    shapes.
 
     Args:
         misfits: the result of :func:`recognise`.
@@ -595,12 +612,12 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     state_dict = unwrap_frontend(state_dict)
-    heard = bool(of_frontend(state_dict))
+    has_frontend = bool(of_frontend(state_dict))
     shares = {}
     for name, misfit in misfits.items():
         different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
         if not any(text.startswith("ssl_model.model.") for text in different):
-            expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), heard)
+            expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), has_frontend)
             shares[name] = share_of_other_kinds(state_dict, expected)
     fitted: dict[str, dict[str, Any]] = {}
     for name in [name for name, share in shares.items() if share == min(shares.values())]:

@@ -1,4 +1,8 @@
-"""The network of a detector: front-end, aggregation and back-end, with the published parameter names."""
+"""The network of a detector: front-end, aggregation and back-end, with the published parameter names.
+
+In reading order of :class:`Network`: its facts; ``forward`` and the steps from waveform to logits;
+``embeddings``, ``scores`` and segments; ``compile`` and ``fingerprint``.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-#: What an embedding is taken of, see :meth:`Network.embeddings`.
+#: The source of an embedding, see :meth:`Network.embeddings`.
 EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 
 
@@ -52,14 +56,15 @@ class Network(nn.Module):
         backend: features B×T×D → logits B×n.
 
     Attributes:
-        provenance: where its weights come from, as its checkpoint says; empty for a detector that was
-            not loaded.
+        provenance: origin of its weights by its checkpoint; empty for a detector that was not
+            loaded.
         source: the file, folder or name that it was loaded from; empty if it was not loaded.
         base: for a detector with an adapted front-end (:mod:`nes2net.models.frontends.adaptation`),
             ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
             came from. :meth:`save` leaves them out. None if they are in no file.
 
-    Its text is a few lines; print a part to see its layers, as in ``print(detector.backend)``.
+    Printing a network gives a few lines; print a part to see its layers, as in
+    ``print(detector.backend)``.
 
     >>> from nes2net import Detector
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
@@ -85,8 +90,8 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._asked_for = ""  # a precision that the type of the weights does not tell
-        self._fingerprint = ""  # of the weights before they were quantised
+        self._asked_for = ""  # a precision that does not follow from the type of the weights
+        self._fingerprint = ""  # fingerprint of the weights before they were quantised
         self._replayed: Replayed | None = None  # once it is compiled
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
@@ -138,7 +143,7 @@ class Network(nn.Module):
             lines.append(f"from {printable_name(self.source)}")
         return "\n  ".join(lines)
 
-    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+    if TYPE_CHECKING:  # torch.nn.Module does not type its call
 
         def __call__(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor: ...
 
@@ -149,7 +154,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes, where its weights are."""
+        """The device that computes, which holds its weights."""
         return self.device
 
     @property
@@ -200,7 +205,7 @@ class Network(nn.Module):
 
     @property
     def score_rule(self) -> str:
-        """How its scores are made of its logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
+        """The rule that computes its scores from its logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
         return self.backend.score_rule
 
     @property
@@ -210,7 +215,7 @@ class Network(nn.Module):
 
     @property
     def num_scores(self) -> int:
-        """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
+        """Number of scores of other systems that it takes besides a waveform; 0 for most detectors."""
         return self.backend.num_scores
 
     @property
@@ -221,7 +226,7 @@ class Network(nn.Module):
 
     @property
     def used_samples(self) -> UsedSamples:
-        """How many leading samples of a waveform its scores depend on."""
+        """The number of leading samples of a waveform that its scores depend on."""
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
@@ -234,7 +239,7 @@ class Network(nn.Module):
                 (:func:`nes2net.scoring.system_scores.normalised`), for a detector that fuses them.
 
         Raises:
-            InputError: if it fuses scores and none are given, or the other way round.
+            InputError: if it fuses scores and no scores are given, or the other way round.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -252,7 +257,7 @@ class Network(nn.Module):
         """The hidden states B×T×D of the front-end.
 
         Args:
-            layers: which of them; None for the ones that aggregation and back-end ask for.
+            layers: ``"last"`` or ``"all"``; None for those that aggregation and back-end need.
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
@@ -280,7 +285,7 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Zeros behind the numbers of a hidden state, for a back-end that reads other sizes."""
+        """Number of zeros appended to a hidden state, for a back-end that reads a larger size."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
@@ -290,9 +295,9 @@ class Network(nn.Module):
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
                 mean of the back-end's input, ``"backend"`` for the input of the back-end's last
                 layer.
-            layer: hidden state of the front-end: ``"last"``, a number from 0, the input of the
-                first transformer layer, to L − 1, the last one, or ``"all"`` for all L of them in a
-                row, E = L·D.
+            layer: hidden state of the front-end: ``"last"``; a number from 0, the input of the
+                first transformer layer, to L − 1, the last state; or ``"all"`` for all L in a row,
+                E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -358,11 +363,11 @@ class Network(nn.Module):
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the scores of its segments were trained, as far as its provenance or its back-end tells.
+        """Whether the scores of its segments were trained, by its recipe or its back-end.
 
-        The recipe of a checkpoint of this toolkit tells it. Without a recipe, back-ends that are
-        made for segments count as trained on them. Others do not, because their frames share the
-        last layer with the utterance.
+        The recipe of a checkpoint of this toolkit decides. Without a recipe, back-ends that are
+        made for segments count as trained on segments. Other back-ends do not, because their frames
+        share the last layer with the utterance.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -390,8 +395,8 @@ class Network(nn.Module):
     def compile(self, **options: Any) -> None:
         """Compile its parts in place, and a front-end of equal layers layer by layer.
 
-        Each part is compiled when it computes the next time, and again for further shapes. On a GPU
-        the kernels of a batch are then replayed as a CUDA graph, too.
+        Each part is compiled at its next computation, and again for further shapes. On a GPU the
+        kernels of a batch are also replayed as a CUDA graph.
 
         Args:
             options: options of ``torch.compile``.
@@ -405,10 +410,10 @@ class Network(nn.Module):
         return super()._apply(*args, **options)
 
     def forget_recordings(self) -> None:
-        """Drop the CUDA graphs of :meth:`compile`, which know where in memory the weights were.
+        """Drop the CUDA graphs of :meth:`compile`, which hold the addresses of the weights.
 
         They are also dropped when the detector is moved or converted, and when weights are loaded.
-        Call it after moving a part of a compiled detector.
+        Call this after moving a part of a compiled detector.
         """
         if self._replayed is not None:
             self._replayed = Replayed(self._scores)

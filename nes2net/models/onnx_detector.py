@@ -1,4 +1,4 @@
-"""An exported detector, run by onnxruntime."""
+"""Run an exported detector by onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ class OnnxDetector(OnnxFile):
     It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. It takes the arguments of
     :class:`OnnxFile` and raises the same errors.
 
-    A quantised file computes one waveform after another. onnxruntime quantises activations with one
-    range for the whole batch, so a score would otherwise depend on the utterances that it shares a
-    batch with.
+    A quantised file computes one waveform after another, because onnxruntime quantises activations
+    with one range for the whole batch. In a batch, a score would depend on the other utterances.
 
     Attributes:
-        device: the CPU, which waveforms are given on even if onnxruntime computes on CUDA
+        device: the CPU; waveforms are given on it even if onnxruntime computes on CUDA
             (:attr:`computes_on`).
-        provenance: what its training used (:meth:`nes2net.models.provenance.Provenance.start`), as its checkpoint
-            said.
+        provenance: data of its training (:meth:`nes2net.models.provenance.Provenance.start`), by
+            its checkpoint.
     """
 
     device = torch.device("cpu")
@@ -56,13 +55,13 @@ class OnnxDetector(OnnxFile):
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Raise :class:`InputError` for train mode; it is in eval mode already."""
+        """Raise :class:`InputError` for train mode; it is always in eval mode."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
 
     def compile(self, **_: Any) -> None:
-        """Raise :class:`InputError`: onnxruntime optimises in its own way."""
+        """Raise :class:`InputError`: onnxruntime optimises the graph itself."""
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:

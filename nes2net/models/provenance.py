@@ -1,4 +1,4 @@
-"""Where a detector's weights come from, and what its training used: typed facts, read and written in one place."""
+"""The provenance of a detector: the origin of its weights and the data of its training, as typed facts."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import Any, NamedTuple
 
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
-#: Keys of a saved record, which stands beside the tensors of a checkpoint: the name of the published model whose weights
-#: a detector has, ...
+#: Keys of the record in a checkpoint. Name of the published model whose weights the detector has.
 RECORD_KEY = "published_model"
-#: ... or whose architecture it has, with other weights, or with weights of which nothing is known,
+#: Name of the published model whose architecture it has, with other or unknown weights.
 ARCHITECTURE_KEY = "architecture_of"
-#: ... the provenance of what its training started from,
+#: Provenance of the detectors that its training started from.
 START_KEY = "started_from"
-#: ... what tells its trials from others in the same layout (``Corpus.describe_trials``).
+#: Description of its trials, which tells them from others in the same layout (``Corpus.describe_trials``).
 TRIALS_KEY = "trials"
-#: ... and how trials name its classes.
+#: How trials name its classes.
 CLASSES_KEY = "class_labels"
 
-# What a copy keeps of a recipe's ``data``, and of each of its ``corpora``.
+# Keys of a recipe's ``data``, and of each of its ``corpora``, that a copy keeps.
 _DATA = ("num_samples", "crop")
 _OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
-_MOST_STARTS = 100  # a record may come from anywhere
+_MOST_STARTS = 100  # a limit, because a record may come from anywhere
 
 
 class UsedCorpus(NamedTuple):
-    """A corpus of a recipe: what training used of it."""
+    """A corpus of a recipe, and the splits that training used."""
 
     name: str
     root: str
-    """Its folder or list; empty if it is not known."""
+    """Its folder or list; empty if unknown."""
     train_split: str | None
     """None if it was not trained on."""
     dev_split: str | None
@@ -41,9 +40,9 @@ class UsedCorpus(NamedTuple):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a detector's weights come from, as its checkpoint says; empty for a detector that was just built.
+    """The origin of a detector's weights, by its checkpoint; empty for a detector that was just built.
 
-    A checkpoint may say anything. What does not have the right form is left out when it is read.
+    A checkpoint may hold anything. Values of the wrong form are ignored when it is read.
     """
 
     published_model: str = ""
@@ -51,23 +50,22 @@ class Provenance:
     architecture_of: str = ""
     """Name of the published model whose architecture it has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The recipe of its training, plain data; of a copy, what it says of the data."""
+    """The recipe of its training, plain data; in a copy only the keys of the data."""
     trials: tuple[Mapping[str, Any], ...] = ()
-    """What tells the trials that it used from others: ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256``,
-    ``official``."""
+    """Descriptions of its trials, with ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
     started_from: tuple[Provenance, ...] = ()
-    """What its training started from."""
+    """Provenance of the detectors that its training started from."""
     score_ranges: Any = None
     """How a fusion normalises the scores of other systems; None for other detectors."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
     """How trials name its classes: ``field`` of a trial and ``aliases``; and ``known``, the scores of development trials of
     known classes. Empty for a detector that tells bona fide from spoof."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """All else that its checkpoint says, such as ``epoch`` and the figures of the development set."""
+    """Further facts in its checkpoint, such as ``epoch`` and the figures of the development set."""
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
-        """Read what a checkpoint, a detector folder or the record of a score file says."""
+        """Read the record of a checkpoint, a detector folder or a score file."""
         facts = dict(record)
         published = facts.pop(RECORD_KEY, "")
         alike = facts.pop(ARCHITECTURE_KEY, "")
@@ -142,14 +140,14 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Which trials of a corpus it used for ``part``, ``"train"`` or ``"dev"``; None if that is not known."""
+        """Description of the trials of a corpus that it used for ``part``, ``train`` or ``dev``; None if unknown."""
         for trials in self.trials:
             if (trials.get("part"), trials.get("corpus"), trials.get("split")) == (part, corpus, split):
                 return trials
         return None
 
     def ancestors(self) -> Iterator[Provenance]:
-        """This provenance, what it started from, what that started from, and so on: at most 100."""
+        """This provenance, the detectors that its training started from, their starts, and so on: at most 100."""
         waiting = [self]
         for number, provenance in enumerate(waiting):  # grows
             if number == _MOST_STARTS:
@@ -158,10 +156,10 @@ class Provenance:
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """What a copy of the detector, or a detector that starts from it, keeps of its training.
+        """The facts about its training that a copy of the detector, or a detector that starts from it, keeps.
 
         Args:
-            places: whether to keep the folders of the data; false for files that other people get.
+            places: keep the folders of the data; false for files that other people get.
 
         >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
         >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
@@ -184,7 +182,7 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, facts={})
 
     def without_weights(self) -> Provenance:
-        """The same, which says no more than the architecture of the published model.
+        """The same without the claim to a published model's weights; only its architecture is kept.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}
@@ -195,7 +193,7 @@ class Provenance:
 
 
 def architecture_words(*names: str) -> str:
-    """What is said of weights that have the names and shapes of these published models and no known digest.
+    """Describe weights with the names and shapes of these published models, but without a known digest.
 
     >>> architecture_words("AASIST")
     'architecture of AASIST, weights unknown'

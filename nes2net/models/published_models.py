@@ -1,4 +1,8 @@
-"""The published detectors: their architectures, how their authors score, licences and training data."""
+"""The published detectors: architectures, scoring by their authors, licences and training data.
+
+In reading order: ``PublishedModel`` has the fields; the functions after it build families of equal
+facts; ``PUBLISHED`` is the table.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,16 @@ _DEEPFENSE_CROP = 64_000
 class PublishedModel:
     """A published detector.
 
-    A corpus of this toolkit has its name here, as in ``nes2net info``, with a part behind a colon
-    where the source names the part: ``"asvspoof2019_la:train"``. Corpora that the toolkit does not
-    read have the names of their authors.
+    A corpus of this toolkit has its name of ``nes2net info``, with the part after a colon if the
+    source names the part: ``"asvspoof2019_la:train"``. Corpora that the toolkit does not read have
+    the names that their authors gave them.
     """
 
     config: Mapping[str, Any]
     """Its architecture, as for :meth:`nes2net.Detector.from_config`. It holds the rule of the score
     and the normalisation of the waveform."""
     source: str
-    """Publication, and where code or weights are."""
+    """Publication, and the addresses of code or weights."""
     licence: str
     """Licence of the weights."""
     code_licence: str = "none"
@@ -37,32 +41,32 @@ class PublishedModel:
     selected_on: tuple[str, ...] = ()
     """Corpora on which its epoch was selected."""
     until: int | None = None
-    """Year of the newest attacks that it may have been trained on: that of the newest corpus, or of
+    """Year of the newest attacks that it may have been trained on: the year of the newest corpus, or of
     the publication."""
     num_samples: int | Literal["corpus"] | None = "corpus"
     """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
     utterance, ``"corpus"`` for the corpus's own number."""
     crop: Literal["head", "random"] = "head"
-    """Where its authors cut these samples out of the utterance. The default of this toolkit is always the head."""
+    """The place in the utterance where its authors cut these samples. This toolkit's default is always the head."""
     scored_in: str = ""
-    """Where its authors show how they score: files of their code, or a card. Empty if nothing public
-    shows it, so that :attr:`scored` is an assumption."""
+    """Files of the authors' code, or a card, that show how they score. Empty if nothing public shows
+    it; :attr:`scored` is then an assumption."""
     code: str = ""
-    """The code whose layout its files have, if other models have all its names and shapes."""
+    """The code whose layout its files have; set if other models have the same names and shapes."""
     file: PublishedFile | None = None
-    """Where its weights are fetched from by its name; None if no program can, because they are behind
-    a page for people, or nobody knows which file is meant."""
+    """The file that is fetched by its name; None if no program can fetch it, because it is behind a page
+    for people, or the publisher does not say which file it is."""
     tensors_sha256: str = ""
-    """SHA-256 of its tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), by which they are known in any file;
-    empty if not known."""
+    """SHA-256 of its tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), which identifies them in any file;
+    empty if unknown."""
     by_hand: str = ""
-    """Where a person finds its file, if no program can fetch it and its publisher released it."""
+    """The place where a person finds its file, if it is released but no program can fetch it."""
     parameters: int | None = None
     """Count of its trainable numbers, stated where :attr:`file` is."""
     good_for: str = ""
-    """What somebody takes it for who has no detector yet, stated where :attr:`file` is."""
+    """Purpose for which a user without a detector may choose it, stated where :attr:`file` is."""
     notes: tuple[str, ...] = ()
-    """What else a user should know."""
+    """Further facts that a user should know."""
 
     @property
     def scored(self) -> str:
@@ -86,7 +90,7 @@ class PublishedModel:
 
     @property
     def score_rule(self) -> str:
-        """How its score is made of the logits."""
+        """The rule that computes its score from the logits."""
         backend = self.config["backend"]
         if isinstance(backend, str):
             return "logit"
@@ -94,7 +98,7 @@ class PublishedModel:
 
     @property
     def trained(self) -> str:
-        """What trained it, in short.
+        """Its training data in short.
 
         >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained
         ('asvspoof2019_la:train', '9 corpora')
@@ -121,7 +125,7 @@ class PublishedModel:
         return "NC" in self.licence or "non-commercial" in self.licence
 
     def facts(self) -> dict[str, Any]:
-        """What a score file's record keeps of it, as plain data."""
+        """The facts that the record of a score file keeps, as plain data."""
         return {
             "source": self.source,
             "licence": self.licence,
@@ -475,5 +479,5 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Names of the published models → their architectures.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
 
-#: Name → code, for the models that only their layout tells from others.
+#: Name → code, for models that differ from others only in the layout of their files.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}

@@ -21,7 +21,7 @@ _PACKAGED = Path(__file__).with_name("published_results.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published result, what its source says of the system, and what is needed to measure it again.
+    """A published result, the facts that its source states, and the settings that measure it again.
 
     The head of ``published_results.yaml`` explains the fields. ``best``, ``mean`` and EERs in general are
     in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
@@ -64,9 +64,9 @@ class PublishedRow:
 
     @property
     def ways(self) -> list[str]:
-        """How the figure can be measured again here: ``"recipe"``, ``"checkpoint"``, both, or not at all.
+        """The ways to measure the figure again here: ``"recipe"``, ``"checkpoint"``, both, or none.
 
-        A checkpoint counts if the toolkit has the model that it belongs to.
+        A checkpoint counts if the toolkit has its model.
         """
         ways = []
         if self.recipe:
@@ -84,7 +84,7 @@ class PublishedRow:
         return figures + self._tdcf
 
     def percent(self, figure: float | None) -> str:
-        """Write ``figure`` with as many digits as the source gives; a dash if there is no figure."""
+        """Write ``figure`` with the digits of the source; a dash if there is no figure."""
         return "–" if figure is None else f"{figure:.{self.digits}f}"
 
     @property
@@ -154,7 +154,7 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 
 
 def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
-    """The tables of a file: each result gets the fields of its test, table and system."""
+    """Read the tables of a file; each result gets the fields of its test, table and system."""
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping(content.get("tests"), f"{path}, tests")
     texts = _mapping(content.get("notes"), f"{path}, notes")
@@ -193,7 +193,7 @@ def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    """``value``, or an empty mapping for nothing."""
+    """``value``, or an empty mapping for None."""
     if value is None:
         return {}
     if not isinstance(value, dict):

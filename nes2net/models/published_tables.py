@@ -9,7 +9,7 @@ from typing import Any
 
 from nes2net.models.published_results import PublishedRow, PublishedTable
 
-#: What the signs of the tables mean.
+#: Sign or heading of the tables → its meaning.
 LEGEND = {
     "figures": "EER in %, best (mean) of the runs that the source reports; –: not reported",
     "front-end": "as the source names it",
@@ -22,13 +22,13 @@ LEGEND = {
 
 
 def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
-    """The notes of all results, each with its number: they are numbered as they come."""
+    """Number the notes of all results in the order of their first use."""
     notes = dict.fromkeys(note for table in tables for row in table.rows for note in row.notes)
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """A row for each system: what the source says of it, its figures, and the numbers of its notes."""
+    """A row for each system: the facts that its source states, its figures, and the numbers of its notes."""
     rows = []
     for results in table.systems:
         row = next(iter(results.values()))
@@ -53,7 +53,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """A row for each system that says how it can be measured again, or why not; equal ones once."""
+    """A row for each system with the ways to measure it again, or the reason why not; equal rows once."""
     rows = []
     for table in tables:
         for results in table.systems:
@@ -76,7 +76,7 @@ def _label(row: PublishedRow) -> str:
 
 
 def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
-    """All that is known, as plain data: each table with its results and all their fields."""
+    """Each table with its results and all their fields, as plain data."""
     return [
         {
             "title": table.title,

@@ -1,8 +1,11 @@
-"""Int8 products on the CPU: weights are quantised per output channel, activations per row as they come.
+"""Int8 products on the CPU: weights are quantised per output channel, activations per row when they occur.
 
 A row is quantised by itself, so that no score depends on the other utterances of a batch, and
 nothing has to be calibrated. The transformer's linear layers are such products. The rest is
 computed in bfloat16 if the processor has instructions for it, otherwise in float32.
+
+In reading order: ``quantised_rows`` and ``Int8Linear``; the products by oneDNN and in float32; the
+modules that replace the parts of a transformer layer; ``fastest_precision`` and ``quantise``.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from nes2net.lib.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
-_OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
-_LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127
-_TINY = 1e-30  # smallest magnitude that a row is scaled by, for rows of zeros
+_OFFSET = 128  # added to activations: the fast products take unsigned activations and signed weights
+_LARGEST = 126  # largest quantised activation; rounding its scale to bfloat16 may turn 126 into 127
+_TINY = 1e-30  # smallest magnitude by which a row is scaled, for rows of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 #: Linear layers in the transformer layers of Whisper and of w2v-BERT 2.0 that are quantised one by one.
 _SINGLE = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
@@ -44,8 +47,8 @@ def quantised_rows(x: Tensor) -> Rows:
     if torch.compiler.is_compiling():  # in float32, in one pass
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # Without their sign, the bits of floating-point numbers have the order of the numbers. PyTorch
-    # finds the largest integer several times as fast.
+    # Without the sign, the bits of floating-point numbers, read as integers, have the order of the
+    # numbers. PyTorch finds the largest integer several times as fast.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
@@ -54,9 +57,9 @@ def quantised_rows(x: Tensor) -> Rows:
 
 
 class Int8Linear(nn.Module):
-    """Linear layers with int8 weights that read the same input; their outputs stand side by side.
+    """Linear layers with int8 weights that read the same input; their outputs are concatenated.
 
-    There are no gradients. A state dict would not have the weights, so asking for one is an error.
+    There are no gradients. A state dict would lack the weights, so asking for one is an error.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -97,6 +100,9 @@ def _refuse_saving(*_: Any) -> None:
 Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
+# Products
+
+
 def onednn_product(weight: Tensor, scale: Tensor) -> Product:
     """Prepare oneDNN's product with W = ``weight`` (int8, N×K) · ``scale`` (float32, N)."""
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
@@ -114,7 +120,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# An operator of our own: the compiler's rule for oneDNN's takes only constant weights.
+# A custom operator, because the compiler's rule for oneDNN's operator takes only constant weights.
 _compilable = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _compilable.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
@@ -131,7 +137,7 @@ def plain_product(weight: Tensor, scale: Tensor) -> Product:
 
 
 def fastest_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the product in the way that is fastest on this processor."""
+    """Prepare the product that is fastest on this processor."""
     prepare = onednn_product if has_fast_product() else plain_product
     return prepare(weight, scale)
 
@@ -140,8 +146,8 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers exactly on this processor.
 
-    It does with VNNI or AMX. Without them it adds pairs of products in 16 bits, which overflows.
-    Builds of PyTorch without oneDNN, and those for ARM, do not have such products.
+    It does so with VNNI or AMX. Without them, pairs of products are summed in int16 and overflow.
+    Builds of PyTorch without oneDNN or for ARM do not have such products.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -164,7 +170,7 @@ def has_fast_bfloat16() -> bool:
 
 
 def has_fast_float16() -> bool:
-    """Whether this processor has instructions for products of float16 numbers; True if PyTorch does not tell."""
+    """Whether this processor has instructions for products of float16 numbers; True if PyTorch does not say."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # newer versions have it
     return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
 
@@ -172,13 +178,16 @@ def has_fast_float16() -> bool:
 def emulation_note(precision: str, device: torch.device) -> str:
     """Say that the processor of this machine emulates ``precision`` on ``device``; empty if it does not."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # nothing tells it of others
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # unknown for other processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
         return ""
     return (
         f"this processor has no instructions for {precision} and emulates it, which is slower than float32, often by "
         "far: `dtype=fastest` takes what is fast here"
     )
+
+
+# Parts of a transformer layer
 
 
 class Int8Rows(Int8Linear):
@@ -228,7 +237,7 @@ class Int8Attention(nn.Module):
 
 
 class Int8RelativeAttention(Int8Attention):
-    """The same with WavLM's gated bias, which the float module computes."""
+    """:class:`Int8Attention` with WavLM's gated bias, which the float module computes."""
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
@@ -254,8 +263,8 @@ class Int8RelativeAttention(Int8Attention):
 def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply ``compute`` to parts of the batch ``x`` B×T×D.
 
-    What is computed in between fits into the cache for a few hundred rows per thread, but not for a
-    batch.
+    For a few hundred rows per thread, intermediate results fit into the cache; for a whole batch
+    they do not.
     """
     if torch.compiler.is_compiling():
         return compute(x)
@@ -265,12 +274,16 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat([compute(batch) for batch in x.split(utterances)])
 
 
-def fastest_precision(model: nn.Module, device: torch.device) -> str:
-    """Name the precision in which ``model`` scores fastest on ``device``, by rule, so that a machine always takes the same.
+# Precision of a detector
 
-    On a GPU it is bfloat16 if it computes that. On a CPU only the transformers of pre-trained front-ends gain: it is
-    int8 where the processor multiplies it (:func:`has_fast_product`), otherwise bfloat16 (:func:`has_fast_bfloat16`).
-    All else is float32.
+
+def fastest_precision(model: nn.Module, device: torch.device) -> str:
+    """Choose the precision in which ``model`` scores fastest on ``device``, by a rule that measures nothing.
+
+    A machine therefore always takes the same precision. On a GPU it is bfloat16 if the GPU computes
+    it. On a CPU only the transformers of pre-trained front-ends become faster: by int8 if the
+    processor multiplies it (:func:`has_fast_product`), otherwise by bfloat16
+    (:func:`has_fast_bfloat16`). All other cases are float32.
     """
     if device.type == "cuda":
         with suppress(InputError):
@@ -303,7 +316,7 @@ def quantise(model: nn.Module) -> nn.Module:
     cannot be saved.
 
     Raises:
-        InputError: if it has no such layers, they have adapters, or fairseq computes them.
+        InputError: if the model has no such layers, they have adapters, or fairseq computes them.
     """
     if reason := _why_not(model):
         raise InputError(reason)
@@ -321,8 +334,8 @@ def quantise(model: nn.Module) -> nn.Module:
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Rows(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # With the weight that ``child`` computes anew in each call, from norm and direction. (Removing the
-                # parametrization would remove it from copies of ``child`` as well.) embed_positions() pads.
+                # Take the weight that ``child`` computes in each call, from norm and direction. (Removing the
+                # parametrization would remove it from copies of ``child`` too.) embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
                 plain.weight = nn.Parameter(child.weight.detach())

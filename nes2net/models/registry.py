@@ -1,8 +1,11 @@
-"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands, and building parts by name.
+"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands; builds parts by name.
+
+In reading order: ``Registry`` and the tables of names; then the functions ``create_…`` that build a
+part from its name and options.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
-packages add names of their own by entry points of the groups ``nes2net.frontends``,
+packages add their own names by entry points of the groups ``nes2net.frontends``,
 ``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.heads``, ``nes2net.losses``,
 ``nes2net.tasks``, ``nes2net.judgements``, ``nes2net.corpora``, ``nes2net.effects`` and
 ``nes2net.commands`` (see docs/extending.md).
@@ -36,7 +39,7 @@ class Registry(Generic[T]):
     """The names of one kind of thing: factories of parts, or corpora.
 
     Args:
-        kind: its name in messages.
+        kind: word for such a thing in messages.
         group: name of the entry points by which installed packages add names.
         table: name → ``"module:attribute"``.
     """
@@ -56,7 +59,7 @@ class Registry(Generic[T]):
         return sorted(self._table if installed else self._own)
 
     def module(self, name: str) -> str:
-        """The name of the module that holds what is registered under ``name``."""
+        """The name of the module of the object that is registered under ``name``."""
         return self._table[name].partition(":")[0]
 
     def add(self, name: str, target: str) -> None:
@@ -76,13 +79,13 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: if there is no such name, with the nearest one; or if an installed package
-                registers what it does not have.
+                registers something that it does not have.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         module, _, attribute = self._table[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except Exception as error:  # whatever the module of another package raises
+        except Exception as error:  # the module of another package may raise anything
             if name in self._own:
                 raise
             raise InputError(
@@ -124,7 +127,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora, and the names of data sets of the Hugging Face hub, ``hub:OWNER/NAME``."""
 
     def get(self, name: str) -> Corpus:
-        """As :meth:`Registry.get`; for a data set of the hub, the corpus that downloads it when asked."""
+        """As :meth:`Registry.get`; for a data set of the hub, a corpus that downloads it when needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -342,6 +345,9 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
+# Building parts
+
+
 def takes_checkpoint(name: str) -> bool:
     """Whether the front-end ``name`` can start from a pre-training file; a spectrum cannot.
 
@@ -367,7 +373,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
         name: one of ``nes2net.models.registry.frontends.names()``.
         checkpoint: a pre-training file of its kind, or the name of a published size
             (:data:`nes2net.models.frontends.sizes.SIZES`), which is fetched once; None for random weights.
-            For a front-end of a published size the file has to be of this size.
+            For a front-end of a published size the file must have this size.
         options: keyword arguments of its class or function, and ``adapt``, which every front-end
             has: a mapping of the options of :class:`nes2net.models.frontends.adaptation.Adaptation`, or
             None.
@@ -482,10 +488,10 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
 
 
 class ConditionSuite(NamedTuple):
-    """The conditions of a robustness report by default."""
+    """The default conditions of a robustness report."""
 
     names: list[str]
-    """As ``"mp3:16"``: family by family, and from mild to hard."""
+    """Conditions such as ``"mp3:16"``: family by family, and from mild to hard."""
     left_out: dict[str, str]
     """The conditions that are not possible here: name → reason."""
 
@@ -510,7 +516,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
             create_condition(texts[0], sources)
         except InputError as error:
             if not isinstance(error, MissingLibrary) and "speech" not in condition.needs:
-                raise  # a folder that was named and cannot be used
+                raise  # the folder was named, but cannot be used
             suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
         else:
             suite.names.extend(texts)
@@ -518,7 +524,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
 
 def _checked(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
-    """Check that ``module`` keeps its ``contract``, and set ``module.config`` unless its class sets it.
+    """Check that ``module`` is an object of its ``contract``, and set ``module.config`` unless its class sets it.
 
     Raises:
         InputError: if ``module`` is an object of another class.

@@ -1,4 +1,4 @@
-"""Whose weights tensors are: names and shapes tell an architecture, and only a digest tells a published model."""
+"""Recognise published weights: names and shapes identify an architecture, only a digest identifies weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of a saved record that holds the digest of the tensors beside it, if these are a published model's.
+#: Key of a saved record with the digest of its tensors, if these are a published model's.
 TENSORS_KEY = "tensors_sha256"
 
 
 def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
-    """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes alone tell nothing.
+    """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes do not suffice.
 
     Args:
-        path: the file or folder that it was read from.
+        path: the file or folder of ``state_dict``.
         given_name: ``owner/name`` on the hub, if it was fetched from there.
     """
     model = PUBLISHED.get(name)
@@ -42,7 +42,8 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
 
-    It names a published model only if the tensors are those that were saved, and else its architecture.
+    It names a published model only if the tensors are the saved ones; otherwise only its
+    architecture.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

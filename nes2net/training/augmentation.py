@@ -1,4 +1,4 @@
-"""The effects that a training utterance meets, in their order, and the random stream that they may draw from."""
+"""Build the effects that augment training utterances, in their order, and the random stream of the legacy order."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def effects_of(
 
     Args:
         speech: recordings that babble is made of.
-        stream: what RawBoost draws from in the order of reading (``augment.rng: legacy``).
-        aligned: leave out the delay of a reverberation, for labels of frames.
-        every: let all conditions follow one another, instead of one by chance.
+        stream: random stream of RawBoost in the order of reading (``augment.rng: legacy``).
+        aligned: remove the delay of a reverberation, so that labels of frames stay aligned.
+        every: apply all conditions one after another, instead of one drawn at random.
 
     Raises:
         InputError: if a folder of noise is missing or nothing uses it, or if a condition is unknown or
-            cannot be had here.
+            not available on this machine.
     """
-    sources = Sources(augment.musan, augment.rir, speech)  # one for all: it lists its folders once
+    sources = Sources(augment.musan, augment.rir, speech)  # shared by all effects: it lists its folders once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
     needed = set().union(*(condition.needs for condition in conditions))
     for folder in ("musan", "rir"):
@@ -68,10 +68,10 @@ def effects_of(
 def training_effects(
     recipe: Recipe, trials: Sequence[Trial], stream: LegacyStream | None, *, labelled: bool = False
 ) -> list[Effect]:
-    """Build what training utterances meet by ``recipe``; babble is made of the speech of ``trials``.
+    """Build the effects of ``recipe`` for training utterances; babble is made of the speech of ``trials``.
 
     Args:
-        labelled: whether labels of frames follow the waveform, which may then not move in time.
+        labelled: whether frames have labels; effects must then not move sounds in time.
 
     Raises:
         InputError: as :func:`effects_of`, and if no folder of noise is named, or a condition moves
@@ -102,8 +102,8 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if nothing in the recipe draws random numbers, if something draws for which no
-            order was published, or if several processes would have to share the stream.
+        InputError: if nothing in the recipe draws random numbers, if an effect draws whose order
+            was not published, or if several processes would have to share the stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

@@ -1,4 +1,4 @@
-"""Averages of a run's checkpoints: which epochs, the file's name, and new batch statistics."""
+"""Average the checkpoints of a run: choice of epochs, name of the file, new batch statistics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
-#: What the record of an average takes from the record of its first checkpoint.
+#: Keys that the record of an average copies from the record of its first checkpoint.
 _KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, ARCHITECTURE_KEY)
 
 
@@ -41,7 +41,7 @@ class RunAverage(NamedTuple):
 
     path: Path
     checkpoints: list[Path]
-    #: whether an earlier file of that name was used as the average, was replaced, or was absent
+    #: an earlier file of that name was reused as the average, was replaced, or did not exist
     earlier: Literal["used", "replaced", "absent"]
 
 
@@ -58,20 +58,20 @@ def average_run(
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
-    ``_legacy`` in that mode, in ``_weighted`` and the weights if there are any, and in ``_bn`` with
-    new batch statistics. An existing plain average is used if its record holds the SHA-256 of the
-    checkpoints that are in the folder now; otherwise it is made again.
+    ``_legacy`` in legacy mode, in ``_weighted`` and the weights if ``weights`` are given, and in
+    ``_bn`` with new batch statistics. An existing plain average is reused if its record holds the
+    SHA-256 of the checkpoints that are in the folder now; otherwise it is computed again.
 
     Args:
-        ids: epochs to average, such as :func:`nes2net.training.selection.best_epochs`, of which the
-            published averages take 3 and 5; or give ``last``.
+        ids: epochs to average, such as those of :func:`nes2net.training.selection.best_epochs`; the
+            published averages take 3 and 5. Or give ``last``.
         last: average this many of the folder's last epochs: stochastic weight averaging (Izmailov
             et al., UAI 2018).
         weights: see :func:`average_checkpoints`.
         batch_norm_batches: estimate the batch statistics of the average anew on this many training
             batches of the run's recipe (section 3.1 of the paper above). None averages the
             statistics of the checkpoints.
-        out: file to write instead; it is replaced if it is there.
+        out: file to write instead; an existing file is replaced.
 
     Raises:
         InputError: if not exactly one of ``ids`` and ``last`` is given, a checkpoint is missing
@@ -80,9 +80,9 @@ def average_run(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"run folder {folder} not found: `folder` is the one that holds epoch_N.pth")
+        raise InputError(f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth")
     if ids is not None and last is not None:
-        raise InputError("both ids and last say which epochs to average: give one of them")
+        raise InputError("`ids` and `last` both choose the epochs to average: give one of them")
     if last is not None:
         saved = saved_epochs(folder)
         if not 0 < last <= len(saved):
@@ -146,7 +146,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """The file of ``folder`` for an average by :func:`average_run`, which has these arguments.
+    """The file in ``folder`` of an average; the arguments are those of :func:`average_run`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
@@ -194,7 +194,7 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # A teacher that is never trained keeps its own statistics; update_bn would forget them.
+    # A teacher is never trained and keeps its statistics, which update_bn would reset.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
@@ -207,7 +207,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """The measures of the task of the run in ``folder``; the usual ones if its recipe cannot be used."""
+    """The measures of the task of the run in ``folder``; EER and minDCF if its recipe cannot be used."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:
@@ -238,7 +238,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """The recipe that the record of ``average`` holds; None for an average by another program or an earlier version."""
+    """The recipe in the record of ``average``; None for an average by another program or an earlier version."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

@@ -1,4 +1,4 @@
-"""Balance: which utterances an epoch draws, by shares of corpora, classes and other groups."""
+"""Choose the utterances that an epoch draws, by shares of corpora, classes and other groups."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ class Level(NamedTuple):
     groups: Sequence[Hashable]
     """The group of each item."""
     shares: Mapping[Hashable, float] | None = None
-    """The share of each group relative to the others; None if all have the same."""
+    """The share of each group relative to the others; None for equal shares."""
 
 
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    Each level divides the groups of the one before. Within a batch, the draws of a group are
-    divided among its own groups, and groups that rounding left short get more in the next batches.
-    So no share is left to chance. In a group of the last level the items come in turn. Once all
-    have come, they come again in another order, so their counts differ by at most one.
+    Each level divides the groups of the level before. Within a batch, the draws of a group are
+    divided among its subgroups, and subgroups that rounding left short get more in the next
+    batches. No share is left to chance. In a group of the last level the items are drawn in turn.
+    Once all are drawn, they are drawn again in another order, so their counts differ by at most
+    one.
 
     Args:
         length: number of items.
         levels: outermost first; without them all items are one group.
-        speakers: speaker of each item, None if it is not known, for ``most_of_speaker``.
-        most_of_speaker: number of different items of a speaker in an epoch, drawn anew for each;
-            None for all. Items without a speaker are always included.
+        speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
+        most_of_speaker: most items of a speaker in an epoch; each epoch draws others. None for all.
+            Items without a speaker are always included.
         draws: number of draws in an epoch; None for the number of items that ``most_of_speaker`` leaves.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
@@ -86,7 +87,7 @@ class Balance:
         return digest.hexdigest()
 
     def _drawn(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Choose one of ``items``, a group of the level before, for each draw in ``steps``, which ascend."""
+        """Choose one of ``items``, a group of the level before, for each draw; ``steps`` are their steps, ascending."""
         if level == len(self._levels):
             return items[_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
@@ -94,8 +95,8 @@ class Balance:
         if (shares == shares[0]).all():
             drawn_groups = _in_turn(len(shares), steps, rng)
         else:
-            # In each step every group gets its share rounded down; those owed most from earlier steps get one more.
-            shares = shares / shares.max()  # their sum might be too large a number
+            # In each step every group gets its share rounded down; groups owed most from earlier steps get one more.
+            shares = shares / shares.max()  # the sum of huge shares would overflow
             shares = shares / math.fsum(shares)
             owed = np.zeros(len(shares))
             of_steps = []
@@ -135,7 +136,7 @@ class _Capped:
 
 
 def _numbered(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
-    """Number the groups in the order of their first items: the number of each item, and the groups."""
+    """Number the groups in the order of their first items; return the number of each item, and the groups."""
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 
@@ -151,9 +152,9 @@ def _places(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose one of ``count`` equals for each draw, all of them in turn, each time in another order.
+    """Choose one of ``count`` equals for each draw: all of them in turn, in another order each time.
 
-    Within each of ``steps``, too, their counts differ by at most one.
+    Within each step, too, the counts differ by at most one.
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
@@ -166,7 +167,7 @@ def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
         waiting = waiting[remainder:]
         if missing := remainder - len(next_ones):
             order = rng.permutation(count)
-            again = np.isin(order, next_ones)  # these wait until the others have come
+            again = np.isin(order, next_ones)  # drawn just before: they wait until the others are drawn
             order = np.concatenate([order[~again], order[again]])
             next_ones = np.concatenate([next_ones, order[:missing]])
             waiting = order[missing:]
@@ -175,7 +176,7 @@ def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
 
 
 def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
-    """How ``data`` lets an epoch draw from ``trials``; None if each is drawn once, as published.
+    """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
 
     Raises:
         InputError: if no trial has a field of ``data.balance``, or a speaker for ``data.speaker_cap``.
@@ -199,7 +200,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
 
 
 def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """The group of each trial by the field ``name``; None for those without a value."""
+    """The group of each trial by the field ``name``; None for a trial without a value."""
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
@@ -209,7 +210,7 @@ def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | Non
         for trial in trials:
             extra.update(trial.extra)
         raise InputError(
-            f"`data.{key}` needs the {name} of the training trials, and none has it; they have "
+            f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
     if name in ("attack", "speaker"):  # they mean something only within a corpus: A07 of two corpora are two attacks

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture: losses, measures of the development set, learning rate."""
+"""Draw the curves of a run: losses, measures of the development set, learning rate."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def plot_curves(
     Args:
         title: name of the run.
         saved: epochs whose checkpoints are kept; they are marked.
-        offered: the measures of the task. Those that are prominent are drawn, all rates in one panel
-            and each of the others in its own.
+        offered: the measures of the task. The prominent ones are drawn: all rates in one panel, and
+            each other measure in its own.
 
-    The file is replaced as a whole. Epochs without validation lack its values. An error prints one
-    line on standard error, so that training does not end for a picture.
+    The file is replaced as a whole. Epochs without validation have no points in its curves. An
+    error only prints one line on standard error, so that training does not end because of a
+    picture.
     """
     try:
         with replacing(path) as temporary:
@@ -53,11 +54,20 @@ def plot_curves(
 def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
-    measured = [m for m in offered if m.prominent and any(m.column() in epoch for epoch in history)]
-    rates = [measure for measure in measured if measure.percent]
-    unit_measures = [[measure] for measure in measured if not measure.percent]
+    rates = []
+    unit_measures = []
+    for measure in offered:
+        if not measure.prominent or not any(measure.column() in epoch for epoch in history):
+            continue
+        if measure.percent:
+            rates.append(measure)
+        else:
+            unit_measures.append([measure])
     panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_losses]
-    panels += [partial(_measures, measures=measures) for measures in (rates, *unit_measures) if measures]
+    if rates:
+        panels.append(partial(_measures, measures=rates))
+    for measures in unit_measures:
+        panels.append(partial(_measures, measures=measures))
     panels.append(_learning_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -68,7 +78,7 @@ def _draw(
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
-    if marked:  # below the curves of the loss, whatever their values
+    if marked:  # the marks stay below the curves of the loss, for any values
         axes[0].plot(
             marked,
             [0.03] * len(marked),
@@ -95,7 +105,7 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
-        # Within a decade, powers of ten would leave an axis with one number or none.
+        # Within a decade, an axis with powers of ten would have at most one number.
         if losses.max() > 10 * losses.min():
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         else:
@@ -116,10 +126,15 @@ def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Meas
         for key, heading in measure.headings(history).items():
             colour = next(colours)
             _line(axis, history, key, heading, colour, factor)
-            limited = [epoch for epoch in history if f"{key}_low" in epoch]
-            if limited:
-                epochs = [epoch["epoch"] for epoch in limited]
-                low, high = ([factor * epoch[f"{key}_{end}"] for epoch in limited] for end in ("low", "high"))
+            epochs = []
+            low = []
+            high = []
+            for epoch in history:
+                if f"{key}_low" in epoch:
+                    epochs.append(epoch["epoch"])
+                    low.append(factor * epoch[f"{key}_low"])
+                    high.append(factor * epoch[f"{key}_high"])
+            if epochs:
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
     axis.set_ylim(bottom=0)
 

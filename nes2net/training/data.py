@@ -1,4 +1,9 @@
-"""The data of a run: the trials of its corpus, and the batches of training and development."""
+"""The data of a run: the trials of its corpora, and the batches of training and development.
+
+In reading order: ``read_trials`` lists the trials, ``check_unseen`` compares the two sets,
+``examples`` cuts recordings into pieces, ``training_batches`` and ``development_batches`` load
+them.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +50,14 @@ from nes2net.training.validation import passes
 def read_trials(
     data: DataConfig, part: Literal["train", "dev"], labels: tuple[str, ...] = (SPOOF, BONAFIDE)
 ) -> list[Trial]:
-    """List the trials of ``part``, ``train`` or ``dev``, of one corpus after the other.
+    """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
 
-    If several corpora have this part, the id of a trial begins with the alias of its corpus, as
-    ``for:LA_T_1``, and so trials of several corpora differ. ``trial.get("corpus")`` is the alias too;
-    only a list of your own that is alone keeps its own column of that name.
+    If several corpora have this part, the id of a trial begins with the alias of its corpus, such
+    as ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is the
+    alias too; only a single list of your own keeps its own column of that name.
 
     Args:
-        labels: labels of the trials to list; others need not be there.
+        labels: labels of the trials to list; the corpora need no trials of other labels.
 
     Raises:
         InputError: if the corpus is not named, an audio file is missing, or a label has no trials.
@@ -83,8 +88,11 @@ def read_trials(
             corpus_trials = corpus.trials(root, split, protocols=corpus_config.protocols)
             if corpus.key_files:  # the labels are in files of their own
                 labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
-                listed_trials = [trial for trial in corpus_trials if trial.id in labelled]
-                corpus_trials = [replace(labelled[trial.id], path=trial.path) for trial in listed_trials]
+                labelled_trials = []
+                for trial in corpus_trials:
+                    if trial.id in labelled:
+                        labelled_trials.append(replace(labelled[trial.id], path=trial.path))
+                corpus_trials = labelled_trials
             elif phase is not None:
                 raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
             elif keys != root:
@@ -111,7 +119,7 @@ def read_trials(
         needed = " and ".join(word for label, word in words.items() if label in labels)
         if not trials:
             raise InputError(f"the {name} set has no {needed} trials")
-        raise InputError(f"the {name} set needs {needed} trials, it has {len(trials)}, of one class or none")
+        raise InputError(f"the {name} set needs {needed} trials, but its {len(trials)} trials lack a class")
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
         by_alias = {corpus_config.called: corpus_config for corpus_config in corpus_configs}
@@ -124,14 +132,15 @@ def read_trials(
 
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Plain data that tells the ``trials`` of :func:`read_trials` from others in the same layout, for each corpus."""
+    """Describe the ``trials`` of :func:`read_trials` by corpus, to tell them from others in the same layout."""
     described = []
     corpus_configs = data.parts(part)
     for corpus_config in corpus_configs:
         prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
-        corpus_trials = [
-            replace(trial, id=trial.id.removeprefix(prefix)) for trial in trials if trial.id.startswith(prefix)
-        ]
+        corpus_trials = []
+        for trial in trials:
+            if trial.id.startswith(prefix):
+                corpus_trials.append(replace(trial, id=trial.id.removeprefix(prefix)))
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
@@ -149,12 +158,14 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     trained = {trial.path for trial in train_trials}
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
-        corpus_trials = dev_trials
         of_corpus = ""
         if len(corpus_configs) > 1:
-            corpus_trials = [trial for trial in dev_trials if trial.get("corpus") == corpus.called]
             of_corpus = f" of {corpus.called}"
-        paths = [trial.path for trial in corpus_trials if trial.target in classes]
+        paths = []
+        for trial in dev_trials:
+            is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
+            if is_of_corpus and trial.target in classes:
+                paths.append(trial.path)
         if paths and trained.issuperset(paths):
             raise InputError(
                 f"all {len(paths)} {which}development trials{of_corpus} are training trials too, so they would choose the "
@@ -171,15 +182,15 @@ def examples(
     labels: FrameLabels | None = None,
     shown: bool = True,
 ) -> Examples:
-    """List the examples that ``trials`` give: with ``data.crop: pieces`` the pieces of each.
+    """List the examples of ``trials``: the trials themselves, or their pieces with ``data.crop: pieces``.
 
-    A piece is a trial of its own, such as ``LA_T_1000137[64000:128000]``: its first sample, and the
-    first one after it. Headers tell the lengths of most recordings.
+    A piece is a trial of its own, such as ``LA_T_1000137[64000:128000]``, with its first sample and
+    the sample after its last. The lengths of most recordings are read from headers.
 
     Args:
         part: name of the part, for the progress.
         labels: labels of the frames of the ``trials``.
-        shown: whether this process shows it.
+        shown: whether this process shows the progress.
 
     Raises:
         LostFile: if a file cannot be read at present.
@@ -235,10 +246,10 @@ def training_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Load the batches of training: the parts of each step that are this process's ``share``.
+    """Load the batches of training: this process's ``share`` of the parts of each step.
 
     Args:
-        stream: what RawBoost draws from if ``augment.rng`` is ``legacy``.
+        stream: random stream of RawBoost if ``augment.rng`` is ``legacy``.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
     """
     data = recipe.data
@@ -282,8 +293,8 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Load the batches of this process's ``share`` of each pass over the development set.
 
-    Only training changes the speed, adds noise, filters, or crops elsewhere than at the head. Whole
-    utterances and pieces are in order of length, the longest first.
+    Validation only has RawBoost and crops at the head; all other effects and crops are for
+    training. Whole utterances and pieces are in order of length, the longest first.
     """
     data = recipe.data
     excerpts = development.excerpts
@@ -293,8 +304,12 @@ def development_batches(
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
-        trials = [development.trials[index] for index in order]
-        development = development._replace(trials=trials, excerpts=[excerpts[index] for index in order])
+        trials = []
+        sorted_excerpts = []
+        for index in order:
+            trials.append(development.trials[index])
+            sorted_excerpts.append(excerpts[index])
+        development = development._replace(trials=trials, excerpts=sorted_excerpts)
     num_samples = data.num_samples
     batch_size = recipe.train.batch_size
     if whole_utterances:
@@ -329,7 +344,7 @@ def development_batches(
 
 
 def _lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """Give the lengths to which single pieces are padded, at least ``data.min_piece``."""
+    """The length to which each piece is padded, at least ``data.min_piece``; None without pieces."""
     if excerpts is None:
         return None
     return [max(size, data.min_piece) for _, size in excerpts]

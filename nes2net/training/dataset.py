@@ -1,4 +1,8 @@
-"""Labelled utterances for training and development: read, augmented, cropped, and batched."""
+"""Read, augment, crop and batch labelled utterances for training and development.
+
+In reading order: ``Examples`` goes in, ``TrainingSet`` makes an ``Example`` of each, ``collate`` a
+``Batch`` of several, and ``training_loader`` loads them.
+"""
 
 from __future__ import annotations
 
@@ -25,36 +29,35 @@ from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
-#: Name of the labels of frames of 10 ms among what an example carries.
+#: Name under which an example carries the labels of its frames of 10 ms.
 FRAMES = "frames"
 
 
 class LostFile(InputError):
-    """A file cannot be read at present, though nothing says that it is damaged: its disk is gone or fails."""
+    """A file cannot be read at present because its disk fails or is gone; it need not be damaged."""
 
 
 class Examples(NamedTuple):
-    """What a part of the corpus consists of: its trials, or the pieces of their recordings."""
+    """The examples of a part of the corpus: its trials, or the pieces of their recordings."""
 
     trials: Sequence[Trial]
-    #: first sample and number of samples of each piece, which alone is read; None if recordings are not cut
+    #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one for each recording whose length cannot be known or differs from its labels'; it has no
-    #: pieces
+    #: one for each recording without pieces, because its length is unknown or differs from its labels'
     errors: Sequence[str] = ()
-    #: None if frames are not trained on
+    #: labels of frames; None if frames are not trained on
     labels: FrameLabels | None = None
 
 
 class Example(NamedTuple):
     """One prepared trial."""
 
-    #: (N,) float32; None if the file could not be used, and then ``error`` or ``lost`` says why
+    #: (N,) float32; None if the file could not be used: ``error`` or ``lost`` says why
     waveform: Tensor | None
     target: int
     error: str | None = None
     lost: str | None = None
-    #: what it carries beside the waveform, by name
+    #: tensors that the example carries beside the waveform, by name
     carried: Mapping[str, Tensor] = {}
     #: place of the trial in the list of trials
     place: int = -1
@@ -67,17 +70,17 @@ class Batch(NamedTuple):
     waveforms: Tensor
     #: (B,), numbers of the classes, 1 for bona fide of two
     targets: Tensor
-    #: one for each file that was left out
+    #: one for each file that failed
     errors: list[str]
     #: one for each file that cannot be read at present
     lost: list[str]
-    #: what the examples carry beside their waveforms, B×… by name
+    #: tensors that the examples carry beside their waveforms, B×… by name
     carried: dict[str, Tensor]
     #: (B,), places of these trials in the list of trials
     places: Sequence[int] = ()
 
 
-#: What an example carries of its trial beside waveform and class, by name.
+#: Function from a trial to the tensors that its example carries beside waveform and class, by name.
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 
@@ -99,24 +102,26 @@ class TrainingSet(Dataset):
 
     A third number, as in ``(epoch, index, 32000)``, is the length of this example.
 
-    The whole utterance, or the piece of it, is augmented and cropped last. Every (seed, epoch,
-    utterance) has a random stream of its own, from which all this draws in turn. So an utterance is
-    augmented alike by every worker and in every order (deviation 8). If the crop is the head and
-    nothing augments, only the head is decoded; damage after the head then does not matter.
+    The whole utterance, or its piece, is augmented first and cropped last. Every (seed, epoch,
+    utterance) has its own random stream, from which augmentation and crop draw in turn. An
+    utterance is therefore augmented alike by every worker and in every order (deviation 8). If the
+    crop is the head and nothing augments, only the head is decoded; damage after the head then does
+    not matter.
 
-    Labels are cropped, repeated and padded with the waveform, and examples carry the labels of
-    their frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros behind a piece are unknown too.
+    Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
+    frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. The zeros after a piece are unknown too.
 
     Args:
-        effects: what happens to a waveform, in this order.
-        num_samples: length of an example; None keeps the length of each utterance. A piece that is
-            shorter is padded with zeros at the end.
+        effects: effects on a waveform, in this order.
+        num_samples: length of an example; None keeps the length of each utterance. A shorter piece
+            is padded with zeros at the end.
         part: distinguishes the streams of training and development.
         crop: part of a longer utterance to take: ``head``, ``random``, ``random_tiled``, or
             ``dynamic``, which is random too.
         cache: keeps decoded audio.
-        carries: what else an example carries of its trial.
-        target: the number of a trial's class. Other processes get both functions by pickle.
+        carries: function from a trial to the tensors that its example carries.
+        target: function from a trial to the number of its class. Workers get both functions by
+            pickle.
     """
 
     def __init__(
@@ -171,8 +176,9 @@ class TrainingSet(Dataset):
             num_samples: length of the example; None for the common length of all examples.
 
         Raises:
-            LostFile: if the file, or one of noise, cannot be read at present.
-            InputError: if the file cannot be used, or its length differs from its labels'.
+            LostFile: if the file, or a file of noise, cannot be read at present.
+            InputError: if the file cannot be used, or its length differs from the length of its
+                labels.
         """
         trial = self.trials[index]
         labelled = self.found.labels
@@ -197,7 +203,7 @@ class TrainingSet(Dataset):
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
                 if labels is not None:
-                    labels = padded(labels + 1, num_samples) - 1  # −1 behind the end
+                    labels = padded(labels + 1, num_samples) - 1  # −1 after the end
             elif labels is not None and labelled is not None:
                 cropped = labelled.crop(labels, self.crop, num_samples, rng, trial.id)
                 waveform = waveform[cropped]
@@ -216,7 +222,7 @@ class TrainingSet(Dataset):
             return self._decode(path, excerpt)
         except (InputError, OSError):
             check_readable(path)
-        return self._decode(path, excerpt)  # the trouble may be over; damage is found again
+        return self._decode(path, excerpt)  # a passing fault may be over; damage is found again
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         if excerpt is not None:
@@ -232,17 +238,17 @@ class TrainingSet(Dataset):
 
 
 def _check_there(*paths: Path) -> None:
-    """Raise :class:`LostFile` if one of ``paths``, which were files when training began, is no longer a file."""
+    """Raise :class:`LostFile` if one of ``paths`` is no longer a file; all were files when training began."""
     for path in paths:
         if not is_there(path):
             raise LostFile(f"{path} is not there any more")
 
 
 def check_readable(path: Path) -> None:
-    """Raise :class:`LostFile` if ``path`` cannot be read to its end, but may be at another time.
+    """Raise :class:`LostFile` if ``path`` cannot be read to its end now, but perhaps later.
 
     Raises:
-        InputError: if it lies in a shard that is damaged.
+        InputError: if the file lies in a damaged shard.
     """
     try:
         _check_there(path)
@@ -259,8 +265,8 @@ def check_readable(path: Path) -> None:
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
 
-    The memory for the longest is then known at once. Workers and processes that run side by side
-    have utterances of similar length, and no long one is left for the end.
+    The first utterance then needs the most memory. Processes that run in parallel have utterances
+    of similar length, and no long one comes at the end.
     """
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
@@ -298,7 +304,7 @@ class BatchLoader(Loader):
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:
     """Load ``dataset`` in ``batches``.
 
-    A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
+    A data set with a :class:`LegacyStream` is read in this process, one batch at a time, for any
     ``num_workers``.
     """
     workers = 0 if dataset.augmentation.in_turn else num_workers

@@ -1,4 +1,4 @@
-"""Training in one process or several: device, precision, and what the processes agree on."""
+"""Training in one process or several: device, precision, and the agreement of the processes on each step."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from torch import Tensor, nn
 from nes2net.lib.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError
 
-#: Names of precisions in a recipe → accelerate's names, and ours in scoring.
+#: Name of a precision in a recipe → accelerate's name, and our name in scoring.
 PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
-#: How long a process waits for the others. The main process alone saves: 4 GB take over an hour at
-#: 1 MB/s. PyTorch would give up after 10 minutes on GPUs. If a process dies, torchrun ends the others.
+#: How long a process waits for the others. Only the main process saves: 4 GB take over an hour at
+#: 1 MB/s. PyTorch's limit on GPUs is 10 minutes. If a process dies, torchrun ends the others.
 _PATIENCE = timedelta(hours=2)
 
 
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
     """Make accelerate's handle of this process.
 
-    A process that was started alone stays alone. Of the processes that ``torchrun`` or ``accelerate
-    launch`` started, each computes on the GPU of its number, or on the CPU.
+    A process that was started alone trains alone. Each process started by ``torchrun`` or
+    ``accelerate launch`` computes on the GPU of its number, or on the CPU.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``, of the forward pass.
 
     Raises:
-        InputError: if the device is not there, there are fewer GPUs than processes, or the device
+        InputError: if there is no such device, there are fewer GPUs than processes, or the device
             cannot compute in this precision.
     """
     torch_device = choose_device(device)
@@ -66,8 +66,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     accelerator = Accelerator(
         mixed_precision=PRECISIONS[precision],
         cpu=torch_device.type == "cpu",
-        # Parameters have no gradient under layer drop, in a frozen front-end and in Mamba's last
-        # block.
+        # Some parameters get no gradient: under layer drop, in a frozen front-end, in Mamba's last block.
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
@@ -97,7 +96,7 @@ def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
     """Let only the main process ``write``; if it fails, all processes raise its error.
 
-    Otherwise the processes that go on would wait for the main process, which has ended.
+    Otherwise the other processes would wait for the main process, which has ended.
     """
     failure: BaseException | None = None
     try:
@@ -113,8 +112,8 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
     """Let batch normalisations in ``module`` train with the statistics of all processes' batches.
 
-    Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; elsewhere it is
-    :class:`SyncedBatchNorm`.
+    Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; on other devices the
+    layer is a :class:`SyncedBatchNorm`.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -148,7 +147,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
-        x = input.double()  # so that long sums do not depend on how processes share them
+        x = input.double()  # so that long sums do not depend on the number of processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
         if total[-1] < 2:  # as torch.nn.functional.batch_norm
@@ -191,17 +190,17 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class StepPlan(NamedTuple):
-    """What all processes know of a step before its first forward pass."""
+    """Facts about a step that all processes know before its first forward pass."""
 
-    #: places of the parts that have utterances in every process; all processes leave out the others
+    #: places of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
     #: sum of the weights of these parts: the denominator of each loss of the step
     denominators: list[float]
     #: utterances in these parts, in all processes
     utterances: int
-    #: utterances in the other parts, which were read but are left out
+    #: utterances in the skipped parts, which were read but are not trained on
     unused: int
-    #: signal to stop by after the step, 0 for none
+    #: number of the signal that stops the run after the step, 0 for none
     signal: int
     #: whether to save after the step
     save: bool
@@ -219,13 +218,13 @@ def plan_step(
 ) -> StepPlan:
     """Agree on a step, in one reduction.
 
-    A signal to any process stops all, and all know if one process wants to save. If no file of a
-    part could be read in one process, all leave that part out, because DistributedDataParallel and
-    batch normalisation wait for every process.
+    A signal to any process stops all processes, and all save if one wants to save. If one process
+    could read no file of a part, all skip that part, because DistributedDataParallel and batch
+    normalisation wait for every process.
 
     Args:
         weights: weight of each of this process's parts in each loss.
-        counts: number of these utterances.
+        counts: number of utterances in each of these parts.
         lost: number of this process's files that cannot be read at present.
     """
     by_loss = list(zip(*weights))

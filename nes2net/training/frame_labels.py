@@ -1,4 +1,4 @@
-"""Labels of frames in training: labels of 10 ms are cropped with the waveform and then pooled."""
+"""Crop labels of frames of 10 ms with the waveform, and pool them to longer frames."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 
-#: Seconds by which labels and recording may differ; frames without a label are not trained on.
+#: Seconds by which the lengths of labels and recording may differ; frames without a label are not trained on.
 _TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels of the frames of 10 ms of trials, which follow the waveform of an example.
+    """Labels of the frames of 10 ms of trials; crops and pads them with the waveform of an example.
 
     Args:
         of_trial: labels by the id of a trial, 1 bona fide, 0 spoof; other trials have no labels.
@@ -45,9 +45,12 @@ class FrameLabels:
     def crop(
         self, samples: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
     ) -> NDArray[np.integer]:
-        """The places of the samples that a crop of the trial ``id`` takes, by the labels of all its ``samples`` (N,).
+        """Choose a crop of the trial ``id``, and return the indices of its samples.
 
         A random crop begins with a frame.
+
+        Args:
+            samples: labels of all samples of the trial, (N,).
         """
         positions = np.arange(len(samples))
         if crop == "random_tiled":
@@ -61,22 +64,22 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if labels and recording differ by over half a second.
 
-    The assumption is that such labels belong to another recording.
+    Such labels are assumed to belong to another recording.
 
     Args:
-        whole: False if the recording goes on after ``num_samples``.
+        whole: False if ``num_samples`` is only the beginning of the recording.
     """
     labels = num_labels / 100
     audio = num_samples / (100 * LABEL_SAMPLES)
     if audio - labels > _TOLERANCE or (whole and labels - audio > _TOLERANCE):
         raise InputError(
-            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they are of "
+            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they belong to "
             "different files"
         )
 
 
 def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
-    """The label of each sample, (num_samples,), of ``labels`` of 10 ms; −1 behind them.
+    """The label of each sample, (num_samples,), from ``labels`` of 10 ms; −1 after their end.
 
     >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
     array([ 1,  1,  0,  0, -1], dtype=int8)
@@ -112,11 +115,11 @@ def labels_of_frames(samples: NDArray[np.int8]) -> NDArray[np.int8]:
 def drawn_start(
     labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
 ) -> int:
-    """Draw the first sample of a crop of ``num_samples``, a multiple of 10 ms, all equally likely.
+    """Draw the first sample of a crop of ``num_samples``: a multiple of 10 ms, all multiples equally likely.
 
     A boundary lies between two frames if one is spoof and the other is not. With
-    ``boundary_share``, that share of the crops holds a boundary, and the others hold none. If all
-    crops of an utterance are of one kind, a crop has that kind.
+    ``boundary_share``, this share of the crops holds a boundary, and the others do not. If all
+    crops of an utterance are of one kind, any of them is drawn.
 
     Args:
         labels: labels of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
@@ -145,9 +148,9 @@ def drawn_start(
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Labels B×T' of frames ``factor`` times as long as the frames of ``labels`` B×T.
 
-    Each row is pooled as by :func:`nes2net.metrics.localisation.pool_labels` up to its first −1, and the
-    remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets
-    their minimum.
+    Each row is pooled by :func:`nes2net.metrics.localisation.pool_labels` up to its first −1, and
+    the remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets
+    the minimum of their labels.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

@@ -1,4 +1,4 @@
-"""Interruptions of a run: SIGTERM, Ctrl-C, a disk that is full or fails, and data that goes away."""
+"""Interruptions of a run: SIGTERM, Ctrl-C, a full or failing disk, and data that can no longer be read."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size
 
-# A full file system or quota, and a file larger than the process may write.
+# The file system or quota is full, or the file is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# A disk or file server that fails or has become read-only.
+# A disk or file server fails or has become read-only.
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 
 
@@ -29,7 +29,7 @@ class StopRequests:
     does nothing.
 
     Several processes end together if ``agree`` is set: a function from this process's signal, 0 for
-    none, to the signal by which all end. A signal then always waits for the end of a
+    none, to the signal that ends all processes. A signal then always waits for the end of a
     :meth:`deferred`, where the processes agree.
 
     >>> import os, signal
@@ -41,7 +41,7 @@ class StopRequests:
     ...     except Unfinished as error:
     ...         print(error)
     the step is finished
-    stopped by SIGTERM; the same command goes on from what is saved
+    stopped by SIGTERM; the same command resumes from the last save
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Protect what must be done as a whole: a signal raises at the end of this context."""
+        """Defer signals to the end of this context, for work that must be done as a whole."""
         self._deferred = True
         try:
             yield
@@ -80,10 +80,10 @@ class StopRequests:
         """Raise the exception of signal ``number``."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise Unfinished("stopped by SIGTERM; the same command goes on from what is saved")
+        raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a forked reading process: its parent decides
+        if os.getpid() != self._process:  # a forked worker: its parent decides
             return
         # torchrun repeats what the terminal or scheduler has sent to all processes: a second SIGINT
         # within a second is the same signal.
@@ -109,7 +109,7 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     if lost:
         why = lost[0]
     raise Unfinished(
-        f"stopped in {stage}: {why}. Bring the files back, and the same command goes on from the last save"
+        f"stopped in {stage}: {why}. Bring the files back, and the same command resumes from the last save"
     )
 
 
@@ -132,8 +132,8 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         if cause.errno in _FULL:
             raise Unfinished(
                 f"no room to write {path} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
-                "intact. Make room, and the same command goes on"
+                "intact. Make room, and the same command resumes"
             ) from error
         raise Unfinished(
-            f"{path}: {why}; the last save is intact. Once the disk can be written to again, the same command goes on"
+            f"{path}: {why}; the last save is intact. Once the disk can be written to again, the same command resumes"
         ) from error

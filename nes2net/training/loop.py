@@ -30,7 +30,7 @@ from nes2net.training.validation import Validator, is_due
 
 @dataclass
 class Trainer:
-    """Trains from ``state`` to the recipe's end; only the main process writes."""
+    """Trains from ``state`` to the last epoch of the recipe; only the main process writes."""
 
     recipe: Recipe
     objective: Objective
@@ -60,7 +60,7 @@ class Trainer:
                 self.end_epoch(epoch, values)
 
     def train_epoch(self, epoch: int) -> None:
-        """Do the remaining steps of ``epoch``; a signal ends it after a step of all processes."""
+        """Do the remaining steps of ``epoch``; a signal ends it after the current step of all processes."""
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
             return
@@ -85,11 +85,11 @@ class Trainer:
         self.monitor.after_training(meter, self.loader)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """Do a step; return the signal to stop by (0: none) and whether to save.
+        """Do a step; return the number of the signal that stops the run (0: none), and whether to save.
 
         Raises:
-            Unfinished: if a file of the step cannot be read at present, or no file of it can be used
-                in any process. Nothing of the step is done or saved.
+            Unfinished: if a file of the step cannot be read at present, or no process can use any
+                file of the step. Nothing of the step is done or saved.
         """
         accelerator = self.accelerator
         progress = self.state.progress
@@ -107,7 +107,7 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # The only line of a step that waits for a GPU, beside the messages of several processes and fp16's GradScaler.
+            # Besides messages between processes and fp16's GradScaler, only this line of a step waits for a GPU.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # a GradScaler skips steps that are not finite
                 length = 0.0
@@ -150,7 +150,7 @@ class Trainer:
         return sum(n / weight for n, weight in zip(sums, denominators) if weight > 0)
 
     def decay(self) -> float:
-        """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""
+        """Learning-rate factor of ``train.plateau_patience``: ½ for each plateau of the development loss."""
         patience = self.recipe.train.plateau_patience
         history = self.state.selection.history
         if not patience:

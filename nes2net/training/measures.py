@@ -1,4 +1,4 @@
-"""What is measured on the development set: the measures that a task offers, and the error rates of scores."""
+"""Measures of the development set: those that a task offers, and the error rates of scores."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ NUM_RESAMPLES = 200
 class Measure(NamedTuple):
     """A value of the development set by which epochs are compared; lower is better."""
 
-    #: ``validation.select_on`` that chooses it
+    #: value of ``validation.select_on`` that chooses this measure
     name: str
     #: heading in tables and pictures
     title: str
-    #: its name in the history, if that is not ``name``
+    #: its name in the history, if it differs from ``name``
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether lines of epochs and pictures show it, and tables its values with RawBoost and by corpus
+    #: shown in lines of epochs and in pictures, and in tables also with RawBoost and by corpus
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
-        """Its key in the history, for the pass ``name`` over the development set.
+        """The key of the measure in the history, for the pass ``name`` over the development set.
 
         >>> Measure("eer", "EER").column("w_aug"), Measure("eer", "EER").column(variant="_low")
         ('val_eer_w_aug', 'val_eer_wo_aug_low')
@@ -47,10 +47,10 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """Its keys in ``history``, rows of epochs, and what to call each.
+        """The keys of the measure in ``history``, rows of epochs, and a heading for each.
 
-        A key without values is among them; with RawBoost and by corpus only those of a prominent
-        measure are.
+        Keys without values are included. Keys with RawBoost and by corpus are included only for a
+        prominent measure.
         """
         headings = {}
         if self.prominent:
@@ -60,7 +60,9 @@ class Measure(NamedTuple):
             of_corpus = re.compile(rf"{re.escape(self.column())}/([^/]+)")
             matches = map(of_corpus.fullmatch, chain.from_iterable(history))
             headings |= {match[0]: match[1] for match in matches if match}
-        return headings | {self.column(variant=f"_{over}"): f"{self.title}_{over}" for over in ("mean", "worst")}
+        for over in ("mean", "worst"):
+            headings[self.column(variant=f"_{over}")] = f"{self.title}_{over}"
+        return headings
 
 
 EER = Measure("eer", "EER")
@@ -79,7 +81,7 @@ class Validated(NamedTuple):
     targets: NDArray
     #: the outputs of the objective (:class:`nes2net.training.objective.Outcome`), float64, of all batches
     outputs: Mapping[str, NDArray]
-    #: trials of the development set whose files could not be used
+    #: trials of the development set whose files failed
     num_failed: int = 0
 
 
@@ -95,9 +97,9 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
     Args:
         bonafide: the number of the class bona fide.
-        eer_methods: the rule for the EER of each corpus by its alias. If all have the same rule, it
-            also holds for their trials together.
-        seed: of the bootstrap.
+        eer_methods: the rule for the EER of each corpus by its alias. The pooled EER uses the rule
+            that all corpora share.
+        seed: seed of the bootstrap.
 
     Raises:
         InputError: if no file of a class could be used.
@@ -113,8 +115,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     }
     if name != "wo_aug":
         return values
-    # Speakers are resampled if every trial has one and there are enough, otherwise trials. Where files
-    # failed, scores cannot be told apart by speaker.
+    # Speakers are resampled if every trial has a speaker and there are enough speakers, otherwise trials.
+    # If files failed, the speakers of the scores are not known.
     low, high = metrics.bootstrap_interval(
         partial(metrics.compute_eer, method=eer_method),
         genuine,
@@ -131,7 +133,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
 
 def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
-    """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if there are none of a class."""
+    """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if a class has no scores."""
     genuine = scores[is_bonafide]
     spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
@@ -156,9 +158,12 @@ def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[st
         costs[alias] = metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof)
     if not costs:
         raise InputError("no development corpus has usable trials of both classes: give one of them both")
-    values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
+    values = {}
+    for group, eer in breakdown.groups.items():
+        values[EER.column(variant=f"/{group}")] = eer
     for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
-        values |= {measure.column(variant=f"/{alias}"): value for alias, value in rates.items()}
+        for alias, value in rates.items():
+            values[measure.column(variant=f"/{alias}")] = value
         values[measure.column(variant="_mean")] = sum(rates.values()) / len(rates)
         values[measure.column(variant="_worst")] = max(rates.values())
     return values

@@ -1,7 +1,7 @@
 """The monitor of a run: lines, progress, a log, TensorBoard, other trackers, a table and a picture.
 
-Only the main process reports. Results go to standard output, and remarks and progress to standard
-error; ``train.log`` gets all of it. A :class:`RunReporter` has standard output to itself.
+Only the main process reports. Results go to standard output, remarks and progress to standard
+error, and all of it to ``train.log``. A :class:`RunReporter` has standard output to itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nes2net.training.selection import Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker
 
 CURVES_FILE = "curves.png"
-_DRAW_EVERY = 60.0  # seconds at least; drawing takes about one
+_DRAW_EVERY = 60.0  # seconds between two pictures at least; drawing takes about one
 
 T = TypeVar("T")
 
@@ -61,8 +61,9 @@ class Monitor:
     Args:
         selection: the history of the run.
         log: folder of TensorBoard's log.
-        shown: False in all processes but the main one; these only name unreadable files.
-        reporter: prints the run in the lines of another program, alone on standard output.
+        shown: False in all processes but the main one; the others only name unreadable files.
+        reporter: prints the run in the lines of another program; nothing else is then on standard
+            output.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Monitor:
         self.tracker: Tracker | None = None
         self._bad_files: set[str] = set()
         self._advised = False
-        #: utterances of this epoch that were read but left out of a step
+        #: utterances of this epoch that were read but not trained on
         self.unused = 0
         #: seconds that the last validation took, for the time left
         self.validation_seconds = 0.0
@@ -86,7 +87,7 @@ class Monitor:
         self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs; TensorBoard's loses what an earlier run wrote of ``first_epoch`` and later epochs.
+        """Open the logs; values of ``first_epoch`` and later epochs are removed from TensorBoard's.
 
         Raises:
             InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
@@ -95,7 +96,7 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            # A name that cannot be guessed is not that of a link.
+            # Nobody can have made a link under a name that cannot be guessed.
             suffix = f".{secrets.token_hex(4)}"
             self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -121,11 +122,11 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # otherwise the full disk has been reported already
+            if kind is None:  # with an error, the full disk has been reported already
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
-        """Make the meter of the training ``steps`` of ``epoch``, which knows what follows in the run."""
+        """Make the meter of the training ``steps`` of ``epoch``, which knows the steps that follow in the run."""
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
@@ -138,7 +139,7 @@ class Monitor:
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # in a file it would appear hours later
+            stream.flush()  # without it, the text would appear in a file hours later
             self.run_log.write(worded(text))
 
     def left_out(self, errors: Sequence[str]) -> None:
@@ -188,7 +189,7 @@ class Monitor:
             self._draw()
 
     def track(self, epoch: int, values: dict[str, float]) -> None:
-        """Hand the values of an epoch to the recipe's tracker; its server may let this wait."""
+        """Hand the values of an epoch to the recipe's tracker; a slow server delays this call."""
         if self.tracker is not None:
             self.tracker.log(values, epoch)
 

@@ -1,4 +1,8 @@
-"""The objective of training: a batch, mixed by Specmix if the recipe says so, and its loss."""
+"""The objective of training: it mixes a batch by Specmix if the recipe says so, and computes its loss.
+
+In reading order: ``Part`` goes in; ``Objective`` mixes it, computes the detector's outputs and the
+numerators and denominators of the loss in training, and an ``Outcome`` in validation.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
-# They keep the draws apart from other streams of the same (seed, epoch).
+# These numbers keep the draws apart from other streams of the same (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
@@ -37,18 +41,18 @@ class Part(NamedTuple):
     inputs: Tensor
     #: (B,), numbers of the classes, 1 for bona fide of two, or B×K, each class's share in a mixed sample
     targets: Tensor
-    #: what the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
+    #: tensors that the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
     carried: Mapping[str, Tensor] = {}
     #: number of the optimisation step, from 0 over all epochs; None in validation
     iteration: int | None = None
-    #: seed of latent augmentation; None leaves the embeddings as they are
+    #: seed of latent augmentation; None does not perturb the embeddings
     latent_seed: int | None = None
 
     @classmethod
     def of(
         cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
     ) -> Part:
-        """Move ``batch`` to ``device``, with what is ``carried`` of it."""
+        """Move ``batch`` and the ``carried`` tensors of its examples to ``device``."""
         return cls(
             batch.waveforms.to(device, non_blocking=True),
             batch.targets.to(device, non_blocking=True),
@@ -58,23 +62,24 @@ class Part(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What validation finds of a batch."""
+    """The loss and the outputs of a batch in validation."""
 
     loss: Tensor
-    #: what figures are made of, by name, such as ``scores`` (B,); the rows of all batches are joined
+    #: outputs from which figures are computed, such as ``scores`` (B,); the rows of all batches are joined
     outputs: Mapping[str, Tensor]
 
 
 class Objective(nn.Module):
-    """Loss of a batch for ``detector``: one score an utterance; other tasks change a part of this.
+    """Loss of a batch for ``detector`` with one score an utterance; other tasks override parts of it.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients. With
-    ``train.freeze_layers`` its lower part asks for none. With ``train.optimizer: logistic`` only
-    the last layer of ``detector`` asks for them.
+    With ``train.freeze_frontend`` the front-end of ``detector`` no longer requires gradients, and
+    with ``train.freeze_layers`` its lower part. With ``train.optimizer: logistic`` only the last
+    layer of ``detector`` requires gradients.
 
     Args:
-        recipe: its settings of the loss, of Specmix and latent augmentation, and the seed of their draws.
+        recipe: settings of the loss, of Specmix and of latent augmentation, and the seed of their
+            draws.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
@@ -138,7 +143,7 @@ class Objective(nn.Module):
 
     @property
     def bonafide(self) -> int:
-        """The number of the class bona fide; K, which no target is, if there is no such class."""
+        """The number of the class bona fide; without such a class K, which is no class's number."""
         classes = self.detector.classes
         return len(classes) - (classes[-1] == BONAFIDE)
 
@@ -147,10 +152,10 @@ class Objective(nn.Module):
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the optimiser: all except the ones that are never trained.
+        """List the parameters of the optimiser: all except those that are never trained.
 
-        Never trained are a frozen front-end or its frozen layers, the base of an adapted one, a
-        teacher, and with ``train.optimizer: logistic`` all but the last layer.
+        Never trained are a frozen front-end or its frozen layers, the base of an adapted front-end,
+        a teacher, and with ``train.optimizer: logistic`` everything but the last layer.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -161,7 +166,7 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """The part of what the examples of a batch carry that the losses take.
+        """Choose and prepare the carried tensors of a batch that the losses take.
 
         Args:
             num_samples: samples of each waveform.
@@ -171,15 +176,15 @@ class Objective(nn.Module):
     def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
 
-        With Specmix, waveforms become spectrograms B×T×F and targets B×K. Its front-ends have no
-        parameters. There is one stream for each (seed, epoch, step, ``number`` of the part), so a
-        resumed run draws what an uninterrupted one draws.
+        With Specmix, waveforms become spectrograms B×T×F and targets B×K. The front-ends that it
+        takes have no parameters. Each (seed, epoch, step, ``number`` of the part) has its own
+        random stream, so that a resumed run draws the same numbers as an uninterrupted one.
 
         Args:
-            targets: those of ``part``, in the memory of this computer.
+            targets: the targets of ``part``, on the CPU.
 
         Returns:
-            The part, and its targets in the memory of this computer, for :meth:`denominators`.
+            The part, and its targets on the CPU, for :meth:`denominators`.
         """
         if self.latent is not None:
             part = part._replace(latent_seed=self._seed_of_part(epoch, step, number, _LATENT_STREAM))
@@ -200,7 +205,7 @@ class Objective(nn.Module):
         """The denominator of each term of the loss, which is known before any forward pass.
 
         Args:
-            targets: targets and what is ``carried``, in the memory of this computer.
+            targets, carried: targets and carried tensors of a part, on the CPU.
         """
         return [self.criterion.weight_of(targets).item()]
 
@@ -214,8 +219,8 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerators of the terms of the loss of a :class:`Part`.
 
-        The loss is the sum of their quotients with :meth:`denominators`. The penalty of the aggregation, if
-        it has one, is added to the loss of the utterance.
+        The loss is the sum of the quotients of numerators and :meth:`denominators`. The penalty of
+        the aggregation, if it has one, is added to the loss of the utterance.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
@@ -228,9 +233,9 @@ class Objective(nn.Module):
         return torch.stack([first, *further_numerators])
 
     def validated(self, part: Part) -> Outcome:
-        """Compute loss and outputs of a batch of the development set, in which nothing is mixed.
+        """Compute loss and outputs of a batch of the development set.
 
-        Angular softmax has the margin that it reaches at the end of its annealing.
+        No mixing. Angular softmax uses its final margin.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
@@ -239,17 +244,17 @@ class Objective(nn.Module):
         return self.outcome(computed, part)
 
     def computed(self, features: Tensor | list[Tensor], part: Part) -> Any:
-        """Compute what the losses take from the back-end, here embeddings or logits."""
+        """Compute the outputs of the back-end that the losses take, here embeddings or logits."""
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.of_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits of a detector that takes waveforms alone."""
+        """Compute the logits; this detector takes only waveforms."""
         return self.detector.logits(features)
 
     def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
-        """Perturb ``embeddings`` if asked to; return them or their logits, as the loss requires."""
+        """Perturb ``embeddings`` if ``part`` has a seed; return embeddings or logits, as the loss requires."""
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
             embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
@@ -262,18 +267,18 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Find the loss and the outputs of a batch, here ``scores``, of which :meth:`figures` are made."""
+        """Compute the loss and the outputs of a batch, here ``scores``, from which :meth:`figures` are computed."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
     def figures(self, validated: Validated) -> dict[str, float]:
-        """Compute what a pass over the development set measures, here :func:`error_rates`, by its key in the history.
+        """Compute the figures of a pass over the development set, here :func:`error_rates`, by key in the history.
 
-        The keys are those of the measures of the task (:meth:`nes2net.training.measures.Measure.column`);
-        further values may stand beside them.
+        The keys are the columns of the task's measures
+        (:meth:`nes2net.training.measures.Measure.column`) and possibly further ones.
 
         Raises:
-            InputError: if the pass lacks what they are made of, such as a class.
+            InputError: if the pass lacks the trials that the figures need, such as a class.
         """
         return error_rates(validated, self.bonafide, eer_methods(self.data), self.seed)
 

@@ -13,7 +13,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
-# Without gradients, `logistic` does no step of Adam: nes2net.training.tasks.logistic fits the last layer at once.
+# `logistic` takes no step of Adam, because there are no gradients: nes2net.training.tasks.logistic fits the last layer.
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
@@ -23,14 +23,16 @@ def create_optimizer(
     """Make the optimiser of ``train`` over ``parameters``, or over :func:`parameter_groups`.
 
     Weight decay is an L2 term of the gradient with ``adam`` (ASVspoof recipes) and separate from
-    the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), so the same
-    number acts differently. On CUDA a step is a single kernel (``fused``).
+    the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe). The same number
+    therefore acts differently. On CUDA a step is a single kernel (``fused``).
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
     """
     groups: list[Any] = list(parameters)
-    trained = [p for group in groups for p in (group["params"] if isinstance(group, dict) else [group])]
+    trained: list[nn.Parameter] = []
+    for group in groups:
+        trained += group["params"] if isinstance(group, dict) else [group]
     return _OPTIMIZERS[train.optimizer](
         groups,
         lr=train.lr,
@@ -46,9 +48,10 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     """Group the trained parameters of ``detector`` by their factor of the learning rate, from ``train.layer_decay`` x.
 
     The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). Parameters before these
-    layers have x^(L + 1); parameters after them, in front-end, aggregation and back-end, have 1. So
-    does the code of BEiT (Bao et al., arXiv 2106.08254), after ELECTRA (Clark et al., arXiv
-    2003.10555), whose code decays once more for all but the head. The groups go from bottom to top.
+    layers have x^(L + 1); parameters after them, in front-end, aggregation and back-end, have 1.
+    The code of BEiT (Bao et al., arXiv 2106.08254) does the same, after ELECTRA (Clark et al.,
+    arXiv 2003.10555), whose code decays once more for all but the head. The groups go from bottom
+    to top.
 
     Raises:
         InputError: if the front-end has no transformer layers.
@@ -69,11 +72,11 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     for parameter in detector.parameters():
         if parameter.requires_grad:
             groups[depths.get(id(parameter), top)].append(parameter)
-    return [
-        {"params": parameters, "factor": layer_decay ** (top - depth)}
-        for depth, parameters in enumerate(groups)
-        if parameters
-    ]
+    optimizer_groups = []
+    for depth, parameters in enumerate(groups):
+        if parameters:
+            optimizer_groups.append({"params": parameters, "factor": layer_decay ** (top - depth)})
+    return optimizer_groups
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -83,7 +86,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def plateaus(losses: Iterable[float], patience: int) -> int:
-    """Count how often ``patience`` of ``losses`` in a row were not below the lowest before them.
+    """Count how often ``patience`` of ``losses`` in a row were not below the lowest loss before them.
 
     >>> plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
     2
@@ -118,7 +121,7 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
       al., 2017; MPIF-Res2Net);
     - ``step``: ``decay_factor``^⌊e/``decay_epochs``⌋ (GF, LGF and LLGF: 0.5^⌊e/5⌋).
 
-    In their first ``warmup_steps`` steps all but ``inverse_sqrt`` are multiplied by a factor that
+    In the first ``warmup_steps`` steps all but ``inverse_sqrt`` are multiplied by a factor that
     rises linearly to 1, (step + 1)/(``warmup_steps`` + 1).
 
     >>> rate = learning_rate(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)

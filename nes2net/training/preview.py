@@ -1,4 +1,4 @@
-"""Prepare a recording as training would hear it, and draw it: what `nes2net augment` does, for Python too."""
+"""Augment a recording as training does, and draw it; the Python interface of `nes2net augment`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
 _WINDOW = 512  # samples: 32 ms
-# more than these would fall on one pixel
+# more columns than pixels cannot be seen
 _SPECTRUM_COLUMNS = 1500
 _WAVEFORM_COLUMNS = 2000
 
@@ -34,10 +34,11 @@ def augment(
     """Prepare ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32.
 
     Args:
-        file: its name without suffix is the utterance id, which seeds the random stream.
-        settings: what happens to it; all of its conditions follow one another.
+        file: a recording; its name without suffix is the utterance id, which seeds the random
+            stream.
+        settings: settings of the augmentation; all conditions are applied one after another.
         speech: folder of recordings, for the condition babble.
-        num_samples: crop to this length; None for all.
+        num_samples: crop to this length; None for the whole recording.
 
     Raises:
         InputError: if there is nothing to do, a file cannot be read, or a folder changes nothing.
@@ -66,7 +67,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     top = max(s.max() for s in spectrograms)
     titles = (before_title, after_title)
     for wave, image, waveform, levels, title in zip(axes[0], axes[1], (before, after), spectrograms, titles):
-        # The band between the smallest and the largest sample of each column, whatever the length.
+        # For any length: each column shows the band between its smallest and its largest sample.
         starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
         low = np.minimum.reduceat(waveform, starts)
         high = np.maximum.reduceat(waveform, starts)

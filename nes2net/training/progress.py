@@ -1,4 +1,4 @@
-"""Progress of a pass: loss, speed, learning rate and time left, and waiting for data."""
+"""Show the progress of a pass: loss, speed, learning rate, time left and the share of waiting for data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nes2net.lib.errors import counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 
-#: Share of a pass spent waiting for data above which :func:`advice` speaks, if it is seconds.
+#: :func:`advice` speaks if a larger share of a pass, and at least a second, is spent waiting for data.
 WAIT_LIMIT = 0.2
 
 T = TypeVar("T")
@@ -26,17 +26,17 @@ class Meter(Generic[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    The first batch counts neither as time nor as waiting, because the reading processes start with
-    it. With a GPU, the process that feeds the GPU is the one that waits. The GPU is idle meanwhile
-    only if each step waits for its result, for example to read the loss.
+    The first batch counts neither as time nor as waiting, because the workers start with it. The
+    waiting is that of the process that feeds the GPU. The GPU is idle meanwhile only if each step
+    waits for its result, for example to read the loss.
 
     Attributes:
         waited: seconds spent waiting for batches.
-        display: shows the pass, and the time left if its ``later_steps`` and ``later_seconds`` say what follows.
+        display: shows the pass, and the time left if ``later_steps`` and ``later_seconds`` are set.
 
     Args:
         title: text before the counts.
-        unit: what one of ``batches`` is called.
+        unit: word for one of ``batches``.
         total: batches of the whole pass; by default ``len(batches)``, if they have a length.
         start: batches that were done before this run resumed.
         shown: False in processes other than the main one.
@@ -117,26 +117,26 @@ def advice(
     """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
 
     Args:
-        num_workers: reading processes asked for in each training process, at most ``most`` of which
-            read.
+        num_workers: workers that the recipe asks for in each training process; at most ``most``
+            run.
         waited: seconds of waiting; below one second there is no advice.
         cached: whether decoded audio is cached.
-        most: largest possible number of reading processes; by default
+        most: largest possible number of workers; by default
             :func:`nes2net.lib.this_process.usable_processors`.
 
     >>> advice(0.3, 1, most=4)
-    'training waits for data for more than 20 % of its time with 1 reading process: try `data.num_workers=2`'
+    'training waits for data for more than 20 % of its time with 1 worker: try `data.num_workers=2`'
     >>> advice(0.1, 1)
     """
     if wait_share <= WAIT_LIMIT or waited < 1:  # second
         return None
     most_workers = usable_processors() if most is None else most
     num_workers = min(num_workers, most_workers)  # see worker_options
-    processes = counted(num_workers, "reading process", "reading processes")
-    waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
+    workers = counted(num_workers, "worker")
+    waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # Enough processes to read as fast as a step computes, if each adds the same speed. With 0, all waiting is
-        # reading.
+        # Enough workers to read as fast as a step computes, if each adds the same speed. Without workers, all
+        # waiting is reading.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:

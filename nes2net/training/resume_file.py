@@ -1,4 +1,4 @@
-"""The file ``resume.pt``: what it holds, and the check of a file from anywhere against it."""
+"""The file ``resume.pt``: its content, and the check of a file from an unknown source."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.training.selection import HistoryRow
 
 RESUME_FILE = "resume.pt"
-#: The frozen tensors of an adapted front-end that began with random weights.
+#: File of the frozen tensors of an adapted front-end that began with random weights.
 BASE_FILE = "base.pth"
 # Version of the content.
 VERSION = 4
 #: End of the message about a file that no version of nes2net wrote.
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
-# Limits of what a part of the file holds, and the parts that hold tensors.
+# Types of the file's content with their limits, and the parts of the file that hold tensors.
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "optimizer", "stream")
@@ -48,9 +48,9 @@ class _Part(BaseModel):
 
 
 class Progress(_Part):
-    """How far a run is.
+    """The epoch and step that a run has reached.
 
-    Together with the recipe's seed it determines all random numbers, except under ``augment.rng:
+    Together with the recipe's seed it determines all random numbers, except with ``augment.rng:
     legacy``.
     """
 
@@ -96,9 +96,9 @@ class _Trials(_Part):
     trials: Natural
     digest: str
     draws: Natural | None = None
-    """Of an epoch, if it draws by ``data.balance`` or the like."""
+    """Draws of an epoch, if ``data.balance`` or the like determines them."""
     groups: str | None = None
-    """:meth:`nes2net.training.balance.Balance.digest` of these."""
+    """:meth:`nes2net.training.balance.Balance.digest` of the balance."""
 
 
 class _Data(_Part):
@@ -183,7 +183,7 @@ class _ResumeFile(_Part):
     base: _Base | None = None
     """:attr:`nes2net.detector.Detector.base`, for a run with an adapted front-end."""
     started_from: list[dict[str, Any]] | None = None
-    """What is known of the training of the detectors that the run started from."""
+    """Provenance of the detectors that the run started from."""
 
     @model_validator(mode="after")
     def _check(self) -> _ResumeFile:
@@ -198,7 +198,7 @@ class _ResumeFile(_Part):
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
     """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
 
-    Its tensors are still to be compared with the run's.
+    The caller still has to compare its tensors with the run's.
 
     Raises:
         InputError: if the file is damaged, holds anything but the state of a run, or was written by
@@ -211,7 +211,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version != VERSION:
         raise InputError(
-            f"{path} was written by another version of nes2net, and this one cannot go on from it: go on with that "
+            f"{path} was written by another version of nes2net, and this one cannot resume from it: resume with that "
             "version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
         )
     try:

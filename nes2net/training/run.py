@@ -1,4 +1,8 @@
-"""One training run of a recipe: its parts, built in order, and then the loop."""
+"""One training run of a recipe: build its parts in order, then run the loop.
+
+In reading order: ``train`` is the public function; ``Run.resume`` builds the parts, loads their
+state and calls ``Run.fit``; ``batch_too_large`` explains a lack of memory.
+"""
 
 from __future__ import annotations
 
@@ -84,19 +88,19 @@ def train(
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
-        if recipe.data.crop != "pieces" and not recipe.data.balanced:  # of which there may be more
+        if recipe.data.crop != "pieces" and not recipe.data.balanced:  # an epoch may have more pieces or draws
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
         accelerator = create_accelerator(device, recipe.train.precision)
         folder = Path(recipe.output) / recipe.tag
         with run_folder(folder, recipe, accelerator.is_main_process):
-            Run(recipe, task, accelerator, folder, stop, reporter).go_on(train_trials, dev_trials)
+            Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
 
 
 @dataclass
 class Run:
-    """A run of ``recipe`` in ``folder``, which this process may write to if it is the main one."""
+    """A run of ``recipe`` in ``folder``; only the main process writes to the folder."""
 
     recipe: Recipe
     task: Task
@@ -105,8 +109,8 @@ class Run:
     stop: StopRequests
     reporter: RunReporter | None = None
 
-    def go_on(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
-        """Build the parts, load what the folder has of them, and train the remaining epochs."""
+    def resume(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
+        """Build the parts, load their state from the folder if it is there, and train the remaining epochs."""
         recipe = self.recipe
         accelerator = self.accelerator
         writes = self.accelerator.is_main_process
@@ -173,7 +177,7 @@ class Run:
                 self.fit(trainer)
 
     def examples(self, part: Literal["train", "dev"], trials: list[Trial]) -> Examples:
-        """The examples that ``trials`` of ``part`` give, with their labels if frames are trained on."""
+        """The examples of ``trials`` of ``part``, with their labels if frames are trained on."""
         labels = self.task.labels(part, trials)
         if part == "dev" and self.recipe.validation.whole_utterances:
             return Examples(trials, labels=labels)
@@ -181,7 +185,7 @@ class Run:
         return examples(self.recipe.data, trials, name, labels=labels, shown=self.accelerator.is_main_process)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective of ``detector``, after what the recipe changes in its layers."""
+        """Change the layers of ``detector`` as the recipe says, and make its objective."""
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
         if self.accelerator.num_processes > 1:
@@ -195,10 +199,10 @@ class Run:
         return objective
 
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
-        """Write what a run begins with, and remove what an interrupted save left behind."""
+        """Write the recipe and the base, open the logs, and remove leftovers of an interrupted save."""
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # random weights, which are in no file yet
+        if detector.frontend.adapted and detector.base is None:  # its random weights are in no file yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
@@ -254,11 +258,11 @@ class Run:
         if selection.is_done:
             monitor.say(f"{self.folder} is trained already, {counted(progress.epoch - 1, 'epoch')}")
         elif progress.step:
-            monitor.say(f"going on in epoch {progress.epoch}, step {progress.step}")
+            monitor.say(f"resuming in epoch {progress.epoch}, step {progress.step}")
         elif progress.epoch > 1:
-            monitor.say(f"going on after epoch {progress.epoch - 1}")
+            monitor.say(f"resuming after epoch {progress.epoch - 1}")
         if self.accelerator.num_processes > 1:
-            # SIGTERM, 15, goes before SIGINT, 2.
+            # The largest number decides: SIGTERM, 15, before SIGINT, 2.
             self.stop.agree = lambda signal: max(gathered(self.accelerator, signal))
         trainer.fit()
         monitor.say(selection.table())
@@ -275,7 +279,7 @@ def _numbers(trials: Sequence[Trial]) -> str:
 
 
 def batch_too_large(trainer: Trainer) -> str:
-    """Say for which batch memory ran out, what takes less, and which setting lets this run go on."""
+    """Say for which batch memory ran out, and which settings take less memory, in this run or in a new one."""
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
@@ -302,8 +306,11 @@ def batch_too_large(trainer: Trainer) -> str:
     other_results.append("`validation.whole_utterances=false`" if whole_utterances else "a smaller `train.batch_size`")
     if not (trainer.state.selection.folder / RESUME_FILE).is_file():
         return f"{ran_out}; nothing is saved yet: take {_one_of([*same_results, *other_results])}"
-    go_on = f"go on from it with {same_results[0]}, or " if same_results else ""
-    return f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other_results)}"
+    resume = f"resume from it with {same_results[0]}, or " if same_results else ""
+    return (
+        f"{ran_out}; the last save is intact: {resume}begin another run, with a `comment` of its own and "
+        f"{_one_of(other_results)}"
+    )
 
 
 def _one_of(settings: list[str]) -> str:

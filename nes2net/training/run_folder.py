@@ -1,4 +1,4 @@
-"""The folder of a run, which one recipe fills and one process at a time writes."""
+"""The run folder: it belongs to one recipe, and only one process at a time writes to it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_F
 _OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
-# Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
-# compilation and accumulation change numbers and may not: batch statistics are computed on the
-# parts.
+# Keys that may change when a run is resumed: folders, speed, memory, how often to save. Precision,
+# compilation and accumulation may not change, because they change numbers: batch statistics are
+# computed on the parts.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
@@ -44,10 +44,10 @@ _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders may move, but m
 
 @contextmanager
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
-    """Hold ``folder`` for ``recipe`` and this process alone, and make it if it is not there.
+    """Hold ``folder`` for ``recipe`` and this process alone; make it if it does not exist.
 
-    Leftovers of an interrupted save are removed, and a new folder too if nothing is written to it.
-    A process that does not write only compares the recipe.
+    Leftovers of an interrupted save are removed. A new folder is removed too if nothing is written
+    to it. A process that does not write only compares the recipe.
 
     Raises:
         InputError: if the folder cannot be written to, holds another or an unknown run, or another
@@ -67,7 +67,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        for path in folder.iterdir():  # a file may be linked from elsewhere
+        for path in folder.iterdir():  # a file may be a link
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE
             linked = stat.S_ISLNK(mode) and not is_lock and not path.is_dir()
@@ -86,10 +86,10 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raise :class:`InputError` if ``folder`` holds another run, or one that cannot be recognised.
+    """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
-    A run without its ``recipe.yaml`` is still known by its ``resume.pt``. A run that ended before
-    its first save, for example because memory was too small, leaves the folder to any recipe.
+    A run without its ``recipe.yaml`` is recognised by its ``resume.pt``. If a run ended before its
+    first save, for example because memory was too small, any recipe may take its folder.
     """
     there = _saved_recipe(folder)
     if there is not None:
@@ -121,7 +121,7 @@ def _saved_recipe(folder: Path) -> Any:
 
 
 def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
-    """Raise :class:`InputError` if the recipe ``there``, in ``file`` of the folder, differs, naming the keys."""
+    """Raise :class:`InputError`, which names the keys, if ``recipe`` differs from ``there``, the recipe in ``file``."""
     names = differing(_compared(_completed(file, there)), _compared(recipe.to_dict()))
     if names:
         raise InputError(
@@ -139,7 +139,7 @@ def _completed(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compared(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """The values that a run keeps, by dotted names, and of a folder that may move, whether it is given."""
+    """The values that a run must keep, by dotted names; for a folder that may move, whether it is given."""
     values: dict[str, list[Any]] = {}
     for key, value in recipe.items():
         name = prefix + key

@@ -25,9 +25,9 @@ LOG_FILE = "train.log"
 
 
 class RunLog(logging.FileHandler):
-    """Appends what :data:`nes2net.lib.progress.LOGGER` is told to ``path``, from :meth:`open` to :meth:`close`.
+    """Appends messages of :data:`nes2net.lib.progress.LOGGER` to ``path``, from :meth:`open` to :meth:`close`.
 
-    If that fails, one line on standard error says so. The run goes on.
+    If this fails, one line on standard error says so, and the run continues.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class RunLog(logging.FileHandler):
         self._failed = False
 
     def open(self) -> None:
-        """Append from now on what the logger is told; it goes nowhere else."""
+        """Append the logger's messages from now on; they go nowhere else."""
         self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)
@@ -46,7 +46,7 @@ class RunLog(logging.FileHandler):
         if self in LOGGER.handlers:
             LOGGER.removeHandler(self)
             LOGGER.level, LOGGER.propagate = self._before
-        with suppress(OSError):  # lines that found no room find none now
+        with suppress(OSError):  # the disk may still be full
             super().close()
 
     def write(self, text: str) -> None:
@@ -72,7 +72,7 @@ class RunLog(logging.FileHandler):
 
 
 def circumstances(device: torch.device) -> list[str]:
-    """Say in lines what runs where: versions, command, host and device."""
+    """List versions, host, command, folder and device of the run, a line each."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"

@@ -1,4 +1,4 @@
-"""Sampling: the utterances of each training step, and each process's share of them."""
+"""Choose the utterances of each training step, and each process's share of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nes2net.training.balance import Balance
 T = TypeVar("T")
 
 _CHUNK_STREAM = 0xC4A2  # keeps the lengths of steps apart from other streams of the same (seed, epoch, step)
-_BLOCK = 4  # batches, within which pieces of similar length are shuffled
+_BLOCK = 4  # batches; pieces of similar length are shuffled within such a block
 
 
 def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
     """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``position`` in it.
 
-    Epochs count from 1, but their streams from 0, so that the first epoch has stream 0.
+    Epochs count from 1, their streams from 0.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -30,7 +30,7 @@ def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
 
 
 class StepShare(NamedTuple):
-    """Which parts of a step a process takes: every ``world_size``-th of ``accumulate`` × ``world_size``."""
+    """The parts of a step that a process takes: every ``world_size``-th of ``accumulate`` × ``world_size``."""
 
     rank: int = 0
     world_size: int = 1
@@ -54,9 +54,9 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
     in all its parts and processes, get the same length. With ``lengths``, the items are sorted by
     length, equal ones in random order. They are then shuffled within blocks of 4 batches, and the
-    blocks are shuffled too, except for an incomplete last one.
+    blocks are shuffled too, except for an incomplete last block.
 
-    With ``balance``, it chooses the items of the steps of an epoch instead of the permutation.
+    With ``balance``, the balance instead of the permutation chooses the items of an epoch.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -65,10 +65,10 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     [2, 2, 2, 2]
 
     Args:
-        chunk_samples: lowest and highest length of a step, which is uniform and drawn from (seed,
-            epoch, step).
+        chunk_samples: lowest and highest length of a step; the length is drawn uniformly, from
+            (seed, epoch, step).
         lengths: length of each item; a batch is as long as its longest item.
-        balance: draws the items of an epoch, also from (seed, epoch); it does not go with
+        balance: draws the items of an epoch, also from (seed, epoch); not together with
             ``lengths``.
 
     Attributes:
@@ -130,7 +130,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
         order = rng.permutation(self.length) if self.balance is None else self.balance.order(rng, self.batch_size)
         if self.balance is None and self.lengths is not None:
-            # Blocks of items of similar length, in a random order; a last block that is not whole stays at the end.
+            # Blocks of items of similar length, in random order; an incomplete last block stays at the end.
             order = order[np.argsort(self.lengths[order], kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
@@ -144,7 +144,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """Give the length of every item of ``batch``; nothing if items keep their own."""
+        """The common length of the items of ``batch``, as a tuple; empty if items keep their own lengths."""
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
             rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))

@@ -1,4 +1,4 @@
-"""Reproducibility: seeds of the global generators, for dropout, and deterministic algorithms."""
+"""Seed the global random generators, which dropout draws from, and choose deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.utils.deterministic
 from nes2net.lib.errors import InputError, first_line
 from nes2net.training.sampling import stream_of_epoch
 
-# These keep the seeds apart from other streams of the same (seed, epoch, step).
+# These numbers keep the seeds apart from other streams of the same (seed, epoch, step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
 # NVIDIA's cuBLAS manual, 2.1.4
@@ -50,17 +50,17 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
-    """Choose algorithms within this context, above all on CUDA; then restore the settings.
+    """Choose algorithms within this context, mainly on CUDA; then restore the settings.
 
-    Whether cuDNN times its algorithms stays as it is, ``torch.backends.cudnn.benchmark``.
+    ``torch.backends.cudnn.benchmark``, by which cuDNN times its algorithms, is not changed.
 
     Args:
-        deterministic: whether every operation must repeat itself bit for bit, which is the strict
-            mode of ``torch.use_deterministic_algorithms``. It changes no number on the CPU.
+        deterministic: every operation must repeat itself bit for bit, the strict mode of
+            ``torch.use_deterministic_algorithms``. It changes no number on the CPU.
 
     Raises:
-        InputError: if an operation has no such algorithm on its device, or the environment gives
-            cuBLAS a workspace with which its results do not repeat.
+        InputError: if an operation has no deterministic algorithm on its device, or the environment
+            gives cuBLAS a workspace with which its results do not repeat.
     """
     cudnn = torch.backends.cudnn
     settings = torch.utils.deterministic
@@ -74,7 +74,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
         )
     if deterministic:
-        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # read when cuBLAS is first used in the process
+        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads it at its first use in the process
     cudnn.deterministic = deterministic
     # Filling new tensors, which strict mode does by default, would only take time.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -85,7 +85,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
         if "deterministic" not in str(error):
             raise
         remedy = "take `train.deterministic=false`"
-        if "CuBLAS" in str(error) and workspace is None:  # it was read before this context
+        if "CuBLAS" in str(error) and workspace is None:  # cuBLAS had read it before this context
             remedy = f"start Python with {_CUBLAS}={_REPEATABLE_WORKSPACES[0]} in the environment, or {remedy}"
         raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error
     finally:

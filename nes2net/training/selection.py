@@ -1,4 +1,8 @@
-"""Selection: the history of a run, its best epochs, the checkpoints to keep, and early stopping."""
+"""The history of a run: its best epochs, the checkpoints to keep, and early stopping.
+
+In reading order: ``read_history`` checks a file, ``Selection`` decides during training, ``choices``
+and ``best_epochs`` choose among saved epochs afterwards, ``columns_of`` lays out the tables.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -23,7 +28,7 @@ from nes2net.training.recipes.validation import ValidationConfig
 
 #: A list with a row per epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # bytes; the row of an epoch has some 400
+_LARGEST = 16 << 20  # bytes of a history; the row of an epoch has some 400
 
 Row = dict[str, Any]
 #: Numbers of checkpoints in the published averages.
@@ -58,11 +63,11 @@ def read_history(path: Path) -> list[Row]:
 
 
 class Selection:
-    """The epochs of a run so far, and which of them are best and kept.
+    """The epochs of a run so far; chooses the best ones and the ones to keep.
 
     Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
-    of the ``measures`` is at most the best so far, as published. An epoch without its measures, such
-    as one without validation, is never improved.
+    of the ``measures`` is at most the best so far, as published. An epoch without these measures,
+    for example without validation, is never improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -70,9 +75,9 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: the values whose minimum is the best epoch: the loss of each pass, as published,
-            a measure of the task in the pass without augmentation (deviations 13 and 14) or its
-            mean or worst over corpora, or the training loss, ``loss``.
+        measures: the values whose minimum marks the best epoch: the loss of each pass, as
+            published; a measure of the task in the pass without augmentation (deviations 13 and
+            14), or its mean or worst over corpora; or the training loss, ``loss``.
     """
 
     def __init__(
@@ -96,11 +101,11 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """The history, from which everything else follows."""
+        """The history; everything else follows from it."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
-        """Go on after the epochs of ``history``."""
+        """Resume after the epochs of ``history``."""
         self.history = history
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
@@ -125,7 +130,11 @@ class Selection:
             return len(self.history) >= self.epochs
         before = rows[: -self.patience]
         last = rows[-self.patience :]
-        return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
+        for name in self.measures:
+            value = itemgetter(name)
+            if min(map(value, last)) < min(map(value, before)):
+                return False
+        return True
 
     def kept_epochs(self) -> set[int]:
         """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
@@ -143,21 +152,28 @@ class Selection:
     def files_to_remove(self) -> list[Path]:
         """List the run's checkpoints in the folder that are not to be kept."""
         kept_epochs = self.kept_epochs()
-        files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept_epochs]
-        return [file for file in files if file.is_file()]
+        files = []
+        for row in self.history:
+            file = self.folder / f"epoch_{row['epoch']}.pth"
+            if row["epoch"] not in kept_epochs and file.is_file():
+                files.append(file)
+        return files
 
     def write_history(self) -> None:
         """Write ``history.json``: a list with a row per epoch."""
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
+        """Lay out all epochs, with ``*`` at each measure's lowest value, and the commands that average the best."""
         columns = columns_of(self.history, self.offered)
         best = {name: _best(self._measured(), 1, name) for name in self.measures}
         rows = [[column.heading for column in columns]]
         for row in self.history:
-            marks = {name for name in self.measures if best[name] == [row["epoch"]]}
-            rows.append([column.cell(row) + ("*" if column.key in marks else "") for column in columns])
+            cells = []
+            for column in columns:
+                is_lowest = best.get(column.key) == [row["epoch"]]
+                cells.append(column.cell(row) + ("*" if is_lowest else ""))
+            rows.append(cells)
         return "\n".join([*text_table(rows, "r"), *self._averages()])
 
     def corpora_table(self) -> str | None:
@@ -166,8 +182,8 @@ class Selection:
             return None
         (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
         row = next(row for row in measured if row["epoch"] == best)
-        eers = {match[1]: value for name, value in row.items() if (match := _OF_CORPUS.fullmatch(name))}
-        groups = {match[1]: value for name, value in row.items() if (match := _OF_GROUP.fullmatch(name))}
+        eers = _matching(row, _OF_CORPUS)
+        groups = _matching(row, _OF_GROUP)
         if not eers:
             return None
         table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table()
@@ -180,7 +196,7 @@ class Selection:
             rows = [row for row in self._measured() if row["epoch"] in kept_epochs and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
-                    ids = " ".join(str(epoch) for epoch in _best(rows, count, name))
+                    ids = " ".join(map(str, _best(rows, count, name)))
                     command = f"nes2net average {shlex.quote(str(self.folder))} --best {count} --by {name}"
                     lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
         return lines
@@ -189,8 +205,11 @@ class Selection:
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
+# Choosing epochs to average
+
+
 class Choice(NamedTuple):
-    """The ``number`` best or last of the saved epochs, which could be averaged."""
+    """Epochs that could be averaged: the ``number`` best or last of the saved ones."""
 
     which: Literal["best", "last"]
     number: int
@@ -200,7 +219,7 @@ class Choice(NamedTuple):
 def choices(
     folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
-    """List what could be averaged in a run folder, and lay out its saved epochs as a table.
+    """List the choices of epochs to average in a run folder, and lay out its saved epochs as a table.
 
     Args:
         by: the value whose lowest ones are the best, as in :func:`best_epochs`.
@@ -221,10 +240,15 @@ def choices(
             averages.append(Choice("best", count, _best(valued, count, by)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
-    table = [[*(column.heading for column in columns), *(f"{choice.which} {choice.number}" for choice in averages)]]
+    headings = [column.heading for column in columns]
+    for choice in averages:
+        headings.append(f"{choice.which} {choice.number}")
+    table = [headings]
     for row in rows:
-        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in averages]
-        table.append([*(column.cell(row) for column in columns), *marks])
+        cells = [column.cell(row) for column in columns]
+        for choice in averages:
+            cells.append("*" if row["epoch"] in choice.epochs else "")
+        table.append(cells)
     return averages, text_table(table, "r")
 
 
@@ -236,7 +260,7 @@ def saved_epochs(folder: Path) -> list[int]:
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     """Find the ``count`` epochs with the lowest ``by`` among those with a checkpoint in ``folder``.
 
-    They are in ascending order. If values are equal, the earlier epoch is taken.
+    The epochs are in ascending order. If values are equal, the earlier epoch is taken.
 
     Args:
         by: a value of the development set in the folder's ``history.json``, such as
@@ -249,11 +273,17 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
-    keys = {key for key in chain.from_iterable(history) if key == "loss" or key.startswith("val_")}
-    columns = {key for key in keys if "/" in key or not key.endswith(("_low", "_high"))}
+    columns = set()
+    for key in chain.from_iterable(history):
+        is_value = key == "loss" or key.startswith("val_")
+        is_limit = "/" not in key and key.endswith(("_low", "_high"))
+        if is_value and not is_limit:
+            columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
-    valued = [row for row in history if _is_number(row.get(by))]
-    saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
+    saved = []
+    for row in history:
+        if _is_number(row.get(by)) and (Path(folder) / f"epoch_{row['epoch']}.pth").is_file():
+            saved.append(row)
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(
@@ -271,9 +301,21 @@ def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:
     return sorted(row["epoch"] for row in lowest)
 
 
-#: The EER of a development corpus, by its alias, and of an attack of it.
+def _matching(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
+    """The values of ``row`` whose keys match ``pattern``, by the pattern's group."""
+    values = {}
+    for key, value in row.items():
+        if match := pattern.fullmatch(key):
+            values[match[1]] = value
+    return values
+
+
+#: The EER of a development corpus, by its alias, and of one of its attacks.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
+
+
+# Tables of epochs
 
 
 class Column(NamedTuple):
@@ -290,16 +332,18 @@ class Column(NamedTuple):
         if not _is_number(row.get(self.key)):
             return "–"
         text = self.form.format(row[self.key]).removesuffix("%")
-        interval = [row[key] for key in (f"{self.key}_low", f"{self.key}_high") if _is_number(row.get(key))]
-        if len(interval) == 2:
-            text += " ({:.2f}–{:.2f})".format(*(100 * limit for limit in interval))
+        low: Any = row.get(f"{self.key}_low")
+        high: Any = row.get(f"{self.key}_high")
+        if _is_number(low) and _is_number(high):
+            text += f" ({100 * low:.2f}–{100 * high:.2f})"
         return text
 
 
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
     """The columns of the table that have values: losses, then the ``offered`` measures, rates in percent."""
     columns = [Column("epoch", "epoch", "{:d}")]
-    columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
+    for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug"):
+        columns.append(Column(key, key, "{:.6f}"))
     for measure in offered:
         for key, heading in measure.headings(history).items():
             if measure.percent:

@@ -1,4 +1,4 @@
-"""What a run starts from: its detector, new, from a checkpoint, or as the run left it."""
+"""Build the detector that a run starts from: new, from a checkpoint, or from the run's own last save."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Refuse, before the corpus is read, unknown losses, and settings of layers that the front-end lacks.
+    """Check losses and settings of layers before the corpus is read.
 
     Raises:
-        InputError: if a loss or ``train.adapt`` is wrong, or the front-end has no transformer layers.
+        InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
+            that the front-end lacks.
     """
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
@@ -62,7 +63,7 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """``recipe`` without its pre-training file, if its front-end has no pre-training; a line says so."""
+    """``recipe``, without its pre-training file if its front-end has no pre-training; a note says so."""
     name = recipe.model.get("frontend", {}).get("name", "")
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
@@ -76,7 +77,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
     Args:
         folder: the run folder.
-        resume: content of its resume file, whose architecture and weights are the run's own.
+        resume: content of the resume file, with the architecture and weights of the run.
 
     Raises:
         InputError: if the parts do not fit each other, or a file of weights does not fit them.
@@ -97,14 +98,14 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
             moved = None
             if recipe.train.init_from:
-                remedy = "put the file of `train.init_from` back as it was"
+                remedy = "restore the file of `train.init_from`"
             elif recipe.ssl_checkpoint is None:
-                remedy = "put that file back as it was"
+                remedy = "restore that file"
             else:
-                moved = recipe.ssl_checkpoint  # its place may change
+                moved = recipe.ssl_checkpoint  # the file may have moved
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # what is not trained may be saved with fewer bits
+            detector.float()  # weights that are not trained may be saved in half precision
             if moved is not None:
                 detector.base = {**resume["base"], "file": moved}
         return detector
@@ -119,7 +120,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # The whole model holds the pre-trained weights, and the options if this package wrote it.
+    # The checkpoint of a whole detector holds the pre-trained weights, and the options if this package wrote it.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -132,8 +133,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         start = Provenance.read(record).start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may have the architecture of any published model that it fits; if some of them
-        # have the front-end of the run, only these count. A digest tells whether it has the weights of one.
+        # A checkpoint of other code may have the architecture of every published model that it fits. If some of these
+        # models have the front-end of the run, only they count. A digest tells whether it has the weights of a model.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
@@ -146,7 +147,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Give the back-end of ``model`` a logit for each of ``classes``, and their names, unless they are the usual two.
+    """Give the back-end of ``model`` a logit and a name for each of ``classes``, unless they are spoof and bona fide.
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -159,13 +160,13 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
 def _start_from(
     path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
 ) -> Detector:
-    """Build the detector that starts from the checkpoint ``path``, and adapt its front-end if it is not adapted yet.
+    """Build a detector from the checkpoint ``path``, and adapt its front-end if it is not adapted yet.
 
     Raises:
         InputError: if the checkpoint does not fit, or is adapted in another way.
     """
     before = _frontend_of(record).get("adapt")
-    if before is not None:  # go on with what was added
+    if before is not None:  # train the added weights further
         before = check_adaptation(before, f"{path}: adapt").options
         if adapt is None or check_adaptation(adapt, "`train.adapt`").options != before:
             options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())

@@ -33,7 +33,7 @@ class Stateful(Protocol):
         """The state; its tensors are the part's own, not copies."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Go back to ``state``, which the part checks first.
+        """Check ``state``, and restore it.
 
         Raises:
             ValueError: if ``state`` does not fit the part.
@@ -42,7 +42,7 @@ class Stateful(Protocol):
 
 @dataclass
 class TrainedWeights:
-    """The weights of a detector; an adapted front-end leaves out its frozen tensors, and names their file."""
+    """The weights of a detector, without the frozen tensors of an adapted front-end, whose file is named instead."""
 
     detector: Detector
 
@@ -52,13 +52,13 @@ class TrainedWeights:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         weights = self.state_dict()
         check_tensors(state, weights)
-        strict = not self.detector.frontend.adapted  # the frozen tensors are there already
+        strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
         self.detector.load_state_dict(with_metadata(state, metadata_of(weights)), strict=strict)
 
 
 @dataclass
 class OptimizerState:
-    """The moments of an optimiser; what else is in its groups follows from the recipe."""
+    """The moments of an optimiser; the other values of its groups follow from the recipe."""
 
     optimizer: Optimizer
 
@@ -107,7 +107,7 @@ class RunState:
     """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
     ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each set) identify the run.
-    There is a ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
+    ``scaler`` is for fp16 only, and ``stream`` for ``augment.rng: legacy`` only.
     """
 
     recipe: dict[str, Any]
@@ -122,7 +122,7 @@ class RunState:
 
     @property
     def parts(self) -> dict[str, Stateful | None]:
-        """The parts by their key in the resume file; None for a part that this run does without."""
+        """The parts by their key in the resume file; None for a part that this run does not have."""
         return {
             "detector": TrainedWeights(self.detector),
             "optimizer": OptimizerState(self.optimizer),
@@ -154,9 +154,9 @@ class RunState:
             file.unlink()
 
     def load(self, content: dict[str, Any]) -> None:
-        """Restore what :func:`nes2net.training.resume_file.read_resume_file` read.
+        """Restore the ``content`` from :func:`nes2net.training.resume_file.read_resume_file`.
 
-        The file is not kept mapped.
+        The tensors are copied, so that the file does not stay mapped.
 
         Raises:
             InputError: if the training or the development trials have changed, or the content
@@ -185,7 +185,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Refuse a file that is further than this run can get, or that has other parts."""
+        """Raise :class:`InputError` if the file is beyond the last step of this run, or has other parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -214,10 +214,10 @@ def fingerprint(
     balance: Balance | None = None,
     target: Target = binary_target,
 ) -> dict[str, int | str]:
-    """Tell one list of trials from another by its length and the ids and classes in order, not by where the audio lies.
+    """Identify a list of trials by its length and the ids and classes in order; paths of audio do not count.
 
-    If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, and the
-    groups of a ``balance``, with the number of its draws.
+    Scores of other systems count too if a detector fuses them, and so do ``labels`` of frames and
+    the groups of a ``balance`` with the number of its draws.
     """
     frame_labels = {} if labels is None else labels.of_trial
 

@@ -1,4 +1,4 @@
-"""Weights & Biases or MLflow for a run, by accelerate's trackers."""
+"""Send the values of a run to Weights & Biases or MLflow, by accelerate's trackers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nes2net.training.recipes.recipe import Recipe
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
 TRACKER_FILE = "tracker.json"
 _TITLES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
-#: Its name for all runs together; the run has the name of its folder.
+#: Name of the tracker's project for all runs; a run has the name of its folder.
 _PROJECT = "nes2net"
 
 
@@ -39,7 +39,7 @@ class _Ids(BaseModel):
 
 
 class Tracker:
-    """Hands values to a tracker that has started; after its first failure the tracker is left alone."""
+    """Hands values to a tracker that has started; after its first failure the tracker is not called again."""
 
     def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
         self.name = name
@@ -59,9 +59,9 @@ class Tracker:
             return
         try:
             call(self._tracker)
-        except Exception as error:  # whatever it is, training goes on
+        except Exception as error:  # no error of a tracker may stop training
             self._tracker = None
-            self.say(f"warning: {_failed(self.name, error)}; training goes on without it", remark=True)
+            self.say(f"warning: {_failed(self.name, error)}; training continues without it", remark=True)
 
 
 def require_library(name: str | None) -> None:
@@ -74,11 +74,11 @@ def require_library(name: str | None) -> None:
 
 
 def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
-    """Start, or continue, the run of the recipe's tracker; its project is ``nes2net``, its name the folder's.
+    """Start or resume the run of the recipe's tracker, in the project ``nes2net``, with the name of the folder.
 
     Raises:
-        InputError: if a new run cannot start. If a run is resumed, a remark says so, and the result
-            is None.
+        InputError: if the tracker of a new run cannot start. For a resumed run, a warning is
+            printed, and the result is None.
     """
     name = recipe.tracker
     assert name is not None
@@ -97,7 +97,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             )
             tracker.start()
         else:
-            # By default MLflow tries for minutes to reach a server that does not answer, and the training waits.
+            # MLflow's default is to wait for minutes for a server that does not answer; training would wait too.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
             tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
@@ -108,7 +108,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
     except Exception as error:  # of the network, of its settings, …
         if earlier is None:
             raise InputError(f"{_failed(name, error)}: mend that, or leave out `tracker={name}`") from error
-        say(f"warning: {_failed(name, error)}; training goes on without it", remark=True)
+        say(f"warning: {_failed(name, error)}; training continues without it", remark=True)
         return None
     write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")
     return Tracker(name, tracker, say)

@@ -87,13 +87,13 @@ class Validator:
     Each of n processes takes every n-th batch, and all of them get the same values.
 
     Args:
-        objective: computes loss and outputs of a batch, and the figures of all.
+        objective: computes loss and outputs of a batch, and the figures of all batches.
         loaders: this process's batches of each pass, by the names of :func:`passes`, in the order
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
-        monitor: names the files that were left out.
-        recipe: ``seed`` of the bootstrap and of what is random in train mode, and
-            ``validation.mode``: ``train`` leaves dropout on, and lets batch normalisation learn from
-            the development set.
+        monitor: names the files that failed.
+        recipe: ``seed`` of the bootstrap and of dropout in train mode, and ``validation.mode``:
+            ``train`` leaves dropout on, and lets batch normalisation learn from the development
+            set.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -122,21 +122,21 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
 
-        Outputs are computed as ``nes2net score`` computes them, whatever the precision of training:
-        in eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
+        For any precision of training, outputs are computed as ``nes2net score`` computes them: in
+        eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
 
-        The loss is the published Σ(batch loss × batch size)/N over the weighted means of batches,
-        summed in float64, whatever the number of processes (deviation 19: the published code
-        printed half of it for the pass without augmentation).
+        For any number of processes, the loss is the published Σ(batch loss × batch size)/N over the
+        weighted means of batches, summed in float64 (deviation 19: the published code printed half
+        of it for the pass without augmentation).
 
         Raises:
             InputError: if no file can be used, a loss or output is not finite, or the figures lack
-                what they are made of.
+                trials that they need.
         """
         values: dict[str, float] = {}
         began = time.monotonic()
         detector = self.objective.detector
-        if self.mode == "train":  # the mode in which the epoch trains; statistics that move stay moved
+        if self.mode == "train":  # batch statistics that move here are not restored
             self.objective.begin_training(epoch)
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
@@ -144,11 +144,15 @@ class Validator:
                 batch_results = self._pass(name, loader, epoch)
                 results = list(chain.from_iterable(gathered(self.accelerator, batch_results)))
                 results.sort(key=lambda result: result.number)
-                lost = list(chain.from_iterable(result.lost for result in results))
+                lost = []
+                errors = []
+                for result in results:
+                    lost += result.lost
+                    errors += result.errors
                 if lost:
                     stop_without_data(lost, "validation")
-                if self.accelerator.is_main_process:  # which names each bad file once
-                    self.monitor.left_out(list(chain.from_iterable(result.errors for result in results)))
+                if self.accelerator.is_main_process:  # the main process names each failed file once
+                    self.monitor.left_out(errors)
                 values |= self._values(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
@@ -176,18 +180,20 @@ class Validator:
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
             results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.places))
             meter.update(len(batch.targets) * accelerator.num_processes)
-        return [  # the device is waited for here, once
-            _BatchResult(
-                accelerator.process_index + number * accelerator.num_processes,
-                outcome.loss.item(),
-                {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
-                targets.numpy(),
-                errors,
-                lost,
-                positions,
+        batch_results = []
+        for number, (outcome, targets, errors, lost, places) in enumerate(results):
+            batch_results.append(
+                _BatchResult(
+                    accelerator.process_index + number * accelerator.num_processes,
+                    outcome.loss.item(),  # waits for the device, once for all batches
+                    {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
+                    targets.numpy(),
+                    errors,
+                    lost,
+                    places,
+                )
             )
-            for number, (outcome, targets, errors, lost, positions) in enumerate(results)
-        ]
+        return batch_results
 
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
         targets = np.concatenate([result.targets for result in results])
@@ -202,6 +208,9 @@ class Validator:
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
                 "rate, `train.lr`"
             )
-        used_trials = [trials[position] for position in chain.from_iterable(result.places for result in results)]
+        used_trials = []
+        for result in results:
+            for place in result.places:
+                used_trials.append(trials[place])
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         return {f"val_loss_{name}": loss, **self.objective.figures(validated)}

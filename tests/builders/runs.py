@@ -83,7 +83,7 @@ def stop(recipe: Recipe, epoch: int, step: int, device: str = "auto") -> Path:
             os.kill(os.getpid(), signal.SIGTERM)
         original(seed, *place)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unfinished, match="SIGTERM; the same command goes on"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unfinished, match="SIGTERM; the same command resumes"):
         patch.setattr(loop, "seed_step", seed_step)
         train(recipe, device)
     return folder_of(recipe)

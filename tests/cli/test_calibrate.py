@@ -359,7 +359,7 @@ def test_frames(here, calibrate, refused):
     (here / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
     refused(f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --segments --calibration")
-    refused(f"calibrate {words}", "no record beside it says how long its frames are")
+    refused(f"calibrate {words}", "no record beside it states the length of its frames")
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((here / "f.txt").read_bytes()).hexdigest()

@@ -54,10 +54,10 @@ def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
     # Another detector in the place of its base is refused, and what to do is said.
     Detector.from_config(detector.config).save(start)
-    message = r"is not the base of .*resume\.pt: the SHA-256 .* put the file of `train.init_from` back as it was$"
+    message = r"is not the base of .*resume\.pt: the SHA-256 .* restore the file of `train.init_from`$"
     refused(values, message)
     (tmp_path / "start.pth").unlink()
-    refused(values, "is neither there nor beside it: put the file .* back as it was$")
+    refused(values, "is neither there nor beside it: restore the file .*$")
 
 
 def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):

@@ -52,13 +52,13 @@ def test_averaging_a_run(tmp_path):
     "chosen, said",
     [
         ({"ids": [3, 4]}, r"has no epoch_4\.pth; epochs saved there: 3, 9, 10"),
-        ({"ids": [3], "last": 2}, "both ids and last"),
+        ({"ids": [3], "last": 2}, "`ids` and `last` both choose"),
         ({}, "name epochs"),
         ({"ids": range(80)}, "name of an average of 80 .* is too long: choose one with `nes2net average … --out"),
         *(({"last": last}, r"has 3 epochs saved \(3, 9, 10\), not") for last in (0, 4, -1)),
         ({"last": 2, "batch_norm_batches": 1}, r"need checkpoints of this package and their recipe\.yaml"),
         ({"ids": [3], "out": "."}, "name a file"),
-        ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` is the one"),
+        ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` must be"),
     ],
 )
 def test_what_cannot_be_averaged(tmp_path, chosen, said):

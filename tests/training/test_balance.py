@@ -107,7 +107,7 @@ def test_how_many_are_drawn_and_from_which_groups():
     assert balance_of(DataConfig(), TRIALS) is None and balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
     assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
-    with pytest.raises(InputError, match=r"`data\.balance` needs the codec .* none has it; they have class, speaker,"):
+    with pytest.raises(InputError, match=r"`data\.balance` needs the codec .* no trial states it; they have class,"):
         balance_of(DataConfig(balance=["codec"]), TRIALS)
     with pytest.raises(InputError, match=r"`data\.speaker_cap` needs the speaker of the training trials"):
         balance_of(DataConfig(speaker_cap=1), [Trial("a", label="spoof")])

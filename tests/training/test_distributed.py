@@ -240,7 +240,7 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
     assert lost.startswith("Unfinished: stopped in epoch 2, step 1: its files cannot be used, here or in another")
     assert lost_elsewhere.startswith("Unfinished: stopped in epoch 2, step 1: a.flac is not there any more. Bring")
     assert [end.replace("_elsewhere", "") for end in two] == one
-    stopped = "Unfinished: stopped by SIGTERM; the same command goes on from what is saved"
+    stopped = "Unfinished: stopped by SIGTERM; the same command resumes from the last save"
     assert one[:3] == ["", stopped, stopped] and one[5:] == ["", "", "", ""]
     assert one[3].startswith("Unfinished: no room to write") and "resume.pt (No space left" in one[3]
     assert one[4].startswith("InputError: the processes do not see the same corpus, or the same run")

@@ -132,7 +132,7 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
         ({"augment": {"algo": 4}}, "leave the section augment out"),
         ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
         ({"data": {"crop": "random", "num_samples": 8000}}, "leave out `data.crop=random`"),
-        ({"train": {"optimizer": "adam"}}, "whole utterances, goes with `train.optimizer=logistic`"),
+        ({"train": {"optimizer": "adam"}}, "whole utterances, needs `train.optimizer=logistic`"),
         ({"validation": {"mode": "train"}}, "`validation.mode=train` moves batch statistics"),
         (
             {"model": {"backend": {"name": "logistic", "num_logits": 3}}},

@@ -43,9 +43,9 @@ def test_what_is_saved_stays_and_a_run_without_a_save_leaves_its_folder(recipe, 
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
     resume = stop(values("torn"), 1, 0) / "resume.pt"
     saved = resume.read_bytes()
-    on = "go on from it with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its own"
+    on = "resume from it with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its own"
     too_large(STEP, values("torn"), f"epoch 1, step 1, .*; the last save is intact: {on} and {less}")
     assert resume.read_bytes() == saved
     train(values("torn", activation_checkpointing=True))
-    assert "going on in epoch 1, step 1" in capsys.readouterr().out
+    assert "resuming in epoch 1, step 1" in capsys.readouterr().out
     too_large((run, "build_detector"), values("large"), "detector does not fit .* of cpu: .*`model.frontend`")

@@ -96,7 +96,7 @@ LORA = RUNS["lora"]["train"]
 def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, name):
     changes = dict(RUNS[name])
     moments = changes.pop("at")
-    if changes.keys() - {"data"}:  # the number of reading processes does not matter
+    if changes.keys() - {"data"}:  # the number of workers does not matter
         whole = train(runs("whole", **changes))
     before = handlers()
     for epoch, step in moments:
@@ -277,14 +277,14 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
         patch.setattr(loop.RunState, "save", fails)
         assert main(command) == 75
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
-    assert "resume.pt: Input/output error" in line and "the same command goes on" in line
+    assert "resume.pt: Input/output error" in line and "the same command resumes" in line
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         assert main(command) == 75
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "no room to write" in line and "the same command goes on" in line and " MB" in line
+    assert "no room to write" in line and "the same command resumes" in line and " MB" in line
     assert resume.read_bytes() == before and not list(resume.parent.glob(".*.tmp"))
     assert_same_run(train(torn), whole)
 
@@ -307,7 +307,7 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
             assert main(command_of(torn, tmp_path)) == 75
         *_, line = capsys.readouterr().err.splitlines()
         assert line.startswith("nes2net: ") and "is not there any more" in line
-        assert "the same command goes on from the last save" in line
+        assert "the same command resumes from the last save" in line
         assert place_of(folder_of(torn))[1] in steps
         away.rename(gone)
     assert_same_run(train(torn), whole)

@@ -46,7 +46,7 @@ def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
     lines = without_times(log)
     again = lines[len(first) :]
     assert lines[: len(first)] == first and again[0] == first[0]
-    assert any(line.startswith("going on in epoch 2, step 3") for line in again)
+    assert any(line.startswith("resuming in epoch 2, step 3") for line in again)
     assert again[-1].startswith("checkpoints are in ") and LOGGER.handlers == [] and LOGGER.propagate
 
 

@@ -141,8 +141,8 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ({"resolutions": []}, {}, "`segments.boundary_share` changes nothing without `segments.resolu"),
         ({"loss": {"name": "cosine_error", "class_weights": [1, 2]}}, {}, "has no option 'class_weights'"),
         ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "take a loss of logits"),
-        ({}, {"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
-        ({}, {"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
+        ({}, {"augment": {"specmix": {}}}, "`augment.specmix` mixes frames"),
+        ({}, {"data": {"crop": "head"}}, "`data.crop=head` has no random crops"),
         ({"boundary_share": None}, {"data": PIECES}, "a multiple of 160"),
         (
             {"resolutions": [], "boundary_share": None},

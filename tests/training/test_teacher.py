@@ -118,14 +118,26 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
         ({"task": {"teacher": None}}, "who is the teacher\\? name the checkpoint .* with `train.task.teacher`"),
         ({"task": {"teacher": "none.pth"}}, "none.pth"),
         ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
-        ({"train": {"init_from": "a.pth"}}, "holds teacher and student: leave out one of it and `train.task.teacher`"),
+        (
+            {"train": {"init_from": "a.pth"}},
+            "holds teacher and student: leave out `train.init_from` or `train.task.teacher`",
+        ),
         ({"augment": {"latent": {}}}, "the task distillation trains on bona fide ones alone: leave it out"),
         ({"model": {**model(), "backend": BACKEND}}, "and a student: set `model.frontend.name=teacher_student`"),
         ({"train": {"loss": "focal"}}, "`train.loss` changes nothing in the task distillation"),
-        ({"train": {"adapt": {}}}, "`train.adapt` has no front-end to adapt"),
-        ({"model": model(backend={**BACKEND, "hidden_dim": 4})}, "`model.backend.backend.hidden_dim` is 4 here and 8"),
-        ({"model": model(backend="aasist")}, "`model.backend.backend.name` is 'aasist' here and 'asp_mlp' there"),
-        ({"model": model(encoder_layers=3)}, "`model.frontend.teacher.encoder_layers` is 3 here and 2 there"),
+        ({"train": {"adapt": {}}}, "`train.adapt` cannot be used in the task distillation"),
+        (
+            {"model": model(backend={**BACKEND, "hidden_dim": 4})},
+            "`model.backend.backend.hidden_dim` is 4 in the recipe and 8",
+        ),
+        (
+            {"model": model(backend="aasist")},
+            "`model.backend.backend.name` is 'aasist' in the recipe and 'asp_mlp' in the file",
+        ),
+        (
+            {"model": model(encoder_layers=3)},
+            "`model.frontend.teacher.encoder_layers` is 3 in the recipe and 2 in the file",
+        ),
         ({"model": model(student=None)}, "start as a copy of the teacher and have nothing to learn"),
     ],
 )

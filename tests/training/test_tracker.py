@@ -74,7 +74,7 @@ def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatc
     logged = mock.Mock(side_effect=ConnectionError("the server went away"))
     monkeypatch.setattr(mlflow, "log_metrics", logged)
     folder = train(recipe(tracker="mlflow"))
-    told = "warning: MLflow failed (ConnectionError: the server went away); training goes on without it"
+    told = "warning: MLflow failed (ConnectionError: the server went away); training continues without it"
     assert capsys.readouterr().err.count(told) == 1 and told in (folder / "train.log").read_text()
     assert logged.call_count == 1
     assert train(recipe()) == folder  # the tracker makes no other run of it
@@ -86,7 +86,7 @@ def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
     refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: mend that, or leave out `tracker=mlflow`")
     assert train(recipe(tracker="mlflow")) == folder
-    assert "training goes on without it" in capsys.readouterr().err
+    assert "training continues without it" in capsys.readouterr().err
 
 
 def test_a_library_that_is_not_installed_and_a_damaged_file_of_ids(recipe, monkeypatch):

@@ -1,4 +1,4 @@
-"""Explain one recording: which parts move its score, by which layers, and whether that can be believed."""
+"""Explain the score of one recording: its relevant parts, the weights of the layers, and a check of the explanation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXPLANATION_METHODS = ("occlusion", *METHODS)
 
 @dataclass(frozen=True)
 class Explanation:
-    """What moves the score of a recording, or of a part of it."""
+    """The explanation of the score of a recording, or of a part of it."""
 
     score: float
     """Higher means more bona fide."""
@@ -41,23 +41,23 @@ class Explanation:
     method: str
     """One of :data:`EXPLANATION_METHODS`."""
     baseline: str
-    """What stood for absence, ``"floor"`` or ``"silence"``."""
+    """The replacement of removed parts, ``"floor"`` or ``"silence"``."""
     relevance: Relevance
-    """Over time, in seconds of the recording, over frequency bands, and both."""
+    """Relevance over time, in seconds of the recording, over frequency bands, and over both."""
     layers: Layers | None
-    """Weights of the layers; None if the detector has none."""
+    """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
-    """Whether removing the most relevant tenth changes the score more than removing a random tenth."""
+    """Checks whether removing the most relevant tenth changes the score more than removing a random tenth."""
     difference: float | None = None
     """For integrated gradients, the score minus the baseline's score; relevance should add up to it."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,) the explained samples at 16 kHz."""
     remark: str = ""
-    """What is remarkable about them (:mod:`nes2net.data.audio.remarks`); empty if nothing is."""
+    """A remark about the samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
 
     @property
     def unexplained(self) -> float | None:
-        """What the relevance of integrated gradients lacks to :attr:`difference`."""
+        """:attr:`difference` minus the sum of the relevance of integrated gradients."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
@@ -85,12 +85,12 @@ class Explanation:
 
 @dataclass(frozen=True)
 class How:
-    """How an explanation is computed.
+    """The settings of an explanation.
 
     Args:
         method: ``"occlusion"`` removes parts and works in every precision;
             ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
-        baseline: what stands for absence: noise of the recording's own floor, or silence.
+        baseline: replacement of removed parts: noise of the recording's own floor, or silence.
         bin_seconds, num_bands: the grid of time bins and of bands of equal width up to 8 kHz.
         steps: steps of integrated gradients.
         draws: random tenths that the check removes.
@@ -126,8 +126,8 @@ def explain(
     Args:
         audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; the samples are
             taken from ``start`` on.
-        duration: in seconds; None for all that follows ``start``.
-        progress: called after each batch with the number of new versions and the number of all.
+        duration: in seconds; None for all samples from ``start`` on.
+        progress: called after each batch with the number of new versions and of all versions.
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty, or longer than
@@ -151,7 +151,7 @@ def explain(
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
         num_versions = num_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + num_versions + 2 * (1 + draws)  # the check removes bins of time, and cells
+        total = 1 + num_versions + 2 * (1 + draws)  # the checks remove bins of time, and cells
         subject.progress = lambda count: progress(count, total)
     score = subject.score()
     difference = None
@@ -179,7 +179,7 @@ def _read(
 ) -> NDArray:
     """The samples from ``start`` on, at most 30 s of them."""
     if not 0 <= start < float("inf"):
-        raise InputError(f"`start` is a place in the recording, 0 s or more, not {start}")
+        raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):
         raise InputError(f"`duration` is more than 0 s, not {duration}")
     first = round(start * SAMPLE_RATE)
@@ -201,7 +201,7 @@ def _read(
         raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
     if len(waveform) > longest:
         raise InputError(
-            f"{name} is longer than {LONGEST:g} s, and at most so much is explained at once: choose a part of it with "
+            f"{name} is longer than {LONGEST:g} s, the most that is explained at once: choose a part of it with "
             "`start` and `duration`"
         )
     return waveform

@@ -1,7 +1,7 @@
-"""Whether an explanation is faithful: removing what it calls relevant must change the score.
+"""Check whether an explanation is faithful: removing its most relevant parts must change the score.
 
 Samek et al., "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS
-28(11), 2017, compare in this way with random removal.
+28(11), 2017, make the same comparison with random removal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Check:
     """Change of the score without the most relevant tenth, and without random tenths."""
 
     of: str
-    """What was removed: ``"time"`` bins or time-frequency ``"cells"``."""
+    """The kind of removed parts: ``"time"`` bins or time-frequency ``"cells"``."""
     change: float
     """Change without the most relevant tenth; above 0 in the direction that the relevance predicts."""
     random_changes: tuple[float, ...]
@@ -37,7 +37,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """How many times larger the change is than the mean random one; infinite if that is 0."""
+        """The change divided by the mean random change; infinite if that is 0."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -60,7 +60,7 @@ class Check:
 
 
 def in_words(checks: Sequence[Check]) -> str:
-    """Say in a sentence what the checks found.
+    """Write the result of the checks as a sentence.
 
     >>> in_words([Check("time", 0.2, (0.1,)), Check("cells", 0.9, (0.1,))])
     'Without its most relevant tenth the score changes 2.0 times (time) and 9.0 times (cells) as much as without a random tenth.'
@@ -78,9 +78,9 @@ def check(
 ) -> list[Check]:
     """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
 
-    The most relevant tenth has the largest relevance in one direction, the one with the larger sum,
-    so that effects of the two directions do not cancel. Random tenths have as many bins or
-    cells, drawn without replacement.
+    The most relevant tenth has the largest relevance in one direction, the direction with the
+    larger sum, so that effects of the two directions do not cancel. Random tenths have as many bins
+    or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.
@@ -100,7 +100,7 @@ def check(
         removed[0, most_relevant] = True
         for draw in range(1, 1 + draws):
             removed[draw, rng.choice(len(candidates), number, replace=False)] = True
-        # A bin of time is one row, which all bands share.
+        # A bin of time is one row for all bands.
         num_bands, num_bins = grid.shape
         cells = np.broadcast_to(removed.reshape(1 + draws, -1, num_bins), (1 + draws, num_bands, num_bins))
         changes = subject.changes(grid, cells.copy(), score)

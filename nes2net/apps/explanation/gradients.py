@@ -1,11 +1,11 @@
 """Gradient × input and integrated gradients of the score, over the cells of the Fourier transform.
 
 The waveform is the inverse transform of its cells, so the score is a function of the cells. The
-relevance of a cell by gradient × input is the real part of its gradient times the cell, which is
-the derivative by the logarithm of its magnitude. Integrated gradients add up this derivative on the
-way from the baseline's magnitudes to the recording's, along straight lines in their logarithms; the
-phases come from the recording. Straight lines between complex cells would pass near 0, where the
-logarithm of a spectrum has no gradient. Cells add up to relevance over time, and over bands.
+relevance of a cell by gradient × input is the real part of its gradient times the cell, the
+derivative by the logarithm of its magnitude. Integrated gradients add up this derivative on the way
+from the baseline's magnitudes to the recording's, along straight lines in their logarithms; the
+phases are the recording's. Straight lines between complex cells would pass near 0, where the
+logarithm of a spectrum has no gradient. Cells are summed to relevance over time, and over bands.
 
 Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
 "Axiomatic attribution for deep networks", ICML 2017 (integrated gradients, whose sum is the
@@ -36,7 +36,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
     Args:
         method: ``"gradient_x_input"``, or ``"integrated_gradients"``, whose baseline has the
-            magnitudes of what ``grid`` has for absence.
+            magnitudes of the replacement in ``grid``.
         steps: steps of the path of integrated gradients.
 
     Returns:
@@ -83,7 +83,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
 
 def num_gradients(method: str, steps: int) -> int:
-    """How many versions of the recording :func:`attribute` scores."""
+    """Number of versions of the recording that :func:`attribute` scores."""
     return 1 if method == "gradient_x_input" else steps + 2
 
 

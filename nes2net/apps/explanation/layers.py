@@ -1,4 +1,4 @@
-"""How a detector weighs the layers of its front-end for a recording."""
+"""The weights that a detector gives to the layers of its front-end for a recording."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Layers:
     """Weights of the L hidden states; 0 is the input of the first transformer layer."""
 
     weights: NDArray
-    """(L,) what each is multiplied by: gates from 0 to 1, or shares of 1; 0 if it is not read."""
+    """(L,) factor of each state: a gate from 0 to 1, or a share of 1; 0 if it is not read."""
     shares: NDArray
-    """(L,) of the sum of all weighted states: weight times root mean square of the state. They add up to 1."""
+    """(L,) share of each state in the weighted sum: weight times root mean square. The shares add up to 1."""
 
     def strongest(self, number: int = 3) -> list[int]:
         """Numbers of the states with the largest shares, the largest first."""
@@ -34,8 +34,8 @@ class Layers:
 def weigh_layers(subject: Subject) -> Layers | None:
     """The weights that the aggregation, or a back-end that reads all layers, gives to ``subject``.
 
-    None if it has no weights of layers, or there is but one hidden state. A weight says nothing
-    alone, because the states differ in size a hundredfold; therefore the shares.
+    None if the detector does not weigh layers, or there is only one hidden state. Shares are needed
+    because the states differ in size a hundredfold, so that a weight alone says nothing.
     """
     detector: Detector = subject.detector
     if detector.frontend.num_layers < 2:

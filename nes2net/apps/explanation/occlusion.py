@@ -1,7 +1,7 @@
 """Occlusion: a part is relevant if the score changes when it is removed.
 
-Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Nothing but
-scores is needed, so it explains any detector in any precision.
+Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Occlusion
+needs only scores, so it explains any detector in any precision.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from nes2net.apps.explanation.subject import Removable, Subject
 
 #: Time bins that are removed together, one bin apart: 0.2 s every 0.1 s.
 WINDOW_BINS = 2
-# Cells are removed in blocks of so many bands, and of as many time bins as make at most so many blocks.
+# Cells are removed in blocks: so many bands, and as many time bins as give at most so many blocks.
 _BLOCK_BANDS = 2
 _MOST_BLOCKS = 128
 
 
 def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
-    """Remove stretches, bands and blocks of cells of ``grid`` one at a time: the relevance of each.
+    """Remove stretches, bands and blocks of cells of ``grid`` one at a time, and compute the relevance of each.
 
     The relevance is ``score``, the score of the whole, minus the score without the part. A time bin
-    gets the mean of the two windows of 0.2 s that cover it, and a cell gets its block's relevance.
+    has the mean relevance of the two windows of 0.2 s that cover it; a cell has the relevance of
+    its block.
     """
     windows, bands, blocks = _masks(grid)
     windows_cover = windows[:, 0].astype(float)
@@ -34,12 +35,12 @@ def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
 
 
 def num_occlusions(grid: Removable) -> int:
-    """How many versions of the recording :func:`occlude` scores."""
+    """Number of versions of the recording that :func:`occlude` scores."""
     return sum(map(len, _masks(grid)))
 
 
 def _masks(grid: Removable) -> tuple[NDArray, NDArray, NDArray]:
-    """What is removed, each ·×F×T: windows of time, bands, and blocks of cells that are disjoint."""
+    """The parts to remove, each ·×F×T: windows of time, bands, and disjoint blocks of cells."""
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None]
     bins = np.arange(num_bins)

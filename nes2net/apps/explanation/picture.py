@@ -1,4 +1,4 @@
-"""An explanation as a picture: its relevance over the spectrogram, with curves along time and frequency."""
+"""Draw an explanation: its relevance over the spectrogram, with curves along time and frequency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BAR = "#6b7785"
 _WINDOW = 400  # samples of a spectrum
 _RANGE = 70.0  # dB from white to black
 _MOST_COLUMNS = 1200  # the picture has hardly more pixels
-#: What the methods are called in a title.
+#: Method → its name in a title.
 TITLES = {
     "occlusion": "occlusion",
     "gradient_x_input": "gradient × input",
@@ -88,10 +88,10 @@ def draw(
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Draw the spectrogram in grey, black being loud, and over it the relevance, the more opaque the stronger.
+    """Draw the spectrogram in grey, black for loud, and over it the relevance, opaque where it is strong.
 
     Returns:
-        What was drawn over it.
+        The drawing of the relevance.
     """
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
@@ -103,7 +103,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-    # A few cells may be far stronger than all others, which would then not be seen.
+    # A few cells may be far stronger than all others and would hide them.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [

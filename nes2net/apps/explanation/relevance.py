@@ -1,4 +1,4 @@
-"""Relevance: by how much the parts of a recording, in time and in frequency, move its score."""
+"""Relevance: the change of the score by each part of a recording, in time and in frequency."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Relevance:
     cells: NDArray
     """(F, T) float64, the lowest band first."""
     additive: bool
-    """Whether cells add up to ``over_time`` and ``over_bands``, and these to one difference of scores."""
+    """Whether cells add up to ``over_time`` and ``over_bands``, and both of these to one difference of scores."""
 
     def stretches(self) -> list[Part]:
         """The three stretches of time that move the score most, the strongest first.
@@ -65,7 +65,7 @@ class Relevance:
 
 
 def _strongest(edges: NDArray, values: NDArray, *, together: bool, additive: bool) -> list[Part]:
-    """The three strongest bins between ``edges``, neighbours of one direction ``together`` if wanted."""
+    """The three strongest bins between ``edges``; with ``together``, neighbours of one direction are joined."""
     sizes = np.abs(values)
     threshold = _LEAST_SHARE * sizes.max(initial=0.0)
     signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)

@@ -1,9 +1,9 @@
-"""What is explained: a detector, and the part of a recording that it scores, without some of its parts.
+"""The subject of an explanation: a detector, and the part of a recording that it scores, with parts removed.
 
-What is removed is replaced, in the short-time Fourier transform, by noise of the recording's own
-floor. A hole of digital silence would be a cue of its own to a detector that looks at the logarithm
-of a spectrum. The windows of the transform overlap, so that nothing clicks, and what is not removed
-comes back as it was.
+Removed parts are replaced, in the short-time Fourier transform, by noise of the recording's own
+floor. A hole of digital silence would itself be a cue to a detector that looks at the logarithm of
+a spectrum. The windows of the transform overlap, so that nothing clicks and the remaining parts do
+not change.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import check_takes_audio_alone, default_batch_size, depends_on_batch, score_or_raise
 from nes2net.scoring.waveforms import WaveformReader
 
-#: What stands for absence: noise of the recording's floor, or silence.
+#: Replacement of removed parts: noise of the recording's floor, or silence.
 Fill = Literal["floor", "silence"]
 
 #: Samples of the transform's window and from one to the next: 32 and 8 ms, bins of 31.25 Hz.
 WINDOW = 512
 HOP = 128
-# The floor of a frequency is this quantile of its magnitudes over time: where nobody speaks.
+# The floor of a frequency is this quantile of its magnitudes over time, the level while nobody speaks.
 _FLOOR_QUANTILE = 0.1
 _NYQUIST = SAMPLE_RATE / 2
 
@@ -40,12 +40,12 @@ class Removable:
         waveform: (N,) float32, 16 kHz.
         bin_seconds: length of a time bin; the last one takes the rest.
         num_bands: F, bands of equal width from 0 to 8 kHz.
-        fill: what stands for absence, see :data:`Fill`.
+        fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.
 
     Attributes:
         spectrum: (R, C) complex64, the short-time Fourier transform.
-        absent: (R, C) complex64, what replaces it.
+        absent: (R, C) complex64, the replacement of the spectrum.
         times, bands: (T+1,) edges in seconds and (F+1,) in Hz.
 
     Raises:
@@ -110,7 +110,7 @@ class Removable:
 
 
 class Subject:
-    """A detector and a recording, whose changed versions it scores as it scores the recording itself.
+    """A detector and a recording; scores changed versions of the recording like the recording itself.
 
     A recording that is shorter than the detector takes is repeated after it was changed.
 

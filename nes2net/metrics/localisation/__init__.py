@@ -1,7 +1,7 @@
-"""Which parts of an utterance are fake: labels of frames and segments, their files, and their metrics.
+"""Localisation of fake parts of an utterance: labels of frames and segments, their files, and their metrics.
 
-Everywhere a label is 1 for bona fide and 0 for spoof, a score is higher for bona fide, and times
-are in seconds. Arrays of one utterance are NumPy arrays.
+A label is always 1 for bona fide and 0 for spoof, a score is higher for bona fide, and times are in
+seconds. Arrays of one utterance are NumPy arrays.
 """
 
 from nes2net.metrics.localisation.detection import (

@@ -1,6 +1,6 @@
-"""How well decisions find the fake stretches: F1 and overlap at a threshold, and errors of boundaries.
+"""Detection of fake stretches by decisions: F1 and overlap at a threshold, and errors of boundaries.
 
-Spoof is the class that is looked for. F1 is van Rijsbergen's ("Information Retrieval", 1979), over
+Spoof is the class to detect. F1 is van Rijsbergen's ("Information Retrieval", 1979), over
 frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds. The
 intersection over union is Jaccard's index. Boundaries are compared as in music: one to one, within
 a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in music using
@@ -20,12 +20,12 @@ from nes2net.metrics.localisation.metrics import spoofed_time
 
 
 class Detection(NamedTuple):
-    """Figures in [0, 1] of what was found; NaN if nothing was to be found, or nothing was found."""
+    """Figures in [0, 1] of a detection; NaN if nothing was to be found, or nothing was found."""
 
     precision: float
-    """The share of what was found that is there."""
+    """hits / (hits + false alarms)."""
     recall: float
-    """The share of what is there that was found."""
+    """hits / (hits + misses)."""
     f1: float
     """The harmonic mean of both: 2·hits / (2·hits + false alarms + misses)."""
     iou: float
@@ -33,7 +33,7 @@ class Detection(NamedTuple):
 
 
 def detection(counts: ArrayLike) -> Detection:
-    """Compute the figures of hits, false alarms and misses: (3,), or (U, 3), which are added up.
+    """Compute the figures from hits, false alarms and misses: (3,), or (U, 3), whose rows are added up.
 
     >>> detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
@@ -55,8 +55,8 @@ def overlap_of_segments(
     Overlapping segments count once.
 
     Args:
-        truth, found: segments of each utterance; segments that are not ``"spoof"`` count as the
-            rest.
+        truth, found: segments of each utterance; segments that are not ``"spoof"`` count as bona
+            fide.
         durations: durations of the utterances in seconds.
 
     Raises:
@@ -98,11 +98,11 @@ def match_boundaries(
     durations: Sequence[float],
     tolerance: float = 0.04,
 ) -> Boundaries:
-    """Match the boundaries of what was found with the true ones, one to one.
+    """Match found boundaries with true boundaries, one to one.
 
-    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible, and then
-    the closest ones. There are no boundaries within the tolerance of the beginning and the end of
-    an utterance. Scores of a resolution place a boundary no better than half a frame.
+    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible; among
+    such matchings it has the closest pairs. Boundaries within the tolerance of the beginning or the
+    end of an utterance do not count. Scores of frames locate a boundary to half a frame at best.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
@@ -127,8 +127,8 @@ def match_boundaries(
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
         apart = np.abs(np.subtract.outer(*times))
-        # Each pair within the tolerance is worth more than all distances, so as many as possible
-        # are taken.
+        # Each pair within the tolerance is worth more than all distances together, so that as many
+        # pairs as possible are taken.
         worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
         pairs = linear_sum_assignment(worth, maximize=True)
         hit_distances = apart[pairs][worth[pairs] > 0]

@@ -1,4 +1,4 @@
-"""Labels and scores of frames, from one time axis to another.
+"""Convert labels and scores of frames from one resolution to another.
 
 The sources are the same as for :mod:`nes2net.metrics.localisation.segments`.
 """
@@ -12,18 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 
-#: Lengths of frames that are measured, in ms.
+#: Resolutions of the published tables: lengths of frames in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     """Labels of frames ``factor`` times as long: spoof if any frame in them is spoof.
 
-    Labels left over at the end are dropped, as published, but fewer than ``factor`` give one label.
+    An incomplete frame at the end is dropped, as published, but fewer than ``factor`` labels give
+    one label.
 
     Args:
         labels_10ms: (T,) labels, usually of 10 ms: 1 bona fide, 0 spoof.
-        factor: how many of these frames make a new one.
+        factor: number of these frames in a new one.
 
     Raises:
         InputError: if there are no labels, or ``factor`` is below 1.
@@ -41,8 +42,8 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    Frames left over at the end give one frame more. ``how`` holds for this frame too, although with
-    ``mean`` and ``max`` the published code exchanges its score and its label.
+    Frames left over at the end give one more frame. ``how`` holds for this frame too; for ``mean``
+    and ``max`` the published code exchanges its score and its label.
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.
@@ -59,12 +60,12 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
-    """Labels that stand beside :func:`coarsen_scores`: (⌈T/factor⌉,), spoof if any frame is spoof."""
+    """The labels for :func:`coarsen_scores`: (⌈T/factor⌉,), spoof if any frame is spoof."""
     return coarsen_scores(labels, factor, "min")
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
-    """Scores of frames a ``factor``-th as long, each repeated: (T·factor,).
+    """Scores of frames of 1/``factor`` of the length, each score repeated: (T·factor,).
 
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])

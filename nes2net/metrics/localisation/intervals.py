@@ -1,9 +1,9 @@
-"""Bootstrap intervals over utterances of figures that are made of frames or seconds.
+"""Bootstrap intervals over utterances, for figures of frames or seconds.
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
-frames, but the thresholds at which the resamples have their EER lie close together. Therefore the
-sorted frames are first summed in a few bins for each utterance, which tells the bins that matter.
-All resamples walk only through the frames of these bins. The result is exact.
+frames, but the EER thresholds of the resamples lie close together. The sorted frames are therefore
+first summed in a few bins for each utterance, to find the bins with the thresholds. All resamples
+walk only through the frames of these bins. The result is exact.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from nes2net.metrics.resampling import Resampled, quick_metric
 
 _CHUNK = 64  # resamples whose bins are summed at once
 _BINS = 32
-_FEW = 100_000  # frames that need no narrower window
-_KEPT = 100_000_000  # numbers of resamples that are kept for the next figure
+_FEW = 100_000  # with at most so many frames, the window is not narrowed
+_KEPT = 100_000_000  # draws of at most so many numbers are kept for the next figure
 
 
 def range_eer_interval(
@@ -148,8 +148,8 @@ def interval_of_sums(
     NaN.
 
     Args:
-        sums: (U, S), what each utterance adds.
-        figure: takes the sums of a resample, (S,), and gives a number.
+        sums: (U, S), the contribution of each utterance.
+        figure: function from the sums of a resample, (S,), to a number.
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
@@ -173,8 +173,9 @@ class _Resamples:
     """Draws of all utterances with replacement.
 
     Args:
-        totals: (U, C), the amount of each class in each utterance; every draw has some of each.
-        number: R.
+        totals: (U, C), the amount of each class in each utterance; every draw has some of each
+            class.
+        number: R, the number of draws.
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
@@ -210,8 +211,8 @@ class _Resamples:
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
 
     def figures(self, figure: Callable[[int], float]) -> NDArray:
-        """Compute ``figure`` of the number of each draw, (R,)."""
-        # NumPy computes without Python's lock.
+        """Compute ``figure``, a function of the index of a draw, for all draws, (R,)."""
+        # Threads help, because NumPy releases Python's lock.
         with ThreadPoolExecutor(usable_processors()) as pool:
             return np.array(list(bootstrap_progress(pool.map(figure, range(self.number)), self.number)))
 
@@ -219,7 +220,7 @@ class _Resamples:
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
     """The first draw of each resample, (R, U), which all figures of an evaluation use."""
-    # In 8 bits: that one of more than 255 utterances is drawn 256 times happens once in 256! draws.
+    # 8 bits suffice: one of more than 255 utterances is drawn 256 times once in 256! draws.
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
@@ -228,9 +229,9 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
 
 
 def _window(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """The frames among which the EER of every resample lies, and what is below them.
+    """The frames among which the EER of every resample lies, and the amounts below them.
 
-    What is below is the amount of both classes that each utterance has there, (U, 2).
+    These are the amounts of both classes below the frames in each utterance, (U, 2).
     """
     below = np.zeros_like(resamples.totals)
     before = np.inf
@@ -241,8 +242,8 @@ def _window(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, ND
 
 
 def _narrowed(frames: TimedFrames, below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """A narrower window, found by the sums of ``frames`` in bins, and what is below it."""
-    # Bins of about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
+    """A narrower window, found by the sums of ``frames`` in bins, and the amounts below it."""
+    # Bins of about as many frames each; equal scores share a bin. ``ends`` are the indices after the bins.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
@@ -253,8 +254,8 @@ def _narrowed(frames: TimedFrames, below: NDArray, resamples: _Resamples) -> tup
     until.cumsum(2, out=until)
     until += below.T[:, :, None]
     bonafide, spoof = resamples.sums(until) / resamples.sizes.T[:, :, None]  # R×bins
-    rise = bonafide + spoof - 1  # FPR − FNR behind each bin
-    rise[:, -1] = 1  # with time behind the last frame it may stay below 0
+    rise = bonafide + spoof - 1  # FPR − FNR after each bin
+    rise[:, -1] = 1  # with time after the last frame it may stay below 0
     crossed = (rise >= 0).argmax(1)  # the bin of each resample in which the first rate reaches the second
     # Rounding may move a crossing at the edge of a bin to its neighbour.
     first = max(0, int(crossed.min()) - 1)

@@ -1,9 +1,9 @@
-"""Files of segments: RTTM, ``reco2dur`` with the durations of utterances, and label files of Audacity.
+"""Read and write files of segments: RTTM, ``reco2dur`` with durations of utterances, Audacity's label files.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
 times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The PartialSpoof
-database and diarisation tools use it. Files do not depend on the order of their lines: labels keep
-their names.
+database and diarisation tools use it. Labels keep their names, and the order of the lines does not
+matter.
 
 A line of a label file of the audio editor Audacity has three fields separated by tabs, ``start end label``,
 for the segments of one recording. A label over a range of frequencies would have a second line
@@ -30,7 +30,7 @@ _LONGEST = 1e7  # seconds: 115 days, which keeps frames within an array's reach
 def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
     """Read utterance → its segments, both in the order of the file.
 
-    An end is start + duration, rounded to 5 decimals, as published.
+    The end of a segment is start + duration, rounded to 5 decimals, as published.
 
     Raises:
         InputError: if the file is missing or not text, or a line is malformed; the message names it.
@@ -49,11 +49,12 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
 def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file, times with three decimals.
 
-    White space in a name or label becomes ``%20``, and a byte of a file name that is no UTF-8
-    ``\\udcff``. Scores are left out. A segment ends where the next one begins, also after rounding.
+    White space in a name or label becomes ``%20``, and a byte of a file name that is not UTF-8
+    becomes ``\\udcff``. Scores are left out. A segment ends where the next one begins, also after
+    rounding.
 
     Args:
-        width: characters that a time takes at least, filled by spaces.
+        width: least number of characters of a time, filled by spaces.
 
     >>> print(rttm_text({"talk": [Segment("spoof", 0.5, 1.25)]}), end="")
     SPEAKER talk 1 0.500 0.750 <NA> <NA> spoof <NA> <NA>

@@ -3,6 +3,9 @@
 The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arXiv 2204.05177). The
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
+
+In reading order: ``point_eer`` over frames, ``measured_frames`` for its resolutions, ``range_eer``
+over seconds; each has a variant ``…_of`` for frames that were already sorted or timed.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class ScoredUtterance(NamedTuple):
     """Scores of the frames of an utterance, and the truth."""
 
     scores: ArrayLike
-    """(T,), one for each frame of the resolution that is measured."""
+    """(T,), one score for each frame."""
     segments: Sequence[tuple]
     """(label, start, end) in seconds, ``"bonafide"`` or ``"spoof"``."""
     duration: float
@@ -59,6 +62,9 @@ class RangeEer(NamedTuple):
     spoof_seconds: float
 
 
+# Point-based EER
+
+
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
     """Compute the EER over all frames of all utterances by the ASVspoof rule.
 
@@ -79,7 +85,7 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
 
 
 def point_eer_of(frames: TimedFrames) -> PointEer:
-    """Compute :func:`point_eer` of frames that were sorted already."""
+    """Compute :func:`point_eer` of frames that are already sorted."""
     num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
     for name, number in (("bona fide", num_bonafide), ("spoofed", num_spoof)):
         if not number:
@@ -89,9 +95,10 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by their scores, bona fide first among equal ones, and count them.
+    """Sort frames by their scores, bona fide first among equal scores, and count them.
 
-    Neighbours in an utterance that are equal, as at a finer resolution than the scores', are counted as one element.
+    Equal neighbours in an utterance, as at a finer resolution than the scores', become one counted
+    element.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -127,7 +134,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
 
 
 def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
-    """Join the scores and labels of the frames of all utterances, after a check of their lengths."""
+    """Check the lengths of scores and labels, and join the frames of all utterances."""
     rows = [(np.asarray(of_scores), np.asarray(of_labels)) for of_scores, of_labels in zip(scores, labels, strict=True)]
     for number, (of_scores, of_labels) in enumerate(rows):
         if of_scores.ndim != 1 or of_scores.shape != of_labels.shape:
@@ -144,11 +151,12 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
 def measured_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
-    """Give the scores and labels (T,) of each utterance for one column of the published table.
+    """The scores and labels (T,) of each utterance for one column of the published table.
 
-    At the scores' own resolution the labels are pooled from labels of 10 ms. At a coarser one a
-    frame has the lowest score in it, and is spoof if any frame in it is. At a finer one each score
-    is repeated. The figure is honest at a finer resolution and optimistic at a coarser one.
+    At the scores' own resolution the labels are pooled from labels of 10 ms. At a coarser
+    resolution a frame has the lowest score of its frames, and is spoof if any of them is. At a
+    finer resolution each score is repeated. The figure is honest at a finer resolution and
+    optimistic at a coarser one.
 
     Args:
         resolution_ms: length of a frame of the scores, a multiple of 10.
@@ -170,13 +178,13 @@ class Frames(NamedTuple):
     scores: NDArray
     """(N,)."""
     labels: NDArray
-    """(N,): 1 bona fide, 0 spoof; frames of −1 are left out of what is measured."""
+    """(N,): 1 bona fide, 0 spoof; frames of −1 are not measured."""
     counts: NDArray
-    """(U,), the frames of each utterance."""
+    """(U,), the number of frames of each utterance."""
 
     @property
     def starts(self) -> NDArray:
-        """(U,), where the frames of each utterance begin."""
+        """(U,), the index of the first frame of each utterance."""
         return self.counts.cumsum() - self.counts
 
 
@@ -188,7 +196,7 @@ def measured(
     by_segments: bool = True,
     own: Frames | None = None,
 ) -> Frames:
-    """Give the :func:`measured_frames` of all utterances in one row; ``own`` are those at ``resolution_ms``, if at hand."""
+    """The :func:`measured_frames` of all utterances in one row; ``own`` are those at ``resolution_ms``, if known."""
     frames = own
     if frames is None:
         pooled = _pooled(utterances, _factor(resolution_ms, 10))
@@ -197,7 +205,7 @@ def measured(
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned(scores, counts, *pooled)
     if measured_at > resolution_ms:
-        # Frames left over at the end of an utterance give one frame more.
+        # Frames left over at the end of an utterance give one more frame.
         factor = _factor(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _places(counts) * factor
@@ -213,12 +221,12 @@ def measured(
 
 
 def _joined(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """One row of the rows of all utterances, and how long each of these is."""
+    """Join the rows of all utterances; return the joined row and the length of each."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
 def _places(counts: NDArray) -> NDArray:
-    """The place of each of ``counts`` numbers within its utterance."""
+    """The index of each number within its utterance, for ``counts`` numbers in each utterance."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
@@ -250,18 +258,21 @@ def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_coun
     return Frames(_cut(scores, score_counts, counts), _cut(labels, label_counts, counts), counts)
 
 
+# Range-based EER
+
+
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
     """Compute the EER over the seconds of all utterances.
 
     Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
     start later are dropped. The seconds of spoofed segments are spoofed, and all others are bona
     fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR +
-    FNR)/2 at the first of −∞ and all scores in ascending order where ``|FPR − FNR|`` is smallest. It
-    is exact: the published script searches by bisection, which need not end.
+    FNR)/2 at the first of −∞ and all scores in ascending order where ``|FPR − FNR|`` is smallest.
+    The search is exact; the bisection of the published script may not end.
 
     Args:
         resolution_ms: length of a frame.
-        tail: the time behind the last frame. It is not called spoof (``"bonafide"``, as published),
+        tail: the time after the last frame. It is not called spoof (``"bonafide"``, as published),
             or belongs to the last frame (``"last"``, as in WeDefense).
 
     Raises:
@@ -277,7 +288,7 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
 
 def range_eer_of(time: TimedFrames) -> RangeEer:
-    """Compute :func:`range_eer` of frames that were timed already."""
+    """Compute :func:`range_eer` of frames that are already timed."""
     bonafide_seconds = float(time.bonafide_totals.sum())
     spoof_seconds = float(time.spoof_totals.sum())
     for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
@@ -304,7 +315,7 @@ class TimedFrames(NamedTuple):
     utterance: NDArray
     """The number of its utterance."""
     bonafide_totals: NDArray
-    """The bona fide part of each utterance, its frames and the rest."""
+    """The bona fide part of each utterance, including the time after its frames."""
     spoof_totals: NDArray
 
     @property
@@ -314,7 +325,7 @@ class TimedFrames(NamedTuple):
 
 
 def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
-    """Measure in seconds how much of each frame is bona fide and how much spoofed.
+    """Measure the bona fide and the spoofed seconds of each frame.
 
     Raises:
         InputError: if there are no scores, one is NaN, or a segment lies outside of its utterance.
@@ -349,7 +360,7 @@ def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArr
 
 
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
-    """The stretches of ``segments`` that are spoof, in order, overlapping and touching ones joined.
+    """The spoofed stretches of ``segments`` in order; overlapping and touching segments are joined.
 
     Raises:
         InputError: if a segment lies outside of 0 to ``duration``, by more than a millisecond.

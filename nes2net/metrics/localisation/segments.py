@@ -20,7 +20,7 @@ from nes2net.lib.errors import InputError, check_known
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Seconds by which times of files, which have three decimals, may differ.
+#: Seconds by which times in files may differ, because they have three decimals.
 ROUNDING = 1e-3 + 1e-9
 _SHORTEST = 1e-4  # seconds
 _TOUCHING = 1e-6  # seconds
@@ -36,7 +36,7 @@ class Segment(NamedTuple):
     """
 
     label: str
-    """``"bonafide"`` or ``"spoof"``; files may hold other names, such as an attack's."""
+    """``"bonafide"`` or ``"spoof"``; files may hold other labels, such as the name of an attack."""
     start: float
     """In seconds."""
     end: float
@@ -54,17 +54,18 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Labels (T,) of frames of ``resolution_ms``: 1 bona fide, 0 spoof.
 
-    Later segments overwrite earlier ones. Frames that no segment covers are 0, so spoof, as
-    published: the last, incomplete frame counts as spoof even in a bona fide utterance if less than
+    Later segments overwrite earlier ones. Frames that no segment covers are 0, spoof, as published.
+    The last, incomplete frame therefore counts as spoof even in a bona fide utterance, if less than
     half of it exists.
 
     Args:
         segments: (label, start, end) in seconds.
         duration: duration of the utterance in seconds.
         rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds to the
-            nearest frame, halves to the even one, the end first to 5 decimals. ``"wedefense"``
-            rounds halves up and gives each segment a frame at least. ``"start"`` gives a frame the
-            label of the segment in which it starts, and −1 if there is none.
+            nearest frame, halves to the even one, after the end was rounded to 5 decimals.
+            ``"wedefense"`` rounds halves up and gives each segment at least one frame. ``"start"``
+            gives a frame the label of the segment in which it starts, and −1 if there is no
+            segment.
         last_frame: how the number of frames is rounded.
 
     Raises:
@@ -102,8 +103,8 @@ def segments_of_frames(
     """Join neighbouring frames of one class to segments.
 
     Args:
-        frames: classes (T,), or logits (T, n), whose largest is the class, or the first of several.
-            0 is spoof and 1 bona fide, as in labels.
+        frames: classes (T,), or logits (T, n); the class is the largest logit, the first of equal
+            ones. 0 is spoof and 1 bona fide, as in labels.
         resolution_ms: length of a frame.
         duration: duration of the utterance in seconds, at which the last segment is cut; None for
             all frames, as published.
@@ -136,7 +137,7 @@ def segments_of_frames(
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
     """Give segments other labels, in the order of their starts, and merge neighbours of one label.
 
-    Segments shorter than 10⁻⁴ s are dropped; segments of one label are merged if less than 10⁻⁶ s
+    Segments shorter than 10⁻⁴ s are dropped. Segments of one label are merged if less than 10⁻⁶ s
     lies between them. Scores are left out.
 
     Args:

@@ -1,4 +1,4 @@
-"""From the scores of frames to fake stretches: a threshold with hysteresis, and a minimum duration."""
+"""Find fake stretches from scores of frames, by a threshold with hysteresis and a minimum duration."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: Threshold and hysteresis by the rule that makes a score of logits. The threshold is the natural
-#: point of the rule: even odds, or the middle of the range. For ``cosine`` it is the middle of the
-#: published targets, 1 and 0. The hysteresis is an assumption of ours: a factor of e in the odds,
-#: or a tenth of the range.
+#: Score rule → threshold and hysteresis. The threshold is the natural point of the rule: even odds,
+#: or the middle of the range; for ``cosine`` the middle of the published targets, 1 and 0. The
+#: hysteresis is an assumption: a factor of e in the odds, or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
-#: Seconds of the shortest stretch and the shortest gap; an assumption of ours: a short phone lasts as long.
+#: Seconds of the shortest stretch and the shortest gap. An assumption: a short phone lasts as long.
 MIN_DURATION = 0.1
 
 
 class StretchRule(NamedTuple):
-    """How scores of frames become fake stretches."""
+    """The rule that turns scores of frames into fake stretches."""
 
     threshold: float
-    """A fake stretch begins at a score of at most this."""
+    """A fake stretch begins at a score of at most this value."""
     hysteresis: float
-    """It goes on while scores are at most so much higher."""
+    """A stretch continues while scores are at most ``threshold`` + this value."""
     min_duration: float = MIN_DURATION
     """In seconds: shorter gaps between stretches are filled, then shorter stretches are dropped."""
 
@@ -43,11 +42,11 @@ class StretchRule(NamedTuple):
 
         Args:
             score_rule: score rule of the detector.
-            threshold: a fake stretch begins at a score of at most this; None for 0 for logits and
-                their differences, and 0.5 for probabilities and cosines. Scores are not calibrated:
-                choose one on data of your own.
-            hysteresis: it goes on while scores are at most ``threshold + hysteresis``; None for 1
-                for logits and their differences, and 0.1 for probabilities and cosines.
+            threshold: a fake stretch begins at a score of at most this value; None for 0 for logits
+                and their differences, and 0.5 for probabilities and cosines. Scores are not
+                calibrated: choose a threshold on data of your own.
+            hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``;
+                None for 1 for logits and their differences, and 0.1 for probabilities and cosines.
             min_duration: in seconds; shorter gaps between stretches are filled, then shorter
                 stretches are dropped.
 
@@ -97,7 +96,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     goes_on = row <= rule.threshold + rule.hysteresis
-    # A frame is within a stretch if one has begun at or before it, and has gone on since.
+    # A frame is within a stretch if a stretch began at or before it and has continued since.
     numbers = np.arange(len(row))
     begun = np.maximum.accumulate(np.where(begins, numbers, -1))
     ended = np.maximum.accumulate(np.where(goes_on, -1, numbers))
@@ -137,7 +136,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
-    """(start, end) of ``stretches`` for a picture, in which gaps of less than ``gap`` seconds are not seen.
+    """(start, end) of ``stretches`` for a picture, in which gaps of less than ``gap`` seconds cannot be seen.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]

@@ -1,1 +1,1 @@
-"""Aggregations: the front-end's hidden states, one per layer, become one feature map."""
+"""Aggregations: join the front-end's hidden states, one per layer, to one feature map."""

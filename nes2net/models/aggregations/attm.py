@@ -17,8 +17,8 @@ class AttentiveMerging(Aggregation):
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
     anti-spoofing detection", Interspeech 2024. The published map L·D → D reads the layers
-    interleaved: channel d of layer l is its input d·L + l. That map is a sum of L maps D → D, and
-    is computed as such, because then no interleaved copy of the layers is needed.
+    interleaved: channel d of layer l is its input d·L + l. The map is computed as a sum of L maps
+    D → D, which needs no interleaved copy of the layers.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])

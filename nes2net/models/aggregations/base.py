@@ -26,13 +26,13 @@ class Aggregation(nn.Module):
     """
 
     config: dict[str, Any]
-    """The name and options that build it again; :func:`nes2net.create_aggregation` sets them."""
+    """The name and options that build this aggregation again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if it reads the last hidden state only."""
     min_layers: int = 1
     """Smallest L."""
     penalty: Tensor | None = None
-    """What its last forward pass in train mode adds to the loss; None for nothing."""
+    """The term that the last forward pass in train mode adds to the loss; None for no term."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Aggregation(nn.Module):
         self.num_layers = num_layers
         self.feature_dim = feature_dim
 
-    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+    if TYPE_CHECKING:  # torch.nn.Module does not type its call
 
         def __call__(self, hidden_states: Sequence[Tensor]) -> Tensor: ...
 
@@ -53,10 +53,10 @@ class Aggregation(nn.Module):
         raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
-        """Weights B×L that it gives to L ``hidden_states`` B×T×D; None if it has no weights of layers.
+        """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
-        They are what the layers are multiplied by, on average over time: gates of 0 to 1 each, or
-        shares of 1.
+        A weight is the mean over time of the factor of its layer: a gate of 0 to 1, or a share of
+        1.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""Mixture of experts over the layers: a gate chooses, for each frame, a few experts of them."""
+"""Mixture of experts over the layers: for each frame, a gate chooses a few experts of the layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import Size
 from nes2net.models.aggregations.base import Aggregation
 
-_FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, what the published code gives for log 0
+_FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, the published code's value for log 0
 
 
 class Expert(nn.Module):
@@ -32,7 +32,7 @@ class Expert(nn.Module):
 
 
 class Choice(NamedTuple):
-    """What the gate says of F frames; n is the number of experts and k the number of chosen ones."""
+    """The gate's choice of experts for F frames; n is the number of experts and k the number of chosen ones."""
 
     experts: Tensor
     """The chosen experts, F×k."""
@@ -55,12 +55,12 @@ class MixtureOfExperts(Aggregation):
     gate alone. In training, noise of a learned size is added to the gate's logits (Shazeer et al.,
     "Outrageously large neural networks", ICLR 2017, eqs. 3–5).
 
-    Gate and sum are computed in at least float32. Only the chosen experts compute; in
-    a compiled or exported detector all of them do, with the same result.
+    Gate and sum are computed in at least float32. Only the chosen experts compute. In a compiled or
+    exported detector all experts compute, with the same result.
 
     Args:
         experts_per_layer: experts for each of the first L − 1 hidden states.
-        top_k: how many experts a frame has.
+        top_k: number of experts for a frame.
         hidden_dim: hidden size of an expert.
         noise_epsilon: least standard deviation of the noise.
         underflow: an element whose sum of exponentials is 0 in float32 is −36.04 without a gradient
@@ -71,7 +71,7 @@ class MixtureOfExperts(Aggregation):
     torch.Size([2, 5, 16])
     """
 
-    min_layers = 2  # the last one feeds the gate alone
+    min_layers = 2  # the last layer only feeds the gate
     mean: Tensor
     std: Tensor
 
@@ -133,7 +133,7 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # Of equal logits the first: with its first gate, of zeros, all are equal, and top-k takes others on a GPU.
+            # Among equal logits take the first. The initial gate, of zeros, makes all equal; top-k differs on a GPU.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
@@ -177,9 +177,9 @@ class MixtureOfExperts(Aggregation):
     def balance_loss(self, choice: Choice) -> Tensor:
         """Squared coefficients of variation of the experts' importance and load, added up.
 
-        The importance of an expert is the sum of its gates over all frames; its load the expected
-        number of frames that choose it under new noise, or without noise the number that did
-        (Shazeer et al., ICLR 2017, eqs. 6–11).
+        The importance of an expert is the sum of its gates over all frames. Its load is the
+        expected number of frames that would choose it under new noise; without noise, the number
+        that chose it (Shazeer et al., ICLR 2017, eqs. 6–11).
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:
@@ -188,7 +188,7 @@ class MixtureOfExperts(Aggregation):
             largest = choice.noisy.topk(self.top_k + 1, dim=1).values
             smallest_chosen = largest[:, -2:-1]
             next_largest = largest[:, -1:]
-            # What an expert must exceed: the k-th largest of the other experts' logits.
+            # To be chosen, an expert must exceed the k-th largest of the other experts' logits.
             threshold = torch.where(choice.noisy > next_largest, next_largest, smallest_chosen)
             load = torch.special.ndtr((choice.clean - threshold) / choice.deviation).sum(dim=0)
         return _squared_variation(gates.sum(dim=0)) + _squared_variation(load)

@@ -156,7 +156,7 @@ class GraphPool(nn.Module):
         """Pool the nodes ``x`` B×N×D."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
         # In floating point ⌊90·0.7⌋ is 62, as published, also for a traced number of nodes. A half is
-        # an integer division, with which tracing is several times faster.
+        # an integer division, which makes tracing several times faster.
         nodes = x.shape[1]
         if self.ratio == 0.5:
             num_kept = nodes // 2

@@ -72,8 +72,8 @@ class AttMLSTM(Backend):
 
     It merges the layers itself, by a projection L·D → L·D/4 → D that differs from the ``attm``
     aggregation's, so no aggregation stands before it. State 0, the input of the first layer, is
-    dropped. States 1 to L = ``num_layers`` are merged: the outputs of the first L layers, whatever
-    the front-end's depth. The paper's system with half of the front-end takes 12 of WavLM-Large's
+    dropped. States 1 to L = ``num_layers`` are merged: the outputs of the first L layers, for any
+    depth of the front-end. The paper's system with half of the front-end takes 12 of WavLM-Large's
     24 layers. As in the published code, the front-end's last layer is taken before its final layer
     norm.
 

@@ -14,8 +14,8 @@ from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, counted
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
-"""How a score is made of logits, see :func:`scores_of`."""
-#: What a score is, by its rule, in words for readers; by every rule, higher means more bona fide.
+"""The rule that computes a score from logits, see :func:`scores_of`."""
+#: Rule → description of the score for readers; by every rule, higher means more bona fide.
 NATURE: dict[ScoreRule, str] = {
     "logit": "no probability",
     "difference": "no probability",
@@ -25,21 +25,21 @@ NATURE: dict[ScoreRule, str] = {
 
 
 class Backend(nn.Module):
-    """Features B×T×D → logits B×n; :attr:`score_rule` makes the score of the logits.
+    """Features B×T×D → logits B×n; :attr:`score_rule` computes the score from the logits.
 
-    The last layer makes the logits of an embedding: ``last_layer(embed(features))``. A subclass
+    The last layer computes logits from an embedding: ``last_layer(embed(features))``. A subclass
     defines :meth:`embed` and names its last layer. A back-end with ``wants_layers = "all"`` takes
     the sequence of hidden states instead of the features. State-dict keys are the published ones,
     without :attr:`checkpoint_prefix`.
 
     Args:
-        feature_dim: D; None if the class says it, or the back-end does not.
+        feature_dim: D; None if the class sets it, or the back-end does not declare it.
     """
 
     config: dict[str, Any]
-    """The name and options that build it again; :func:`nes2net.create_backend` sets them."""
+    """The name and options that build this back-end again; :func:`nes2net.create_backend` sets them."""
     feature_dim: int = 0
-    """D, the size of a feature vector; 0 if the back-end does not say."""
+    """D, the size of a feature vector; 0 if the back-end does not declare it."""
     checkpoint_prefix: str = ""
     """Prefix of its keys in the whole-model checkpoints of the published code."""
     wants_layers: Literal["last", "all"] = "last"
@@ -47,26 +47,26 @@ class Backend(nn.Module):
     wants_final_norm: bool = True
     """Whether the last hidden state is taken after the front-end's final layer norm."""
     num_scores: int = 0
-    """How many scores of other systems it takes beside the features, as the second argument."""
+    """Number of scores of other systems that it takes as the second argument."""
     num_states: int = 1
-    """How many hidden states it reads at least, if it reads all layers."""
+    """Least number of hidden states, if it reads all layers."""
     min_frames: int = 1
     """Smallest T."""
     max_frames: int | None = None
     """Largest T; None for no limit."""
     fixed_frames: int | None = None
-    """The only T that it takes; None if it takes any."""
+    """The only T that it takes; None for any T."""
     receptive_field: int | None = None
-    """Frames that its convolutions see; None if they see the whole utterance."""
+    """Frames that its convolutions see; None for the whole utterance."""
     score_rule: ScoreRule = "logit"
-    """How its score is made of its logits; higher means more bona fide."""
+    """The rule that computes its score from its logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
     """Names of the classes, one for each logit, bona fide last; two if there is a single logit."""
     resolutions: tuple[int, ...] = ()
     """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives no segments."""
     made_for_segments: bool = False
-    """Whether it is built to score segments. Any other back-end that gives segments was trained by
-    utterance, unless its recipe says otherwise."""
+    """Whether it is built to score segments. Any other back-end with segments was trained on
+    utterances, unless its recipe says otherwise."""
     last_layer_name: str = ""
     """Name of its last layer, as in ``get_submodule``; empty if no layer can be replaced."""
 
@@ -75,7 +75,7 @@ class Backend(nn.Module):
         if feature_dim is not None:
             self.feature_dim = feature_dim
 
-    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+    if TYPE_CHECKING:  # torch.nn.Module does not type its call
 
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
@@ -100,7 +100,7 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """How many segments of each of its :attr:`resolutions` there are in ``num_frames`` frames."""
+        """Number of segments of each of its :attr:`resolutions` in ``num_frames`` frames."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
@@ -119,7 +119,7 @@ class Backend(nn.Module):
         return self.get_submodule(self.last_layer_name)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Put ``layer``, from embeddings B×E to logits B×n, in the place of the last one."""
+        """Replace the last layer by ``layer``, from embeddings B×E to logits B×n."""
         self.set_submodule(self.last_layer_name, layer)
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -130,16 +130,16 @@ class Backend(nn.Module):
     def posteriors(logits: Tensor) -> Tensor:
         """Posteriors B×K of the :attr:`classes` from ``logits`` B×n: their softmax, in float64.
 
-        They are not calibrated. The cosines of a head that no softmax trained, such as
-        ``one_class``, give numbers that only rank.
+        They are not calibrated. For a head that was not trained by a softmax, such as
+        ``one_class``, they only rank.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
 
-        They are defined as for :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`, with 0
-        for layers that it does not read. None if it has no weights of layers.
+        They are defined as in :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`,
+        with 0 for layers that the back-end does not read. None if it does not weigh layers.
         """
         return None
 
@@ -199,7 +199,7 @@ class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
     Logits are not rounded to half precision, not even within autocast or with half-precision weights.
-    In bfloat16 most of a thousand scores are tied with another one, and ties change error rates.
+    In bfloat16 most of a thousand scores are equal to another score, and ties change error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -207,13 +207,13 @@ class LogitLayer(nn.Linear):
     """
 
     score_rule: ScoreRule = "logit"
-    """How the score is made of its logits, unless the back-end has another rule."""
+    """The rule that computes the score from its logits, unless the back-end has another rule."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E, in float32, or in float64 if they are."""
+        """Logits B×n of ``embeddings`` B×E, in float32, or in float64 for float64 embeddings."""
         return precise_linear(embeddings, self.weight, self.bias)
 
 
@@ -232,8 +232,8 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
         rule: ``"logit"`` takes the last logit, and so does ``"cosine"``, whose logits are cosines.
             ``"difference"`` is the last logit − logsumexp of the others, the log odds of a softmax;
             of two logits it is their difference, and a single logit is the log odds itself.
-            ``"probability"`` is this softmax's probability: it ranks as the difference does, but in
-            float32 it equals 1 for differences above about 17, so that scores tie.
+            ``"probability"`` is the probability of this softmax. It ranks like the difference, but
+            in float32 it is 1 for all differences above about 17, so that scores tie.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -250,7 +250,7 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """``logits`` B×n; before a single one, the log odds of bona fide, the logit 0 of spoof."""
+    """``logits`` B×n; before a single logit, the log odds of bona fide, the logit 0 of spoof is put."""
     if logits.shape[1] == 1:
         return F.pad(logits, (1, 0))
     return logits

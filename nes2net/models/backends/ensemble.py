@@ -24,7 +24,7 @@ _PERCEPTRON_DIM = 40
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer whose weights have bona fide in row 0; the logits come out in our order."""
+    """A last layer whose weights have bona fide in row 0; its logits have our order, bona fide last."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E, the first row of the weights last."""

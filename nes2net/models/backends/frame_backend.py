@@ -1,4 +1,4 @@
-"""Back-ends that make an embedding of each frame: logits of the frames, and of the utterance."""
+"""Back-ends that compute an embedding of each frame: logits of the frames, and of the utterance."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from nes2net.models.backends.base import Backend, ScoreRule, scores_of
 from nes2net.models.backends.pooling import POOLINGS, Pooling
 
 Utterance = Literal["mean", "min", "attentive"]
-"""How the embedding of an utterance is made from its frames' embeddings, see :class:`FrameBackend`."""
+"""The rule that computes the embedding of an utterance from its frames' embeddings, see :class:`FrameBackend`."""
 
 
 class FrameBackend(Backend):
     """Features B×T×D → embeddings of frames B×T×E, whose logits the last layer gives.
 
     A subclass defines :meth:`frames` and names its last layer, and its constructor calls
-    :meth:`build_pooling`. Frames and utterance share the last layer. ``pool`` makes one embedding
-    of the utterance, and :meth:`forward` gives its logits B×n. ``pool=None`` leaves this out:
-    :meth:`forward` gives the logits of the frames, B×T×n. The utterance's logits, which
-    :class:`nes2net.Detector` scores, are then the last layer's logits, by ``utterance``,
+    :meth:`build_pooling`. Frames and utterance share the last layer. With ``pool``, the frames are
+    pooled to one embedding of the utterance, and :meth:`forward` gives its logits B×n. With
+    ``pool=None``, :meth:`forward` gives the logits of the frames, B×T×n. The logits of the
+    utterance, which :class:`nes2net.Detector` scores, are then the last layer's logits of an
+    embedding that ``utterance`` chooses:
 
-    - ``"mean"``: of the mean of the frames' embeddings, so as with ``pool="mean"``. If the last
-      layer is linear they are the mean of the frames' logits.
-    - ``"min"``: of the frame with the lowest score (the first of equal ones), because an utterance
-      is spoof if any part of it is. Its gradient reaches only the chosen frames.
-    - ``"attentive"``: of a weighted mean of the frames' embeddings. The weights are a softmax over
-      time of a small network with parameters of its own
+    - ``"mean"``: the mean of the frames' embeddings, the same as with ``pool="mean"``. If the last
+      layer is linear, the logits are the mean of the frames' logits.
+    - ``"min"``: the frame with the lowest score (the first of equal ones), because an utterance is
+      spoof if any part of it is. The gradient reaches only the chosen frames.
+    - ``"attentive"``: a weighted mean of the frames' embeddings. The weights are a softmax over
+      time of a small network with its own parameters
       (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
-    Zeros behind a shorter utterance of a training batch make frames like all others: they count in
-    the mean and in the attention, and one of them may be the lowest. Batches to be scored have no
-    such zeros.
+    Zeros after a shorter utterance of a training batch make frames like all others: they count in
+    the mean and in the attention, and one of them may have the lowest score. Batches to be scored
+    have no such zeros.
     """
 
     pool: str | None
@@ -49,7 +50,7 @@ class FrameBackend(Backend):
             frame_dim: E.
 
         Raises:
-            InputError: if ``utterance`` is given beside ``pool``.
+            InputError: if both ``utterance`` and ``pool`` are given.
         """
         if pool is not None and utterance != "mean":
             raise InputError(
@@ -59,7 +60,7 @@ class FrameBackend(Backend):
         self.pool = pool
         self.utterance = utterance
         self.made_for_segments = pool is None
-        # Statistics are longer than a frame, so that a last layer over them fits no frame.
+        # Statistics are longer than a frame, so their last layer does not fit frames.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None
         if utterance == "min":
@@ -107,7 +108,7 @@ class FrameBackend(Backend):
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())
-        # Probabilities near 1 are equal numbers, whose differences are not.
+        # Probabilities near 1 are equal numbers; the differences of their logits are not.
         rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
         lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)

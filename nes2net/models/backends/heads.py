@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
-Any back-end takes one by its option ``head``, in place of its linear layer. Losses of
-:mod:`nes2net.training.losses` that need such vectors train the head's vectors.
+Any back-end takes a head by its option ``head``, instead of its linear layer. Losses of
+:mod:`nes2net.training.losses` that need such vectors train the vectors of the head.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Head(nn.Module):
     """
 
     score_rule: ScoreRule = "logit"
-    """How the score is made of its logits."""
+    """The rule that computes the score from its logits."""
     compares_two = False
     """Whether n is 2: spoof and bona fide."""
 
@@ -188,8 +188,8 @@ def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Cosines B×n of ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
-    The columns are scaled as published: those longer than 1e-5 are made that long, as PyTorch's
-    ``renorm`` does, which adds 1e-7 to the length; then all are multiplied by 1e5.
+    The columns are scaled as published: PyTorch's ``renorm``, which adds 1e-7 to the length,
+    shortens columns longer than 1e-5 to this length; then all are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _of_one_type(embeddings, weight)
@@ -201,7 +201,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def _of_one_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the finer type of the two, and in at least float32."""
+    """Both tensors in the finer of their types, and in at least float32."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
@@ -224,7 +224,7 @@ class GeneralOptions:
     Args:
         head: last layer: a name, or a mapping of ``name`` and its options; null leaves the
             back-end's own.
-        score_rule: how the score is made of the logits; null leaves the rule of the head.
+        score_rule: rule that computes the score from the logits; null leaves the rule of the head.
         classes: a name for each logit, bona fide last; null names two classes spoof and bonafide,
             and of more classes all but the last spoof_1, spoof_2 and so on.
     """

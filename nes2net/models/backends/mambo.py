@@ -3,6 +3,9 @@
 Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba-2 (T. Dao, A. Gu,
 ICML 2024, arXiv 2405.21060), Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941), which reads
 the utterance in both directions, and Mamba.
+
+In reading order: the mixers ``Mamba2`` and ``Hydra``, perceptron and attention, ``Block`` and
+``Stack``, and ``MamBo``, which is built of them.
 """
 
 from __future__ import annotations
@@ -169,7 +172,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Add to frames B×T×E what a module makes of their RMS norm."""
+    """Add the output of a module on the RMS norm of frames B×T×E to the frames."""
 
     def __init__(self, embed_dim: int, kind: str, module: nn.Module) -> None:
         super().__init__()
@@ -240,7 +243,7 @@ class MamBo(Backend):
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         embed_dim: E, channels of a frame.
-        topology: what a group is made of.
+        topology: blocks of a group.
         mixer: ``"hydra"``, ``"mamba2"`` or ``"mamba"``; the last always has a state of 16 and twice
             as many channels inside as outside.
         num_layers: groups.
@@ -302,7 +305,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # "mamba2" is in the published names whatever the mixer is.
+        # The published names contain "mamba2" for every mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

@@ -32,9 +32,10 @@ class Attention(nn.Module):
 
 
 class ThirdPartyPooling(Pooling):
-    """Attentive pooling as a public code of other authors has it: B×D×T → B×2D.
+    """Attentive pooling as in a public code of other authors: B×D×T → B×2D.
 
-    It divides the weighted mean by T once more, and takes the variance for the deviation.
+    The code divides the weighted mean by T once more, and uses the variance instead of the
+    deviation.
     """
 
     def __init__(self, feature_dim: int) -> None:

@@ -1,5 +1,8 @@
 """Nes2Net, Nes2Net-X, Nes2Net-X SeLU, Nes2Net-LA: nested Res2Nets without dimensionality reduction.
 
+In reading order: ``Res2NetBlock`` and ``Res2NetXBlock`` are the inner levels, ``Nes2Net`` is the
+outer level and the back-end; ``Nes2NetLA`` follows with its attention between groups.
+
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
 differ only in the inner block and the activation. One part of each split passes through unchanged:
@@ -101,7 +104,7 @@ class Res2NetBlock(nn.Module):
         return self.bottleneck(x) + x
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """What is added to ``x``, B×C×1×T as it."""
+        """The branch that is added to ``x``, B×C×1×T like ``x``."""
         splits = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
         y = torch.cat([*self.hierarchy(splits), splits[-1]], dim=1)  # B×C×1×T
         return self.se(self.bn3(self.activation(self.conv3(y))))
@@ -252,7 +255,7 @@ class LocalBlockAttention(nn.Module):
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Add to each of ``groups`` what it reads in its neighbours."""
+        """Add to each of ``groups`` the output of its attention to its neighbours."""
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
         near_keys, near_values = (

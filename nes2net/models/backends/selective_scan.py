@@ -49,7 +49,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # Frame by frame, which takes five nodes of an ONNX graph, where the chunks would take hundreds.
+    # Frame by frame: five nodes of an ONNX graph; the chunks would need hundreds.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         state, A = carried
         x, delta, B, C = frame
@@ -70,7 +70,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 
     Tensor i holds the states at frame i of all K chunks.
     """
-    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # the last states only, B×K×D×N
+    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # only the last states, B×K×D×N
     # The state before each chunk k, of s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. The K steps are cut into
     # chunks again: step by step within a chunk, and all pairs between chunks, which is quadratic, but in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
@@ -120,7 +120,7 @@ def chunks(x: Tensor, size: int) -> Tensor:
 
 
 def _steps(x: Tensor) -> Tensor:
-    """The frames of all chunks, B×T×… → CHUNK×B×K×…; behind the end, Δ = 0 leaves a state unchanged."""
+    """The frames of all chunks, B×T×… → CHUNK×B×K×…; after the end, Δ = 0 leaves a state unchanged."""
     return chunks(x, CHUNK).movedim(-1, 0)
 
 

@@ -44,13 +44,13 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     b = chunks(B, CHUNK).mT  # B×K×Q×N
     c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
-    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what a frame reads of its own chunk
-    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states that a chunk leaves from zero
+    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the contribution of a frame's own chunk
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after a chunk from zero
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]
     )  # B×h×K×P×N, after each chunk
-    before = F.pad(states, (0, 0, 0, 0, 1, -1)).movedim(1, 2)  # a chunk starts in the state after the one before it
+    before = F.pad(states, (0, 0, 0, 0, 1, -1)).movedim(1, 2)  # the state before each chunk
     since = within[..., 0] * torch.exp(log_decay[..., :1])  # B×K×h×Q, decay since the chunk's start
     y = y + since.unsqueeze(4) * (c.unsqueeze(2) @ before.mT)
     y = y.movedim(2, 3).flatten(1, 2)

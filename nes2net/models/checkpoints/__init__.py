@@ -1,1 +1,1 @@
-"""Tensors in files: state dicts, fairseq, Hugging Face, averages. Nothing in them is run."""
+"""Tensors in files: state dicts, fairseq, Hugging Face, averages. No code in a file is run."""

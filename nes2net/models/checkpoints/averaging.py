@@ -1,4 +1,4 @@
-"""Averages of checkpoint files."""
+"""Average checkpoint files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def average_checkpoints(
     Args:
         paths: one or more checkpoint files.
         mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer
-            counters get the integer mean. ``"legacy"`` computes what the published code does. There
-            the accumulator shares the first checkpoint's tensors, and loading the second overwrites
-            them: (2·c2 + c3 + … + cn)/n (deviation 1).
+            counters get the integer mean. ``"legacy"`` repeats the published code, in which the
+            accumulator shares the first checkpoint's tensors, and loading the second checkpoint
+            overwrites them: (2·c2 + c3 + … + cn)/n (deviation 1).
         weights: one weight of at least 0 for each checkpoint; they are divided by their sum.
-            Without them, all count the same.
+            None for equal weights.
 
     Raises:
         InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
@@ -58,15 +58,15 @@ def average_checkpoints(
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        # Halved as often as the largest needs, which is exact, so that their sum is finite.
+        # Halve the weights, which is exact, so that their sum is finite.
         exponent = max(math.frexp(weight)[1] for weight in weights)
         scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
         shares = [weight / sum(scaled_weights) for weight in scaled_weights]
     state = _read(paths[0])
     like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
-    state.clear()  # not held while the next checkpoint is read
+    state.clear()  # free it before the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
-    # In the published code, loading the second checkpoint overwrites the accumulator, to which it is then added again.
+    # In the published code, the second checkpoint overwrites the accumulator and is then added to it again.
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
@@ -95,7 +95,7 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint to average, which fits another one, with weights and counters alone."""
+    """Read a checkpoint to average; check that it fits ``like``, and holds only weights and counters."""
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)

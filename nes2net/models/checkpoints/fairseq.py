@@ -1,4 +1,8 @@
-"""Checkpoints of fairseq, read without it, and its names of tensors in the transformers library."""
+"""Read checkpoints of fairseq without fairseq, and translate its names of tensors.
+
+In reading order: the tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
+``model_type_of`` and ``encoder_tensors`` recognise one; ``parse_convolutions`` reads an option.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +44,14 @@ _NAMES = [
 # Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
-# How fairseq's fine-tuned models, which have a head beside it, name the pre-trained one.
+# The prefix of the pre-trained model in fairseq's fine-tuned models, which also have a head.
 _PRETRAINED = "w2v_model."
-# A tensor that all files of fairseq and unilm have.
+# A tensor in every file of fairseq and unilm.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
 # Tensors that only the pre-training of UniSpeech-SAT uses, and all of HuBERT's and UniSpeech-SAT's.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
-# Values of fairseq's Wav2Vec2Config and HubertConfig for what a file's configuration leaves out.
+# Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
 _DEFAULTS = {
     "extractor_mode": "default",
     "conv_bias": False,
@@ -68,7 +72,7 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# A tensor that only torchaudio calls so.
+# A name that only torchaudio uses.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
@@ -89,6 +93,9 @@ _TO_FAIRSEQ = {
     "layer_norm": _rules((t, f) for f, t in _NAMES),
     "default": _rules((t, f) for f, t in [_GROUP_NORM, *_NAMES]),
 }
+
+
+# Names of tensors
 
 
 def to_transformers(name: str) -> str:
@@ -133,14 +140,17 @@ def _translate(name: str, rules: _Rules) -> str:
     return name
 
 
+# Files
+
+
 def read_ssl_checkpoint(
     path: str | Path, types: Iterable[str], known: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM), running nothing.
+    """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
-    A fine-tuned model of fairseq and a file that s3prl converted are read too, and any prefix that
-    stands before all names. A state dict without a configuration, such as torchaudio's, needs the
-    options to be given as its model has them.
+    Fine-tuned models of fairseq and files that s3prl converted are read too; a prefix before all
+    names is removed. For a state dict without a configuration, such as torchaudio's, the caller
+    must give the options of its model.
 
     Args:
         types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
@@ -148,13 +158,13 @@ def read_ssl_checkpoint(
         known: options that the front-end has; others are left out.
 
     Returns:
-        The state dict under its own names; the options that the file's configuration holds, with
-        fairseq's defaults for options that a configuration of fairseq leaves out; and the type. The
-        option ``pretraining_heads`` says whether the file has the mask embedding and the heads of
-        its type; the heads of UniSpeech-SAT are left out.
+        The state dict under the file's names; the options in the file's configuration, with
+        fairseq's defaults for options that it lacks; and the type. The option ``pretraining_heads``
+        says whether the file has the mask embedding and the heads of its type; the heads of
+        UniSpeech-SAT are left out.
 
     Raises:
-        InputError: if the file is missing, is not such a checkpoint, is of another type, or asks for
+        InputError: if the file is missing, is not such a checkpoint, is of another type, or calls
             functions.
     """
     path = Path(path)
@@ -187,7 +197,7 @@ def read_ssl_checkpoint(
     if config.get("_name") in ("wav2vec2", "hubert"):
         config = {**_DEFAULTS, **config}
     options = plain({k: config[k] for k in known if k in config}, f"the configuration in {path}")
-    if options.get("final_dim") == 0:  # fairseq's word for the size of a hidden state
+    if options.get("final_dim") == 0:  # in fairseq, 0 stands for the size of a hidden state
         options["final_dim"] = options["encoder_embed_dim"]
     if isinstance(options.get("conv_feature_layers"), str):
         options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
@@ -208,8 +218,8 @@ def read_ssl_checkpoint(
 def model_type_of(content: Any) -> str | None:
     """The type of the model in the content of a file of fairseq or unilm, by its tensors.
 
-    None if it is no such file. wav2vec 2.0 and HuBERT without the heads of pre-training have the same
-    tensors: the configuration tells them apart.
+    None for any other file. wav2vec 2.0 and HuBERT without the heads of pre-training have the same
+    tensors; their configurations differ.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -227,10 +237,10 @@ def model_type_of(content: Any) -> str | None:
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The tensors of a pre-trained model in the content of a file, by fairseq's names; None if it is no such file.
+    """The tensors of a pre-trained model in the content of a file, by fairseq's names; None for any other file.
 
-    A prefix before all names is removed. Of a fine-tuned model of fairseq, the head is left out. A
-    detector is no such file.
+    A prefix before all names is removed, and the head of a fine-tuned model of fairseq is left out.
+    The result is None for a detector.
     """
     tensors = state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
@@ -254,8 +264,8 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     """Return the model's part of the configuration.
 
     It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), in ``model_cfg`` of s3prl's files, or
-    in ``args`` (Namespace) of older files. A fine-tuned model has its pre-training's in
-    ``w2v_args``.
+    in ``args`` (Namespace) of older files. A fine-tuned model has the configuration of its
+    pre-training in ``w2v_args``.
     """
     config: dict[str, Any] = {}
     for key in ("cfg", "model_cfg", "args"):
@@ -267,7 +277,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """Return a mapping, or the mapping that a Namespace or a node of omegaconf holds; else an empty one."""
+    """``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise empty."""
     for _ in range(4):
         if isinstance(value, Record):
             value = content_of(value)
@@ -277,7 +287,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
 
-    fairseq evaluates it; here nothing but these three is understood.
+    fairseq evaluates the expression as Python code; here only these three are understood.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]

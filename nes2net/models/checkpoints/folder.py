@@ -32,7 +32,7 @@ _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
+    """Make ``folder``, or remove its description, so that a half-written folder is not taken for a detector."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
@@ -42,8 +42,8 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
-    The tensors may be mapped from the very file that is replaced. safetensors writes beside the file
-    that it is given, under a name of its own, so it is given one in a folder of its own.
+    The tensors may be mapped from the very file that is replaced. safetensors also writes a
+    temporary file beside its target, so the target is put into a folder of its own.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -92,7 +92,7 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: What an interrupted write may have left in a folder, at its top or below.
+#: Files that an interrupted write may have left in a folder, at its top or below.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 
@@ -127,7 +127,7 @@ def download(name: str) -> Path:
 
 
 _SHOWN = 12  # digits of a SHA-256 in a message
-#: End of the message about a base that is not there or is another one, where a user can name it.
+#: End of the message about a missing or wrong base, if the user can name the base.
 NAME_IT = "name the base with `base`"
 
 
@@ -142,7 +142,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     Args:
         record: ``{"digest": …, "file": …}`` of the checkpoint; the file may also stand beside it.
         base: the file or folder that the user names; None for the base in the record.
-        remedy: what to do if it is not there, for the message.
+        remedy: what to do if the base is missing, for the message.
 
     Raises:
         InputError: if there is no such file or folder, or the record does not say which base it is.
@@ -159,11 +159,11 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):
-            if exists(path) and path != checkpoint:  # which may have the name of its base
+            if exists(path) and path != checkpoint:  # the checkpoint may have the name of its base
                 return path
     raise InputError(
-        f"{checkpoint} holds only the trained part of its front-end, and its base {shown(file)} is neither there nor "
-        f"beside it: {remedy}"
+        f"{checkpoint} holds only the trained part of its front-end, and its base {shown(file)} is neither there "
+        f"nor beside it: {remedy}"
     )
 
 

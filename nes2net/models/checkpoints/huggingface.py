@@ -1,4 +1,4 @@
-"""Hugging Face folders of wav2vec 2.0, HuBERT and WavLM: their options and names, and fairseq's."""
+"""Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM, and translate options and names to fairseq's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OUR_NORMALIZE = "nes2net_normalize"  # how an exported front-end normalises, if
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
-# fairseq's option → the transformers library's, where the value is the same.
+# fairseq's option → the transformers library's, for options with the same values.
 _OPTIONS = {
     "conv_bias": "conv_bias",
     "layer_norm_first": "do_stable_layer_norm",
@@ -85,7 +85,7 @@ _SUPPORTED = {
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
     """Translate fairseq's options to the transformers library's.
 
-    What the library would do in training alone (masking, layer drop) is switched off.
+    Masking and layer drop, which the library applies in training, are switched off.
     """
     channels, kernels, strides = zip(*options["conv_feature_layers"])
     return {
@@ -122,8 +122,8 @@ def read_huggingface_folder(
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
-    A ``preprocessor_config.json`` is not needed: these models read the waveform itself. Where there
-    is one, :func:`says_normalize` reads it.
+    A ``preprocessor_config.json`` is not needed: these models read the waveform itself. If there is
+    such a file, :func:`says_normalize` reads it.
 
     Args:
         types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
@@ -169,10 +169,10 @@ def read_huggingface_folder(
 
 
 def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
-    """The option ``normalize`` as the folder's feature extractor says it; None if it has none.
+    """The option ``normalize`` by ``do_normalize`` of preprocessor_config.json; None if the file is missing.
 
     Raises:
-        InputError: if the file is damaged, or says neither true nor false.
+        InputError: if the file is damaged, or ``do_normalize`` is neither true nor false.
     """
     path = folder / PREPROCESSOR_FILE
     if not path.is_file():
@@ -199,7 +199,7 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def holds_other_model(folder: Path) -> bool:
-    """Whether a folder holds tensors as Hugging Face folders do, but of another model than a front-end."""
+    """Whether a folder is a Hugging Face folder, but of another model than a front-end."""
     if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
         return False
     if not (folder / CONFIG_FILE).is_file():
@@ -212,7 +212,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """Read the tensors of a Hugging Face folder, in one file or several, under the names in it.
 
     Raises:
-        InputError: if there are none, or they are damaged.
+        InputError: if there are no tensors, or they are damaged.
     """
     for name in _WEIGHT_FILES:
         if (folder / name).is_file():
@@ -239,7 +239,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """Read the configuration of a Hugging Face folder.
 
     Raises:
-        InputError: if the folder has none, or it is damaged.
+        InputError: if the folder has no configuration, or it is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():

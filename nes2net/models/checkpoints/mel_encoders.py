@@ -29,7 +29,7 @@ _PROCESSOR_FILE = "processor_config.json"
 
 @dataclass(frozen=True)
 class Family:
-    """How the folders of one type of model describe it."""
+    """The layout of the folders of one type of model."""
 
     model_type: str
     """The type, in the configuration."""
@@ -40,13 +40,13 @@ class Family:
     presumed: Mapping[str, Any]
     """Further entries of the configuration, and the only value of each that is computed here."""
     prefixes: tuple[str, ...]
-    """What the encoder's tensors begin with in models that hold more."""
+    """Prefix of the encoder's tensors in models that hold more than the encoder."""
     left_out: tuple[str, ...]
     """Beginnings of the names, without these prefixes, of tensors outside the encoder."""
     extractor: str
     """Class of the feature extractor."""
     features: Mapping[str, Any]
-    """What the feature extractor must say if it says it, where a name stands for that option."""
+    """Entries that the feature extractor may have, and the only value of each; a name stands for that option."""
 
 
 W2V_BERT2 = Family(
@@ -141,7 +141,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
     Raises:
         InputError: if it holds another type of model, a model that is not computed here, or no
-            feature extractor with the numbers of the front-end's own.
+            feature extractor with the settings of the front-end.
     """
     path = Path(checkpoint)
     if path.is_dir():
@@ -228,7 +228,7 @@ def _seconds(positions: Any, path: Path) -> int:
 
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Put ``prefix`` before the names, and make numbers of any precision float32."""
+    """Put ``prefix`` before the names, and convert numbers of any precision to float32."""
     converted = {}
     for name, tensor in state_dict.items():
         if tensor.is_floating_point():

@@ -41,7 +41,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
     """Return ``model_type``, the type of the model in ``path``.
 
     Args:
-        types: the expected types; by default all types are.
+        types: the expected types; by default all types.
 
     Raises:
         InputError: if it is another one; the message names the front-end that reads it.

@@ -1,4 +1,4 @@
-"""ONNX files of detectors, opened by onnxruntime. Nothing in a file can run code."""
+"""Open ONNX files of detectors by onnxruntime. Nothing in a file can run code."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class OnnxFile:
                 device = "cpu"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # what goes wrong is raised
+        options.log_severity_level = 4  # errors are raised, not logged
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
@@ -195,7 +195,8 @@ def _read_description(path: Path) -> dict[str, Any]:
     """Read the description in a file, and check the file that its weights are in.
 
     Raises:
-        InputError: if the file is missing or not of this toolkit, or its weights are not where it says.
+        InputError: if the file is missing or not of this toolkit, or its weights are not in the
+            file that it names.
     """
     if path.suffix != ".onnx":
         raise InputError(
@@ -219,7 +220,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         beside = path.parent / declared
         size = content.beside.get(declared, 0)
-        if not os.path.isfile(beside):  # False for a name that no system takes
+        if not os.path.isfile(beside):  # False also for an impossible name
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")

@@ -1,8 +1,8 @@
-"""The content of an ONNX file, read from its bytes before onnxruntime loads it.
+"""Check the content of an ONNX file from its bytes, before onnxruntime loads it.
 
-The format is protobuf (onnx.proto). Only what an export of this toolkit writes may stand in a file:
-onnxruntime expands functions and sparse tensors to any size, runs operators of other domains, and
-reads tensors from any file that is named.
+The format is protobuf (onnx.proto). A file may contain only what an export of this toolkit writes,
+because onnxruntime expands functions and sparse tensors to any size, runs operators of other
+domains, and reads tensors from any file that is named.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class OnnxContent(NamedTuple):
     metadata: dict[str, str]
     """Texts by name."""
     beside: dict[str, int]
-    """Other files that tensors are in, and the bytes that each must have."""
+    """Other files that hold tensors, and the bytes that each must have."""
 
 
 class _Damaged(Exception):
@@ -116,7 +116,7 @@ class _Reader:
                 self.message(kind_of_field, value, depth + 1)
 
     def tensor(self, where: _Slice) -> None:
-        """Check that a tensor holds as many numbers as its dimensions say; note the file that it is in."""
+        """Check that a tensor holds as many numbers as its dimensions say, and record the file that holds it."""
         count = 1
         location = 0
         outside: dict[str, str] = {}
@@ -152,7 +152,7 @@ class _Reader:
         return texts.get(1, ""), texts.get(2, "")
 
     def fields(self, where: _Slice) -> Iterator[tuple[int, int | _Slice]]:
-        """Yield the number and value of each field: a varint as a number, and bytes as their place."""
+        """Yield the number and value of each field: a varint as a number, bytes as their slice."""
         position, end = where
         while position < end:
             tag, position = self.varint(position, end)

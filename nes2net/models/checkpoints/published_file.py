@@ -1,4 +1,4 @@
-"""Addresses of files that somebody else publishes, and how the files are known again."""
+"""Addresses of files that somebody else publishes, and the digests that identify the files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """Where a published file is, and how it is known again.
+    """The address of a published file, and its digest.
 
     >>> PublishedFile("hub:owner/name@main/model.safetensors").address
     'https://huggingface.co/owner/name/resolve/main/model.safetensors'
@@ -57,7 +57,7 @@ class PublishedFile:
 
     @property
     def pinned(self) -> str:
-        """What it is known by: a digest, or a commit of the hub; empty if nothing but its address is known."""
+        """What identifies the file: a digest, or a commit of the hub; empty if only its address is known."""
         if self.sha256:
             return f"SHA-256 {self.sha256}"
         hub = self.hub
@@ -67,7 +67,7 @@ class PublishedFile:
 
     @property
     def known_by(self) -> str:
-        """What it is known by and its size, in words."""
+        """What identifies the file, and its size, in words."""
         identity = self.pinned or "not pinned"
         if self.size is None:
             return identity

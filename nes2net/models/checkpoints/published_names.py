@@ -1,7 +1,7 @@
 """Names of tensors in whole-model checkpoints of the published code.
 
-The front-end's are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The back-end's begin
-with a prefix of its own, which may be empty.
+The front-end's names are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The names of a
+back-end begin with its own prefix, which may be empty.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
 
 @dataclass(frozen=True)
 class Layout:
-    """How the whole-model files of a published code name what this toolkit names otherwise."""
+    """Names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
-    """Tensors that all its files have; no others have all of them."""
+    """Tensors that all its files have; files of other code lack some of them."""
     prefixes: Mapping[str, str]
-    """Beginning of a name → beginning of the name here; other names stay as they are."""
+    """Beginning of a name → beginning of the name here; other names are not changed."""
     library_encoder: str = ""
     """Beginning of the encoder's names, if it names tensors as the transformers library does."""
     torchaudio_encoder: str = ""
@@ -82,14 +82,14 @@ class Layout:
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
     """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
 
-    Its states keep all, one or none of the tensors of the encoder's pre-training, which no score
-    depends on.
+    Its states hold all, one or none of the tensors that only the encoder's pre-training uses. No
+    score depends on these tensors.
 
     Args:
         mark: a tensor of the back-end.
-        backend: what its names begin with here.
+        backend: beginning of the back-end's names here.
         last: name of the last layer here.
-        prefixes: further beginnings of names in the back-end → those here.
+        prefixes: further beginnings of names in the back-end → beginnings here.
     """
     of_backend = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(

@@ -1,9 +1,9 @@
 """Published files on this machine: fetched once, checked, and kept in huggingface_hub's folders.
 
-A file of the hub is kept where huggingface_hub keeps it. A file of another server is kept below the
-folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``): ``nes2net/models/NAME/FILE``. A file that
-somebody put there by hand counts as fetched, one of the hub too. ``NAME.json`` beside that folder
-records what was found first.
+A file of the hub is kept in huggingface_hub's cache. A file of another server is kept below the
+folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``): ``nes2net/models/NAME/FILE``. Any file that
+somebody put there by hand counts as fetched. ``NAME.json`` beside that folder records the address
+and the digest that were first seen.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# What a folder of the hub may hold that is read here.
+# Patterns of the files of a hub folder that are read here.
 _OF_A_FOLDER = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # without a byte in between: whoever is offline learns it after three seconds
+_MOST_TRIES = 3  # in a row without a byte: who is offline gets an error after three seconds
 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """What was found at an address when a file was first fetched from there, or put in its place."""
+    """The facts of a file when it was first fetched from an address, or put in its place by hand."""
 
     url: str
     first_seen: str
@@ -42,7 +42,7 @@ class FirstSeen:
     """Empty for a folder."""
     size: int | None = None
     revision: str = ""
-    """Commit of the hub; empty for other servers, and for files that were put there."""
+    """Commit of the hub; empty for other servers, and for files that were put there by hand."""
 
 
 class _Record(RootModel[FirstSeen]):
@@ -54,10 +54,10 @@ class Shelf:
     """The place of a published file on this machine."""
 
     name: str
-    """What the file is asked for by, such as ``"AASIST"``."""
+    """Name by which the file is asked for, such as ``"AASIST"``."""
     file: PublishedFile
     licence: str = ""
-    """Said once, when the file is fetched."""
+    """Licence, printed once when the file is fetched."""
 
     @property
     def folder(self) -> Path:
@@ -67,23 +67,23 @@ class Shelf:
 
     @property
     def place(self) -> Path:
-        """Where the file may be put by hand, and where a file of another server than the hub is kept."""
+        """The path to which the file may be copied by hand; files of servers other than the hub are kept there."""
         return self.folder / self.file.name  # the folder itself without a name
 
     @property
     def record(self) -> Path:
-        """The file that says what was first seen."""
+        """The file that records what was first seen."""
         return self.folder.with_name(f"{self.name}.json")
 
     def first_seen(self) -> FirstSeen | None:
-        """What was found when it was first fetched; None if it never was, or from another address."""
+        """The facts recorded when the file was first fetched; None if it never was, or from another address."""
         if not self.record.is_file():
             return None
         record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file in that folder, is the published file, by the digest it is known by here."""
+        """Whether ``path``, or the file in that folder, is the published file, by its known digest."""
         if path.is_dir() and self.file.name:
             path = path / self.file.name
         if not path.is_file():
@@ -119,14 +119,14 @@ class Shelf:
         """The file, or the folder: fetched if it is not here, checked and recorded when it is first seen.
 
         Raises:
-            InputError: if it is not here and cannot be fetched, or if it is another file than it is
-                known to be, or than was first seen.
-            Unfinished: if the connection breaks; the same call goes on from there.
+            InputError: if the file is not here and cannot be fetched, or its digest differs from
+                the known one, or from the one that was first seen.
+            Unfinished: if the connection breaks; the same call resumes.
         """
         path = self.here()
         first_seen = self.first_seen()
         if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
-            # A file of the same size is not read again: it may have gigabytes.
+            # A file of the same size is not hashed again: it may have gigabytes.
             if path.is_dir() or path.stat().st_size == first_seen.size:
                 return path
         if path is None:
@@ -142,7 +142,7 @@ class Shelf:
             return self._from_hub(self.file.hub)
         except (InputError, Unfinished) as error:
             if isinstance(error, Unfinished) and self.place.with_name(f"{self.place.name}.part").exists():
-                raise  # the same command goes on from what has come
+                raise  # the same command resumes from the partial file
             files = "the file" if self.file.name else "the files of"
             pronoun = "it" if self.file.name else "them"
             reason = str(error).removeprefix(f"{self.file.url}: ").partition("; ")[0]
@@ -174,14 +174,14 @@ class Shelf:
         if self.file.sha256:
             digests["sha256"] = self.file.sha256
         remote = RemoteFile(self.file.url, self.file.size, digests)
-        # Of several processes one fetches it, and the others wait.
+        # One process fetches the file; other processes wait.
         with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
             if not self.place.exists():
                 client.fetch(client.described(remote), self.place, f"fetching {self.name}")
         return self.place
 
     def _check(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare what was found with what is known of it, and record it."""
+        """Compare the digest of ``path`` with the known digest and the first one seen, and record it."""
         from nes2net.lib.http_files import digests_of  # start-up
 
         sha256 = revision = ""

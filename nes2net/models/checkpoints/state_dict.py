@@ -1,8 +1,11 @@
-"""State dicts in files: reading, writing and comparing them. Nothing in a file is run.
+"""Read, write and compare state dicts in files. No code in a file is run.
 
 A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. This
-toolkit keeps what else it knows (the architecture, the recipe, how it was averaged) in the state
+toolkit keeps further facts (the architecture, the recipe, the epochs of an average) in the state
 dict's own metadata, which PyTorch preserves and other code ignores.
+
+In reading order: ``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes,
+``compare`` and ``check_fit`` compare names and shapes, ``digest`` identifies the tensors.
 """
 
 from __future__ import annotations
@@ -42,17 +45,17 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), the only one in a dictionary with other
-    things such as the epoch, and safetensors. If there are several, ``"model"``, ``"state_dict"`` or
-    ``"model_state"`` is read. The ``module.`` that ``DataParallel`` puts before every name is
-    removed. The tensors are views of the memory-mapped file: do not write to the file while they are
-    in use.
+    It reads a bare state dict (``.pth``, ``.pt``, ``.bin``), a state dict in a dictionary with
+    other things such as the epoch, and safetensors. If a dictionary has several state dicts,
+    ``"model"``, ``"state_dict"`` or ``"model_state"`` is read. The ``module.`` that
+    ``DataParallel`` puts before every name is removed. The tensors are views of the memory-mapped
+    file: do not write to the file while they are in use.
 
     Args:
-        tensors_only: also read a file that asks for functions; they are not called.
+        tensors_only: also read a file that calls functions; they are not called.
 
     Raises:
-        InputError: if the file is missing or damaged, has no state dict, or asks for functions.
+        InputError: if the file is missing or damaged, has no state dict, or calls functions.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -110,7 +113,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 
 
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
-    """The outermost state dicts in ``content``, by the keys that lead to them; one of the usual key alone, if there is."""
+    """The outermost state dicts in ``content``, by the keys that lead to them; only the usual key's, if it is there."""
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
         distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
@@ -136,7 +139,7 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """The state dict in the content of a checkpoint file, as it is; None if there is none, or several are."""
+    """The state dict in the content of a checkpoint file, unchanged; None if there is none or several."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
@@ -167,11 +170,11 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 
 def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
-    """Copy plain data so that equal parts are one object, whether they were or not.
+    """Copy plain data so that equal parts become one object.
 
-    A pickle tells objects apart: the record of a run that went on was made of other texts, and its
-    file differed from the file of a run without a break. The time is linear in the number of objects,
-    also for lists that hold one list many times.
+    A pickle tells equal objects apart: without this, the file of a resumed run would differ from
+    the file of an uninterrupted run. The time is linear in the number of objects, also for lists
+    that hold one list many times.
 
     Args:
         copies: earlier copies, by the id of the original.
@@ -216,7 +219,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's writer hides the error of the system behind its own
+        except RuntimeError as error:  # PyTorch's writer replaces the error of the system by its own
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -259,8 +262,8 @@ class Misfit:
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
     """Compare the names and shapes of two state dicts, and the kinds of their numbers.
 
-    Weights are floating-point numbers of any precision. Averages by other programs have counters
-    that are floating-point numbers too.
+    Weights are floating-point numbers of any precision. In averages by other programs, counters are
+    floating-point numbers too.
     """
     return Misfit(
         missing=[k for k in expected if k not in state_dict],
@@ -318,8 +321,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     """SHA-256 of the names, types, shapes and numbers of all tensors.
 
-    Tensors are hashed by several threads, each for itself, so that hashing is not slower than reading
-    the file.
+    Several threads hash the tensors one by one, so that hashing is not slower than reading the
+    file.
     """
 
     def digest_of(item: tuple[str, Tensor]) -> bytes:

@@ -1,4 +1,4 @@
-"""Files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
+"""Read files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
 
 Archives are memory-mapped, with verified checksums. PyTorch's own safe reader (``torch.load`` with
 ``weights_only=True``) runs nothing either, but a file can make it crash, hang or reserve memory
@@ -27,17 +27,17 @@ from nes2net.lib.guarded_pickle import Exceeded, Refused
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
-#: Gives a tensor's storage for its key and number of bytes.
+#: Function from the key of a tensor's storage and its number of bytes to the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
 
-# What torch.save wrote before PyTorch 1.6, in front of everything else.
+# The beginning of a file of torch.save before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# Bytes that tensors may take, as a multiple of the file's. A tensor that repeats its storage
-# (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
+# Bytes that tensors may take, as a multiple of the file's bytes. A tensor that repeats its storage
+# (a stride of 0) or shares it (tied weights) takes more memory when it is copied.
 _MOST_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28
-# What files of other kinds begin with: place, bytes, kind.
+# Marks of files of other kinds: offset, bytes, kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
     (8, b"AIF", "a recording (AIFF)"),
@@ -64,13 +64,13 @@ _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with 
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Return the content of a file of ``torch.save``, and the classes that became records.
+    """Return the content of a file of ``torch.save``, and the names of classes that were read as records.
 
     The tensors of a zip archive are views of the memory-mapped file: do not write to it while they
-    are in use. ``tensors_only`` makes records of refused names too.
+    are in use. With ``tensors_only``, refused names are read as records too.
 
     Raises:
-        InputError: if the file is missing, damaged or of another kind, or asks for functions.
+        InputError: if the file is missing, damaged or of another kind, or calls functions.
     """
     check_file(path)
     check_arrived(path)
@@ -103,7 +103,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         ) from error
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
-    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
+    except Exception as error:  # a damaged pickle may raise any exception
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut
         if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
             kind = "a text file" if beginning else "an empty file"
@@ -190,13 +190,13 @@ def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # byte order and integer sizes of the machine that wrote it; every machine in use is little-endian
+    load()  # byte order and integer sizes of the machine that wrote it; today's machines are little-endian
     content = load()
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
     for key in keys:
-        file.read(8)  # the number of elements, which the pickle has given
+        file.read(8)  # the number of elements, known from the pickle
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")
@@ -215,7 +215,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def _expanded(content: Any) -> int:
-    """Count the bytes of all tensors in nested containers and records, in each place that holds them."""
+    """Count the bytes of all tensors in nested containers and records, each as often as it occurs."""
     sizes: dict[int, int] = {}
     stack = [(content, False)]
     while stack:
@@ -225,7 +225,7 @@ def _expanded(content: Any) -> int:
         elif parts_are_known:
             sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _parts(value))
         elif id(value) not in sizes and (items := _parts(value)):
-            sizes[id(value)] = 0  # for a part that holds the whole, as a node of omegaconf holds its parent
+            sizes[id(value)] = 0  # a part may hold the whole: a node of omegaconf holds its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

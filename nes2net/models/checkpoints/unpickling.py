@@ -1,8 +1,11 @@
-"""An unpickler that runs nothing, and the metadata in files from elsewhere as plain data.
+"""An unpickler that runs no code, and a copy of foreign metadata as plain data.
 
-A pickle is a program: it names functions and calls them. Here it gets tensors and plain containers
-only. Every other class becomes a :class:`Record`, which keeps what it is given and does nothing. A
-name that has no place in a checkpoint (``os.system``) ends the reading.
+A pickle is a program: it names functions and calls them. Here only tensors and plain containers are
+built. Every other class becomes a :class:`Record`, which stores its arguments and does nothing. A
+name that does not belong into a checkpoint (``os.system``) raises an error.
+
+In reading order: ``TensorUnpickler`` reads a pickle, with the functions below it in place of
+PyTorch's; ``plain`` copies metadata.
 """
 
 from __future__ import annotations
@@ -72,7 +75,7 @@ _MOST_DIMENSIONS = 64  # of a tensor
 
 
 class Record:
-    """An object of a class that was not rebuilt: its arguments, items, elements and state."""
+    """Stands for an object of a class that is not built: its arguments, items, elements and state."""
 
     __slots__ = ("arguments", "elements", "items", "state")
     class_name = ""
@@ -108,8 +111,8 @@ class TensorUnpickler(GuardedUnpickler):
     Args:
         budget: see :class:`GuardedUnpickler`.
         storage_of: returns a tensor's storage for its key and number of bytes.
-        records: receives the classes that became records, by name.
-        tensors_only: make records of refused names too.
+        records: receives the names of classes that became records.
+        tensors_only: read refused names as records too.
     """
 
     keeps_state = (Record,)
@@ -277,12 +280,11 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings from text, lists, tuples, text, numbers, truth values, None.
 
-    An object that was not rebuilt becomes its content (:func:`content_of`). Anything else becomes a
-    short description of it. What is used in several places is copied and counted in each, because
-    a reader of the copy meets it there.
+    A :class:`Record` becomes its content (:func:`content_of`); any other object becomes a short
+    description. An object that occurs several times is copied and counted each time.
 
     Args:
-        owner: begins the message, such as the name of the file.
+        owner: beginning of the message, such as the name of the file.
 
     Raises:
         InputError: if there are more values, characters or levels than any model needs.

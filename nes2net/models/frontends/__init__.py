@@ -1,1 +1,1 @@
-"""SSL and spectral front-ends: waveform → hidden states."""
+"""Front-ends, self-supervised and spectral: waveform → hidden states."""

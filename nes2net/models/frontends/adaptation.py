@@ -1,8 +1,7 @@
-"""Parameter-efficient fine-tuning: a few trained tensors in a front-end whose own weights stay as they are.
+"""Parameter-efficient fine-tuning: train a few added tensors in a front-end whose own weights are frozen.
 
-The tensors of the front-end, its base, keep their names in the state dict, and the added ones stand
-beside them, such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the
-library peft.
+The tensors of the front-end, its base, keep their names in the state dict. Added tensors have names
+such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the library peft.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ Targets = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """What is trained in a front-end instead of its weights.
+    """The tensors that are trained in a front-end instead of its weights.
 
     Args:
         kind: ``"lora"`` adds a product of two small matrices to the weight of linear layers,
@@ -77,7 +76,7 @@ class Adaptation:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Its kind and the options of that kind, as plain data."""
+        """The kind and its options, as plain data."""
         return {"kind": self.kind, **{name: asdict(self)[name] for name in KINDS[self.kind]}}
 
 
@@ -85,7 +84,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     """Check a mapping of the options of :class:`Adaptation`.
 
     Args:
-        owner: begins the message, such as ``"`train.adapt`"``.
+        owner: beginning of the message, such as ``"`train.adapt`"``.
 
     Raises:
         InputError: if it is not a mapping, or an option is unknown, out of its range or of another
@@ -152,7 +151,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
-        # As large as what a layer norm gives to the layers, which is an assumption.
+        # An assumption: as large as the output of the layer norm before the layers.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
@@ -166,10 +165,10 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def merge(frontend: Frontend) -> None:
-    """Fold what was trained into the weights of ``frontend``, in place; all of them can be trained again.
+    """Fold the trained tensors into the weights of ``frontend``, in place; all weights can then be trained again.
 
     LoRA and DoRA become part of the weights, and the biases of BitFit are part of them already.
-    Adapters and prompts stay as they are, because no weight could hold them.
+    Adapters and prompts are kept, because no weight can hold them.
     """
     if not frontend.adapted:
         return
@@ -183,7 +182,7 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """The linear layers of the transformer layers that ``targets`` means, with their names in ``frontend``.
+    """The linear layers of the transformer layers that ``targets`` names, by their names in ``frontend``.
 
     Raises:
         InputError: if ``targets`` names a layer that does not exist.

@@ -14,8 +14,8 @@ _SHORT = 512  # frames; the weights of longer recordings take much memory
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Attend with ``query``, ``key`` and ``value`` B×H×T×D/H: B×H×T×D/H.
 
-    PyTorch's own kernel works through blocks of the weights. Whole matrices of weights take two
-    thirds of its time in bfloat16, if there are few frames (``scripts/bench scoring``).
+    PyTorch's own kernel computes the weights in blocks. For few frames in bfloat16, whole matrices
+    of weights take two thirds of its time (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the weights before their softmax.

@@ -16,17 +16,17 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class UsedSamples:
-    """How many leading samples the hidden states depend on, in a front-end without padding.
+    """The number of leading samples that the hidden states depend on, in a front-end without padding.
 
-    Called with a number of samples, it returns that number without the samples after the last
-    complete frame, which are never read. Utterances with the same result can be cut to it and share
-    a batch, and each keeps exactly the hidden states that it would have alone. The defaults are for
-    a front-end that reads everything.
+    Called with a number of samples, it returns the number of samples up to the end of the last
+    complete frame; later samples are never read. Utterances with the same result can be cut to it
+    and share a batch, and each has exactly the same hidden states as alone. The defaults are for a
+    front-end that reads all samples.
 
     Args:
         first: samples of the shortest waveform that gives a frame.
         step: samples from one frame to the next.
-        most: nothing after so many samples is read; None for no limit.
+        most: samples after so many are not read; None for no limit.
 
     >>> used = UsedSamples(400, 320)  # wav2vec 2.0
     >>> used(64600), used(64720), used(64719), used(399)
@@ -45,12 +45,12 @@ class UsedSamples:
         return self.first + (num_samples - self.first) // self.step * self.step
 
 
-#: The hidden states that are asked for: the last one, or all of them.
+#: The hidden states that a caller asks for: the last one, or all of them.
 Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Refuse so short a hop that the frames of a short waveform would take all memory.
+    """Raise an error for a hop so short that the frames of a short waveform would take all memory.
 
     Raises:
         InputError: if ``hop_length`` is below ``min_hop_length`` samples.
@@ -65,7 +65,7 @@ class Frontend(nn.Module):
     """Waveform B×N (16 kHz, in [−1, 1]) → hidden states B×T×D."""
 
     config: dict[str, Any]
-    """The name and options that build it again."""
+    """The name and options that build this front-end again."""
     out_dim: int
     """D, the size of a hidden state."""
     num_layers: int = 1
@@ -75,27 +75,27 @@ class Frontend(nn.Module):
     min_samples: int
     """Samples of the shortest waveform that gives a frame."""
     used_samples: UsedSamples = UsedSamples()
-    """How many leading samples the hidden states depend on; all of them by default."""
+    """The number of leading samples that the hidden states depend on; by default all samples."""
     full_precision: bool = False
-    """Whether it takes the waveform in float32 at least, whatever the type of its weights."""
+    """Whether it takes the waveform in at least float32, for any type of its weights."""
     model_type: str = ""
     """Type of the model that its checkpoint holds (:mod:`nes2net.models.checkpoints.model_types`), if it has one."""
     note: str = ""
-    """What its checkpoint decided in place of an option, for people; empty if nothing."""
+    """A note for users about an option that its checkpoint decided; usually empty."""
     num_unused: int = 0
-    """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
+    """Numbers in the pre-training tensors that are only kept for its checkpoints."""
     base: frozenset[str] = frozenset()
     """Names in its state dict of the frozen tensors, if it is adapted."""
     encoder_layerdrop: float = 0.0
     """Chance of skipping a transformer layer in training."""
     takes_checkpoint: ClassVar[bool] = True
-    """Whether there is pre-training for it, in a file that its constructor takes."""
+    """Whether its constructor takes a pre-training file."""
     takes_prompt: bool = False
     """Whether its ``forward`` puts a prompt before the frames, by :meth:`with_prompt`."""
     model: Any
     """Its network, under the name that published checkpoints give to it."""
 
-    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+    if TYPE_CHECKING:  # torch.nn.Module does not type its call
 
         def __call__(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]: ...
 
@@ -118,7 +118,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether a few tensors are trained in place of its weights (:mod:`nes2net.models.frontends.adaptation`)."""
+        """Whether a few tensors are trained instead of its weights (:mod:`nes2net.models.frontends.adaptation`)."""
         return "adapt" in self.config
 
     @property
@@ -128,14 +128,14 @@ class Frontend(nn.Module):
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """What computes after the last transformer layer, such as a final layer norm."""
+        """The modules after the last transformer layer, such as a final layer norm."""
         return ()
 
     def with_prompt(self, x: Tensor, layer: int) -> Tensor:
         """Put a prompt of P vectors before the frames of ``x`` B×T×D, the input of transformer layer ``layer``.
 
-        The result is B×(P+T)×D. For a later layer than the first one, the frames of ``x`` stand
-        behind a prompt already, which a deep prompt replaces. Without a prompt ``x`` is returned.
+        The result is B×(P+T)×D. After the first layer, the frames of ``x`` already follow a prompt,
+        which a deep prompt replaces. Without a prompt ``x`` is returned.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D, or L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
@@ -166,7 +166,7 @@ class Frontend(nn.Module):
             x = self.with_prompt(x, number)
             if layers == "all":
                 hidden_states.append(self.without_prompt(x))
-            # Layer drop (arXiv 1909.11556); drawn on the CPU, so that no GPU has to be waited for.
+            # Layer drop (arXiv 1909.11556), drawn on the CPU, so that no step waits for a GPU.
             if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
                 continue
             x, shared = self.run_layer(layer, x, shared)
@@ -177,7 +177,7 @@ class Frontend(nn.Module):
         return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:
-        """From now on compute each transformer layer's activations again in the backward pass.
+        """Compute each transformer layer's activations again in the backward pass, from now on.
 
         This takes less memory and about a third more time. The gradients are the same, because
         dropout draws the same numbers again (T. Chen et al., "Training deep nets with sublinear
@@ -198,13 +198,13 @@ class Frontend(nn.Module):
         """Compile it in place, with the arguments of ``torch.compile``.
 
         In a transformer only the layers are compiled, and they share the code that is compiled for
-        the first one. The convolutions before them stay as they are, because compiling does not
+        the first one. The convolutions before them are not compiled, because compiling does not
         make them faster on a CPU.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # recomputed: the function that is computed twice is compiled
+            if isinstance(layer.forward, partial):  # activations are recomputed: compile the inner function
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -18,7 +18,7 @@ from nes2net.lib.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
-# Our options that fairseq's Wav2Vec2Config does not have, or that only its pre-training uses.
+# Options here that fairseq's Wav2Vec2Config lacks, or that only its pre-training uses.
 _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
@@ -43,7 +43,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
     with torch.device("cpu"):  # its initialisation cannot run on the meta device
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
-        if model.post_extract_proj is None:  # fairseq leaves it out if the size does not change; ours is always there
+        if model.post_extract_proj is None:  # fairseq omits it if the size does not change; the published keys have it
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
     model.remove_pretraining_modules()
     del model.mask_emb
@@ -73,8 +73,8 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     states = [out if final_norm else last]
     if layers != "all":
         return states
-    # A layer that layer drop skips gets the input of the next one. Layers work on T×B×D, T padded
-    # to be even.
+    # For a dropped layer, report the next layer's input. Layers work on T×B×D, T padded to an even
+    # number.
     state = last
     for i in reversed(range(len(encoder.layers))):
         if i in inputs:

@@ -23,15 +23,15 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # One by one: the first layers' activations fit into the cache for one utterance, but not for a
-    # batch.
+    # Utterance by utterance: the activations of the first layers fit into the cache for one utterance,
+    # but not for a batch.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
     """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C."""
     for layer, weight in zip(extractor.conv_layers, weights):
-        if x.shape[1] == 1:  # the first layer: a product with frames of the waveform takes a third of bfloat16's time
+        if x.shape[1] == 1:  # first layer: in bfloat16, a product with frames of the waveform takes a third of the time
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:

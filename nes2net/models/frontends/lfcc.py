@@ -29,10 +29,10 @@ class LinearFrequencyCepstrum(SpectralFrontend):
 
     The defaults are the LFCC-GMM baseline of ASVspoof 2019. The baseline of 2021 LA in MATLAB is
     ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA goes to 8000 Hz. Only MATLAB's halves
-    the differences. The baseline in Python with spafe 0.3.3, whose filters go to 8000 Hz whatever
-    it is asked for, is the same with ``max_frequency=8000, delta_scale=1``. The baselines pad the
-    last frame with zeros. Here an incomplete frame is left out, as in every other front-end.
+    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA goes to 8000 Hz. Only the MATLAB
+    baseline halves the differences. The baseline in Python with spafe 0.3.3 is the same with
+    ``max_frequency=8000, delta_scale=1``: spafe's filters always go to 8000 Hz. The baselines pad
+    the last frame with zeros. Here an incomplete frame is dropped, as in every other front-end.
 
     Args:
         window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.

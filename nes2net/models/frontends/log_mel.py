@@ -1,7 +1,7 @@
 """Log-mel features of waveforms as w2v-BERT 2.0 and Whisper read them, on the waveform's device.
 
-Each utterance of a batch has the features that it has alone. They are differentiable, and equal to
-the features of the transformers library's extractors, which compute them in NumPy one by one.
+Each utterance of a batch has the same features as alone. The features are differentiable, and equal
+to those of the transformers library's extractors, which compute them in NumPy one by one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     and an FFT of 512. Powers go through triangles on the mel scale from 20 Hz to 8 kHz and a
     logarithm. Each bin is then normalised to mean 0 and variance 1 over the utterance.
 
-    The logarithms are computed in float64, because a quiet band beside a loud one is mostly
-    rounding error in float32: of 40 real recordings the normalised bins would differ by up to 0.011
-    (7e-5 root mean square), of a tone by 0.12. For 4 s it is 2·10⁷ operations of some 10¹¹, so float64
-    costs little on a GPU that has few units for it too. Apple's GPUs only have float32, so they
-    compute in float32.
+    The logarithms are computed in float64, because in float32 a quiet band beside a loud one is
+    mostly rounding error: the normalised bins of 40 real recordings would differ by up to 0.011
+    (7e-5 root mean square), the bins of a tone by 0.12. For 4 s this is 2·10⁷ of some 10¹¹
+    operations, so float64 costs little even on a GPU with few units for it. Apple's GPUs have only
+    float32 and use it.
 
     Args:
         waveform: in [−1, 1], of at least 560 samples, two frames.

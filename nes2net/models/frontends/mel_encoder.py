@@ -24,13 +24,13 @@ class MelEncoder(Frontend):
     L, the number of hidden states for ``layers="all"``, is one per layer and one for the final
     output. Tensors have the transformers library's names, after ``model.``. A ``checkpoint`` gives
     the options and the weights; without one the weights are random. The features are computed in
-    float32 whatever the precision of the encoder.
+    float32 for any precision of the encoder.
     """
 
     name: str
     """Name of the front-end in the registry."""
     family: ClassVar[Family]
-    """How its checkpoints describe it."""
+    """The layout of its checkpoints."""
     full_precision = True
     takes_prompt = True
     model: Any
@@ -54,7 +54,7 @@ class MelEncoder(Frontend):
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.out_dim = dim
         self.num_layers = options["encoder_layers"] + 1
-        with nullcontext() if state_dict is None else torch.device("meta"):  # the file's tensors take their places
+        with nullcontext() if state_dict is None else torch.device("meta"):  # the file's tensors replace its own
             self.model = with_onednn(self.build_model(options))
         if state_dict is not None:
             state_dict = as_float32(state_dict, "model.")

@@ -1,10 +1,10 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
-PyTorch passes float32 products to MKL, which uses only AVX2 on processors of other makers than
-Intel. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
-precisions go to oneDNN anyway.
+PyTorch passes float32 products to MKL, which uses only AVX2 on processors that are not Intel's. On
+an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. PyTorch passes
+lower precisions to oneDNN anyway.
 
-PyTorch's own product is used wherever oneDNN's is unknown or has no rule: in ``torch.compile``,
+PyTorch's own product is used where oneDNN's is unknown or has no rule: in ``torch.compile``,
 ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap, gradients per sample, jvp)
 and forward-mode differentiation.
 """
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# An operator that PyTorch's compiler uses; None if layers are to stay plain. Without AVX-512, MKL is as fast on any
+# An operator of PyTorch's compiler; None if layers are not to be replaced. Without AVX-512, MKL is as fast on any
 # processor.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":

@@ -61,7 +61,7 @@ class GatedRelativeAttention(nn.Module):
         """Attend over ``hidden_states`` B×T×D.
 
         Returns:
-            What the library's layers expect: the output B×T×D, None in place of the attention
+            The outputs that the library's layers expect: B×T×D, None in place of the attention
             weights, and the bias 1×H×T×T.
         """
         if position_bias is None:  # the library's own encoder lets its first layer make it
@@ -132,7 +132,7 @@ class RelativeKeyAttention(nn.Module):
             self.add_module(name, module)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
-        """Attend over ``hidden_states`` B×T×D; None stands for the weights, which no layer reads."""
+        """Attend over ``hidden_states`` B×T×D; return None instead of the weights, which no layer reads."""
         projections = (self.linear_q, self.linear_k, self.linear_v)
         query, key, value = (
             projection(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for projection in projections

@@ -1,21 +1,23 @@
-"""The published sizes of the pre-trained front-ends: one table of what differs between them.
+"""The published sizes of the pre-trained front-ends: one table of the options in which they differ.
 
-``create_frontend`` builds a front-end of a published size by its name, and with a file it checks
-that the file has this size. The front-ends that the table names in :data:`MODEL_TYPES` read any size.
+``create_frontend`` builds a front-end of a published size by its name, and checks that a given file
+has this size. The front-ends in :data:`MODEL_TYPES` read any size.
+
+In reading order: ``PublishedSize`` and the table ``SIZES``; ``check_size`` compares a file with the
+table; ``pretraining_file`` fetches one; ``obtain`` says where to get one.
 
 Checked against lists of the tensors of published files: names, shapes, counts and options of
 ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
 ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``, and the dropouts of all of these but the last.
 
-The addresses of files are those of the pages of fairseq, HuBERT and MMS, and of Whisper's code. The
-digests of Whisper are in its addresses; that of ``xlsr_300m`` is the one that several users of the
-file state.
+The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
+digests of Whisper are part of its addresses; several users of ``xlsr_300m`` state its digest.
 
-From memory, not checked: every licence and ``normalize``; ``hub_options``; that
-``xlsr_53`` has the options of ``xlsr_300m``; all of ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``
-(its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed); the sizes and
-dropouts of ``w2v_bert2`` and ``whisper_*``, whose counts follow from them. We had no pre-training
-file at hand: ``nes2net info FILE`` says whether a file is as written here.
+Written from memory and not checked: every licence and ``normalize``; ``hub_options``; the options
+of ``xlsr_53``, taken from ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
+``mhubert_147`` (its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed);
+the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the counts that follow from them. We
+had no pre-training file at hand: ``nes2net info FILE`` says whether a file agrees with this table.
 """
 
 from __future__ import annotations
@@ -57,11 +59,11 @@ class PublishedSize:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options that make this size and differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Dropouts and the like of its file that differ from the defaults. A file's own take precedence."""
+    """Dropouts and the like of its file that differ from the defaults. The values in a file take precedence."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the folder on the hub that differ from the pre-training file's."""
     notes: str = ""
-    """What else a user has to know."""
+    """Further facts that a user must know."""
     size: int | None = None
     """Bytes of its pre-training file; None if not known."""
     sha256: str = ""
@@ -69,7 +71,7 @@ class PublishedSize:
 
     @property
     def published(self) -> PublishedFile:
-        """What is fetched by its name: its pre-training file, or its folder on the hub."""
+        """The file that is fetched by its name: its pre-training file, or its folder on the hub."""
         if (address := _ADDRESSES.get(self.source)) is None:
             return PublishedFile(f"hub:{self.hub}")
         return PublishedFile(address.format(file=self.file, sha256=self.sha256), self.size, self.sha256)
@@ -80,8 +82,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: The options that make a size: a checkpoint with other values has another size. Dropouts,
-#: normalisation and tensors that only pre-training uses are not among them.
+#: The options that define a size: a checkpoint with other values has another size. Dropouts,
+#: normalisation and tensors that only pre-training uses do not count.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -102,7 +104,7 @@ SHAPE = (
     "right_positions",
 )
 
-#: Front-end → what builds it, as in the registry.
+#: Front-end → its constructor, as in the registry.
 _CLASSES = {
     "wav2vec2": "nes2net.models.frontends.ssl:wav2vec2",
     "hubert": "nes2net.models.frontends.ssl:hubert",
@@ -173,7 +175,7 @@ def _whisper(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
     }
 
 
-#: Name → what it is.
+#: Name → published size.
 SIZES: dict[str, PublishedSize] = {
     "wav2vec2_base": PublishedSize(
         "wav2vec 2.0 Base", "wav2vec2", 95_044_608, "wav2vec_small.pt", _W2V, "facebook/wav2vec2-base", _APACHE, False,
@@ -263,7 +265,7 @@ SIZES: dict[str, PublishedSize] = {
 
 
 def __getattr__(name: str) -> Any:
-    """The constructor of a published size; the registry takes it from here by its name."""
+    """The constructor of a published size, by which the registry builds it."""
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     size = SIZES[name]
@@ -279,11 +281,12 @@ def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
     """Check that the checkpoint ``path``, of a front-end with ``config``, has the size ``name``.
 
-    A name that is not a published size, or that stands for any size of its type, takes everything.
+    For a name that is not a published size, or that stands for any size of its type, nothing is
+    checked.
 
     Raises:
-        InputError: if it has another size or type, or if its name belongs to another model of this
-            size.
+        InputError: if the checkpoint has another size or type, or if its file has the name of
+            another model of this size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
@@ -296,7 +299,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
             same_named.append(fitting_name)
     if (
         not differences and same_named and name not in same_named
-    ):  # equal networks: nothing but its name tells them apart
+    ):  # the networks are equal: only the name of the file tells them apart
         raise InputError(
             f"{path} is by its name {SIZES[same_named[0]].title} ({same_named[0]}), not {size.title} ({name}), which has the same "
             f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
@@ -312,13 +315,13 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """The file or folder that ``path_or_name`` names: itself, or what is published under the name of a size.
+    """The file or folder ``path_or_name``, or the published file of the size with this name.
 
-    A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). A file or folder of
-    this name that is here comes first.
+    A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing
+    file or folder of this name takes precedence.
 
     Raises:
-        InputError: if a published file cannot be fetched, or is another one.
+        InputError: if a published file cannot be fetched, or has another digest.
     """
     if path_or_name is None:
         return None

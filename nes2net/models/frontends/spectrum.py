@@ -1,4 +1,4 @@
-"""Shared by the front-ends without weights: options, precision, pre-emphasis, refusing checkpoints."""
+"""The base of the front-ends without weights: options, precision, pre-emphasis; they take no checkpoint."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
 class SpectralFrontend(Frontend):
     """Waveform B×N → features of frames B×T×D, after pre-emphasis.
 
-    They are computed and returned in float32 in any precision, also within autocast, and in float64
-    if the waveform is: powers of a spectrum leave the range of float16.
+    The features are float32 in any precision, also within autocast, and float64 for a float64
+    waveform, because powers of a spectrum exceed the range of float16.
     """
 
     takes_checkpoint = False
     name: str
     """Name of the front-end in the registry."""
     length_option: str
-    """The option that says how many samples a frame has."""
+    """The option that sets the number of samples of a frame."""
 
     def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()

@@ -3,6 +3,10 @@
 One network serves wav2vec 2.0, HuBERT and WavLM, whose checkpoints have fairseq's parameter names.
 WavLM differs in its attention, which has a gated bias of relative positions; the others differ only
 in tensors of pre-training. :mod:`nes2net.models.frontends.sizes` has their published sizes.
+
+In reading order: ``SSLFrontend`` reads the checkpoint, builds the network and computes the hidden
+states; the functions below it check options and translate names; ``wav2vec2``, ``hubert`` and
+``wavlm`` are its presets.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → the options that it has and not every network does.
+#: Network → the options that only this network has.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
@@ -77,14 +81,14 @@ class SSLFrontend(Frontend):
             (:data:`OWN_OPTIONS`) have no effect.
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder, whose
             configuration then replaces the options except ``normalize``; None for random weights.
-        normalize: layer-normalise each waveform first; ``"batch"`` normalises the whole batch B×N as
-            one block, as torchaudio's bundles and the systems on them do, so that a score depends
-            on the utterances that share its batch. ``"huggingface"`` adds 1e-7 to the variance and
-            not 1e-5, as the transformers library's feature extractor does, so that quiet waveforms
-            get as loud as others. None leaves it to the folder's ``preprocessor_config.json``, which
-            means ``"huggingface"`` or false; without that file waveforms stay as they are.
-        repeat_last: repeat the last frame until there is one for each hop that begins in the
-            waveform, as s3prl.nn does: 202 frames of 64,600 samples, not 201.
+        normalize: layer-normalise each waveform first. ``"batch"`` normalises the whole batch B×N
+            as one block, as torchaudio's bundles and systems on them do; a score then depends on
+            the utterances that share its batch. ``"huggingface"`` adds 1e-7 instead of 1e-5 to the
+            variance, as the transformers library's feature extractor does, so that quiet waveforms
+            become as loud as others. None takes ``"huggingface"`` or false from the folder's
+            ``preprocessor_config.json``; without this file waveforms are not normalised.
+        repeat_last: repeat the last frame until each hop that begins in the waveform has a frame,
+            as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -104,7 +108,7 @@ class SSLFrontend(Frontend):
         activation_dropout: chance of dropping a number inside a feed-forward network.
         dropout_input: chance of dropping a number of the convolutions' output.
         encoder_layerdrop: chance of skipping a transformer layer.
-        feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
+        feature_grad_mult: factor of the gradient of the convolutions, 0 to 1.
         pretraining_heads: keep the mask embedding, for wav2vec 2.0 also the quantizer and the
             projections, and for HuBERT the embeddings of the targets and the projections. The
             detector never uses them, but the published checkpoints hold them and the published code
@@ -127,7 +131,7 @@ class SSLFrontend(Frontend):
 
     takes_prompt = True
     normalize: bool | str = False
-    """Whether and how waveforms are normalised first, see the option."""
+    """How waveforms are normalised first, see the option."""
     model: Any
     """The network of the transformers library, or of fairseq."""
 
@@ -230,7 +234,7 @@ class SSLFrontend(Frontend):
             self.used_samples = UsedSamples()
         self.set_normalize(normalize or False)
 
-        # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the
+        # With a checkpoint no random weights are drawn: its memory-mapped tensors become the
         # parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = _build_model(options, self.engine)
@@ -239,7 +243,7 @@ class SSLFrontend(Frontend):
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # Otherwise the library makes the waveform require a gradient in train mode, for gradient
+        # Without this, the library makes the waveform require a gradient in train mode, for gradient
         # checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
@@ -256,7 +260,7 @@ class SSLFrontend(Frontend):
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The final layer norm, if the network normalises before each sublayer; otherwise it comes first."""
+        """The final layer norm, if the network normalises before each sublayer; otherwise its norm comes first."""
         if not self.layer_norm_first:
             return []
         return [self.model.encoder.layer_norm]
@@ -309,7 +313,7 @@ class SSLFrontend(Frontend):
         return self.through_layers(encoder.dropout(x), layers, final_norm)
 
     def set_normalize(self, normalize: bool | str) -> None:
-        """Normalise waveforms from now on, in a way of the option ``normalize``."""
+        """Normalise waveforms from now on as the option ``normalize`` says."""
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()
@@ -324,7 +328,7 @@ class SSLFrontend(Frontend):
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Samples that one frame sees; this is also the length of the shortest input that gives a frame.
+    """Samples that one frame sees, which is also the length of the shortest input with a frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -339,7 +343,7 @@ def _check_together(options: dict[str, Any]) -> None:
     """Check the options that limit each other.
 
     Raises:
-        InputError: if they do not go together, or make frames that are too many or too long.
+        InputError: if options exclude each other, or make too many or too long frames.
     """
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
@@ -362,7 +366,7 @@ def _check_together(options: dict[str, Any]) -> None:
 
 
 def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
-    """Build the network for ``options``; the library's HubertModel would compute what its Wav2Vec2Model does."""
+    """Build the network for ``options``; for HuBERT too a Wav2Vec2Model, which computes the same as a HubertModel."""
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options

@@ -32,10 +32,10 @@ Seconds = Annotated[int, Field(ge=1, le=30)]
 class WhisperFrontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of Whisper's encoder.
 
-    The waveform is padded with zeros to 30 s, for which the positions of the encoder are fixed, and
+    The waveform is padded with zeros to 30 s, the fixed length of the encoder's positions, and
     attention reads all of it, as published. Only the frames of the waveform are returned, T = N //
     320. This is an assumption, because Whisper has no such interface. A waveform of 30 s, or one
-    repeated to 480,000 samples, has all 1500 frames. Of a longer waveform only the first 30 s are
+    repeated to 480,000 samples, has all 1500 frames. Only the first 30 s of a longer waveform are
     read: cut it, as training, '4sec' protocols and `track` do.
 
     The defaults are Whisper Base's, with every dropout 0: 6 layers of 512.

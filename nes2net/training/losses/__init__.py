@@ -1,4 +1,4 @@
-"""Losses of the published recipes, for class numbers and for mixed labels."""
+"""Losses of the published recipes, for class numbers and mixed labels."""
 
 from nes2net.training.losses.criterion import Criterion
 from nes2net.training.losses.logits import BinaryFocal, WeightedCrossEntropy

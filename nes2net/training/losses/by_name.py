@@ -1,4 +1,4 @@
-"""Losses by name, as a recipe has them."""
+"""Build a loss from its name and options in a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
 
-#: Arguments of a loss that are no options: what the back-end is.
+#: Arguments of a loss that describe the back-end and are not options.
 GIVEN = ("head", "feature_dim", "num_classes")
 
 
@@ -34,7 +34,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
-    """Build a loss of what ``backend`` gives: its logits, or its embeddings and the vectors of its head.
+    """Build a loss for the outputs of ``backend``: its logits, or its embeddings and the vectors of its head.
 
     Args:
         loss, key: as for :func:`checked_loss`.

@@ -1,4 +1,4 @@
-"""A loss as the quotient of two sums, so that a batch may come in parts."""
+"""The base of losses: a quotient of two sums, so that a batch may be computed in parts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ ClassWeights = Annotated[
 class Criterion(nn.Module):
     """A loss that is the quotient of two sums over the batch.
 
-    A batch in parts has the loss of the whole batch: numerators and denominators are summed before
-    the division. The denominator is known before any forward pass.
+    The parts of a batch give the loss of the whole batch, because numerators and denominators are
+    summed before the division. The denominator is known before any forward pass.
 
-    A loss is a subclass in a file of its own that is registered by name (docs/extending.md). The
-    arguments of its constructor are its options in a recipe. Three of them are no options: ``head``
-    and ``feature_dim`` are the last layer of the back-end and the size of an embedding, for a loss
-    with :attr:`needs_head`, and ``num_classes`` is the number of classes, 2 for a loss without it.
+    A loss is a subclass in a file of its own, registered by name (docs/extending.md). The arguments
+    of its constructor are its options in a recipe, except for three: ``head`` and ``feature_dim``
+    are the last layer of the back-end and the size of an embedding, for a loss with
+    :attr:`needs_head`; ``num_classes`` is the number of classes, 2 for a loss without this
+    argument.
 
     Args:
-        num_classes: K; bona fide, if it is a class, is the last one.
+        num_classes: K; the class bona fide, if there is one, is the last.
     """
 
     #: whether the loss takes the back-end's embeddings instead of its logits
@@ -69,11 +70,11 @@ class Criterion(nn.Module):
             targets: (B,) numbers of classes, 1 for bona fide of two, or B×K, each class's share in
                 a mixed sample. In a loss of logits (of utterances or frames), a sample without a share, (0, 0), counts
                 nothing.
-            step: optimisation step from 0, for annealing; None is the end of the annealing.
+            step: optimisation step from 0, for annealing; None for the end of the annealing.
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
-            InputError: if the number of logits is not the number that the loss takes.
+            InputError: if the loss takes another number of logits.
         """
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
@@ -99,7 +100,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials of a batch that the loss is about, by their ``targets`` (B,); by default all of them."""
+        """Count the trials of a batch that count in the loss, by their ``targets`` (B,); by default all of them."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -108,7 +109,7 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples with a share of a class, on the device of ``targets``, without waiting for it."""
+    """Count the samples with a share of a class, on the device of ``targets``, without synchronising with it."""
     if targets.ndim == 1:
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
@@ -131,7 +132,7 @@ class ClassWeighted(Criterion):
             raise InputError(
                 f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights"
             )
-        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # which weighs targets there
+        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # targets are weighed on the CPU
 
     def weight_of(self, targets: Tensor) -> Tensor:
         weight = self.weight.to(targets.device, non_blocking=True)

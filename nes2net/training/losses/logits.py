@@ -26,15 +26,16 @@ class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
     For mixed labels, distributions q over the classes, it is
-    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: a mixed sample counts as its two parts. If each
-    q_i is a single class, both formulas agree. (PyTorch divides by the size of the batch instead.)
+    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: each part of a mixed sample counts by its
+    share. If each q_i is a single class, both formulas agree. (PyTorch divides by the batch size
+    instead.)
 
     Args:
         class_weights: weight of each class, bona fide last; null for 0.1 and 0.9, as in the ASVspoof
             recipes, and for equal weights of more than two classes.
-        normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
-            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909), so a batch with
-            more of the heavier class counts more.
+        normalize: divide by the sum of the weights. Otherwise divide by the number B of samples,
+            for the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909); a batch
+            with more of the heavier class then counts more.
         label_smoothing: ε; the share of the own class is 1 − ε + ε/K, that of each other one ε/K.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
@@ -80,9 +81,9 @@ class WeightedCrossEntropy(ClassWeighted):
 class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    This is the loss of the CtrSVDD recipe. It differs from T.-Y. Lin et al., "Focal loss for dense
-    object detection", ICCV 2017, as its published code does: α weighs both classes alike, so it
-    only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
+    This is the loss of the CtrSVDD recipe. Like the published code, it differs from T.-Y. Lin et
+    al., "Focal loss for dense object detection", ICCV 2017: α weighs both classes alike, so it only
+    scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.

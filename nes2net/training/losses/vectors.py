@@ -1,4 +1,8 @@
-"""Losses of embeddings that are compared with the vectors of a head."""
+"""Losses that compare embeddings with the vectors of a head.
+
+In reading order: ``AngularSoftmax``; the one-class losses and the margins of cosines; ``P2SGrad``
+and ``CosineError``; ``Prototypes``.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +145,7 @@ class OneClassSoftmax(_OfVectors):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
     Mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof: bona fide speech
-    gathers around the vector, whatever the spoof is (IEEE SPL 2021, arXiv 2010.13995).
+    gathers around the vector, for any kind of spoof (IEEE SPL 2021, arXiv 2010.13995).
 
     Args:
         feature_dim: size of an embedding.
@@ -194,9 +198,9 @@ class AdditiveMarginSoftmax(_OfVectors):
         feature_dim: size of an embedding.
         scale: factor of the cosines; 15 in AASIST2; null for 20, and for 30 if there are more than
             two classes, as in speaker verification (assumed).
-        margin: what is subtracted from the cosine of the own class: a number, or ``("duration",
-            slope, intercept)``, which subtracts more for a longer utterance; 0.06 and 0.14 in
-            AASIST2; null for 0.9, and for 0.2 if there are more than two classes.
+        margin: number subtracted from the cosine of the own class, or ``("duration", slope,
+            intercept)``, which subtracts more for a longer utterance; AASIST2 has 0.06 and 0.14.
+            null for 0.9, and for 0.2 if there are more than two classes.
         head: the detector's head, whose vectors are trained; None for vectors of its own.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
@@ -223,7 +227,7 @@ class AdditiveMarginSoftmax(_OfVectors):
         if margin is None:
             margin = usual_margin
         if isinstance(margin, (int, float)):
-            # The published code has the margin in float32, which counts in the 9th digit of its loss.
+            # The published code has the margin in float32, which changes the 9th digit of its loss.
             margin = torch.tensor(float(margin), device="cpu").item()
         self.margin = margin
         self.scale = scale or usual_scale
@@ -252,7 +256,7 @@ class AdditiveMarginSoftmax(_OfVectors):
 
 
 def _usual(num_classes: int) -> tuple[float, float]:
-    """Scale and margin of :class:`AdditiveMarginSoftmax` by default; 0.9 is far too large for many classes."""
+    """Default scale and margin of :class:`AdditiveMarginSoftmax`; a margin of 0.9 is too large for many classes."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
@@ -391,14 +395,14 @@ class Prototypes(_OfVectors):
     augmentation", ICASSP 2025 (arXiv 2501.14240). With θ_c the angle to the nearest prototype of
     class c, the probabilities come from a softmax over γ·cos θ_c, in which the margin is added to
     the target's angle (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean:
-    the mean positive cosine between two spoof prototypes, so that they do not collapse, and the one
-    between prototypes of both classes. Their forms and weights are assumptions, and so are γ and
-    the margin.
+    the mean positive cosine between two spoof prototypes, so that they do not collapse, and the
+    mean positive cosine between prototypes of both classes. The forms and weights of the penalties,
+    γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.
         scale: γ.
-        margin: what is added to the angle to the own class, in radians.
+        margin: angle in radians that is added to the angle to the own class.
         collapse_penalty: weight of the mean positive cosine between two spoof prototypes.
         separation_penalty: weight of the mean positive cosine between prototypes of spoof and of
             bona fide.
@@ -445,7 +449,7 @@ class Prototypes(_OfVectors):
         return self.collapse_penalty * among.sum() / pairs + self.separation_penalty * between
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        # Parts of a batch add up to its loss, so each sample brings the penalty.
+        # The losses of a batch's parts add up, so each sample adds the penalty.
         numerator = super().numerator(outputs, targets, step, durations)
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 

@@ -1,1 +1,1 @@
-"""Recipes: what is trained on what, and how."""
+"""Recipes: all settings of a training run."""

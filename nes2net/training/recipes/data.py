@@ -1,4 +1,8 @@
-"""The section ``data`` of a recipe: corpora, and how much of an utterance is taken."""
+"""The section ``data`` of a recipe: corpora, sampling of utterances, and crops.
+
+In reading order: ``CorpusConfig`` is one corpus, ``DataConfig`` the section; its last methods turn
+``data.corpora`` into the short form for one corpus and back.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from nes2net.training.recipes.section import (
     said,
 )
 
-#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and perhaps another that validates.
+#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and perhaps another for validation.
 _SHORT_FORM = (
     *("corpus", "root", "protocols", "train_split", "dev_split"),
     *("dev_corpus", "dev_root", "dev_protocols", "dev_keys", "dev_phase"),
@@ -87,7 +91,7 @@ class CorpusConfig(Section):
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """What trains or validates of the corpus, which must have that part."""
+        """The split of the corpus that trains or validates; the corpus must have one for ``part``."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
@@ -267,9 +271,9 @@ class DataConfig(Section):
 
     @property
     def short_form(self) -> dict[str, Any] | None:
-        """The keys that say of one corpus, or of one that trains and one that validates, what `corpora` says.
+        """`corpora` in the short form: keys for one corpus, or for one that trains and one that validates.
 
-        It is None if the short form cannot say it.
+        None if the short form cannot express `corpora`.
         """
         train = self.corpora[0]
         dev = self.corpora[-1]
@@ -284,7 +288,7 @@ class DataConfig(Section):
         return short_form if _listed(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
-        """The section as plain data for a person: in the short form where that says the same."""
+        """The section as plain data for a person, in the short form if it says the same."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
             del values["corpora"]

@@ -17,7 +17,7 @@ from nes2net.training.recipes.reading import PACKAGED
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, meant_key
 
-#: Lies beside the packaged recipes, whose first line names it.
+#: File of the JSON schema beside the packaged recipes; their first line names it.
 SCHEMA = PACKAGED / "recipe.schema.json"
 #: Facts of a key that an editor does not need; the last three are not JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
@@ -50,7 +50,7 @@ class Key:
 
     @property
     def used_with(self) -> str | None:
-        """Key and values that this key goes with; None if it is always used."""
+        """The other key, and its values, with which this key is used; None if it is always used."""
         used_with = self.schema.get("usedWith")
         if used_with is None:
             return None
@@ -69,7 +69,7 @@ def all_keys() -> list[Key]:
 
 
 def _with_items(kind: type[Section]) -> list[Key]:
-    """The keys of a section, and the keys of the mappings that its lists hold."""
+    """The keys of a section and of the mappings in its lists."""
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
     return [*keys, *chain.from_iterable(map(keys_of, lists))]

@@ -1,4 +1,4 @@
-"""Recipes in files: a YAML file or a packaged recipe, its base, and overrides."""
+"""Read a recipe: a YAML file or a packaged recipe, its base, and overrides."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 
 _IN_WHEEL = Path(__file__).with_name("published")
-#: The packaged recipes, one file for each published system: ``configs/`` of a checkout, which a wheel has beside this file.
+#: The packaged recipes, one file for each published system: ``configs/`` in a checkout, beside this file in a wheel.
 PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "configs"
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    ``base: other.yaml``, a file beside it, gives the keys that the recipe leaves out: sections are
-    merged key by key, and parts of the model are replaced whole. A base cannot have a base itself.
-    If an override or a recipe with a base names another front-end, aggregation or back-end but no
-    name, the run is named after its parts (:func:`named_after_model`).
+    ``base: other.yaml``, a file beside the recipe, gives the keys that the recipe leaves out:
+    sections are merged key by key, and parts of the model are replaced whole. A base cannot have a
+    base itself. If an override or a recipe with a base sets another front-end, aggregation or
+    back-end but no name, the run is named after its parts (:func:`named_after_model`).
 
     Raises:
-        InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
-            or name is answered with the nearest one.
+        InputError: if there is no such recipe, or its text or an override is wrong. For an unknown
+            key or name, the message suggests the nearest one.
     """
     path = Path(recipe)
     names = packaged_recipes()
@@ -84,7 +84,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
-    """The names of front-end, aggregation and back-end; what is wrong is left to the check of the recipe."""
+    """The names of front-end, aggregation and back-end; errors are left to the check of the recipe."""
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
         return [""] * len(DEFAULT_MODEL)
@@ -115,7 +115,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
 
-    An option is given to the part that the recipe names, or to the default part.
+    An option applies to the part that the recipe names, or to the default part.
 
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}

@@ -80,13 +80,13 @@ class Recipe(Section):
         refuse(
             (
                 validation.epochs == "around_minima" and train.schedule != "cosine_epochs",
-                "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, which has these minima, "
-                f"not with {train.schedule}",
+                "`validation.epochs=around_minima` needs the minima of `train.schedule=cosine_epochs`, not "
+                f"{train.schedule}",
             ),
             (
                 validation.epochs == "around_minima" and train.warmup_epochs,
-                "`validation.epochs=around_minima` knows the minima of a cosine without `train.warmup_epochs`: leave "
-                "these out, or take `validation.epochs=all`",
+                "`validation.epochs=around_minima` is for a cosine without `train.warmup_epochs`: leave these out, or "
+                "take `validation.epochs=all`",
             ),
             (
                 augment.speed and data.crop == "pieces",
@@ -99,16 +99,16 @@ class Recipe(Section):
             ),
             (
                 framed and augment.specmix is not None,
-                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out",
+                "`augment.specmix` mixes frames, whose labels `segments.resolutions` needs: leave one of them out",
             ),
             (
                 framed and train.optimizer == "logistic",
-                "`segments.resolutions` goes with gradient steps, not with `train.optimizer=logistic`: leave one of them "
-                "out",
+                "`segments.resolutions` needs gradient steps, which `train.optimizer=logistic` does not take: leave one "
+                "of them out",
             ),
             (
                 framed and self.segments.boundary_share is not None and data.crop not in ("random", "dynamic"),
-                f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "
+                f"`segments.boundary_share` chooses random crops, but `data.crop={data.crop}` has no random crops: leave "
                 "it out, or set `data.crop=random`",
             ),
             (
@@ -119,7 +119,7 @@ class Recipe(Section):
             *(self._against_logistic() if train.optimizer == "logistic" else ()),
             (
                 data.num_samples is None and train.optimizer != "logistic",
-                "`data.num_samples=null`, whole utterances, goes with `train.optimizer=logistic` only",
+                "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`",
             ),
         )
         return self
@@ -155,13 +155,13 @@ class Recipe(Section):
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """The recipe as plain data for a person: `data` has the short form where that says the same."""
+        """The recipe as plain data for a person, with the short form of `data` if it says the same."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:
         """Raise :class:`InputError` if the recipe adds noise but no folder of noise is named.
 
-        The folders are the user's, so no packaged recipe can name them.
+        No packaged recipe can name these folders, because they are on the user's machine.
         """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
@@ -180,8 +180,9 @@ class Recipe(Section):
         """
         algo = f"algo{self.augment.algo}"
         if self.augment.algo >= 10:
-            ratios = {k: self.augment.parameters.get(f"{k}_ratio", 1.0) for k in ("LnL", "ISD", "SSI")}
-            algo += "".join(f"_{kind}{int(10 * ratio)}" for kind, ratio in ratios.items())
+            for kind in ("LnL", "ISD", "SSI"):
+                ratio = self.augment.parameters.get(f"{kind}_ratio", 1.0)
+                algo += f"_{kind}{int(10 * ratio)}"
         train = self.train
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
         if self.comment:
@@ -195,7 +196,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-#: Lists of mappings: the key of a list → what each of its mappings is.
+#: Key of a list of mappings → the section that each mapping is.
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 

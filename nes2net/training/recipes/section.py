@@ -1,4 +1,4 @@
-"""A section of a recipe: keys with their types, and the messages about wrong keys and values."""
+"""The base of the sections of a recipe: types of keys, and messages about wrong keys and values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _not_boolean(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Take a number as text, and text as it is: a path need not be valid Unicode."""
+    """Convert a number to text, and keep text unchanged: a path need not be valid Unicode."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -55,7 +55,7 @@ def _alias(text: str) -> str:
 
 
 def said(value: Any) -> str:
-    """Write a value as in a recipe, where true is not Python's True, and None is null."""
+    """Write a value as in a recipe: true instead of Python's True, and null instead of None."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -76,7 +76,7 @@ def refuse(*rules: tuple[Any, str]) -> None:
 
 
 def text_keys(values: Any) -> Any:
-    """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
+    """Convert an empty section (``train:`` alone) to a mapping without keys, and every key to text."""
     if values is None:
         return {}
     if isinstance(values, dict):
@@ -108,7 +108,7 @@ FolderPart = Annotated[
 
 @dataclass(frozen=True)
 class Source:
-    """Where a key comes from: a paper and its section, or the flag of a published program."""
+    """The source of a key: a paper and its section, or the flag of a published program."""
 
     text: str
 
@@ -123,14 +123,14 @@ class Source:
 
 @dataclass(frozen=True)
 class AlsoCalled:
-    """What other programs call a key; a message about such a name tells the key."""
+    """Names of a key in other programs; a message about an unknown key suggests the key by them."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class UsedWith:
-    """Only these ``values`` of ``choice``, another key of the same section, use this key."""
+    """This key is used only with these ``values`` of ``choice``, another key of the same section."""
 
     choice: str
     values: tuple[str | bool | None, ...]
@@ -140,7 +140,7 @@ class UsedWith:
 
 
 class Section(BaseModel):
-    """Keys of a recipe that stand together.
+    """A group of keys of a recipe.
 
     Raises:
         InputError: if a key is unknown, a value has the wrong type or is out of range, a key would
@@ -148,7 +148,7 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-    #: what stands before the keys of the section: ``train.``
+    #: prefix of the keys of the section, such as ``train.``
     prefix: ClassVar[str] = ""
 
     def __init__(self, /, **values: Any) -> None:
@@ -185,7 +185,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
-        """Refuse a key that changes nothing because another key does not use it."""
+        """Raise :class:`InputError` for a key that changes nothing, because another key does not use it."""
         for name, field in type(self).model_fields.items():
             for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)
@@ -194,7 +194,7 @@ class Section(BaseModel):
                 if choice not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used.choice}={said(choice)}`: it goes with "
+                        f"`{self.prefix}{used.choice}={said(choice)}`: it is used with "
                         f"{' and '.join(map(said, used.values))}; leave it out, "
                         f"or set it to {said(default)}"
                     )
@@ -202,10 +202,10 @@ class Section(BaseModel):
 
 
 def meant_key(name: str) -> str:
-    """Ask for the key that the unknown ``name`` probably means, for the end of a message; empty if none is near.
+    """The end of a message about an unknown key, "did you mean …?"; empty if no key is near ``name``.
 
-    A key is known by its last part, by what other programs call it, and by the flags that its
-    source names. Keys of the section that was given come first, then the others.
+    A key is found by its last part, by its names in other programs, and by the flags that its
+    source names. Keys of the section that ``name`` begins with come first, then the others.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The section ``train`` of a recipe: loss, optimiser, schedule, precision, and what is kept."""
+"""The section ``train`` of a recipe: loss, optimiser, schedule, precision, and the checkpoints to keep."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class TrainConfig(Section):
             ),
             (
                 self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs),
-                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
+                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it is used with "
                 "`train.freeze_frontend=true` and `train.freeze_frontend_epochs`; leave it out",
             ),
         )

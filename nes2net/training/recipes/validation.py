@@ -8,7 +8,7 @@ from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, S
 
 
 class ValidationConfig(Section):
-    """What is measured on the development set, when, and what follows from it."""
+    """Measures of the development set, the epochs that are validated, and the choice of the best epoch."""
 
     prefix: ClassVar[str] = "validation."
 

@@ -1,1 +1,1 @@
-"""What training is about: one score an utterance, frames, scores of other systems, a teacher, one regression."""
+"""Tasks of training: one score an utterance, frames, fusion of scores, distillation, logistic regression."""

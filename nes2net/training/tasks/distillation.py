@@ -1,4 +1,4 @@
-"""One-class distillation: a student learns from bona fide speech what a teacher makes of it."""
+"""One-class distillation: a student learns to imitate a teacher's embeddings of bona fide speech."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: options that change nothing in eval mode, and options of the last layer, which is left out
+#: options that change nothing in eval mode, and options of the last layer, which the teacher does not need
 _FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
 
 
 class EmbeddingDistance(Criterion):
-    """Distance of the student's embeddings from the teacher's, of bona fide speech only.
+    """Distance of the student's embeddings from the teacher's, for bona fide speech only.
 
-    It is the mean over the bona fide utterances of a batch, and over the levels that the back-end
-    compares: 1 − cosine, or the mean squared difference of the embeddings' numbers. The cosine
-    beats the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the
-    levels are an assumption.
+    It is 1 − cosine, or the mean squared difference of the embeddings, averaged over the bona fide
+    utterances of a batch and over the levels that the back-end compares. The cosine beats the
+    squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the levels are
+    an assumption.
 
     Args:
-        similarity: the last layer of the back-end, which knows the levels.
+        similarity: the last layer of the back-end, which divides embeddings into levels.
         distance: ``"cosine"`` or ``"mse"``.
 
     >>> embeddings = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, -1.0, 0.0]])
@@ -57,7 +57,7 @@ class EmbeddingDistance(Criterion):
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute the loss of a batch, which is 0 if nothing in it is bona fide."""
+        """Compute the loss of a batch; 0 if the batch has no bona fide utterance."""
         numerator, denominator = self.parts(outputs, targets, step, durations)
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
@@ -101,14 +101,14 @@ class DistillationObjective(Objective):
 class Distillation(Task):
     """A student that imitates a teacher on bona fide speech alone.
 
-    Validation has both classes, and its loss counts the bona fide utterances only. The detector has
-    the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
+    Validation has both classes, but its loss counts bona fide utterances only. The detector has the
+    front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
-        teacher: checkpoint of a whole detector, which needs the same front-end and back-end as the
-            teacher's half, and the aggregation ``last``.
-        student_init: what the student starts from: the teacher's weights of the same name and
-            shape, that is its first layers, or random weights.
+        teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's
+            half, and the aggregation ``last``.
+        student_init: start the student from the teacher's weights of the same name and shape, which
+            are its first layers, or from random weights.
         distance: the distance of the student's embeddings from the teacher's: 1 − cosine, or the
             mean squared difference; arXiv 2309.08285 finds the cosine better.
     """
@@ -124,14 +124,14 @@ class Distillation(Task):
         train = recipe.train
         if teacher is not None and train.init_from is not None:
             raise InputError(
-                "the checkpoint of `train.init_from` holds teacher and student: leave out one of it and "
+                "the checkpoint of `train.init_from` holds teacher and student: leave out `train.init_from` or "
                 "`train.task.teacher`"
             )
         if train.loss != TrainConfig().loss:
             raise InputError("`train.loss` changes nothing in the task distillation: leave it out")
         if train.adapt is not None:
             raise InputError(
-                "`train.adapt` has no front-end to adapt in the task distillation, which trains a student: leave it out"
+                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out"
             )
         if recipe.augment.latent is not None:
             raise InputError(
@@ -175,17 +175,17 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     """Give the teacher's halves of ``detector`` the weights of the detector in ``path``.
 
     Args:
-        path: whatever :meth:`Detector.from_pretrained` takes.
+        path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
         student_too: give the student the weights whose names and shapes it shares with the teacher.
 
     Raises:
-        InputError: if there is no such detector, it is not the recipe's teacher, or the student
-            would be a copy of the teacher, with nothing left to learn.
+        InputError: if there is no such detector, it does not fit the recipe's teacher, or the
+            student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # the objective says what is missing
+        return  # the objective will raise the error
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_options(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
@@ -210,17 +210,14 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 
 def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy the tensors that both have; tell whether both have all their tensors in common."""
+    """Copy the teacher's tensors that the student has in the same shape; return whether these are all of both."""
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
-    shared = {
-        key
-        for key in student_state.keys() & teacher_state.keys()
-        if student_state[key].shape == teacher_state[key].shape
-    }
-    student.load_state_dict(
-        {key: teacher_state[key] if key in shared else value for key, value in student_state.items()}
-    )
+    shared = {}
+    for key in student_state.keys() & teacher_state.keys():
+        if student_state[key].shape == teacher_state[key].shape:
+            shared[key] = teacher_state[key]
+    student.load_state_dict(student_state | shared)
     return len(shared) == len(student_state) == len(teacher_state)
 
 
@@ -239,8 +236,8 @@ def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], rec
 def _check_options(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
     if _plain(teacher_value) != _plain(recipe_value):
         raise InputError(
-            f"{path} is another teacher than the recipe's: `model.{key}` is {shown(_plain(recipe_value))} here and "
-            f"{shown(_plain(teacher_value))} there; set it to that, or name another `train.task.teacher`"
+            f"{path} does not fit the recipe's teacher: `model.{key}` is {shown(_plain(recipe_value))} in the recipe "
+            f"and {shown(_plain(teacher_value))} in the file; set it to that, or name another `train.task.teacher`"
         )
 
 

@@ -1,4 +1,4 @@
-"""Training a detector that fuses its own score with scores of other systems."""
+"""Train a detector that fuses its own score with the scores of other systems."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SCORES = "scores"
 
 
 class FusionObjective(Objective):
-    """The loss of the utterance, from logits that the detector computes with the scores of other systems."""
+    """The loss of the utterance; the detector computes its logits with the scores of other systems."""
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
         return self.detector.logits(features, part.carried[_SCORES])
 
 
 class Fusion(Task):
-    """One score an utterance, from the waveform and the scores of other systems, ``data.train_scores``."""
+    """One score an utterance, from the waveform and the scores of other systems (``data.train_scores``)."""
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:

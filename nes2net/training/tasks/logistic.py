@@ -1,4 +1,4 @@
-"""Logistic regression instead of gradient steps: the last layer on embeddings of the frozen rest."""
+"""Fit the last layer by logistic regression, without gradient steps; the rest of the detector is frozen."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-#: Holds the embeddings of the training set in the run folder.
+#: File of the run folder with the embeddings of the training set.
 EMBEDDINGS_FILE = "training_embeddings.npy"
 _MOST_ITERATIONS = 10_000
 
 
 class LogisticObjective(Objective):
-    """The loss of the utterance, from which only the last layer learns.
+    """The loss of the utterance; only the last layer is trained.
 
     Raises:
-        InputError: as :class:`Objective`, or if the last layer is not a linear one with one or two
-            logits.
+        InputError: as :class:`Objective`, or if the last layer is not a linear layer with one or
+            two logits.
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
-        # A subclass computes what is not linear, or has bona fide first.
+        # A subclass may not be linear, or may have bona fide first.
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
-        # What the loss refuses is refused before the training set is embedded.
+        # Let the loss raise its errors before the training set is embedded.
         outputs = torch.zeros(2, layer.out_features)
         targets = torch.tensor([0, 1])
         self.criterion(outputs.to(detector.device), targets.to(detector.device))
@@ -51,10 +51,10 @@ class LogisticObjective(Objective):
 
 
 class LogisticTrainer(Trainer):
-    """Fits the last layer in one epoch without steps; all else is as in :class:`Trainer`.
+    """Fits the last layer in one epoch without steps; everything else is as in :class:`Trainer`.
 
     The embeddings of the training set are computed as for scoring, in float32 and in eval mode.
-    They stay in the run folder, so that an interrupted run goes on with the missing ones.
+    They are kept in the run folder, so that an interrupted run resumes with the missing ones.
 
     Raises:
         InputError: if there are several processes.
@@ -97,14 +97,14 @@ class LogisticTrainer(Trainer):
             return
         weight, bias, iterations = fit_logistic(self.embeddings, self.targets, self.recipe.train.logistic_c)
         assert isinstance(layer, nn.Linear)
-        with torch.no_grad():  # the first of two logits is 0, so that their difference is also the log odds
+        with torch.no_grad():  # the first of two logits is 0, so that their difference is the log odds
             layer.weight.zero_()
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
         summary = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
         if iterations >= _MOST_ITERATIONS:
-            summary += ", the most that are done; a smaller `train.logistic_c` converges sooner"
+            summary += ", the limit; a smaller `train.logistic_c` converges sooner"
         self.monitor.say(summary)
         progress.step = self.steps_per_epoch
         progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
@@ -117,7 +117,7 @@ class LogisticTrainer(Trainer):
 
 
 class Logistic(Task):
-    """One score an utterance, by logistic regression on its embedding, ``train.optimizer: logistic``."""
+    """One score an utterance, by logistic regression on its embedding (``train.optimizer: logistic``)."""
 
     trainer = LogisticTrainer
 
@@ -132,9 +132,9 @@ class Logistic(Task):
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
     """Fit weight (E,) and bias of the log odds of ``targets`` 1 by scikit-learn, in float64.
 
-    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is divided by its standard deviation
-    first, because it hardly converges otherwise; w belongs to the scaled dimensions. The scale is
-    then folded into the weight that is returned, which fits the unscaled ``embeddings``.
+    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first divided by its standard
+    deviation, because L-BFGS hardly converges otherwise; w belongs to the scaled dimensions. The
+    scale is then folded into the returned weight, which fits the unscaled ``embeddings``.
 
     Args:
         embeddings: N×E.
@@ -155,7 +155,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MOST_ITERATIONS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations says so
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the caller reports the number of iterations
         model.fit(embeddings.astype(np.float64), targets)
     scaler = model[0]
     regression = model[1]

@@ -1,4 +1,4 @@
-"""Training on labels of frames, beside labels of utterances: where an utterance is fake."""
+"""Train on labels of frames, besides labels of utterances, to find where an utterance is fake."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _LABEL_MS = 10
 
 
 class SegmentObjective(Objective):
-    """The loss of the frames of each resolution, beside the loss of the utterance.
+    """The loss of the frames of each resolution, besides the loss of the utterance.
 
-    Each is averaged over all frames of a batch with a label. Scores and labels are cut to the
-    shorter of the two, as published. From a batch it takes labels B×T by resolution; −1 means no
-    label.
+    Each loss of frames is averaged over all labelled frames of a batch. Scores and labels are cut
+    to the shorter of the two, as published. The carried tensors are labels B×T by resolution; −1
+    means no label.
 
     Raises:
-        InputError: as :class:`Objective`, or if the detector gives no such frames, or the loss does
-            not fit its logits.
+        InputError: as :class:`Objective`, or if the detector has no frames of a resolution, or the
+            loss does not fit its logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})
@@ -84,7 +84,7 @@ class SegmentObjective(Objective):
         return [*super().denominators(targets), *(frames or [0.0] * len(self.resolutions))]
 
     def computed(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute the logits of frames by resolution, and what the loss of the utterance takes, in one pass."""
+        """Compute the logits of frames by resolution, and the input of the utterance's loss, in one pass."""
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.of_embeddings(embeddings, part)
 
@@ -112,7 +112,7 @@ class SegmentObjective(Objective):
         return Outcome(loss, of_all)
 
     def figures(self, validated: Validated) -> dict[str, float]:
-        """The rates of utterances, and the EER over all frames with a label of each resolution.
+        """The rates of utterances, and for each resolution the EER over all labelled frames.
 
         Raises:
             InputError: as :meth:`Objective.figures`, or if no frame is bona fide or none is spoof.
@@ -127,7 +127,7 @@ class SegmentObjective(Objective):
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
-        """The numerator of the loss of each resolution, for logits B×T×n."""
+        """The numerator of the loss of each resolution, from logits B×T×n."""
         numerators = []
         for ms in self.resolutions:
             labels = part.carried[str(ms)]
@@ -147,7 +147,7 @@ def _shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """The EER of the frames of each resolution; ``segment_eer`` is that of the shortest frames."""
+    """The EER of the frames of each resolution; ``segment_eer`` is the EER of the shortest frames."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"
@@ -157,10 +157,10 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 
 
 class Segments(Task):
-    """Scores of frames beside one of the utterance, ``segments.resolutions``.
+    """Scores of frames besides the score of the utterance (``segments.resolutions``).
 
-    Its measures are those of the utterance, ``segment_eer``, the EER of the shortest frames, and
-    ``segment_eer_160`` and so on of the longer ones.
+    The measures are those of the utterance, ``segment_eer`` for the EER of the shortest frames, and
+    ``segment_eer_160`` and so on for longer frames.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -178,7 +178,7 @@ class Segments(Task):
         """Labels of the frames of ``trials``.
 
         Raises:
-            InputError: if the corpus has no labels of segments, or none of these trials.
+            InputError: if the corpus has no labels of segments, or none for these trials.
         """
         all_labels = dict[str, NDArray]()
         titles = list[str]()

@@ -1,6 +1,6 @@
-"""The task of a run: which trials it reads, what examples carry, the terms of the loss, and what is measured.
+"""The task of a run: its trials, the tensors that examples carry, the terms of the loss, and the measures.
 
-A recipe chooses it by its name, or by the settings that ask for it.
+A recipe chooses a task by its name, or by settings that imply it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class Start(NamedTuple):
     """A file whose weights a new run starts from."""
 
     what: str
-    #: of the recipe, which names it
+    #: key of the recipe that names the file
     key: str
-    #: None if it is not named yet
+    #: the file; None if the recipe does not name it yet
     path: str | None
-    #: how to get it for a published result, with {} for the name of its recipe
+    #: how to get the file for a published result, with {} for the name of the recipe
     obtain: str
 
 
 class Task:
-    """What a run is about: one score an utterance, of two classes, unless a task says otherwise.
+    """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
 
-    A task is a subclass in a file of its own that overrides what differs (docs/extending.md). Data,
-    loop, validation and resuming ask it and its objective; none of them names a task.
+    A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
+    resuming ask the task and its objective; none of them branches on the name of a task.
 
     Args:
         recipe: recipe of the run.
@@ -49,15 +49,15 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: names of the K classes, bona fide last if it is one; the detector keeps them. They are known
-    #: once the trials of training are read.
+    #: names of the K classes, bona fide last if it is a class; the detector keeps them. They are known
+    #: once the training trials are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    #: the values of the development set that it offers for ``validation.select_on``, beside ``loss``
-    #: and ``train_loss``; its objective computes them
+    #: measures of the development set for ``validation.select_on``, besides ``loss`` and
+    #: ``train_loss``; the objective computes them
     measures: Sequence[Measure] = ERROR_RATES
-    #: how an epoch is trained
+    #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
-    #: what a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
+    #: files that a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
     start: Start | None = None
 
     def __init__(self, recipe: Recipe) -> None:
@@ -65,11 +65,11 @@ class Task:
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` ask for this task, without ``train.task``."""
+        """Whether settings of ``recipe`` other than ``train.task`` imply this task."""
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Labels of the trials of ``part``; each must have some."""
+        """The labels whose trials ``part`` reads; each label must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -77,7 +77,7 @@ class Task:
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """The class of ``trial``: a number from 0 to K − 1, its place in :attr:`classes`; None if it has none."""
+        """The number of the class of ``trial``, its index in :attr:`classes`; None if it has no class."""
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
@@ -85,19 +85,19 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """What an example carries of its trial beside waveform and class, by name; tensors of one shape for all."""
+        """The tensors that an example carries besides waveform and class, by name; of one shape for all trials."""
         return {}
 
     def objective(self, detector: Detector) -> Objective:
         """The terms of the loss for ``detector``, and what validation measures.
 
         Raises:
-            InputError: if they do not fit it.
+            InputError: if the loss does not fit ``detector``.
         """
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Give ``detector``, which a new run has just built, the weights that this task starts from."""
+        """Load the weights that this task starts from into ``detector``, which a new run has just built."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
@@ -110,11 +110,11 @@ class Task:
 
 
 def create_task(recipe: Recipe) -> Task:
-    """Build what ``recipe`` trains: ``train.task``, or the task that other settings ask for.
+    """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if there is no such task, the settings ask for several, they lack what the task
-            needs, or ``validation.select_on`` is no measure of it.
+        InputError: if there is no such task, the settings imply several tasks, they lack something
+            that the task needs, or ``validation.select_on`` is no measure of the task.
     """
     setting = recipe.train.task
     task_options: dict[str, Any] = {}

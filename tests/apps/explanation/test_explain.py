@@ -99,7 +99,7 @@ def test_what_cannot_be_explained_is_named():
     for message, options in {
         "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
         "the recording ends at 1.00 s": {"start": 2},
-        "`start` is a place": {"start": -1},
+        "`start` is a time": {"start": -1},
         "`duration` is more than 0 s": {"duration": 0},
         "too short to be divided into bins": {"duration": 0.1},
         "`baseline` is 'floor' or 'silence'": {"baseline": "noise"},

@@ -89,9 +89,9 @@ FROZEN = (
         ("train.optimizer=adamm", r"is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
         ("train.keep=best,all", "`train.keep` is improved, all, or any of last, best and a number"),
         # keys that would change nothing
-        ("train.min_lr=1e-9", "nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
-        ("train.t_max=4", "it goes with cosine_epochs"),
-        ("validation.epochs=around_minima", "goes with `train.schedule=cosine_epochs`"),
+        ("train.min_lr=1e-9", "nothing with `train.schedule=constant`: it is used with cosine and cosine_epochs"),
+        ("train.t_max=4", "it is used with cosine_epochs"),
+        ("validation.epochs=around_minima", "needs the minima of `train.schedule=cosine_epochs`"),
         ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
         ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
         ("augment.condition_probability=0.3", "`augment.condition_probability` changes nothing without"),
@@ -102,7 +102,7 @@ FROZEN = (
         ("train={schedule: step, warmup_epochs: 1}", "`train.warmup_epochs=1` changes nothing with"),
         ("train={decay_factor: 0.3, schedule: cosine_epochs}", "`train.decay_factor=0.3` changes nothing with"),
         *((f"train={{freeze_frontend: true, {key}: {value}}}", f"{key}.*` changes nothing") for key, value in FROZEN),
-        ("train={adapt: {}, freeze_layers: 0}", "changes nothing with `train.adapt={}`: it goes with null"),
+        ("train={adapt: {}, freeze_layers: 0}", "changes nothing with `train.adapt={}`: it is used with null"),
         ("train={layer_decay: 0.9, optimizer: logistic}", "changes nothing with `train.optimizer=logistic`"),
         ("train.frontend_mode=train", "`train.frontend_mode=train` changes nothing"),
         # out of range
