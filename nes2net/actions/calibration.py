@@ -138,6 +138,9 @@ def calibrate(
             f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Labels or scores are "
             "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
         )
+    checksums: str | list[str] = digests
+    if len(digests) == 1:
+        checksums = digests[0]
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -145,7 +148,7 @@ def calibrate(
         "num_spoof": len(spoof),
         **labelled.facts,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "scores_sha256": digests[0] if len(digests) == 1 else digests,
+        "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
     population: Population | None = None
@@ -218,7 +221,10 @@ def calibrate_recordings(
     rows.writerow(("path", "label", "id"))
     # No cell begins as a formula of a spreadsheet: paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
-        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        if Path(folder).is_dir():
+            top = Path(folder)
+        else:
+            top = Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_output(recordings, text.getvalue())
     heard = samples_to_score(detector.provenance, num_samples)
@@ -252,7 +258,9 @@ def _population(
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
-    protocols = labels.keys if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir() else None
+    protocols = None
+    if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
+        protocols = labels.keys
     listed_there = corpus.trials(recordings.root, split, protocols=protocols)
     with_audio = {trial.id: trial for trial in listed_there if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
@@ -282,10 +290,13 @@ def _population(
                 f"{recordings.model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
                 f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
             )
+    num_samples = None
+    if scored_by:
+        num_samples = scored_by.num_samples
     traits, failures = measure_trials(
         drawn([with_audio[id] for id in is_bonafide]),
         recordings.kept,
-        scored_by.num_samples if scored_by else None,
+        num_samples,
         scorer=detector,
         embed=detector is not None,
         num_workers=recordings.num_workers,

@@ -86,4 +86,7 @@ def frontend_alone(
     with torch.no_grad():  # so that the same front-end has the same fingerprint again
         for parameter in detector.backend.parameters():
             parameter.zero_()
-    return detector.to(choose_device(own_device(device))).set_precision("float32" if dtype == "auto" else dtype).eval()
+    precision = dtype
+    if dtype == "auto":
+        precision = "float32"
+    return detector.to(choose_device(own_device(device))).set_precision(precision).eval()

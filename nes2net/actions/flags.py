@@ -47,7 +47,11 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     if root is None and definition.home is None:
         raise InputError(f"where is {corpus}? name its folder after it")
     layout = definition.place(root)
-    return Part(corpus, layout, split, protocols, None if root is not None and layout == Path(root) else layout.name)
+    if root is not None and layout == Path(root):
+        folder_name = None
+    else:
+        folder_name = layout.name
+    return Part(corpus, layout, split, protocols, folder_name)
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
@@ -60,7 +64,9 @@ def architecture_in(name: str) -> dict[str, Any] | str:
     from nes2net.training.recipes.reading import load_recipe  # start-up: pydantic
 
     file, *options = [name] if isfile(name) else split_options(name)
-    return load_recipe(file, [f"model.{option}" for option in options]).model if isfile(file) else name
+    if not isfile(file):
+        return name
+    return load_recipe(file, [f"model.{option}" for option in options]).model
 
 
 @dataclass(frozen=True)

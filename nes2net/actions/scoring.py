@@ -122,13 +122,16 @@ def score_corpus(
         for note in notes:
             print_note(note)
         print_warnings(warnings)
+    protocol = "4sec"
+    if num_samples is None:
+        protocol = "full"
     scores = judge_trials(
         scorer,
         trials,
         out,
         judgement,
         about={
-            "corpus": {**part.facts(), "protocol": "full" if num_samples is None else "4sec"},
+            "corpus": {**part.facts(), "protocol": protocol},
             "checkpoint": {**scorer.provenance.to_dict(), "path": str(checkpoint)},
             **record,
             **(about or {}),

@@ -93,9 +93,15 @@ def augment(
     for text in set_:
         key, _, value = text.partition("=")
         try:
-            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
+            if value.lstrip("+-").isdecimal():
+                parameters[key] = int(value)
+            else:
+                parameters[key] = float(value)
         except ValueError:
             raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER") from None
+    fir_band = None
+    if wanted.fir:
+        fir_band = {"band": wanted.fir, "probability": wanted.fir_probability}
     settings = AugmentConfig(
         algo=wanted.algo,
         parameters=parameters,
@@ -104,17 +110,23 @@ def augment(
         rir=wanted.rir,
         noise_probability=wanted.noise_probability,
         conditions=list(wanted.condition),
-        fir={"band": wanted.fir, "probability": wanted.fir_probability} if wanted.fir else None,
+        fir=fir_band,
     )
     path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=wanted.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
-    words = [f"algo {wanted.algo}", *set_] if wanted.algo else []
-    words += ["speed {:g}-{:g}".format(*wanted.speed)] if wanted.speed else []
+    words = []
+    if wanted.algo:
+        words += [f"algo {wanted.algo}", *set_]
+    if wanted.speed:
+        words.append("speed {:g}-{:g}".format(*wanted.speed))
     words += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
     words += [condition.replace(":", " ") for condition in wanted.condition]
-    words += [f"fir {wanted.fir}"] if wanted.fir else []
-    words += [f"seed {seed}", f"epoch {epoch}"] + ([f"{crop} {num_samples}"] if num_samples else [])
+    if wanted.fir:
+        words.append(f"fir {wanted.fir}")
+    words += [f"seed {seed}", f"epoch {epoch}"]
+    if num_samples:
+        words.append(f"{crop} {num_samples}")
     name = Path(out, "_".join([path.stem, *(word.replace(" ", "") for word in words)]))
     writers: dict[Path, Callable[[Path], None]] = {
         Path(f"{name}.wav"): lambda file: soundfile.write(file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV")

@@ -292,7 +292,10 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
-        traits = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
+        embedding_traits = ""
+        if population.has_embeddings:
+            embedding_traits = ", embedding"
+        traits = "duration, level, bandwidth" + embedding_traits
         print(f"recordings: {population.num_recordings} measured by {traits}")
 
 

@@ -57,24 +57,27 @@ def download(
     from nes2net.lib.http_files import MOST_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:
+    most_tries = MOST_TRIES
+    if dry_run:
+        most_tries = 1
+    with HttpFiles(most_tries=most_tries) as client:
         plan = plan_downloads(definition, client, list(only))
         stated = [licence for licence in plan.licences if licence != definition.licence]
         rows = [["licence", definition.licence or "not known; read the page"]]
-        rows += [["stated by the server", ", ".join(stated)]] if stated else []
-        rows += [["described in", definition.source]] if definition.source else []
+        if stated:
+            rows.append(["stated by the server", ", ".join(stated)])
+        if definition.source:
+            rows.append(["described in", definition.source])
         lines = [definition.title, *(f"  {line}" for line in text_table(rows, "l"))]
         to_fetch = bool(plan.files or plan.hub_sets)
         if to_fetch:
-            cells = [
-                [
-                    file.name,
-                    "not stated" if file.remote.size is None else readable_size(file.remote.size),
-                    ", ".join(name.upper() for name in file.remote.digests) or "none published",
-                    file.what,
-                ]
-                for file in plan.files
-            ]
+            cells = []
+            for file in plan.files:
+                size = "not stated"
+                if file.remote.size is not None:
+                    size = readable_size(file.remote.size)
+                digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
+                cells.append([file.name, size, digests, file.what])
             cells += [
                 [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
                 for each in plan.hub_sets
@@ -183,7 +186,9 @@ def pack(
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
         print(f"{name}: {counted(len(trials), 'recording')}{without}")
-    before = f", {result.there_before} of which were there" if result.there_before else ""
+    before = ""
+    if result.there_before:
+        before = f", {result.there_before} of which were there"
     shards = counted(len(result.shards), "shard")
     print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
 
@@ -205,7 +210,10 @@ def _report(check: CorpusCheck) -> str:
     for split in check.splits:
         lines += ["", split.split, *_row("protocol", str(split.protocol or "not found"))]
         lines += _row("audio", str(split.audio or "not found"))
-        lines += _counts_lines(split.counts, None if split.notes else split.official)
+        official_counts = split.official
+        if split.notes:
+            official_counts = None
+        lines += _counts_lines(split.counts, official_counts)
         for note in split.notes:
             lines += _row("note", note)
         if split.audio is not None and split.counts.trials:
@@ -275,7 +283,9 @@ def _numbers(counts: Counts) -> str:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
-    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
+    if unlabelled:
+        return f"{text}, {unlabelled:,} without a label"
+    return text
 
 
 def _row(name: str, text: str) -> list[str]:
@@ -304,7 +314,11 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
         except NotFound as error:
             absent.append(error)
             continue
-        trials_of_splits[split] = [replace(labelled[t.id], path=t.path) if t.id in labelled else t for t in trials]
+        trials_of_splits[split] = []
+        for trial in trials:
+            if trial.id in labelled:
+                trial = replace(labelled[trial.id], path=trial.path)
+            trials_of_splits[split].append(trial)
     if absent and (asked or not trials_of_splits):
         raise absent[0]
     return trials_of_splits

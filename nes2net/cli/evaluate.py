@@ -131,12 +131,15 @@ def evaluate(
             raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
         left_out.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
+    excluded_systems = None
+    if exclude is not None:
+        excluded_systems = left_out
     settings = EvaluationSettings(
         threshold_source=source,
         threshold=threshold,
         resolution_ms=resolution_ms,
         allow_partial=allow_partial,
-        exclude=None if exclude is None else left_out,
+        exclude=excluded_systems,
         num_resamples=num_resamples,
         seed=seed,
     )

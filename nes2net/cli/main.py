@@ -84,7 +84,10 @@ def _installed(name: str) -> Callable[..., int | None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
-    if not (sys.argv[1:] if argv is None else argv):
+    words = argv
+    if argv is None:
+        words = sys.argv[1:]
+    if not words:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
     return run(lambda args: args.function(args), parser, argv)

@@ -77,8 +77,10 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{chosen.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
-            words += [] if split == "eval" else ["--split", split]
-            words += [] if protocols is None else ["--protocols", protocols]
+            if split != "eval":
+                words += ["--split", split]
+            if protocols is not None:
+                words += ["--protocols", protocols]
             commands += [words, *after_scoring(name, root, split, scores, protocols)]
             break
     return commands
@@ -94,4 +96,7 @@ def after_scoring(
     if split not in (corpus.phases or corpus.accepted_splits):
         return []
     keys = root if protocols is None or corpus.key_files else protocols
-    return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
+    words: list[object] = ["evaluate", name, scores, "--keys", keys]
+    if split != "eval":
+        words += ["--phase", split]
+    return [words]

@@ -54,7 +54,9 @@ class FilesBeside:
         check_places(self.pictures.values(), "name another with --plot")
         #: The name of each recording in RTTM.
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
-        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
+        self.one_rttm = None
+        if rttm and is_one_file(Path(rttm), (".rttm",)):
+            self.one_rttm = Path(rttm)
         self.rttms: dict[Path, Path] = {}
         if rttm and not self.one_rttm:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}

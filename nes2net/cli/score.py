@@ -95,7 +95,10 @@ def score(
 
     if judgement is not None and segments is not None:
         raise InputError("`judgement` says what to make instead of scores: leave out --segments")
-    chosen_judgement: Judgement[Any] = Scores() if segments is None else Frames(segments or None)
+    if segments is None:
+        chosen_judgement: Judgement[Any] = Scores()
+    else:
+        chosen_judgement = Frames(segments or None)
     if judgement is not None:
         chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     decider = deciding.decider()
@@ -143,9 +146,10 @@ def score(
     if decider and decisions:
         print("\n".join(decider.described()))
         counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
-        print(
-            f"decisions: {counts}, {'complete already' if decisions.already_complete else 'written'} in {decisions.path}"
-        )
+        state = "written"
+        if decisions.already_complete:
+            state = "complete already"
+        print(f"decisions: {counts}, {state} in {decisions.path}")
     assert located_part.root is not None
     commands = after_scoring(corpus, located_part.root, split, out, protocols)
     print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])

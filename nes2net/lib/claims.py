@@ -17,5 +17,9 @@ def another(earlier: Any, run: Mapping[str, Any]) -> str:
     >>> another({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), another(None, {"model": "b"})
     (' (another model, resolution_ms)', '')
     """
-    names = differing(earlier, run) if isinstance(earlier, dict) else []
-    return f" (another {', '.join(names)})" if names else ""
+    names = []
+    if isinstance(earlier, dict):
+        names = differing(earlier, run)
+    if not names:
+        return ""
+    return f" (another {', '.join(names)})"

@@ -76,7 +76,11 @@ class HelpFormatter(argparse.HelpFormatter):
             text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
-        return f"{text} (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
+        if isinstance(default, list):
+            default_text = " ".join(map(str, default))
+        else:
+            default_text = "%(default)s"
+        return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:  # an example of several lines
@@ -133,7 +137,10 @@ class OneLineParser(argparse.ArgumentParser):
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             # All flags are this parser's: argparse would report the value of an unknown one as missing.
             actions_by_flag = self._option_string_actions
-            for word in words[: words.index("--")] if "--" in words else words:
+            own_words = words
+            if "--" in words:
+                own_words = words[: words.index("--")]
+            for word in own_words:
                 flag = word.partition("=")[0]
                 if (
                     flag.startswith("--")
@@ -150,7 +157,10 @@ class OneLineParser(argparse.ArgumentParser):
             where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
             suggestion = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
             problem = "unknown command" if is_command else "invalid choice:"
-            raise argparse.ArgumentError(None if is_command else action, f"{problem} '{value}'{suggestion}")
+            refused_argument = None
+            if not is_command:
+                refused_argument = action
+            raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
         is_explained = "did you mean" in message or "; known: " in message

@@ -124,7 +124,11 @@ def add_command(
     def run(args: argparse.Namespace) -> int | None:
         for key, smallest in least.items():
             found = getattr(args, key)
-            for value in found if isinstance(found, list) else [found]:
+            if isinstance(found, list):
+                values = found
+            else:
+                values = [found]
+            for value in values:
                 if value is not None and value < smallest:
                     raise InputError(f"`{key}` is at least {smallest}, not {value}")
         return call(args)
@@ -153,12 +157,17 @@ def _add_arguments(
         flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
         has_default = parameter.default is not parameter.empty
         if has_default:
-            options["default"] = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            if isinstance(parameter.default, tuple):
+                options["default"] = list(parameter.default)
+            else:
+                options["default"] = parameter.default
         meaning = options.pop("meaning", "")
         title, text = meanings.get(key, ("args", meaning))
         options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
         groups = {group.title: group for group in parser._action_groups}
-        group = parser if title == "args" else groups.get(title) or parser.add_argument_group(title)
+        group: argparse._ActionsContainer = parser
+        if title != "args":
+            group = groups.get(title) or parser.add_argument_group(title)
         if parameter.kind is parameter.KEYWORD_ONLY or is_dataclass(owner):
             group.add_argument(f"--{flag.replace('_', '-')}", dest=key, required=not has_default, **options)
             parser.names[flag] = f"--{flag.replace('_', '-')}"
@@ -186,14 +195,20 @@ def _options(hint: Any) -> dict[str, Any]:
         options = _options(arguments[0]) | stated
         if options.pop("repeated", False):
             options |= {"action": "append", "nargs": None}
-        return options | {"choices": options["choices"]()} if callable(options.get("choices")) else options
+        if callable(options.get("choices")):
+            return options | {"choices": options["choices"]()}
+        return options
     if origin in (Union, UnionType):
         return {key: value for option in arguments if option is not NoneType for key, value in _options(option).items()}
     if origin is Literal:
         return {"choices": list(arguments)}
     if origin is not None:  # a sequence, or one of sequences
         options = _options(arguments[0])
-        return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
+        if "nargs" in options:
+            repetition = {"action": "append"}
+        else:
+            repetition = {"nargs": "+"}
+        return options | repetition
     if hint is bool:
         return {"action": "store_true"}
     return {} if hint is str else {"type": hint}

@@ -186,7 +186,10 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 
 def _set(exact: bool) -> None:
-    new_settings = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
+    if exact:
+        new_settings = dict.fromkeys(_NEW, "ieee")
+    else:
+        new_settings = dict.fromkeys(_NEW[:3], "tf32")
     _restore({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 

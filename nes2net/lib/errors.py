@@ -34,7 +34,10 @@ class InputError(ValueError):
     """
 
     def __init__(self, problem: str, *, what: str = "") -> None:
-        super().__init__(one_line(f"{what} {problem}" if what else problem))
+        message = problem
+        if what:
+            message = f"{what} {problem}"
+        super().__init__(one_line(message))
         #: What is wrong, without the name of the thing.
         self.problem = one_line(problem)
 
@@ -72,7 +75,9 @@ def visible(text: str) -> str:
 
 def _without_middle(text: str) -> str:
     half = _LONGEST_MESSAGE // 2
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[: half - 1]} … {text[-half + 2 :]}"
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    return f"{text[: half - 1]} … {text[-half + 2 :]}"
 
 
 _SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")
@@ -111,10 +116,14 @@ def worded(text: str) -> str:
             return match[0]
         flag = flags[setting]
         if not flag.startswith("--"):  # a key of a recipe
-            return f"`{flag}`" if value is None else f"`{flag}={value}`"
+            if value is None:
+                return f"`{flag}`"
+            return f"`{flag}={value}`"
         if value is None or value == "True":
             return flag
-        return f"{flag}={value}" if " " in flag else f"{flag} {value}"
+        if " " in flag:
+            return f"{flag}={value}"
+        return f"{flag} {value}"
 
     return _SETTING.sub(named, text)
 
@@ -156,8 +165,13 @@ def did_you_mean(
     if len(known) > _MOST_NAMED:
         near = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=_MOST_NAMED, cutoff=0)
         names = sorted(near) if meant else known[:_MOST_NAMED]
-        ending = f", … ({len(known)} in all{f'; `{command}` lists them' if command else ''})"
-    return f"{meant} Known: {', '.join(names)}{ending}" if meant else f"; known: {', '.join(names)}{ending}"
+        command_advice = ""
+        if command:
+            command_advice = f"; `{command}` lists them"
+        ending = f", … ({len(known)} in all{command_advice})"
+    if meant:
+        return f"{meant} Known: {', '.join(names)}{ending}"
+    return f"; known: {', '.join(names)}{ending}"
 
 
 def check_known(names: Iterable[str], known: Iterable[str], problem: str, command: str = "") -> None:
@@ -181,7 +195,9 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     >>> listed(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
     """
-    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
@@ -228,13 +244,18 @@ class _Shortened(reprlib.Repr):
         )
 
     def repr_set(self, value: Set, level: int) -> str:
-        return self._in_braces((self.repr1(v, level - 1) for v in value), level) if value else "set()"
+        if not value:
+            return "set()"
+        return self._in_braces((self.repr1(v, level - 1) for v in value), level)
 
     def repr_frozenset(self, value: Set, level: int) -> str:
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
-        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
+        if level > 0:
+            first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
+        else:
+            first = ["..."]
         return f"{{{', '.join(first)}}}"
 
 
@@ -260,7 +281,10 @@ def first_line(error: BaseException) -> str:
     ('no such size', 'KeyError')
     """
     foreign = len(error.args) == 1 and not isinstance(error.args[0], str)  # such as the key of a KeyError
-    text = shown(error.args[0]) if foreign else str(error)
+    if foreign:
+        text = shown(error.args[0])
+    else:
+        text = str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -277,4 +301,6 @@ def readable_size(size: float) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size = size / 1000
         unit = unit + 1
-    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"
+    if unit:
+        return f"{size:.1f} {_UNITS[unit]}"
+    return f"{size:.0f} {_UNITS[unit]}"

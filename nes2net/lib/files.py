@@ -189,7 +189,11 @@ def remove_left(folder: Path, name: str | None = None) -> None:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
             # Some file systems lock only what is open for writing.
-            opened = os.open(leftover, (os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR) | os.O_NOFOLLOW)
+            if stat.S_ISDIR(mode):
+                access = os.O_RDONLY
+            else:
+                access = os.O_RDWR
+            opened = os.open(leftover, access | os.O_NOFOLLOW)
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if stat.S_ISDIR(mode):
@@ -289,7 +293,11 @@ def check_writable(
 
 
 def _to_disk(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    if path.is_dir():
+        access = os.O_RDONLY
+    else:
+        access = os.O_RDWR
+    opened = os.open(path, access)
     try:
         os.fsync(opened)
     finally:
@@ -327,14 +335,19 @@ def write_output(path: str | Path, text: str) -> None:
         InputError: if it cannot be written.
     """
     if not _is_stream(path):
-        write_text(os.path.realpath(path) if os.path.islink(path) else path, text)
+        target = path
+        if os.path.islink(path):
+            target = os.path.realpath(path)
+        write_text(target, text)
         return
     with writing(path):
         own_stream = _own_stream(os.stat(path))
         # Opened anew, a file behind /dev/stdout would be written from its start.
-        with open(
-            os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream), "w", encoding="utf-8"
-        ) as stream:
+        if own_stream is None:
+            file_number = os.open(path, os.O_WRONLY)
+        else:
+            file_number = os.dup(own_stream)
+        with open(file_number, "w", encoding="utf-8") as stream:
             stream.write(text)
 
 

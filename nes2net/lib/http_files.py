@@ -114,7 +114,9 @@ class HttpFiles:
             with self._answer("HEAD", file.url, headers) as answer:
                 if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
                     _check_found(answer, file.url)
-                size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
+                size = headers.get("x-linked-size")
+                if answer.is_success:
+                    size = size or headers.get("content-length")
             digest = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
@@ -216,14 +218,21 @@ class HttpFiles:
                 f"{part.parent}: {file.url} needs {readable_size(whole - start)}, and {readable_size(free)} are free; make room "
                 "and run the same command again"
             )
-        most = start + free // 2 if whole is None else whole  # an endless file must not fill the disk
+        if whole is None:
+            most = start + free // 2  # an endless file must not fill the disk
+        else:
+            most = whole
         done = start
         began = time.monotonic()
         mark = began
         at_mark = start
         display.update(start // _MB - display.done)
         try:
-            with open(part, "r+b" if start else "wb", opener=never_linked) as out:
+            if start:
+                mode = "r+b"
+            else:
+                mode = "wb"
+            with open(part, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
                 for chunk in answer.iter_raw():
@@ -294,13 +303,19 @@ class HttpFiles:
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
                 if tries >= self.most_tries:
-                    problem = f"{str(error) or type(error).__name__}{f', {tries} times' if tries > 1 else ''}"
+                    repeated = ""
+                    if tries > 1:
+                        repeated = f", {tries} times"
+                    problem = f"{str(error) or type(error).__name__}{repeated}"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"
                     raise Unfinished(
                         f"{url}: {problem}; what has come is kept, and the same command goes on from there"
                     ) from error
-                pause = error.pause if isinstance(error, _Busy) and error.pause is not None else 2.0 ** (tries - 1)
+                if isinstance(error, _Busy) and error.pause is not None:
+                    pause = error.pause
+                else:
+                    pause = 2.0 ** (tries - 1)
                 before = bytes_so_far()
                 self.sleep(min(pause, 120.0))
 
@@ -365,4 +380,6 @@ def _size(path: Path) -> int:
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+    if text and text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    return None

@@ -79,7 +79,9 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
 
     def choose(given: Input, _: int, options: Mapping[str, Any]) -> int:
         step = number(options)
-        return given.dim if given.dim == 1 or given.dim % usual == 0 else -(-given.dim // step) * step
+        if given.dim == 1 or given.dim % usual == 0:
+            return given.dim
+        return -(-given.dim // step) * step
 
     return Follows(choose)
 
@@ -206,7 +208,8 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input
         for name, option in declared_options.items():
             if option.follows and name not in fit:
                 value = option.follows.choose(given, option.default, values)
-                fit |= {name: value} if value != values[name] else {}
+                if value != values[name]:
+                    fit[name] = value
     return fit
 
 
@@ -377,13 +380,14 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     most_items = schema.get("maximum")
     below = schema.get("exclusiveMaximum")
     if above is not None:
-        return f"{words} above {above:.12g}" + ("" if most_items is None else f" and at most {most_items:.12g}")
+        upper_bound = ""
+        if most_items is not None:
+            upper_bound = f" and at most {most_items:.12g}"
+        return f"{words} above {above:.12g}" + upper_bound
     if fewest is None:
         return words
     if below is not None:
         return f"{words} from {fewest:.12g} to below {below:.12g}"
-    return (
-        f"{words} of at least {fewest:.12g}"
-        if most_items is None
-        else f"{words} from {fewest:.12g} to {most_items:.12g}"
-    )
+    if most_items is None:
+        return f"{words} of at least {fewest:.12g}"
+    return f"{words} from {fewest:.12g} to {most_items:.12g}"

@@ -71,7 +71,11 @@ def parsed_json(text: str | bytes, what: str, *, unique_keys: bool = False) -> A
         InputError: as :func:`check_json`.
         ValueError: if it is not valid JSON.
     """
-    check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, what)
+    if isinstance(text, str):
+        content = text.encode("utf-8", "surrogatepass")
+    else:
+        content = text
+    check_json(content, what)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
 
 
@@ -154,7 +158,9 @@ def first_problem(error: ValidationError) -> str:
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
-    return f"{place}: {text}" if place else text
+    if place:
+        return f"{place}: {text}"
+    return text
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

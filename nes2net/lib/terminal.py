@@ -24,7 +24,9 @@ def print_note(text: str) -> None:
 
 def print_warnings(lines: Iterable[str]) -> None:
     """Print what makes results doubtful on standard error; of several processes, the first one prints."""
-    for line in lines if is_first() else ():
+    if not is_first():
+        return
+    for line in lines:
         print(f"warning: {printable(line)}", file=sys.stderr)
 
 

@@ -106,20 +106,23 @@ class Loader(DataLoader[Any]):
     ) -> None:
         workers = reading_processes(num_workers)
         secure_multiprocessing()
+        options: dict[str, Any] = {}
+        if workers:
+            # Up to 8 workers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
+            # GPU its memory is pinned.
+            options["prefetch_factor"] = max(1, min(2, 8 // workers))
+            options["worker_init_fn"] = _begin_reading
+            options["timeout"] = _PATIENCE
         super().__init__(
             dataset,
             batch_sampler=batches,
             collate_fn=collate,
             pin_memory=pin_memory,
             num_workers=workers,
-            # Up to 8 readers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
-            # GPU its memory is pinned.
-            prefetch_factor=max(1, min(2, 8 // workers)) if workers else None,
             persistent_workers=workers > 0,
-            worker_init_fn=_begin_reading if workers else None,
-            timeout=_PATIENCE if workers else 0,
-            # So that starting readers draws nothing from the global generator, which dropout uses.
+            # So that starting workers draws nothing from the global generator, which dropout uses.
             generator=torch.Generator().manual_seed(0),
+            **options,
         )
         self.setting = setting
         self.readers: list[BaseProcess] = []

@@ -159,10 +159,15 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
     section = values
     for parent in keys[:-1]:
         default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
-        child = section.get(parent, default if isinstance(default, str) else None)
+        named_default = None
+        if isinstance(default, str):
+            named_default = default
+        child = section.get(parent, named_default)
         if isinstance(child, str) and section is not values:  # a bare name that is given options
             child = {"name": child}
-        section[parent] = dict(child) if isinstance(child, dict) else {}
+        section[parent] = {}
+        if isinstance(child, dict):
+            section[parent] = dict(child)
         section = section[parent]
         hint = hint_of(hint, parent)
     section[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)

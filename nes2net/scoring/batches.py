@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -164,7 +164,9 @@ def _grouped_by_length(
         ahead = start(windows[0]) if windows else []
         for number, window in enumerate(windows):
             lengths_of_window = [length for part in ahead for length in part.result()]
-            ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
+            ahead = []
+            if number + 1 < len(windows):
+                ahead = start(windows[number + 1])
             in_order = sorted(zip(lengths_of_window, window))
             yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
     finally:
@@ -192,10 +194,13 @@ class Plan:
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
         """Plan the batches of one of ``processes``, see :func:`plan_batches`."""
+        batch_lengths = None
+        if self.whole:
+            batch_lengths = length_of
         return plan_batches(
             trials,
             self.batch_size,
-            length_of if self.whole else None,
+            batch_lengths,
             most_samples=self.batch_size * ASVSPOOF_SAMPLES if self.whole else None,
             done=done,
             rank=processes.rank,
@@ -208,7 +213,10 @@ class Plan:
             return None
         if self.compiled:
             return self.batch_size
-        most_rows = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1]) if self.whole else self.batch_size
+        if self.whole:
+            most_rows = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1])
+        else:
+            most_rows = self.batch_size
         return filled_rows(device, len(waveforms), min(most_rows, self.batch_size))
 
 
@@ -225,7 +233,9 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
                 return _NO_FILE
             stated = stated_length(trial.path)
-            return -2 - size_of(trial.path) if stated is None else reader.heard(stated)
+            if stated is None:
+                return -2 - size_of(trial.path)
+            return reader.heard(stated)
         except Exception:  # a damaged header can cause any error
             return _NO_FILE
 
@@ -306,7 +316,10 @@ def waveforms_for(
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
-        with torch.cuda.device(device) if on_gpu else nullcontext():  # the device to pin memory for
+        device_to_pin_for: AbstractContextManager[Any] = nullcontext()
+        if on_gpu:
+            device_to_pin_for = torch.cuda.device(device)
+        with device_to_pin_for:
             yield from read_batches(batches, reader, workers, pin_memory=on_gpu)
 
     return read
@@ -360,7 +373,10 @@ class Compute(Generic[T]):
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[Share[T], None, None]:
-        ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
+        if self.ahead is None:
+            ahead = int(self.scorer.device.type == "cuda")
+        else:
+            ahead = self.ahead
         under_way: deque[Callable[[], Share[T]]] = deque()
         for batch in batches:
             under_way.append(self._started(batch))
@@ -389,9 +405,12 @@ class Compute(Generic[T]):
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))
+        group_id = None
+        if self.random_streams:
+            group_id = group.ids[0]
         return self.judgement.start(
             self.scorer,
             inputs,
-            stream=group.ids[0] if self.random_streams else None,
+            stream=group_id,
             rows=self.plan.rows(self.scorer.computes_on, group.waveforms),
         )

@@ -52,9 +52,12 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
         resolution_ms: length of the frames that are scored; None for scores of recordings.
     """
     scored_by = calibration.scored_by
+    precision = scorer.precision
+    if scored_by:
+        precision = scored_by.precision
     return calibration.check_made_of(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
-        f"name the detector of the calibration, set `dtype={scored_by.precision if scored_by else scorer.precision}`",
+        f"name the detector of the calibration, set `dtype={precision}`",
     )
 
 

@@ -125,8 +125,11 @@ def judge_trials(
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
     one_by_one = legacy or (normalises_batch and not judgement.of_batch)
+    utterances_at_once = batch_size
+    if one_by_one:
+        utterances_at_once = 1
     plan = Plan(
-        1 if one_by_one else batch_size,
+        utterances_at_once,
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
@@ -136,7 +139,9 @@ def judge_trials(
         run["batch_size"] = batch_size
     run |= settings.identity()
     run |= judgement.identity()
-    system_scores = {trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None
+    system_scores = None
+    if scorer.num_scores:
+        system_scores = {trial.id: trial.system_scores for trial in trials}
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[Share[Any], None, None]:

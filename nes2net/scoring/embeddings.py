@@ -75,7 +75,9 @@ class Embeddings(Judgement[NDArray]):
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        return {"embedding": self.of if self.of != "frontend" else f"frontend, layer {self.layer}"}
+        if self.of == "frontend":
+            return {"embedding": f"frontend, layer {self.layer}"}
+        return {"embedding": self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
         return {"embedding": value.tolist()}

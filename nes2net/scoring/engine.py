@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
@@ -171,8 +171,12 @@ def run_over(
         check_no_device(path)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
+    if settings.alone:
+        joining: AbstractContextManager[Processes] = nullcontext(ALONE)
+    else:
+        joining = joined()
     with (
-        nullcontext(ALONE) if settings.alone else joined() as processes,
+        joining as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
@@ -188,12 +192,18 @@ def run_over(
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
-        alone = processes.count == 1  # else the first process shows its own share
+        title = output.doing
+        total = len(trials)
+        start = num_already
+        if processes.count > 1:  # the first process shows its own part
+            title = f"{output.doing} (process 1 of {processes.count})"
+            total = -(-(len(trials) - num_already) // processes.count)
+            start = 0
         bar = settings.display or ProgressDisplay[None](
-            title=f"{output.doing}{'' if alone else f' (process 1 of {processes.count})'}",
+            title=title,
             unit="utterance",
-            total=len(trials) if alone else -(-(len(trials) - num_already) // processes.count),
-            start=num_already if alone else 0,
+            total=total,
+            start=start,
             shown=processes.rank == 0,
             leave=True,
         )
@@ -202,10 +212,13 @@ def run_over(
                 kept = earlier.finished(output)
                 while part := dict(islice(kept, _ROWS_AT_ONCE)):
                     journal.add(part)
+            bar_context: AbstractContextManager[Any] = bar
+            if settings.display:  # the caller shows it
+                bar_context = nullcontext()
             with (
                 closing(read(trials, already, processes)) as batches,
                 closing(compute(batches)) as shares,
-                nullcontext() if settings.display else bar,
+                bar_context,
             ):
                 share = _walk(shares, journal, bar, already, settings.on_error, processes.rank == 0)
         shares_of_all = processes.gather(share)
@@ -306,7 +319,10 @@ def _earlier(
 
 def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
     """The stamps of the files of ``trials`` by id, as the first process sees them."""
-    return processes.broadcast({trial.id: stamp(trial.path) for trial in trials} if processes.rank == 0 else None)
+    stamps_of_rank_0 = None
+    if processes.rank == 0:
+        stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
+    return processes.broadcast(stamps_of_rank_0)
 
 
 def _walk(

@@ -87,7 +87,8 @@ def judge_files(
             f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
         )
     batch_size = chosen_batch_size(scorer, batch_size)
-    workers = max(2, default_workers(scorer.computes_on)) if workers is None else workers
+    if workers is None:
+        workers = max(2, default_workers(scorer.computes_on))
     if workers < 1:
         raise InputError(f"`workers` is at least 1, not {workers}")
     check_takes_audio_alone(scorer)

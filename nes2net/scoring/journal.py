@@ -108,7 +108,10 @@ def journal_path(out: Path, rank: int = 0) -> Path:
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
     """
-    return out.with_name(f"{out.name}.partial{f'.{rank}' if rank else ''}")
+    rank_suffix = ""
+    if rank:
+        rank_suffix = f".{rank}"
+    return out.with_name(f"{out.name}.partial{rank_suffix}")
 
 
 def journals(out: Path) -> list[Path]:
@@ -198,7 +201,10 @@ def open_journals(
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
         # A run that was killed at once left the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
-        yield Journalled(files, value, without) if is_same_run else None
+        journalled = None
+        if is_same_run:
+            journalled = Journalled(files, value, without)
+        yield journalled
 
 
 def run_of(path: Path) -> Any:

@@ -198,9 +198,14 @@ def start_rows(
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        return [
-            row if np.isfinite(row).all() else _not_finite(what, row[~np.isfinite(row)][0]) for row in computed.numpy()
-        ]
+        results: list[np.ndarray | str] = []
+        for row in computed.numpy():
+            is_finite = np.isfinite(row)
+            if is_finite.all():
+                results.append(row)
+            else:
+                results.append(_not_finite(what, row[~is_finite][0]))
+        return results
 
     return _start(scorer, compute, results_of, [waveforms], None, rows)
 
@@ -218,7 +223,9 @@ def _start(
     count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = max(1, fitting // waveforms.shape[1]) if is_same_device else None  # None: all fitted so far
+    most_rows = None  # all fitted so far
+    if is_same_device:
+        most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
@@ -227,7 +234,8 @@ def _start(
 
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
-    rows = rows if most_rows is None or rows is None else min(rows, most_rows)
+    if most_rows is not None and rows is not None:
+        rows = min(rows, most_rows)
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
@@ -236,12 +244,17 @@ def _start(
             x = x.pin_memory()  # so that nothing waits for the copy
         x = x.to(scorer.device, non_blocking=True)
         missing = 0 if rows is None else rows - len(x)
-        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
+        if missing <= 0:
+            return x
+        return torch.cat([x, x[-1:].expand(missing, -1)])
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # random numbers depend on its name alone
-                stack.enter_context(torch.random.fork_rng([scorer.device] if on_gpu else []))
+                generator_devices = []
+                if on_gpu:
+                    generator_devices = [scorer.device]
+                stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # No name of this function holds them: in parts, they would take memory beside the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])

@@ -139,7 +139,10 @@ def measure_trials(
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; it is no error if no
             recording can be measured.
     """
-    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
+    if num_workers is None:
+        workers = min(_MOST_WORKERS, usable_processors())
+    else:
+        workers = num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output, (out, embeddings) = TraitsOutput(), _files(beside)
 
@@ -229,12 +232,12 @@ class Measurer:
             return list(traits)
         with scoring_mode(self.scorer):
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
-        return [
-            measured
-            if isinstance(row, str)
-            else measured._replace(embedding=row)  # an embedding that is not finite has no row
-            for measured, row in zip(traits, rows)
-        ]
+        with_embeddings = []
+        for measured, row in zip(traits, rows):
+            if not isinstance(row, str):  # an embedding that is not finite has no row
+                measured = measured._replace(embedding=row)
+            with_embeddings.append(measured)
+        return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
         """All traits of ``recording``; the ``remark`` is on what the detector hears of it."""

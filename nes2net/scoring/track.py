@@ -288,7 +288,10 @@ class Grid(NamedTuple):
         """
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
-        limits = [scorer.used_samples.most, None if most_frames is None else (most_frames - 1) * hop]
+        longest_frames = None
+        if most_frames is not None:
+            longest_frames = (most_frames - 1) * hop
+        limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # half a step is whole frames, too
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit

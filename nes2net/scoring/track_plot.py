@@ -107,10 +107,13 @@ def plot_track(
         _shade(waveform, intervals)
     for axes in (scores, waveform):
         style(axes)
-    window = (
-        f"a score for each {track.window:.3g} s, drawn at its middle" if len(track) > 1 else "one score for all of it"
-    )
-    name_picture(scores, Path(audio).name, f"{drawable(model)}: {window}" if model else window)
+    if len(track) > 1:
+        window = f"a score for each {track.window:.3g} s, drawn at its middle"
+    else:
+        window = "one score for all of it"
+    if model:
+        window = f"{drawable(model)}: {window}"
+    name_picture(scores, Path(audio).name, window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     with replacing(picture, durable=True) as temporary:
@@ -212,7 +215,10 @@ def drawable(name: str) -> str:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"
     font = get_font(findfont(FontProperties()))
-    limits = (
-        c if font.get_char_index(ord(c)) else c.encode("ascii", "backslashreplace").decode() for c in visible(name)
-    )
-    return "".join(limits)
+    drawn_name = ""
+    for character in visible(name):
+        if font.get_char_index(ord(character)):
+            drawn_name += character
+        else:
+            drawn_name += character.encode("ascii", "backslashreplace").decode()
+    return drawn_name

@@ -137,7 +137,9 @@ class WaveformReader:
             return self._cut(head, length, str(path), channels)
         waveform = load_audio(path, longest=self.longest, channels=channels)
         if self.transform is not None:
-            waveform = self.transform(waveform, Path(str(path)).stem if id is None else id)
+            if id is None:
+                id = Path(str(path)).stem
+            waveform = self.transform(waveform, id)
             shape = waveform.shape
             dtype = waveform.dtype
             if len(shape) != 1 or not shape[0] or dtype != np.float32 or not np.isfinite(waveform).all():

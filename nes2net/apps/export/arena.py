@@ -210,13 +210,17 @@ def write_arena(
         )
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
+    if about.checkpoint_url is None:
+        checkpoint_url = on_hub
+    else:
+        checkpoint_url = about.checkpoint_url
     system: dict[str, Any] = {
         "name": name,
         "slug": slug,
         "description": about.description
         or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by nes2net.",
         "code": about.code_url,
-        "checkpoint": on_hub if about.checkpoint_url is None else about.checkpoint_url,
+        "checkpoint": checkpoint_url,
         "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
     }
     number = paper_of(detector) if about.arxiv is None else about.arxiv
@@ -229,16 +233,23 @@ def write_arena(
     _check({"system": system | dict.fromkeys(empty, "https://to.fill/in")}, "the arguments")
     if hub_name is None:
         detector.whole().save(folder / DETECTOR)
+    if hub_name is None:
+        checkpoint_code = f'HERE / "{DETECTOR}"'
+    else:
+        checkpoint_code = repr(hub_name)
     adapter = _MODULE.format(
         name=name,
         batch_size=batch_size,
-        checkpoint=f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name),
+        checkpoint=checkpoint_code,
         num_samples=num_samples,
         precision=precision,
     )
     make_folder(folder)
     write_text(folder / ADAPTER, adapter)
-    write_text(folder / META, (_HEAD if empty else "") + write_yaml({"system": system}))
+    header = ""
+    if empty:
+        header = _HEAD
+    write_text(folder / META, header + write_yaml({"system": system}))
     return system
 
 

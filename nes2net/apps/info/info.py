@@ -103,7 +103,11 @@ class _Results(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operation(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+        if isinstance(result, (tuple, list)):
+            tensors = result
+        else:
+            tensors = [result]
+        for tensor in tensors:
             if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._held:
                 self._held.add(storage._cdata)
                 self.now += storage.nbytes()
@@ -141,7 +145,9 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
                 return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
             frames = backend.fixed_frames or PAPER_FRAMES
             features = torch.zeros(1, frames, backend.feature_dim)
-            inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
+            inputs: Any = features
+            if backend.wants_layers == "all":
+                inputs = [features] * backend.num_states
             return [_describe_head("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
             aggregation = create_aggregation(name, _LAYERS, _DIM)

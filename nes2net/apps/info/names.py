@@ -224,6 +224,11 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     """What a front-end, an aggregation or a back-end is, what it costs, and its options."""
     (cost,) = describe(name, registry)
     is_frontend = registry is frontends
+    estimate = {}
+    size = published_size("")
+    if is_frontend:
+        estimate = estimates(name)
+        size = published_size(name)
     facts = {
         "what": title(registry, name),
         "made of": variant(registry, name),
@@ -232,8 +237,8 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         "parameters": cost.parameters,
         "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
         "size": cost.notes,
-        **(estimates(name) if is_frontend else {}),
-        **published_size(name if is_frontend else ""),
+        **estimate,
+        **size,
         "published": [result.line for result in results if name in result.about],
     }
     role = PARTS[list(REGISTRIES.values()).index(registry)]
@@ -398,11 +403,15 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
+    if shelf.here() is None:
+        on_machine = "no"
+    else:
+        on_machine = "yes"
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
         "first seen here": first,
-        "on this machine": "no" if shelf.here() is None else "yes",
+        "on this machine": on_machine,
     }
 
 
@@ -410,7 +419,10 @@ def comment(recipe: str) -> list[str]:
     """The paragraphs at the head of a packaged recipe; a line that ends a sentence ends a paragraph."""
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
-    lines = [line.lstrip("# ") for line in (head[0] if head else "").splitlines() if "$schema" not in line]
+    header = ""
+    if head:
+        header = head[0]
+    lines = [line.lstrip("# ") for line in header.splitlines() if "$schema" not in line]
     return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
 
 
@@ -494,11 +506,15 @@ def _value_comments(recipe: str) -> dict[str, str]:
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
         entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
         if entry and len(entry[1]) <= 2:
-            section = section if entry[1] else entry[2]
+            key = entry[2]
+            if entry[1]:
+                key = f"{section}.{key}"
+            else:
+                section = key
             if entry[2] == "base":
                 comments = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **comments}
             elif entry[4]:
-                comments[f"{section}.{entry[2]}" if entry[1] else entry[2]] = entry[4]
+                comments[key] = entry[4]
     return comments
 
 
@@ -510,11 +526,17 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
             recipes.append(recipe)
+    eer_rule = corpus.eer_method
+    if rule:
+        eer_rule = f"{corpus.eer_method}: {plain(rule[1])}"
+    tdcf_form = ""
+    if corpus.asv_scores:
+        tdcf_form = f"form of {corpus.tdcf_version}"
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),
-        "EER rule": f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method,
-        "min t-DCF": f"form of {corpus.tdcf_version}" if corpus.asv_scores else "",
+        "EER rule": eer_rule,
+        "min t-DCF": tdcf_form,
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
         "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
         "'4sec' scoring": f"{corpus.test_samples:,} samples",
@@ -544,8 +566,10 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
         notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
     notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
-    commands = [f"nes2net data check {name}" if corpus.home else f"nes2net data check {name} {corpus.takes}"]
-    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
+    command = f"nes2net data check {name}"
+    if not corpus.home:
+        command = f"{command} {corpus.takes}"
+    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, [command])
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:

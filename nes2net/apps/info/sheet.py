@@ -51,7 +51,11 @@ class Sheet:
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
         for heading, value in facts.items():
-            for number, item in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(value, list):
+                items = value
+            else:
+                items = [value]
+            for number, item in enumerate(items):
                 start = "" if number else printable_name(heading)
                 lines += wrapped(printable_name(shown(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH)
         if self.notes:
@@ -92,11 +96,15 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
             break
         # The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
         is_long = widths[last] > max(words[last], 46)
-        widths[last if is_long else max(wide, key=lambda index: (index != last, widths[index]))] -= 1
-    aligned = "".join(
-        "r" if name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows) else "l"
-        for name in columns
-    )
+        if is_long:
+            longest_column = last
+        else:
+            longest_column = max(wide, key=lambda index: (index != last, widths[index]))
+        widths[longest_column] -= 1
+    aligned = ""
+    for name in columns:
+        is_number = name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows)
+        aligned += "r" if is_number else "l"
     lines = []
     for row in cells:
         wrapped = [

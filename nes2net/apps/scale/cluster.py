@@ -55,11 +55,16 @@ class Resources:
             each = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
         if each > gpus:
             raise InputError(f"an actor is to have {each:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none")
-        fitting = gpus // each if each else (available.get("CPU", 1.0) - 1) // max(self.cpus_per_actor, 1e-3)
+        if each:
+            cpus_per_actor: float = 0
+            fitting = gpus // each
+        else:
+            cpus_per_actor = self.cpus_per_actor
+            fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)
         return replace(
             self,
             num_actors=self.num_actors or max(1, int(fitting)),
-            cpus_per_actor=0 if each else self.cpus_per_actor,
+            cpus_per_actor=cpus_per_actor,
             gpus_per_actor=each,
         )
 

@@ -127,7 +127,10 @@ def score_collection(
         wanted = Model.of(model)
         files = _stamps(Path(wanted.name))
         asked = {**asdict(wanted), "files": files, "num_samples": num_samples, "batch_size": batch_size}
-        before = None if left or overwrite or not files else read_record(out)
+        if left or overwrite or not files:
+            before = None
+        else:
+            before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == asked:
             return outcome  # Ray starts, and the detector is loaded, in half a minute
         stack.enter_context(connected(resources))
@@ -143,11 +146,14 @@ def score_collection(
         described = str(source)
         if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
+        protocol = "4sec"
+        if facts.reader.num_samples is None:
+            protocol = "full"
         record = {
             "run": facts.run,
             "asked": asked,
             "judgement": Scores().described(),
-            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
+            "corpus": {"root": described, "protocol": protocol},
             **facts.record,
             "shards": outcome.shards,
             "actors": facts.resources.num_actors,
@@ -172,7 +178,10 @@ def score_collection(
 
 def _stamps(model: Path) -> str:
     """The stamps of the files of ``model``; empty for a name on the hub, which may mean another one tomorrow."""
-    files = sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else [model]
+    if model.is_dir():
+        files = sorted(path for path in model.rglob("*") if path.is_file())
+    else:
+        files = [model]
     return " ".join(stamp(path) for path in files if path.is_file())
 
 

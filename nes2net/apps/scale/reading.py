@@ -89,7 +89,9 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
         fault = str(error)
     except Exception as error:  # a damaged file, or a store: each library has errors of its own
         fault = one_line(f"{shard.address} cannot be read to its end ({type(error).__name__}: {first_line(error)})")
-    yield Piece(shard.address, number, True, [] if fault else rows_of_piece, fault)
+    if fault:
+        rows_of_piece = []
+    yield Piece(shard.address, number, True, rows_of_piece, fault)
 
 
 def _rows_of(shard: Shard) -> Iterator[Row]:
@@ -98,7 +100,11 @@ def _rows_of(shard: Shard) -> Iterator[Row]:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
     with opened(shard.address) as file:
-        yield from _tar_rows(shard, file) if _suffix(shard.address) == ".tar" else _table_rows(shard, file)
+        if _suffix(shard.address) == ".tar":
+            rows_of = _tar_rows(shard, file)
+        else:
+            rows_of = _table_rows(shard, file)
+        yield from rows_of
 
 
 def _suffix(address: str) -> str:
@@ -112,11 +118,18 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
     table: ParquetTable | ArrowMessages
     if _suffix(shard.address) == ".parquet":
-        table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
+        parquet_source: BinaryIO | Path = file
+        if not is_url(shard.address):
+            parquet_source = Path(shard.address)
+        table = ParquetTable(parquet_source, budget)
     else:
         arrow = library("pyarrow")
         is_remote = is_url(shard.address)
-        table = ArrowMessages(arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address), budget)
+        if is_remote:
+            arrow_source = arrow.PythonFile(file, "r")
+        else:
+            arrow_source = arrow.memory_map(shard.address)
+        table = ArrowMessages(arrow_source, budget)
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)

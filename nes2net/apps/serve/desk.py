@@ -172,7 +172,9 @@ class Scored:
         if self.num_samples is not None:
             row |= {"method": "beginning", "samples": self.num_samples}
         else:
-            row["method"] = "track" if self.is_mean else "whole"
+            row["method"] = "whole"
+            if self.is_mean:
+                row["method"] = "track"
         row |= {
             "window": track.window,
             "hop": HOP,

@@ -145,7 +145,9 @@ def _named(blocks: gradio.Blocks) -> Iterator[str]:
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running(blocks)):
-        (value,) = event.data.data if event.data and len(event.data.data) == 1 else [None]
+        value = None
+        if event.data and len(event.data.data) == 1:
+            (value,) = event.data.data
         items = value if isinstance(value, list) else [value]
         paths = [item.get("path") for item in items if isinstance(item, dict)]
         yield from {path for path in paths if isinstance(path, str)}
@@ -233,17 +235,23 @@ def _picture(scored: Scored) -> dict[str, Any]:
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
-    columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
+    if len(picture.low) > 1:
+        columns = np.linspace(0, 1000, len(picture.low))
+    else:
+        columns = np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
         """Points of the polygon of the waveform, in a box of 1000 × 100."""
         return [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
 
+    band = ""
+    if len(track) > _MOST_POINTS:
+        band = " ".join([*line(low), *reversed(line(high))])
     return {
         "spectrogram": base64.b64encode(picture.spectrogram).decode(),
         "waveform": " ".join([*outline(picture.high), *reversed(outline(picture.low))]),
         "line": " ".join(line(middle)),
-        "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
+        "band": band,
         "threshold": None if threshold is None else y(threshold),
         "levels": [(value, y(value)) for value in _levels(lowest, highest)],
         "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],

@@ -230,10 +230,16 @@ class LinearCalibration:
             "l2": self.l2,
             "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
             "trained_on": self.trained_on,
-            "scored_by": asdict(self.scored_by) if self.scored_by else None,
-            "llrs": self.llrs._asdict() if self.llrs else None,
-            "population": asdict(self.population) if self.population else None,
+            "scored_by": None,
+            "llrs": None,
+            "population": None,
         }
+        if self.scored_by:
+            plain["scored_by"] = asdict(self.scored_by)
+        if self.llrs:
+            plain["llrs"] = self.llrs._asdict()
+        if self.population:
+            plain["population"] = asdict(self.population)
         write_output(path, f"{_lines(plain)}\n")
 
 
@@ -312,7 +318,10 @@ def fit(
         raise InputError(
             f"scores of {bonafide.shape[1]} systems for bona fide, but of {spoof.shape[1]} for spoofed trials"
         )
-    names = tuple(systems) if systems is not None else tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
+    if systems is not None:
+        names = tuple(systems)
+    else:
+        names = tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
     if not 0 < prior < 1:
         raise InputError(f"`prior` must lie between 0 and 1, got {prior}")
     if not 0 <= l2 < math.inf:

@@ -123,7 +123,9 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     if not heard:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
-    level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
+    level = SILENCE
+    if loud > 0:
+        level = max(SILENCE, 10 * math.log10(loud))
     power = power[1:] / num_spectra  # an offset of the samples is not sound
     if not power.max() > 0:
         return Traits(heard / SAMPLE_RATE, level, 0.0)
@@ -132,7 +134,10 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
     area = np.cumsum(np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR))
     num_bins = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
-    bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME) if area[-1] > 0 else SAMPLE_RATE / 2
+    if area[-1] > 0:
+        bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME)
+    else:
+        bandwidth = SAMPLE_RATE / 2
     return Traits(heard / SAMPLE_RATE, level, bandwidth)
 
 
