@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import writing
-from nes2net.lib.outputs import check_places, named_alike
+from nes2net.lib.outputs import check_output_paths, named_alike
 from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class FilesBeside:
             self.pictures = {files[0]: Path(plot)}
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in named_alike(files, ".png").items()}
-        check_places(self.pictures.values(), "name another with --plot")
+        check_output_paths(self.pictures.values(), "name another with --plot")
         #: The name of each recording in RTTM.
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
         self.one_rttm = None
@@ -61,7 +61,7 @@ class FilesBeside:
         if rttm and not self.one_rttm:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
         rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
-        check_places(rttm_files, "name another file or folder with --rttm")
+        check_output_paths(rttm_files, "name another file or folder with --rttm")
         self.labels: dict[Path, Path] = {}
         if labels and out:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
@@ -69,7 +69,7 @@ class FilesBeside:
             for folder in dict.fromkeys(path.parent for path in files):
                 inside = named_alike([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
-        check_places((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
+        check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
     def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:

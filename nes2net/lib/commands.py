@@ -21,8 +21,8 @@ class Flag(NamedTuple):
 
     metavar: str | tuple[str, ...] | None = None
     """What stands for the value in the help."""
-    least: int | None = None
-    """The least number that is allowed."""
+    minimum: int | None = None
+    """The smallest number that is allowed."""
     choices: Callable[[], Sequence[str]] | None = None
     nargs: str | int | None = None
     const: Any = None
@@ -35,8 +35,8 @@ class Flag(NamedTuple):
 
 File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
-Count = Annotated[int, Flag("N", least=1)]
-FromZero = Annotated[int, Flag("N", least=0)]
+Count = Annotated[int, Flag("N", minimum=1)]
+FromZero = Annotated[int, Flag("N", minimum=0)]
 #: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
 #: ``num_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
@@ -116,18 +116,18 @@ def add_command(
             add_command(below, way)
         return parser
     parser.resumes = getattr(function, "resumes", True)
-    least: dict[str, int] = {}
-    call = _add_arguments(parser, function, page.arguments, least)
+    minimums: dict[str, int] = {}
+    call = _add_arguments(parser, function, page.arguments, minimums)
     parser.names |= getattr(function, "names", {})
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        for key, smallest in least.items():
-            found = getattr(args, key)
-            if isinstance(found, list):
-                values = found
+        for key, smallest in minimums.items():
+            argument_value = getattr(args, key)
+            if isinstance(argument_value, list):
+                values = argument_value
             else:
-                values = [found]
+                values = [argument_value]
             for value in values:
                 if value is not None and value < smallest:
                     raise InputError(f"`{key}` is at least {smallest}, not {value}")
@@ -138,7 +138,7 @@ def add_command(
 
 
 def _add_arguments(
-    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], least: dict[str, int]
+    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], minimums: dict[str, int]
 ) -> Callable[[argparse.Namespace], Any]:
     """Add what ``owner`` takes; return a call of it with the values of a parsed line."""
     hints = get_type_hints(owner, include_extras=True)
@@ -148,12 +148,12 @@ def _add_arguments(
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
-            values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), least)
+            values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
             continue
         values[key] = attrgetter(key)
         options = _options(hints[key])
-        if "least" in options:
-            least[key] = options.pop("least")
+        if "minimum" in options:
+            minimums[key] = options.pop("minimum")
         flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
         has_default = parameter.default is not parameter.empty
         if has_default:
@@ -182,7 +182,7 @@ def _options(hint: Any) -> dict[str, Any]:
     """What argparse is told of a type.
 
     >>> _options(Sequence[Count] | None)
-    {'type': <class 'int'>, 'metavar': 'N', 'least': 1, 'nargs': '+'}
+    {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
     >>> _options(Literal["head", "random"]), _options(bool)
     ({'choices': ['head', 'random']}, {'action': 'store_true'})
     """

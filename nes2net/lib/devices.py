@@ -24,7 +24,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    named = named_device(device)
+    torch_device = named_device(device)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
     if torch.backends.mps.is_available():
@@ -32,10 +32,12 @@ def choose_device(device: str = "auto") -> torch.device:
     if hasattr(torch, "xpu") and torch.xpu.is_available():
         devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
     # A device without a number is the first of its kind.
-    if named.type != "cpu" and not {str(named), f"{named.type}:{named.index or 0}"} & set(devices):
+    if torch_device.type != "cpu" and not {str(torch_device), f"{torch_device.type}:{torch_device.index or 0}"} & set(
+        devices
+    ):
         available = ", ".join(devices)
         raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {available}")
-    return named
+    return torch_device
 
 
 def named_device(device: str) -> torch.device:

@@ -128,23 +128,23 @@ def worded(text: str) -> str:
     return _SETTING.sub(named, text)
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Ask for the nearest of ``known``, for the end of a message; empty if none is near.
+def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
+    """Ask for the nearest of ``known_names``, for the end of a message; empty if none is near.
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
     """
-    known = list(known)
+    known_names = list(known_names)
     word = word[:_LONGEST_NAME]
-    close = [name for name in known if name.casefold() == word.casefold()]
-    close = close or difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    close = [name for name in known_names if name.casefold() == word.casefold()]
+    close = close or difflib.get_close_matches(word, known_names, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def did_you_mean(
-    name: str, known: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
+    name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """End a message about an unknown name: ask for the nearest of ``known``, and list up to ten of them.
+    """End a message about an unknown name: ask for the nearest of ``known_names``, and list up to ten of them.
 
     Args:
         command: a command that lists all of them. If there are more than ten, the message names it
@@ -156,26 +156,26 @@ def did_you_mean(
     >>> did_you_mean("zzz", "abcdefghijk", "nes2net info")
     '; known: a, b, c, d, e, f, g, h, i, j, … (11 in all; `nes2net info` lists them)'
     """
-    known = sorted(known)
-    if not known:
+    known_names = sorted(known_names)
+    if not known_names:
         return ""
-    meant = nearest(name, known, cutoff) if meant is None else meant
-    names = known
+    meant = nearest(name, known_names, cutoff) if meant is None else meant
+    names = known_names
     ending = ""
-    if len(known) > _MOST_NAMED:
-        near = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=_MOST_NAMED, cutoff=0)
-        names = sorted(near) if meant else known[:_MOST_NAMED]
+    if len(known_names) > _MOST_NAMED:
+        near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MOST_NAMED, cutoff=0)
+        names = sorted(near) if meant else known_names[:_MOST_NAMED]
         command_advice = ""
         if command:
             command_advice = f"; `{command}` lists them"
-        ending = f", … ({len(known)} in all{command_advice})"
+        ending = f", … ({len(known_names)} in all{command_advice})"
     if meant:
         return f"{meant} Known: {', '.join(names)}{ending}"
     return f"; known: {', '.join(names)}{ending}"
 
 
-def check_known(names: Iterable[str], known: Iterable[str], problem: str, command: str = "") -> None:
-    """Raise :class:`InputError` for the first of ``names`` that is not among ``known``.
+def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, command: str = "") -> None:
+    """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
 
     Args:
         problem: begins the message; the name and :func:`did_you_mean` follow.
@@ -183,10 +183,10 @@ def check_known(names: Iterable[str], known: Iterable[str], problem: str, comman
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
     """
-    known = list(known)
+    known_names = list(known_names)
     for name in names:
-        if name not in known:
-            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known, command)}")
+        if name not in known_names:
+            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known_names, command)}")
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
@@ -200,17 +200,17 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     return f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def counted(number: int, singular: str, plural: str | None = None) -> str:
     """``number`` with what it counts, in the plural unless it is 1.
 
     Args:
-        one: the noun, with a verb if one follows: ``"file is"``.
-        many: its plural, if that is not ``one`` with an ``s``: ``"files are"``.
+        singular: the noun, with a verb if one follows: ``"file is"``.
+        plural: its plural, if that is not ``singular`` with an ``s``: ``"files are"``.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
     """
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 class _Shortened(reprlib.Repr):

@@ -58,8 +58,8 @@ class Budget:
         """
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
-    def take(self, what: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count what ``what`` is about to take.
+    def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
+        """Count what ``content`` is about to take.
 
         Raises:
             InputError: if that is more than is left.
@@ -67,9 +67,9 @@ class Budget:
         self.bytes += bytes
         self.steps += steps
         if self.bytes > self.most_bytes:
-            raise self._exceeded(f"{readable_size(self.bytes)} of {what}", readable_size(self.most_bytes))
+            raise self._exceeded(f"{readable_size(self.bytes)} of {content}", readable_size(self.most_bytes))
         if self.steps > self.most_steps:
-            raise self._exceeded(f"{self.steps:,} {what}", f"{self.most_steps:,}")
+            raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
@@ -387,8 +387,8 @@ _START = 512  # bytes that tell a pointer or a web page
 _CHUNK = 1 << 24  # bytes read at once from what may not end
 
 
-def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a file") -> bytes:
-    """Read a file of at most ``most`` bytes.
+def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
+    """Read a file of at most ``max_bytes`` bytes.
 
     Args:
         remedy: ends the message with what to do.
@@ -400,12 +400,12 @@ def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a 
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    unread = most + 1
+    unread = max_bytes + 1
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
             raise InputError(f"{path}: is a named pipe, not a file or /dev/stdin; {remedy}")
-        if status.st_size > most:
+        if status.st_size > max_bytes:
             unread = 0
         with open(path, "rb", buffering=0) as file:
             while unread > 0 and (chunk := file.read(min(unread, _CHUNK))):
@@ -414,7 +414,7 @@ def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a 
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     if unread <= 0:
-        raise InputError(f"{path}: is longer than {readable_size(most)}; {remedy}")
+        raise InputError(f"{path}: is longer than {readable_size(max_bytes)}; {remedy}")
     content = b"".join(chunks)
     check_arrived(path, content[:_START])
     return content

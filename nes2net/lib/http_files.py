@@ -78,8 +78,8 @@ class HttpFiles:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def read(self, url: str, most: int) -> bytes:
-        """The content of a short answer, at most ``most`` bytes.
+    def read(self, url: str, max_bytes: int) -> bytes:
+        """The content of a short answer, at most ``max_bytes`` bytes.
 
         Raises:
             InputError: if there is no such page, or it is longer.
@@ -92,8 +92,8 @@ class HttpFiles:
                 _check_found(answer, url)
                 for chunk in answer.iter_raw():
                     content += chunk
-                    if len(content) > most:
-                        raise InputError(f"{url}: the answer is longer than {readable_size(most)}")
+                    if len(content) > max_bytes:
+                        raise InputError(f"{url}: the answer is longer than {readable_size(max_bytes)}")
             return bytes(content)
 
         return self._patiently(once, url, lambda: 0)
@@ -134,32 +134,32 @@ class HttpFiles:
                 size or checksum than published; it is then removed.
             Unfinished: if the server breaks off again and again, or the disk is full.
         """
-        part = path.with_name(f"{path.name}.part")
+        partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         total = None if file.size is None else max(1, file.size // _MB)
-        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(part) // _MB) as display:
-            self._patiently(lambda: self._go_on(file, part, display), file.url, lambda: _size(part))
-        digests = digests_of(part, file.digests or ("sha256",), f"checking {path.name}")
+        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
+            self._patiently(lambda: self._resume(file, partial_path, display), file.url, lambda: _size(partial_path))
+        digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}")
         for name, published in file.digests.items():
             if digests[name] != published.lower():
-                _remove(part)
+                _remove(partial_path)
                 raise InputError(
                     f"{file.url}: the {name.upper()} of what came is {digests[name]}, not {published}; it was damaged on its way "
                     "or replaced by its publisher, and is removed: run the same command again"
                 )
-        os.replace(part, path)
-        _remove(part)
+        os.replace(partial_path, path)
+        _remove(partial_path)
         return digests
 
-    def _go_on(self, file: RemoteFile, part: Path, display: ProgressDisplay[Any]) -> None:
-        """Fetch what is missing in ``part``."""
-        known: dict[str, str] = {}  # the validator of the file that ``part`` came from; empty if from elsewhere
+    def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
+        """Fetch what is missing in ``partial_path``."""
+        validators: dict[str, str] = {}  # of the file that was fetched in part; empty if unknown
         with suppress(InputError, ValueError, AttributeError):
-            state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
+            state = parsed_json(read_bounded(_state_of(partial_path), 10_000), "the state")
             if state.pop("url") == file.url:
-                known = {name: value for name, value in state.items() if isinstance(value, str)}
-        start = _size(part)
-        if start and not known and not file.digests:
+                validators = {name: value for name, value in state.items() if isinstance(value, str)}
+        start = _size(partial_path)
+        if start and not validators and not file.digests:
             start = 0  # nothing would tell whether the file is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
@@ -168,12 +168,12 @@ class HttpFiles:
         headers = {}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if validator := known.get("etag") or known.get("modified"):
+            if validator := validators.get("etag") or validators.get("modified"):
                 headers["If-Range"] = validator
         with self._answer("GET", file.url, headers=headers) as answer:
             if answer.status_code == 416:  # there is no such range: all has come, or the file has changed
                 if _length(answer) != start:
-                    _remove(part)
+                    _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
@@ -196,32 +196,32 @@ class HttpFiles:
                 told = {"etag": tag}
             elif 0 < len(modified) < 100:
                 told = {"modified": modified}
-            if start and any(told.get(name, value) != value for name, value in known.items()):
-                _remove(part)  # no matter how the server treated If-Range
+            if start and any(told.get(name, value) != value for name, value in validators.items()):
+                _remove(partial_path)  # no matter how the server treated If-Range
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
-                write_text(_state_of(part), json.dumps({"url": file.url, **told}))
-            self._receive(answer, file, part, start, length, display)
+                write_text(_state_of(partial_path), json.dumps({"url": file.url, **told}))
+            self._receive(answer, file, partial_path, start, length, display)
 
     def _receive(
         self,
         answer: httpx.Response,
         file: RemoteFile,
-        part: Path,
+        partial_path: Path,
         start: int,
-        whole: int | None,
+        total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        free = shutil.disk_usage(part.parent).free
-        if whole is not None and whole - start > free:
+        free = shutil.disk_usage(partial_path.parent).free
+        if total_bytes is not None and total_bytes - start > free:
             raise InputError(
-                f"{part.parent}: {file.url} needs {readable_size(whole - start)}, and {readable_size(free)} are free; make room "
-                "and run the same command again"
+                f"{partial_path.parent}: {file.url} needs {readable_size(total_bytes - start)}, and {readable_size(free)} are free; "
+                "make room and run the same command again"
             )
-        if whole is None:
-            most = start + free // 2  # an endless file must not fill the disk
+        if total_bytes is None:
+            max_bytes = start + free // 2  # an endless file must not fill the disk
         else:
-            most = whole
+            max_bytes = total_bytes
         done = start
         began = time.monotonic()
         mark = began
@@ -232,15 +232,15 @@ class HttpFiles:
                 mode = "r+b"
             else:
                 mode = "wb"
-            with open(part, mode, opener=never_linked) as out:
+            with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
                 for chunk in answer.iter_raw():
                     done += len(chunk)
-                    if done > most:
-                        _remove(part)
+                    if done > max_bytes:
+                        _remove(partial_path)
                         raise InputError(
-                            f"{file.url}: the server sends more than the {most:,} bytes announced or possible"
+                            f"{file.url}: the server sends more than the {max_bytes:,} bytes announced or possible"
                         )
                     out.write(chunk)
                     now = time.monotonic()
@@ -255,16 +255,16 @@ class HttpFiles:
                 os.fsync(out.fileno())
         except OSError as error:
             raise Unfinished(
-                f"{part}: cannot be written ({error.strerror}); make room, and run the same command again"
+                f"{partial_path}: cannot be written ({error.strerror}); make room, and run the same command again"
             ) from error
-        if whole is not None and done < whole:
-            raise _Busy(f"the connection ended after {done:,} of {whole:,} bytes", None)
+        if total_bytes is not None and done < total_bytes:
+            raise _Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
 
     @contextmanager
     def _answer(
-        self, method: str, url: str, seen: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, url: str, all_headers: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """The answer to a request, after redirections; ``seen`` gets the headers of all answers."""
+        """The answer to a request, after redirections; ``all_headers`` gets the headers of all answers."""
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -274,9 +274,11 @@ class HttpFiles:
         for _ in range(_MOST_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
-                if seen is not None:
-                    seen |= {
-                        name: value for name, value in answer.headers.items() if name not in seen or answer.is_success
+                if all_headers is not None:
+                    all_headers |= {
+                        name: value
+                        for name, value in answer.headers.items()
+                        if name not in all_headers or answer.is_success
                     }
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
@@ -363,12 +365,12 @@ def _length(answer: httpx.Response) -> int | None:
     return _whole_number(answer.headers.get("content-length"))
 
 
-def _state_of(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+def _state_of(partial_path: Path) -> Path:
+    return partial_path.with_name(f"{partial_path.name}.json")
 
 
-def _remove(part: Path) -> None:
-    for path in (part, _state_of(part)):
+def _remove(partial_path: Path) -> None:
+    for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 
 

@@ -117,7 +117,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
             )
 
 
-def checked_float(number: str, path: Path, line: int, what: str = "score") -> float:
+def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
     """Read ``number``, in ASCII and without Python's ``_`` between digits, as a float.
 
     Raises:
@@ -128,4 +128,4 @@ def checked_float(number: str, path: Path, line: int, what: str = "score") -> fl
             return float(number)
     except ValueError:
         pass
-    raise InputError(f"{path}, line {line}: expected a number as {what}, found {shown(number)}")
+    raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {shown(number)}")

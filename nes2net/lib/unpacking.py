@@ -216,8 +216,8 @@ def _place(name: str, folder: Path, archive: Path) -> Path:
     return folder.joinpath(*(folder_name for folder_name in folders if folder_name not in ("", ".")))
 
 
-def _refused(archive: Path, name: str, what: str) -> InputError:
-    return InputError(f"{archive}: {shown(name)} is {what}: refused; unpack it by hand if you trust it")
+def _refused(archive: Path, name: str, problem: str) -> InputError:
+    return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
