@@ -28,7 +28,7 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
     paths = list(map(Path, scores))
     # Files of recordings are compared with each other; any other judgement stands alone, and says so.
     judgements = [judgement_of(path) for path in paths]
-    judgement = next((other for other in judgements if not other.of_recordings), judgements[0])
+    judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     return judgement.evaluate(labels, paths, settings or EvaluationSettings())
 
 
@@ -49,18 +49,21 @@ class Pages:
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
-        self, scores: Sequence[str | Path], others: Iterable[str | Path] = (), calibrations: Iterable[str | Path] = ()
+        self,
+        scores: Sequence[str | Path],
+        further_scores: Iterable[str | Path] = (),
+        calibrations: Iterable[str | Path] = (),
     ) -> None:
         """Check the files before anything long begins.
 
         Args:
             scores: the files to evaluate.
-            others: further score files that are read.
+            further_scores: further score files that are read.
 
         Raises:
             InputError: if a file cannot be written or is also read.
         """
-        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *others)}
+        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
         read |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
         for path in self.files:
             if os.path.realpath(path) in read:

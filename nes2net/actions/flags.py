@@ -142,7 +142,7 @@ class Length:
         """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
-        return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
+        return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """How many samples to score: what the flag says, else what suits the detector, which a note says."""

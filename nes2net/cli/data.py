@@ -292,25 +292,25 @@ def _row(name: str, text: str) -> list[str]:
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 
-def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
+def _parts(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
     """Split → its trials, with the labels of the keys; the splits asked for, or all that are there."""
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
-    corpus = corpora.get(place.corpus)
+    corpus = corpora.get(corpus_part.corpus)
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
             raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
-    if asked:
-        splits = tuple(map(canonical_phase, asked))
+    if requested_splits:
+        splits = tuple(map(canonical_phase, requested_splits))
     else:
-        splits = corpus.find_splits(place.root, place.protocols)
+        splits = corpus.find_splits(corpus_part.root, corpus_part.protocols)
     trials_of_splits: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:
         try:
-            trials = corpus.trials(place.root, split, protocols=place.protocols)
+            trials = corpus.trials(corpus_part.root, split, protocols=corpus_part.protocols)
         except NotFound as error:
             absent.append(error)
             continue
@@ -319,6 +319,6 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
             if trial.id in labelled:
                 trial = replace(labelled[trial.id], path=trial.path)
             trials_of_splits[split].append(trial)
-    if absent and (asked or not trials_of_splits):
+    if absent and (requested_splits or not trials_of_splits):
         raise absent[0]
     return trials_of_splits

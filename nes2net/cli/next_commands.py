@@ -58,15 +58,15 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     commands: list[Words] = []
     if recipe.data.train_scores:  # scoring needs scores, too
         return commands
-    for chosen in recipe.data.parts("train"):
-        name = chosen.name
-        root = chosen.root
-        protocols = chosen.protocols
+    for corpus_choice in recipe.data.parts("train"):
+        name = corpus_choice.name
+        root = corpus_choice.root
+        protocols = corpus_choice.protocols
         if root is None or name not in corpora.names():
             continue
         corpus = corpora.get(name)
         for split in ("eval", "dev"):
-            if split == chosen.train_split:
+            if split == corpus_choice.train_split:
                 continue
             try:
                 if split not in corpus.find_splits(root, protocols):
@@ -75,7 +75,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                 corpus.find_audio(root, split)
             except (InputError, OSError):  # it is not there
                 continue
-            scores = checkpoint.with_name(f"{checkpoint.stem}_{chosen.called}_{split}.txt")
+            scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
             if split != "eval":
                 words += ["--split", split]

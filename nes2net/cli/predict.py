@@ -230,15 +230,13 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     if note is not None:
         return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
     if stretches:
-        cells = [
-            [
-                file,
-                *(f"{found[key]:.2f} s" for key in ("start", "end")),
-                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
-                row.get("remark", "") if number == 0 else "",
-            ]
-            for number, found in enumerate(stretches)
-        ]
+        cells = []
+        remark = row.get("remark", "")
+        for stretch in stretches:
+            times = [f"{stretch[key]:.2f} s" for key in ("start", "end")]
+            figures = [f"{stretch[key]:.4f}" for key in ("score", "llr", "probability") if key in stretch]
+            cells.append([file, *times, *figures, remark])
+            remark = ""  # on the first line alone
         return "\n".join(table_line(line, widths, "lr") for line in cells)
     remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):

@@ -124,7 +124,7 @@ class FilesBeside:
             options = {
                 "threshold": prediction.row["threshold"],
                 "stretches": prediction.stretches,
-                "least": least_span(detector.score_rule),
+                "smallest_span": least_span(detector.score_rule),
             }
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))

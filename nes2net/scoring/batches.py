@@ -163,7 +163,9 @@ def _grouped_by_length(
     try:
         ahead = start(windows[0]) if windows else []
         for number, window in enumerate(windows):
-            lengths_of_window = [length for part in ahead for length in part.result()]
+            lengths_of_window = []
+            for lengths_of_chunk in ahead:
+                lengths_of_window += lengths_of_chunk.result()
             ahead = []
             if number + 1 < len(windows):
                 ahead = start(windows[number + 1])
@@ -246,7 +248,7 @@ class Read(NamedTuple):
     """A trial after reading."""
 
     id: str
-    found: Any
+    content: Any
     """The waveform, or what else was read; or a text, the reason why that is missing."""
     audio: str
     """The stamp of the file."""

@@ -180,7 +180,7 @@ def decide_trials(
     *,
     num_samples: int | None,
     num_workers: int | None = None,
-    about: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
@@ -190,7 +190,7 @@ def decide_trials(
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
         num_workers: processes that read audio; None for a number that suits the machine.
-        about: plain data for the record, such as the name of the calibration's file.
+        facts: plain data for the record, such as the name of the calibration's file.
 
     Raises:
         InputError: if a file cannot be read or written.
@@ -198,7 +198,7 @@ def decide_trials(
     """
     out = Path(out)
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
-    basis = {**(about or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
+    basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
     # The table of an earlier run stays if it is of the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -102,8 +102,8 @@ class Embeddings(Judgement[NDArray]):
     def to_json(self, value: NDArray) -> str:
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
-    def from_json(self, kept: Any) -> NDArray:
-        return np.frombuffer(b64decode(kept, validate=True), _FLOAT)
+    def from_json(self, encoded: Any) -> NDArray:
+        return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
         if out.suffix == ".parquet":

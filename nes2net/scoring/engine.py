@@ -209,9 +209,9 @@ def run_over(
         )
         with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
             if processes.rank == 0:  # the finished file is removed before the new one appears
-                kept = earlier.finished(output)
-                while part := dict(islice(kept, _ROWS_AT_ONCE)):
-                    journal.add(part)
+                finished_rows = earlier.finished(output)
+                while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
+                    journal.add(rows)
             bar_context: AbstractContextManager[Any] = bar
             if settings.display:  # the caller shows it
                 bar_context = nullcontext()
@@ -275,8 +275,8 @@ def _earlier(
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             if record is None or record.run != run:
-                other = another(record.run, run) if record else ""
-                raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
+                differences = another(record.run, run) if record else ""
+                raise InputError(f"{out} exists and was made by another run or program{differences}: {remedy}")
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps(with_row, processes)
             if sha256_of(out) != record.sha256:
@@ -303,9 +303,9 @@ def _earlier(
                 "remove it"
             )
         return nothing._replace(audio=stamps or {}, out=finished)
-    known = {trial.id: trial for trial in trials if trial.id in journalled.places}
-    now = _stamps(known.values(), processes)
-    replaced = {(id, place.audio) for id, place in journalled.places.items() if place.audio != now.get(id)}
+    journalled_trials = {trial.id: trial for trial in trials if trial.id in journalled.places}
+    now = _stamps(journalled_trials.values(), processes)
+    replaced = {(id, row.audio) for id, row in journalled.places.items() if row.audio != now.get(id)}
     if replaced and processes.rank == 0:
         tqdm.write(
             f"{len(replaced):,} of {counted(len(journalled.places), 'file')} {output.done} earlier were replaced since (another size "
@@ -331,13 +331,13 @@ def _walk(
     display: ProgressDisplay[None],
     already: Container[str],
     on_error: str,
-    said: bool,
+    report_failures: bool,
 ) -> Share[T]:
     """Put rows into the journal, and show the progress; return the failures and what was heard.
 
     Args:
         already: ids of trials that the display has counted.
-        said: whether to say which trials are left out.
+        report_failures: whether to say which trials are left out.
     """
     failures: dict[str, str] = {}
     count = 0
@@ -348,7 +348,7 @@ def _walk(
         for id, reason in share.failures.items():
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
-            if said:
+            if report_failures:
                 tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
         failures |= share.failures
         count = count + len(share.rows)
@@ -391,14 +391,14 @@ def _finish(
             raise NothingDone(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
             )
-        audio = audio_digest(used, {id: place.audio for id, place in journalled.places.items()})
+        audio = audio_digest(used, {id: row.audio for id, row in journalled.places.items()})
         try:
             with ExitStack() as stack:
                 files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
                 record_file = stack.enter_context(replacing(result.record_path, durable=True))
-                found = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
+                content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
                 now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                record = facts | found | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+                record = facts | content | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")

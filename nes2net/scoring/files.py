@@ -194,9 +194,9 @@ class _Batches(Generic[T]):
         for file in files[1:]:
             if len(batch) == self.batch_size:
                 break
-            other = file.read() if file.judged is None else None
-            if other is not None and len(other.recording.waveform) == len(first.recording.waveform):
-                batch.append((file, other))
+            further = file.read() if file.judged is None else None
+            if further is not None and len(further.recording.waveform) == len(first.recording.waveform):
+                batch.append((file, further))
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:

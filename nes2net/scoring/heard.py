@@ -38,7 +38,7 @@ class HeardPart(NamedTuple):
 
 def samples_to_score(
     provenance: Provenance,
-    asked: int | Literal["auto"] | None = "auto",
+    requested: int | Literal["auto"] | None = "auto",
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
 ) -> HeardPart:
@@ -48,7 +48,7 @@ def samples_to_score(
     the detector was trained on.
 
     Args:
-        asked: what the user asks for; ``"auto"`` for nothing.
+        requested: what the user asks for; ``"auto"`` for nothing.
         usual: the number for any other detector, and for one that was trained on 64,600 or 64,000
             samples, as the published recipes with '4sec' protocols are.
         protocol: ``"full"`` asks for whole recordings, ``"4sec"`` for anything else.
@@ -60,8 +60,8 @@ def samples_to_score(
     """
     if protocol == "full":
         return HeardPart(None)
-    if asked != "auto":
-        return HeardPart(asked)
+    if requested != "auto":
+        return HeardPart(requested)
     samples: Any
     if provenance.architecture:
         name, model = provenance.architecture

@@ -165,15 +165,15 @@ class Judgement(Output[T]):
         return {}
 
 
-def as_judgement(named: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
+def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
     """Build a judgement by its name, or from a mapping of ``name`` and options; one that is built already stays.
 
     Raises:
         InputError: if there is no such judgement or option.
     """
-    if isinstance(named, Judgement):
-        return named
-    options = {"name": named} if isinstance(named, str) else dict(named)
+    if isinstance(judgement, Judgement):
+        return judgement
+    options = {"name": judgement} if isinstance(judgement, str) else dict(judgement)
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise InputError("`judgement` needs a `name`, to which the other options belong")

@@ -112,8 +112,9 @@ class SegmentScorer(Scorer, Protocol):
 def depends_on_batch(scorer: Scorer) -> bool:
     """Whether a score depends on the utterances that share its batch: with ``normalize: batch``."""
     frontend = scorer.config["frontend"]
-    halves = [frontend, *(part for part in frontend.values() if isinstance(part, dict))]  # of teacher and student
-    return any(half.get("normalize") == "batch" for half in halves)
+    # A distilled front-end has those of teacher and student.
+    frontends = [frontend, *(value for value in frontend.values() if isinstance(value, dict))]
+    return any(frontend_options.get("normalize") == "batch" for frontend_options in frontends)
 
 
 def check_takes_audio_alone(scorer: Scorer) -> None:
@@ -185,7 +186,7 @@ def start(
 
 
 def start_rows(
-    scorer: Scorer, what: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
+    scorer: Scorer, message: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
 ) -> Callable[[], list[np.ndarray | str]]:
     """Start to compute a row of numbers for each of ``waveforms`` B×N, such as its embedding or its frames' scores.
 
@@ -193,7 +194,7 @@ def start_rows(
 
     Args:
         scorer: the detector whose parts ``compute`` uses; B×N → B×K.
-        what: says what is wrong with a row whose number {} is not finite, such as ``"score is {}"``.
+        message: says what is wrong with a row whose number {} is not finite, such as ``"score is {}"``.
         compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
 
@@ -204,7 +205,7 @@ def start_rows(
             if is_finite.all():
                 results.append(row)
             else:
-                results.append(_not_finite(what, row[~is_finite][0]))
+                results.append(_not_finite(message, row[~is_finite][0]))
         return results
 
     return _start(scorer, compute, results_of, [waveforms], None, rows)
@@ -229,8 +230,8 @@ def _start(
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        started = [_start(scorer, compute, results_of, [*part], stream, rows) for part in splits]
-        return lambda: [result for part in started for result in part()]
+        started = [_start(scorer, compute, results_of, list(tensors), stream, rows) for tensors in splits]
+        return lambda: [result for finish in started for result in finish()]
 
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
@@ -305,8 +306,8 @@ class _Pending:
         return self.rows
 
 
-def _not_finite(what: str, number: float) -> str:
-    return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
+def _not_finite(message: str, number: float) -> str:
+    return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 
 class _ModeInForce:
@@ -387,14 +388,14 @@ def default_batch_size(device: torch.device) -> int:
     return 64 if device.type == "cuda" else 8
 
 
-def chosen_batch_size(scorer: Scorer, asked: int | None, usual: int | None = None) -> int:
-    """How many waveforms to compute at once: what is ``asked``, else ``usual``, else what keeps the device busy.
+def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
+    """How many waveforms to compute at once: what is ``requested``, else ``usual``, else what keeps the device busy.
 
     It is 1 if a score depends on the utterances that share its batch.
 
     Raises:
-        InputError: if ``asked`` is below 1.
+        InputError: if ``requested`` is below 1.
     """
-    if asked is not None and asked < 1:
-        raise InputError(f"`batch_size` is at least 1, not {asked}")
-    return 1 if depends_on_batch(scorer) else asked or usual or default_batch_size(scorer.computes_on)
+    if requested is not None and requested < 1:
+        raise InputError(f"`batch_size` is at least 1, not {requested}")
+    return 1 if depends_on_batch(scorer) else requested or usual or default_batch_size(scorer.computes_on)

@@ -45,12 +45,12 @@ _MOST_WORKERS = 8
 _SEED = 0
 
 
-def measure_file(path: str | Path, num_samples: int | None, most: int | None = None) -> Traits:
+def measure_file(path: str | Path, num_samples: int | None, longest: int | None = None) -> Traits:
     """Measure the recording in a file, as far as a detector hears it.
 
     Args:
         num_samples: leading samples that it hears; None for the whole recording, of any length.
-        most: leading samples that the detector reads of these; None for all.
+        longest: leading samples that the detector reads of these; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -62,14 +62,14 @@ def measure_file(path: str | Path, num_samples: int | None, most: int | None = N
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
         traits = measure_blocks(listener.push(head))
-    return traits._replace(judged=judged_share(length, num_samples, most), unfit=listener.unfit())
+    return traits._replace(judged=judged_share(length, num_samples, longest), unfit=listener.unfit())
 
 
-def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``most`` of ``trials``, always the same ones, in their order."""
-    if len(trials) <= most:
+def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
+    """Draw at most ``max_trials`` of ``trials``, always the same ones, in their order."""
+    if len(trials) <= max_trials:
         return list(trials)
-    return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), most))]
+    return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
 
 
 class TraitsOutput(Output[Traits]):
@@ -82,8 +82,8 @@ class TraitsOutput(Output[Traits]):
     def to_json(self, value: Traits) -> list[float | str]:
         return [getattr(value, name) for name in _MEASURED]
 
-    def from_json(self, kept: Any) -> Traits:
-        duration, level, bandwidth, judged, unfit = _VALUES.validate_python(kept)
+    def from_json(self, values: Any) -> Traits:
+        duration, level, bandwidth, judged, unfit = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
@@ -153,12 +153,12 @@ def measure_trials(
     def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:
         for batch in batches:
             rows = {
-                read_trial.id: Row(read_trial.found, read_trial.audio)
+                read_trial.id: Row(read_trial.content, read_trial.audio)
                 for read_trial in batch
-                if isinstance(read_trial.found, Traits)
+                if isinstance(read_trial.content, Traits)
             }
             yield Share(
-                rows, {read_trial.id: read_trial.found for read_trial in batch if isinstance(read_trial.found, str)}
+                rows, {read_trial.id: read_trial.content for read_trial in batch if isinstance(read_trial.content, str)}
             )
 
     run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
@@ -194,8 +194,8 @@ def _files(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _traits(num_samples: int | None, most: int | None, item: Item) -> Traits:
-    return measure_file(item.path, num_samples, most)
+def _traits(num_samples: int | None, longest: int | None, item: Item) -> Traits:
+    return measure_file(item.path, num_samples, longest)
 
 
 @dataclass(frozen=True)

@@ -212,11 +212,11 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             declared_options = option_rows(registry, name) + general_rows(registry, name)
             defaults = {row["option"]: row["default"] for row in declared_options}
         changed = [key for key, option in options.items() if key not in defaults or option != defaults[key]]
-        part = {"part": registry.kind, "name": name}
+        name_columns = {"part": registry.kind, "name": name}
         for key in changed:
-            rows.append(part | {"option": key, "value": options[key], "default": defaults.get(key, "")})
+            rows.append(name_columns | {"option": key, "value": options[key], "default": defaults.get(key, "")})
         if not changed:
-            rows.append(part | {"option": "(its defaults)", "value": "", "default": ""})
+            rows.append(name_columns | {"option": "(its defaults)", "value": "", "default": ""})
     return rows
 
 

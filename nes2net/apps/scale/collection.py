@@ -123,26 +123,26 @@ def score_collection(
         outdated = _outdated(done, shards)
         for path in outdated:
             del done[path]
-        outcome, left = _left(out, done, shards, retry_errors)
-        wanted = Model.of(model)
-        files = _stamps(Path(wanted.name))
-        asked = {**asdict(wanted), "files": files, "num_samples": num_samples, "batch_size": batch_size}
-        if left or overwrite or not files:
+        outcome, unfinished = _left(out, done, shards, retry_errors)
+        chosen_model = Model.of(model)
+        files = _stamps(Path(chosen_model.name))
+        request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
+        if unfinished or overwrite or not files:
             before = None
         else:
             before = read_record(out)
-        if before is not None and (before.model_extra or {}).get("asked") == asked:
+        if before is not None and (before.model_extra or {}).get("asked") == request:
             return outcome  # Ray starts, and the detector is loaded, in half a minute
         stack.enter_context(connected(resources))
         # Instead of Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
-        facts = facts_of(wanted, num_samples, batch_size, resources)
+        facts = facts_of(chosen_model, num_samples, batch_size, resources)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
             path.unlink()  # now, for the new ones may be damaged
         if words := facts.heard.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        outcome, left = _left(out, done, shards, retry_errors)
+        outcome, unfinished = _left(out, done, shards, retry_errors)
         described = str(source)
         if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
@@ -151,7 +151,7 @@ def score_collection(
             protocol = "full"
         record = {
             "run": facts.run,
-            "asked": asked,
+            "asked": request,
             "judgement": Scores().described(),
             "corpus": {"root": described, "protocol": protocol},
             **facts.record,
@@ -163,8 +163,8 @@ def score_collection(
         record["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
         write_record(out, record)
         began = time.monotonic()
-        if left:
-            _score_left(out, left, facts, outcome)
+        if unfinished:
+            _score_left(out, unfinished, facts, outcome)
         record |= {
             "total": outcome.rows,
             "scored": outcome.scored,
@@ -187,9 +187,15 @@ def _stamps(model: Path) -> str:
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Refuse results of shards that the source does not have, which would get into the scores, or remove them."""
-    others = list(done.keys() - {result_path(out, shard) for shard in shards})
-    names = listed(sorted(done[path].shard for path in others))
-    _remove(out, done, others, f"{counted(len(others), 'shard')} that the source does not have: {names}", overwrite)
+    foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
+    names = listed(sorted(done[path].shard for path in foreign_results))
+    _remove(
+        out,
+        done,
+        foreign_results,
+        f"{counted(len(foreign_results), 'shard')} that the source does not have: {names}",
+        overwrite,
+    )
 
 
 def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
@@ -224,15 +230,15 @@ def _left(
 ) -> tuple[Outcome, list[Shard]]:
     """What is finished, and the shards that are left."""
     outcome = Outcome(out, len(shards))
-    left = []
+    unfinished = []
     for shard in shards:
         result = done.get(result_path(out, shard))
         if result is None or (retry_errors and result.scored < result.rows):
-            left.append(shard)
+            unfinished.append(shard)
         else:
             outcome.kept += 1
             outcome.count(result)
-    return outcome, left
+    return outcome, unfinished
 
 
 def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
@@ -241,7 +247,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
     Raises:
         Unfinished: if Ray stops.
     """
-    known = {shard.address: shard for shard in shards}
+    unseen = {shard.address: shard for shard in shards}
     gathered: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
     # A process that dies loses its pieces, not the run.
@@ -264,7 +270,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
                 if pieces is None:
                     continue
                 del gathered[piece.shard]
-                shard = known.pop(piece.shard)
+                shard = unseen.pop(piece.shard)
                 if pieces[-1].fault is not None:
                     outcome.unread[shard.address] = pieces[-1].fault
                 else:
@@ -274,7 +280,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
         raise Unfinished(
             f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command goes on"
         ) from error
-    outcome.unread |= dict.fromkeys(known, _LOST)
+    outcome.unread |= dict.fromkeys(unseen, _LOST)
 
 
 def _complete(pieces: Sequence[Piece]) -> list[Piece] | None:

@@ -60,9 +60,9 @@ class Model:
     @classmethod
     def of(cls, model: str | Path | Model) -> Model:
         """``model`` by its name; the path of a file or folder of this machine becomes absolute."""
-        named = model if isinstance(model, Model) else cls(str(model))
-        path = Path(named.name)
-        return replace(named, name=str(path.resolve())) if path.exists() else named
+        described = model if isinstance(model, Model) else cls(str(model))
+        path = Path(described.name)
+        return replace(described, name=str(path.resolve())) if path.exists() else described
 
     def loaded(self) -> Detector:
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
@@ -189,7 +189,7 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
         fetching = {str(number): pool.submit(_recording, row) for number, row in enumerate(piece.rows)}
         reading = Reading(lambda item: reader.read(fetching[item.id].result()))
         for id, row in zip(fetching, piece.rows):
-            waveform = reading[Item(id, row["address"])].found
+            waveform = reading[Item(id, row["address"])].content
             seconds = None
             if isinstance(waveform, Recording):
                 seconds = waveform.num_samples / SAMPLE_RATE

@@ -133,9 +133,9 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    others = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]
+    described_columns = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]
     number = 0
-    for batch in table.batches([audio, *others], budget):
+    for batch in table.batches([audio, *described_columns], budget):
         for index in range(batch.num_rows):
             (described,) = batch.slice(index, 1).to_pylist()
             content, name = content_of(described.pop(audio))
@@ -179,19 +179,19 @@ def fetched(address: str) -> RecordingBytes:
     return RecordingBytes(address, content, _suffix(address))
 
 
-def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described: Row) -> Row:
+def _row(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """A row, with the id that its description or its notes give, or else its place in the shard."""
     notes = _notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
-    id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{inner}")
-    own = {
+    id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
+    own_columns = {
         "id": "%20".join(str(id).split()),
-        "address": f"{shard.address}/{inner}",
+        "address": f"{shard.address}/{name_in_shard}",
         # Empty instead of None: there is nothing at the address to fetch.
         "content": content or b"",
         "suffix": suffix,
     }
-    return {**own, **{name: value for name, value in described.items() if name not in own}}
+    return {**own_columns, **{name: value for name, value in described.items() if name not in own_columns}}
 
 
 def _notes(text: Any) -> dict[str, Any]:

@@ -188,13 +188,13 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
     """Shards of a list; their stamps include the stamps of the local files."""
     absolute_rows = ((id, _absolute(address)) for id, address in rows)
     start = 0
-    while part := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
+    while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
-        for id, address in part:
-            known = "" if is_url(address) else stamp(address)
-            digest.update(f"{json.dumps([id, address, known])}\n".encode())
-        yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", part)
-        start += len(part)
+        for id, address in rows_of_shard:
+            file_stamp = "" if is_url(address) else stamp(address)
+            digest.update(f"{json.dumps([id, address, file_stamp])}\n".encode())
+        yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", rows_of_shard)
+        start += len(rows_of_shard)
 
 
 def _shard(address: str, name: str = "") -> Shard:

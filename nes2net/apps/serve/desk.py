@@ -87,8 +87,8 @@ class Limits:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
         if self.waiting > _MOST_WAITING:
             raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
-        if self.max_duration > (most := 12 * 3600):  # a WAV file holds four gigabytes
-            raise InputError(f"`max_duration` is at most {most} s, not {self.max_duration:g}")
+        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds four gigabytes
+            raise InputError(f"`max_duration` is at most {longest} s, not {self.max_duration:g}")
 
     @property
     def max_bytes(self) -> int:
@@ -247,7 +247,7 @@ class Desk:
         name: str,
         *,
         look: bool = False,
-        progress: Progress = lambda share, what: None,
+        progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> Scored:
         """Score the file ``source``, which is called ``name``, as soon as it is its turn.
@@ -267,7 +267,7 @@ class Desk:
             whole = folder / "whole.wav"
             heard = folder / "heard.wav" if look else None
             duration, channels = decode(
-                source, whole, heard, longest=self.limits.max_duration, check=watch.check, most=self.num_samples
+                source, whole, heard, longest=self.limits.max_duration, check=watch.check, num_samples=self.num_samples
             )
             finds_segments = self.detector.trained_on_segments
 

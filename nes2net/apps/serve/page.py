@@ -44,9 +44,9 @@ _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace(
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
-def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
+def mounted(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> FastAPI:
     """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
-    blocks = _blocks(desk, uploads, about)
+    blocks = _blocks(desk, uploads, server_facts)
     events = {number: isinstance(event.inputs[0], gradio.File) for number, event in blocks.fns.items()}
     sessions = blocks._queue.pending_messages_per_session
     app.add_middleware(Understood, events=events, sessions=sessions, folder=uploads.folder)
@@ -83,7 +83,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
 
 
-def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
+def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradio.Blocks:
     template = _TEMPLATES.get_template("results.html.jinja")
 
     def came(
@@ -102,7 +102,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
             with uploads.taken(paths) as uploaded:
                 for number, path in enumerate(paths):
                     results.append(_row(desk, path, uploaded.get(path), number, len(paths), progress, check))
-            shown = template.render(rows=list(map(_facts, results)), about=about, downloads=_downloads(results))
+            shown = template.render(rows=list(map(_facts, results)), about=server_facts, downloads=_downloads(results))
         except BaseException as error:
             desk.withdraw(_tokens(results))
             if isinstance(error, Closed):
@@ -112,7 +112,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
-        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
+        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=server_facts), apply_default_css=False)
         with gradio.Row():
             dropped = gradio.File(
                 label="Recordings",

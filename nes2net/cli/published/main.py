@@ -319,12 +319,12 @@ def _score(args: argparse.Namespace) -> int:
         if not args.in_the_wild_path:
             raise InputError("where is In-the-Wild? name its folder with --in_the_wild_path")
         args.parser.names["root"] = "--in_the_wild_path"
-        part = Part(TRACKS[args.track], args.in_the_wild_path)
+        corpus_part = Part(TRACKS[args.track], args.in_the_wild_path)
     else:
         if not args.database_path:
             raise InputError("where is the corpus? name its folder with --database_path")
-        part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
-    trials = corpus.trials(part.root, part.split, protocols=part.protocols)
+        corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
+    trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
@@ -343,7 +343,7 @@ def _score(args: argparse.Namespace) -> int:
         scored_samples = None
     result, _ = score_corpus(
         detector,
-        part,
+        corpus_part,
         args.eval_output,
         checkpoint=checkpoint,
         trials=trials,

@@ -307,7 +307,7 @@ class Decider:
         """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
-        own = {
+        settings = {
             "operating_point": self.point.name,
             "llr_threshold": self.llr_threshold,
             "threshold": self.threshold,
@@ -316,7 +316,7 @@ class Decider:
             "largest_llr": self._largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        return {**own, **facts, **own}  # facts of the file never replace the facts of this decider
+        return {**settings, **facts, **settings}  # facts of the file never replace the facts of this decider
 
     def described(self) -> list[str]:
         """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.

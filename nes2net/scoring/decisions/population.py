@@ -147,23 +147,23 @@ _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
     """Cut the first ``num_samples`` of ``blocks`` into pieces of ``_CHUNK`` samples and a rest, float64."""
     pieces = list[NDArray]()
-    held = 0
-    left = math.inf if num_samples is None else num_samples
+    num_pending = 0
+    unread = math.inf if num_samples is None else num_samples
     for block in blocks:
-        block = block[: int(min(left, len(block)))]
-        left -= len(block)
+        block = block[: int(min(unread, len(block)))]
+        unread -= len(block)
         while len(block):
-            piece = block[: _CHUNK - held]
+            piece = block[: _CHUNK - num_pending]
             pieces.append(piece.astype(np.float64))
-            held = held + len(piece)
+            num_pending = num_pending + len(piece)
             block = block[len(piece) :]
-            if held == _CHUNK:
+            if num_pending == _CHUNK:
                 yield np.concatenate(pieces)
                 pieces = []
-                held = 0
-        if left <= 0:
+                num_pending = 0
+        if unread <= 0:
             break
-    if held:
+    if num_pending:
         yield np.concatenate(pieces)
 
 
@@ -198,10 +198,10 @@ class Spread(NamedTuple):
         """Find the 2.5 %, 50 % and 97.5 % quantiles of ``values`` (N,)."""
         return cls(*map(_short, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
-    def distance(self, values: NDArray, least: float) -> NDArray:
+    def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
         """Distance from the middle: 0 there, 1 at the edge of the usual range on that side."""
-        above = (values - self.middle) / max(least, self.high - self.middle)
-        return np.maximum(above, (self.middle - values) / max(least, self.middle - self.low))
+        above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
+        return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
@@ -221,8 +221,8 @@ _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
 _Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
 _Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS), AfterValidator(np.sort)]
-_Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda found: Spread(*found))]
-_LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda found: Spread(*found))]
+_Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda bounds: Spread(*bounds))]
+_LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda bounds: Spread(*bounds))]
 
 
 class _Ranges(TypedDict):
@@ -271,7 +271,7 @@ class EmbeddingModel:
         count, size = centred.shape
         freedom = max(1, count - len(groups))
         total = float(np.square(centred).sum()) / freedom
-        least = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
+        smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
@@ -286,8 +286,8 @@ class EmbeddingModel:
             vectors = vectors[:, is_large]
             variances = values / freedom
             directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
-        residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
-        return cls(means, directions, np.maximum(variances, least), residual)
+        residual = max(smallest_variance, (total - float(variances.sum())) / (size - len(variances)))
+        return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
     def rounded(self) -> EmbeddingModel:
         """The model in numbers of 6 digits, as it is saved."""
@@ -328,7 +328,7 @@ class Population:
 
     def __post_init__(self) -> None:
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
-        if len({part is None for part in of_embeddings}) > 1:
+        if len({value is None for value in of_embeddings}) > 1:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
         for distances in (self.distances, self.distances_with_embedding):
             if distances is not None and len(distances) != self.num_recordings:
@@ -351,19 +351,21 @@ class Population:
         values = _scalars(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         scalar = np.zeros(len(traits))
-        for held in (folds == fold for fold in range(_FOLDS)):
-            spreads = {name: Spread.of(values[name][~held]) for name in SCALARS}
-            scalar[held] = _farthest(spreads, {name: values[name][held] for name in SCALARS}).max(0)
+        for held_out in (folds == fold for fold in range(_FOLDS)):
+            spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
+            scalar[held_out] = _farthest(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
-        found = [recording.embedding for recording in traits if recording.embedding is not None]
-        if len(found) < len(traits):
+        embedded = [recording.embedding for recording in traits if recording.embedding is not None]
+        if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
-        embeddings = np.stack(found).astype(np.float64)
+        embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
         away = np.zeros(len(traits))
-        for held in (folds == fold for fold in range(_FOLDS)):
-            away[held] = EmbeddingModel.fit(embeddings[~held], classes[~held]).distance(embeddings[held])
+        for held_out in (folds == fold for fold in range(_FOLDS)):
+            away[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
+                embeddings[held_out]
+            )
         spread = Spread.of(away)
         both = np.maximum(scalar, _embedding_distance(spread, away))
         model = EmbeddingModel.fit(embeddings, classes).rounded()
