@@ -42,10 +42,10 @@ from nes2net.scoring.decisions.calibration import (
 )
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
+from nes2net.scoring.score_length import samples_to_score
 
 #: Name of a row → its figures (:func:`nes2net.scoring.decisions.calibration.figures`), before and after calibration.
 Figures = list[tuple[str, dict[str, float]]]
@@ -58,7 +58,7 @@ class Recordings:
     root: str | Path
     """Folder of the corpus."""
     num_workers: int | None = None
-    """Processes that read audio; None for a number that suits the machine."""
+    """Workers, which read audio; None for a number that suits the machine."""
     model: str | Path | Detector | None = None
     """The detector of the scores; with it the embeddings of the recordings count as well."""
     device: str = "auto"
@@ -83,7 +83,7 @@ class Calibrated:
     """Figures on the scores that it was learned from."""
     separated: bool
     """Whether a threshold tells the classes apart without error."""
-    left_out: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     """Recordings that could not be measured."""
 
     @property
@@ -152,9 +152,9 @@ def calibrate(
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
     population: Population | None = None
-    left_out: list[str] = []
+    failed: list[str] = []
     if recordings:
-        population, left_out = _population(labels, recordings, labelled.trials, scored_by, paths[0])
+        population, failed = _population(labels, recordings, labelled.trials, scored_by, paths[0])
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
@@ -163,7 +163,7 @@ def calibrate(
         labelled.unit,
         _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
         separates(calibration, bonafide, spoof),
-        left_out,
+        failed,
     )
 
 
@@ -191,7 +191,7 @@ def calibrate_recordings(
     """Score the recordings of two folders, and learn from them how to turn scores into log-likelihood ratios.
 
     The list of the recordings is kept in ``{save}.recordings.csv``, as of the corpus ``generic``, and their scores in
-    ``{save}.scores.txt``. The same call goes on after an interruption. The recordings are measured and embedded, so
+    ``{save}.scores.txt``. The same call resumes after an interruption. The recordings are measured and embedded, so
     that decisions can call others unusual.
 
     Args:
@@ -205,7 +205,7 @@ def calibrate_recordings(
     Raises:
         InputError: as :func:`calibrate`; if a folder has no recordings, or both have the same; or if a file cannot be
             read or written.
-        Unfinished: if a process that reads audio was killed or hangs; what is done is kept.
+        Unfinished: if a worker was killed or hangs; what is done is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
     if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
@@ -227,14 +227,14 @@ def calibrate_recordings(
             top = Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_output(recordings, text.getvalue())
-    heard = samples_to_score(detector.provenance, num_samples)
-    print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
+    score_length = samples_to_score(detector.provenance, num_samples)
+    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
         detector,
         Part("generic", recordings, WHOLE),
         scores,
         checkpoint=checkpoint,
-        num_samples=heard.num_samples,
+        num_samples=score_length.num_samples,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite="others"),
     ).scores
     calibrated = calibrate(

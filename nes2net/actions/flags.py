@@ -146,15 +146,15 @@ class Length:
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """How many samples to score: what the flag says, else what suits the detector, which a note says."""
-        from nes2net.scoring.heard import samples_to_score  # start-up
+        from nes2net.scoring.score_length import samples_to_score  # start-up
 
         num_samples = self.asked()
         if num_samples == "4sec":
-            heard = samples_to_score(provenance, "auto", of_corpus, num_samples)
+            score_length = samples_to_score(provenance, "auto", of_corpus, num_samples)
         else:
-            heard = samples_to_score(provenance, num_samples, of_corpus)
-        print_note(heard.words and f"{heard.words}; --samples chooses another part")
-        return heard.num_samples
+            score_length = samples_to_score(provenance, num_samples, of_corpus)
+        print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
+        return score_length.num_samples
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Batches:
 
     Args:
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
-        num_workers: processes that read audio
+        num_workers: workers, which read audio
     """
 
     batch_size: Count | None = None
@@ -227,7 +227,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
         return 0
     names = printable(listed(list(result.failures)))
     print(
-        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
+        f"{counted(len(result.failures), 'file')} failed: {names}; {result.record_path} says why for each",
         file=sys.stderr,
     )
     return INCOMPLETE

@@ -31,10 +31,10 @@ from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rul
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import JudgedFile, judge_files
-from nes2net.scoring.heard import length_of_training, samples_to_score
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.score_length import length_of_training, samples_to_score
 from nes2net.scoring.stream import window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 

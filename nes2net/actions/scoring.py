@@ -23,9 +23,9 @@ from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.score_length import samples_to_score
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
 
 
@@ -62,7 +62,7 @@ def score_corpus(
     Args:
         checkpoint: what ``scorer`` was loaded from, for the record.
         num_samples: how many leading samples of each utterance to take, None for whole utterances;
-            ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note
+            ``"auto"`` as :func:`nes2net.scoring.score_length.samples_to_score` chooses, which a note
             says; ``"4sec"`` as ``"auto"``, but never whole utterances.
         judgement: what the detector says of an utterance: a judgement, its name, or a mapping of name and options.
         trials: the trials to score, if not all of ``corpus_part``.
@@ -106,9 +106,9 @@ def score_corpus(
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     part_alone: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
     requested_samples = "auto" if num_samples == "4sec" else num_samples
-    heard = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, part_alone)
-    num_samples = heard.num_samples
-    notes = [heard.words and f"{heard.words}; `num_samples` chooses another part"]
+    score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, part_alone)
+    num_samples = score_length.num_samples
+    notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
     if decider is not None:  # one that does not fit is refused before hours of scoring
         notes += notes_on(scorer, decider, num_samples)
     if model := scorer.provenance.published:

@@ -94,7 +94,7 @@ def fit(
         config: published model or recipe, if not recorded
         base: the weights that an adapted checkpoint leaves out
         device: auto, cpu, cuda or cuda:N
-        num_workers: processes that read audio
+        num_workers: workers, which read audio
 
     The scores to calibrate:
         apply_: scores of the same systems in the same order
@@ -274,9 +274,9 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
     """Say what is special about ``done`` and, if it was learned from one system and ``saved``, what it holds."""
     if done.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
-    if done.left_out:
-        left_out = counted(len(done.left_out), "recording was", "recordings were")
-        print(f"{left_out} left out: {printable(listed(done.left_out))}", file=sys.stderr)
+    if done.failed:
+        recordings = counted(len(done.failed), "recording")
+        print(f"{recordings} failed: {printable(listed(done.failed))}", file=sys.stderr)
     if len(saved) != 1:
         return
     scored_by = done.calibration.scored_by
@@ -287,8 +287,8 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
             "applies the calibration to the same detector"
         )
     else:
-        heard = "whole recordings" if scored_by.num_samples is None else f"the first {scored_by.num_samples} samples"
-        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {heard}")
+        part = "whole recordings" if scored_by.num_samples is None else f"the first {scored_by.num_samples} samples"
+        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {part}")
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:

@@ -54,7 +54,7 @@ def score(
     """Score a corpus with a trained detector.
 
     The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. Exit status 1 means
-    that files were left out.
+    that files failed.
 
     Example:
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt

@@ -107,7 +107,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
-        #: A command to paste, or several; a backslash ends a line that goes on in the next, which is indented.
+        #: A command to paste, or several; a backslash continues a line in the next, which is indented.
         self.example = example
         if example:
             self.add_argument_group("example", example)

@@ -49,7 +49,7 @@ class MissingLibrary(InputError):
 class Unfinished(Exception):
     """Work was interrupted from outside, by a signal or a full disk.
 
-    The work done is kept, and the same command goes on from there.
+    The work done is kept, and the same command resumes from there.
     """
 
 

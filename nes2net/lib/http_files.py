@@ -126,8 +126,8 @@ class HttpFiles:
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Fetch ``file`` to ``path`` and return the digests that are published, or else its SHA-256.
 
-        What has come stays in ``path`` with ``.part`` behind it, and the next call goes on from
-        there unless the file has changed meanwhile.
+        What has come stays in ``path`` with ``.part`` behind it. The next call resumes there, unless
+        the file has changed meanwhile.
 
         Raises:
             InputError: if there is no such file, the disk is too small for it, or it has another
@@ -312,7 +312,7 @@ class HttpFiles:
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"
                     raise Unfinished(
-                        f"{url}: {problem}; what has come is kept, and the same command goes on from there"
+                        f"{url}: {problem}; what has come is kept, and the same command resumes from there"
                     ) from error
                 if isinstance(error, _Busy) and error.pause is not None:
                     pause = error.pause

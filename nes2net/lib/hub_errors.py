@@ -54,5 +54,5 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
         reason = f"{failed}: {first_line(error)}; check the network connection"
         if resumable:
-            raise Unfinished(f"{reason}; {resumable} is kept, and the same command goes on from there") from error
+            raise Unfinished(f"{reason}; {resumable} is kept, and the same command resumes from there") from error
         raise InputError(reason) from error

@@ -22,7 +22,7 @@ from nes2net.lib.times import readable_duration
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps the lines of a run.
 LOGGER = logging.getLogger("nes2net")
-# a first line soon, so that one sees that the work goes on
+# a first line soon, so that one sees progress
 _SECONDS = 60.0
 _FIRST = 10.0
 _NARROWEST = 10  # columns of a bar

@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader, stacked
-from nes2net.scoring.engine import Share
+from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
@@ -52,7 +52,7 @@ _ROWS = (8, 16, 32)
 
 
 class Item(NamedTuple):
-    """The facts of a trial that a reading process gets."""
+    """What a worker needs of a trial."""
 
     id: str
     path: str
@@ -237,7 +237,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             stated = stated_length(trial.path)
             if stated is None:
                 return -2 - size_of(trial.path)
-            return reader.heard(stated)
+            return reader.score_length(stated)
         except Exception:  # a damaged header can cause any error
             return _NO_FILE
 
@@ -255,7 +255,7 @@ class Read(NamedTuple):
 
 
 class Reading(Dataset):
-    """Items → what ``read`` makes of each, or why it could not; ``read`` is pickled to the reading processes."""
+    """Items → what ``read`` makes of each, or why it could not; ``read`` is pickled to the workers."""
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
         self.read = read
@@ -295,10 +295,10 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; in this process for 0.
 
-    Neither trials nor batches pile up: a reading process gets an item only shortly before its turn.
+    Neither trials nor batches pile up: a worker gets an item only shortly before its turn.
 
     Raises:
-        InputError, Unfinished: if the reading processes fail, see :class:`nes2net.lib.workers.Loader`.
+        InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
     """
     yield from Loader(Reading(partial(_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
 
@@ -328,7 +328,7 @@ def waveforms_for(
 
 
 def default_workers(device: torch.device) -> int:
-    """Number of reading processes that keep ``device`` busy.
+    """Number of workers that keep ``device`` busy.
 
     One is enough for a CPU, which decodes faster than it computes. Four decode some 5,000 utterances
     of 4 s in a second, more than a GPU computes. Processes that ``torchrun`` started on this machine
@@ -374,12 +374,12 @@ class Compute(Generic[T]):
     system_scores: Mapping[str, Sequence[float]] | None = None
     ahead: int | None = None
 
-    def __call__(self, batches: Iterable[ReadBatch]) -> Generator[Share[T], None, None]:
+    def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
         if self.ahead is None:
             ahead = int(self.scorer.device.type == "cuda")
         else:
             ahead = self.ahead
-        under_way: deque[Callable[[], Share[T]]] = deque()
+        under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
             under_way.append(self._started(batch))
             if len(under_way) > ahead:
@@ -387,10 +387,10 @@ class Compute(Generic[T]):
         while under_way:
             yield under_way.popleft()()
 
-    def _started(self, batch: ReadBatch) -> Callable[[], Share[T]]:
+    def _started(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
         started = [(group, self._started_group(group)) for group in batch.groups]
 
-        def wait() -> Share[T]:
+        def wait() -> BatchResult[T]:
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
@@ -399,7 +399,7 @@ class Compute(Generic[T]):
                         failures[id] = value
                     else:
                         rows[id] = Row(value, audio)
-            return Share(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
+            return BatchResult(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
 
         return wait
 

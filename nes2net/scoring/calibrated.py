@@ -30,10 +30,10 @@ from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
-from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
+from nes2net.scoring.score_length import ScoreLength, length_of_training, samples_to_score
 from nes2net.scoring.track import chosen_resolution
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -61,14 +61,14 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
     )
 
 
-def calibrated_samples(decider: Decider | None, provenance: Provenance) -> HeardPart:
+def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
     """How much of a recording to score.
 
     As much as the calibration was made with, if it says so; otherwise as for a detector of this
     ``record`` without a calibration.
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
-        return HeardPart(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
+        return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
     return samples_to_score(provenance)
 
 
@@ -189,12 +189,12 @@ def decide_trials(
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
-        num_workers: processes that read audio; None for a number that suits the machine.
+        num_workers: workers that read audio; None for a number that suits the machine.
         facts: plain data for the record, such as the name of the calibration's file.
 
     Raises:
         InputError: if a file cannot be read or written.
-        Unfinished: if a process that reads audio was killed or hangs; what was measured is kept.
+        Unfinished: if a worker was killed or hangs; what was measured is kept.
     """
     out = Path(out)
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))

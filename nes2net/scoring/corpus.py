@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_first
 from nes2net.scoring.batches import Compute, Plan, ReadBatch, waveforms_for
-from nes2net.scoring.engine import Finished, RunSettings, Share, run_over
+from nes2net.scoring.engine import BatchResult, Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
@@ -78,7 +78,7 @@ def judge_trials(
     Each value equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. The
     exception is a front-end with ``normalize: batch``, see :attr:`Judgement.of_batch`: a note says so, and
-    the batch size becomes part of the run's identity. Under ``torchrun`` each process judges a share, and
+    the batch size becomes part of the run's identity. Under ``torchrun`` each process judges a part, and
     the first one writes the file. The file is the same to the last bit for any number of processes and
     interruptions, if each process has the same number of threads. The detector is left in the mode
     in which it was.
@@ -95,7 +95,7 @@ def judge_trials(
             audio of its trials was changed since it was finished; if there are no trials, or the
             file cannot hold an id; if no trial could be judged; if an argument is out of its
             range; or if the disk is full.
-        Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
+        Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()
     num_samples = settings.num_samples
@@ -144,7 +144,7 @@ def judge_trials(
         system_scores = {trial.id: trial.system_scores for trial in trials}
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
-    def begin(batches: Iterator[ReadBatch]) -> Generator[Share[Any], None, None]:
+    def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
         if batch_matters and is_first():
             tqdm.write(
                 f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "

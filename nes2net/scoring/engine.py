@@ -114,7 +114,7 @@ class Finished:
         return record_path(self.path)
 
 
-class Share(NamedTuple, Generic[T]):
+class BatchResult(NamedTuple, Generic[T]):
     """What was made of a batch."""
 
     rows: dict[str, Row[T]]
@@ -132,7 +132,7 @@ Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generat
 def run_over(
     trials: Sequence[Trial],
     read: Read[B],
-    compute: Callable[[Iterator[B]], Generator[Share[T], None, None]],
+    compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
     output: Output[T],
     out: str | Path,
     *,
@@ -142,11 +142,11 @@ def run_over(
 ) -> Finished:
     """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
 
-    Under ``torchrun`` each process does a share, and the first one writes the file. The file is the
+    Under ``torchrun`` each process does a part, and the first one writes the file. The file is the
     same to the last bit for any number of processes and interruptions.
 
     Args:
-        read: reads this process's share of the batches of trials that are not done.
+        read: reads this process's part of the batches of trials that are not done.
         compute: the rows of batches, one after another.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
@@ -157,7 +157,7 @@ def run_over(
             by one; if ``out`` or audio of its trials was changed since it was finished; if there
             are no trials, or the file cannot hold an id; if no trial gave a row; or if the disk is
             full.
-        Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
+        Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     out = Path(out)
     run = plain(run)
@@ -217,20 +217,24 @@ def run_over(
                 bar_context = nullcontext()
             with (
                 closing(read(trials, already, processes)) as batches,
-                closing(compute(batches)) as shares,
+                closing(compute(batches)) as batch_results,
                 bar_context,
             ):
-                share = _walk(shares, journal, bar, already, settings.on_error, processes.rank == 0)
-        shares_of_all = processes.gather(share)
+                process_result = _walk(batch_results, journal, bar, already, settings.on_error, processes.rank == 0)
+        results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
             # Speed of this run alone, without the runs that it continues.
             seconds = time.monotonic() - began
-            heard = sum(share.num_samples for share in shares_of_all) / SAMPLE_RATE
-            speed = {"seconds": seconds, "audio_seconds": heard, "audio_seconds_per_second": heard / seconds}
+            audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
+            speed = {
+                "seconds": seconds,
+                "audio_seconds": audio_seconds,
+                "audio_seconds_per_second": audio_seconds / seconds,
+            }
             facts = {"run": run, "total": result.total, **about, **{name: round(n, 3) for name, n in speed.items()}}
             facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
-            for share in shares_of_all:
-                failed |= share.failures
+            for process_result in results_of_processes:
+                failed |= process_result.failures
             _finish(result, trials, output, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
@@ -326,41 +330,41 @@ def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
 
 
 def _walk(
-    shares: Iterator[Share[T]],
+    batch_results: Iterator[BatchResult[T]],
     journal: Journal[T],
     display: ProgressDisplay[None],
     already: Container[str],
     on_error: str,
     report_failures: bool,
-) -> Share[T]:
-    """Put rows into the journal, and show the progress; return the failures and what was heard.
+) -> BatchResult[T]:
+    """Put rows into the journal, and show the progress; return the failures and the number of samples.
 
     Args:
         already: ids of trials that the display has counted.
-        report_failures: whether to say which trials are left out.
+        report_failures: whether to say which trials failed.
     """
     failures: dict[str, str] = {}
     count = 0
     num_samples = 0
     began = time.monotonic()
-    for share in shares:
-        journal.add(share.rows, share.failures)
-        for id, reason in share.failures.items():
+    for result in batch_results:
+        journal.add(result.rows, result.failures)
+        for id, reason in result.failures.items():
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
             if report_failures:
-                tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
-        failures |= share.failures
-        count = count + len(share.rows)
-        num_samples = num_samples + share.num_samples
+                tqdm.write(printable(worded(f"failed: {id}: {reason}")), file=sys.stderr)
+        failures |= result.failures
+        count = count + len(result.rows)
+        num_samples = num_samples + result.num_samples
         seconds = max(time.monotonic() - began, 1e-9)
         display.facts = [f"{count / seconds:.1f} utterances/s"]
         if num_samples:
             display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
         if failures:
-            display.facts.append(f"{len(failures)} left out")
-        display.update(sum(id not in already for id in (*share.rows, *share.failures)))
-    return Share({}, failures, num_samples)
+            display.facts.append(f"{len(failures)} failed")
+        display.update(sum(id not in already for id in (*result.rows, *result.failures)))
+    return BatchResult({}, failures, num_samples)
 
 
 def _finish(
@@ -406,6 +410,6 @@ def _finish(
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "
-                "the same command goes on"
+                "the same command resumes"
             ) from error
     remove_journals(out)

@@ -18,10 +18,10 @@ from nes2net.data.audio.remarks import Channels, Remark, remark_of
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
-from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ class _Batches(Generic[T]):
     judgement: Judgement[T]
     reader: WaveformReader
     trained_on: int
-    """Samples that the detector hears at a time in training."""
+    """Samples that the detector gets at a time in training."""
     batch_size: int
     measurer: Measurer | None
 

@@ -90,7 +90,7 @@ class Journal(Generic[T]):
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); the work so far is kept: "
-                "make room, and the same command goes on"
+                "make room, and the same command resumes"
             ) from error
 
     def __enter__(self) -> Journal[T]:

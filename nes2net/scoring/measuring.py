@@ -1,4 +1,4 @@
-"""Traits of recordings, measured like a calibration's own: of a corpus in reading processes, or one by one."""
+"""Traits of recordings, measured like a calibration's own: of a corpus in workers, or one by one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.engine import NothingDone, RunSettings, Share, run_over
+from nes2net.scoring.engine import BatchResult, NothingDone, RunSettings, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.output import Output
@@ -46,10 +46,10 @@ _SEED = 0
 
 
 def measure_file(path: str | Path, num_samples: int | None, longest: int | None = None) -> Traits:
-    """Measure the recording in a file, as far as a detector hears it.
+    """Measure the recording in a file, as far as a detector scores it.
 
     Args:
-        num_samples: leading samples that it hears; None for the whole recording, of any length.
+        num_samples: leading samples that it scores; None for the whole recording, of any length.
         longest: leading samples that the detector reads of these; None for all.
 
     Raises:
@@ -123,13 +123,13 @@ def measure_trials(
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them, in this process alone.
 
     What is found stays in ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits`,
-    so that an interrupted call goes on, and a repeated call only reads.
+    so that an interrupted call resumes, and a repeated call only reads.
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: the detector that hears them.
+        scorer: the detector that scores them.
         embed: whether ``scorer`` embeds them.
-        num_workers: reading processes; one per processor, at most 8, if not given.
+        num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
         The traits by id, in the order of ``trials``, and by id the reasons why something of a
@@ -150,14 +150,14 @@ def measure_trials(
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(Reading(partial(_traits, num_samples, most_samples)), batches, list, workers)
 
-    def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:
+    def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
             rows = {
                 read_trial.id: Row(read_trial.content, read_trial.audio)
                 for read_trial in batch
                 if isinstance(read_trial.content, Traits)
             }
-            yield Share(
+            yield BatchResult(
                 rows, {read_trial.id: read_trial.content for read_trial in batch if isinstance(read_trial.content, str)}
             )
 
@@ -222,7 +222,7 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure what the detector hears of ``recording``, without its embedding; the ``remark`` is on that."""
+        """Measure what the detector scores of ``recording``, without its embedding; the ``remark`` is on that."""
         traits = measure(recording.waveform, recording.num_samples)  # a short one was repeated
         return traits._replace(judged=recording.judged, unfit=remark.unfit)
 
@@ -240,13 +240,13 @@ class Measurer:
         return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """All traits of ``recording``; the ``remark`` is on what the detector hears of it."""
+        """All traits of ``recording``; the ``remark`` is on that part."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, path: str | Path, track: Track) -> Traits:
         """Traits of a long file, read in pieces, whose score is the mean of ``track``.
 
-        The detector hears a window at a time, so the duration is the window's. There is no
+        The detector scores a window at a time, so the duration is the window's. There is no
         embedding.
         """
         traits = measure_blocks(stream_audio(path))

@@ -19,7 +19,6 @@ from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import Audio, blocks_of
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,
@@ -29,6 +28,7 @@ from nes2net.scoring.kernel import (
     scoring_mode,
     start_rows,
 )
+from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
@@ -104,9 +104,9 @@ def score_track(
     blocks = blocks_of(audio, sample_rate, None if channels else compared)
     scored = list(pushed(blocks, stream))
     starts, ends, scores = zip(*scored)
-    heard = ends[0]  # the window, or the whole of a shorter recording
-    times = np.array(starts) + heard / 2
-    return Track(times, np.array(scores, np.float32), heard, ends[-1], stream.remark)
+    window = ends[0]  # or the whole of a shorter recording
+    times = np.array(starts) + window / 2
+    return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark)
 
 
 def least_span(score_rule: str) -> float:

@@ -83,7 +83,7 @@ def explain(
     from nes2net.apps.explanation.explain import How
     from nes2net.apps.explanation.explain import explain as explained
     from nes2net.data.audio.files import with_folders_listed
-    from nes2net.scoring.heard import samples_to_score
+    from nes2net.scoring.score_length import samples_to_score
 
     paths = with_folders_listed(files)
     pictures = {}

@@ -209,7 +209,7 @@ def write_arena(
             f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
         )
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
-    heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
+    scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
     if metadata.checkpoint_url is None:
         checkpoint_url = on_hub
     else:
@@ -218,7 +218,7 @@ def write_arena(
         "name": name,
         "slug": slug,
         "description": metadata.description
-        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by nes2net.",
+        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {scored_part} at {SAMPLE_RATE:,} Hz, by nes2net.",
         "code": metadata.code_url,
         "checkpoint": checkpoint_url,
         "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),

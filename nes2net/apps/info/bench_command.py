@@ -48,7 +48,7 @@ def bench(
         seconds: length of the utterances
         batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after a first one
-        num_workers: processes that read audio
+        num_workers: workers, which read audio
     """
     import numpy as np
     import soundfile

@@ -32,7 +32,7 @@ from nes2net.lib.terminal import markdown_table
 from nes2net.lib.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.scoring.batches import Compute, Plan, waveforms_for
-from nes2net.scoring.engine import Share
+from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
@@ -78,7 +78,7 @@ def measure(
         files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
         num_samples: samples of an utterance at 16 kHz.
         batch_sizes: numbers of utterances that the network gets at once.
-        num_workers: processes that read files while others are scored; None for the number of
+        num_workers: workers, which read files while others are scored; None for the number of
             :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
@@ -144,14 +144,14 @@ def measure(
     return measured, 2 * product**3 / medians[-1]
 
 
-def _scored(shares: Iterable[Share]) -> None:
+def _scored(batch_results: Iterable[BatchResult]) -> None:
     """Wait for all scores.
 
     Raises:
         InputError: for the first file without one.
     """
-    for share in shares:
-        for name, reason in share.failures.items():
+    for result in batch_results:
+        for name, reason in result.failures.items():
             raise InputError(f"{name}: {reason}")
 
 

@@ -1,4 +1,4 @@
-"""A collection to a folder of results, shard by shard; the same call goes on where it was interrupted."""
+"""A collection to a folder of results, shard by shard; the same call resumes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def score_collection(
         model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
             :class:`~nes2net.apps.scale.engine.Model`, which also says how it computes.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.scoring.heard.samples_to_score` chooses, 64,600 for most detectors.
+            as :func:`nes2net.scoring.score_length.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: resources of the actors, and the cluster that has them; by default all of this
             machine.
@@ -140,7 +140,7 @@ def score_collection(
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
             path.unlink()  # now, for the new ones may be damaged
-        if words := facts.heard.words:
+        if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         outcome, unfinished = _left(out, done, shards, retry_errors)
         described = str(source)
@@ -278,7 +278,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
     except library("ray").exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise Unfinished(
-            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command goes on"
+            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
         ) from error
     outcome.unread |= dict.fromkeys(unseen, _LOST)
 

@@ -119,7 +119,7 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
     )
     path = result_path(out, shard)
     table = table_of(rows).replace_schema_metadata({_KEY: done.model_dump_json()})
-    with writing(path, "make room, and the same command goes on"), replacing(path, durable=True) as temporary:
+    with writing(path, "make room, and the same command resumes"), replacing(path, durable=True) as temporary:
         library("pyarrow.parquet").write_table(table, temporary)
     return done
 

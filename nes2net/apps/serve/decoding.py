@@ -1,7 +1,7 @@
 """Decoding of uploaded files in a process of its own, which can be stopped and may crash.
 
 The files come from strangers and libsndfile and FFmpeg decode them in native code: whatever happens
-to the process that decodes a file, the server goes on.
+to the process that decodes a file, the server continues.
 """
 
 from __future__ import annotations

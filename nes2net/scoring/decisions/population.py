@@ -64,7 +64,7 @@ class Traits(NamedTuple):
     """What is measured of a recording."""
 
     duration: float
-    """Seconds that the detector heard."""
+    """Seconds that the detector scored."""
     level: float
     """Level of its loud parts in dB of full scale."""
     bandwidth: float
@@ -72,13 +72,13 @@ class Traits(NamedTuple):
     embedding: NDArray | None = None
     """(E,): its embedding by the detector's back-end; None if it was not computed."""
     judged: float = 1.0
-    """Share of the recording that the detector heard."""
+    """Share of the recording that the detector scored."""
     unfit: str = ""
     """Why no decision can rest on its score, such as silence; empty if one can."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
-    """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector hears it.
+    """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector scores it.
 
     - Duration is the number of its samples.
     - Level is the 95th percentile of the RMS of 20 ms in dB, 0 for a square wave of full scale, and
@@ -89,7 +89,7 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
       silence 0.
 
     Args:
-        num_samples: leading samples that the detector hears; None for all. A recording that is
+        num_samples: leading samples that the detector scores; None for all. A recording that is
             repeated up to that length is measured once: give ``waveform`` as it was before.
 
     Raises:
@@ -110,17 +110,17 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     Raises:
         InputError: if there are no samples.
     """
-    heard = 0
+    num_measured = 0
     levels = list[NDArray]()
     power = np.zeros(_SPECTRUM_FRAME // 2 + 1)
     num_spectra = 0
     for chunk in _chunks(blocks, num_samples):
-        heard += len(chunk)
+        num_measured += len(chunk)
         levels.append(np.square(_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
         power = power + spectra.sum(0)
         num_spectra = num_spectra + len(spectra)
-    if not heard:
+    if not num_measured:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
     level = SILENCE
@@ -128,7 +128,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
         level = max(SILENCE, 10 * math.log10(loud))
     power = power[1:] / num_spectra  # an offset of the samples is not sound
     if not power.max() > 0:
-        return Traits(heard / SAMPLE_RATE, level, 0.0)
+        return Traits(num_measured / SAMPLE_RATE, level, 0.0)
     padded = np.pad(power, _SMOOTHED // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
     decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
@@ -138,7 +138,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
         bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME)
     else:
         bandwidth = SAMPLE_RATE / 2
-    return Traits(heard / SAMPLE_RATE, level, bandwidth)
+    return Traits(num_measured / SAMPLE_RATE, level, bandwidth)
 
 
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
