@@ -259,7 +259,7 @@ def recordings(
     return status
 
 
-@called(ways=(recordings, fit, apply))
+@called(subcommands=(recordings, fit, apply))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios, fused if of several systems.
 
@@ -313,7 +313,9 @@ def _check_not_read(files: Sequence[str], *written: str | None) -> None:
 def _weights(calibration: LinearCalibration) -> str:
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
-    lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in weights]
+    lines = []
+    for name, weight in weights:
+        lines.append(f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}")
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
     return printable("\n".join(["weights:", *lines]))

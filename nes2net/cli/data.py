@@ -78,10 +78,10 @@ def download(
                     size = readable_size(file.remote.size)
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
-            cells += [
-                [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
-                for each in plan.hub_sets
-            ]
+            for each in plan.hub_sets:
+                cells.append(
+                    [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
+                )
             table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
             lines += ["", *(f"  {line}" for line in table)]
             lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
@@ -193,7 +193,7 @@ def pack(
     print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
 
 
-@called(ways=(download, check, pack))
+@called(subcommands=(download, check, pack))
 def data() -> None:
     """Fetch, check and pack the recordings of a corpus.
 
@@ -234,7 +234,9 @@ def _report(check: CorpusCheck) -> str:
                     f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
                 )
                 lines += _row("duration", text)
-                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+                rates = []
+                for rate, number in sorted(decoding.rates.items()):
+                    rates.append(f"{number:,} at {rate:,} Hz")
                 if decoding.other_rate:
                     rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
                 lines += _row("sample rate", "; ".join(rates))

@@ -49,7 +49,10 @@ def build_parser() -> OneLineParser:
         if added := below._choices_actions[listed:]:
             # The commands of a task are a group of the help, instead of one long list of all.
             parser.add_argument_group(task)._group_actions += added
-    groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
+    groups = []
+    for group in parser._action_groups:
+        if group not in (parser._subparsers, parser._optionals):
+            groups.append(group)
     parser._action_groups = [*groups, parser._optionals]
     return parser
 

@@ -258,6 +258,9 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     ]
     if row.get("windows", 1) > 1 and windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
+            more = []
+            for key in ("llrs", "probabilities"):
+                if key in row:
+                    more.append(f"{row[key][number]:.4f}")
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *([""] if more else []), *more], widths, "r"))
     return "\n".join(lines)

@@ -118,14 +118,14 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """The parsers of the commands below this one and of their ways, by what is typed for each: ``data check``."""
+        """Map what is typed for each command and subcommand, such as ``data check``, to its parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for name, parser in action.choices.items():
-                    parsers |= {name: parser} | {
-                        f"{name} {way}": inner_parser for way, inner_parser in parser.commands().items()
-                    }
+                    parsers[name] = parser
+                    for subcommand, inner_parser in parser.commands().items():
+                        parsers[f"{name} {subcommand}"] = inner_parser
         return parsers
 
     def flags(self) -> Mapping[str, str]:

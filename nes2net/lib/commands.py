@@ -75,20 +75,23 @@ def page_of(docstring: str | None) -> Page:
 
 
 def called(
-    *, resumes: bool = True, names: Mapping[str, str] | None = None, ways: Sequence[Callable[..., int | None]] = ()
+    *,
+    resumes: bool = True,
+    names: Mapping[str, str] | None = None,
+    subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
     """Say of a command what its signature and docstring do not.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
         names: further settings of the library → their flags.
-        ways: commands below this one, which is then only their common name and page of help.
+        subcommands: commands below this one, which is then only their common name and page of help.
     """
 
     def mark(function: Any) -> Any:
         function.resumes = resumes
         function.names = names or {}
-        function.ways = ways
+        function.subcommands = subcommands
         return function
 
     return mark
@@ -102,18 +105,18 @@ def add_command(
     Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
     `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
     too. Their group has the title of the dataclass's docstring, unless the function's docstring explains them. The help
-    leaves out what neither a docstring nor the type explains. A function with ways (:func:`called`) is a command with
-    commands below it.
+    leaves out what neither a docstring nor the type explains. A function with subcommands
+    (:func:`called`) is a command that only groups them.
     """
     page = page_of(function.__doc__)
     name = (name or function.__name__.strip("_")).replace("_", "-")
     parser: OneLineParser = commands.add_parser(
         name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
     )
-    if ways := getattr(function, "ways", ()):
-        below = parser.add_subparsers(title="ways", dest="way", required=True, metavar="WAY")
-        for way in ways:
-            add_command(below, way)
+    if subcommands := getattr(function, "subcommands", ()):
+        below = parser.add_subparsers(title="subcommands", dest="subcommand", required=True, metavar="SUBCOMMAND")
+        for subcommand in subcommands:
+            add_command(below, subcommand)
         return parser
     parser.resumes = getattr(function, "resumes", True)
     minimums: dict[str, int] = {}

@@ -179,7 +179,10 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        return [score if math.isfinite(score) else _not_finite("score is {}", score) for score in scores.tolist()]
+        results = []
+        for score in scores.tolist():
+            results.append(score if math.isfinite(score) else _not_finite("score is {}", score))
+        return results
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
     return _start(scorer, scorer.scores, results_of, inputs, stream, rows)
@@ -230,7 +233,9 @@ def _start(
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        started = [_start(scorer, compute, results_of, list(tensors), stream, rows) for tensors in splits]
+        started = []
+        for tensors in splits:
+            started.append(_start(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
     if most_rows is not None and count > most_rows:

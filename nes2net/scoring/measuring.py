@@ -152,11 +152,10 @@ def measure_trials(
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
-            rows = {
-                read_trial.id: Row(read_trial.content, read_trial.audio)
-                for read_trial in batch
-                if isinstance(read_trial.content, Traits)
-            }
+            rows = {}
+            for read_trial in batch:
+                if isinstance(read_trial.content, Traits):
+                    rows[read_trial.id] = Row(read_trial.content, read_trial.audio)
             yield BatchResult(
                 rows, {read_trial.id: read_trial.content for read_trial in batch if isinstance(read_trial.content, str)}
             )

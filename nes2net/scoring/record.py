@@ -155,7 +155,10 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     from nes2net.lib.devices import float32_settings  # for start-up time, too
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
-    versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
+    versions = {}
+    for name in packages:
+        if name in sys.modules:
+            versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
     device_name: str | None = None  # a GPU that onnxruntime can use and this torch cannot
     if device.type != "cuda":

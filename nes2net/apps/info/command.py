@@ -71,7 +71,10 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
         ways = []
         for row in way_rows(tables):
-            cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
+            cells = []
+            for heading in ("recipe", "checkpoint or code"):
+                if row[heading]:
+                    cells.append(f"{heading} {row[heading]}")
             ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
         commands = [
             "nes2net info ID, what is known of one result",

@@ -126,7 +126,10 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
+        options = []
+        for key, value in adapt.items():
+            if key != "kind":
+                options.append(f"{key} {shown(value)}")
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
@@ -306,7 +309,9 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = f"{population.num_recordings:,} measured"
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
-    rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
+    rows = []
+    for system, weight in zip(calibration.systems, calibration.weights):
+        rows.append({"weight": weight, "system": system})
     tables = {"weights": rows, "figures on the training trials": []}
     if isinstance(figures := calibration.trained_on.get("figures"), dict):
         tables["figures on the training trials"] = [{"figure": key, "value": figures[key]} for key in figures]

@@ -104,7 +104,10 @@ def identify(path: str | Path) -> Identity:
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         state_dict = state_dict_of(content["detector"], path)
-        facts = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
+        facts = {}
+        for key in ("model", "recipe", "progress"):
+            if isinstance(content.get(key), dict):
+                facts[key] = content[key]
         check_plain(facts, str(path))
         config = facts.pop("model", {})
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))

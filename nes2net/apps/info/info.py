@@ -271,21 +271,24 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
     """A row for each part and for their sum: parameters and multiply-adds per second of audio."""
-    rows = [
-        (
-            description.role,
-            description.name,
-            description.parameters,
-            description.multiply_adds,
-            "; ".join(description.notes[:2]),
+    rows = []
+    for description in descriptions:
+        rows.append(
+            (
+                description.role,
+                description.name,
+                description.parameters,
+                description.multiply_adds,
+                "; ".join(description.notes[:2]),
+            )
         )
-        for description in descriptions
-    ]
     if len(descriptions) > 1:
         rows.append(
             ("total", "", sum(p.parameters for p in descriptions), sum(p.multiply_adds for p in descriptions), "")
         )
-    return [
-        {"part": role, "name": name, "parameters": number, "multiply-adds/s": f"{cost / 1e9:.3f} G", "notes": notes}
-        for role, name, number, cost, notes in rows
-    ]
+    costs_of_parts = []
+    for role, name, number, cost, notes in rows:
+        costs_of_parts.append(
+            {"part": role, "name": name, "parameters": number, "multiply-adds/s": f"{cost / 1e9:.3f} G", "notes": notes}
+        )
+    return costs_of_parts

@@ -55,17 +55,18 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
-    detectors = [
-        {
-            "name": model.name,
-            "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
-            "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
-            "reported": "; ".join(model.reported),
-            "licence": re.split(r", | \(", model.licence)[0],
-            "score": model.score,
-        }
-        for model in list_models()
-    ]
+    detectors = []
+    for model in list_models():
+        detectors.append(
+            {
+                "name": model.name,
+                "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
+                "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
+                "reported": "; ".join(model.reported),
+                "licence": re.split(r", | \(", model.licence)[0],
+                "score": model.score,
+            }
+        )
     fronts = [
         {
             "name": name,

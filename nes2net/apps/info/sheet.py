@@ -69,7 +69,11 @@ class Sheet:
 
     def to_dict(self) -> dict[str, Any]:
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        return {key: value for key, value in content.items() if value not in ("", None, [])}
+        filled = {}
+        for key, value in content.items():
+            if value not in ("", None, []):
+                filled[key] = value
+        return filled
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:

@@ -201,7 +201,11 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
 def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
     """The results of shards that were replaced since."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
-    return [path for path, result in done.items() if stamps.get(result.shard, result.stamp) != result.stamp]
+    outdated = []
+    for path, result in done.items():
+        if stamps.get(result.shard, result.stamp) != result.stamp:
+            outdated.append(path)
+    return outdated
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:

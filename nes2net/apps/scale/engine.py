@@ -315,7 +315,10 @@ def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
         raise InputError(
             f"the rows have no column '{column}' of recordings, only {', '.join(names)}: name one with `audio`"
         )
-    of_recordings = [name for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")) if name in names]
+    of_recordings = []
+    for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")):
+        if name in names:
+            of_recordings.append(name)
     rows = []
     for row in table.select(of_recordings).to_pylist():
         content, address = content_of(row[column])

@@ -133,7 +133,10 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    described_columns = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]
+    described_columns = []
+    for field in table.schema:
+        if any(is_plain(field.type) for is_plain in plain):
+            described_columns.append(field.name)
     number = 0
     for batch in table.batches([audio, *described_columns], budget):
         for index in range(batch.num_rows):

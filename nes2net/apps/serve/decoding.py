@@ -107,10 +107,9 @@ def _written(source: Path, full_wav: Path, player_wav: Path | None, longest: flo
         formats = {full_wav: "FLOAT"}
         if player_wav is not None:
             formats[player_wav] = "PCM_16"
-        outputs = [
-            files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV"))
-            for path, subtype in formats.items()
-        ]
+        outputs = []
+        for path, subtype in formats.items():
+            outputs.append(files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV")))
         for block in stream_audio(source, channels):
             length += len(block)
             if length > longest * SAMPLE_RATE:

@@ -154,7 +154,11 @@ def _named(blocks: gradio.Blocks) -> Iterator[str]:
 
 
 def _running(blocks: gradio.Blocks) -> list[Any]:
-    return [event for job in list(blocks._queue.active_jobs) for event in job or ()]
+    events = []
+    for job in list(blocks._queue.active_jobs):
+        for event in job or ():
+            events.append(event)
+    return events
 
 
 def _row(
@@ -242,7 +246,10 @@ def _picture(scored: Scored) -> dict[str, Any]:
 
     def outline(samples: np.ndarray) -> list[str]:
         """Points of the polygon of the waveform, in a box of 1000 × 100."""
-        return [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
+        points = []
+        for column, sample in zip(columns, samples):
+            points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
+        return points
 
     band = ""
     if len(track) > _MOST_POINTS:
@@ -265,7 +272,9 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
         return None
     stretches = scored.fakes.stretches
     duration = scored.track.duration
-    listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
+    listed = []
+    for s in stretches[:_MOST_LISTED]:
+        listed.append((clock(s.start, 2), clock(s.end, 2), s.score, s.start))
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),
@@ -334,7 +343,9 @@ def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
         *_BASIS,
         "error",
     ]
-    lines = [{**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row} for row in rows]
+    lines = []
+    for row in rows:
+        lines.append({**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row})
     columns = [column for column in columns if any(column in line for line in lines)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")

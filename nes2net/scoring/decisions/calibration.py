@@ -259,7 +259,9 @@ def _lines(value: Any, indent: str = "") -> str:
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
-    rows = [f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_lines(item, deeper)}" for key, item in value.items()]
+    rows = []
+    for key, item in value.items():
+        rows.append(f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_lines(item, deeper)}")
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
@@ -343,7 +345,10 @@ def fit(
             f"{counted(len(names), 'name is', 'names are')} given"
         )
     scores = np.concatenate((bonafide, spoof))
-    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
+    constant = []
+    for name, low, high in zip(names, scores.min(0), scores.max(0)):
+        if low == high:
+            constant.append(name)
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     with np.errstate(over="ignore", invalid="ignore"):

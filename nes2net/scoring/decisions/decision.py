@@ -163,7 +163,11 @@ class Decision:
     def row(self) -> dict[str, Any]:
         """Plain data for JSON and tables, without what was not measured and without ``reason`` if it can tell."""
         always = ("llr", "probability")
-        return {key: value for key, value in asdict(self).items() if value is not None or key in always}
+        told = {}
+        for key, value in asdict(self).items():
+            if value is not None or key in always:
+                told[key] = value
+        return told
 
 
 @dataclass(frozen=True)

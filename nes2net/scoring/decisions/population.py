@@ -355,7 +355,10 @@ class Population:
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
             scalar[held_out] = _farthest(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
-        embedded = [recording.embedding for recording in traits if recording.embedding is not None]
+        embedded = []
+        for recording in traits:
+            if recording.embedding is not None:
+                embedded.append(recording.embedding)
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
         embeddings = np.stack(embedded).astype(np.float64)
@@ -421,7 +424,9 @@ class Population:
 
 def _scalars(traits: Sequence[Traits]) -> dict[str, NDArray]:
     """The scalar traits by name, (N,) each; durations in logarithms of seconds."""
-    values = {name: np.array([getattr(recording, name) for recording in traits]) for name in SCALARS}
+    values = {}
+    for name in SCALARS:
+        values[name] = np.array([getattr(recording, name) for recording in traits])
     return values | {"duration": np.log(values["duration"])}
 
 
