@@ -29,14 +29,14 @@ class InputError(ValueError):
 
     Args:
         problem: what is wrong, and the remedy; the whole message, or what follows the name of the thing.
-        what: names the thing that is wrong and begins the message, for an error that is also shown
+        subject: names what is wrong and begins the message, for an error that is also shown
             beside that name.
     """
 
-    def __init__(self, problem: str, *, what: str = "") -> None:
+    def __init__(self, problem: str, *, subject: str = "") -> None:
         message = problem
-        if what:
-            message = f"{what} {problem}"
+        if subject:
+            message = f"{subject} {problem}"
         super().__init__(one_line(message))
         #: What is wrong, without the name of the thing.
         self.problem = one_line(problem)

@@ -158,7 +158,7 @@ class _File(Generic[T]):
         except InputError as error:
             failure = error
         except Exception as error:  # a decoder can raise anything on a damaged file
-            failure = InputError(f"could not be read ({type(error).__name__}: {error})", what=str(self.path))
+            failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.path))
         self.finish(JudgedFile(self.path, failure))
         return None
 
@@ -204,6 +204,6 @@ class _Batches(Generic[T]):
         with scoring_mode(self.scorer):
             values = self.judgement.start(self.scorer, [torch.from_numpy(waveforms)])()
         for (file, read), measured, value in zip(batch, traits, values, strict=True):
-            result = InputError(value, what=f"{file.path}:") if isinstance(value, str) else value
+            result = InputError(value, subject=f"{file.path}:") if isinstance(value, str) else value
             recording = read.recording
             file.finish(JudgedFile(file.path, result, recording.num_samples, recording.judged, read.remark, measured))

@@ -94,7 +94,7 @@ class BlocksAt16k:
             InputError: if no samples were pushed.
         """
         if not self._read:
-            raise InputError("has no samples", what=self._what)
+            raise InputError("has no samples", subject=self._what)
         blocks = []
         if self._resampler is not None:
             missing = resampled_length(self._read, self._rate) - self._made
