@@ -38,10 +38,10 @@ INTERRUPTED = 130
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Help whose usage line shows what has to be given, and which names the defaults that say something."""
+    """Help with the required arguments in its usage line, and with defaults that matter."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # Most flags stand on one line with what they mean.
+        # Wide enough for most flags to share a line with their meaning.
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
@@ -173,15 +173,15 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an argument
-    names is removed if it was made for results that never came.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder
+    that an argument names is removed if this run made it and it is still empty.
     """
     if argv is None:
         leave_out_current_folder()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal without UTF-8 cannot show '–' nor every file name.
+            # A terminal without UTF-8 can show neither '–' nor every file name.
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     texts = [value for value in vars(args).values() if isinstance(value, str)]
@@ -218,7 +218,7 @@ def run(
 
 
 def _say(text: str) -> None:
-    """Print ``text`` on standard error, unless that takes nothing more: the exit status still says what happened."""
+    """Print ``text`` on standard error, if that is open; the exit status tells in any case."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
@@ -231,7 +231,7 @@ def _of_path(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Lead closed standard streams nowhere; the next file opened would take their numbers, and what is printed."""
+    """Open closed standard streams on the null device, or the next file would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -240,7 +240,7 @@ def _open_closed_streams() -> None:
 
 
 def _drop_what_cannot_be_printed() -> None:
-    """Lead standard output nowhere if it takes nothing more; Python would print a traceback at its end."""
+    """Redirect a closed standard output to the null device; else Python exits with a traceback."""
     if sys.stdout is None:
         return
     try:

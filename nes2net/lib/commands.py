@@ -17,10 +17,10 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """What is said beside the type of a parameter, in ``Annotated``."""
+    """Facts about a flag, given beside the type of its parameter in ``Annotated``."""
 
     metavar: str | tuple[str, ...] | None = None
-    """What stands for the value in the help."""
+    """Stands for the value in the help."""
     minimum: int | None = None
     """The smallest number that is allowed."""
     choices: Callable[[], Sequence[str]] | None = None
@@ -28,7 +28,7 @@ class Flag(NamedTuple):
     const: Any = None
     """The value of the flag alone, with ``nargs="?"``."""
     repeated: bool = False
-    """Whether the flag is given again for each further value."""
+    """Whether the flag is repeated for each value."""
     meaning: str | None = None
     """What the help says if no docstring explains the parameter."""
 
@@ -80,7 +80,7 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Say of a command what its signature and docstring do not.
+    """Give a command the facts that its signature and docstring do not tell.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
@@ -182,7 +182,7 @@ def _add_arguments(
 
 
 def _options(hint: Any) -> dict[str, Any]:
-    """What argparse is told of a type.
+    """The options of argparse for a type.
 
     >>> _options(Sequence[Count] | None)
     {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}

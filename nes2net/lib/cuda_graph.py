@@ -40,7 +40,7 @@ class Replayed:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = _record(self.compute, x)
-                except torch.OutOfMemoryError:  # the memory of recordings stays theirs
+                except torch.OutOfMemoryError:  # earlier recordings keep their memory
                     self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
                     reason = first_line(error.__context__ or error)
@@ -63,17 +63,17 @@ _recording = threading.Lock()  # CUDA records one graph at a time in a process
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
     """Record ``compute`` of tensors like ``x``: the graph, its input and its output."""
     current = torch.cuda.current_stream(x.device)
-    # The outer stream is entered again at the end, also after an error, where PyTorch does not.
+    # Return to the outer stream even after an error, which PyTorch does not do.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            for _ in range(3):  # in which libraries choose their kernels and take their memory
+            for _ in range(3):  # so that libraries choose their kernels and allocate their memory first
                 compute(graph_input)
         current.wait_stream(stream)
-        # Reading threads may pin memory meanwhile, which the recording of this thread may ignore.
+        # thread_local: other threads may pin memory while this one records.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             result = compute(graph_input)
         return graph, graph_input, result

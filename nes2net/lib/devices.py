@@ -135,7 +135,7 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
 
 @contextmanager
 def float32_products(precision: str = "float32") -> Iterator[None]:
-    """Compute products, convolutions and recurrent layers of float32 with its whole mantissa inside.
+    """In this context, compute float32 products, convolutions and recurrences with all 23 bits.
 
     By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits.
     Settings of a program or container (``torch.set_float32_matmul_precision``,
@@ -178,7 +178,7 @@ def float32_settings() -> dict[str, str]:
 
 
 _lock = threading.Lock()
-# For each thread inside, whether it asks for the whole mantissa; and the settings outside.
+# Whether each thread in the context asks for the whole mantissa; and the settings outside of it.
 _inside: list[bool] = []
 _before: dict[str, Any] = {}
 

@@ -28,9 +28,9 @@ class InputError(ValueError):
     and a long message loses its middle.
 
     Args:
-        problem: what is wrong, and the remedy; the whole message, or what follows the name of the thing.
-        subject: names what is wrong and begins the message, for an error that is also shown
-            beside that name.
+        problem: what is wrong, and the remedy; the whole message, or what follows the ``subject``.
+        subject: begins the message, such as ``"audio file FILE"``; :attr:`problem` does without it,
+            for tables that name the file in another column.
     """
 
     def __init__(self, problem: str, *, subject: str = "") -> None:
@@ -38,7 +38,7 @@ class InputError(ValueError):
         if subject:
             message = f"{subject} {problem}"
         super().__init__(one_line(message))
-        #: What is wrong, without the name of the thing.
+        #: What is wrong, without the subject.
         self.problem = one_line(problem)
 
 
@@ -86,7 +86,7 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxy
 
 @contextmanager
 def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
-    """Let :func:`worded` call settings by a program's flags within this context."""
+    """Within this context, :func:`worded` names settings by a program's flags."""
     token = _flags.set(flags)
     try:
         yield
@@ -217,7 +217,7 @@ class _Shortened(reprlib.Repr):
     """``repr`` of a few parts of plain values and containers; of other objects, the class alone.
 
     The library's own calls the full ``repr`` of a class that it does not know, and sorts
-    dictionaries and sets. Both may take for ever on a value that shares its parts.
+    dictionaries and sets. Both may take for ever on a value that holds the same object many times.
     """
 
     def __init__(self) -> None:

@@ -23,12 +23,12 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on what one file may grow to. All code that expands a part of the file takes from them first.
+    """Limits on the expanded content of one file; code that expands a part counts it here first.
 
     Args:
         name: begins the message, such as ``shard FILE``.
-        most_bytes: what the content may take where it is expanded to, usually in memory.
-        most_steps: how many parts it may have that cost time one by one: rows, values, members.
+        most_bytes: largest size of the expanded content, usually in memory.
+        most_steps: largest number of rows, values, members or the like, each of which costs time.
         size: bytes of the file, for the message; None if the limits do not depend on it.
         remedy: ends the message with what to do.
 
@@ -59,10 +59,10 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count what ``content`` is about to take.
+        """Count ``content``, such as ``"rows"``, before it is expanded.
 
         Raises:
-            InputError: if that is more than is left.
+            InputError: if the file then exceeds a limit.
         """
         self.bytes += bytes
         self.steps += steps
@@ -141,7 +141,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         _show_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # it was removed as a left one before it was locked
+        os.close(opened)  # another process removed it as a leftover before it was locked
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def _show_alive(opened: int) -> None:
     """Lock a temporary file or folder until this process, and those that it forks meanwhile, close it."""
     if sys.platform != "win32":
-        with suppress(OSError):  # the file system has no locks, and nothing is taken for left
+        with suppress(OSError):  # the file system has no locks; without them, nothing counts as a leftover
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
@@ -184,7 +184,7 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         return
     leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
-        with suppress(OSError):  # it is another's, or a link
+        with suppress(OSError):  # it belongs to another user, or is a link
             mode = leftover.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
@@ -235,7 +235,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """Remove at the end whatever of ``paths`` and the folders above them :func:`make_folder` made and is empty.
+    """Finally remove the empty folders of ``paths`` and above that :func:`make_folder` made.
 
     Folders are made before the long work whose results go into them, and the work may fail. A folder
     that somebody else makes meanwhile stays.
@@ -277,7 +277,7 @@ def check_writable(
         stream: whether it is written by :func:`write_output`, also to a device or a pipe.
 
     Raises:
-        InputError: if ``path`` is a folder, or lies in none that can be written to.
+        InputError: if ``path`` is a folder, or its folder cannot be written to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -384,7 +384,7 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
 
 
 _START = 512  # bytes that tell a pointer or a web page
-_CHUNK = 1 << 24  # bytes read at once from what may not end
+_CHUNK = 1 << 24  # bytes read at once from a file that may be endless
 
 
 def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path of a file") -> bytes:

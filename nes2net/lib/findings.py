@@ -1,4 +1,4 @@
-"""What is missing or wrong in what a person prepared, one finding at a time, and what to do about it."""
+"""Findings of a check: what a person prepared is incomplete or wrong, and what to do about it."""
 
 from __future__ import annotations
 

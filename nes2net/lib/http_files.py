@@ -1,4 +1,4 @@
-"""Files from HTTP servers: resumed where they stopped, of the announced size, whole or not there."""
+"""Files from HTTP servers: resumed if interrupted, checked for size, complete or absent."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class HttpFiles:
     def described(self, file: RemoteFile) -> RemoteFile:
         """``file`` with the size that its server announces, and the SHA-256 that the hub states.
 
-        What the server does not say is left out.
+        Facts that the server does not state are absent.
 
         Raises:
             InputError: if there is no such file.
@@ -109,7 +109,7 @@ class HttpFiles:
         """
 
         def once() -> RemoteFile:
-            # of all answers: the hub says it in the one that redirects to its store
+            # of all answers: the hub states the size in the answer that redirects to its store
             headers: dict[str, str] = {}
             with self._answer("HEAD", file.url, headers) as answer:
                 if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
@@ -126,7 +126,7 @@ class HttpFiles:
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Fetch ``file`` to ``path`` and return the digests that are published, or else its SHA-256.
 
-        What has come stays in ``path`` with ``.part`` behind it. The next call resumes there, unless
+        A partial download stays in ``{path}.part``. The next call resumes there, unless
         the file has changed meanwhile.
 
         Raises:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """What an option takes, in words, if its type and bounds do not tell."""
+    """The values of an option in words, if its type and bounds do not tell."""
 
     text: str
 
@@ -144,8 +144,8 @@ class Preset(partial):
     """A constructor with other defaults, without the options that a variant does not have.
 
     Args:
-        about: begins its docstring; the constructor's docstring says what the options mean.
-        without: names of the options that are left out of its signature.
+        summary: begins its docstring; the constructor's docstring says what the options mean.
+        without: names of options that its signature does not have.
     """
 
     __signature__: inspect.Signature
@@ -199,7 +199,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
     """``options`` for ``factory``, completed by options that follow the front-end if their default does not fit.
 
-    If the result has no ``feature_dim``, it is ``given.dim``.
+    If the result has no ``feature_dim``, it is ``inputs.dim``.
     Options that are wrong are left as they are, for :func:`check_options`.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
@@ -304,11 +304,11 @@ def name_and_options(
     """Name and options of a part in ``config``, which may be the name alone.
 
     Args:
-        reserved: what the part is given besides its options.
+        reserved: names of options that the caller sets itself.
         owner: the part's name in messages; empty for a part of a model.
 
     Raises:
-        InputError: if it has no name, or an option that it is given.
+        InputError: if it has no name, or a reserved option.
     """
     value = config.get(role, default)
     owner = owner or f"the model's {role}"
@@ -334,7 +334,7 @@ class PartDescription(BaseModel):
 
 
 class ModelDescription(BaseModel):
-    """The configuration of a detector, whole: each part with its name."""
+    """The complete configuration of a detector: each part with its name."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Names and folders of files that are written for each of several inputs."""
+"""Names and folders of output files, one for each of several inputs."""
 
 from __future__ import annotations
 

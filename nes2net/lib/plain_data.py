@@ -1,4 +1,4 @@
-"""Plain data from files of others: small text files, JSON, and limits on what data expands to."""
+"""Plain data from untrusted files: small text files, JSON, and limits on the expanded size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ MOST_DEPTH = 32
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of one mapping
 _DEEPEST_JSON = 100  # lists and mappings within each other
-# Bytes that a parser holds, besides text, for each mark that begins a value or ends a text; and in all.
+# Bytes that a parser holds besides text, for each mark that begins a value or ends a text;
+# and at most in total.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29
 _BLOCK = 1 << 20
@@ -151,7 +152,7 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say where the first problem is, what was expected there, and what stands there."""
+    """Say where the first problem is, what was expected and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
     if problem["type"] == "value_error":  # raised by a model, which says it all

@@ -39,7 +39,7 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar fits its width: what has no room is left out, the last facts first.
+    On a terminal, a bar fits its width: facts without room are dropped, the last ones first.
     Elsewhere, standard error gets a line every :data:`SECONDS`.
 
     Attributes:
@@ -161,7 +161,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What tqdm makes the bar of: its format is what there is room for."""
+        """The values from which tqdm makes the bar, in a format that fits the terminal."""
         values = super().format_dict
         display = self.display_of
         columns = _columns()

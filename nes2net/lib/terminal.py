@@ -17,7 +17,7 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print what a user should know on standard error; of several processes, the first one prints."""
+    """Print a note on standard error; of several processes, the first one prints."""
     if text and is_first():
         print(f"note: {printable(worded(text))}", file=sys.stderr)
 

@@ -17,7 +17,7 @@ from nes2net.lib.files import read_bounded
 #: DF, have 681,000 lines and 54 MB.
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
-_LONGEST_LINE = 1 << 20  # characters, of what a message looks at
+_LONGEST_LINE = 1 << 20  # characters of a line that a message looks at
 
 # What a spreadsheet would compute, or has an apostrophe before it already.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
@@ -107,7 +107,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # no more parts than tell that there are too many
+        row = line.split(None, num_fields)  # just enough fields to see that there are too many
         if len(row) == num_fields:
             yield number, row
         elif row:

@@ -36,8 +36,8 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
-# is enough to fill batches with utterances of one length, and bounds the memory for any corpus. The
-# first window is small, so that scoring starts after reading few headers; the next ones grow.
+# is enough to fill batches with utterances of one length, and bounds the memory for any corpus.
+# The first window is small, so that scoring starts after reading few headers; the next ones grow.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
@@ -100,7 +100,7 @@ def plan_batches(
             whatever their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``.
-        done: ids of trials; a batch that has only such trials is left out.
+        done: ids of trials; a batch of only such trials is skipped.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
@@ -249,7 +249,7 @@ class Read(NamedTuple):
 
     id: str
     content: Any
-    """The waveform, or what else was read; or a text, the reason why that is missing."""
+    """The waveform, or whatever else was read; a text is the reason for its absence."""
     audio: str
     """The stamp of the file."""
 
@@ -266,7 +266,7 @@ class Reading(Dataset):
             content = self.read(item)
         except InputError as error:
             content = str(error)
-        except Exception as error:  # no error of a decoder on a damaged file may end the run
+        except Exception as error:  # a decoder's error on a damaged file must not end the run
             content = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
         return Read(item.id, content, audio)
 
@@ -306,7 +306,7 @@ def read_batches(
 def waveforms_for(
     device: torch.device, reader: WaveformReader, plan: Plan, num_workers: int | None = None
 ) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
-    """What reads the batches of a corpus for ``device``, see :data:`nes2net.scoring.engine.Read`."""
+    """Make the reader of a corpus's batches for ``device`` (:data:`nes2net.scoring.engine.Read`)."""
 
     def read(
         trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE

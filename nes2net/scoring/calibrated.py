@@ -1,6 +1,6 @@
 """A detector and a calibration of its scores: whether they belong together, what to score for it, and its decisions.
 
-Decisions on the trials of a score file stand in a table beside it: ``{out}.decisions.csv`` has a row
+Decisions on the trials of a score file are in a table beside it: ``{out}.decisions.csv`` has a row
 for each score, in the order of the score file, and ``{out}.decisions.json`` says what they rest on.
 """
 
@@ -64,8 +64,8 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
 def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
     """How much of a recording to score.
 
-    As much as the calibration was made with, if it says so; otherwise as for a detector of this
-    ``record`` without a calibration.
+    The length that the calibration states, if it does; otherwise the length for a detector of this
+    ``provenance`` without a calibration.
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")

@@ -38,7 +38,7 @@ class ScoringSettings(RunSettings):
     padding: Padding = "repeat"
     """What fills up a shorter utterance; ``"zeros"`` follow it in the scoring of some benchmarks."""
     peak_normalize: PeakNormalize = "no"
-    """Whose largest sample becomes 1: that of the whole ``"recording"``, or of the ``"cut"``, as in the
+    """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
     scoring of some benchmarks and published detectors."""
     legacy_train_mode: bool = False
     """Whether to score as the published In-the-Wild scoring, which never left train mode: with the
@@ -51,7 +51,7 @@ class ScoringSettings(RunSettings):
     """Changes each whole utterance before it is cut; it belongs to the run."""
 
     def identity(self) -> dict[str, Any]:
-        """The part of it that belongs to the run."""
+        """The part of the transform that belongs to the run's identity."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}

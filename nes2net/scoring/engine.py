@@ -1,11 +1,11 @@
-"""The one walk over a corpus: read, compute, keep, and at the end write a file that is complete and in order.
+"""The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
 
-An :class:`~nes2net.scoring.output.Output` says what is made of each trial, how it is kept meanwhile and what the finished
-file looks like. There are outputs of scores, scores of frames, embeddings and traits. During the
-run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the
-run is interrupted, the same call continues from the journal and gives exactly the same file. The
-finished file appears by renaming. The record ``{out}.json`` beside it tells what made it and which
-trials are missing.
+An :class:`~nes2net.scoring.output.Output` defines the value of a trial, how the journal holds it,
+and the finished file. There are outputs of scores, scores of frames, embeddings and traits. During
+the run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If
+the run is interrupted, the same call continues from the journal and gives exactly the same file.
+The finished file appears by renaming. The record ``{out}.json`` beside it tells what made it and
+which trials are missing.
 """
 
 from __future__ import annotations
@@ -58,16 +58,15 @@ class RunSettings:
     utterances of more than 4 s a batch has at most as many samples as so many of 4 s. A batch that
     does not fit into memory is computed in parts."""
     num_workers: int | None = None
-    """Processes that read audio; 0 for reading in this process, None for a number that suits the device."""
+    """Number of workers; 0 for reading in this process, None for one that suits the device."""
     on_error: str = "skip"
-    """``"skip"`` leaves out a trial that gives no row and names it in the result; the same call tries
-    it again later. ``"raise"`` stops."""
+    """``"skip"`` records a failed trial, and the same call tries it again; ``"raise"`` stops."""
     overwrite: Overwrite = False
     """Whether to replace a finished file, or the journals of another run."""
     alone: bool = False
-    """Whether this process does everything, even under ``torchrun``; the other processes then do not call."""
+    """Whether this process works alone, even under ``torchrun``; the others then do not call this."""
     display: ProgressDisplay[None] | None = None
-    """Counts the trials, if several runs share it."""
+    """A progress display that several runs use together."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -77,7 +76,7 @@ class RunSettings:
 
 
 class NothingDone(InputError):
-    """Every trial failed to give a row.
+    """All trials failed.
 
     Args:
         failures: reasons by id.
@@ -115,7 +114,7 @@ class Finished:
 
 
 class BatchResult(NamedTuple, Generic[T]):
-    """What was made of a batch."""
+    """The rows and failures of a batch."""
 
     rows: dict[str, Row[T]]
     """By id of the trial."""
@@ -182,7 +181,7 @@ def run_over(
         began = time.monotonic()
         result = Finished(out, len(trials))
         earlier = _earlier(result, trials, output, run, settings.overwrite, processes)
-        processes.wait()  # all processes must have read the same journals before one changes
+        processes.wait()  # barrier: all ranks read the journals before rank 0 changes any
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
@@ -248,11 +247,11 @@ class _Earlier(NamedTuple):
     failures: dict[str, str]
     """Reasons by id, for trials that failed in an interrupted run."""
     replaced: set[tuple[str, str]]
-    """Ids and stamps of rows in the journals that do not count."""
+    """Ids and stamps of rows in the journals that are outdated."""
     begin_anew: bool
     """Whether journals are to be removed."""
     out: Path | None = None
-    """A finished file that lacks trials, and that no journal copies."""
+    """A finished file that lacks trials; its rows are in no journal yet."""
     in_journals: Container[str] = frozenset()
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:

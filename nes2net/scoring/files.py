@@ -1,4 +1,4 @@
-"""Many files to judgements, in their order: threads read ahead, equal lengths share a batch."""
+"""Judge many files in their order: threads read ahead, and files of one length share a batch."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait for its samples; None if it could not be read, which its result then says."""
+        """Wait for its samples; None if it could not be read, as its result then says."""
         try:
             return self._reading.result()
         except InputError as error:

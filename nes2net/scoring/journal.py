@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple, Generic[T]):
-    """What was made of a trial."""
+    """The value of a trial."""
 
     value: T
     audio: str
@@ -68,7 +68,7 @@ class Journal(Generic[T]):
             make_folder(path.parent)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
-            with open(path, "rb") as file:  # what follows the last whole line goes
+            with open(path, "rb") as file:  # an incomplete last line is cut off
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
         except OSError as error:
@@ -137,7 +137,7 @@ def remove_journals(out: Path) -> None:
 
 
 class Place(NamedTuple):
-    """Where the row of a trial is kept."""
+    """Where the row of a trial is in the journals."""
 
     journal: int
     """Number of the journal."""
@@ -173,7 +173,7 @@ class Journalled(Generic[T]):
                         self.places[str(id)] = Place(number, start, str(fields[1]))
                     elif len(fields) == 1:
                         self.failures[str(id)] = str(fields[0])
-                except (ValueError, TypeError, OverflowError):  # damaged, or cut: the trial is done again
+                except (ValueError, TypeError, OverflowError):  # damaged or cut off: the trial is computed again
                     pass
                 start += len(line)
         self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}

@@ -52,7 +52,7 @@ class Judgement(Output[T]):
     batch; otherwise such a detector computes one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement with the options that ``scorer`` leaves no choice of.
+        """This judgement, with the options that ``scorer`` determines.
 
         Raises:
             InputError: if ``scorer`` cannot judge so.
@@ -60,7 +60,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """How recordings are read for it, if ``reader`` is what was asked for.
+        """The reader for this judgement, if ``reader`` was requested.
 
         Raises:
             InputError: if it cannot be computed of what ``reader`` reads.

@@ -161,13 +161,13 @@ class Decision:
     """Share of the recording that was scored; None if that is not known."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON and tables, without what was not measured and without ``reason`` if it can tell."""
+        """Plain data for JSON and tables. Of values that are None, only llr and probability stay."""
         always = ("llr", "probability")
-        told = {}
+        row = {}
         for key, value in asdict(self).items():
             if value is not None or key in always:
-                told[key] = value
-        return told
+                row[key] = value
+        return row
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class Decider:
 
     @cached_property
     def llr_threshold(self) -> float:
-        """The log-likelihood ratio from which on bona fide is decided."""
+        """The threshold: the lowest log-likelihood ratio that is accepted as bona fide."""
         return self.point.threshold(self.calibration.llrs)
 
     @cached_property
@@ -244,7 +244,7 @@ class Decider:
         return high
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Say of each score whether bona fide is decided; every decision is this comparison of unbounded ratios."""
+        """Whether each score is accepted as bona fide; every decision compares unbounded ratios so."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
@@ -289,7 +289,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """Why no recording can ever be called "cannot tell", and what to do; None if it can, or shall not."""
+        """Why no recording can be called "cannot tell"; None if one can, or ``abstain`` is 0."""
         population = self.calibration.population
         if not self.abstain:
             return None

@@ -215,7 +215,7 @@ def _matrix(rows: list[list[float]]) -> NDArray:
     return np.array(rows)
 
 
-# So far from the ends of float64 that squares, quotients and exponentials stay finite.
+# Bounds well inside float64, so that squares, quotients and exponentials stay finite.
 _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
