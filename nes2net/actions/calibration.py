@@ -66,8 +66,8 @@ class Recordings:
     base: str | Path | None = None
     """The last three as for :meth:`nes2net.Detector.from_pretrained`; of no use to a detector that is loaded."""
     kept: str | Path = "calibration"
-    """What is measured is kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
-    :func:`nes2net.scoring.measuring.forget_traits`, so that it is measured once."""
+    """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
+    :func:`nes2net.scoring.measuring.forget_traits`, so that each recording is measured once."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def calibrate_recordings(
     Raises:
         InputError: as :func:`calibrate`; if a folder has no recordings, or both have the same; or if a file cannot be
             read or written.
-        Unfinished: if a worker was killed or hangs; what is done is kept.
+        Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
     if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
@@ -281,7 +281,7 @@ def _population(
         detector = Detector.from_pretrained(
             recordings.model,
             own_device(recordings.device),
-            scored_by.precision,  # as the scores were computed
+            scored_by.precision,  # as in the run that computed the scores
             recordings.config,
             recordings.base,
         )

@@ -83,7 +83,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # so that the same front-end has the same fingerprint again
+    with torch.no_grad():  # so that the same front-end always has the same fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

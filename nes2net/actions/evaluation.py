@@ -17,7 +17,7 @@ from nes2net.scoring.judgement import judgement_of
 
 
 def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
-    """Evaluate files of what a detector says, compared on the same trials.
+    """Evaluate files of judgements, compared on the same trials.
 
     Args:
         scores: score files of recordings, a single file of frame scores, or files of another judgement.
@@ -34,7 +34,7 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
 
 @dataclass(frozen=True)
 class Pages:
-    """The files that hold what was found."""
+    """The files of an evaluation's result."""
 
     html: str | Path | None = None
     """A page with tables and plots."""
@@ -71,7 +71,7 @@ class Pages:
             check_writable(path, stream=True)
 
     def write(self, result: Result) -> None:
-        """Write ``result``; each file is whole or not there.
+        """Write ``result``; each file is complete or absent.
 
         Raises:
             InputError: if a file cannot be written.

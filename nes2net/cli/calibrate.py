@@ -271,7 +271,7 @@ def calibrate() -> None:
 
 
 def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
-    """Say what is special about ``done`` and, if it was learned from one system and ``saved``, what it holds."""
+    """Print notes on ``done``; also the facts of the calibration if it has one system and was ``saved``."""
     if done.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if done.failed:
@@ -300,7 +300,7 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
-    """Raise if a file would be read and written, or written twice."""
+    """Raise InputError if a file would be both read and written, or written twice."""
     read = {os.path.realpath(path) for path in files}
     for path in filter(None, written):
         if os.path.realpath(path) in read:

@@ -68,7 +68,7 @@ def _own(name: str) -> Callable[..., int | None] | None:
 
 
 def _installed(name: str) -> Callable[..., int | None]:
-    """A command of another package; one that cannot be used is listed, and says why when it is called."""
+    """A command of another package. A command that cannot be used is listed, and says why when it is called."""
     try:
         function = commands.get(name)
         typed = get_type_hints(function)

@@ -25,7 +25,7 @@ _SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
-# Share of a recording from which on nothing is said of the rest.
+# If at least this share of a recording was judged, no note mentions the rest.
 _NEARLY_ALL = 0.995
 
 
@@ -50,7 +50,7 @@ class WithSegments:
 
     Args:
         resolution_ms: frames of this length; the shortest if not given
-        hysteresis: a fake stretch goes on up to X above --threshold
+        hysteresis: a fake stretch continues up to X above --threshold
         min_duration: shortest stretch and gap; 0.1 if not given
         rttm: write all segments as RTTM
         labels: write labels for an editor beside each file
@@ -140,7 +140,7 @@ def predict(
         if deciding.calibration:
             raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
     paths = with_folders_listed(files)
-    # Tries the places before a large model is loaded.
+    # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
     detector = loading.load(model)
@@ -190,7 +190,7 @@ def predict(
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
-    """Name the command that leads from a score to a probability."""
+    """Name the command that makes a calibration, which turns scores into probabilities."""
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
         "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
@@ -218,8 +218,8 @@ def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     """Write ``row`` as lines of the table.
 
-    One line is for the file and, if wanted, one for each of its windows. A file that was searched for
-    fake stretches has a line for each, or one that says that there is no stretch.
+    One line is for the file and, if wanted, one for each of its windows. A file that was searched
+    for fake stretches has a line for each stretch, or a line that says that there is none.
     """
     file = printable_name(row["file"])
     align = "l" + "r" * (len(widths) - 2) + "l"

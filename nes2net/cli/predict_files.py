@@ -26,10 +26,10 @@ def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
 
 
 class FilesBeside:
-    """What the flags --plot, --rttm and --labels ask for beside the table.
+    """The files of the flags --plot, --rttm and --labels.
 
     Raises:
-        InputError: if a file cannot be written there. That is found out before hours of scoring.
+        InputError: if a file cannot be written; this is checked before hours of scoring.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class FilesBeside:
 
     @contextmanager
     def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
-        """A function that writes the files of one recording; a single RTTM file of all is written at the end.
+        """Give a function that writes the files of one recording; a common RTTM file is written at the end.
 
-        That file is also written after an interruption, which would otherwise lose hours of work.
+        The common file is written after an interruption too, so that no hours of work are lost.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
