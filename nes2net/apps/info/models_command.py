@@ -37,20 +37,20 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         return
     by_hand = {name: model.by_hand for name, model in PUBLISHED.items() if model.by_hand}
     if json_:
-        fronts = [
-            {
-                "name": name,
+        frontends = []
+        for frontend, size in SIZES.items():
+            frontend_facts = {
+                "name": frontend,
                 "title": size.title,
                 "parameters": size.parameters,
                 "licence": size.licence,
                 "address": size.published.address,
                 "known_by": size.published.pinned or "not pinned",
             }
-            for name, size in SIZES.items()
-        ]
+            frontends.append(frontend_facts)
         data = {
             "detectors": [asdict(model) for model in list_models()],
-            "front-ends": fronts,
+            "front-ends": frontends,
             "by hand": [{"name": name, "its file": address} for name, address in by_hand.items()],
         }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
@@ -67,21 +67,17 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
                 "score": model.score,
             }
         )
-    fronts = [
-        {
-            "name": name,
-            "million parameters": round(size.parameters / 1e6),
-            "licence": size.licence,
-        }
-        for name, size in SIZES.items()
-    ]
+    frontends = []
+    for frontend, size in SIZES.items():
+        millions = round(size.parameters / 1e6)
+        frontends.append({"name": frontend, "million parameters": millions, "licence": size.licence})
     files = [{"name": name, "its file, for --model FILE": address} for name, address in by_hand.items()]
     sheet = Sheet(
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
             "detectors, to fetch by hand": files,
-            "pre-trained front-ends, for ssl_checkpoint=": fronts,
+            "pre-trained front-ends, for ssl_checkpoint=": frontends,
         },
         commands=["nes2net models NAME, its card", "nes2net predict FILE --model NAME"],
     )

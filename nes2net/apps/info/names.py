@@ -63,10 +63,10 @@ class Result:
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
     tables = {kind.plural: kind.table() for kind in _kinds(results)}
-    tables["keys of a recipe"] = [
-        {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
-        for name, section in SECTIONS.items()
-    ]
+    tables["keys of a recipe"] = []
+    for name, section in SECTIONS.items():
+        meaning = plain(section.__doc__ or "").partition(". ")[0].rstrip(".")
+        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": meaning})
     return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
 
 
@@ -96,10 +96,11 @@ class _Kind(NamedTuple):
 def _kinds(results: Sequence[Result]) -> list[_Kind]:
     """Everything with a name, kind by kind."""
     figures = {result.id: result.figure for result in results}
-    parts = [
-        _Kind(registry.kind, registry.names(), partial(_part_line, registry), partial(part_sheet, registry))
-        for registry in REGISTRIES.values()
-    ]
+    parts = []
+    for part_registry in REGISTRIES.values():
+        line = partial(_part_line, part_registry)
+        sheet = partial(part_sheet, part_registry)
+        parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
     for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
         sheet = partial(_trained_part_sheet, registry, key)
         parts.append(_Kind(registry.kind, registry.names(), partial(_part_line, registry), sheet))

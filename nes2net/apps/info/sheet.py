@@ -90,9 +90,9 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     else:
         cells.insert(0, columns)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    words = [
-        max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*cells, strict=True)
-    ]
+    words = []
+    for column in zip(*cells, strict=True):
+        words.append(max((len(word) for word in " ".join(column).split()), default=0))
     last = len(columns) - 1
     while sum(widths) + 2 * len(widths) > WIDTH:
         wide = [index for index, width in enumerate(widths) if width > words[index]]
