@@ -24,8 +24,8 @@ from nes2net.models.loading import SavedNetwork
 from nes2net.models.network import EmbeddingOf
 from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import judge_files
-from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
+from nes2net.scoring.score_length import samples_to_score
 from nes2net.scoring.stream import Stream
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import Crop, PeakNormalize, WaveformReader
@@ -72,7 +72,7 @@ class Detector(SavedNetwork):
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` for the choice of :func:`nes2net.scoring.heard.samples_to_score`: the
+                ``"auto"`` for the choice of :func:`nes2net.scoring.score_length.samples_to_score`: the
                 number that a published detector's authors score, or on which a detector was trained
                 if it is not about 4 s, otherwise the whole recording.
             crop: ``"random"`` takes the samples from a random start, as the authors of some

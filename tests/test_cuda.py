@@ -242,7 +242,7 @@ def test_a_cuda_graph_computes_the_same_scores(name):
     x, y = waveforms(4).cuda(), waveforms(5)[1:].cuda()
     with scoring_mode(detector), torch.inference_mode():
         expected = detector.scores(x), detector.scores(y)
-        replayed = Replayed(detector.scores, most=1)
+        replayed = Replayed(detector.scores, max_shapes=1)
         for _ in range(2):
             found = replayed(x), replayed(y)  # both, before either is looked at
             for a, b in zip(found, expected):

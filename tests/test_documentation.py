@@ -143,7 +143,7 @@ def test_files_and_tests_named_exist():
 
 
 def test_commands_named_exist():
-    """Commands and ways in the running text, as `nes2net data check`; those of blocks are read whole above."""
+    """Commands and subcommands in the running text, as `nes2net data check`; those of blocks are read whole above."""
     from nes2net.cli.main import build_parser
 
     known = set(build_parser().commands())

@@ -1,4 +1,4 @@
-"""What a person does with detectors and corpora, each as one function for Python, commands and programs.
+"""One function for each task with detectors and corpora, for Python, commands and programs.
 
 In reading order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``, ``calibration``; then
 ``flags``, the flags that several commands share.

@@ -42,10 +42,10 @@ from nes2net.scoring.decisions.calibration import (
 )
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
+from nes2net.scoring.score_length import samples_to_score
 
 #: Name of a row → its figures (:func:`nes2net.scoring.decisions.calibration.figures`), before and after calibration.
 Figures = list[tuple[str, dict[str, float]]]
@@ -58,7 +58,7 @@ class Recordings:
     root: str | Path
     """Folder of the corpus."""
     num_workers: int | None = None
-    """Processes that read audio; None for a number that suits the machine."""
+    """Workers, which read audio; None for a number that suits the machine."""
     model: str | Path | Detector | None = None
     """The detector of the scores; with it the embeddings of the recordings count as well."""
     device: str = "auto"
@@ -66,8 +66,8 @@ class Recordings:
     base: str | Path | None = None
     """The last three as for :meth:`nes2net.Detector.from_pretrained`; of no use to a detector that is loaded."""
     kept: str | Path = "calibration"
-    """What is measured is kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
-    :func:`nes2net.scoring.measuring.forget_traits`, so that it is measured once."""
+    """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
+    :func:`nes2net.scoring.measuring.forget_traits`, so that each recording is measured once."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Calibrated:
     """Figures on the scores that it was learned from."""
     separated: bool
     """Whether a threshold tells the classes apart without error."""
-    left_out: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     """Recordings that could not be measured."""
 
     @property
@@ -138,6 +138,9 @@ def calibrate(
             f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Labels or scores are "
             "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
         )
+    checksums: str | list[str] = digests
+    if len(digests) == 1:
+        checksums = digests[0]
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -145,13 +148,13 @@ def calibrate(
         "num_spoof": len(spoof),
         **labelled.facts,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "scores_sha256": digests[0] if len(digests) == 1 else digests,
+        "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
     population: Population | None = None
-    left_out: list[str] = []
+    failed: list[str] = []
     if recordings:
-        population, left_out = _population(labels, recordings, labelled.trials, scored_by, paths[0])
+        population, failed = _population(labels, recordings, labelled.trials, scored_by, paths[0])
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
@@ -160,7 +163,7 @@ def calibrate(
         labelled.unit,
         _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
         separates(calibration, bonafide, spoof),
-        left_out,
+        failed,
     )
 
 
@@ -188,7 +191,7 @@ def calibrate_recordings(
     """Score the recordings of two folders, and learn from them how to turn scores into log-likelihood ratios.
 
     The list of the recordings is kept in ``{save}.recordings.csv``, as of the corpus ``generic``, and their scores in
-    ``{save}.scores.txt``. The same call goes on after an interruption. The recordings are measured and embedded, so
+    ``{save}.scores.txt``. The same call resumes after an interruption. The recordings are measured and embedded, so
     that decisions can call others unusual.
 
     Args:
@@ -202,7 +205,7 @@ def calibrate_recordings(
     Raises:
         InputError: as :func:`calibrate`; if a folder has no recordings, or both have the same; or if a file cannot be
             read or written.
-        Unfinished: if a process that reads audio was killed or hangs; what is done is kept.
+        Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
     if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
@@ -218,17 +221,20 @@ def calibrate_recordings(
     rows.writerow(("path", "label", "id"))
     # No cell begins as a formula of a spreadsheet: paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
-        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        if Path(folder).is_dir():
+            top = Path(folder)
+        else:
+            top = Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_output(recordings, text.getvalue())
-    heard = samples_to_score(detector.provenance, num_samples)
-    print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
+    score_length = samples_to_score(detector.provenance, num_samples)
+    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
         detector,
         Part("generic", recordings, WHOLE),
         scores,
         checkpoint=checkpoint,
-        num_samples=heard.num_samples,
+        num_samples=score_length.num_samples,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite="others"),
     ).scores
     calibrated = calibrate(
@@ -252,7 +258,9 @@ def _population(
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
-    protocols = labels.keys if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir() else None
+    protocols = None
+    if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
+        protocols = labels.keys
     listed_there = corpus.trials(recordings.root, split, protocols=protocols)
     with_audio = {trial.id: trial for trial in listed_there if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
@@ -273,7 +281,7 @@ def _population(
         detector = Detector.from_pretrained(
             recordings.model,
             own_device(recordings.device),
-            scored_by.precision,  # as the scores were computed
+            scored_by.precision,  # as in the run that computed the scores
             recordings.config,
             recordings.base,
         )
@@ -282,10 +290,13 @@ def _population(
                 f"{recordings.model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
                 f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
             )
+    num_samples = None
+    if scored_by:
+        num_samples = scored_by.num_samples
     traits, failures = measure_trials(
         drawn([with_audio[id] for id in is_bonafide]),
         recordings.kept,
-        scored_by.num_samples if scored_by else None,
+        num_samples,
         scorer=detector,
         embed=detector is not None,
         num_workers=recordings.num_workers,

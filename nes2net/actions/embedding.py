@@ -18,7 +18,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.heard import samples_to_score
+from nes2net.scoring.score_length import samples_to_score
 
 
 def embed_recordings(
@@ -36,7 +36,7 @@ def embed_recordings(
     Args:
         embeddings: which of the detector's embeddings; None for the last hidden state of the front-end.
         num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
-            :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note says.
+            :func:`nes2net.scoring.score_length.samples_to_score` chooses, which a note says.
         about: plain data for the record, such as the corpus and the checkpoint.
         settings: how recordings are read and computed; ``num_samples`` says how much of each.
 
@@ -45,15 +45,15 @@ def embed_recordings(
         Unfinished: as that function.
     """
     print_note(detector.frontend.note)
-    heard = samples_to_score(detector.provenance, num_samples)
-    print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
+    score_length = samples_to_score(detector.provenance, num_samples)
+    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     return judge_trials(
         detector,
         trials,
         out,
         embeddings or Embeddings(),
         about=about,
-        settings=replace(settings or ScoringSettings(), num_samples=heard.num_samples),
+        settings=replace(settings or ScoringSettings(), num_samples=score_length.num_samples),
     )
 
 
@@ -83,7 +83,10 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # so that the same front-end has the same fingerprint again
+    with torch.no_grad():  # so that the same front-end always has the same fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
-    return detector.to(choose_device(own_device(device))).set_precision("float32" if dtype == "auto" else dtype).eval()
+    precision = dtype
+    if dtype == "auto":
+        precision = "float32"
+    return detector.to(choose_device(own_device(device))).set_precision(precision).eval()

@@ -17,7 +17,7 @@ from nes2net.scoring.judgement import judgement_of
 
 
 def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
-    """Evaluate files of what a detector says, compared on the same trials.
+    """Evaluate files of judgements, compared on the same trials.
 
     Args:
         scores: score files of recordings, a single file of frame scores, or files of another judgement.
@@ -28,13 +28,13 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
     paths = list(map(Path, scores))
     # Files of recordings are compared with each other; any other judgement stands alone, and says so.
     judgements = [judgement_of(path) for path in paths]
-    judgement = next((other for other in judgements if not other.of_recordings), judgements[0])
+    judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     return judgement.evaluate(labels, paths, settings or EvaluationSettings())
 
 
 @dataclass(frozen=True)
 class Pages:
-    """The files that hold what was found."""
+    """The files of an evaluation's result."""
 
     html: str | Path | None = None
     """A page with tables and plots."""
@@ -49,18 +49,21 @@ class Pages:
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
-        self, scores: Sequence[str | Path], others: Iterable[str | Path] = (), calibrations: Iterable[str | Path] = ()
+        self,
+        scores: Sequence[str | Path],
+        further_scores: Iterable[str | Path] = (),
+        calibrations: Iterable[str | Path] = (),
     ) -> None:
         """Check the files before anything long begins.
 
         Args:
             scores: the files to evaluate.
-            others: further score files that are read.
+            further_scores: further score files that are read.
 
         Raises:
             InputError: if a file cannot be written or is also read.
         """
-        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *others)}
+        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
         read |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
         for path in self.files:
             if os.path.realpath(path) in read:
@@ -68,7 +71,7 @@ class Pages:
             check_writable(path, stream=True)
 
     def write(self, result: Result) -> None:
-        """Write ``result``; each file is whole or not there.
+        """Write ``result``; each file is complete or absent.
 
         Raises:
             InputError: if a file cannot be written.

@@ -47,7 +47,11 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     if root is None and definition.home is None:
         raise InputError(f"where is {corpus}? name its folder after it")
     layout = definition.place(root)
-    return Part(corpus, layout, split, protocols, None if root is not None and layout == Path(root) else layout.name)
+    if root is not None and layout == Path(root):
+        folder_name = None
+    else:
+        folder_name = layout.name
+    return Part(corpus, layout, split, protocols, folder_name)
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
@@ -60,7 +64,9 @@ def architecture_in(name: str) -> dict[str, Any] | str:
     from nes2net.training.recipes.reading import load_recipe  # start-up: pydantic
 
     file, *options = [name] if isfile(name) else split_options(name)
-    return load_recipe(file, [f"model.{option}" for option in options]).model if isfile(file) else name
+    if not isfile(file):
+        return name
+    return load_recipe(file, [f"model.{option}" for option in options]).model
 
 
 @dataclass(frozen=True)
@@ -136,19 +142,19 @@ class Length:
         """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
-        return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
+        return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """How many samples to score: what the flag says, else what suits the detector, which a note says."""
-        from nes2net.scoring.heard import samples_to_score  # start-up
+        from nes2net.scoring.score_length import samples_to_score  # start-up
 
         num_samples = self.asked()
         if num_samples == "4sec":
-            heard = samples_to_score(provenance, "auto", of_corpus, num_samples)
+            score_length = samples_to_score(provenance, "auto", of_corpus, num_samples)
         else:
-            heard = samples_to_score(provenance, num_samples, of_corpus)
-        print_note(heard.words and f"{heard.words}; --samples chooses another part")
-        return heard.num_samples
+            score_length = samples_to_score(provenance, num_samples, of_corpus)
+        print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
+        return score_length.num_samples
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ class Batches:
 
     Args:
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
-        num_workers: processes that read audio
+        num_workers: workers, which read audio
     """
 
     batch_size: Count | None = None
@@ -221,7 +227,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
         return 0
     names = printable(listed(list(result.failures)))
     print(
-        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
+        f"{counted(len(result.failures), 'file')} failed: {names}; {result.record_path} says why for each",
         file=sys.stderr,
     )
     return INCOMPLETE

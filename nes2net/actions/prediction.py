@@ -31,10 +31,10 @@ from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rul
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import JudgedFile, judge_files
-from nes2net.scoring.heard import length_of_training, samples_to_score
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.score_length import length_of_training, samples_to_score
 from nes2net.scoring.stream import window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 
@@ -191,7 +191,9 @@ class Stretches(Question):
             notes.append(
                 "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
             )
-        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        goes_on = ""
+        if rule.hysteresis:
+            goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}"
         notes.append(
             f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
             f"least; frames of {resolution_ms:g} ms"
@@ -211,9 +213,10 @@ class Judged(Question):
     def answer(self, asking: Asking, paths: list[Path]) -> Answer:
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
-        score_length = samples_to_score(
-            asking.detector.provenance, None if self.judgement.of_whole else self.num_samples
-        )
+        asked_samples = self.num_samples
+        if self.judgement.of_whole:
+            asked_samples = None
+        score_length = samples_to_score(asking.detector.provenance, asked_samples)
         judgement = self.judgement.fitted(asking.detector)
         judged = judge_files(
             asking.detector,
@@ -223,8 +226,10 @@ class Judged(Question):
             batch_size=asking.batch_size,
             workers=asking.workers,
         )
-        rows = _rows_of(judgement, judged, score_length.num_samples)
-        return Answer(rows, [score_length.words] if score_length.words else [], judgement.meaning())
+        notes = []
+        if score_length.words:
+            notes.append(score_length.words)
+        return Answer(_rows_of(judgement, judged, score_length.num_samples), notes, judgement.meaning())
 
 
 def _rows_of(
@@ -312,6 +317,9 @@ class _Scoring:
 
     def rows(self, paths: list[Path]) -> Iterator[Prediction]:
         asking = self.asking
+        longest_whole = None
+        if self.means_along:
+            longest_whole = round(LONG_RECORDING * SAMPLE_RATE)
         judged = judge_files(
             asking.detector,
             Scores(),
@@ -319,7 +327,7 @@ class _Scoring:
             self.num_samples,
             batch_size=asking.batch_size,
             workers=asking.workers,
-            longest=round(LONG_RECORDING * SAMPLE_RATE) if self.means_along else None,
+            longest=longest_whole,
             measurer=Measurer.of(asking.detector, asking.decider),
         )
         for file in judged:
@@ -426,13 +434,16 @@ def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: flo
     except InputError as error:
         return _failed(path, error)
     stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
+    remark_of_row = {}
+    if frames.remark.text:
+        remark_of_row = {"remark": frames.remark.text}
     row = {
         "file": str(path),
         "duration": frames.duration,
         "method": "segments",
         "trained_on_segments": detector.trained_on_segments,
         "resolution_ms": frames.resolution_ms,
-        **({"remark": frames.remark.text} if frames.remark.text else {}),
+        **remark_of_row,
         **rule._asdict(),
         "segments": [],
     }

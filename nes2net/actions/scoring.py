@@ -23,9 +23,9 @@ from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.score_length import samples_to_score
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
 
 
@@ -39,7 +39,7 @@ class CorpusScores(NamedTuple):
 
 def score_corpus(
     scorer: Scorer,
-    part: Part,
+    corpus_part: Part,
     out: str | Path,
     *,
     checkpoint: str | Path,
@@ -62,10 +62,10 @@ def score_corpus(
     Args:
         checkpoint: what ``scorer`` was loaded from, for the record.
         num_samples: how many leading samples of each utterance to take, None for whole utterances;
-            ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note
+            ``"auto"`` as :func:`nes2net.scoring.score_length.samples_to_score` chooses, which a note
             says; ``"4sec"`` as ``"auto"``, but never whole utterances.
         judgement: what the detector says of an utterance: a judgement, its name, or a mapping of name and options.
-        trials: the trials to score, if not all of ``part``.
+        trials: the trials to score, if not all of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file of each, in
             the order of training.
         score_range: score files of a development set, whose lowest and highest scores set the normalisation of
@@ -93,9 +93,9 @@ def score_corpus(
             raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
         num_samples = None
     judgement = judgement.fitted(scorer)
-    corpus = corpora.get(part.corpus)
+    corpus = corpora.get(corpus_part.corpus)
     if trials is None:
-        trials = corpus.trials(part.root, part.split, protocols=part.protocols)
+        trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
     record: dict[str, Any] = {}
     if system_scores:
         check_fusion(scorer.num_scores, system_scores)
@@ -105,16 +105,18 @@ def score_corpus(
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     part_alone: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
-    asked = "auto" if num_samples == "4sec" else num_samples
-    heard = samples_to_score(scorer.provenance, asked, corpus.test_samples, part_alone)
-    num_samples = heard.num_samples
-    notes = [heard.words and f"{heard.words}; `num_samples` chooses another part"]
+    requested_samples = "auto" if num_samples == "4sec" else num_samples
+    score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, part_alone)
+    num_samples = score_length.num_samples
+    notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
     if decider is not None:  # one that does not fit is refused before hours of scoring
         notes += notes_on(scorer, decider, num_samples)
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
-    record["scored_trials"] = corpus.describe_trials(trials, part.split)
-    record["seen"] = seen(scorer.provenance, part.corpus, part.split, part.root or "", trials=record["scored_trials"])
+    record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
+    record["seen"] = seen(
+        scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=record["scored_trials"]
+    )
     warnings = list(record["seen"])
     if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
         warnings.append(f"the detector reads only the beginning of an utterance longer than {most / SAMPLE_RATE:g} s")
@@ -122,13 +124,16 @@ def score_corpus(
         for note in notes:
             print_note(note)
         print_warnings(warnings)
+    protocol = "4sec"
+    if num_samples is None:
+        protocol = "full"
     scores = judge_trials(
         scorer,
         trials,
         out,
         judgement,
         about={
-            "corpus": {**part.facts(), "protocol": "full" if num_samples is None else "4sec"},
+            "corpus": {**corpus_part.facts(), "protocol": protocol},
             "checkpoint": {**scorer.provenance.to_dict(), "path": str(checkpoint)},
             **record,
             **(about or {}),
@@ -139,7 +144,7 @@ def score_corpus(
         return CorpusScores(scores, None)
     basis = {"calibration": str(calibration), "calibration_sha256": sha256_of(calibration)}
     decisions = decide_trials(
-        scorer, decider, trials, out, num_samples=num_samples, num_workers=settings.num_workers, about=basis
+        scorer, decider, trials, out, num_samples=num_samples, num_workers=settings.num_workers, facts=basis
     )
     return CorpusScores(scores, decisions)
 

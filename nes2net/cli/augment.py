@@ -14,7 +14,7 @@ from nes2net.lib.terminal import say_written
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Effects:
     """Augmentation.
 
     Args:
@@ -52,7 +52,7 @@ class Wanted:
 def augment(
     file: str,
     *,
-    wanted: Wanted,
+    effects: Effects,
     set_: Annotated[Sequence[str], Flag("KEY=VALUE")] = (),
     seed: FromZero = 1234,
     epoch: Count = 1,
@@ -93,28 +93,40 @@ def augment(
     for text in set_:
         key, _, value = text.partition("=")
         try:
-            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
+            if value.lstrip("+-").isdecimal():
+                parameters[key] = int(value)
+            else:
+                parameters[key] = float(value)
         except ValueError:
             raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER") from None
+    fir_band = None
+    if effects.fir:
+        fir_band = {"band": effects.fir, "probability": effects.fir_probability}
     settings = AugmentConfig(
-        algo=wanted.algo,
+        algo=effects.algo,
         parameters=parameters,
-        speed=wanted.speed,  # type: ignore[arg-type]  # the section checks it
-        musan=wanted.musan,
-        rir=wanted.rir,
-        noise_probability=wanted.noise_probability,
-        conditions=list(wanted.condition),
-        fir={"band": wanted.fir, "probability": wanted.fir_probability} if wanted.fir else None,
+        speed=effects.speed,  # type: ignore[arg-type]  # the section checks it
+        musan=effects.musan,
+        rir=effects.rir,
+        noise_probability=effects.noise_probability,
+        conditions=list(effects.condition),
+        fir=fir_band,
     )
     path = Path(file)
     before = load_audio(path)
-    after = augmented(path, settings, speech=wanted.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
-    words = [f"algo {wanted.algo}", *set_] if wanted.algo else []
-    words += ["speed {:g}-{:g}".format(*wanted.speed)] if wanted.speed else []
-    words += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
-    words += [condition.replace(":", " ") for condition in wanted.condition]
-    words += [f"fir {wanted.fir}"] if wanted.fir else []
-    words += [f"seed {seed}", f"epoch {epoch}"] + ([f"{crop} {num_samples}"] if num_samples else [])
+    after = augmented(path, settings, speech=effects.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
+    words = []
+    if effects.algo:
+        words += [f"algo {effects.algo}", *set_]
+    if effects.speed:
+        words.append("speed {:g}-{:g}".format(*effects.speed))
+    words += [kind for kind in ("musan", "rir") if getattr(effects, kind)]
+    words += [condition.replace(":", " ") for condition in effects.condition]
+    if effects.fir:
+        words.append(f"fir {effects.fir}")
+    words += [f"seed {seed}", f"epoch {epoch}"]
+    if num_samples:
+        words.append(f"{crop} {num_samples}")
     name = Path(out, "_".join([path.stem, *(word.replace(" ", "") for word in words)]))
     writers: dict[Path, Callable[[Path], None]] = {
         Path(f"{name}.wav"): lambda file: soundfile.write(file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV")

@@ -46,7 +46,10 @@ def average(
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
-    which = [flag for flag, value in (("--ids", ids), ("--last", last), ("--best", best)) if value is not None]
+    which = []
+    for flag, value in (("--ids", ids), ("--last", last), ("--best", best)):
+        if value is not None:
+            which.append(flag)
     if len(which) > 1:
         raise InputError(f"argument {which[1]}: not allowed with argument {which[0]}")
     if by and best is None:

@@ -94,7 +94,7 @@ def fit(
         config: published model or recipe, if not recorded
         base: the weights that an adapted checkpoint leaves out
         device: auto, cpu, cuda or cuda:N
-        num_workers: processes that read audio
+        num_workers: workers, which read audio
 
     The scores to calibrate:
         apply_: scores of the same systems in the same order
@@ -259,7 +259,7 @@ def recordings(
     return status
 
 
-@called(ways=(recordings, fit, apply))
+@called(subcommands=(recordings, fit, apply))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios, fused if of several systems.
 
@@ -271,12 +271,12 @@ def calibrate() -> None:
 
 
 def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
-    """Say what is special about ``done`` and, if it was learned from one system and ``saved``, what it holds."""
+    """Print notes on ``done``; also the facts of the calibration if it has one system and was ``saved``."""
     if done.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
-    if done.left_out:
-        left_out = counted(len(done.left_out), "recording was", "recordings were")
-        print(f"{left_out} left out: {printable(listed(done.left_out))}", file=sys.stderr)
+    if done.failed:
+        recordings = counted(len(done.failed), "recording")
+        print(f"{recordings} failed: {printable(listed(done.failed))}", file=sys.stderr)
     if len(saved) != 1:
         return
     scored_by = done.calibration.scored_by
@@ -287,17 +287,20 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
             "applies the calibration to the same detector"
         )
     else:
-        heard = "whole recordings" if scored_by.num_samples is None else f"the first {scored_by.num_samples} samples"
-        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {heard}")
+        part = "whole recordings" if scored_by.num_samples is None else f"the first {scored_by.num_samples} samples"
+        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {part}")
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
-        traits = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
+        embedding_traits = ""
+        if population.has_embeddings:
+            embedding_traits = ", embedding"
+        traits = "duration, level, bandwidth" + embedding_traits
         print(f"recordings: {population.num_recordings} measured by {traits}")
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
-    """Raise if a file would be read and written, or written twice."""
+    """Raise InputError if a file would be both read and written, or written twice."""
     read = {os.path.realpath(path) for path in files}
     for path in filter(None, written):
         if os.path.realpath(path) in read:
@@ -310,7 +313,9 @@ def _check_not_read(files: Sequence[str], *written: str | None) -> None:
 def _weights(calibration: LinearCalibration) -> str:
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
-    lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in weights]
+    lines = []
+    for name, weight in weights:
+        lines.append(f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}")
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
     return printable("\n".join(["weights:", *lines]))

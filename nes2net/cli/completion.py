@@ -43,8 +43,10 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
             if action.nargs == 0 or action.choices or action.type not in (None, Path):
                 continue
             kind = next((kind for kind in (f"{command} {action.dest}", action.dest) if kind in names_by_kind), None)
-            function = f"_nes2net_{kind.replace(' ', '_')}_or_file" if kind else ""
-            action.complete = shtab.FILE | (dict.fromkeys(_NAME_OR_FILE, function) if kind else {})  # type: ignore[attr-defined]
+            complete = shtab.FILE
+            if kind:
+                complete = complete | dict.fromkeys(_NAME_OR_FILE, f"_nes2net_{kind.replace(' ', '_')}_or_file")
+            action.complete = complete  # type: ignore[attr-defined]
     form = _NAME_OR_FILE[shell]
     functions = (
         form.format(kind=kind.replace(" ", "_"), names=" ".join(names_of_kind))

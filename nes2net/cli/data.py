@@ -57,28 +57,31 @@ def download(
     from nes2net.lib.http_files import MOST_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:
+    most_tries = MOST_TRIES
+    if dry_run:
+        most_tries = 1
+    with HttpFiles(most_tries=most_tries) as client:
         plan = plan_downloads(definition, client, list(only))
         stated = [licence for licence in plan.licences if licence != definition.licence]
         rows = [["licence", definition.licence or "not known; read the page"]]
-        rows += [["stated by the server", ", ".join(stated)]] if stated else []
-        rows += [["described in", definition.source]] if definition.source else []
+        if stated:
+            rows.append(["stated by the server", ", ".join(stated)])
+        if definition.source:
+            rows.append(["described in", definition.source])
         lines = [definition.title, *(f"  {line}" for line in text_table(rows, "l"))]
         to_fetch = bool(plan.files or plan.hub_sets)
         if to_fetch:
-            cells = [
-                [
-                    file.name,
-                    "not stated" if file.remote.size is None else readable_size(file.remote.size),
-                    ", ".join(name.upper() for name in file.remote.digests) or "none published",
-                    file.what,
-                ]
-                for file in plan.files
-            ]
-            cells += [
-                [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
-                for each in plan.hub_sets
-            ]
+            cells = []
+            for file in plan.files:
+                size = "not stated"
+                if file.remote.size is not None:
+                    size = readable_size(file.remote.size)
+                digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
+                cells.append([file.name, size, digests, file.what])
+            for each in plan.hub_sets:
+                cells.append(
+                    [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
+                )
             table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
             lines += ["", *(f"  {line}" for line in table)]
             lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
@@ -183,12 +186,14 @@ def pack(
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
         print(f"{name}: {counted(len(trials), 'recording')}{without}")
-    before = f", {result.there_before} of which were there" if result.there_before else ""
+    before = ""
+    if result.there_before:
+        before = f", {result.there_before} of which were there"
     shards = counted(len(result.shards), "shard")
     print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
 
 
-@called(ways=(download, check, pack))
+@called(subcommands=(download, check, pack))
 def data() -> None:
     """Fetch, check and pack the recordings of a corpus.
 
@@ -205,7 +210,10 @@ def _report(check: CorpusCheck) -> str:
     for split in check.splits:
         lines += ["", split.split, *_row("protocol", str(split.protocol or "not found"))]
         lines += _row("audio", str(split.audio or "not found"))
-        lines += _counts_lines(split.counts, None if split.notes else split.official)
+        official_counts = split.official
+        if split.notes:
+            official_counts = None
+        lines += _counts_lines(split.counts, official_counts)
         for note in split.notes:
             lines += _row("note", note)
         if split.audio is not None and split.counts.trials:
@@ -226,7 +234,9 @@ def _report(check: CorpusCheck) -> str:
                     f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
                 )
                 lines += _row("duration", text)
-                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+                rates = []
+                for rate, number in sorted(decoding.rates.items()):
+                    rates.append(f"{number:,} at {rate:,} Hz")
                 if decoding.other_rate:
                     rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
                 lines += _row("sample rate", "; ".join(rates))
@@ -275,36 +285,42 @@ def _numbers(counts: Counts) -> str:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
-    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
+    if unlabelled:
+        return f"{text}, {unlabelled:,} without a label"
+    return text
 
 
 def _row(name: str, text: str) -> list[str]:
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 
-def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
+def _parts(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
     """Split → its trials, with the labels of the keys; the splits asked for, or all that are there."""
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
-    corpus = corpora.get(place.corpus)
+    corpus = corpora.get(corpus_part.corpus)
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
             raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
-    if asked:
-        splits = tuple(map(canonical_phase, asked))
+    if requested_splits:
+        splits = tuple(map(canonical_phase, requested_splits))
     else:
-        splits = corpus.find_splits(place.root, place.protocols)
+        splits = corpus.find_splits(corpus_part.root, corpus_part.protocols)
     trials_of_splits: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:
         try:
-            trials = corpus.trials(place.root, split, protocols=place.protocols)
+            trials = corpus.trials(corpus_part.root, split, protocols=corpus_part.protocols)
         except NotFound as error:
             absent.append(error)
             continue
-        trials_of_splits[split] = [replace(labelled[t.id], path=t.path) if t.id in labelled else t for t in trials]
-    if absent and (asked or not trials_of_splits):
+        trials_of_splits[split] = []
+        for trial in trials:
+            if trial.id in labelled:
+                trial = replace(labelled[trial.id], path=trial.path)
+            trials_of_splits[split].append(trial)
+    if absent and (requested_splits or not trials_of_splits):
         raise absent[0]
     return trials_of_splits

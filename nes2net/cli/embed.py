@@ -32,7 +32,7 @@ def embed(
     """Write the embeddings of a corpus or of files.
 
     A .npy file has a row for each utterance, with ids and labels in OUT.csv; a .parquet file has columns. The same
-    command resumes an interrupted run. Exit status 1 means that files were left out.
+    command resumes an interrupted run. Exit status 1 means that files failed.
 
     Example:
         nes2net embed asvspoof2019_la DB --split dev --model model.pth --out dev.npy

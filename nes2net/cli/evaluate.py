@@ -128,19 +128,22 @@ def evaluate(
         raise InputError(
             "`threshold` is a score, and `threshold_from` and `calibration` say where one comes from: leave one out"
         )
-    left_out: dict[str, list[str]] = {}
+    values_by_field: dict[str, list[str]] = {}
     for pair in exclude or ():
         name, equals, value = pair.partition("=")
         if not equals or not name or not value:
             raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
-        left_out.setdefault(name, []).append(value)
+        values_by_field.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
+    excluded_values = None
+    if exclude is not None:
+        excluded_values = values_by_field
     settings = EvaluationSettings(
         threshold_source=source,
         threshold=threshold,
         resolution_ms=resolution_ms,
         allow_partial=allow_partial,
-        exclude=None if exclude is None else left_out,
+        exclude=excluded_values,
         unknown=unknown,
         num_resamples=num_resamples,
         seed=seed,

@@ -49,7 +49,10 @@ def build_parser() -> OneLineParser:
         if added := below._choices_actions[listed:]:
             # The commands of a task are a group of the help, instead of one long list of all.
             parser.add_argument_group(task)._group_actions += added
-    groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
+    groups = []
+    for group in parser._action_groups:
+        if group not in (parser._subparsers, parser._optionals):
+            groups.append(group)
     parser._action_groups = [*groups, parser._optionals]
     return parser
 
@@ -65,7 +68,7 @@ def _own(name: str) -> Callable[..., int | None] | None:
 
 
 def _installed(name: str) -> Callable[..., int | None]:
-    """A command of another package; one that cannot be used is listed, and says why when it is called."""
+    """A command of another package. A command that cannot be used is listed, and says why when it is called."""
     try:
         function = commands.get(name)
         typed = get_type_hints(function)
@@ -84,7 +87,10 @@ def _installed(name: str) -> Callable[..., int | None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
-    if not (sys.argv[1:] if argv is None else argv):
+    words = argv
+    if argv is None:
+        words = sys.argv[1:]
+    if not words:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
     return run(lambda args: args.function(args), parser, argv)

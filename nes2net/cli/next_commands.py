@@ -58,15 +58,15 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     commands: list[Words] = []
     if recipe.data.train_scores:  # scoring needs scores, too
         return commands
-    for chosen in recipe.data.parts("train"):
-        name = chosen.name
-        root = chosen.root
-        protocols = chosen.protocols
+    for corpus_choice in recipe.data.parts("train"):
+        name = corpus_choice.name
+        root = corpus_choice.root
+        protocols = corpus_choice.protocols
         if root is None or name not in corpora.names():
             continue
         corpus = corpora.get(name)
         for split in ("eval", "dev"):
-            if split == chosen.train_split:
+            if split == corpus_choice.train_split:
                 continue
             try:
                 if split not in corpus.find_splits(root, protocols):
@@ -75,10 +75,12 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                 corpus.find_audio(root, split)
             except (InputError, OSError):  # it is not there
                 continue
-            scores = checkpoint.with_name(f"{checkpoint.stem}_{chosen.called}_{split}.txt")
+            scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
-            words += [] if split == "eval" else ["--split", split]
-            words += [] if protocols is None else ["--protocols", protocols]
+            if split != "eval":
+                words += ["--split", split]
+            if protocols is not None:
+                words += ["--protocols", protocols]
             commands += [words, *after_scoring(name, root, split, scores, protocols)]
             break
     return commands
@@ -94,4 +96,7 @@ def after_scoring(
     if split not in (corpus.phases or corpus.accepted_splits):
         return []
     keys = root if protocols is None or corpus.key_files else protocols
-    return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
+    words: list[object] = ["evaluate", name, scores, "--keys", keys]
+    if split != "eval":
+        words += ["--phase", split]
+    return [words]

@@ -25,7 +25,7 @@ _SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
-# Share of a recording from which on nothing is said of the rest.
+# If at least this share of a recording was judged, no note mentions the rest.
 _NEARLY_ALL = 0.995
 
 
@@ -50,7 +50,7 @@ class WithSegments:
 
     Args:
         resolution_ms: frames of this length; the shortest if not given
-        hysteresis: a fake stretch goes on up to X above --threshold
+        hysteresis: a fake stretch continues up to X above --threshold
         min_duration: shortest stretch and gap; 0.1 if not given
         rttm: write all segments as RTTM
         labels: write labels for an editor beside each file
@@ -124,7 +124,9 @@ def predict(
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
         if stretches.out and not stretches.labels:
             raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-        shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
+        shortest = MIN_DURATION
+        if stretches.min_duration is not None:
+            shortest = stretches.min_duration
         question = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
     elif excluded:
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
@@ -138,7 +140,7 @@ def predict(
         if deciding.calibration:
             raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
     paths = with_folders_listed(files)
-    # Tries the places before a large model is loaded.
+    # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
     detector = loading.load(model)
@@ -178,7 +180,9 @@ def predict(
                 line = _lines(prediction.row, widths, along.track)
             print(line, flush=True)
         if not json_:
-            advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
+            advice = []
+            if not (decider or segments or judgement):
+                advice = _how_to_get_a_probability(model)
             print("\n".join([*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice]))
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
@@ -186,7 +190,7 @@ def predict(
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
-    """Name the command that leads from a score to a probability."""
+    """Name the command that makes a calibration, which turns scores into probabilities."""
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
         "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
@@ -214,8 +218,8 @@ def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     """Write ``row`` as lines of the table.
 
-    One line is for the file and, if wanted, one for each of its windows. A file that was searched for
-    fake stretches has a line for each, or one that says that there is no stretch.
+    One line is for the file and, if wanted, one for each of its windows. A file that was searched
+    for fake stretches has a line for each stretch, or a line that says that there is none.
     """
     file = printable_name(row["file"])
     align = "l" + "r" * (len(widths) - 2) + "l"
@@ -226,15 +230,13 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     if note is not None:
         return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
     if stretches:
-        cells = [
-            [
-                file,
-                *(f"{found[key]:.2f} s" for key in ("start", "end")),
-                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
-                row.get("remark", "") if number == 0 else "",
-            ]
-            for number, found in enumerate(stretches)
-        ]
+        cells = []
+        remark = row.get("remark", "")
+        for stretch in stretches:
+            times = [f"{stretch[key]:.2f} s" for key in ("start", "end")]
+            figures = [f"{stretch[key]:.4f}" for key in ("score", "llr", "probability") if key in stretch]
+            cells.append([file, *times, *figures, remark])
+            remark = ""  # on the first line alone
         return "\n".join(table_line(line, widths, "lr") for line in cells)
     remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):
@@ -256,6 +258,9 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     ]
     if row.get("windows", 1) > 1 and windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
+            more = []
+            for key in ("llrs", "probabilities"):
+                if key in row:
+                    more.append(f"{row[key][number]:.4f}")
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *([""] if more else []), *more], widths, "r"))
     return "\n".join(lines)

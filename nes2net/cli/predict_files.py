@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import writing
-from nes2net.lib.outputs import check_places, named_alike
+from nes2net.lib.outputs import check_output_paths, named_alike
 from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
 
 
 class FilesBeside:
-    """What the flags --plot, --rttm and --labels ask for beside the table.
+    """The files of the flags --plot, --rttm and --labels.
 
     Raises:
-        InputError: if a file cannot be written there. That is found out before hours of scoring.
+        InputError: if a file cannot be written; this is checked before hours of scoring.
     """
 
     def __init__(
@@ -51,15 +51,17 @@ class FilesBeside:
             self.pictures = {files[0]: Path(plot)}
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in named_alike(files, ".png").items()}
-        check_places(self.pictures.values(), "name another with --plot")
+        check_output_paths(self.pictures.values(), "name another with --plot")
         #: The name of each recording in RTTM.
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
-        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
+        self.one_rttm = None
+        if rttm and is_one_file(Path(rttm), (".rttm",)):
+            self.one_rttm = Path(rttm)
         self.rttms: dict[Path, Path] = {}
         if rttm and not self.one_rttm:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
         rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
-        check_places(rttm_files, "name another file or folder with --rttm")
+        check_output_paths(rttm_files, "name another file or folder with --rttm")
         self.labels: dict[Path, Path] = {}
         if labels and out:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
@@ -67,13 +69,13 @@ class FilesBeside:
             for folder in dict.fromkeys(path.parent for path in files):
                 inside = named_alike([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
-        check_places((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
+        check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
     def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
-        """A function that writes the files of one recording; a single RTTM file of all is written at the end.
+        """Give a function that writes the files of one recording; a common RTTM file is written at the end.
 
-        That file is also written after an interruption, which would otherwise lose hours of work.
+        The common file is written after an interruption too, so that no hours of work are lost.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
@@ -122,7 +124,7 @@ class FilesBeside:
             options = {
                 "threshold": prediction.row["threshold"],
                 "stretches": prediction.stretches,
-                "least": least_span(detector.score_rule),
+                "smallest_span": least_span(detector.score_rule),
             }
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))

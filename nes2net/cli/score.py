@@ -54,7 +54,7 @@ def score(
     """Score a corpus with a trained detector.
 
     The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. Exit status 1 means
-    that files were left out.
+    that files failed.
 
     Example:
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt
@@ -95,7 +95,10 @@ def score(
 
     if judgement is not None and segments is not None:
         raise InputError("`judgement` says what to make instead of scores: leave out --segments")
-    chosen_judgement: Judgement[Any] = Scores() if segments is None else Frames(segments or None)
+    if segments is None:
+        chosen_judgement: Judgement[Any] = Scores()
+    else:
+        chosen_judgement = Frames(segments or None)
     if judgement is not None:
         chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     decider = deciding.decider()
@@ -143,9 +146,10 @@ def score(
     if decider and decisions:
         print("\n".join(decider.described()))
         counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
-        print(
-            f"decisions: {counts}, {'complete already' if decisions.already_complete else 'written'} in {decisions.path}"
-        )
+        state = "written"
+        if decisions.already_complete:
+            state = "complete already"
+        print(f"decisions: {counts}, {state} in {decisions.path}")
     assert located_part.root is not None
     commands = after_scoring(corpus, located_part.root, split, out, protocols)
     print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])

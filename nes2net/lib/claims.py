@@ -1,4 +1,4 @@
-"""Whether what stands in a place is of the same run: two runs are compared by plain data that identify them."""
+"""Whether files belong to the same run: the plain data that identifies two runs is compared."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
 
 
 def another(earlier: Any, run: Mapping[str, Any]) -> str:
-    """Say in brackets what makes the ``earlier`` run another one, for a message; empty if nothing is known to.
+    """Say in brackets how the ``earlier`` run differs, for a message; empty if no difference is known.
 
     >>> another({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), another(None, {"model": "b"})
     (' (another model, resolution_ms)', '')
     """
-    names = differing(earlier, run) if isinstance(earlier, dict) else []
-    return f" (another {', '.join(names)})" if names else ""
+    names = []
+    if isinstance(earlier, dict):
+        names = differing(earlier, run)
+    if not names:
+        return ""
+    return f" (another {', '.join(names)})"

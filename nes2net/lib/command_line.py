@@ -38,10 +38,10 @@ INTERRUPTED = 130
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Help whose usage line shows what has to be given, and which names the defaults that say something."""
+    """Help with the required arguments in its usage line, and with defaults that matter."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # Most flags stand on one line with what they mean.
+        # Wide enough for most flags to share a line with their meaning.
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
@@ -76,7 +76,11 @@ class HelpFormatter(argparse.HelpFormatter):
             text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
-        return f"{text} (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
+        if isinstance(default, list):
+            default_text = " ".join(map(str, default))
+        else:
+            default_text = "%(default)s"
+        return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:  # an example of several lines
@@ -103,7 +107,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
-        #: A command to paste, or several; a backslash ends a line that goes on in the next, which is indented.
+        #: A command to paste, or several; a backslash continues a line in the next, which is indented.
         self.example = example
         if example:
             self.add_argument_group("example", example)
@@ -114,14 +118,14 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """The parsers of the commands below this one and of their ways, by what is typed for each: ``data check``."""
+        """Map what is typed for each command and subcommand, such as ``data check``, to its parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for name, parser in action.choices.items():
-                    parsers |= {name: parser} | {
-                        f"{name} {way}": inner_parser for way, inner_parser in parser.commands().items()
-                    }
+                    parsers[name] = parser
+                    for subcommand, inner_parser in parser.commands().items():
+                        parsers[f"{name} {subcommand}"] = inner_parser
         return parsers
 
     def flags(self) -> Mapping[str, str]:
@@ -133,7 +137,10 @@ class OneLineParser(argparse.ArgumentParser):
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             # All flags are this parser's: argparse would report the value of an unknown one as missing.
             actions_by_flag = self._option_string_actions
-            for word in words[: words.index("--")] if "--" in words else words:
+            own_words = words
+            if "--" in words:
+                own_words = words[: words.index("--")]
+            for word in own_words:
                 flag = word.partition("=")[0]
                 if (
                     flag.startswith("--")
@@ -150,7 +157,10 @@ class OneLineParser(argparse.ArgumentParser):
             where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
             suggestion = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
             problem = "unknown command" if is_command else "invalid choice:"
-            raise argparse.ArgumentError(None if is_command else action, f"{problem} '{value}'{suggestion}")
+            refused_argument = None
+            if not is_command:
+                refused_argument = action
+            raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
         is_explained = "did you mean" in message or "; known: " in message
@@ -163,15 +173,15 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an argument
-    names is removed if it was made for results that never came.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder
+    that an argument names is removed if this run made it and it is still empty.
     """
     if argv is None:
         leave_out_current_folder()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal without UTF-8 cannot show '–' nor every file name.
+            # A terminal without UTF-8 can show neither '–' nor every file name.
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     texts = [value for value in vars(args).values() if isinstance(value, str)]
@@ -208,7 +218,7 @@ def run(
 
 
 def _say(text: str) -> None:
-    """Print ``text`` on standard error, unless that takes nothing more: the exit status still says what happened."""
+    """Print ``text`` on standard error, if that is open; the exit status tells in any case."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
@@ -221,7 +231,7 @@ def _of_path(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Lead closed standard streams nowhere; the next file opened would take their numbers, and what is printed."""
+    """Open closed standard streams on the null device, or the next file would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -230,7 +240,7 @@ def _open_closed_streams() -> None:
 
 
 def _drop_what_cannot_be_printed() -> None:
-    """Lead standard output nowhere if it takes nothing more; Python would print a traceback at its end."""
+    """Redirect a closed standard output to the null device; else Python exits with a traceback."""
     if sys.stdout is None:
         return
     try:

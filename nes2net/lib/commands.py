@@ -17,26 +17,26 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """What is said beside the type of a parameter, in ``Annotated``."""
+    """Facts about a flag, given beside the type of its parameter in ``Annotated``."""
 
     metavar: str | tuple[str, ...] | None = None
-    """What stands for the value in the help."""
-    least: int | None = None
-    """The least number that is allowed."""
+    """Stands for the value in the help."""
+    minimum: int | None = None
+    """The smallest number that is allowed."""
     choices: Callable[[], Sequence[str]] | None = None
     nargs: str | int | None = None
     const: Any = None
     """The value of the flag alone, with ``nargs="?"``."""
     repeated: bool = False
-    """Whether the flag is given again for each further value."""
+    """Whether the flag is repeated for each value."""
     meaning: str | None = None
     """What the help says if no docstring explains the parameter."""
 
 
 File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
-Count = Annotated[int, Flag("N", least=1)]
-FromZero = Annotated[int, Flag("N", least=0)]
+Count = Annotated[int, Flag("N", minimum=1)]
+FromZero = Annotated[int, Flag("N", minimum=0)]
 #: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
 #: ``num_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
@@ -75,20 +75,23 @@ def page_of(docstring: str | None) -> Page:
 
 
 def called(
-    *, resumes: bool = True, names: Mapping[str, str] | None = None, ways: Sequence[Callable[..., int | None]] = ()
+    *,
+    resumes: bool = True,
+    names: Mapping[str, str] | None = None,
+    subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Say of a command what its signature and docstring do not.
+    """Give a command the facts that its signature and docstring do not tell.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
         names: further settings of the library → their flags.
-        ways: commands below this one, which is then only their common name and page of help.
+        subcommands: commands below this one, which is then only their common name and page of help.
     """
 
     def mark(function: Any) -> Any:
         function.resumes = resumes
         function.names = names or {}
-        function.ways = ways
+        function.subcommands = subcommands
         return function
 
     return mark
@@ -102,29 +105,33 @@ def add_command(
     Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
     `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
     too. Their group has the title of the dataclass's docstring, unless the function's docstring explains them. The help
-    leaves out what neither a docstring nor the type explains. A function with ways (:func:`called`) is a command with
-    commands below it.
+    leaves out what neither a docstring nor the type explains. A function with subcommands
+    (:func:`called`) is a command that only groups them.
     """
     page = page_of(function.__doc__)
     name = (name or function.__name__.strip("_")).replace("_", "-")
     parser: OneLineParser = commands.add_parser(
         name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
     )
-    if ways := getattr(function, "ways", ()):
-        below = parser.add_subparsers(title="ways", dest="way", required=True, metavar="WAY")
-        for way in ways:
-            add_command(below, way)
+    if subcommands := getattr(function, "subcommands", ()):
+        below = parser.add_subparsers(title="subcommands", dest="subcommand", required=True, metavar="SUBCOMMAND")
+        for subcommand in subcommands:
+            add_command(below, subcommand)
         return parser
     parser.resumes = getattr(function, "resumes", True)
-    least: dict[str, int] = {}
-    call = _add_arguments(parser, function, page.arguments, least)
+    minimums: dict[str, int] = {}
+    call = _add_arguments(parser, function, page.arguments, minimums)
     parser.names |= getattr(function, "names", {})
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        for key, smallest in least.items():
-            found = getattr(args, key)
-            for value in found if isinstance(found, list) else [found]:
+        for key, smallest in minimums.items():
+            argument_value = getattr(args, key)
+            if isinstance(argument_value, list):
+                values = argument_value
+            else:
+                values = [argument_value]
+            for value in values:
                 if value is not None and value < smallest:
                     raise InputError(f"`{key}` is at least {smallest}, not {value}")
         return call(args)
@@ -134,7 +141,7 @@ def add_command(
 
 
 def _add_arguments(
-    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], least: dict[str, int]
+    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], minimums: dict[str, int]
 ) -> Callable[[argparse.Namespace], Any]:
     """Add what ``owner`` takes; return a call of it with the values of a parsed line."""
     hints = get_type_hints(owner, include_extras=True)
@@ -144,21 +151,26 @@ def _add_arguments(
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
-            values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), least)
+            values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
             continue
         values[key] = attrgetter(key)
         options = _options(hints[key])
-        if "least" in options:
-            least[key] = options.pop("least")
+        if "minimum" in options:
+            minimums[key] = options.pop("minimum")
         flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
         has_default = parameter.default is not parameter.empty
         if has_default:
-            options["default"] = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            if isinstance(parameter.default, tuple):
+                options["default"] = list(parameter.default)
+            else:
+                options["default"] = parameter.default
         meaning = options.pop("meaning", "")
         title, text = meanings.get(key, ("args", meaning))
         options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
         groups = {group.title: group for group in parser._action_groups}
-        group = parser if title == "args" else groups.get(title) or parser.add_argument_group(title)
+        group: argparse._ActionsContainer = parser
+        if title != "args":
+            group = groups.get(title) or parser.add_argument_group(title)
         if parameter.kind is parameter.KEYWORD_ONLY or is_dataclass(owner):
             group.add_argument(f"--{flag.replace('_', '-')}", dest=key, required=not has_default, **options)
             parser.names[flag] = f"--{flag.replace('_', '-')}"
@@ -170,10 +182,10 @@ def _add_arguments(
 
 
 def _options(hint: Any) -> dict[str, Any]:
-    """What argparse is told of a type.
+    """The options of argparse for a type.
 
     >>> _options(Sequence[Count] | None)
-    {'type': <class 'int'>, 'metavar': 'N', 'least': 1, 'nargs': '+'}
+    {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
     >>> _options(Literal["head", "random"]), _options(bool)
     ({'choices': ['head', 'random']}, {'action': 'store_true'})
     """
@@ -186,14 +198,20 @@ def _options(hint: Any) -> dict[str, Any]:
         options = _options(arguments[0]) | stated
         if options.pop("repeated", False):
             options |= {"action": "append", "nargs": None}
-        return options | {"choices": options["choices"]()} if callable(options.get("choices")) else options
+        if callable(options.get("choices")):
+            return options | {"choices": options["choices"]()}
+        return options
     if origin in (Union, UnionType):
         return {key: value for option in arguments if option is not NoneType for key, value in _options(option).items()}
     if origin is Literal:
         return {"choices": list(arguments)}
     if origin is not None:  # a sequence, or one of sequences
         options = _options(arguments[0])
-        return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
+        if "nargs" in options:
+            repetition = {"action": "append"}
+        else:
+            repetition = {"nargs": "+"}
+        return options | repetition
     if hint is bool:
         return {"action": "store_true"}
     return {} if hint is str else {"type": hint}

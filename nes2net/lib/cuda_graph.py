@@ -19,16 +19,16 @@ class Replayed:
     ``compute`` must be the same computation each time: no random numbers, no value that the CPU
     reads, and weights that stay where they are in memory. Only inference is recorded
     (``torch.inference_mode``). What cannot be recorded is computed in the ordinary way, after a
-    warning. Inputs of at most ``most`` shapes are recorded, because each recording keeps its memory.
+    warning. Inputs of at most ``max_shapes`` shapes are recorded, because each recording keeps its memory.
     Any number of threads may call. A copy has no recordings.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
     """
 
-    def __init__(self, compute: Callable[[Tensor], Tensor], most: int = 4) -> None:
+    def __init__(self, compute: Callable[[Tensor], Tensor], max_shapes: int = 4) -> None:
         self.compute = compute
-        self.most = most
+        self.max_shapes = max_shapes
         self._lock = threading.Lock()
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
@@ -37,15 +37,15 @@ class Replayed:
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)
         with self._lock:
-            if key not in self._recorded and len(self._recorded) < self.most:
+            if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = _record(self.compute, x)
-                except torch.OutOfMemoryError:  # the memory of recordings stays theirs
-                    self.most = len(self._recorded)
+                except torch.OutOfMemoryError:  # earlier recordings keep their memory
+                    self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
                     reason = first_line(error.__context__ or error)
                     warnings.warn(f"no CUDA graph can be recorded ({reason})", stacklevel=2)
-                    self.most = len(self._recorded)
+                    self.max_shapes = len(self._recorded)
             if key not in self._recorded:
                 return self.compute(x)
             graph, graph_input, result = self._recorded[key]
@@ -54,7 +54,7 @@ class Replayed:
             return result.clone()  # the next replay writes over it
 
     def __reduce__(self) -> tuple:
-        return Replayed, (self.compute, self.most)
+        return Replayed, (self.compute, self.max_shapes)
 
 
 _recording = threading.Lock()  # CUDA records one graph at a time in a process
@@ -63,17 +63,17 @@ _recording = threading.Lock()  # CUDA records one graph at a time in a process
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
     """Record ``compute`` of tensors like ``x``: the graph, its input and its output."""
     current = torch.cuda.current_stream(x.device)
-    # The outer stream is entered again at the end, also after an error, where PyTorch does not.
+    # Return to the outer stream even after an error, which PyTorch does not do.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            for _ in range(3):  # in which libraries choose their kernels and take their memory
+            for _ in range(3):  # so that libraries choose their kernels and allocate their memory first
                 compute(graph_input)
         current.wait_stream(stream)
-        # Reading threads may pin memory meanwhile, which the recording of this thread may ignore.
+        # thread_local: other threads may pin memory while this one records.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             result = compute(graph_input)
         return graph, graph_input, result

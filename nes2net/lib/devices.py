@@ -24,7 +24,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    named = named_device(device)
+    torch_device = named_device(device)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
     if torch.backends.mps.is_available():
@@ -32,10 +32,12 @@ def choose_device(device: str = "auto") -> torch.device:
     if hasattr(torch, "xpu") and torch.xpu.is_available():
         devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
     # A device without a number is the first of its kind.
-    if named.type != "cpu" and not {str(named), f"{named.type}:{named.index or 0}"} & set(devices):
+    if torch_device.type != "cpu" and not {str(torch_device), f"{torch_device.type}:{torch_device.index or 0}"} & set(
+        devices
+    ):
         available = ", ".join(devices)
         raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {available}")
-    return named
+    return torch_device
 
 
 def named_device(device: str) -> torch.device:
@@ -133,7 +135,7 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
 
 @contextmanager
 def float32_products(precision: str = "float32") -> Iterator[None]:
-    """Compute products, convolutions and recurrent layers of float32 with its whole mantissa inside.
+    """In this context, compute float32 products, convolutions and recurrences with all 23 bits.
 
     By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits.
     Settings of a program or container (``torch.set_float32_matmul_precision``,
@@ -176,7 +178,7 @@ def float32_settings() -> dict[str, str]:
 
 
 _lock = threading.Lock()
-# For each thread inside, whether it asks for the whole mantissa; and the settings outside.
+# Whether each thread in the context asks for the whole mantissa; and the settings outside of it.
 _inside: list[bool] = []
 _before: dict[str, Any] = {}
 
@@ -186,7 +188,10 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 
 def _set(exact: bool) -> None:
-    new_settings = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
+    if exact:
+        new_settings = dict.fromkeys(_NEW, "ieee")
+    else:
+        new_settings = dict.fromkeys(_NEW[:3], "tf32")
     _restore({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 

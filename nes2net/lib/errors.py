@@ -28,14 +28,17 @@ class InputError(ValueError):
     and a long message loses its middle.
 
     Args:
-        problem: what is wrong, and the remedy; the whole message, or what follows the name of the thing.
-        what: names the thing that is wrong and begins the message, for an error that is also shown
-            beside that name.
+        problem: what is wrong, and the remedy; the whole message, or what follows the ``subject``.
+        subject: begins the message, such as ``"audio file FILE"``; :attr:`problem` does without it,
+            for tables that name the file in another column.
     """
 
-    def __init__(self, problem: str, *, what: str = "") -> None:
-        super().__init__(one_line(f"{what} {problem}" if what else problem))
-        #: What is wrong, without the name of the thing.
+    def __init__(self, problem: str, *, subject: str = "") -> None:
+        message = problem
+        if subject:
+            message = f"{subject} {problem}"
+        super().__init__(one_line(message))
+        #: What is wrong, without the subject.
         self.problem = one_line(problem)
 
 
@@ -46,7 +49,7 @@ class MissingLibrary(InputError):
 class Unfinished(Exception):
     """Work was interrupted from outside, by a signal or a full disk.
 
-    The work done is kept, and the same command goes on from there.
+    The work done is kept, and the same command resumes from there.
     """
 
 
@@ -72,7 +75,9 @@ def visible(text: str) -> str:
 
 def _without_middle(text: str) -> str:
     half = _LONGEST_MESSAGE // 2
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[: half - 1]} … {text[-half + 2 :]}"
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    return f"{text[: half - 1]} … {text[-half + 2 :]}"
 
 
 _SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")
@@ -81,7 +86,7 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxy
 
 @contextmanager
 def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
-    """Let :func:`worded` call settings by a program's flags within this context."""
+    """Within this context, :func:`worded` names settings by a program's flags."""
     token = _flags.set(flags)
     try:
         yield
@@ -111,31 +116,35 @@ def worded(text: str) -> str:
             return match[0]
         flag = flags[setting]
         if not flag.startswith("--"):  # a key of a recipe
-            return f"`{flag}`" if value is None else f"`{flag}={value}`"
+            if value is None:
+                return f"`{flag}`"
+            return f"`{flag}={value}`"
         if value is None or value == "True":
             return flag
-        return f"{flag}={value}" if " " in flag else f"{flag} {value}"
+        if " " in flag:
+            return f"{flag}={value}"
+        return f"{flag} {value}"
 
     return _SETTING.sub(named, text)
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Ask for the nearest of ``known``, for the end of a message; empty if none is near.
+def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
+    """Ask for the nearest of ``known_names``, for the end of a message; empty if none is near.
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
     """
-    known = list(known)
+    known_names = list(known_names)
     word = word[:_LONGEST_NAME]
-    close = [name for name in known if name.casefold() == word.casefold()]
-    close = close or difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    close = [name for name in known_names if name.casefold() == word.casefold()]
+    close = close or difflib.get_close_matches(word, known_names, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def did_you_mean(
-    name: str, known: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
+    name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """End a message about an unknown name: ask for the nearest of ``known``, and list up to ten of them.
+    """End a message about an unknown name: ask for the nearest of ``known_names``, and list up to ten of them.
 
     Args:
         command: a command that lists all of them. If there are more than ten, the message names it
@@ -147,21 +156,26 @@ def did_you_mean(
     >>> did_you_mean("zzz", "abcdefghijk", "nes2net info")
     '; known: a, b, c, d, e, f, g, h, i, j, … (11 in all; `nes2net info` lists them)'
     """
-    known = sorted(known)
-    if not known:
+    known_names = sorted(known_names)
+    if not known_names:
         return ""
-    meant = nearest(name, known, cutoff) if meant is None else meant
-    names = known
+    meant = nearest(name, known_names, cutoff) if meant is None else meant
+    names = known_names
     ending = ""
-    if len(known) > _MOST_NAMED:
-        near = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=_MOST_NAMED, cutoff=0)
-        names = sorted(near) if meant else known[:_MOST_NAMED]
-        ending = f", … ({len(known)} in all{f'; `{command}` lists them' if command else ''})"
-    return f"{meant} Known: {', '.join(names)}{ending}" if meant else f"; known: {', '.join(names)}{ending}"
+    if len(known_names) > _MOST_NAMED:
+        near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MOST_NAMED, cutoff=0)
+        names = sorted(near) if meant else known_names[:_MOST_NAMED]
+        command_advice = ""
+        if command:
+            command_advice = f"; `{command}` lists them"
+        ending = f", … ({len(known_names)} in all{command_advice})"
+    if meant:
+        return f"{meant} Known: {', '.join(names)}{ending}"
+    return f"; known: {', '.join(names)}{ending}"
 
 
-def check_known(names: Iterable[str], known: Iterable[str], problem: str, command: str = "") -> None:
-    """Raise :class:`InputError` for the first of ``names`` that is not among ``known``.
+def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, command: str = "") -> None:
+    """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
 
     Args:
         problem: begins the message; the name and :func:`did_you_mean` follow.
@@ -169,10 +183,10 @@ def check_known(names: Iterable[str], known: Iterable[str], problem: str, comman
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
     """
-    known = list(known)
+    known_names = list(known_names)
     for name in names:
-        if name not in known:
-            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known, command)}")
+        if name not in known_names:
+            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known_names, command)}")
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
@@ -181,27 +195,29 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     >>> listed(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
     """
-    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def counted(number: int, singular: str, plural: str | None = None) -> str:
     """``number`` with what it counts, in the plural unless it is 1.
 
     Args:
-        one: the noun, with a verb if one follows: ``"file is"``.
-        many: its plural, if that is not ``one`` with an ``s``: ``"files are"``.
+        singular: the noun, with a verb if one follows: ``"file is"``.
+        plural: its plural, if that is not ``singular`` with an ``s``: ``"files are"``.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
     """
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 class _Shortened(reprlib.Repr):
     """``repr`` of a few parts of plain values and containers; of other objects, the class alone.
 
     The library's own calls the full ``repr`` of a class that it does not know, and sorts
-    dictionaries and sets. Both may take for ever on a value that shares its parts.
+    dictionaries and sets. Both may take for ever on a value that holds the same object many times.
     """
 
     def __init__(self) -> None:
@@ -228,13 +244,18 @@ class _Shortened(reprlib.Repr):
         )
 
     def repr_set(self, value: Set, level: int) -> str:
-        return self._in_braces((self.repr1(v, level - 1) for v in value), level) if value else "set()"
+        if not value:
+            return "set()"
+        return self._in_braces((self.repr1(v, level - 1) for v in value), level)
 
     def repr_frozenset(self, value: Set, level: int) -> str:
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
-        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
+        if level > 0:
+            first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
+        else:
+            first = ["..."]
         return f"{{{', '.join(first)}}}"
 
 
@@ -260,7 +281,10 @@ def first_line(error: BaseException) -> str:
     ('no such size', 'KeyError')
     """
     foreign = len(error.args) == 1 and not isinstance(error.args[0], str)  # such as the key of a KeyError
-    text = shown(error.args[0]) if foreign else str(error)
+    if foreign:
+        text = shown(error.args[0])
+    else:
+        text = str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -277,4 +301,6 @@ def readable_size(size: float) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size = size / 1000
         unit = unit + 1
-    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"
+    if unit:
+        return f"{size:.1f} {_UNITS[unit]}"
+    return f"{size:.0f} {_UNITS[unit]}"

@@ -23,12 +23,12 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on what one file may grow to. All code that expands a part of the file takes from them first.
+    """Limits on the expanded content of one file; code that expands a part counts it here first.
 
     Args:
         name: begins the message, such as ``shard FILE``.
-        most_bytes: what the content may take where it is expanded to, usually in memory.
-        most_steps: how many parts it may have that cost time one by one: rows, values, members.
+        most_bytes: largest size of the expanded content, usually in memory.
+        most_steps: largest number of rows, values, members or the like, each of which costs time.
         size: bytes of the file, for the message; None if the limits do not depend on it.
         remedy: ends the message with what to do.
 
@@ -58,18 +58,18 @@ class Budget:
         """
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
-    def take(self, what: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count what ``what`` is about to take.
+    def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
+        """Count ``content``, such as ``"rows"``, before it is expanded.
 
         Raises:
-            InputError: if that is more than is left.
+            InputError: if the file then exceeds a limit.
         """
         self.bytes += bytes
         self.steps += steps
         if self.bytes > self.most_bytes:
-            raise self._exceeded(f"{readable_size(self.bytes)} of {what}", readable_size(self.most_bytes))
+            raise self._exceeded(f"{readable_size(self.bytes)} of {content}", readable_size(self.most_bytes))
         if self.steps > self.most_steps:
-            raise self._exceeded(f"{self.steps:,} {what}", f"{self.most_steps:,}")
+            raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
@@ -141,7 +141,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         _show_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # it was removed as a left one before it was locked
+        os.close(opened)  # another process removed it as a leftover before it was locked
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def _show_alive(opened: int) -> None:
     """Lock a temporary file or folder until this process, and those that it forks meanwhile, close it."""
     if sys.platform != "win32":
-        with suppress(OSError):  # the file system has no locks, and nothing is taken for left
+        with suppress(OSError):  # the file system has no locks; without them, nothing counts as a leftover
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
@@ -184,12 +184,16 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         return
     leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
-        with suppress(OSError):  # it is another's, or a link
+        with suppress(OSError):  # it belongs to another user, or is a link
             mode = leftover.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
             # Some file systems lock only what is open for writing.
-            opened = os.open(leftover, (os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR) | os.O_NOFOLLOW)
+            if stat.S_ISDIR(mode):
+                access = os.O_RDONLY
+            else:
+                access = os.O_RDWR
+            opened = os.open(leftover, access | os.O_NOFOLLOW)
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if stat.S_ISDIR(mode):
@@ -231,7 +235,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """Remove at the end whatever of ``paths`` and the folders above them :func:`make_folder` made and is empty.
+    """Finally remove the empty folders of ``paths`` and above that :func:`make_folder` made.
 
     Folders are made before the long work whose results go into them, and the work may fail. A folder
     that somebody else makes meanwhile stays.
@@ -273,7 +277,7 @@ def check_writable(
         stream: whether it is written by :func:`write_output`, also to a device or a pipe.
 
     Raises:
-        InputError: if ``path`` is a folder, or lies in none that can be written to.
+        InputError: if ``path`` is a folder, or its folder cannot be written to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -289,7 +293,11 @@ def check_writable(
 
 
 def _to_disk(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    if path.is_dir():
+        access = os.O_RDONLY
+    else:
+        access = os.O_RDWR
+    opened = os.open(path, access)
     try:
         os.fsync(opened)
     finally:
@@ -327,14 +335,19 @@ def write_output(path: str | Path, text: str) -> None:
         InputError: if it cannot be written.
     """
     if not _is_stream(path):
-        write_text(os.path.realpath(path) if os.path.islink(path) else path, text)
+        target = path
+        if os.path.islink(path):
+            target = os.path.realpath(path)
+        write_text(target, text)
         return
     with writing(path):
         own_stream = _own_stream(os.stat(path))
         # Opened anew, a file behind /dev/stdout would be written from its start.
-        with open(
-            os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream), "w", encoding="utf-8"
-        ) as stream:
+        if own_stream is None:
+            file_number = os.open(path, os.O_WRONLY)
+        else:
+            file_number = os.dup(own_stream)
+        with open(file_number, "w", encoding="utf-8") as stream:
             stream.write(text)
 
 
@@ -371,11 +384,11 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
 
 
 _START = 512  # bytes that tell a pointer or a web page
-_CHUNK = 1 << 24  # bytes read at once from what may not end
+_CHUNK = 1 << 24  # bytes read at once from a file that may be endless
 
 
-def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a file") -> bytes:
-    """Read a file of at most ``most`` bytes.
+def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
+    """Read a file of at most ``max_bytes`` bytes.
 
     Args:
         remedy: ends the message with what to do.
@@ -387,12 +400,12 @@ def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a 
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    unread = most + 1
+    unread = max_bytes + 1
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
             raise InputError(f"{path}: is a named pipe, not a file or /dev/stdin; {remedy}")
-        if status.st_size > most:
+        if status.st_size > max_bytes:
             unread = 0
         with open(path, "rb", buffering=0) as file:
             while unread > 0 and (chunk := file.read(min(unread, _CHUNK))):
@@ -401,7 +414,7 @@ def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a 
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     if unread <= 0:
-        raise InputError(f"{path}: is longer than {readable_size(most)}; {remedy}")
+        raise InputError(f"{path}: is longer than {readable_size(max_bytes)}; {remedy}")
     content = b"".join(chunks)
     check_arrived(path, content[:_START])
     return content

@@ -1,4 +1,4 @@
-"""What is missing or wrong in what a person prepared, one finding at a time, and what to do about it."""
+"""Findings of a check: what a person prepared is incomplete or wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Finding:
     keys: not there; get them from the organisers
     """
 
-    what: str
+    subject: str
     problem: str
     remedy: str = ""
     """What to do; empty if the problem says it, or nothing is known to help."""
@@ -24,7 +24,7 @@ class Finding:
     """Whether only some of the files are missing: a partial result is possible."""
 
     def __str__(self) -> str:
-        text = f"{self.what}: {self.problem}"
+        text = f"{self.subject}: {self.problem}"
         return f"{text}; {self.remedy}" if self.remedy else text
 
 

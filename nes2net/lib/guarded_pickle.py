@@ -159,7 +159,10 @@ class _Instructions(dict):
 
     def __getitem__(self, instruction: int) -> Any:
         budget = self.budget
-        budget.steps += _OBJECT if instruction in _MAKING else 1  # millions of times, so without a call
+        if instruction in _MAKING:
+            budget.steps += _OBJECT
+        else:
+            budget.steps += 1  # millions of times, so without a call
         if budget.steps > budget.most_steps:
             budget.take("steps")
         return dict.__getitem__(self, instruction)

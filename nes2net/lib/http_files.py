@@ -1,4 +1,4 @@
-"""Files from HTTP servers: resumed where they stopped, of the announced size, whole or not there."""
+"""Files from HTTP servers: resumed if interrupted, checked for size, complete or absent."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class HttpFiles:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def read(self, url: str, most: int) -> bytes:
-        """The content of a short answer, at most ``most`` bytes.
+    def read(self, url: str, max_bytes: int) -> bytes:
+        """The content of a short answer, at most ``max_bytes`` bytes.
 
         Raises:
             InputError: if there is no such page, or it is longer.
@@ -92,8 +92,8 @@ class HttpFiles:
                 _check_found(answer, url)
                 for chunk in answer.iter_raw():
                     content += chunk
-                    if len(content) > most:
-                        raise InputError(f"{url}: the answer is longer than {readable_size(most)}")
+                    if len(content) > max_bytes:
+                        raise InputError(f"{url}: the answer is longer than {readable_size(max_bytes)}")
             return bytes(content)
 
         return self._patiently(once, url, lambda: 0)
@@ -101,7 +101,7 @@ class HttpFiles:
     def described(self, file: RemoteFile) -> RemoteFile:
         """``file`` with the size that its server announces, and the SHA-256 that the hub states.
 
-        What the server does not say is left out.
+        Facts that the server does not state are absent.
 
         Raises:
             InputError: if there is no such file.
@@ -109,12 +109,14 @@ class HttpFiles:
         """
 
         def once() -> RemoteFile:
-            # of all answers: the hub says it in the one that redirects to its store
+            # of all answers: the hub states the size in the answer that redirects to its store
             headers: dict[str, str] = {}
             with self._answer("HEAD", file.url, headers) as answer:
                 if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
                     _check_found(answer, file.url)
-                size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
+                size = headers.get("x-linked-size")
+                if answer.is_success:
+                    size = size or headers.get("content-length")
             digest = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
@@ -124,40 +126,40 @@ class HttpFiles:
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Fetch ``file`` to ``path`` and return the digests that are published, or else its SHA-256.
 
-        What has come stays in ``path`` with ``.part`` behind it, and the next call goes on from
-        there unless the file has changed meanwhile.
+        A partial download stays in ``{path}.part``. The next call resumes there, unless
+        the file has changed meanwhile.
 
         Raises:
             InputError: if there is no such file, the disk is too small for it, or it has another
                 size or checksum than published; it is then removed.
             Unfinished: if the server breaks off again and again, or the disk is full.
         """
-        part = path.with_name(f"{path.name}.part")
+        partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         total = None if file.size is None else max(1, file.size // _MB)
-        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(part) // _MB) as display:
-            self._patiently(lambda: self._go_on(file, part, display), file.url, lambda: _size(part))
-        digests = digests_of(part, file.digests or ("sha256",), f"checking {path.name}")
+        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
+            self._patiently(lambda: self._resume(file, partial_path, display), file.url, lambda: _size(partial_path))
+        digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}")
         for name, published in file.digests.items():
             if digests[name] != published.lower():
-                _remove(part)
+                _remove(partial_path)
                 raise InputError(
                     f"{file.url}: the {name.upper()} of what came is {digests[name]}, not {published}; it was damaged on its way "
                     "or replaced by its publisher, and is removed: run the same command again"
                 )
-        os.replace(part, path)
-        _remove(part)
+        os.replace(partial_path, path)
+        _remove(partial_path)
         return digests
 
-    def _go_on(self, file: RemoteFile, part: Path, display: ProgressDisplay[Any]) -> None:
-        """Fetch what is missing in ``part``."""
-        known: dict[str, str] = {}  # the validator of the file that ``part`` came from; empty if from elsewhere
+    def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
+        """Fetch what is missing in ``partial_path``."""
+        validators: dict[str, str] = {}  # of the file that was fetched in part; empty if unknown
         with suppress(InputError, ValueError, AttributeError):
-            state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
+            state = parsed_json(read_bounded(_state_of(partial_path), 10_000), "the state")
             if state.pop("url") == file.url:
-                known = {name: value for name, value in state.items() if isinstance(value, str)}
-        start = _size(part)
-        if start and not known and not file.digests:
+                validators = {name: value for name, value in state.items() if isinstance(value, str)}
+        start = _size(partial_path)
+        if start and not validators and not file.digests:
             start = 0  # nothing would tell whether the file is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
@@ -166,12 +168,12 @@ class HttpFiles:
         headers = {}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if validator := known.get("etag") or known.get("modified"):
+            if validator := validators.get("etag") or validators.get("modified"):
                 headers["If-Range"] = validator
         with self._answer("GET", file.url, headers=headers) as answer:
             if answer.status_code == 416:  # there is no such range: all has come, or the file has changed
                 if _length(answer) != start:
-                    _remove(part)
+                    _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
@@ -194,44 +196,51 @@ class HttpFiles:
                 told = {"etag": tag}
             elif 0 < len(modified) < 100:
                 told = {"modified": modified}
-            if start and any(told.get(name, value) != value for name, value in known.items()):
-                _remove(part)  # no matter how the server treated If-Range
+            if start and any(told.get(name, value) != value for name, value in validators.items()):
+                _remove(partial_path)  # no matter how the server treated If-Range
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
-                write_text(_state_of(part), json.dumps({"url": file.url, **told}))
-            self._receive(answer, file, part, start, length, display)
+                write_text(_state_of(partial_path), json.dumps({"url": file.url, **told}))
+            self._receive(answer, file, partial_path, start, length, display)
 
     def _receive(
         self,
         answer: httpx.Response,
         file: RemoteFile,
-        part: Path,
+        partial_path: Path,
         start: int,
-        whole: int | None,
+        total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        free = shutil.disk_usage(part.parent).free
-        if whole is not None and whole - start > free:
+        free = shutil.disk_usage(partial_path.parent).free
+        if total_bytes is not None and total_bytes - start > free:
             raise InputError(
-                f"{part.parent}: {file.url} needs {readable_size(whole - start)}, and {readable_size(free)} are free; make room "
-                "and run the same command again"
+                f"{partial_path.parent}: {file.url} needs {readable_size(total_bytes - start)}, and {readable_size(free)} are free; "
+                "make room and run the same command again"
             )
-        most = start + free // 2 if whole is None else whole  # an endless file must not fill the disk
+        if total_bytes is None:
+            max_bytes = start + free // 2  # an endless file must not fill the disk
+        else:
+            max_bytes = total_bytes
         done = start
         began = time.monotonic()
         mark = began
         at_mark = start
         display.update(start // _MB - display.done)
         try:
-            with open(part, "r+b" if start else "wb", opener=never_linked) as out:
+            if start:
+                mode = "r+b"
+            else:
+                mode = "wb"
+            with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
                 for chunk in answer.iter_raw():
                     done += len(chunk)
-                    if done > most:
-                        _remove(part)
+                    if done > max_bytes:
+                        _remove(partial_path)
                         raise InputError(
-                            f"{file.url}: the server sends more than the {most:,} bytes announced or possible"
+                            f"{file.url}: the server sends more than the {max_bytes:,} bytes announced or possible"
                         )
                     out.write(chunk)
                     now = time.monotonic()
@@ -246,16 +255,16 @@ class HttpFiles:
                 os.fsync(out.fileno())
         except OSError as error:
             raise Unfinished(
-                f"{part}: cannot be written ({error.strerror}); make room, and run the same command again"
+                f"{partial_path}: cannot be written ({error.strerror}); make room, and run the same command again"
             ) from error
-        if whole is not None and done < whole:
-            raise _Busy(f"the connection ended after {done:,} of {whole:,} bytes", None)
+        if total_bytes is not None and done < total_bytes:
+            raise _Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
 
     @contextmanager
     def _answer(
-        self, method: str, url: str, seen: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, url: str, all_headers: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """The answer to a request, after redirections; ``seen`` gets the headers of all answers."""
+        """The answer to a request, after redirections; ``all_headers`` gets the headers of all answers."""
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -265,9 +274,11 @@ class HttpFiles:
         for _ in range(_MOST_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
-                if seen is not None:
-                    seen |= {
-                        name: value for name, value in answer.headers.items() if name not in seen or answer.is_success
+                if all_headers is not None:
+                    all_headers |= {
+                        name: value
+                        for name, value in answer.headers.items()
+                        if name not in all_headers or answer.is_success
                     }
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
@@ -294,13 +305,19 @@ class HttpFiles:
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
                 if tries >= self.most_tries:
-                    problem = f"{str(error) or type(error).__name__}{f', {tries} times' if tries > 1 else ''}"
+                    repeated = ""
+                    if tries > 1:
+                        repeated = f", {tries} times"
+                    problem = f"{str(error) or type(error).__name__}{repeated}"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"
                     raise Unfinished(
-                        f"{url}: {problem}; what has come is kept, and the same command goes on from there"
+                        f"{url}: {problem}; what has come is kept, and the same command resumes from there"
                     ) from error
-                pause = error.pause if isinstance(error, _Busy) and error.pause is not None else 2.0 ** (tries - 1)
+                if isinstance(error, _Busy) and error.pause is not None:
+                    pause = error.pause
+                else:
+                    pause = 2.0 ** (tries - 1)
                 before = bytes_so_far()
                 self.sleep(min(pause, 120.0))
 
@@ -348,12 +365,12 @@ def _length(answer: httpx.Response) -> int | None:
     return _whole_number(answer.headers.get("content-length"))
 
 
-def _state_of(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+def _state_of(partial_path: Path) -> Path:
+    return partial_path.with_name(f"{partial_path.name}.json")
 
 
-def _remove(part: Path) -> None:
-    for path in (part, _state_of(part)):
+def _remove(partial_path: Path) -> None:
+    for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 
 
@@ -365,4 +382,6 @@ def _size(path: Path) -> int:
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+    if text and text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    return None

@@ -9,16 +9,16 @@ from nes2net.lib.errors import InputError, Unfinished, first_line
 
 
 @contextmanager
-def hub_errors(failed: str, page: str, kept: str = "") -> Iterator[None]:
+def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     """Say that something ``failed``, the reason, and what to do.
 
     Args:
         failed: such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        kept: what is kept if the connection breaks; the work then counts as unfinished.
+        resumable: what is kept if the connection breaks; the work then counts as unfinished.
 
     Raises:
-        InputError: if the hub refuses, or there is no such thing; without ``kept``, on any error.
+        InputError: if the hub refuses, or there is no such thing; without ``resumable``, on any error.
         Unfinished: if the connection breaks.
     """
     from huggingface_hub.errors import (  # start-up
@@ -53,6 +53,6 @@ def hub_errors(failed: str, page: str, kept: str = "") -> Iterator[None]:
         raise InputError(f"{failed}: {first_line(error)}") from error
     except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
         reason = f"{failed}: {first_line(error)}; check the network connection"
-        if kept:
-            raise Unfinished(f"{reason}; {kept} is kept, and the same command goes on from there") from error
+        if resumable:
+            raise Unfinished(f"{reason}; {resumable} is kept, and the same command resumes from there") from error
         raise InputError(reason) from error

@@ -54,6 +54,8 @@ def _address() -> str | None:
         address = str(origin["url"])
         if "vcs_info" in origin:
             address = f"{origin['vcs_info']['vcs']}+{address}@{origin['vcs_info']['commit_id']}"
-        return f"{address}#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else address
+        if "subdirectory" in origin:
+            return f"{address}#subdirectory={origin['subdirectory']}"
+        return address
     except (PackageNotFoundError, ValueError, LookupError, TypeError):
         return None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """What an option takes, in words, if its type and bounds do not tell."""
+    """The values of an option in words, if its type and bounds do not tell."""
 
     text: str
 
@@ -65,9 +65,9 @@ class Follows:
     choose: Callable[[Input, Any, Mapping[str, Any]], Any]
 
 
-def at_most_states(unread: int = 0, least: int = 1) -> Follows:
-    """The default, or the number of hidden states after the first ``unread`` of the front-end, at least ``least``."""
-    return Follows(lambda given, default, _: max(least, min(default, given.states - unread)))
+def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
+    """The default, or the number of hidden states after the first ``unread`` of the front-end, at least ``minimum``."""
+    return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
@@ -77,9 +77,11 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
     size 1, stays too.
     """
 
-    def choose(given: Input, _: int, options: Mapping[str, Any]) -> int:
+    def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
         step = number(options)
-        return given.dim if given.dim == 1 or given.dim % usual == 0 else -(-given.dim // step) * step
+        if inputs.dim == 1 or inputs.dim % usual == 0:
+            return inputs.dim
+        return -(-inputs.dim // step) * step
 
     return Follows(choose)
 
@@ -142,20 +144,25 @@ class Preset(partial):
     """A constructor with other defaults, without the options that a variant does not have.
 
     Args:
-        about: begins its docstring; the constructor's docstring says what the options mean.
-        without: names of the options that are left out of its signature.
+        summary: begins its docstring; the constructor's docstring says what the options mean.
+        without: names of options that its signature does not have.
     """
 
     __signature__: inspect.Signature
 
     def __new__(
-        cls, constructor: Callable[..., Any], *given: Any, about: str, without: Iterable[str] = (), **defaults: Any
+        cls,
+        constructor: Callable[..., Any],
+        *arguments: Any,
+        summary: str,
+        without: Iterable[str] = (),
+        **defaults: Any,
     ) -> Self:
-        self = super().__new__(cls, constructor, *given, **defaults)
-        parameters = inspect.signature(partial(constructor, *given, **defaults)).parameters.values()
+        self = super().__new__(cls, constructor, *arguments, **defaults)
+        parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
         meanings = (inspect.getdoc(constructor) or "").partition("\nArgs:\n")
-        self.__doc__ = "".join((inspect.cleandoc(about), "\n", *meanings[1:]))
+        self.__doc__ = "".join((inspect.cleandoc(summary), "\n", *meanings[1:]))
         return self
 
 
@@ -189,10 +196,10 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
     return options
 
 
-def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input) -> dict[str, Any]:
+def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
     """``options`` for ``factory``, completed by options that follow the front-end if their default does not fit.
 
-    If the result has no ``feature_dim``, it is ``given.dim``.
+    If the result has no ``feature_dim``, it is ``inputs.dim``.
     Options that are wrong are left as they are, for :func:`check_options`.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
@@ -201,12 +208,13 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input
     """
     declared_options = declared(factory)
     fit = dict(options)
-    values = {name: option.default for name, option in declared_options.items()} | {"feature_dim": given.dim} | fit
+    values = {name: option.default for name, option in declared_options.items()} | {"feature_dim": inputs.dim} | fit
     if all(declared_options[name].fits(value) for name, value in fit.items() if name in declared_options):
         for name, option in declared_options.items():
             if option.follows and name not in fit:
-                value = option.follows.choose(given, option.default, values)
-                fit |= {name: value} if value != values[name] else {}
+                value = option.follows.choose(inputs, option.default, values)
+                if value != values[name]:
+                    fit[name] = value
     return fit
 
 
@@ -274,41 +282,41 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(model, dict):
         raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {shown(model)}")
     check_known((key if isinstance(key, str) else shown(key) for key in model), PARTS, "a model has no part")
-    parts = {}
-    for part, value in model.items():
+    options_of_roles = {}
+    for role, value in model.items():
         options = {"name": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options.get("name"), str):
-            raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}', not {shown(value)}")
+            raise InputError(f"the model's {role} has no name: write '{role}: {{name: …}}', not {shown(value)}")
         if wrong := [key for key in options if not isinstance(key, str)]:
-            raise InputError(f"the model's {part} has an option {shown(wrong[0])}: its name is text")
-        parts[part] = options
-    return parts
+            raise InputError(f"the model's {role} has an option {shown(wrong[0])}: its name is text")
+        options_of_roles[role] = options
+    return options_of_roles
 
 
-def with_options(model: Mapping[str, dict[str, Any]], part: str, **options: Any) -> dict[str, Any]:
-    """``model``, as :func:`check_model` returns it, with further ``options`` of ``part``."""
-    return {**model, part: {**model.get(part, {}), **options}}
+def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
+    """``model``, as :func:`check_model` returns it, with further ``options`` of ``role``."""
+    return {**model, role: {**model.get(role, {}), **options}}
 
 
 def name_and_options(
-    config: Mapping[str, Any], part: str, default: str | None = None, given: Sequence[str] = (), owner: str = ""
+    config: Mapping[str, Any], role: str, default: str | None = None, reserved: Sequence[str] = (), owner: str = ""
 ) -> tuple[str, dict[str, Any]]:
     """Name and options of a part in ``config``, which may be the name alone.
 
     Args:
-        given: what the part is given besides its options.
+        reserved: names of options that the caller sets itself.
         owner: the part's name in messages; empty for a part of a model.
 
     Raises:
-        InputError: if it has no name, or an option that it is given.
+        InputError: if it has no name, or a reserved option.
     """
-    value = config.get(part, default)
-    owner = owner or f"the model's {part}"
+    value = config.get(role, default)
+    owner = owner or f"the model's {role}"
     options = {"name": value} if isinstance(value, str) else dict(value or {})
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise InputError(f"{owner} has no name: write '{part}: {{name: …}}'")
-    check_known([key for key in options if key in given], (), f"{owner} has no option")
+        raise InputError(f"{owner} has no name: write '{role}: {{name: …}}'")
+    check_known([key for key in options if key in reserved], (), f"{owner} has no option")
     return name, options
 
 
@@ -326,7 +334,7 @@ class PartDescription(BaseModel):
 
 
 class ModelDescription(BaseModel):
-    """The configuration of a detector, whole: each part with its name."""
+    """The complete configuration of a detector: each part with its name."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -377,13 +385,14 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     most_items = schema.get("maximum")
     below = schema.get("exclusiveMaximum")
     if above is not None:
-        return f"{words} above {above:.12g}" + ("" if most_items is None else f" and at most {most_items:.12g}")
+        upper_bound = ""
+        if most_items is not None:
+            upper_bound = f" and at most {most_items:.12g}"
+        return f"{words} above {above:.12g}" + upper_bound
     if fewest is None:
         return words
     if below is not None:
         return f"{words} from {fewest:.12g} to below {below:.12g}"
-    return (
-        f"{words} of at least {fewest:.12g}"
-        if most_items is None
-        else f"{words} from {fewest:.12g} to {most_items:.12g}"
-    )
+    if most_items is None:
+        return f"{words} of at least {fewest:.12g}"
+    return f"{words} from {fewest:.12g} to {most_items:.12g}"

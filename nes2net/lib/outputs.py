@@ -1,4 +1,4 @@
-"""Names and folders of files that are written for each of several inputs."""
+"""Names and folders of output files, one for each of several inputs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
     return {path: name for name, path in names.items()}
 
 
-def check_places(places: Iterable[Path], remedy: str) -> None:
-    """Make the folders of ``places``, and try whether files can be written there.
+def check_output_paths(paths: Iterable[Path], remedy: str) -> None:
+    """Make the folders of ``paths``, and try whether files can be written there.
 
     Raises:
         InputError: if a file cannot be written there; its message ends with ``remedy``.
     """
-    for path in {path.parent: path for path in places}.values():
+    for path in {path.parent: path for path in paths}.values():
         with writing(path, remedy):
             make_folder(path.parent)
         check_writable(path, remedy)

@@ -1,4 +1,4 @@
-"""Plain data from files of others: small text files, JSON, and limits on what data expands to."""
+"""Plain data from untrusted files: small text files, JSON, and limits on the expanded size."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ MOST_DEPTH = 32
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of one mapping
 _DEEPEST_JSON = 100  # lists and mappings within each other
-# Bytes that a parser holds, besides text, for each mark that begins a value or ends a text; and in all.
+# Bytes that a parser holds besides text, for each mark that begins a value or ends a text;
+# and at most in total.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29
 _BLOCK = 1 << 20
 
 
-def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
-    """Read a text file in UTF-8 that has at most ``most`` bytes.
+def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
+    """Read a text file in UTF-8 that has at most ``max_bytes`` bytes.
 
     Raises:
         InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not UTF-8.
     """
-    content = read_bounded(path, most, "give the path of a text file")
+    content = read_bounded(path, max_bytes, "give the path of a text file")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
     try:
@@ -60,22 +61,26 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def parsed_json(text: str | bytes, what: str, *, unique_keys: bool = False) -> Any:
+def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
     """Parse JSON from outside, after :func:`check_json`.
 
     Args:
-        what: names the text in messages.
+        name: names the text in messages.
         unique_keys: refuse a mapping that has a key twice.
 
     Raises:
         InputError: as :func:`check_json`.
         ValueError: if it is not valid JSON.
     """
-    check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, what)
+    if isinstance(text, str):
+        content = text.encode("utf-8", "surrogatepass")
+    else:
+        content = text
+    check_json(content, name)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
 
 
-def check_json(content: bytes, what: str) -> None:
+def check_json(content: bytes, name: str) -> None:
     """Refuse JSON that no parser should see, because some end the process if memory or the stack runs out.
 
     Raises:
@@ -91,7 +96,7 @@ def check_json(content: bytes, what: str) -> None:
         return
     import numpy as np  # start-up: most JSON is short
 
-    budget = Budget(what, _MOST_HELD, len(content), len(content))
+    budget = Budget(name, _MOST_HELD, len(content), len(content))
     counts = np.zeros(256, np.int64)
     steps = np.zeros(256, np.int64)
     counts[[ord(mark) for mark in _HELD]] = list(_HELD.values())
@@ -109,15 +114,15 @@ def check_json(content: bytes, what: str) -> None:
         in_text = bool(is_text[-1])
         level = int(levels[-1])
         if levels.max() > _DEEPEST_JSON:
-            raise InputError(f"{what}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
+            raise InputError(f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
         budget.take("values", bytes=int(counts[marks[~is_text]].sum()))
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def read_json_as(model: type[_Model], path: str | Path, most: int, kind: str, remedy: str) -> _Model:
-    """Read a JSON file of at most ``most`` bytes as ``model`` describes it.
+def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
+    """Read a JSON file of at most ``max_bytes`` bytes as ``model`` describes it.
 
     Args:
         kind: what the file should be, such as ``"a calibration"``.
@@ -126,7 +131,7 @@ def read_json_as(model: type[_Model], path: str | Path, most: int, kind: str, re
     Raises:
         InputError: as :func:`nes2net.lib.files.read_bounded`, or if ``model`` does not describe its content.
     """
-    content = read_bounded(path, most, remedy)
+    content = read_bounded(path, max_bytes, remedy)
     try:
         return validated_json(model, content)
     except ValueError as error:
@@ -147,14 +152,16 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say where the first problem is, what was expected there, and what stands there."""
+    """Say where the first problem is, what was expected and what was found."""
     problem = error.errors(include_url=False)[0]
-    place = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
+    key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
     if problem["type"] == "value_error":  # raised by a model, which says it all
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
-    return f"{place}: {text}" if place else text
+    if key_path:
+        return f"{key_path}: {text}"
+    return text
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,7 +174,7 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def check_plain(
     value: Any,
-    what: str,
+    name: str,
     *,
     values: int = MOST_VALUES,
     characters: int = MOST_BYTES,
@@ -180,7 +187,7 @@ def check_plain(
     in memory and in a file, but endless for a reader.
 
     Args:
-        what: names the data in messages.
+        name: names the data in messages.
         values, characters, depth: how much of it there may be.
         also: further types that may be in it.
 
@@ -196,15 +203,15 @@ def check_plain(
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this was refused to save memory and time: it grows to 100,002 values, and at most 100,000 are accepted
     """
-    budget = Budget(what, characters, values)
+    budget = Budget(name, characters, values)
     pending = [(value, 0)]
     while pending:
         item, level = pending.pop()
         if level > depth:
-            raise InputError(f"{what} is nested more than {depth} deep")
+            raise InputError(f"{name} is nested more than {depth} deep")
         if isinstance(item, dict):
             if len(item) > _MOST_KEYS:
-                raise InputError(f"{what} has a mapping of more than {_MOST_KEYS:,} keys")
+                raise InputError(f"{name} has a mapping of more than {_MOST_KEYS:,} keys")
             budget.take("values", steps=2 * len(item))
             pending += [(item_part, level + 1) for pair in item.items() for item_part in pair]
         elif isinstance(item, (list, tuple)):
@@ -213,6 +220,6 @@ def check_plain(
         elif isinstance(item, str):
             budget.take("text", bytes=len(item))
         elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:
-            raise InputError(f"{what} has the number {shown(item)}: numbers of at most 64 bits are expected")
+            raise InputError(f"{name} has the number {shown(item)}: numbers of at most 64 bits are expected")
         elif item is not None and not isinstance(item, (int, float, *also)):
-            raise InputError(f"{what} has a value of type {type(item).__name__}: plain data is expected")
+            raise InputError(f"{name} has a value of type {type(item).__name__}: plain data is expected")

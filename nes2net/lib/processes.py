@@ -83,5 +83,5 @@ def _one_has_ended() -> Iterator[None]:
     except RuntimeError as error:
         raise InputError(
             "the processes of torchrun lost contact, most likely because one of them ended; its own message says why. "
-            f"The same command goes on from the work done ({str(error).splitlines()[0][:120]})"
+            f"The same command resumes from the work done ({str(error).splitlines()[0][:120]})"
         ) from error

@@ -22,7 +22,7 @@ from nes2net.lib.times import readable_duration
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps the lines of a run.
 LOGGER = logging.getLogger("nes2net")
-# a first line soon, so that one sees that the work goes on
+# a first line soon, so that one sees progress
 _SECONDS = 60.0
 _FIRST = 10.0
 _NARROWEST = 10  # columns of a bar
@@ -39,7 +39,7 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar fits its width: what has no room is left out, the last facts first.
+    On a terminal, a bar fits its width: facts without room are dropped, the last ones first.
     Elsewhere, standard error gets a line every :data:`SECONDS`.
 
     Attributes:
@@ -75,7 +75,9 @@ class ProgressDisplay(Generic[T]):
         self.unit = unit
         self.shown = shown
         self.clock = clock
-        self.total = len(steps) if total is None and isinstance(steps, Sized) else total
+        self.total = total
+        if total is None and isinstance(steps, Sized):
+            self.total = len(steps)
         self.later_steps = 0
         self.later_seconds = 0.0
         self.done = start
@@ -134,9 +136,9 @@ class ProgressDisplay(Generic[T]):
     def seconds_left(self) -> float | None:
         """Seconds to the last step, by the speed since the first one; None if that is not known, or no step is left."""
         seconds = self.seconds_per_step()
-        return (
-            None if seconds is None or not self.total or self.done >= self.total else (self.total - self.done) * seconds
-        )
+        if seconds is None or not self.total or self.done >= self.total:
+            return None
+        return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
         """Seconds of a step; None before the second, because preparations go with the first."""
@@ -159,18 +161,24 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What tqdm makes the bar of: its format is what there is room for."""
+        """The values from which tqdm makes the bar, in a format that fits the terminal."""
         values = super().format_dict
         display = self.display_of
         columns = _columns()
         seconds_left = display.seconds_left()
         head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
-        facts = [*([] if seconds_left is None else [f"{readable_duration(seconds_left)} left"]), *display.facts]
+        time_left = []
+        if seconds_left is not None:
+            time_left = [f"{readable_duration(seconds_left)} left"]
+        facts = [*time_left, *display.facts]
         text = ""
         room = columns - 1 - len(f"{head} || ")
         for number, fact in enumerate(facts):
             longer = f"{text}, {fact}" if text else fact
-            if len(longer) > room - (_NARROWEST if number else 0):
+            reserved = 0
+            if number:
+                reserved = _NARROWEST
+            if len(longer) > room - reserved:
                 break
             text = longer
         with_bar = room - len(text) >= _NARROWEST
@@ -178,7 +186,10 @@ class _Bar(tqdm):
             head = f"{head}, {text}"[: columns - 1]
             text = ""
         head, text = (text_part.replace("{", "{{").replace("}", "}}") for text_part in (head, text))
-        return {**values, "ncols": columns - 1, "bar_format": f"{head} |{{bar}}| {text}" if with_bar else head}
+        bar_format = head
+        if with_bar:
+            bar_format = f"{head} |{{bar}}| {text}"
+        return {**values, "ncols": columns - 1, "bar_format": bar_format}
 
 
 def _columns() -> int:

@@ -1,7 +1,7 @@
 """Keep modules of the current folder out: it may be a corpus of strangers, and hold a ``multiprocessing.py``.
 
 ``python -c`` and ``python -m`` search the current folder before the standard library, and multiprocessing starts its
-processes so. Python 3.11 has PYTHONSAFEPATH against this. What stands here holds for Python 3.10 too.
+processes so. Python 3.11 has PYTHONSAFEPATH against this. This module also protects Python 3.10.
 """
 
 from __future__ import annotations

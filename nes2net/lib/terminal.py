@@ -17,14 +17,16 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print what a user should know on standard error; of several processes, the first one prints."""
+    """Print a note on standard error; of several processes, the first one prints."""
     if text and is_first():
         print(f"note: {printable(worded(text))}", file=sys.stderr)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
     """Print what makes results doubtful on standard error; of several processes, the first one prints."""
-    for line in lines if is_first() else ():
+    if not is_first():
+        return
+    for line in lines:
         print(f"warning: {printable(line)}", file=sys.stderr)
 
 
@@ -63,13 +65,18 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     return [table_line(row, widths, align) for row in rows]
 
 
-def wrapped(text: str, first: str, further: str, width: int = 120) -> list[str]:
-    """Lines of at most ``width`` characters; the first one begins with ``first``, the others with ``further``.
+def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
+    """Lines of at most ``width`` characters; the first one begins with ``first``, the others with ``continuation``.
 
     A longer word keeps a line for itself, because a path or an address is copied whole.
     """
     lines = textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=continuation,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
     return lines or [first.rstrip()]
 
@@ -108,7 +115,7 @@ def printable(text: object) -> str:
     return str(text).translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 
-_held: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("held", default=None)
+_deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("deferred_lines", default=None)
 
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
@@ -123,21 +130,21 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     """
     line = f"wrote {printable_name(path)}"
     stream = sys.stderr if beside_data else sys.stdout
-    held_lines = _held.get()
-    if held_lines is None:
+    lines = _deferred_lines.get()
+    if lines is None:
         print(line, file=stream)
     else:
-        held_lines.append((line, stream))
+        lines.append((line, stream))
 
 
 @contextmanager
 def written_said_last() -> Iterator[None]:
     """Hold back the lines of :func:`say_written` until the end of this context, so that they follow its table."""
-    held_lines: list[tuple[str, TextIO]] = []
-    token = _held.set(held_lines)
+    lines: list[tuple[str, TextIO]] = []
+    token = _deferred_lines.set(lines)
     try:
         yield
     finally:
-        _held.reset(token)
-        for line, stream in held_lines:
+        _deferred_lines.reset(token)
+        for line, stream in lines:
             print(line, file=stream)

@@ -19,7 +19,7 @@ MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100.
 MOST_TABLE_BYTES = 4 << 30
-_LONGEST_LINE = 1 << 20  # characters, of what a message looks at
+_LONGEST_LINE = 1 << 20  # characters of a line that a message looks at
 
 # What a spreadsheet would compute, or has an apostrophe before it already.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
@@ -139,7 +139,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # no more parts than tell that there are too many
+        row = line.split(None, num_fields)  # just enough fields to see that there are too many
         if len(row) == num_fields:
             yield number, row
         elif row:
@@ -149,7 +149,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
             )
 
 
-def checked_float(number: str, path: Path, line: int, what: str = "score") -> float:
+def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
     """Read ``number``, in ASCII and without Python's ``_`` between digits, as a float.
 
     Raises:
@@ -160,4 +160,4 @@ def checked_float(number: str, path: Path, line: int, what: str = "score") -> fl
             return float(number)
     except ValueError:
         pass
-    raise InputError(f"{path}, line {line}: expected a number as {what}, found {shown(number)}")
+    raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {shown(number)}")

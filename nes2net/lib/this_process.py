@@ -14,7 +14,10 @@ from nes2net.lib.errors import InputError
 
 def usable_processors() -> int:
     """Count the processors for this process: its share among the processes on this machine."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
     # Set by torchrun and accelerate.
     return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 

@@ -11,9 +11,15 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
     ('4.04 s', '1 min 30 s', '2 h')
     """
-    if seconds < (60 if exact else 59.5):
+    exact_below = 59.5
+    if exact:
+        exact_below = 60
+    if seconds < exact_below:
         return f"{seconds:.3g} s" if exact else f"{seconds:.0f} s"
-    minutes, seconds_left = divmod(round(seconds), 60) if exact else (round(seconds / 60), 0)
+    if exact:
+        minutes, seconds_left = divmod(round(seconds), 60)
+    else:
+        minutes, seconds_left = (round(seconds / 60), 0)
     hours, minutes = divmod(minutes, 60)
     if exact:
         return " ".join(
@@ -21,7 +27,9 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
         )
     if not hours:
         return f"{minutes} min"
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def clock(seconds: float, digits: int = 0) -> str:

@@ -82,7 +82,11 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     try:
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
-                for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
+                if zipfile.is_zipfile(archive):
+                    members_of = _of_zip
+                else:
+                    members_of = _of_tar
+                for member in members_of(file, archive, budget):
                     target = _place(member.name, folder, archive)
                     if member.open is None:
                         with _room_for(target, archive):
@@ -118,7 +122,10 @@ def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]
             if info.flag_bits & 1:
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
-            yield _Member(info.filename, info.file_size, None if info.is_dir() else partial(opened.open, info))
+            open_member = None
+            if not info.is_dir():
+                open_member = partial(opened.open, info)
+            yield _Member(info.filename, info.file_size, open_member)
 
 
 def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
@@ -185,8 +192,13 @@ class _TarSource:
     def read(self, size: int = -1) -> bytes:
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
-        self.left -= size if size >= 0 else _LONGEST_HEADER
-        content = b"" if self.left < 0 else self._file.read(size)
+        if size < 0:
+            self.left -= _LONGEST_HEADER
+        else:
+            self.left -= size
+        content = b""
+        if self.left >= 0:
+            content = self._file.read(size)
         # Some versions of Python search for numbers in a time that is quadratic in their digits.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
@@ -204,8 +216,8 @@ def _place(name: str, folder: Path, archive: Path) -> Path:
     return folder.joinpath(*(folder_name for folder_name in folders if folder_name not in ("", ".")))
 
 
-def _refused(archive: Path, name: str, what: str) -> InputError:
-    return InputError(f"{archive}: {shown(name)} is {what}: refused; unpack it by hand if you trust it")
+def _refused(archive: Path, name: str, problem: str) -> InputError:
+    return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:

@@ -22,7 +22,10 @@ class _WithoutDraws(TorchFunctionMode):
     ) -> Any:
         if func in _DRAWN_IN_PLACE:
             return args[0]
-        return (torch.empty if func in _DRAWN else func)(*args, **(kwargs or {}))
+        create = func
+        if func in _DRAWN:
+            create = torch.empty
+        return create(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Processes that read data for the process that computes."""
+"""Workers: processes that read data for the process that computes."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from nes2net.lib.this_process import usable_processors
 _PATIENCE = 1800.0
 # Seconds from a signal whose handler waits for the end of a step to the end of waiting.
 _GRACE = 5.0
-# Seconds after which waiting looks at the readers and at signals.
+# Seconds after which waiting looks at the workers and at signals.
 _LOOK = 1.0
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-def reading_processes(num_workers: int) -> int:
-    """How many of ``num_workers`` processes read: at most one per processor."""
+def usable_workers(num_workers: int) -> int:
+    """Limit ``num_workers`` to one worker per processor."""
     return max(0, min(num_workers, usable_processors()))
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
-    """``torch.stack``; in a reading process in shared memory, where the main process takes it from.
+    """``torch.stack``; in a worker in shared memory, from which the main process takes it.
 
     If there is no room, the tensor goes through a pipe instead. PyTorch would move it later, in a
     thread whose errors lose the batch, and the main process would wait for it for ever.
@@ -63,7 +63,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """A tensor of a reading process that its pickle holds whole, and that arrives as a tensor."""
+    """A tensor of a worker, pickled with its content; it arrives as a tensor."""
 
     arrived = False
 
@@ -80,16 +80,16 @@ def _arrived(array: np.ndarray) -> Tensor:
 
 
 class Loader(DataLoader[Any]):
-    """A ``DataLoader`` whose reading processes may fail: waiting for them then ends with an error.
+    """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
 
     Args:
         collate: makes a batch; it makes each tensor by :func:`stacked`.
-        num_workers: processes that read; 0 for reading in this process.
-        setting: name of the setting for the number of processes, for messages.
+        num_workers: number of workers; 0 for reading in this process.
+        setting: name of the setting for the number of workers, for messages.
 
     Iterating raises:
-        InputError: if the machine cannot start the processes, or open more files.
-        Unfinished: if a reading process ended or hangs, or SIGTERM came and no batch afterwards.
+        InputError: if the machine cannot start the workers, or open more files.
+        Unfinished: if a worker ended or hangs, or SIGTERM came and no batch afterwards.
     """
 
     _told = False
@@ -104,41 +104,44 @@ class Loader(DataLoader[Any]):
         pin_memory: bool = False,
         setting: str = "num_workers",
     ) -> None:
-        workers = reading_processes(num_workers)
+        num_workers = usable_workers(num_workers)
         secure_multiprocessing()
+        options: dict[str, Any] = {}
+        if num_workers:
+            # Up to 8 workers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
+            # GPU its memory is pinned.
+            options["prefetch_factor"] = max(1, min(2, 8 // num_workers))
+            options["worker_init_fn"] = _begin_worker
+            options["timeout"] = _PATIENCE
         super().__init__(
             dataset,
             batch_sampler=batches,
             collate_fn=collate,
             pin_memory=pin_memory,
-            num_workers=workers,
-            # Up to 8 readers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
-            # GPU its memory is pinned.
-            prefetch_factor=max(1, min(2, 8 // workers)) if workers else None,
-            persistent_workers=workers > 0,
-            worker_init_fn=_begin_reading if workers else None,
-            timeout=_PATIENCE if workers else 0,
-            # So that starting readers draws nothing from the global generator, which dropout uses.
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            # So that starting workers draws nothing from the global generator, which dropout uses.
             generator=torch.Generator().manual_seed(0),
+            **options,
         )
         self.setting = setting
-        self.readers: list[BaseProcess] = []
+        self.worker_processes: list[BaseProcess] = []
 
     def __iter__(self) -> Any:
         if not self.num_workers:
             return super().__iter__()
-        with _attentive(self._check_readers) as early:
-            self._check_readers()
+        with _attentive(self._check_workers) as early:
+            self._check_workers()
             try:
-                if not self.readers:
+                if not self.worker_processes:
                     _check_locks(self.num_workers)
                 batches = super().__iter__()
             except (OSError, RuntimeError) as error:
-                raise self._refusal("the reading processes cannot be started", first_line(error)) from None
-        if not self.readers:
-            self.readers = batches._workers  # type: ignore[attr-defined]
-            # At the program's end with a priority, so before multiprocessing waits for the readers.
-            Finalize(self, _end, args=(self.readers,), exitpriority=0)
+                raise self._refusal("the workers cannot be started", first_line(error)) from None
+        if not self.worker_processes:
+            self.worker_processes = batches._workers  # type: ignore[attr-defined]
+            # At the program's end with a priority, so before multiprocessing waits for the workers.
+            Finalize(self, _end, args=(self.worker_processes,), exitpriority=0)
         return self._read(batches, early)
 
     def _read(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
@@ -155,12 +158,12 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def _next(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Wait for the next batch; ``early`` are signals that came while the readers were started."""
+        """Wait for the next batch; ``early`` are signals that came while the workers were started."""
         began = time.monotonic()
-        with _attentive(self._check_readers) as signals:
+        with _attentive(self._check_workers) as signals:
             signals += early
             while True:
-                self._check_readers()
+                self._check_workers()
                 # A time-out of PyTorch's iterator leaves it as it was. The public setting would also
                 # hold for the start of a pass, where it does not.
                 batches._timeout = _LOOK
@@ -169,12 +172,12 @@ class Loader(DataLoader[Any]):
                 except StopIteration:
                     raise
                 except Exception as error:
-                    if isinstance(error, (OSError, EOFError)):  # a connection to a reader that is dying
-                        dying = wait([reader.sentinel for reader in self.readers], timeout=_LOOK)
-                        for reader in self.readers:
-                            if reader.sentinel in dying:
-                                reader.join()
-                    self._check_readers()
+                    if isinstance(error, (OSError, EOFError)):  # a connection to a worker that is dying
+                        dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
+                        for worker in self.worker_processes:
+                            if worker.sentinel in dying:
+                                worker.join()
+                    self._check_workers()
                     if "Too many open files" in str(error):
                         raise self._refusal("too many files are open for more batches", "see ulimit -n") from None
                     if not str(error).startswith("DataLoader timed out"):
@@ -186,17 +189,17 @@ class Loader(DataLoader[Any]):
                     if signals[0][0] == signal.SIGINT:
                         raise KeyboardInterrupt
                     raise Unfinished(
-                        "stopped by SIGTERM while waiting for audio; the same command goes on from the work done"
+                        "stopped by SIGTERM while waiting for audio; the same command resumes from the work done"
                     )
                 if now - began >= _PATIENCE:
                     raise Unfinished(
-                        f"the processes that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
-                        "likely because a disk or a network hangs; the same command goes on from the work done"
+                        f"the workers that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
+                        "likely because a disk or a network hangs; the same command resumes from the work done"
                     )
 
-    def _check_readers(self) -> None:
-        """Raise :class:`Unfinished` if a reading process has ended."""
-        status = next((reader.exitcode for reader in self.readers if reader.exitcode is not None), None)
+    def _check_workers(self) -> None:
+        """Raise :class:`Unfinished` if a worker has ended."""
+        status = next((worker.exitcode for worker in self.worker_processes if worker.exitcode is not None), None)
         if status is None:
             return
         name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
@@ -206,10 +209,10 @@ class Loader(DataLoader[Any]):
             why = f"was killed ({name}), most likely because shared memory is full: {self._remedy()}"
         else:
             why = f"ended ({name}): see its message above, or try `{self.setting}=0`"
-        raise Unfinished(f"a process that reads audio {why}; the same command goes on from the work done")
+        raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _refusal(self, problem: str, reason: str) -> InputError:
-        return InputError(f"{problem} ({reason}): {self._remedy()}; the same command goes on from the work done")
+        return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
         fewer = f"lower `{self.setting}` (now {self.num_workers})"
@@ -269,17 +272,17 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
                 noted.append((number, time.monotonic()))
         try:
             yield noted
-        finally:  # a second reader that ends now must not keep the handlers from being put back
+        finally:  # a second worker that ends now must not keep the handlers from being put back
             watching = False
     finally:
         for number in handlers:
             signal.signal(number, before[number])
 
 
-def _begin_reading(_worker: int) -> None:
-    """Set up a reading process.
+def _begin_worker(_number: int) -> None:
+    """Set up a worker.
 
-    It ignores a signal to all processes: the main process finishes its step and ends its readers.
+    It ignores a signal to all processes: the main process finishes its step and ends its workers.
     """
 
     def cannot_hand_over(error: Exception, _batch: Any) -> None:
@@ -296,16 +299,16 @@ def _begin_reading(_worker: int) -> None:
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 
-def _end(readers: list[BaseProcess]) -> None:
-    """End ``readers``: at once at the program's end; otherwise readers that hang, after a second."""
+def _end(workers: list[BaseProcess]) -> None:
+    """End ``workers`` at once at the program's end; otherwise, end those that hang after a second."""
 
     def kill() -> None:
-        for reader in readers:
-            reader.kill()
+        for worker in workers:
+            worker.kill()
 
     if is_exiting():
         kill()
-    else:  # killing a reader while it ends could leave a lock that PyTorch waits for
+    else:  # killing a worker while it ends could leave a lock that PyTorch waits for
         timer = threading.Timer(_LOOK, kill)
         timer.daemon = True
         timer.start()

@@ -79,17 +79,17 @@ def write_yaml(values: dict[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
-def read_yaml_file(path: Path, hint: Any, what: str) -> Any:
+def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
     """Read a small YAML file, as :func:`read_yaml`."""
-    return read_yaml(read_small_text(path, _MAX_BYTES), hint, what)
+    return read_yaml(read_small_text(path, _MAX_BYTES), hint, name)
 
 
-def read_yaml(text: str, hint: Any, what: str) -> Any:
+def read_yaml(text: str, hint: Any, name: str) -> Any:
     """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
 
     Args:
         hint: the model or the type that the data is for.
-        what: names the text in messages.
+        name: names the text in messages.
 
     Raises:
         InputError: if the text is not valid YAML, has tags or aliases, has too many values, is nested
@@ -99,7 +99,7 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        budget = Budget(what, _MAX_BYTES, 2 * _MAX_VALUES)
+        budget = Budget(name, _MAX_BYTES, 2 * _MAX_VALUES)
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):  # before anything is built
             budget.take("values", steps=1)
@@ -118,12 +118,12 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
     except InputError:
         raise
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{what} is not valid YAML: {error}") from error
-    check_plain(values, what, values=_MAX_VALUES, depth=_MAX_DEPTH)
+        raise InputError(f"{name} is not valid YAML: {error}") from error
+    check_plain(values, name, values=_MAX_VALUES, depth=_MAX_DEPTH)
     return values
 
 
-def read_value(text: str, hint: Any, what: str) -> Any:
+def read_value(text: str, hint: Any, name: str) -> Any:
     """Read the value of an override ``key=text``: as it stands if ``hint`` has text, else as YAML.
 
     A quoted value is always YAML, and so is ``{…}`` where ``hint`` also takes a mapping.
@@ -139,17 +139,17 @@ def read_value(text: str, hint: Any, what: str) -> Any:
     written_as_yaml = text.startswith(("'", '"')) or (text.startswith("{") and _takes(hint, dict))
     if _takes(hint, str) and not written_as_yaml:
         return None if text in ("", "~", "null", "Null", "NULL") else text
-    return read_yaml(text, hint, what)
+    return read_yaml(text, hint, name)
 
 
-def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, what: str) -> None:
+def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set the value at ``keys``, one key inside the other, to what ``text`` says, in mappings that are copied.
 
     A name alone that is given options, or that is the default of its key, becomes a mapping with this name.
 
     Args:
         hint: the model of ``values``, or None.
-        what: the value in messages.
+        name: the value in messages.
 
     >>> values = {"model": {"backend": "aasist"}}
     >>> set_value(values, ["model", "backend", "num_logits"], "1", None, "num_logits")
@@ -159,13 +159,18 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
     section = values
     for parent in keys[:-1]:
         default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
-        child = section.get(parent, default if isinstance(default, str) else None)
+        named_default = None
+        if isinstance(default, str):
+            named_default = default
+        child = section.get(parent, named_default)
         if isinstance(child, str) and section is not values:  # a bare name that is given options
             child = {"name": child}
-        section[parent] = dict(child) if isinstance(child, dict) else {}
+        section[parent] = {}
+        if isinstance(child, dict):
+            section[parent] = dict(child)
         section = section[parent]
         hint = hint_of(hint, parent)
-    section[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)
+    section[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), name)
 
 
 def hint_of(hint: Any, key: str) -> Any:
@@ -200,6 +205,6 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
             _prepare(value, hint_of(hint, key.value))
 
 
-def _refuse(problem: str, place: yaml.Event | yaml.Node) -> typing.NoReturn:
-    mark: Any = place.start_mark
+def _refuse(problem: str, position: yaml.Event | yaml.Node) -> typing.NoReturn:
+    mark: Any = position.start_mark
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

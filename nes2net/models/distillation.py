@@ -253,7 +253,7 @@ def _half(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[s
     Raises:
         InputError: if it has no name, or is itself made of teacher and student.
     """
-    name, options = name_and_options({option: value}, option, given=(reserved,), owner=f"`{option}`")
+    name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
     return name, options

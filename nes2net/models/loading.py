@@ -94,7 +94,7 @@ class SavedNetwork(Network):
             config = PUBLISHED_MODELS[config]
         checkpoint = pretraining_file(checkpoint)
         check_model(config)
-        frontend_name, frontend_options = name_and_options(config, "frontend", given=("checkpoint",))
+        frontend_name, frontend_options = name_and_options(config, "frontend", reserved=("checkpoint",))
         detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
         if checkpoint is not None and detector.frontend.adapted:
             detector._set_base(checkpoint)

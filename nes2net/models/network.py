@@ -99,7 +99,7 @@ class Network(nn.Module):
     @classmethod
     def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
         """Build the other parts of ``config`` for ``frontend``."""
-        name, options = name_and_options(config, "aggregation", "last", given=("num_layers", "feature_dim"))
+        name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
         if name in backends.names():

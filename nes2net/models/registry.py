@@ -458,7 +458,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     from nes2net.lib.options import name_and_options  # start-up: names are listed without pydantic
     from nes2net.models.backends.heads import Head  # start-up: names are listed without torch
 
-    name, options = name_and_options({"head": head}, "head", given=("in_features", "out_features"))
+    name, options = name_and_options({"head": head}, "head", reserved=("in_features", "out_features"))
     kind = heads.checked(name, options)
     if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
         raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")

@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -29,15 +29,15 @@ from nes2net.lib.errors import InputError, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader, stacked
-from nes2net.scoring.engine import Share
+from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
-# is enough to fill batches with utterances of one length, and bounds the memory for any corpus. The
-# first window is small, so that scoring starts after reading few headers; the next ones grow.
+# is enough to fill batches with utterances of one length, and bounds the memory for any corpus.
+# The first window is small, so that scoring starts after reading few headers; the next ones grow.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
@@ -52,7 +52,7 @@ _ROWS = (8, 16, 32)
 
 
 class Item(NamedTuple):
-    """The facts of a trial that a reading process gets."""
+    """What a worker needs of a trial."""
 
     id: str
     path: str
@@ -100,7 +100,7 @@ def plan_batches(
             whatever their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``.
-        done: ids of trials; a batch that has only such trials is left out.
+        done: ids of trials; a batch of only such trials is skipped.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
@@ -163,8 +163,12 @@ def _grouped_by_length(
     try:
         ahead = start(windows[0]) if windows else []
         for number, window in enumerate(windows):
-            lengths_of_window = [length for part in ahead for length in part.result()]
-            ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
+            lengths_of_window = []
+            for lengths_of_chunk in ahead:
+                lengths_of_window += lengths_of_chunk.result()
+            ahead = []
+            if number + 1 < len(windows):
+                ahead = start(windows[number + 1])
             in_order = sorted(zip(lengths_of_window, window))
             yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
     finally:
@@ -192,10 +196,13 @@ class Plan:
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
         """Plan the batches of one of ``processes``, see :func:`plan_batches`."""
+        batch_lengths = None
+        if self.whole:
+            batch_lengths = length_of
         return plan_batches(
             trials,
             self.batch_size,
-            length_of if self.whole else None,
+            batch_lengths,
             most_samples=self.batch_size * ASVSPOOF_SAMPLES if self.whole else None,
             done=done,
             rank=processes.rank,
@@ -208,7 +215,10 @@ class Plan:
             return None
         if self.compiled:
             return self.batch_size
-        most_rows = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1]) if self.whole else self.batch_size
+        if self.whole:
+            most_rows = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1])
+        else:
+            most_rows = self.batch_size
         return filled_rows(device, len(waveforms), min(most_rows, self.batch_size))
 
 
@@ -225,7 +235,9 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
                 return _NO_FILE
             stated = stated_length(trial.path)
-            return -2 - size_of(trial.path) if stated is None else reader.heard(stated)
+            if stated is None:
+                return -2 - size_of(trial.path)
+            return reader.score_length(stated)
         except Exception:  # a damaged header can cause any error
             return _NO_FILE
 
@@ -236,14 +248,14 @@ class Read(NamedTuple):
     """A trial after reading."""
 
     id: str
-    found: Any
-    """The waveform, or what else was read; or a text, the reason why that is missing."""
+    content: Any
+    """The waveform, or whatever else was read; a text is the reason for its absence."""
     audio: str
     """The stamp of the file."""
 
 
 class Reading(Dataset):
-    """Items → what ``read`` makes of each, or why it could not; ``read`` is pickled to the reading processes."""
+    """Items → what ``read`` makes of each, or why it could not; ``read`` is pickled to the workers."""
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
         self.read = read
@@ -254,7 +266,7 @@ class Reading(Dataset):
             content = self.read(item)
         except InputError as error:
             content = str(error)
-        except Exception as error:  # no error of a decoder on a damaged file may end the run
+        except Exception as error:  # a decoder's error on a damaged file must not end the run
             content = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
         return Read(item.id, content, audio)
 
@@ -283,10 +295,10 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; in this process for 0.
 
-    Neither trials nor batches pile up: a reading process gets an item only shortly before its turn.
+    Neither trials nor batches pile up: a worker gets an item only shortly before its turn.
 
     Raises:
-        InputError, Unfinished: if the reading processes fail, see :class:`nes2net.lib.workers.Loader`.
+        InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
     """
     yield from Loader(Reading(partial(_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
 
@@ -294,7 +306,7 @@ def read_batches(
 def waveforms_for(
     device: torch.device, reader: WaveformReader, plan: Plan, num_workers: int | None = None
 ) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
-    """What reads the batches of a corpus for ``device``, see :data:`nes2net.scoring.engine.Read`."""
+    """Make the reader of a corpus's batches for ``device`` (:data:`nes2net.scoring.engine.Read`)."""
 
     def read(
         trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE
@@ -306,14 +318,17 @@ def waveforms_for(
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
-        with torch.cuda.device(device) if on_gpu else nullcontext():  # the device to pin memory for
+        device_to_pin_for: AbstractContextManager[Any] = nullcontext()
+        if on_gpu:
+            device_to_pin_for = torch.cuda.device(device)
+        with device_to_pin_for:
             yield from read_batches(batches, reader, workers, pin_memory=on_gpu)
 
     return read
 
 
 def default_workers(device: torch.device) -> int:
-    """Number of reading processes that keep ``device`` busy.
+    """Number of workers that keep ``device`` busy.
 
     One is enough for a CPU, which decodes faster than it computes. Four decode some 5,000 utterances
     of 4 s in a second, more than a GPU computes. Processes that ``torchrun`` started on this machine
@@ -359,9 +374,12 @@ class Compute(Generic[T]):
     system_scores: Mapping[str, Sequence[float]] | None = None
     ahead: int | None = None
 
-    def __call__(self, batches: Iterable[ReadBatch]) -> Generator[Share[T], None, None]:
-        ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
-        under_way: deque[Callable[[], Share[T]]] = deque()
+    def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
+        if self.ahead is None:
+            ahead = int(self.scorer.device.type == "cuda")
+        else:
+            ahead = self.ahead
+        under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
             under_way.append(self._started(batch))
             if len(under_way) > ahead:
@@ -369,10 +387,10 @@ class Compute(Generic[T]):
         while under_way:
             yield under_way.popleft()()
 
-    def _started(self, batch: ReadBatch) -> Callable[[], Share[T]]:
+    def _started(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
         started = [(group, self._started_group(group)) for group in batch.groups]
 
-        def wait() -> Share[T]:
+        def wait() -> BatchResult[T]:
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
@@ -381,7 +399,7 @@ class Compute(Generic[T]):
                         failures[id] = value
                     else:
                         rows[id] = Row(value, audio)
-            return Share(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
+            return BatchResult(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
 
         return wait
 
@@ -389,9 +407,12 @@ class Compute(Generic[T]):
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))
+        group_id = None
+        if self.random_streams:
+            group_id = group.ids[0]
         return self.judgement.start(
             self.scorer,
             inputs,
-            stream=group.ids[0] if self.random_streams else None,
+            stream=group_id,
             rows=self.plan.rows(self.scorer.computes_on, group.waveforms),
         )

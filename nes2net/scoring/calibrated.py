@@ -1,6 +1,6 @@
 """A detector and a calibration of its scores: whether they belong together, what to score for it, and its decisions.
 
-Decisions on the trials of a score file stand in a table beside it: ``{out}.decisions.csv`` has a row
+Decisions on the trials of a score file are in a table beside it: ``{out}.decisions.csv`` has a row
 for each score, in the order of the score file, and ``{out}.decisions.json`` says what they rest on.
 """
 
@@ -30,10 +30,10 @@ from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
-from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
+from nes2net.scoring.score_length import ScoreLength, length_of_training, samples_to_score
 from nes2net.scoring.track import chosen_resolution
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -52,20 +52,23 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
         resolution_ms: length of the frames that are scored; None for scores of recordings.
     """
     scored_by = calibration.scored_by
+    precision = scorer.precision
+    if scored_by:
+        precision = scored_by.precision
     return calibration.check_made_of(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
-        f"name the detector of the calibration, set `dtype={scored_by.precision if scored_by else scorer.precision}`",
+        f"name the detector of the calibration, set `dtype={precision}`",
     )
 
 
-def calibrated_samples(decider: Decider | None, provenance: Provenance) -> HeardPart:
+def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
     """How much of a recording to score.
 
-    As much as the calibration was made with, if it says so; otherwise as for a detector of this
-    ``record`` without a calibration.
+    The length that the calibration states, if it does; otherwise the length for a detector of this
+    ``provenance`` without a calibration.
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
-        return HeardPart(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
+        return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
     return samples_to_score(provenance)
 
 
@@ -177,7 +180,7 @@ def decide_trials(
     *,
     num_samples: int | None,
     num_workers: int | None = None,
-    about: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
@@ -186,16 +189,16 @@ def decide_trials(
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
-        num_workers: processes that read audio; None for a number that suits the machine.
-        about: plain data for the record, such as the name of the calibration's file.
+        num_workers: workers that read audio; None for a number that suits the machine.
+        facts: plain data for the record, such as the name of the calibration's file.
 
     Raises:
         InputError: if a file cannot be read or written.
-        Unfinished: if a process that reads audio was killed or hangs; what was measured is kept.
+        Unfinished: if a worker was killed or hangs; what was measured is kept.
     """
     out = Path(out)
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
-    basis = {**(about or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
+    basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
     # The table of an earlier run stays if it is of the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):

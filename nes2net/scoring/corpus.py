@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_first
 from nes2net.scoring.batches import Compute, Plan, ReadBatch, waveforms_for
-from nes2net.scoring.engine import Finished, RunSettings, Share, run_over
+from nes2net.scoring.engine import BatchResult, Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
@@ -38,7 +38,7 @@ class ScoringSettings(RunSettings):
     padding: Padding = "repeat"
     """What fills up a shorter utterance; ``"zeros"`` follow it in the scoring of some benchmarks."""
     peak_normalize: PeakNormalize = "no"
-    """Whose largest sample becomes 1: that of the whole ``"recording"``, or of the ``"cut"``, as in the
+    """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
     scoring of some benchmarks and published detectors."""
     legacy_train_mode: bool = False
     """Whether to score as the published In-the-Wild scoring, which never left train mode: with the
@@ -51,7 +51,7 @@ class ScoringSettings(RunSettings):
     """Changes each whole utterance before it is cut; it belongs to the run."""
 
     def identity(self) -> dict[str, Any]:
-        """The part of it that belongs to the run."""
+        """The part of the transform that belongs to the run's identity."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
@@ -78,7 +78,7 @@ def judge_trials(
     Each value equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. The
     exception is a front-end with ``normalize: batch``, see :attr:`Judgement.of_batch`: a note says so, and
-    the batch size becomes part of the run's identity. Under ``torchrun`` each process judges a share, and
+    the batch size becomes part of the run's identity. Under ``torchrun`` each process judges a part, and
     the first one writes the file. The file is the same to the last bit for any number of processes and
     interruptions, if each process has the same number of threads. The detector is left in the mode
     in which it was.
@@ -95,7 +95,7 @@ def judge_trials(
             audio of its trials was changed since it was finished; if there are no trials, or the
             file cannot hold an id; if no trial could be judged; if an argument is out of its
             range; or if the disk is full.
-        Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
+        Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()
     num_samples = settings.num_samples
@@ -125,8 +125,11 @@ def judge_trials(
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
     one_by_one = legacy or (normalises_batch and not judgement.of_batch)
+    utterances_at_once = batch_size
+    if one_by_one:
+        utterances_at_once = 1
     plan = Plan(
-        1 if one_by_one else batch_size,
+        utterances_at_once,
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
@@ -136,10 +139,12 @@ def judge_trials(
         run["batch_size"] = batch_size
     run |= settings.identity()
     run |= judgement.identity()
-    system_scores = {trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None
+    system_scores = None
+    if scorer.num_scores:
+        system_scores = {trial.id: trial.system_scores for trial in trials}
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
-    def begin(batches: Iterator[ReadBatch]) -> Generator[Share[Any], None, None]:
+    def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
         if batch_matters and is_first():
             tqdm.write(
                 f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "

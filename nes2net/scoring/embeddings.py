@@ -75,7 +75,9 @@ class Embeddings(Judgement[NDArray]):
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        return {"embedding": self.of if self.of != "frontend" else f"frontend, layer {self.layer}"}
+        if self.of == "frontend":
+            return {"embedding": f"frontend, layer {self.layer}"}
+        return {"embedding": self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
         return {"embedding": value.tolist()}
@@ -100,8 +102,8 @@ class Embeddings(Judgement[NDArray]):
     def to_json(self, value: NDArray) -> str:
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
-    def from_json(self, kept: Any) -> NDArray:
-        return np.frombuffer(b64decode(kept, validate=True), _FLOAT)
+    def from_json(self, encoded: Any) -> NDArray:
+        return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
         if out.suffix == ".parquet":
@@ -148,7 +150,9 @@ def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDA
     with parquet.ParquetWriter(path, schema) as file:
         for chunk in chunks:
             trials = [trial for trial, _ in chunk]
-            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial in trials]
+            ids = []
+            for trial in trials:
+                ids.append(trial.id.encode(errors="surrogateescape").decode(errors="replace"))
             numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in chunk])), size)
             labels = arrow.array([trial.label for trial in trials], arrow.string())
             file.write_table(arrow.Table.from_arrays([arrow.array(ids), labels, numbers], schema=schema))

@@ -1,11 +1,11 @@
-"""The one walk over a corpus: read, compute, keep, and at the end write a file that is complete and in order.
+"""The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
 
-An :class:`~nes2net.scoring.output.Output` says what is made of each trial, how it is kept meanwhile and what the finished
-file looks like. There are outputs of scores, scores of frames, embeddings and traits. During the
-run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the
-run is interrupted, the same call continues from the journal and gives exactly the same file. The
-finished file appears by renaming. The record ``{out}.json`` beside it tells what made it and which
-trials are missing.
+An :class:`~nes2net.scoring.output.Output` defines the value of a trial, how the journal holds it,
+and the finished file. There are outputs of scores, scores of frames, embeddings and traits. During
+the run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If
+the run is interrupted, the same call continues from the journal and gives exactly the same file.
+The finished file appears by renaming. The record ``{out}.json`` beside it tells what made it and
+which trials are missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
@@ -58,16 +58,15 @@ class RunSettings:
     utterances of more than 4 s a batch has at most as many samples as so many of 4 s. A batch that
     does not fit into memory is computed in parts."""
     num_workers: int | None = None
-    """Processes that read audio; 0 for reading in this process, None for a number that suits the device."""
+    """Number of workers; 0 for reading in this process, None for one that suits the device."""
     on_error: str = "skip"
-    """``"skip"`` leaves out a trial that gives no row and names it in the result; the same call tries
-    it again later. ``"raise"`` stops."""
+    """``"skip"`` records a failed trial, and the same call tries it again; ``"raise"`` stops."""
     overwrite: Overwrite = False
     """Whether to replace a finished file, or the journals of another run."""
     alone: bool = False
-    """Whether this process does everything, even under ``torchrun``; the other processes then do not call."""
+    """Whether this process works alone, even under ``torchrun``; the others then do not call this."""
     display: ProgressDisplay[None] | None = None
-    """Counts the trials, if several runs share it."""
+    """A progress display that several runs use together."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -77,7 +76,7 @@ class RunSettings:
 
 
 class NothingDone(InputError):
-    """Every trial failed to give a row.
+    """All trials failed.
 
     Args:
         failures: reasons by id.
@@ -114,8 +113,8 @@ class Finished:
         return record_path(self.path)
 
 
-class Share(NamedTuple, Generic[T]):
-    """What was made of a batch."""
+class BatchResult(NamedTuple, Generic[T]):
+    """The rows and failures of a batch."""
 
     rows: dict[str, Row[T]]
     """By id of the trial."""
@@ -132,7 +131,7 @@ Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generat
 def run_over(
     trials: Sequence[Trial],
     read: Read[B],
-    compute: Callable[[Iterator[B]], Generator[Share[T], None, None]],
+    compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
     output: Output[T],
     out: str | Path,
     *,
@@ -142,11 +141,11 @@ def run_over(
 ) -> Finished:
     """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
 
-    Under ``torchrun`` each process does a share, and the first one writes the file. The file is the
+    Under ``torchrun`` each process does a part, and the first one writes the file. The file is the
     same to the last bit for any number of processes and interruptions.
 
     Args:
-        read: reads this process's share of the batches of trials that are not done.
+        read: reads this process's part of the batches of trials that are not done.
         compute: the rows of batches, one after another.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
@@ -157,7 +156,7 @@ def run_over(
             by one; if ``out`` or audio of its trials was changed since it was finished; if there
             are no trials, or the file cannot hold an id; if no trial gave a row; or if the disk is
             full.
-        Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
+        Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     out = Path(out)
     run = plain(run)
@@ -171,14 +170,18 @@ def run_over(
         check_no_device(path)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
+    if settings.alone:
+        joining: AbstractContextManager[Processes] = nullcontext(ALONE)
+    else:
+        joining = joined()
     with (
-        nullcontext(ALONE) if settings.alone else joined() as processes,
+        joining as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
         earlier = _earlier(result, trials, output, run, settings.overwrite, processes)
-        processes.wait()  # all processes must have read the same journals before one changes
+        processes.wait()  # barrier: all ranks read the journals before rank 0 changes any
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
@@ -188,36 +191,49 @@ def run_over(
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
-        alone = processes.count == 1  # else the first process shows its own share
+        title = output.doing
+        total = len(trials)
+        start = num_already
+        if processes.count > 1:  # the first process shows its own part
+            title = f"{output.doing} (process 1 of {processes.count})"
+            total = -(-(len(trials) - num_already) // processes.count)
+            start = 0
         bar = settings.display or ProgressDisplay[None](
-            title=f"{output.doing}{'' if alone else f' (process 1 of {processes.count})'}",
+            title=title,
             unit="utterance",
-            total=len(trials) if alone else -(-(len(trials) - num_already) // processes.count),
-            start=num_already if alone else 0,
+            total=total,
+            start=start,
             shown=processes.rank == 0,
             leave=True,
         )
         with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
             if processes.rank == 0:  # the finished file is removed before the new one appears
-                kept = earlier.finished(output)
-                while part := dict(islice(kept, _ROWS_AT_ONCE)):
-                    journal.add(part)
+                finished_rows = earlier.finished(output)
+                while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
+                    journal.add(rows)
+            bar_context: AbstractContextManager[Any] = bar
+            if settings.display:  # the caller shows it
+                bar_context = nullcontext()
             with (
                 closing(read(trials, already, processes)) as batches,
-                closing(compute(batches)) as shares,
-                nullcontext() if settings.display else bar,
+                closing(compute(batches)) as batch_results,
+                bar_context,
             ):
-                share = _walk(shares, journal, bar, already, settings.on_error, processes.rank == 0)
-        shares_of_all = processes.gather(share)
+                process_result = _walk(batch_results, journal, bar, already, settings.on_error, processes.rank == 0)
+        results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
             # Speed of this run alone, without the runs that it continues.
             seconds = time.monotonic() - began
-            heard = sum(share.num_samples for share in shares_of_all) / SAMPLE_RATE
-            speed = {"seconds": seconds, "audio_seconds": heard, "audio_seconds_per_second": heard / seconds}
+            audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
+            speed = {
+                "seconds": seconds,
+                "audio_seconds": audio_seconds,
+                "audio_seconds_per_second": audio_seconds / seconds,
+            }
             facts = {"run": run, "total": result.total, **about, **{name: round(n, 3) for name, n in speed.items()}}
             facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
-            for share in shares_of_all:
-                failed |= share.failures
+            for process_result in results_of_processes:
+                failed |= process_result.failures
             _finish(result, trials, output, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
@@ -231,11 +247,11 @@ class _Earlier(NamedTuple):
     failures: dict[str, str]
     """Reasons by id, for trials that failed in an interrupted run."""
     replaced: set[tuple[str, str]]
-    """Ids and stamps of rows in the journals that do not count."""
+    """Ids and stamps of rows in the journals that are outdated."""
     begin_anew: bool
     """Whether journals are to be removed."""
     out: Path | None = None
-    """A finished file that lacks trials, and that no journal copies."""
+    """A finished file that lacks trials; its rows are in no journal yet."""
     in_journals: Container[str] = frozenset()
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
@@ -262,8 +278,8 @@ def _earlier(
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             if record is None or record.run != run:
-                other = another(record.run, run) if record else ""
-                raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
+                differences = another(record.run, run) if record else ""
+                raise InputError(f"{out} exists and was made by another run or program{differences}: {remedy}")
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps(with_row, processes)
             if sha256_of(out) != record.sha256:
@@ -290,9 +306,9 @@ def _earlier(
                 "remove it"
             )
         return nothing._replace(audio=stamps or {}, out=finished)
-    known = {trial.id: trial for trial in trials if trial.id in journalled.places}
-    now = _stamps(known.values(), processes)
-    replaced = {(id, place.audio) for id, place in journalled.places.items() if place.audio != now.get(id)}
+    journalled_trials = {trial.id: trial for trial in trials if trial.id in journalled.places}
+    now = _stamps(journalled_trials.values(), processes)
+    replaced = {(id, row.audio) for id, row in journalled.places.items() if row.audio != now.get(id)}
     if replaced and processes.rank == 0:
         tqdm.write(
             f"{len(replaced):,} of {counted(len(journalled.places), 'file')} {output.done} earlier were replaced since (another size "
@@ -306,45 +322,48 @@ def _earlier(
 
 def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
     """The stamps of the files of ``trials`` by id, as the first process sees them."""
-    return processes.broadcast({trial.id: stamp(trial.path) for trial in trials} if processes.rank == 0 else None)
+    stamps_of_rank_0 = None
+    if processes.rank == 0:
+        stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
+    return processes.broadcast(stamps_of_rank_0)
 
 
 def _walk(
-    shares: Iterator[Share[T]],
+    batch_results: Iterator[BatchResult[T]],
     journal: Journal[T],
     display: ProgressDisplay[None],
     already: Container[str],
     on_error: str,
-    said: bool,
-) -> Share[T]:
-    """Put rows into the journal, and show the progress; return the failures and what was heard.
+    report_failures: bool,
+) -> BatchResult[T]:
+    """Put rows into the journal, and show the progress; return the failures and the number of samples.
 
     Args:
         already: ids of trials that the display has counted.
-        said: whether to say which trials are left out.
+        report_failures: whether to say which trials failed.
     """
     failures: dict[str, str] = {}
     count = 0
     num_samples = 0
     began = time.monotonic()
-    for share in shares:
-        journal.add(share.rows, share.failures)
-        for id, reason in share.failures.items():
+    for result in batch_results:
+        journal.add(result.rows, result.failures)
+        for id, reason in result.failures.items():
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
-            if said:
-                tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
-        failures |= share.failures
-        count = count + len(share.rows)
-        num_samples = num_samples + share.num_samples
+            if report_failures:
+                tqdm.write(printable(worded(f"failed: {id}: {reason}")), file=sys.stderr)
+        failures |= result.failures
+        count = count + len(result.rows)
+        num_samples = num_samples + result.num_samples
         seconds = max(time.monotonic() - began, 1e-9)
         display.facts = [f"{count / seconds:.1f} utterances/s"]
         if num_samples:
             display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
         if failures:
-            display.facts.append(f"{len(failures)} left out")
-        display.update(sum(id not in already for id in (*share.rows, *share.failures)))
-    return Share({}, failures, num_samples)
+            display.facts.append(f"{len(failures)} failed")
+        display.update(sum(id not in already for id in (*result.rows, *result.failures)))
+    return BatchResult({}, failures, num_samples)
 
 
 def _finish(
@@ -375,14 +394,14 @@ def _finish(
             raise NothingDone(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
             )
-        audio = audio_digest(used, {id: place.audio for id, place in journalled.places.items()})
+        audio = audio_digest(used, {id: row.audio for id, row in journalled.places.items()})
         try:
             with ExitStack() as stack:
                 files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
                 record_file = stack.enter_context(replacing(result.record_path, durable=True))
-                found = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
+                content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
                 now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                record = facts | found | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+                record = facts | content | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")
@@ -390,6 +409,6 @@ def _finish(
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "
-                "the same command goes on"
+                "the same command resumes"
             ) from error
     remove_journals(out)

@@ -1,4 +1,4 @@
-"""Many files to judgements, in their order: threads read ahead, equal lengths share a batch."""
+"""Judge many files in their order: threads read ahead, and files of one length share a batch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nes2net.data.audio.remarks import Channels, Remark, remark_of
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
-from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
@@ -87,7 +87,8 @@ def judge_files(
             f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
         )
     batch_size = chosen_batch_size(scorer, batch_size)
-    workers = max(2, default_workers(scorer.computes_on)) if workers is None else workers
+    if workers is None:
+        workers = max(2, default_workers(scorer.computes_on))
     if workers < 1:
         raise InputError(f"`workers` is at least 1, not {workers}")
     check_takes_audio_alone(scorer)
@@ -151,13 +152,13 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait for its samples; None if it could not be read, which its result then says."""
+        """Wait for its samples; None if it could not be read, as its result then says."""
         try:
             return self._reading.result()
         except InputError as error:
             failure = error
         except Exception as error:  # a decoder can raise anything on a damaged file
-            failure = InputError(f"could not be read ({type(error).__name__}: {error})", what=str(self.path))
+            failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.path))
         self.finish(JudgedFile(self.path, failure))
         return None
 
@@ -174,7 +175,7 @@ class _Batches(Generic[T]):
     judgement: Judgement[T]
     reader: WaveformReader
     trained_on: int
-    """Samples that the detector hears at a time in training."""
+    """Samples that the detector gets at a time in training."""
     batch_size: int
     measurer: Measurer | None
 
@@ -193,9 +194,9 @@ class _Batches(Generic[T]):
         for file in files[1:]:
             if len(batch) == self.batch_size:
                 break
-            other = file.read() if file.judged is None else None
-            if other is not None and len(other.recording.waveform) == len(first.recording.waveform):
-                batch.append((file, other))
+            further = file.read() if file.judged is None else None
+            if further is not None and len(further.recording.waveform) == len(first.recording.waveform):
+                batch.append((file, further))
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:
@@ -203,6 +204,6 @@ class _Batches(Generic[T]):
         with scoring_mode(self.scorer):
             values = self.judgement.start(self.scorer, [torch.from_numpy(waveforms)])()
         for (file, read), measured, value in zip(batch, traits, values, strict=True):
-            result = InputError(value, what=f"{file.path}:") if isinstance(value, str) else value
+            result = InputError(value, subject=f"{file.path}:") if isinstance(value, str) else value
             recording = read.recording
             file.finish(JudgedFile(file.path, result, recording.num_samples, recording.judged, read.remark, measured))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple, Generic[T]):
-    """What was made of a trial."""
+    """The value of a trial."""
 
     value: T
     audio: str
@@ -68,7 +68,7 @@ class Journal(Generic[T]):
             make_folder(path.parent)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
-            with open(path, "rb") as file:  # what follows the last whole line goes
+            with open(path, "rb") as file:  # an incomplete last line is cut off
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
         except OSError as error:
@@ -90,7 +90,7 @@ class Journal(Generic[T]):
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); the work so far is kept: "
-                "make room, and the same command goes on"
+                "make room, and the same command resumes"
             ) from error
 
     def __enter__(self) -> Journal[T]:
@@ -108,7 +108,10 @@ def journal_path(out: Path, rank: int = 0) -> Path:
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
     """
-    return out.with_name(f"{out.name}.partial{f'.{rank}' if rank else ''}")
+    rank_suffix = ""
+    if rank:
+        rank_suffix = f".{rank}"
+    return out.with_name(f"{out.name}.partial{rank_suffix}")
 
 
 def journals(out: Path) -> list[Path]:
@@ -134,7 +137,7 @@ def remove_journals(out: Path) -> None:
 
 
 class Place(NamedTuple):
-    """Where the row of a trial is kept."""
+    """Where the row of a trial is in the journals."""
 
     journal: int
     """Number of the journal."""
@@ -170,7 +173,7 @@ class Journalled(Generic[T]):
                         self.places[str(id)] = Place(number, start, str(fields[1]))
                     elif len(fields) == 1:
                         self.failures[str(id)] = str(fields[0])
-                except (ValueError, TypeError, OverflowError):  # damaged, or cut: the trial is done again
+                except (ValueError, TypeError, OverflowError):  # damaged or cut off: the trial is computed again
                     pass
                 start += len(line)
         self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
@@ -198,7 +201,10 @@ def open_journals(
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
         # A run that was killed at once left the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
-        yield Journalled(files, value, without) if is_same_run else None
+        journalled = None
+        if is_same_run:
+            journalled = Journalled(files, value, without)
+        yield journalled
 
 
 def run_of(path: Path) -> Any:

@@ -52,7 +52,7 @@ class Judgement(Output[T]):
     batch; otherwise such a detector computes one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement with the options that ``scorer`` leaves no choice of.
+        """This judgement, with the options that ``scorer`` determines.
 
         Raises:
             InputError: if ``scorer`` cannot judge so.
@@ -60,7 +60,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """How recordings are read for it, if ``reader`` is what was asked for.
+        """The reader for this judgement, if ``reader`` was requested.
 
         Raises:
             InputError: if it cannot be computed of what ``reader`` reads.
@@ -174,15 +174,15 @@ class Judgement(Output[T]):
         return {}
 
 
-def as_judgement(named: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
+def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
     """Build a judgement by its name, or from a mapping of ``name`` and options; one that is built already stays.
 
     Raises:
         InputError: if there is no such judgement or option.
     """
-    if isinstance(named, Judgement):
-        return named
-    options = {"name": named} if isinstance(named, str) else dict(named)
+    if isinstance(judgement, Judgement):
+        return judgement
+    options = {"name": judgement} if isinstance(judgement, str) else dict(judgement)
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise InputError("`judgement` needs a `name`, to which the other options belong")

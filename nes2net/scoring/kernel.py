@@ -112,8 +112,9 @@ class SegmentScorer(Scorer, Protocol):
 def depends_on_batch(scorer: Scorer) -> bool:
     """Whether a score depends on the utterances that share its batch: with ``normalize: batch``."""
     frontend = scorer.config["frontend"]
-    halves = [frontend, *(part for part in frontend.values() if isinstance(part, dict))]  # of teacher and student
-    return any(half.get("normalize") == "batch" for half in halves)
+    # A distilled front-end has those of teacher and student.
+    frontends = [frontend, *(value for value in frontend.values() if isinstance(value, dict))]
+    return any(frontend_options.get("normalize") == "batch" for frontend_options in frontends)
 
 
 def check_takes_audio_alone(scorer: Scorer) -> None:
@@ -178,14 +179,17 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        return [score if math.isfinite(score) else _not_finite("score is {}", score) for score in scores.tolist()]
+        results = []
+        for score in scores.tolist():
+            results.append(score if math.isfinite(score) else _not_finite("score is {}", score))
+        return results
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
     return _start(scorer, scorer.scores, results_of, inputs, stream, rows)
 
 
 def start_rows(
-    scorer: Scorer, what: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
+    scorer: Scorer, message: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
 ) -> Callable[[], list[np.ndarray | str]]:
     """Start to compute a row of numbers for each of ``waveforms`` B×N, such as its embedding or its frames' scores.
 
@@ -193,14 +197,19 @@ def start_rows(
 
     Args:
         scorer: the detector whose parts ``compute`` uses; B×N → B×K.
-        what: says what is wrong with a row whose number {} is not finite, such as ``"score is {}"``.
+        message: says what is wrong with a row whose number {} is not finite, such as ``"score is {}"``.
         compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        return [
-            row if np.isfinite(row).all() else _not_finite(what, row[~np.isfinite(row)][0]) for row in computed.numpy()
-        ]
+        results: list[np.ndarray | str] = []
+        for row in computed.numpy():
+            is_finite = np.isfinite(row)
+            if is_finite.all():
+                results.append(row)
+            else:
+                results.append(_not_finite(message, row[~is_finite][0]))
+        return results
 
     return _start(scorer, compute, results_of, [waveforms], None, rows)
 
@@ -218,16 +227,21 @@ def _start(
     count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = max(1, fitting // waveforms.shape[1]) if is_same_device else None  # None: all fitted so far
+    most_rows = None  # all fitted so far
+    if is_same_device:
+        most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        started = [_start(scorer, compute, results_of, [*part], stream, rows) for part in splits]
-        return lambda: [result for part in started for result in part()]
+        started = []
+        for tensors in splits:
+            started.append(_start(scorer, compute, results_of, list(tensors), stream, rows))
+        return lambda: [result for finish in started for result in finish()]
 
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
-    rows = rows if most_rows is None or rows is None else min(rows, most_rows)
+    if most_rows is not None and rows is not None:
+        rows = min(rows, most_rows)
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
@@ -236,12 +250,17 @@ def _start(
             x = x.pin_memory()  # so that nothing waits for the copy
         x = x.to(scorer.device, non_blocking=True)
         missing = 0 if rows is None else rows - len(x)
-        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
+        if missing <= 0:
+            return x
+        return torch.cat([x, x[-1:].expand(missing, -1)])
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # random numbers depend on its name alone
-                stack.enter_context(torch.random.fork_rng([scorer.device] if on_gpu else []))
+                generator_devices = []
+                if on_gpu:
+                    generator_devices = [scorer.device]
+                stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # No name of this function holds them: in parts, they would take memory beside the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
@@ -292,8 +311,8 @@ class _Pending:
         return self.rows
 
 
-def _not_finite(what: str, number: float) -> str:
-    return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
+def _not_finite(message: str, number: float) -> str:
+    return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 
 class _ModeInForce:
@@ -374,14 +393,14 @@ def default_batch_size(device: torch.device) -> int:
     return 64 if device.type == "cuda" else 8
 
 
-def chosen_batch_size(scorer: Scorer, asked: int | None, usual: int | None = None) -> int:
-    """How many waveforms to compute at once: what is ``asked``, else ``usual``, else what keeps the device busy.
+def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
+    """How many waveforms to compute at once: what is ``requested``, else ``usual``, else what keeps the device busy.
 
     It is 1 if a score depends on the utterances that share its batch.
 
     Raises:
-        InputError: if ``asked`` is below 1.
+        InputError: if ``requested`` is below 1.
     """
-    if asked is not None and asked < 1:
-        raise InputError(f"`batch_size` is at least 1, not {asked}")
-    return 1 if depends_on_batch(scorer) else asked or usual or default_batch_size(scorer.computes_on)
+    if requested is not None and requested < 1:
+        raise InputError(f"`batch_size` is at least 1, not {requested}")
+    return 1 if depends_on_batch(scorer) else requested or usual or default_batch_size(scorer.computes_on)

@@ -1,4 +1,4 @@
-"""Traits of recordings, measured like a calibration's own: of a corpus in reading processes, or one by one."""
+"""Traits of recordings, measured like a calibration's own: of a corpus in workers, or one by one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.engine import NothingDone, RunSettings, Share, run_over
+from nes2net.scoring.engine import BatchResult, NothingDone, RunSettings, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.output import Output
@@ -45,12 +45,12 @@ _MOST_WORKERS = 8
 _SEED = 0
 
 
-def measure_file(path: str | Path, num_samples: int | None, most: int | None = None) -> Traits:
-    """Measure the recording in a file, as far as a detector hears it.
+def measure_file(path: str | Path, num_samples: int | None, longest: int | None = None) -> Traits:
+    """Measure the recording in a file, as far as a detector scores it.
 
     Args:
-        num_samples: leading samples that it hears; None for the whole recording, of any length.
-        most: leading samples that the detector reads of these; None for all.
+        num_samples: leading samples that it scores; None for the whole recording, of any length.
+        longest: leading samples that the detector reads of these; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -62,14 +62,14 @@ def measure_file(path: str | Path, num_samples: int | None, most: int | None = N
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
         traits = measure_blocks(listener.push(head))
-    return traits._replace(judged=judged_share(length, num_samples, most), unfit=listener.unfit())
+    return traits._replace(judged=judged_share(length, num_samples, longest), unfit=listener.unfit())
 
 
-def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``most`` of ``trials``, always the same ones, in their order."""
-    if len(trials) <= most:
+def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
+    """Draw at most ``max_trials`` of ``trials``, always the same ones, in their order."""
+    if len(trials) <= max_trials:
         return list(trials)
-    return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), most))]
+    return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
 
 
 class TraitsOutput(Output[Traits]):
@@ -82,8 +82,8 @@ class TraitsOutput(Output[Traits]):
     def to_json(self, value: Traits) -> list[float | str]:
         return [getattr(value, name) for name in _MEASURED]
 
-    def from_json(self, kept: Any) -> Traits:
-        duration, level, bandwidth, judged, unfit = _VALUES.validate_python(kept)
+    def from_json(self, values: Any) -> Traits:
+        duration, level, bandwidth, judged, unfit = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
@@ -123,13 +123,13 @@ def measure_trials(
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them, in this process alone.
 
     What is found stays in ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits`,
-    so that an interrupted call goes on, and a repeated call only reads.
+    so that an interrupted call resumes, and a repeated call only reads.
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: the detector that hears them.
+        scorer: the detector that scores them.
         embed: whether ``scorer`` embeds them.
-        num_workers: reading processes; one per processor, at most 8, if not given.
+        num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
         The traits by id, in the order of ``trials``, and by id the reasons why something of a
@@ -139,7 +139,10 @@ def measure_trials(
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; it is no error if no
             recording can be measured.
     """
-    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
+    if num_workers is None:
+        workers = min(_MOST_WORKERS, usable_processors())
+    else:
+        workers = num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output, (out, embeddings) = TraitsOutput(), _files(beside)
 
@@ -147,15 +150,14 @@ def measure_trials(
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(Reading(partial(_traits, num_samples, most_samples)), batches, list, workers)
 
-    def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:
+    def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
-            rows = {
-                read_trial.id: Row(read_trial.found, read_trial.audio)
-                for read_trial in batch
-                if isinstance(read_trial.found, Traits)
-            }
-            yield Share(
-                rows, {read_trial.id: read_trial.found for read_trial in batch if isinstance(read_trial.found, str)}
+            rows = {}
+            for read_trial in batch:
+                if isinstance(read_trial.content, Traits):
+                    rows[read_trial.id] = Row(read_trial.content, read_trial.audio)
+            yield BatchResult(
+                rows, {read_trial.id: read_trial.content for read_trial in batch if isinstance(read_trial.content, str)}
             )
 
     run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
@@ -191,8 +193,8 @@ def _files(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _traits(num_samples: int | None, most: int | None, item: Item) -> Traits:
-    return measure_file(item.path, num_samples, most)
+def _traits(num_samples: int | None, longest: int | None, item: Item) -> Traits:
+    return measure_file(item.path, num_samples, longest)
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure what the detector hears of ``recording``, without its embedding; the ``remark`` is on that."""
+        """Measure what the detector scores of ``recording``, without its embedding; the ``remark`` is on that."""
         traits = measure(recording.waveform, recording.num_samples)  # a short one was repeated
         return traits._replace(judged=recording.judged, unfit=remark.unfit)
 
@@ -229,21 +231,21 @@ class Measurer:
             return list(traits)
         with scoring_mode(self.scorer):
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
-        return [
-            measured
-            if isinstance(row, str)
-            else measured._replace(embedding=row)  # an embedding that is not finite has no row
-            for measured, row in zip(traits, rows)
-        ]
+        with_embeddings = []
+        for measured, row in zip(traits, rows):
+            if not isinstance(row, str):  # an embedding that is not finite has no row
+                measured = measured._replace(embedding=row)
+            with_embeddings.append(measured)
+        return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """All traits of ``recording``; the ``remark`` is on what the detector hears of it."""
+        """All traits of ``recording``; the ``remark`` is on that part."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, path: str | Path, track: Track) -> Traits:
         """Traits of a long file, read in pieces, whose score is the mean of ``track``.
 
-        The detector hears a window at a time, so the duration is the window's. There is no
+        The detector scores a window at a time, so the duration is the window's. There is no
         embedding.
         """
         traits = measure_blocks(stream_audio(path))

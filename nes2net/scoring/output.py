@@ -44,7 +44,7 @@ class Output(ABC, Generic[T]):
         """``value`` as JSON holds it, in a journal."""
 
     @abstractmethod
-    def from_json(self, kept: Any) -> T:
+    def from_json(self, value: Any) -> T:
         """The value of :meth:`to_json`; ValueError or TypeError if that is damaged."""
 
     @abstractmethod

@@ -62,13 +62,13 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
     return trials_digest(trials, line)
 
 
-def plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert ``about`` to what JSON can hold.
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert ``facts`` to what JSON can hold.
 
     Other values, such as a date, become their text, and numbers that are not finite become None.
     """
     try:
-        return json.loads(json.dumps(dict(about), default=str), parse_constant=lambda _: None)
+        return json.loads(json.dumps(dict(facts), default=str), parse_constant=lambda _: None)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"the facts given about the scores cannot be written as JSON ({error}): give plain data"
@@ -90,8 +90,8 @@ class Record(BaseModel):
     """See :func:`audio_digest`."""
 
 
-def read_record(path: Path, num_trials: int, what: str, remedy: str) -> Record | None:
-    """Read the record of ``what`` (such as "scores") of at most ``num_trials`` trials; None if there is no file.
+def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
+    """Read the record of ``kind`` (such as "scores") of at most ``num_trials`` trials; None if there is no file.
 
     Raises:
         InputError: if the file is not such a record.
@@ -99,7 +99,7 @@ def read_record(path: Path, num_trials: int, what: str, remedy: str) -> Record |
     if not path.exists():
         return None
     # A reason may be 1,000 characters, escaped as up to 12 bytes each.
-    return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {what}", remedy)
+    return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
 class WholeRecord(Record):
@@ -155,7 +155,10 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     from nes2net.lib.devices import float32_settings  # for start-up time, too
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
-    versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
+    versions = {}
+    for name in packages:
+        if name in sys.modules:
+            versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
     device_name: str | None = None  # a GPU that onnxruntime can use and this torch cannot
     if device.type != "cuda":

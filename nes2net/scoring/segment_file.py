@@ -101,9 +101,9 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     record = record_path(path)
     resolution = None
     if record.is_file():  # a reason for each missing utterance is in it
-        what = "a record of frame scores"
+        kind = "a record of frame scores"
         remedy = "score anew, or remove it"
-        resolution = read_json_as(_SegmentRecord, record, 1 << 30, what, remedy).resolution_ms
+        resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
         if resolution is not None and not 0 < resolution < 1e6:
             raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {resolution}")
     return SegmentScores(reader.scores, resolution)

@@ -19,8 +19,8 @@ from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import checked_rate, samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples
 from nes2net.lib.errors import InputError
-from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
+from nes2net.scoring.score_length import length_of_training
 
 #: Seconds of a hole in a stream up to which zeros fill it; a longer one breaks the stream.
 LONGEST_FILLED = 0.1
@@ -159,7 +159,7 @@ class Stream:
     Args:
         scorer: the detector.
         sample_rate: of what is pushed, in Hz.
-        window, hop: in seconds. None for the part of a recording that the detector heard in
+        window, hop: in seconds. None for the part of a recording that the detector scored in
             training.
         batch_size: windows that are computed at once; more than 1 wait for each other. None for 8 on
             a CPU and 64 on a GPU.

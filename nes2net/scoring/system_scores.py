@@ -125,7 +125,10 @@ def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
     """Plain data for a record: the file, its SHA-256 and the range of each system, in order."""
     bounds = ranges_of(paths) if ranges == "test" else ranges
-    return [{"path": str(p), "sha256": sha256_of(Path(p)), "range": list(b)} for p, b in zip(paths, bounds)]
+    records = []
+    for p, b in zip(paths, bounds):
+        records.append({"path": str(p), "sha256": sha256_of(Path(p)), "range": list(b)})
+    return records
 
 
 def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:

@@ -19,7 +19,6 @@ from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import Audio, blocks_of
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,
@@ -29,6 +28,7 @@ from nes2net.scoring.kernel import (
     scoring_mode,
     start_rows,
 )
+from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
@@ -104,9 +104,9 @@ def score_track(
     blocks = blocks_of(audio, sample_rate, None if channels else compared)
     scored = list(pushed(blocks, stream))
     starts, ends, scores = zip(*scored)
-    heard = ends[0]  # the window, or the whole of a shorter recording
-    times = np.array(starts) + heard / 2
-    return Track(times, np.array(scores, np.float32), heard, ends[-1], stream.remark)
+    window = ends[0]  # or the whole of a shorter recording
+    times = np.array(starts) + window / 2
+    return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark)
 
 
 def least_span(score_rule: str) -> float:
@@ -288,7 +288,10 @@ class Grid(NamedTuple):
         """
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
-        limits = [scorer.used_samples.most, None if most_frames is None else (most_frames - 1) * hop]
+        longest_frames = None
+        if most_frames is not None:
+            longest_frames = (most_frames - 1) * hop
+        limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # half a step is whole frames, too
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit

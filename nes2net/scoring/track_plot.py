@@ -56,7 +56,7 @@ def plot_track(
     threshold: float | None = None,
     scale: str = "score",
     stretches: Sequence[Segment] | None = None,
-    least: float = LEAST_SPAN,
+    smallest_span: float = LEAST_SPAN,
 ) -> None:
     """Draw ``track`` above the waveform of the file ``audio``.
 
@@ -67,7 +67,7 @@ def plot_track(
             no threshold is known.
         scale: what the scores are, for their axis.
         stretches: fake stretches, which are shaded instead of the sides of the threshold.
-        least: span of the score axis.
+        smallest_span: span of the score axis.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -83,7 +83,7 @@ def plot_track(
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""
         scores.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
-    scores.set_ylim(*score_limits(track.scores, threshold, least))
+    scores.set_ylim(*score_limits(track.scores, threshold, smallest_span))
     scores.set_ylabel(f"{scale}\n(higher: more bona fide)")
     if threshold is not None:
         bottom, top = scores.get_ylim()
@@ -107,10 +107,13 @@ def plot_track(
         _shade(waveform, intervals)
     for axes in (scores, waveform):
         style(axes)
-    window = (
-        f"a score for each {track.window:.3g} s, drawn at its middle" if len(track) > 1 else "one score for all of it"
-    )
-    name_picture(scores, Path(audio).name, f"{drawable(model)}: {window}" if model else window)
+    if len(track) > 1:
+        window = f"a score for each {track.window:.3g} s, drawn at its middle"
+    else:
+        window = "one score for all of it"
+    if model:
+        window = f"{drawable(model)}: {window}"
+    name_picture(scores, Path(audio).name, window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     with replacing(picture, durable=True) as temporary:
@@ -128,16 +131,18 @@ def style(axes: Axes) -> None:
             axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
-def name_picture(axes: Axes, name: str, about: str) -> None:
+def name_picture(axes: Axes, name: str, subtitle: str) -> None:
     """Write the name of a recording and what is drawn of it above ``axes``, both from their left edge on."""
     # Without parse_math=False, text between dollar signs would be mathematics.
-    title = axes.set_title(about, loc="left", fontsize="small", color=INK, parse_math=False)
+    title = axes.set_title(subtitle, loc="left", fontsize="small", color=INK, parse_math=False)
     above: dict[str, Any] = {"xycoords": title, "textcoords": "offset points", "va": "bottom"}
     axes.annotate(drawable(name), (0, 1), (0, 3), **above, fontsize="large", color=INK, parse_math=False)
 
 
-def score_limits(scores: np.ndarray, threshold: float | None = None, least: float = LEAST_SPAN) -> tuple[float, float]:
-    """Choose the ends of the score axis: at least ``least`` apart, with the threshold.
+def score_limits(
+    scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
+) -> tuple[float, float]:
+    """Choose the ends of the score axis: at least ``smallest_span`` apart, with the threshold.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -146,7 +151,7 @@ def score_limits(scores: np.ndarray, threshold: float | None = None, least: floa
     low = float(shown.min())
     high = float(shown.max())
     centre = (low + high) / 2
-    span = max(1.1 * (high - low), least)
+    span = max(1.1 * (high - low), smallest_span)
     return centre - span / 2, centre + span / 2
 
 
@@ -212,7 +217,10 @@ def drawable(name: str) -> str:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"
     font = get_font(findfont(FontProperties()))
-    limits = (
-        c if font.get_char_index(ord(c)) else c.encode("ascii", "backslashreplace").decode() for c in visible(name)
-    )
-    return "".join(limits)
+    drawn_name = ""
+    for character in visible(name):
+        if font.get_char_index(ord(character)):
+            drawn_name += character
+        else:
+            drawn_name += character.encode("ascii", "backslashreplace").decode()
+    return drawn_name

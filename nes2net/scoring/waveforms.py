@@ -26,7 +26,7 @@ _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """A change of whole recordings, made before they are cut; pickled to the processes that read audio."""
+    """A change of whole recordings, made before they are cut; pickled to the workers."""
 
     @property
     def identity(self) -> str:
@@ -58,7 +58,7 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Reads recordings for one detector; small, because it is sent to reading processes.
+    """Reads recordings for one detector; small, because it is sent to workers.
 
     Args:
         num_samples: how many leading samples to take, repeated if there are fewer ('4sec'); None
@@ -117,7 +117,7 @@ class WaveformReader:
             num_samples, scorer.min_samples, used, longest, crop, seed, padding=padding, peak_normalize=peak_normalize
         )
 
-    def heard(self, num_samples: int) -> int:
+    def score_length(self, num_samples: int) -> int:
         """How many samples the detector gets of a recording of ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
@@ -137,7 +137,9 @@ class WaveformReader:
             return self._cut(head, length, str(path), channels)
         waveform = load_audio(path, longest=self.longest, channels=channels)
         if self.transform is not None:
-            waveform = self.transform(waveform, Path(str(path)).stem if id is None else id)
+            if id is None:
+                id = Path(str(path)).stem
+            waveform = self.transform(waveform, id)
             shape = waveform.shape
             dtype = waveform.dtype
             if len(shape) != 1 or not shape[0] or dtype != np.float32 or not np.isfinite(waveform).all():

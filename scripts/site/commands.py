@@ -29,7 +29,7 @@ def command(parser: argparse.ArgumentParser) -> list[str]:
         actions = [
             action
             for action in group._group_actions
-            if action.help != argparse.SUPPRESS and action.dest not in ("help", "way")
+            if action.help != argparse.SUPPRESS and action.dest not in ("help", "subcommand")
         ]
         if actions:
             parts += [f"**{escaped(group.title or '')}**", prose(group.description)]

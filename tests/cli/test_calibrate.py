@@ -225,7 +225,7 @@ BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate, command):
     (recordings / "r5.wav").write_bytes(b"RIFF")
     out, err = calibrate(LEARN)
-    assert "left out: r5: audio file" in err and "1 recording was left out: r5" in err
+    assert "failed: r5: audio file" in err and "1 recording failed: r5" in err
     fingerprint = Detector.from_pretrained("d.pth").fingerprint()
     assert f"detector: {fingerprint[:12]} in float32, scored the first 8000 samples" in out
     assert "recordings: 23 measured by duration, level, bandwidth\n" in out
@@ -296,7 +296,7 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     assert "complete already" in calibrate(TWO)[0]
     (recordings / "real" / "bad.wav").write_bytes(b"RIFF")
     status, out, err = command(f"calibrate {TWO}")
-    assert status == 1 and "24 of 25 scores written" in out and "1 file was left out: bonafide/bad.wav" in err
+    assert status == 1 and "24 of 25 scores written" in out and "1 file failed: bonafide/bad.wav" in err
 
 
 def test_what_cannot_be_measured(recordings, refused):

@@ -61,7 +61,7 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
     groups = {group.title: [action.dest for action in group._group_actions] for group in score._action_groups}
     assert groups["which trials"] == ["split", "protocols"]  # of the function's docstring
     assert groups["computing"] == ["batch_size", "num_workers", "compile"]  # and of a class of settings
-    assert "Exit status 1 means that files were left out." in " ".join(score.format_help().split())
+    assert "Exit status 1 means that files failed." in " ".join(score.format_help().split())
 
 
 def test_values(parsers):

@@ -47,7 +47,7 @@ def test_errors_are_one_line(here, refused):
         refused(arguments, message)
 
 
-def hello(name: str, *, times: Annotated[int, Flag("N", least=1)] = 1) -> None:
+def hello(name: str, *, times: Annotated[int, Flag("N", minimum=1)] = 1) -> None:
     """Greet somebody.
 
     Args:

@@ -103,7 +103,7 @@ def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatc
 )
 def test_what_cannot_go_on_is_begun_anew(server, fetch, tmp_path, before, after):
     vars(server).update(broken_after=[1_500_000] * 6, ranges=False, **before)  # each try begins anew, so none gets on
-    with pytest.raises(Unfinished, match=r"6 times; what has come is kept, and the same command goes on from there"):
+    with pytest.raises(Unfinished, match=r"6 times; what has come is kept, and the same command resumes from there"):
         fetch(url=f"{server.address}/{before.get('name', 'a.bin')}")
     vars(server).update({"ranges": True, **after})
     fetch()

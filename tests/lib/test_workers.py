@@ -77,7 +77,7 @@ def soon(monkeypatch):
 def test_batches_in_order_in_every_pass(num_workers):
     batches = loader(Numbers(), num_workers)
     assert numbers(batches) == numbers(batches) == EXPECTED
-    assert len(batches.readers) == batches.num_workers
+    assert len(batches.worker_processes) == batches.num_workers
 
 
 PROGRAM = f"""
@@ -110,7 +110,7 @@ def test_little_shared_memory():
     warning, error = [line for line in said.splitlines() if "warning: " in line or "Error: " in line]
     assert "warning: shared memory is full" in warning
     assert "lower `num_workers` (now 2)" in warning and "--shm-size" in warning
-    assert "InputError: the reading processes cannot be started ([Errno 28] No space left" in error
+    assert "InputError: the workers cannot be started ([Errno 28] No space left" in error
     assert "--shm-size" in error and "Exception ignored" not in said
 
 
@@ -128,8 +128,8 @@ def test_a_reader_that_dies_while_nobody_waits(when):
     for _ in range(1 if when == "in a step" else NUM_BATCHES + 1):
         next(waiting, None)
     before = signal.getsignal(signal.SIGCHLD)
-    batches.readers[1].kill()
-    batches.readers[1].join()
+    batches.worker_processes[1].kill()
+    batches.worker_processes[1].join()
     for _ in range(1000):
         torch.zeros(10).sum()  # a step
     assert signal.getsignal(signal.SIGCHLD) is before
@@ -148,7 +148,7 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
             os.kill(os.getpid(), signal.SIGTERM)
         numbers(batches)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    readers = batches.readers
+    readers = batches.worker_processes
     del batches  # which kills readers that hang
     for reader in readers:
         reader.join(PATIENCE)
@@ -186,7 +186,7 @@ def test_patience_ends(monkeypatch, soon):
 ORPHANS = """
 batches = loader(Numbers())
 next(iter(batches))
-print(*(reader.pid for reader in batches.readers), flush=True)
+print(*(reader.pid for reader in batches.worker_processes), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

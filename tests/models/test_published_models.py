@@ -20,7 +20,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import corpora, create_frontend
-from nes2net.scoring.heard import samples_to_score
+from nes2net.scoring.score_length import samples_to_score
 
 #: Row → kind in the manifest of AntiDeepfake.
 KINDS = ("w2v_small", "w2v_large", "mms_300m", "mms_1b", "xlsr_1b", "xlsr_2b", "hubert_xlarge_ll60k")

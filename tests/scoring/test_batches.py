@@ -253,7 +253,7 @@ class Suicidal(WaveformReader):
 
 
 def test_a_reading_process_that_is_killed_is_named(utterances):
-    message = r"a process that reads audio was killed \(SIGKILL\).*lower `num_workers` \(now 1\)"
+    message = r"a worker that reads audio was killed \(SIGKILL\).*lower `num_workers` \(now 1\)"
     with pytest.raises(Unfinished, match=message):
         list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
 

@@ -192,7 +192,7 @@ def test_a_failing_trial_is_tried_once_per_run(score, trials, tmp_path, capsys):
         result = score(some)
     assert [list(scores) for scores in again] == [[trial.id for trial in trials[9:]]]
     assert list(result.failures) == [t.id for t in trials[::4]] and all(result.failures.values()) and result.done == 9
-    assert capsys.readouterr().err.count("left out: ") == 1
+    assert capsys.readouterr().err.count("failed: ") == 1
     shutil.copy(trials[0].path, missing)
     assert score(some).done == 12
 

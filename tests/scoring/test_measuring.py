@@ -24,7 +24,7 @@ def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
         assert traits == {id: one._replace(judged=shares[id]) for id, one in heard.items()}
         assert list(traits) == [id for id in waveforms if id != "t4"] and sorted(failures) == ["gone", "t4"]
         assert "gone.wav not found" in failures["gone"]
-        assert "left out: gone: audio file" in capsys.readouterr().err
+        assert "failed: gone: audio file" in capsys.readouterr().err
     assert measure_file(tmp_path / "t18.wav", 5000) == traits["t18"]
 
 

@@ -25,7 +25,7 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.workers import reading_processes
+from nes2net.lib.workers import usable_workers
 from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
@@ -155,11 +155,11 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path
 
 def test_workers_share_the_processors_of_the_machine(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert [reading_processes(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
+    assert [usable_workers(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    assert [reading_processes(n) for n in (0, 1, 3)] == [0, 1, 2]
+    assert [usable_workers(n) for n in (0, 1, 3)] == [0, 1, 2]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
-    assert reading_processes(4) == 1
+    assert usable_workers(4) == 1
 
 
 def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
@@ -167,7 +167,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
     loader = training_loader(dataset, EpochBatches(len(trials), 2, 0, True), 2, False)
     batches = iter(loader)
     first = [next(batches), next(batches)]  # one of each worker, so that both are under way
-    workers = loader.readers
+    workers = loader.worker_processes
     for worker in workers:
         os.kill(worker.pid, signal.SIGINT)
         os.kill(worker.pid, signal.SIGTERM)

@@ -215,7 +215,7 @@ def reproduce(
     return INCOMPLETE if result.conditions.differences else 0
 
 
-@called(ways=(run, reproduce))
+@called(subcommands=(run, reproduce))
 def experiment() -> None:
     """Train, score and evaluate in one go; measure a published result again.
 

@@ -33,9 +33,9 @@ from nes2net.lib.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
-from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, record_path, recordings_digest
+from nes2net.scoring.score_length import samples_to_score
 from nes2net.training.averaging import average_path, average_run
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train

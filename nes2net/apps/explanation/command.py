@@ -14,7 +14,7 @@ from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import json_text, replacing, write_output, writing
-from nes2net.lib.outputs import check_places, named_alike
+from nes2net.lib.outputs import check_output_paths, named_alike
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import print_note, printable_name, say_written
 
@@ -39,8 +39,8 @@ class Method:
     method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
     baseline: Literal["floor", "silence"] = "floor"
     bin_seconds: Annotated[float, Flag("S")] = 0.1
-    num_bands: Annotated[int, Flag("N", least=2)] = 16
-    steps: Annotated[int, Flag("N", least=2)] = 32
+    num_bands: Annotated[int, Flag("N", minimum=2)] = 16
+    steps: Annotated[int, Flag("N", minimum=2)] = 32
     draws: Count = 20
     seed: FromZero = 0
 
@@ -83,13 +83,13 @@ def explain(
     from nes2net.apps.explanation.explain import How
     from nes2net.apps.explanation.explain import explain as explained
     from nes2net.data.audio.files import with_folders_listed
-    from nes2net.scoring.heard import samples_to_score
+    from nes2net.scoring.score_length import samples_to_score
 
     paths = with_folders_listed(files)
     pictures = {}
     if out:
         pictures = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()}
-    check_places(pictures.values(), "name another folder with --out")
+    check_output_paths(pictures.values(), "name another folder with --out")
     detector = loading.load(model)
     num_samples = length.of_files()
     if num_samples == "auto":

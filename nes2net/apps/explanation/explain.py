@@ -20,7 +20,7 @@ from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
-from nes2net.scoring.heard import length_of_training, samples_to_score
+from nes2net.scoring.score_length import length_of_training, samples_to_score
 
 #: Seconds of audio that are explained at once.
 LONGEST = 30.0

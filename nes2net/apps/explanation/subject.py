@@ -136,7 +136,7 @@ class Subject:
         check_takes_audio_alone(detector)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-        heard = WaveformReader.of(detector, num_samples).heard(len(waveform))
+        heard = WaveformReader.of(detector, num_samples).score_length(len(waveform))
         self.detector = detector
         self.progress: Callable[[int], object] = lambda _: None
         self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:heard], dtype=np.float32))

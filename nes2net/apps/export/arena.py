@@ -174,7 +174,7 @@ class About:
 def write_arena(
     detector: Detector,
     folder: Path,
-    about: About = About(),
+    metadata: About = About(),
     *,
     num_samples: int | None,
     hub_name: str | None = None,
@@ -199,27 +199,31 @@ def write_arena(
     WaveformReader.of(detector, num_samples)  # checks the number
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
-    name = about.name or detector.provenance.name or f"{frontend} + {backend}"
-    if not about.name and detector.provenance.published:
+    frontend, aggregation, backend = (detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
+    name = metadata.name or detector.provenance.name or f"{frontend} + {backend}"
+    if not metadata.name and detector.provenance.published:
         name = detector.provenance.published[0]
-    slug = about.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    slug = metadata.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
             f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
         )
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
-    heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
+    scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
+    if metadata.checkpoint_url is None:
+        checkpoint_url = on_hub
+    else:
+        checkpoint_url = metadata.checkpoint_url
     system: dict[str, Any] = {
         "name": name,
         "slug": slug,
-        "description": about.description
-        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by nes2net.",
-        "code": about.code_url,
-        "checkpoint": on_hub if about.checkpoint_url is None else about.checkpoint_url,
+        "description": metadata.description
+        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {scored_part} at {SAMPLE_RATE:,} Hz, by nes2net.",
+        "code": metadata.code_url,
+        "checkpoint": checkpoint_url,
         "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
     }
-    number = paper_of(detector) if about.arxiv is None else about.arxiv
+    number = paper_of(detector) if metadata.arxiv is None else metadata.arxiv
     if number is not None and number != "none":
         url = f"https://arxiv.org/abs/{number}"
         key = re.sub(r"\W", "_", number)
@@ -229,16 +233,23 @@ def write_arena(
     _check({"system": system | dict.fromkeys(empty, "https://to.fill/in")}, "the arguments")
     if hub_name is None:
         detector.whole().save(folder / DETECTOR)
+    if hub_name is None:
+        checkpoint_code = f'HERE / "{DETECTOR}"'
+    else:
+        checkpoint_code = repr(hub_name)
     adapter = _MODULE.format(
         name=name,
         batch_size=batch_size,
-        checkpoint=f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name),
+        checkpoint=checkpoint_code,
         num_samples=num_samples,
         precision=precision,
     )
     make_folder(folder)
     write_text(folder / ADAPTER, adapter)
-    write_text(folder / META, (_HEAD if empty else "") + write_yaml({"system": system}))
+    header = ""
+    if empty:
+        header = _HEAD
+    write_text(folder / META, header + write_yaml({"system": system}))
     return system
 
 
@@ -272,8 +283,8 @@ def paper_of(detector: Detector) -> str | None:
     if detector.provenance.architecture:
         models = [detector.provenance.architecture[1]]
     else:
-        parts = [detector.config[role]["name"] for role in ("frontend", "backend")]
-        models = [model for model in PUBLISHED.values() if [model.frontend, model.backend] == parts]
+        names = [detector.config[role]["name"] for role in ("frontend", "backend")]
+        models = [model for model in PUBLISHED.values() if [model.frontend, model.backend] == names]
     for model in models:
         if number := re.search(rf"arXiv ({_ARXIV.pattern})", model.source):
             return number[1]

@@ -96,5 +96,8 @@ def export(
         write_tensors(head, out / HEAD)
         write_description(out, detector.config)
     else:
-        detector.save(out, **(detector.provenance.to_dict() if to == "merged" else {}))
+        facts = {}
+        if to == "merged":
+            facts = detector.provenance.to_dict()
+        detector.save(out, **facts)
     return out

@@ -186,11 +186,15 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[
         detector(waveform)  # an error of the detector itself shows before torch.onnx wraps it
     try:
         with _quiet(), torch.no_grad():  # with gradients, attention would be traced as another kernel
+            if _is_fixed(description):
+                dynamic = {0: "batch"}
+            else:
+                dynamic = {0: "batch", 1: "samples"}
             program = torch.onnx.export(
                 _WithScores(detector),
                 (waveform,),
                 dynamo=True,
-                dynamic_shapes=({0: "batch"} if _is_fixed(description) else {0: "batch", 1: "samples"},),
+                dynamic_shapes=(dynamic,),
                 input_names=["waveform"],
                 output_names=["scores", "logits"],
                 opset_version=OPSET,
@@ -234,7 +238,12 @@ def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None
     model = onnx.load(path)
     model.graph.ClearField("value_info")  # shapes, which the tool does not correct where it turns Gemm into MatMul
     weights = {node.input[1] for node in model.graph.node if node.name in nodes}
-    size = sum(t.ByteSize() // (4 if t.name in weights else 1) for t in model.graph.initializer)
+    size = 0
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            size += tensor.ByteSize() // 4
+        else:
+            size += tensor.ByteSize()
     beside = f"{path.name}.data" if size > LARGEST_FILE else None
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
     entry.value = json.dumps({**description, "external_data": beside})

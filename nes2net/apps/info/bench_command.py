@@ -48,7 +48,7 @@ def bench(
         seconds: length of the utterances
         batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after a first one
-        num_workers: processes that read audio
+        num_workers: workers, which read audio
     """
     import numpy as np
     import soundfile
@@ -73,7 +73,9 @@ def bench(
     else:
         torch_device = choose_device(device)
         config = architecture_in(architecture or _DEFAULT)
-        config = dict(named_architecture(config) if isinstance(config, str) else config)
+        if isinstance(config, str):
+            config = named_architecture(config)
+        config = dict(config)
         if frontend:
             config["frontend"] = frontend
         print("building a detector of random weights; at full size this takes a while", file=sys.stderr)

@@ -32,7 +32,7 @@ from nes2net.lib.terminal import markdown_table
 from nes2net.lib.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.scoring.batches import Compute, Plan, waveforms_for
-from nes2net.scoring.engine import Share
+from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
@@ -78,7 +78,7 @@ def measure(
         files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
         num_samples: samples of an utterance at 16 kHz.
         batch_sizes: numbers of utterances that the network gets at once.
-        num_workers: processes that read files while others are scored; None for the number of
+        num_workers: workers, which read files while others are scored; None for the number of
             :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
@@ -144,14 +144,14 @@ def measure(
     return measured, 2 * product**3 / medians[-1]
 
 
-def _scored(shares: Iterable[Share]) -> None:
+def _scored(batch_results: Iterable[BatchResult]) -> None:
     """Wait for all scores.
 
     Raises:
         InputError: for the first file without one.
     """
-    for share in shares:
-        for name, reason in share.failures.items():
+    for result in batch_results:
+        for name, reason in result.failures.items():
             raise InputError(f"{name}: {reason}")
 
 
@@ -165,7 +165,10 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
             speed = f"{flops_per_second / 1e9:,.1f}"
             share = f"{flops_per_second / product:.0%}"
         rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
-    product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
+    if detector.precision == "tf32":
+        product_in = "tf32"
+    else:
+        product_in = str(detector.dtype).removeprefix("torch.")
     rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
     return markdown_table(
         ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"], rows

@@ -30,7 +30,11 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         from nes2net.apps.info.overview import stored_overview
 
         if (stored := stored_overview(model)) is not None:
-            print(_as_json([stored.to_dict()]) if json_ else stored.text())
+            if json_:
+                text = _as_json([stored.to_dict()])
+            else:
+                text = stored.text()
+            print(text)
             return
     from nes2net.apps.info.files import file_sheet
     from nes2net.apps.info.names import names, overview, sheets
@@ -49,7 +53,11 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if options:
             facts[0]["options"] = options
             lines += ["", "options", *table(options)]
-        print(json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines))
+        if json_:
+            text = json.dumps(facts, indent=1, ensure_ascii=False)
+        else:
+            text = "\n".join(lines)
+        print(text)
     elif model == "published" and key is None:
         from nes2net.models.published_results import published_tables
         from nes2net.models.published_tables import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
@@ -63,7 +71,10 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
         ways = []
         for row in way_rows(tables):
-            cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
+            cells = []
+            for heading in ("recipe", "checkpoint or code"):
+                if row[heading]:
+                    cells.append(f"{heading} {row[heading]}")
             ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
         commands = [
             "nes2net info ID, what is known of one result",
@@ -91,7 +102,10 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
 
 def _as_json(data: list[dict[str, Any]]) -> str:
-    return printable(json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, default=str))
+    answer: Any = data
+    if len(data) == 1:
+        answer = data[0]
+    return printable(json.dumps(answer, indent=1, ensure_ascii=False, default=str))
 
 
 def published_results() -> list[Result]:
@@ -106,6 +120,9 @@ def published_results() -> list[Result]:
     for row in published_rows():
         recipe = Path(row.recipe).stem if row.recipe else None
         subjects = frozenset(filter(None, (row.model, recipe, row.corpus)))
+        average = ""
+        if row.average > 1:
+            average = f"{row.average} checkpoints, best by {row.select}"
         facts = {
             "model": row.model,
             "recipe": recipe,
@@ -119,10 +136,13 @@ def published_results() -> list[Result]:
             "notes": row.notes,
             "protocol": lengths.get(row.protocol) or f"the first {row.samples:,} samples",
             "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
-            "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
+            "average of": average,
             "checkpoint": row.checkpoint,
         }
-        figure = f"mean {row.percent(row.mean)}" if row.best is None else row.percent(row.best)
+        if row.best is None:
+            figure = f"mean {row.percent(row.mean)}"
+        else:
+            figure = row.percent(row.best)
         figure = f"{row.metric} {figure} % on {row.test}: {row.system}"
         results.append(Result(row.id, figure, f"{row.id}: {row.describe()}", subjects, facts))
     return results

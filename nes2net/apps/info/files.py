@@ -112,7 +112,9 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
     loaded_as = identity.provenance.published
-    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
+    facts_of_model = {}
+    if loaded_as:
+        facts_of_model = published_facts(loaded_as[0])
     notes = facts_of_model.pop("notes", [])
     models = identity.models
     if not models and identity.provenance.architecture:
@@ -124,17 +126,23 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
+        options = []
+        for key, value in adapt.items():
+            if key != "kind":
+                options.append(f"{key} {shown(value)}")
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
+    checksum = ""
+    if weights.is_file():
+        checksum = sha256_of(weights)
     facts: dict[str, Any] = {
         "model": model,
         **facts_of_model,
         "names and shapes": tensors,
         "numbers": numbers,
-        "SHA-256": sha256_of(weights) if weights.is_file() else "",
+        "SHA-256": checksum,
         **adaptation,
         **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
@@ -184,7 +192,11 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
-            corpora_in_words.append(f"{corpus.name} in {corpus.root}" if corpus.root else corpus.name)
+            if corpus.root:
+                corpus_words = f"{corpus.name} in {corpus.root}"
+            else:
+                corpus_words = corpus.name
+            corpora_in_words.append(corpus_words)
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
         facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
@@ -229,7 +241,9 @@ def _run_sheet(folder: Path) -> Sheet:
     """What a run folder holds: its recipe, and its epochs with the checkpoints that are there."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
+    rows = []
+    if (folder / HISTORY_FILE).is_file():
+        rows = read_history(folder / HISTORY_FILE)
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
     checkpoint_names = [path.name for path in checkpoints]
     tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))
@@ -256,7 +270,10 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, An
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
         figures = {_HEADINGS[name]: _value(name, row.get(name)) for name in measures}
-        cells.append({"epoch": row["epoch"], **figures, "kept": checkpoint if checkpoint in checkpoints else ""})
+        kept = ""
+        if checkpoint in checkpoints:
+            kept = checkpoint
+        cells.append({"epoch": row["epoch"], **figures, "kept": kept})
     return cells
 
 
@@ -292,7 +309,9 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = f"{population.num_recordings:,} measured"
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
-    rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
+    rows = []
+    for system, weight in zip(calibration.systems, calibration.weights):
+        rows.append({"weight": weight, "system": system})
     tables = {"weights": rows, "figures on the training trials": []}
     if isinstance(figures := calibration.trained_on.get("figures"), dict):
         tables["figures on the training trials"] = [{"figure": key, "value": figures[key]} for key in figures]
@@ -323,7 +342,9 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
-    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
+    facts["without a score"] = ""
+    if record.failures:
+        facts["without a score"] = counted(len(record.failures), "file")
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
 

@@ -104,12 +104,18 @@ def identify(path: str | Path) -> Identity:
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         state_dict = state_dict_of(content["detector"], path)
-        facts = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
+        facts = {}
+        for key in ("model", "recipe", "progress"):
+            if isinstance(content.get(key), dict):
+                facts[key] = content[key]
         check_plain(facts, str(path))
         config = facts.pop("model", {})
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-        misfit = _misfit(state_dict, config, path)[0] if config else Misfit()
+        if config:
+            misfit = _misfit(state_dict, config, path)[0]
+        else:
+            misfit = Misfit()
         identity = Identity(path, kind, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
     elif is_openai(content):
         frontend = create_frontend("whisper", path)
@@ -204,7 +210,9 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         if leaves_out_frontend(unwrapped, fitting[0]):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        provenance = Provenance(loaded[0] if loaded else "")
+        provenance = Provenance("")
+        if loaded:
+            provenance = Provenance(loaded[0])
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)

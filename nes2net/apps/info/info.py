@@ -103,7 +103,11 @@ class _Results(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operation(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+        if isinstance(result, (tuple, list)):
+            tensors = result
+        else:
+            tensors = [result]
+        for tensor in tensors:
             if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._held:
                 self._held.add(storage._cdata)
                 self.now += storage.nbytes()
@@ -141,7 +145,9 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
                 return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
             frames = backend.fixed_frames or PAPER_FRAMES
             features = torch.zeros(1, frames, backend.feature_dim)
-            inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
+            inputs: Any = features
+            if backend.wants_layers == "all":
+                inputs = [features] * backend.num_states
             return [_describe_head("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
             aggregation = create_aggregation(name, _LAYERS, _DIM)
@@ -189,15 +195,15 @@ def estimates(name: str) -> dict[str, str]:
 
 
 def _describe_detector(detector: Detector) -> list[PartInfo]:
-    parts = [_describe_frontend(detector.frontend)]
+    descriptions = [_describe_frontend(detector.frontend)]
     with torch.no_grad():
         states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
         features = detector.features(states)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
     if detector.backend.wants_layers == "last":
-        parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
-    return [*parts, _describe_head("back-end", detector.backend, features, frames, seconds)]
+        descriptions.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
+    return [*descriptions, _describe_head("back-end", detector.backend, features, frames, seconds)]
 
 
 def _describe_frontend(frontend: Frontend) -> PartInfo:
@@ -216,25 +222,25 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
 
 
 def _describe_head(
-    role: str, part: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
+    role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
     arguments = [inputs]
-    if isinstance(part, Backend) and part.num_scores:
-        arguments.append(torch.zeros(1, part.num_scores))
-    flops = count_flops(part, *arguments)
+    if isinstance(module, Backend) and module.num_scores:
+        arguments.append(torch.zeros(1, module.num_scores))
+    flops = count_flops(module, *arguments)
     seconds = seconds or frames * 0.02
     notes = []
-    if isinstance(part, Backend):
+    if isinstance(module, Backend):
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
         sees = "it sees the whole utterance"
-        if width := part.receptive_field:
+        if width := module.receptive_field:
             sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
-        notes.append(f"{sees}; it needs at least {counted(part.min_frames, 'frame')}")
-        if part.resolutions:
-            notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, part.resolutions))}")
-        notes += _never_trained(part)
+        notes.append(f"{sees}; it needs at least {counted(module.min_frames, 'frame')}")
+        if module.resolutions:
+            notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
+        notes += _never_trained(module)
         layers = []
-        for name, child in part.named_children():
+        for name, child in module.named_children():
             kind = type(child).__name__
             if isinstance(child, nn.ModuleList):
                 kind = f"{len(child)} × {type(child[0]).__name__}"
@@ -242,7 +248,7 @@ def _describe_head(
                 kind += f", {num_trained:,}"
             layers.append(f"{name} ({kind})")
         notes.append(f"layers: {', '.join(layers)}")
-    return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
+    return PartInfo(role, module.config["name"], _parameters(module), flops / 2 / seconds, notes)
 
 
 def _never_trained(module: nn.Module) -> list[str]:
@@ -263,12 +269,26 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
         return [_describe_frontend(create_frontend(options.pop("name"), **options))]
 
 
-def costs(parts: Sequence[PartInfo]) -> list[dict[str, Any]]:
+def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
     """A row for each part and for their sum: parameters and multiply-adds per second of audio."""
-    rows = [(part.role, part.name, part.parameters, part.multiply_adds, "; ".join(part.notes[:2])) for part in parts]
-    if len(parts) > 1:
-        rows.append(("total", "", sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts), ""))
-    return [
-        {"part": role, "name": name, "parameters": number, "multiply-adds/s": f"{cost / 1e9:.3f} G", "notes": notes}
-        for role, name, number, cost, notes in rows
-    ]
+    rows = []
+    for description in descriptions:
+        rows.append(
+            (
+                description.role,
+                description.name,
+                description.parameters,
+                description.multiply_adds,
+                "; ".join(description.notes[:2]),
+            )
+        )
+    if len(descriptions) > 1:
+        rows.append(
+            ("total", "", sum(p.parameters for p in descriptions), sum(p.multiply_adds for p in descriptions), "")
+        )
+    costs_of_parts = []
+    for role, name, number, cost, notes in rows:
+        costs_of_parts.append(
+            {"part": role, "name": name, "parameters": number, "multiply-adds/s": f"{cost / 1e9:.3f} G", "notes": notes}
+        )
+    return costs_of_parts

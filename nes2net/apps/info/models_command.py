@@ -37,50 +37,47 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         return
     by_hand = {name: model.by_hand for name, model in PUBLISHED.items() if model.by_hand}
     if json_:
-        fronts = [
-            {
-                "name": name,
+        frontends = []
+        for frontend, size in SIZES.items():
+            frontend_facts = {
+                "name": frontend,
                 "title": size.title,
                 "parameters": size.parameters,
                 "licence": size.licence,
                 "address": size.published.address,
                 "known_by": size.published.pinned or "not pinned",
             }
-            for name, size in SIZES.items()
-        ]
+            frontends.append(frontend_facts)
         data = {
             "detectors": [asdict(model) for model in list_models()],
-            "front-ends": fronts,
+            "front-ends": frontends,
             "by hand": [{"name": name, "its file": address} for name, address in by_hand.items()],
         }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
-    detectors = [
-        {
-            "name": model.name,
-            "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
-            "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
-            "reported": "; ".join(model.reported),
-            "licence": re.split(r", | \(", model.licence)[0],
-            "score": model.score,
-        }
-        for model in list_models()
-    ]
-    fronts = [
-        {
-            "name": name,
-            "million parameters": round(size.parameters / 1e6),
-            "licence": size.licence,
-        }
-        for name, size in SIZES.items()
-    ]
+    detectors = []
+    for model in list_models():
+        detectors.append(
+            {
+                "name": model.name,
+                "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
+                "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
+                "reported": "; ".join(model.reported),
+                "licence": re.split(r", | \(", model.licence)[0],
+                "score": model.score,
+            }
+        )
+    frontends = []
+    for frontend, size in SIZES.items():
+        millions = round(size.parameters / 1e6)
+        frontends.append({"name": frontend, "million parameters": millions, "licence": size.licence})
     files = [{"name": name, "its file, for --model FILE": address} for name, address in by_hand.items()]
     sheet = Sheet(
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
             "detectors, to fetch by hand": files,
-            "pre-trained front-ends, for ssl_checkpoint=": fronts,
+            "pre-trained front-ends, for ssl_checkpoint=": frontends,
         },
         commands=["nes2net models NAME, its card", "nes2net predict FILE --model NAME"],
     )

@@ -63,10 +63,10 @@ class Result:
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
     tables = {kind.plural: kind.table() for kind in _kinds(results)}
-    tables["keys of a recipe"] = [
-        {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
-        for name, section in SECTIONS.items()
-    ]
+    tables["keys of a recipe"] = []
+    for name, section in SECTIONS.items():
+        meaning = plain(section.__doc__ or "").partition(". ")[0].rstrip(".")
+        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": meaning})
     return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
 
 
@@ -96,10 +96,11 @@ class _Kind(NamedTuple):
 def _kinds(results: Sequence[Result]) -> list[_Kind]:
     """Everything with a name, kind by kind."""
     figures = {result.id: result.figure for result in results}
-    parts = [
-        _Kind(registry.kind, registry.names(), partial(_part_line, registry), partial(part_sheet, registry))
-        for registry in REGISTRIES.values()
-    ]
+    parts = []
+    for part_registry in REGISTRIES.values():
+        line = partial(_part_line, part_registry)
+        sheet = partial(part_sheet, part_registry)
+        parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
     for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
         sheet = partial(_trained_part_sheet, registry, key)
         parts.append(_Kind(registry.kind, registry.names(), partial(_part_line, registry), sheet))
@@ -143,7 +144,10 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
         raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
-    similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
+    similar_names = []
+    for word in all_names:
+        if word.lower() == name.lower() and word != name:
+            similar_names.append(word)
     for sheet in sheets:
         if similar_names:
             sheet.facts["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"
@@ -212,11 +216,11 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             declared_options = option_rows(registry, name) + general_rows(registry, name)
             defaults = {row["option"]: row["default"] for row in declared_options}
         changed = [key for key, option in options.items() if key not in defaults or option != defaults[key]]
-        part = {"part": registry.kind, "name": name}
+        name_columns = {"part": registry.kind, "name": name}
         for key in changed:
-            rows.append(part | {"option": key, "value": options[key], "default": defaults.get(key, "")})
+            rows.append(name_columns | {"option": key, "value": options[key], "default": defaults.get(key, "")})
         if not changed:
-            rows.append(part | {"option": "(its defaults)", "value": "", "default": ""})
+            rows.append(name_columns | {"option": "(its defaults)", "value": "", "default": ""})
     return rows
 
 
@@ -224,6 +228,11 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     """What a front-end, an aggregation or a back-end is, what it costs, and its options."""
     (cost,) = describe(name, registry)
     is_frontend = registry is frontends
+    estimate = {}
+    size = published_size("")
+    if is_frontend:
+        estimate = estimates(name)
+        size = published_size(name)
     facts = {
         "what": title(registry, name),
         "made of": variant(registry, name),
@@ -232,8 +241,8 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         "parameters": cost.parameters,
         "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
         "size": cost.notes,
-        **(estimates(name) if is_frontend else {}),
-        **published_size(name if is_frontend else ""),
+        **estimate,
+        **size,
         "published": [result.line for result in results if name in result.about],
     }
     role = PARTS[list(REGISTRIES.values()).index(registry)]
@@ -398,11 +407,15 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
+    if shelf.here() is None:
+        on_machine = "no"
+    else:
+        on_machine = "yes"
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
         "first seen here": first,
-        "on this machine": "no" if shelf.here() is None else "yes",
+        "on this machine": on_machine,
     }
 
 
@@ -410,7 +423,10 @@ def comment(recipe: str) -> list[str]:
     """The paragraphs at the head of a packaged recipe; a line that ends a sentence ends a paragraph."""
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
-    lines = [line.lstrip("# ") for line in (head[0] if head else "").splitlines() if "$schema" not in line]
+    header = ""
+    if head:
+        header = head[0]
+    lines = [line.lstrip("# ") for line in header.splitlines() if "$schema" not in line]
     return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
 
 
@@ -494,11 +510,15 @@ def _value_comments(recipe: str) -> dict[str, str]:
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
         entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
         if entry and len(entry[1]) <= 2:
-            section = section if entry[1] else entry[2]
+            key = entry[2]
+            if entry[1]:
+                key = f"{section}.{key}"
+            else:
+                section = key
             if entry[2] == "base":
                 comments = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **comments}
             elif entry[4]:
-                comments[f"{section}.{entry[2]}" if entry[1] else entry[2]] = entry[4]
+                comments[key] = entry[4]
     return comments
 
 
@@ -510,11 +530,17 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
             recipes.append(recipe)
+    eer_rule = corpus.eer_method
+    if rule:
+        eer_rule = f"{corpus.eer_method}: {plain(rule[1])}"
+    tdcf_form = ""
+    if corpus.asv_scores:
+        tdcf_form = f"form of {corpus.tdcf_version}"
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),
-        "EER rule": f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method,
-        "min t-DCF": f"form of {corpus.tdcf_version}" if corpus.asv_scores else "",
+        "EER rule": eer_rule,
+        "min t-DCF": tdcf_form,
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
         "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
         "'4sec' scoring": f"{corpus.test_samples:,} samples",
@@ -544,8 +570,10 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
         notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
     notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
-    commands = [f"nes2net data check {name}" if corpus.home else f"nes2net data check {name} {corpus.takes}"]
-    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
+    command = f"nes2net data check {name}"
+    if not corpus.home:
+        command = f"{command} {corpus.takes}"
+    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, [command])
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:

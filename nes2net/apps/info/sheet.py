@@ -51,7 +51,11 @@ class Sheet:
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
         for heading, value in facts.items():
-            for number, item in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(value, list):
+                items = value
+            else:
+                items = [value]
+            for number, item in enumerate(items):
                 start = "" if number else printable_name(heading)
                 lines += wrapped(printable_name(shown(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH)
         if self.notes:
@@ -65,7 +69,11 @@ class Sheet:
 
     def to_dict(self) -> dict[str, Any]:
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        return {key: value for key, value in content.items() if value not in ("", None, [])}
+        filled = {}
+        for key, value in content.items():
+            if value not in ("", None, []):
+                filled[key] = value
+        return filled
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
@@ -82,9 +90,9 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     else:
         cells.insert(0, columns)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    words = [
-        max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*cells, strict=True)
-    ]
+    words = []
+    for column in zip(*cells, strict=True):
+        words.append(max((len(word) for word in " ".join(column).split()), default=0))
     last = len(columns) - 1
     while sum(widths) + 2 * len(widths) > WIDTH:
         wide = [index for index, width in enumerate(widths) if width > words[index]]
@@ -92,11 +100,15 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
             break
         # The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
         is_long = widths[last] > max(words[last], 46)
-        widths[last if is_long else max(wide, key=lambda index: (index != last, widths[index]))] -= 1
-    aligned = "".join(
-        "r" if name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows) else "l"
-        for name in columns
-    )
+        if is_long:
+            longest_column = last
+        else:
+            longest_column = max(wide, key=lambda index: (index != last, widths[index]))
+        widths[longest_column] -= 1
+    aligned = ""
+    for name in columns:
+        is_number = name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows)
+        aligned += "r" if is_number else "l"
     lines = []
     for row in cells:
         wrapped = [

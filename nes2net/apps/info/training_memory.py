@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +58,10 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         task = create_task(recipe)
         objective = task.objective(Detector.from_config(with_head(adapted(recipe.model, train.adapt), train.loss)))
     reduced = _TYPES.get(train.precision)
-    with torch.device("meta") if reduced is None else FakeTensorMode():
+    without_numbers: AbstractContextManager[Any] = torch.device("meta")
+    if reduced is not None:
+        without_numbers = FakeTensorMode()
+    with without_numbers:
         if reduced is not None:  # the device "meta" knows no autocast: tensors of the CPU in a mode without numbers
             replaced: dict[int, Tensor] = {}
 
@@ -64,7 +69,9 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
                 if id(tensor) not in replaced:
                     empty = torch.empty(tensor.shape, dtype=tensor.dtype)
                     is_parameter = isinstance(tensor, nn.Parameter)
-                    replaced[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+                    replaced[id(tensor)] = empty
+                    if is_parameter:
+                        replaced[id(tensor)] = nn.Parameter(empty, tensor.requires_grad)
                 return replaced[id(tensor)]
 
             for module in objective.modules():

@@ -55,11 +55,16 @@ class Resources:
             each = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
         if each > gpus:
             raise InputError(f"an actor is to have {each:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none")
-        fitting = gpus // each if each else (available.get("CPU", 1.0) - 1) // max(self.cpus_per_actor, 1e-3)
+        if each:
+            cpus_per_actor: float = 0
+            fitting = gpus // each
+        else:
+            cpus_per_actor = self.cpus_per_actor
+            fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)
         return replace(
             self,
             num_actors=self.num_actors or max(1, int(fitting)),
-            cpus_per_actor=0 if each else self.cpus_per_actor,
+            cpus_per_actor=cpus_per_actor,
             gpus_per_actor=each,
         )
 
@@ -101,23 +106,23 @@ def start_ray(resources: Resources) -> bool:
             store = min(_LOCAL_STORE, max(256 << 20, memory // 8))
         except (AttributeError, ValueError, OSError):
             store = _LOCAL_STORE // 4
-        wanted = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
+        processors = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
         sys.stderr.flush()
-        kept = os.dup(2)
+        standard_error = os.dup(2)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:  # drops what Ray's C++ says of its log level on standard error; errors are exceptions
             os.dup2(nowhere, 2)
             ray.init(
                 address="local",
                 # One more, so that tasks read and decode even if actors have all processors.
-                num_cpus=max(usable_processors(), wanted) + 1,
+                num_cpus=max(usable_processors(), processors) + 1,
                 include_dashboard=False,
                 object_store_memory=store,
                 **quiet,
             )
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
             os.close(nowhere)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
@@ -128,11 +133,11 @@ def start_ray(resources: Resources) -> bool:
 @contextmanager
 def connected(resources: Resources) -> Iterator[None]:
     """Be connected to Ray within this context, and not afterwards if it was not before."""
-    ours = False
+    started_here = False
     try:
         with StopRequests() as stop, stop.deferred():  # a Ray that is half started leaves processes behind
-            ours = start_ray(resources)
+            started_here = start_ray(resources)
         yield
     finally:
-        if ours:
+        if started_here:
             library("ray").shutdown()

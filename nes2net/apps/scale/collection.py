@@ -1,4 +1,4 @@
-"""A collection to a folder of results, shard by shard; the same call goes on where it was interrupted."""
+"""A collection to a folder of results, shard by shard; the same call resumes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def score_collection(
         model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
             :class:`~nes2net.apps.scale.engine.Model`, which also says how it computes.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.scoring.heard.samples_to_score` chooses, 64,600 for most detectors.
+            as :func:`nes2net.scoring.score_length.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: resources of the actors, and the cluster that has them; by default all of this
             machine.
@@ -123,31 +123,37 @@ def score_collection(
         outdated = _outdated(done, shards)
         for path in outdated:
             del done[path]
-        outcome, left = _left(out, done, shards, retry_errors)
-        wanted = Model.of(model)
-        files = _stamps(Path(wanted.name))
-        asked = {**asdict(wanted), "files": files, "num_samples": num_samples, "batch_size": batch_size}
-        before = None if left or overwrite or not files else read_record(out)
-        if before is not None and (before.model_extra or {}).get("asked") == asked:
+        outcome, unfinished = _left(out, done, shards, retry_errors)
+        chosen_model = Model.of(model)
+        files = _stamps(Path(chosen_model.name))
+        request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
+        if unfinished or overwrite or not files:
+            before = None
+        else:
+            before = read_record(out)
+        if before is not None and (before.model_extra or {}).get("asked") == request:
             return outcome  # Ray starts, and the detector is loaded, in half a minute
         stack.enter_context(connected(resources))
         # Instead of Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
-        facts = facts_of(wanted, num_samples, batch_size, resources)
+        facts = facts_of(chosen_model, num_samples, batch_size, resources)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
             path.unlink()  # now, for the new ones may be damaged
-        if words := facts.heard.words:
+        if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        outcome, left = _left(out, done, shards, retry_errors)
+        outcome, unfinished = _left(out, done, shards, retry_errors)
         described = str(source)
         if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
+        protocol = "4sec"
+        if facts.reader.num_samples is None:
+            protocol = "full"
         record = {
             "run": facts.run,
-            "asked": asked,
+            "asked": request,
             "judgement": Scores().described(),
-            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
+            "corpus": {"root": described, "protocol": protocol},
             **facts.record,
             "shards": outcome.shards,
             "actors": facts.resources.num_actors,
@@ -157,8 +163,8 @@ def score_collection(
         record["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
         write_record(out, record)
         began = time.monotonic()
-        if left:
-            _score_left(out, left, facts, outcome)
+        if unfinished:
+            _score_left(out, unfinished, facts, outcome)
         record |= {
             "total": outcome.rows,
             "scored": outcome.scored,
@@ -172,21 +178,34 @@ def score_collection(
 
 def _stamps(model: Path) -> str:
     """The stamps of the files of ``model``; empty for a name on the hub, which may mean another one tomorrow."""
-    files = sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else [model]
+    if model.is_dir():
+        files = sorted(path for path in model.rglob("*") if path.is_file())
+    else:
+        files = [model]
     return " ".join(stamp(path) for path in files if path.is_file())
 
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Refuse results of shards that the source does not have, which would get into the scores, or remove them."""
-    others = list(done.keys() - {result_path(out, shard) for shard in shards})
-    names = listed(sorted(done[path].shard for path in others))
-    _remove(out, done, others, f"{counted(len(others), 'shard')} that the source does not have: {names}", overwrite)
+    foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
+    names = listed(sorted(done[path].shard for path in foreign_results))
+    _remove(
+        out,
+        done,
+        foreign_results,
+        f"{counted(len(foreign_results), 'shard')} that the source does not have: {names}",
+        overwrite,
+    )
 
 
 def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
     """The results of shards that were replaced since."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
-    return [path for path, result in done.items() if stamps.get(result.shard, result.stamp) != result.stamp]
+    outdated = []
+    for path, result in done.items():
+        if stamps.get(result.shard, result.stamp) != result.stamp:
+            outdated.append(path)
+    return outdated
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
@@ -215,15 +234,15 @@ def _left(
 ) -> tuple[Outcome, list[Shard]]:
     """What is finished, and the shards that are left."""
     outcome = Outcome(out, len(shards))
-    left = []
+    unfinished = []
     for shard in shards:
         result = done.get(result_path(out, shard))
         if result is None or (retry_errors and result.scored < result.rows):
-            left.append(shard)
+            unfinished.append(shard)
         else:
             outcome.kept += 1
             outcome.count(result)
-    return outcome, left
+    return outcome, unfinished
 
 
 def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
@@ -232,7 +251,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
     Raises:
         Unfinished: if Ray stops.
     """
-    known = {shard.address: shard for shard in shards}
+    unseen = {shard.address: shard for shard in shards}
     gathered: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
     # A process that dies loses its pieces, not the run.
@@ -255,7 +274,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
                 if pieces is None:
                     continue
                 del gathered[piece.shard]
-                shard = known.pop(piece.shard)
+                shard = unseen.pop(piece.shard)
                 if pieces[-1].fault is not None:
                     outcome.unread[shard.address] = pieces[-1].fault
                 else:
@@ -263,9 +282,9 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
     except library("ray").exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise Unfinished(
-            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command goes on"
+            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
         ) from error
-    outcome.unread |= dict.fromkeys(known, _LOST)
+    outcome.unread |= dict.fromkeys(unseen, _LOST)
 
 
 def _complete(pieces: Sequence[Piece]) -> list[Piece] | None:

@@ -67,9 +67,9 @@ def scale(
         retry_errors=retry_errors,
     )
     read = outcome.shards - len(outcome.unread)
-    kept = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
+    from_earlier_runs = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
     scored = f"{outcome.scored:,} of {counted(outcome.rows, 'recording has a score', 'recordings have scores')}"
-    print(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{kept}")
+    print(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{from_earlier_runs}")
     if outcome.without_score:
         print(
             f"{counted(outcome.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",

@@ -26,9 +26,9 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
 from nes2net.scoring.engine import RunSettings
-from nes2net.scoring.heard import HeardPart, samples_to_score
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, computing, plain
+from nes2net.scoring.score_length import ScoreLength, samples_to_score
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Model:
     @classmethod
     def of(cls, model: str | Path | Model) -> Model:
         """``model`` by its name; the path of a file or folder of this machine becomes absolute."""
-        named = model if isinstance(model, Model) else cls(str(model))
-        path = Path(named.name)
-        return replace(named, name=str(path.resolve())) if path.exists() else named
+        described = model if isinstance(model, Model) else cls(str(model))
+        path = Path(described.name)
+        return replace(described, name=str(path.resolve())) if path.exists() else described
 
     def loaded(self) -> Detector:
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
@@ -77,7 +77,7 @@ class Facts(NamedTuple):
     """The detector, software and hardware, for the record of a run."""
     reader: WaveformReader
     batch_size: int
-    heard: HeardPart
+    score_length: ScoreLength
     """How much of a recording is scored."""
     model: Model
     """The detector on the device of an actor."""
@@ -108,18 +108,18 @@ def _facts(
     try:
         scorer = model.loaded()
         check_takes_audio_alone(scorer)
-        heard = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
-        reader = WaveformReader.of(scorer, heard.num_samples)
+        score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
+        reader = WaveformReader.of(scorer, score_length.num_samples)
     except InputError as error:  # Ray would put a traceback into its message
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
-    run = computing(scorer, heard.num_samples)
+    run = computing(scorer, score_length.num_samples)
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
     model = replace(model, dtype=scorer.precision)  # for "fastest" too the same everywhere
-    return Facts(run, record, reader, batch_size, heard, model, resources)
+    return Facts(run, record, reader, batch_size, score_length, model, resources)
 
 
 class Scoring:
@@ -153,9 +153,9 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
     read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
     scores: dict[str, float] = {}
     errors: dict[str, str] = {}
-    for share in Compute(scorer, plan, Scores())(read_batches):
-        scores |= {id: row.value for id, row in share.rows.items()}
-        errors |= share.failures
+    for result in Compute(scorer, plan, Scores())(read_batches):
+        scores |= {id: row.value for id, row in result.rows.items()}
+        errors |= result.failures
     rows = []
     for id, row in zip(waveforms, piece.rows):
         rows.append({**_without(row, "waveform"), "score": scores.get(id), "error": errors.get(id)})
@@ -189,7 +189,7 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
         fetching = {str(number): pool.submit(_recording, row) for number, row in enumerate(piece.rows)}
         reading = Reading(lambda item: reader.read(fetching[item.id].result()))
         for id, row in zip(fetching, piece.rows):
-            waveform = reading[Item(id, row["address"])].found
+            waveform = reading[Item(id, row["address"])].content
             seconds = None
             if isinstance(waveform, Recording):
                 seconds = waveform.num_samples / SAMPLE_RATE
@@ -274,7 +274,7 @@ def score(
         dataset: rows with the bytes of an audio file, or with its path or URL.
         model: see :class:`Model`; of a detector, a copy is saved in a temporary folder of this machine.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.scoring.heard.samples_to_score` chooses, 64,600 for most detectors.
+            as :func:`nes2net.scoring.score_length.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: resources of the actors; by default all that Ray has.
         audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of
@@ -315,7 +315,10 @@ def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
         raise InputError(
             f"the rows have no column '{column}' of recordings, only {', '.join(names)}: name one with `audio`"
         )
-    of_recordings = [name for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")) if name in names]
+    of_recordings = []
+    for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")):
+        if name in names:
+            of_recordings.append(name)
     rows = []
     for row in table.select(of_recordings).to_pylist():
         content, address = content_of(row[column])

@@ -89,7 +89,9 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
         fault = str(error)
     except Exception as error:  # a damaged file, or a store: each library has errors of its own
         fault = one_line(f"{shard.address} cannot be read to its end ({type(error).__name__}: {first_line(error)})")
-    yield Piece(shard.address, number, True, [] if fault else rows_of_piece, fault)
+    if fault:
+        rows_of_piece = []
+    yield Piece(shard.address, number, True, rows_of_piece, fault)
 
 
 def _rows_of(shard: Shard) -> Iterator[Row]:
@@ -98,7 +100,11 @@ def _rows_of(shard: Shard) -> Iterator[Row]:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
     with opened(shard.address) as file:
-        yield from _tar_rows(shard, file) if _suffix(shard.address) == ".tar" else _table_rows(shard, file)
+        if _suffix(shard.address) == ".tar":
+            rows_of = _tar_rows(shard, file)
+        else:
+            rows_of = _table_rows(shard, file)
+        yield from rows_of
 
 
 def _suffix(address: str) -> str:
@@ -112,17 +118,27 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
     table: ParquetTable | ArrowMessages
     if _suffix(shard.address) == ".parquet":
-        table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
+        parquet_source: BinaryIO | Path = file
+        if not is_url(shard.address):
+            parquet_source = Path(shard.address)
+        table = ParquetTable(parquet_source, budget)
     else:
         arrow = library("pyarrow")
         is_remote = is_url(shard.address)
-        table = ArrowMessages(arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address), budget)
+        if is_remote:
+            arrow_source = arrow.PythonFile(file, "r")
+        else:
+            arrow_source = arrow.memory_map(shard.address)
+        table = ArrowMessages(arrow_source, budget)
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    others = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]
+    described_columns = []
+    for field in table.schema:
+        if any(is_plain(field.type) for is_plain in plain):
+            described_columns.append(field.name)
     number = 0
-    for batch in table.batches([audio, *others], budget):
+    for batch in table.batches([audio, *described_columns], budget):
         for index in range(batch.num_rows):
             (described,) = batch.slice(index, 1).to_pylist()
             content, name = content_of(described.pop(audio))
@@ -166,19 +182,19 @@ def fetched(address: str) -> RecordingBytes:
     return RecordingBytes(address, content, _suffix(address))
 
 
-def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described: Row) -> Row:
+def _row(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """A row, with the id that its description or its notes give, or else its place in the shard."""
     notes = _notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
-    id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{inner}")
-    own = {
+    id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
+    own_columns = {
         "id": "%20".join(str(id).split()),
-        "address": f"{shard.address}/{inner}",
+        "address": f"{shard.address}/{name_in_shard}",
         # Empty instead of None: there is nothing at the address to fetch.
         "content": content or b"",
         "suffix": suffix,
     }
-    return {**own, **{name: value for name, value in described.items() if name not in own}}
+    return {**own_columns, **{name: value for name, value in described.items() if name not in own_columns}}
 
 
 def _notes(text: Any) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
     )
     path = result_path(out, shard)
     table = table_of(rows).replace_schema_metadata({_KEY: done.model_dump_json()})
-    with writing(path, "make room, and the same command goes on"), replacing(path, durable=True) as temporary:
+    with writing(path, "make room, and the same command resumes"), replacing(path, durable=True) as temporary:
         library("pyarrow.parquet").write_table(table, temporary)
     return done
 
@@ -178,10 +178,10 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
         Scores().write([temporary], 0, scored_trials())
-        made = Finished(path, len(shard_of), failures, what=Scores.what)
-        if not made.done:
+        result = Finished(path, len(shard_of), failures, what=Scores.what)
+        if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
-        facts = {"total": made.total, "scored": made.done, "sha256": sha256_of(temporary)}
+        facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
     facts["failures"] = dict(islice(failures.items(), _MOST_FAILURES))
-    write_text(made.record_path, json_text(record.model_dump() | facts, indent=1))
-    return made
+    write_text(result.record_path, json_text(record.model_dump() | facts, indent=1))
+    return result

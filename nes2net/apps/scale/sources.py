@@ -91,8 +91,11 @@ def shards_of(source: Source) -> list[Shard]:
                 recordings.append((_id_of(str(item)), str(item)))
         shards += _listed("list", recordings)
     if not shards:
+        source_name = "the source"
+        if isinstance(source, (str, Path)):
+            source_name = shown(str(source))
         raise InputError(
-            f"{shown(str(source)) if isinstance(source, (str, Path)) else 'the source'} has no recordings: "
+            f"{source_name} has no recordings: "
             f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
         )
     return sorted(shards, key=lambda shard: shard.address)
@@ -102,8 +105,8 @@ def _shards_at(name: str) -> list[Shard]:
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        return list(_listed(name if is_url(name) else os.path.abspath(name), _rows_of_list(name)))
-    address = name if is_url(name) else os.path.abspath(name)
+        return list(_listed(_absolute(name), _rows_of_list(name)))
+    address = _absolute(name)
     if "*" not in name and not is_url(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
     if "*" not in name and _is_shard(name) and not os.path.isdir(address):
@@ -114,18 +117,29 @@ def _shards_at(name: str) -> list[Shard]:
         )
     try:
         store, path = library("fsspec.core").url_to_fs(address)
-        files = store.glob(path) if "*" in path else store.find(path)
+        if "*" in path:
+            files = store.glob(path)
+        else:
+            files = store.find(path)
     except Exception as error:  # each file system has errors of its own
         raise unreachable(name, error) from error
     folder = f"{path.rstrip('/')}/"
     shards = []
     for file in filter(_is_shard, files):
-        inner = file.removeprefix(folder) if file.startswith(folder) else ""
-        shards.append(_shard(str(store.unstrip_protocol(file)) if is_url(name) else file, inner))
+        name_in_folder = ""
+        if file.startswith(folder):
+            name_in_folder = file.removeprefix(folder)
+        if is_url(name):
+            file = str(store.unstrip_protocol(file))
+        shards.append(_shard(file, name_in_folder))
     if shards or not os.path.isdir(address):
         return shards
     recordings = recordings_listed(Path(address))
     return list(_listed(address, [(_id_of(os.path.relpath(file, address)), str(file)) for file in recordings]))
+
+
+def _absolute(address: str) -> str:
+    return address if is_url(address) else os.path.abspath(address)
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
@@ -149,7 +163,9 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
                 f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
             )
         address = fields[-1]
-        yield _id_of(fields[0]), address if is_url(address) else os.path.join(folder, address)
+        if not is_url(address):
+            address = os.path.join(folder, address)
+        yield _id_of(fields[0]), address
 
 
 def _is_shard(address: str) -> bool:
@@ -170,15 +186,15 @@ def _id_of(name: str) -> str:
 
 def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
     """Shards of a list; their stamps include the stamps of the local files."""
-    rows = ((id, address if is_url(address) else os.path.abspath(address)) for id, address in rows)
+    absolute_rows = ((id, _absolute(address)) for id, address in rows)
     start = 0
-    while part := tuple(islice(rows, _ROWS_OF_LIST)):
+    while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
-        for id, address in part:
-            known = "" if is_url(address) else stamp(address)
-            digest.update(f"{json.dumps([id, address, known])}\n".encode())
-        yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", part)
-        start += len(part)
+        for id, address in rows_of_shard:
+            file_stamp = "" if is_url(address) else stamp(address)
+            digest.update(f"{json.dumps([id, address, file_stamp])}\n".encode())
+        yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", rows_of_shard)
+        start += len(rows_of_shard)
 
 
 def _shard(address: str, name: str = "") -> Shard:

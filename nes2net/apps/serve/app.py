@@ -87,7 +87,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.get("/heard/{token}")
     def heard(token: str) -> Any:
         """The file for the player, once: the browser keeps it, and the server does not."""
-        path = desk.heard.pop(token, None)
+        path = desk.player_files.pop(token, None)
         if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
         remove = BackgroundTask(path.unlink, missing_ok=True)  # not called if sending fails: Desk.tidy is

@@ -1,7 +1,7 @@
 """Decoding of uploaded files in a process of its own, which can be stopped and may crash.
 
 The files come from strangers and libsndfile and FFmpeg decode them in native code: whatever happens
-to the process that decodes a file, the server goes on.
+to the process that decodes a file, the server continues.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class TooSlow(InputError):
 
 def decode(
     source: Path,
-    whole: Path,
-    heard: Path | None,
+    full_wav: Path,
+    player_wav: Path | None,
     *,
     longest: float,
     check: Callable[[], object],
-    most: int | None = None,
+    num_samples: int | None = None,
 ) -> tuple[float, Channels]:
     """Decode ``source`` to 16 kHz mono in another process, and return its seconds and what compared its channels.
 
     Args:
-        whole: file to write: every sample as it goes to the detector (WAV of 32-bit floats).
-        heard: file to write for a player (WAV of 16-bit integers), or None.
+        full_wav: file to write: every sample as it goes to the detector (WAV of 32-bit floats).
+        player_wav: file to write for a player (WAV of 16-bit integers), or None.
         longest: seconds; a longer recording is refused.
         check: called at once and every fraction of a second; what it raises ends the decoding.
-        most: leading samples whose channels are compared; None for all.
+        num_samples: leading samples whose channels are compared; None for all.
 
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
@@ -59,7 +59,9 @@ def decode(
     secure_multiprocessing()
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
-    process = context.Process(target=_decode, args=(source, whole, heard, longest, Channels(most), answer), daemon=True)
+    process = context.Process(
+        target=_decode, args=(source, full_wav, player_wav, longest, Channels(num_samples), answer), daemon=True
+    )
     with answers:
         try:
             process.start()
@@ -81,11 +83,11 @@ def decode(
 
 
 def _decode(
-    source: Path, whole: Path, heard: Path | None, longest: float, channels: Channels, answer: Connection
+    source: Path, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels, answer: Connection
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
-        answer.send((_written(source, whole, heard, longest, channels), channels))
+        answer.send((_written(source, full_wav, player_wav, longest, channels), channels))
     except InputError as error:
         # Without the name of the file, which is a temporary one.
         reason = str(error).removeprefix(f"audio file {source} ").replace(str(source), "the file")
@@ -96,19 +98,18 @@ def _decode(
         answer.send(f"cannot be read: {error.strerror or type(error).__name__}")
 
 
-def _written(source: Path, whole: Path, heard: Path | None, longest: float, channels: Channels) -> float:
+def _written(source: Path, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels) -> float:
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)
     length = 0
     with ExitStack() as files:
-        formats = {whole: "FLOAT"}
-        if heard is not None:
-            formats[heard] = "PCM_16"
-        outputs = [
-            files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV"))
-            for path, subtype in formats.items()
-        ]
+        formats = {full_wav: "FLOAT"}
+        if player_wav is not None:
+            formats[player_wav] = "PCM_16"
+        outputs = []
+        for path, subtype in formats.items():
+            outputs.append(files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV")))
         for block in stream_audio(source, channels):
             length += len(block)
             if length > longest * SAMPLE_RATE:

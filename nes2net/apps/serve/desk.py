@@ -29,9 +29,9 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
-from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import WaveformReader
@@ -87,8 +87,8 @@ class Limits:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
         if self.waiting > _MOST_WAITING:
             raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
-        if self.max_duration > (most := 12 * 3600):  # a WAV file holds four gigabytes
-            raise InputError(f"`max_duration` is at most {most} s, not {self.max_duration:g}")
+        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds four gigabytes
+            raise InputError(f"`max_duration` is at most {longest} s, not {self.max_duration:g}")
 
     @property
     def max_bytes(self) -> int:
@@ -152,7 +152,7 @@ class Scored:
     """Leading samples that were scored; None for all."""
     picture: Picture | None = None
     token: str = ""
-    """Key in :attr:`Desk.heard` of its file for a player; empty without one."""
+    """Key in :attr:`Desk.player_files` of its file for a player; empty without one."""
     fakes: Fakes | None = None
     """None if the detector was not trained on segments."""
     remark: str = ""
@@ -172,7 +172,9 @@ class Scored:
         if self.num_samples is not None:
             row |= {"method": "beginning", "samples": self.num_samples}
         else:
-            row["method"] = "track" if self.is_mean else "whole"
+            row["method"] = "whole"
+            if self.is_mean:
+                row["method"] = "track"
         row |= {
             "window": track.window,
             "hop": HOP,
@@ -195,7 +197,7 @@ class Desk:
     """Scores recordings one at a time, within limits.
 
     Args:
-        folder: for temporary files; only what :attr:`heard` names stays, until :meth:`withdraw`,
+        folder: for temporary files; only what :attr:`player_files` names stays, until :meth:`withdraw`,
             or :meth:`tidy` minutes after :meth:`offer`.
         decider: None for raw scores.
 
@@ -211,9 +213,9 @@ class Desk:
         self.folder = folder
         self.decider = decider
         #: Leading samples of a recording that are scored; None for all.
-        self.num_samples, _ = heard = calibrated_samples(decider, detector.provenance)
+        self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
         #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
-        self.notes = [heard.words] if heard.words else []
+        self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
         self._one = threading.Lock()
@@ -221,7 +223,7 @@ class Desk:
         self._counting = threading.Lock()
         self._closed = threading.Event()
         #: Files for the player by their tokens, each until it is fetched or its time is over.
-        self.heard: dict[str, Path] = {}
+        self.player_files: dict[str, Path] = {}
         self._until: dict[str, float] = {}  # when the time of each offered one is over
 
     def close(self) -> None:
@@ -245,7 +247,7 @@ class Desk:
         name: str,
         *,
         look: bool = False,
-        progress: Progress = lambda share, what: None,
+        progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> Scored:
         """Score the file ``source``, which is called ``name``, as soon as it is its turn.
@@ -262,10 +264,15 @@ class Desk:
         with self._turn(), self.work_folder() as folder:
             watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
-            whole = folder / "whole.wav"
-            heard = folder / "heard.wav" if look else None
+            full_wav = folder / "full.wav"
+            player_wav = folder / "player.wav" if look else None
             duration, channels = decode(
-                source, whole, heard, longest=self.limits.max_duration, check=watch.check, most=self.num_samples
+                source,
+                full_wav,
+                player_wav,
+                longest=self.limits.max_duration,
+                check=watch.check,
+                num_samples=self.num_samples,
             )
             finds_segments = self.detector.trained_on_segments
 
@@ -275,18 +282,18 @@ class Desk:
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             watch.check()
-            track = score_track(self.detector, whole, hop=HOP, progress=scored, channels=channels)
+            track = score_track(self.detector, full_wav, hop=HOP, progress=scored, channels=channels)
             score = track.score
             judged = track.judged
             remark = track.remark
             recording = None
             if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
-                recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
+                recording = WaveformReader.of(self.detector, self.num_samples).read(full_wav)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 judged = recording.judged
                 trained_on = length_of_training(self.detector.provenance)
                 remark = remark_of(recording.waveform, recording.num_samples, channels, trained_on)
-            fakes = self._fakes(whole, duration, watch, progress) if finds_segments else None
+            fakes = self._fakes(full_wav, duration, watch, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
                 # The recording is compared with the calibration's recordings, in one piece or along
@@ -296,13 +303,13 @@ class Desk:
                 if measurer and recording:
                     traits = measurer.of_recording(recording, remark)
                 elif measurer:
-                    traits = measurer.along(whole, track)
+                    traits = measurer.along(full_wav, track)
                 meaning = Meaning(self.decider(score, traits), self.decider)
-            picture = draw(whole, watch.check) if look else None
+            picture = draw(full_wav, watch.check) if look else None
             token = ""
-            if heard:
+            if player_wav:
                 token = token_urlsafe(16)
-                self.heard[token] = heard.rename(self._heard_path(token))
+                self.player_files[token] = player_wav.rename(self._player_path(token))
             return Scored(name, score, track, judged, meaning, self.num_samples, picture, token, fakes, remark.text)
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
@@ -317,7 +324,7 @@ class Desk:
         stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
         return Fakes(stretches, frames.resolution_ms, rule)
 
-    def _heard_path(self, token: str) -> Path:
+    def _player_path(self, token: str) -> Path:
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:
@@ -327,9 +334,9 @@ class Desk:
     def withdraw(self, tokens: Iterable[str]) -> None:
         """Remove these files for the player."""
         for token in tokens:
-            self.heard.pop(token, None)
+            self.player_files.pop(token, None)
             with suppress(OSError):  # Windows: it is being sent
-                self._heard_path(token).unlink(missing_ok=True)
+                self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove files for the player whose time is over, ``later`` seconds from now."""
@@ -363,7 +370,7 @@ class Desk:
 
 @dataclass(frozen=True)
 class _Watch:
-    """Looks at the time and whether the server goes on and the answer is waited for."""
+    """Checks the time limit, that the server is not stopping, and that the answer is still waited for."""
 
     deadline: float
     closed: threading.Event

@@ -44,9 +44,9 @@ _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace(
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
-def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
+def mounted(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> FastAPI:
     """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
-    blocks = _blocks(desk, uploads, about)
+    blocks = _blocks(desk, uploads, server_facts)
     events = {number: isinstance(event.inputs[0], gradio.File) for number, event in blocks.fns.items()}
     sessions = blocks._queue.pending_messages_per_session
     app.add_middleware(Understood, events=events, sessions=sessions, folder=uploads.folder)
@@ -83,7 +83,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
 
 
-def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
+def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradio.Blocks:
     template = _TEMPLATES.get_template("results.html.jinja")
 
     def came(
@@ -102,7 +102,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
             with uploads.taken(paths) as uploaded:
                 for number, path in enumerate(paths):
                     results.append(_row(desk, path, uploaded.get(path), number, len(paths), progress, check))
-            shown = template.render(rows=list(map(_facts, results)), about=about, downloads=_downloads(results))
+            shown = template.render(rows=list(map(_facts, results)), about=server_facts, downloads=_downloads(results))
         except BaseException as error:
             desk.withdraw(_tokens(results))
             if isinstance(error, Closed):
@@ -112,7 +112,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
-        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
+        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=server_facts), apply_default_css=False)
         with gradio.Row():
             dropped = gradio.File(
                 label="Recordings",
@@ -145,14 +145,20 @@ def _named(blocks: gradio.Blocks) -> Iterator[str]:
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running(blocks)):
-        (value,) = event.data.data if event.data and len(event.data.data) == 1 else [None]
+        value = None
+        if event.data and len(event.data.data) == 1:
+            (value,) = event.data.data
         items = value if isinstance(value, list) else [value]
         paths = [item.get("path") for item in items if isinstance(item, dict)]
         yield from {path for path in paths if isinstance(path, str)}
 
 
 def _running(blocks: gradio.Blocks) -> list[Any]:
-    return [event for job in list(blocks._queue.active_jobs) for event in job or ()]
+    events = []
+    for job in list(blocks._queue.active_jobs):
+        for event in job or ():
+            events.append(event)
+    return events
 
 
 def _row(
@@ -233,17 +239,26 @@ def _picture(scored: Scored) -> dict[str, Any]:
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
-    columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
+    if len(picture.low) > 1:
+        columns = np.linspace(0, 1000, len(picture.low))
+    else:
+        columns = np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
         """Points of the polygon of the waveform, in a box of 1000 × 100."""
-        return [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
+        points = []
+        for column, sample in zip(columns, samples):
+            points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
+        return points
 
+    band = ""
+    if len(track) > _MOST_POINTS:
+        band = " ".join([*line(low), *reversed(line(high))])
     return {
         "spectrogram": base64.b64encode(picture.spectrogram).decode(),
         "waveform": " ".join([*outline(picture.high), *reversed(outline(picture.low))]),
         "line": " ".join(line(middle)),
-        "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
+        "band": band,
         "threshold": None if threshold is None else y(threshold),
         "levels": [(value, y(value)) for value in _levels(lowest, highest)],
         "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],
@@ -257,7 +272,9 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
         return None
     stretches = scored.fakes.stretches
     duration = scored.track.duration
-    listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
+    listed = []
+    for s in stretches[:_MOST_LISTED]:
+        listed.append((clock(s.start, 2), clock(s.end, 2), s.score, s.start))
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),
@@ -326,7 +343,9 @@ def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
         *_BASIS,
         "error",
     ]
-    lines = [{**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row} for row in rows]
+    lines = []
+    for row in rows:
+        lines.append({**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row})
     columns = [column for column in columns if any(column in line for line in lines)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")

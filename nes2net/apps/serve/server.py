@@ -192,4 +192,6 @@ def _names(host: str) -> list[str]:
         return []
     name = socket.gethostname()
     names = [name, f"{name}.local", socket.getfqdn()]
-    return names if is_address(host) else [host, *names]
+    if is_address(host):
+        return names
+    return [host, *names]

@@ -41,10 +41,10 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
     """Let ``program`` return the exit status, after it printed the message that ended it."""
 
     @wraps(program)
-    def run(*arguments: Any, **named: Any) -> int:
+    def run(*arguments: Any, **options: Any) -> int:
         with settings_called({"allow_partial": "--allow-partial"}):
             try:
-                program(*arguments, **named)
+                program(*arguments, **options)
             except _Stop as stop:
                 for text, stream in ((stop.out, sys.stdout), (stop.error, sys.stderr)):
                     if text:
@@ -62,13 +62,13 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
 def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
     """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %, return the exit status."""
     options = _parse_2021("LA", arguments, prog)
-    matched = _match_2021(asvspoof2021_la.CORPUS.keys, options)
+    matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
-    if np.unique(matched.scores).size < 3:
+    if np.unique(matched_trials.scores).size < 3:
         raise _Stop(error="ERROR: You should provide soft CM scores - not binary decisions")
-    min_tdcf = metrics.compute_min_tdcf(matched.bonafide, matched.spoof, *asv)
-    negated = metrics.compute_min_tdcf(-matched.bonafide, -matched.spoof, *asv)
-    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof)
+    min_tdcf = metrics.compute_min_tdcf(matched_trials.bonafide, matched_trials.spoof, *asv)
+    negated = metrics.compute_min_tdcf(-matched_trials.bonafide, -matched_trials.spoof, *asv)
+    eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
     print(f"min_tDCF: {min_tdcf:.4f}\neer: {100 * eer:.2f}")
     if negated < min_tdcf:
         print(
@@ -86,8 +86,8 @@ def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evalua
 @_with_status
 def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_DF.py") -> None:
     """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %, return the exit status."""
-    matched = _match_2021(asvspoof2021_df.CORPUS.keys, _parse_2021("DF", arguments, prog))
-    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof)
+    matched_trials = _match_2021(asvspoof2021_df.CORPUS.keys, _parse_2021("DF", arguments, prog))
+    eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
     print(f"eer: {100 * eer:.2f}\n")
 
 
@@ -107,17 +107,17 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
     _add_allow_partial(parser)
     options = parser.parse_args(arguments)
     ids, scores = read_scores(options.path)
-    here = Path(options.path).parent
-    folders = [here, Path("."), Path("release_in_the_wild"), here / "release_in_the_wild"]
+    score_folder = Path(options.path).parent
+    folders = [score_folder, Path("."), Path("release_in_the_wild"), score_folder / "release_in_the_wild"]
     labels = options.labels_file or first_file(
         [folder / "meta.csv" for folder in folders],
         what="key of In-the-Wild",
         remedy="give --labels_file the path of meta.csv, which comes with the audio",
     )
-    matched = match(in_the_wild.CORPUS.keys(labels), ids, scores, allow_partial=options.allow_partial)
-    _say_if_partial(matched)
+    matched_trials = match(in_the_wild.CORPUS.keys(labels), ids, scores, allow_partial=options.allow_partial)
+    _say_if_partial(matched_trials)
     eer, _ = metrics.compute_eer(
-        matched.bonafide, matched.spoof, in_the_wild.CORPUS.eer_method, order=matched.positions
+        matched_trials.bonafide, matched_trials.spoof, in_the_wild.CORPUS.eer_method, order=matched_trials.positions
     )
     print(f"EER: {eer}")
 
@@ -172,12 +172,15 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
             raise _Stop(error=f"{detail}\nERROR: Your scores contain nan or inf.")
         if problem:
             raise InputError(detail)
-    matched = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)
-    _say_if_partial(matched)
-    return matched
+    matched_trials = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)
+    _say_if_partial(matched_trials)
+    return matched_trials
 
 
-def _say_if_partial(matched: Matched) -> None:
-    if matched.mismatch:
-        evaluated = f"{len(matched.trials)} of {matched.num_expected} trials"
-        print(f"partial: rests on {evaluated}; {matched.mismatch.describe(matched.num_expected)}", file=sys.stderr)
+def _say_if_partial(matched_trials: Matched) -> None:
+    if matched_trials.mismatch:
+        evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
+        print(
+            f"partial: rests on {evaluated}; {matched_trials.mismatch.describe(matched_trials.num_expected)}",
+            file=sys.stderr,
+        )

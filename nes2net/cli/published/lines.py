@@ -1,6 +1,6 @@
 """Lines that the published `main.py` and `easy_inference_demo.py` print on standard output.
 
-People read and parse them. Remarks of this toolkit go to standard error. Of several processes the
+People read and parse them. Notes of this toolkit go to standard error. Of several processes the
 first one prints.
 """
 

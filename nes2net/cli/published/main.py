@@ -221,11 +221,12 @@ def _names() -> dict[str, str]:
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
 
-    keys = [
-        f"{section}.{key}" if isinstance(values, dict) else section
-        for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items()
-        for key in (values if isinstance(values, dict) else [section])
-    ]
+    keys = []
+    for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items():
+        if isinstance(values, dict):
+            keys += [f"{section}.{key}" for key in values]
+        else:
+            keys.append(section)
     return {
         **{key: f"--set {key}" for key in keys},
         **{key: f"--{flag}" for key, flag in _RECIPE_KEYS.items()},
@@ -289,7 +290,10 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     values: dict[str, Any] = {"data": {}, "augment": {}, "train": {}, "validation": {}}
     for key, flag in _RECIPE_KEYS.items():
         *section, name = key.split(".")
-        (values[section[0]] if section else values)[name] = getattr(args, flag)
+        owner = values
+        if section:
+            owner = values[section[0]]
+        owner[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
     values["train"]["deterministic"] = args.cudnn_deterministic_toggle
     # Without RawBoost its flags change nothing, as in the published program.
@@ -315,12 +319,12 @@ def _score(args: argparse.Namespace) -> int:
         if not args.in_the_wild_path:
             raise InputError("where is In-the-Wild? name its folder with --in_the_wild_path")
         args.parser.names["root"] = "--in_the_wild_path"
-        part = Part(TRACKS[args.track], args.in_the_wild_path)
+        corpus_part = Part(TRACKS[args.track], args.in_the_wild_path)
     else:
         if not args.database_path:
             raise InputError("where is the corpus? name its folder with --database_path")
-        part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
-    trials = corpus.trials(part.root, part.split, protocols=part.protocols)
+        corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
+    trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
@@ -328,16 +332,22 @@ def _score(args: argparse.Namespace) -> int:
     if average is not None:
         print_average(average)
     say(f"Model loaded : {checkpoint}")
-    print_evaluation_start(None if args.track == "in_the_wild" else len(trials))
+    num_trials = None
+    if args.track != "in_the_wild":
+        num_trials = len(trials)
+    print_evaluation_start(num_trials)
     began = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
+    scored_samples = num_samples
+    if args.test_protocol == "full":
+        scored_samples = None
     result, _ = score_corpus(
         detector,
-        part,
+        corpus_part,
         args.eval_output,
         checkpoint=checkpoint,
         trials=trials,
-        num_samples=None if args.test_protocol == "full" else num_samples,
+        num_samples=scored_samples,
         settings=ScoringSettings(
             batch_size=args.batch_size,
             num_workers=args.num_workers,
@@ -382,7 +392,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
     def command(args: argparse.Namespace) -> int:
         import torch
 
-        inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval", *(_RAWBOOST if args.algo == 0 else [])]
+        inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
+        if args.algo == 0:
+            inert += _RAWBOOST
         if stated_flags := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
             flags = ", ".join(stated_flags)
             print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)

@@ -96,7 +96,7 @@ class BlocksAt16k:
             InputError: if no samples were pushed.
         """
         if not self._read:
-            raise InputError("has no samples", what=self._subject)
+            raise InputError("has no samples", subject=self._subject)
         blocks = []
         if self._resampler is not None:
             missing = resampled_length(self._read, self._rate) - self._made

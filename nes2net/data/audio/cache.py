@@ -100,7 +100,7 @@ class AudioCache:
         try:
             status = status_of(path)
         except OSError as error:
-            raise InputError("not found", what=f"audio file {path}") from error
+            raise InputError("not found", subject=f"audio file {path}") from error
         key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.size}\0{status.modified}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"

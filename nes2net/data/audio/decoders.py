@@ -77,14 +77,14 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
                 raise InputError(
-                    f"is cut off: its last frame lacks at least {missing:,} bytes", what=f"audio file {path}"
+                    f"is cut off: its last frame lacks at least {missing:,} bytes", subject=f"audio file {path}"
                 )
     except OSError as error:
-        raise InputError(f"cannot be opened ({error.strerror})", what=f"audio file {path}") from None
+        raise InputError(f"cannot be opened ({error.strerror})", subject=f"audio file {path}") from None
     if header and header.first_frame_rate not in (None, header.sample_rate):
         raise InputError(
             f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz",
-            what=f"audio file {path}",
+            subject=f"audio file {path}",
         )
     return header
 
@@ -92,15 +92,15 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
 def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
-        raise InputError(fault, what=f"audio file {path}")
+        raise InputError(fault, subject=f"audio file {path}")
     if missing := missing_bytes(file):
-        raise InputError(f"is cut off: {missing:,} bytes are missing at its end", what=f"audio file {path}")
+        raise InputError(f"is cut off: {missing:,} bytes are missing at its end", subject=f"audio file {path}")
 
 
 def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
     """The error of a file with less audio than its header announces."""
     return InputError(
-        f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", what=f"audio file {path}"
+        f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
     )
 
 
@@ -114,7 +114,7 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         raise InputError(
             f"is of the format {name}, in which a file that was cut off looks like a whole one: convert it to WAV or "
             f"FLAC, or set the environment variable {UNCHECKED}=1 to read it as it is",
-            what=f"audio file {path}",
+            subject=f"audio file {path}",
         )
 
 

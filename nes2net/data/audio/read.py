@@ -89,7 +89,7 @@ def load_audio(
                 if channel >= len(samples):
                     raise InputError(
                         f"has {len(samples)} channel(s), counted from 0: there is no channel {channel}",
-                        what=f"audio file {path}",
+                        subject=f"audio file {path}",
                     )
                 samples = samples[channel]
             yield samples, rate
@@ -99,7 +99,7 @@ def load_audio(
         for block in blocks:
             length += len(block)
             if longest is not None and length > longest:
-                raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", what=f"audio file {path}")
+                raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", subject=f"audio file {path}")
             yield block
 
     def whole(blocks: _Blocks) -> np.ndarray:
@@ -296,7 +296,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             channels = max(channels, len(samples))
             length += samples.shape[1] * first_rate / rate  # rates may differ between the links of a chain
         if not length:
-            raise InputError("has no samples", what=f"audio file {path}")
+            raise InputError("has no samples", subject=f"audio file {path}")
         return first_rate, channels, round(length)
 
     measured, second_decoder = _read(path, measure, verify_md5=True)
@@ -323,26 +323,28 @@ def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHea
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError("not found", what=f"audio file {path}") from None
+        raise InputError("not found", subject=f"audio file {path}") from None
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot be opened ({getattr(error, 'strerror', None) or error})", what=f"audio file {path}"
+            f"cannot be opened ({getattr(error, 'strerror', None) or error})", subject=f"audio file {path}"
         ) from None
     if stat.S_ISDIR(before.st_mode):
-        raise InputError("is a folder", what=f"audio file {path}")
+        raise InputError("is a folder", subject=f"audio file {path}")
     if not stat.S_ISREG(before.st_mode):
-        raise InputError("is not a regular file but a pipe or a device", what=f"audio file {path}")
+        raise InputError("is not a regular file but a pipe or a device", subject=f"audio file {path}")
     if not before.st_size:  # PyAV would write a traceback on standard error
         raise _empty(path)
     yield path, check_whole(path)
     with suppress(OSError):  # a file may be removed once it has been read
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise InputError("changed while it was read: read it again when it is complete", what=f"audio file {path}")
+            raise InputError(
+                "changed while it was read: read it again when it is complete", subject=f"audio file {path}"
+            )
 
 
 def _empty(path: Path | RecordingBytes) -> InputError:
-    return InputError("is empty: copy or download it again", what=f"audio file {path}")
+    return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 
 def _with_libsndfile(
@@ -467,5 +469,5 @@ def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:
     if isinstance(path, (str, Path)):
         check_arrived(path)
     return InputError(
-        f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})", what=f"audio file {path}"
+        f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})", subject=f"audio file {path}"
     )

@@ -35,7 +35,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
         samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
         samples = np.pad(samples, (0, length - len(samples)))
     if not len(samples):
-        raise InputError("has no samples", what=subject)
+        raise InputError("has no samples", subject=subject)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -64,7 +64,7 @@ def check_rate(sample_rate: float, subject: str) -> None:
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
-            what=subject,
+            subject=subject,
         )
 
 
@@ -91,11 +91,11 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     is_audio = np.atleast_2d(np.abs(samples) <= _LOUDEST).all(axis=0)
     first = f"the first at {start + int(is_audio.argmin()) / sample_rate:.3f} s"
     if not np.isfinite(loudest):
-        raise InputError(f"holds NaN or infinite samples ({first})", what=subject)
+        raise InputError(f"holds NaN or infinite samples ({first})", subject=subject)
     raise InputError(
         f"has samples that reach {loudest:g} ({first}); values in [-1, 1] are expected: divide by full scale, 32768 for "
         "16-bit audio",
-        what=subject,
+        subject=subject,
     )
 
 

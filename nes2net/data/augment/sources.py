@@ -144,5 +144,5 @@ def _checked_length(path: Path) -> int:
 
     num_samples = count_samples(path)
     if num_samples == 0:
-        raise InputError("has no samples; take it out of its folder", what=f"audio file {path}")
+        raise InputError("has no samples; take it out of its folder", subject=f"audio file {path}")
     return num_samples

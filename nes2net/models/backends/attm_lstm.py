@@ -100,7 +100,7 @@ class AttMLSTM(Backend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        num_layers: Annotated[int, Field(ge=2, le=128), at_most_states(unread=1, least=2)] = 12,
+        num_layers: Annotated[int, Field(ge=2, le=128), at_most_states(unread=1, minimum=2)] = 12,
         lstm_dim: Size = 192,
         num_logits: Logits = 2,
     ) -> None:

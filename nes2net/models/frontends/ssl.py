@@ -424,7 +424,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
 
 
 def _network(name: str, description: str, **defaults: Any) -> Preset:
-    return Preset(SSLFrontend, name, about=description, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
+    return Preset(SSLFrontend, name, summary=description, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 
 wav2vec2 = _network(

@@ -163,22 +163,26 @@ class LinearCalibration:
                 recordings and not of frames, or the other way round. Frames need a calibration that
                 states their length.
         """
-        own = self.resolution_ms
-        asked = scores.resolution_ms
-        if asked is None and own is not None:
+        own_resolution = self.resolution_ms
+        score_resolution = scores.resolution_ms
+        if score_resolution is None and own_resolution is not None:
             raise InputError(
-                f"the calibration was learned from scores of frames of {own:g} ms, not of recordings: make one from a "
+                f"the calibration was learned from scores of frames of {own_resolution:g} ms, not of recordings: make one from a "
                 "score file of recordings, or look for fake stretches with `nes2net predict --segments`"
             )
-        if asked is not None and own is None:
+        if score_resolution is not None and own_resolution is None:
             raise InputError(
                 "the calibration was learned from scores of recordings, not of their frames: make one from a score "
                 "file that `nes2net "
                 "score … --segments` wrote"
             )
-        if asked is not None and own is not None and not math.isclose(asked, own):
+        if (
+            score_resolution is not None
+            and own_resolution is not None
+            and not math.isclose(score_resolution, own_resolution)
+        ):
             raise InputError(
-                f"the calibration was learned from scores of frames of {own:g} ms, not of {asked:g} ms: leave out "
+                f"the calibration was learned from scores of frames of {own_resolution:g} ms, not of {score_resolution:g} ms: leave out "
                 "`resolution_ms`"
             )
         if self.scored_by is None:
@@ -208,11 +212,10 @@ class LinearCalibration:
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
-        own, scored = (
-            {None: "whole recordings", 0: "windows along a recording"}.get(n) or f"the first {n / SAMPLE_RATE:.4g} s"  # type: ignore[operator]
-            for n in (self.scored_by.num_samples, num_samples)
+        return (
+            f"the calibration was learned from scores of {_scored_part(self.scored_by.num_samples)}, not of "
+            f"{_scored_part(num_samples)}, so its decisions are less certain"
         )
-        return f"the calibration was learned from scores of {own}, not of {scored}, so its decisions are less certain"
 
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
@@ -230,11 +233,25 @@ class LinearCalibration:
             "l2": self.l2,
             "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
             "trained_on": self.trained_on,
-            "scored_by": asdict(self.scored_by) if self.scored_by else None,
-            "llrs": self.llrs._asdict() if self.llrs else None,
-            "population": asdict(self.population) if self.population else None,
+            "scored_by": None,
+            "llrs": None,
+            "population": None,
         }
+        if self.scored_by:
+            plain["scored_by"] = asdict(self.scored_by)
+        if self.llrs:
+            plain["llrs"] = self.llrs._asdict()
+        if self.population:
+            plain["population"] = asdict(self.population)
         write_output(path, f"{_lines(plain)}\n")
+
+
+def _scored_part(num_samples: int | None) -> str:
+    if num_samples is None:
+        return "whole recordings"
+    if num_samples == 0:
+        return "windows along a recording"
+    return f"the first {num_samples / SAMPLE_RATE:.4g} s"
 
 
 def _lines(value: Any, indent: str = "") -> str:
@@ -242,7 +259,9 @@ def _lines(value: Any, indent: str = "") -> str:
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
-    rows = [f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_lines(item, deeper)}" for key, item in value.items()]
+    rows = []
+    for key, item in value.items():
+        rows.append(f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_lines(item, deeper)}")
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
@@ -312,7 +331,10 @@ def fit(
         raise InputError(
             f"scores of {bonafide.shape[1]} systems for bona fide, but of {spoof.shape[1]} for spoofed trials"
         )
-    names = tuple(systems) if systems is not None else tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
+    if systems is not None:
+        names = tuple(systems)
+    else:
+        names = tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
     if not 0 < prior < 1:
         raise InputError(f"`prior` must lie between 0 and 1, got {prior}")
     if not 0 <= l2 < math.inf:
@@ -323,7 +345,10 @@ def fit(
             f"{counted(len(names), 'name is', 'names are')} given"
         )
     scores = np.concatenate((bonafide, spoof))
-    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
+    constant = []
+    for name, low, high in zip(names, scores.min(0), scores.max(0)):
+        if low == high:
+            constant.append(name)
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -444,16 +469,16 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     return solution.x, "" if at_minimum else str(solution.message)
 
 
-def _matrix(scores: ArrayLike, what: str) -> NDArray:
+def _matrix(scores: ArrayLike, kind: str) -> NDArray:
     """Convert ``scores`` to float64 with one column per system."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 1:
         scores = scores[:, None]
     if scores.ndim != 2:
-        raise InputError(f"{what}scores must have shape (N,) or (N, systems), got {scores.shape}")
+        raise InputError(f"{kind}scores must have shape (N,) or (N, systems), got {scores.shape}")
     if scores.size == 0:
-        raise InputError(f"there are no {what}scores; calibration needs trials of both classes")
+        raise InputError(f"there are no {kind}scores; calibration needs trials of both classes")
     bad = int((~np.isfinite(scores)).sum())
     if bad:
-        raise InputError(f"{bad} of {scores.size} {what}scores are NaN or infinite; leave these trials out")
+        raise InputError(f"{bad} of {scores.size} {kind}scores are NaN or infinite; leave these trials out")
     return scores

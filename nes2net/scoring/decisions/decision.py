@@ -98,18 +98,26 @@ class OperatingPoint:
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
             nearest = int(np.argmin(np.abs(misses - alarms)))
-            return float(steps[nearest] if nearest == 0 else steps[nearest - 1] / 2 + steps[nearest] / 2)
-        of, what = (llrs.spoof, "spoofed") if self.kind == "fa" else (llrs.bonafide, "bona fide")
-        if len(of) * self.rate < 1:
+            if nearest == 0:
+                return float(steps[nearest])
+            return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
+        if self.kind == "fa":
+            class_llrs = llrs.spoof
+            class_name = "spoofed"
+        else:
+            class_llrs = llrs.bonafide
+            class_name = "bona fide"
+        num_trials = len(class_llrs)
+        if num_trials * self.rate < 1:
             raise InputError(
-                f"{100 * self.rate:g} % of {len(of)} {what} trials is less than one trial: take a rate of at least "
-                f"{rounded_up(100 / len(of))} %, or more trials"
+                f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
+                f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(len(of) * self.rate * (1 + 1e-12))
-        ordered = np.sort(of)
+        allowed = int(num_trials * self.rate * (1 + 1e-12))
+        ordered = np.sort(class_llrs)
         if self.kind == "miss":  # the highest θ: as many as allowed lie below it
             return float(ordered[allowed])
-        highest_rejected = ordered[len(of) - allowed - 1]  # the highest that must be rejected
+        highest_rejected = ordered[num_trials - allowed - 1]  # the highest that must be rejected
         return float(np.nextafter(highest_rejected, math.inf))
 
 
@@ -153,9 +161,13 @@ class Decision:
     """Share of the recording that was scored; None if that is not known."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON and tables, without what was not measured and without ``reason`` if it can tell."""
+        """Plain data for JSON and tables. Of values that are None, only llr and probability stay."""
         always = ("llr", "probability")
-        return {key: value for key, value in asdict(self).items() if value is not None or key in always}
+        row = {}
+        for key, value in asdict(self).items():
+            if value is not None or key in always:
+                row[key] = value
+        return row
 
 
 @dataclass(frozen=True)
@@ -200,7 +212,7 @@ class Decider:
 
     @cached_property
     def llr_threshold(self) -> float:
-        """The log-likelihood ratio from which on bona fide is decided."""
+        """The threshold: the lowest log-likelihood ratio that is accepted as bona fide."""
         return self.point.threshold(self.calibration.llrs)
 
     @cached_property
@@ -232,7 +244,7 @@ class Decider:
         return high
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Say of each score whether bona fide is decided; every decision is this comparison of unbounded ratios."""
+        """Whether each score is accepted as bona fide; every decision compares unbounded ratios so."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
@@ -244,7 +256,9 @@ class Decider:
     def llrs(self, scores: ArrayLike) -> NDArray:
         """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
         llrs = self.calibration(scores)
-        return llrs if self._largest_llr is None else np.clip(llrs, -self._largest_llr, self._largest_llr)
+        if self._largest_llr is None:
+            return llrs
+        return np.clip(llrs, -self._largest_llr, self._largest_llr)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
@@ -275,7 +289,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """Why no recording can ever be called "cannot tell", and what to do; None if it can, or shall not."""
+        """Why no recording can be called "cannot tell"; None if one can, or ``abstain`` is 0."""
         population = self.calibration.population
         if not self.abstain:
             return None
@@ -297,7 +311,7 @@ class Decider:
         """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
-        own = {
+        settings = {
             "operating_point": self.point.name,
             "llr_threshold": self.llr_threshold,
             "threshold": self.threshold,
@@ -306,7 +320,7 @@ class Decider:
             "largest_llr": self._largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        return {**own, **facts, **own}  # facts of the file never replace the facts of this decider
+        return {**settings, **facts, **settings}  # facts of the file never replace the facts of this decider
 
     def described(self) -> list[str]:
         """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.
@@ -318,16 +332,21 @@ class Decider:
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
         calibration: on trials that it does not name
         """
-        about = self.calibration.trained_on
+        trained_on = self.calibration.trained_on
         scored_by = self.calibration.scored_by
-        phase = f", phase {about['phase']}" if "phase" in about else ""
-        facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
-        if "num_bonafide" in about and "num_spoof" in about:
+        facts = ["on trials that it does not name"]
+        if "corpus" in trained_on:
+            facts = [str(trained_on["corpus"])]
+            if "phase" in trained_on:
+                facts = [f"{trained_on['corpus']}, phase {trained_on['phase']}"]
+        if "num_bonafide" in trained_on and "num_spoof" in trained_on:
             resolution_ms = self.calibration.resolution_ms
-            unit = "trials" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
-            facts.append(f"{about['num_bonafide']} bona fide and {about['num_spoof']} spoofed {unit}")
-        if "date" in about:
-            facts.append(str(about["date"])[:10])
+            unit = "trials"
+            if resolution_ms is not None:
+                unit = f"frames of {resolution_ms:g} ms"
+            facts.append(f"{trained_on['num_bonafide']} bona fide and {trained_on['num_spoof']} spoofed {unit}")
+        if "date" in trained_on:
+            facts.append(str(trained_on["date"])[:10])
         if scored_by:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
         at_score = "" if self.threshold is None else f" (a score of {self.threshold!r})"
@@ -336,7 +355,10 @@ class Decider:
             bound = (
                 f"; ratios shown are at most ±{self._largest_llr:.4g}, which the trials of the calibration can support"
             )
-        point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
+        if self.operating_point:
+            point = self.point.name
+        else:
+            point = f"{self.point.name}, the Bayes threshold of the prior"
         lines = [
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",

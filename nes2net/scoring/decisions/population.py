@@ -64,7 +64,7 @@ class Traits(NamedTuple):
     """What is measured of a recording."""
 
     duration: float
-    """Seconds that the detector heard."""
+    """Seconds that the detector scored."""
     level: float
     """Level of its loud parts in dB of full scale."""
     bandwidth: float
@@ -72,13 +72,13 @@ class Traits(NamedTuple):
     embedding: NDArray | None = None
     """(E,): its embedding by the detector's back-end; None if it was not computed."""
     judged: float = 1.0
-    """Share of the recording that the detector heard."""
+    """Share of the recording that the detector scored."""
     unfit: str = ""
     """Why no decision can rest on its score, such as silence; empty if one can."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
-    """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector hears it.
+    """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector scores it.
 
     - Duration is the number of its samples.
     - Level is the 95th percentile of the RMS of 20 ms in dB, 0 for a square wave of full scale, and
@@ -89,7 +89,7 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
       silence 0.
 
     Args:
-        num_samples: leading samples that the detector hears; None for all. A recording that is
+        num_samples: leading samples that the detector scores; None for all. A recording that is
             repeated up to that length is measured once: give ``waveform`` as it was before.
 
     Raises:
@@ -110,30 +110,35 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     Raises:
         InputError: if there are no samples.
     """
-    heard = 0
+    num_measured = 0
     levels = list[NDArray]()
     power = np.zeros(_SPECTRUM_FRAME // 2 + 1)
     num_spectra = 0
     for chunk in _chunks(blocks, num_samples):
-        heard += len(chunk)
+        num_measured += len(chunk)
         levels.append(np.square(_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
         power = power + spectra.sum(0)
         num_spectra = num_spectra + len(spectra)
-    if not heard:
+    if not num_measured:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
-    level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
+    level = SILENCE
+    if loud > 0:
+        level = max(SILENCE, 10 * math.log10(loud))
     power = power[1:] / num_spectra  # an offset of the samples is not sound
     if not power.max() > 0:
-        return Traits(heard / SAMPLE_RATE, level, 0.0)
+        return Traits(num_measured / SAMPLE_RATE, level, 0.0)
     padded = np.pad(power, _SMOOTHED // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
     decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
     area = np.cumsum(np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR))
     num_bins = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
-    bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME) if area[-1] > 0 else SAMPLE_RATE / 2
-    return Traits(heard / SAMPLE_RATE, level, bandwidth)
+    if area[-1] > 0:
+        bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME)
+    else:
+        bandwidth = SAMPLE_RATE / 2
+    return Traits(num_measured / SAMPLE_RATE, level, bandwidth)
 
 
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
@@ -142,23 +147,23 @@ _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
     """Cut the first ``num_samples`` of ``blocks`` into pieces of ``_CHUNK`` samples and a rest, float64."""
     pieces = list[NDArray]()
-    held = 0
-    left = math.inf if num_samples is None else num_samples
+    num_pending = 0
+    unread = math.inf if num_samples is None else num_samples
     for block in blocks:
-        block = block[: int(min(left, len(block)))]
-        left -= len(block)
+        block = block[: int(min(unread, len(block)))]
+        unread -= len(block)
         while len(block):
-            piece = block[: _CHUNK - held]
+            piece = block[: _CHUNK - num_pending]
             pieces.append(piece.astype(np.float64))
-            held = held + len(piece)
+            num_pending = num_pending + len(piece)
             block = block[len(piece) :]
-            if held == _CHUNK:
+            if num_pending == _CHUNK:
                 yield np.concatenate(pieces)
                 pieces = []
-                held = 0
-        if left <= 0:
+                num_pending = 0
+        if unread <= 0:
             break
-    if held:
+    if num_pending:
         yield np.concatenate(pieces)
 
 
@@ -193,10 +198,10 @@ class Spread(NamedTuple):
         """Find the 2.5 %, 50 % and 97.5 % quantiles of ``values`` (N,)."""
         return cls(*map(_short, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
-    def distance(self, values: NDArray, least: float) -> NDArray:
+    def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
         """Distance from the middle: 0 there, 1 at the edge of the usual range on that side."""
-        above = (values - self.middle) / max(least, self.high - self.middle)
-        return np.maximum(above, (self.middle - values) / max(least, self.middle - self.low))
+        above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
+        return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
@@ -210,14 +215,14 @@ def _matrix(rows: list[list[float]]) -> NDArray:
     return np.array(rows)
 
 
-# So far from the ends of float64 that squares, quotients and exponentials stay finite.
+# Bounds well inside float64, so that squares, quotients and exponentials stay finite.
 _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
 _Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
 _Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS), AfterValidator(np.sort)]
-_Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda found: Spread(*found))]
-_LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda found: Spread(*found))]
+_Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda bounds: Spread(*bounds))]
+_LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda bounds: Spread(*bounds))]
 
 
 class _Ranges(TypedDict):
@@ -266,7 +271,7 @@ class EmbeddingModel:
         count, size = centred.shape
         freedom = max(1, count - len(groups))
         total = float(np.square(centred).sum()) / freedom
-        least = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
+        smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
@@ -281,8 +286,8 @@ class EmbeddingModel:
             vectors = vectors[:, is_large]
             variances = values / freedom
             directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
-        residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
-        return cls(means, directions, np.maximum(variances, least), residual)
+        residual = max(smallest_variance, (total - float(variances.sum())) / (size - len(variances)))
+        return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
     def rounded(self) -> EmbeddingModel:
         """The model in numbers of 6 digits, as it is saved."""
@@ -323,7 +328,7 @@ class Population:
 
     def __post_init__(self) -> None:
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
-        if len({part is None for part in of_embeddings}) > 1:
+        if len({value is None for value in of_embeddings}) > 1:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
         for distances in (self.distances, self.distances_with_embedding):
             if distances is not None and len(distances) != self.num_recordings:
@@ -346,19 +351,24 @@ class Population:
         values = _scalars(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         scalar = np.zeros(len(traits))
-        for held in (folds == fold for fold in range(_FOLDS)):
-            spreads = {name: Spread.of(values[name][~held]) for name in SCALARS}
-            scalar[held] = _farthest(spreads, {name: values[name][held] for name in SCALARS}).max(0)
+        for held_out in (folds == fold for fold in range(_FOLDS)):
+            spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
+            scalar[held_out] = _farthest(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
-        found = [recording.embedding for recording in traits if recording.embedding is not None]
-        if len(found) < len(traits):
+        embedded = []
+        for recording in traits:
+            if recording.embedding is not None:
+                embedded.append(recording.embedding)
+        if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
-        embeddings = np.stack(found).astype(np.float64)
+        embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
         away = np.zeros(len(traits))
-        for held in (folds == fold for fold in range(_FOLDS)):
-            away[held] = EmbeddingModel.fit(embeddings[~held], classes[~held]).distance(embeddings[held])
+        for held_out in (folds == fold for fold in range(_FOLDS)):
+            away[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
+                embeddings[held_out]
+            )
         spread = Spread.of(away)
         both = np.maximum(scalar, _embedding_distance(spread, away))
         model = EmbeddingModel.fit(embeddings, classes).rounded()
@@ -414,7 +424,9 @@ class Population:
 
 def _scalars(traits: Sequence[Traits]) -> dict[str, NDArray]:
     """The scalar traits by name, (N,) each; durations in logarithms of seconds."""
-    values = {name: np.array([getattr(recording, name) for recording in traits]) for name in SCALARS}
+    values = {}
+    for name in SCALARS:
+        values[name] = np.array([getattr(recording, name) for recording in traits])
     return values | {"duration": np.log(values["duration"])}
 
 

@@ -26,7 +26,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
     """
-    name, options = name_and_options({"loss": loss}, "loss", given=GIVEN, owner=f"`{key}`")
+    name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
     kind = losses.checked(name, options)
     if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
         raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.training.losses.Criterion")

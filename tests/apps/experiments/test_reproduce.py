@@ -127,7 +127,7 @@ def test_everything_that_is_missing_is_listed_at_once(id, expected, tmp_path, mo
 def missing_of(id, data, out, checkpoint=None, **changes):
     """What is missing for a row, and what is said about it."""
     missing = find_missing(replace(find_row(id, ROWS), **changes), Paths(data, out, checkpoint=checkpoint))
-    return [m.what for m in missing], [m.problem for m in missing]
+    return [m.subject for m in missing], [m.problem for m in missing]
 
 
 @pytest.mark.parametrize("id", sorted({row.recipe or row.corpus: row.id for row in ROWS}.values()))
@@ -173,7 +173,7 @@ def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corp
     for frontend, remedy in (("wav2vec2", "get it from its authors"), ("xlsr_300m", "get xlsr2_300m.pt from https://")):
         other = recipe(model={"frontend": frontend, "backend": "asp_mlp"}, ssl_checkpoint=str(tmp_path / "none.pt"))
         (missing,) = missing_for_training(other, "tiny")
-        assert missing.what == f"pre-training of {frontend}" and missing.remedy.startswith(remedy)
+        assert missing.subject == f"pre-training of {frontend}" and missing.remedy.startswith(remedy)
 
 
 def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):

@@ -179,28 +179,28 @@ def test_uploads_are_scored_by_the_page_and_removed(server, small, speech):
     html, cleared = ask_page(client, [given(path)])["output"]["data"]
     score = f"{small.score(speech / 'talk.wav'):.4f}".replace("-", "−")
     assert score in html and cleared is None and "<b>talk" not in html
-    assert [file.suffix for file in left(desk)] == [".wav"] and left(desk)[0].stem in desk.heard
+    assert [file.suffix for file in left(desk)] == [".wav"] and left(desk)[0].stem in desk.player_files
     paths = upload(client, ("a.wav", wav()), ("copy.wav", wav()))
     found = ask_page(client, [given(path) for path in [*paths, paths[0]]])
     assert shown(found) == ([], ["a.wav", "copy.wav", "a.wav"])
     (path,), _ = upload(client, ("a.wav", wav())), upload(client, ("a.wav", wav()))
     assert shown(ask_page(client, [given(path)])) == ([], ["a.wav"])
     assert shown(ask_page(client, [given(path)])) == (["was removed already: drop it again"], [])
-    assert {file.stem for file in left(desk)} == set(desk.heard) and len(desk.heard) == 5
+    assert {file.stem for file in left(desk)} == set(desk.player_files) and len(desk.player_files) == 5
 
 
 def test_players_have_their_minutes_from_the_answer_on(server, speech):
     client, desk = server
     paths = upload(client, ("a.wav", wav()), ("b.wav", wav(pitch=300)))
     ask_page(client, [given(path) for path in paths])
-    assert client.get(f"/heard/{next(iter(desk.heard))}", headers={"Range": "bytes=abc"}).status_code == 400
+    assert client.get(f"/heard/{next(iter(desk.player_files))}", headers={"Range": "bytes=abc"}).status_code == 400
     for seconds, files in ((200, 2), (400, 0)):
         desk.tidy(seconds)
         assert len(left(desk)) == files
-    assert desk.heard == {}
+    assert desk.player_files == {}
     desk.score(speech / "talk.wav", "c.wav", look=True)
     desk.tidy(4000)
-    assert len(desk.heard) == 1  # of a drop that is still being scored
+    assert len(desk.player_files) == 1  # of a drop that is still being scored
 
 
 def test_a_page_that_is_closed_ends_its_drop(server):
@@ -209,8 +209,8 @@ def test_a_page_that_is_closed_ends_its_drop(server):
     told = messages(client, [given(path) for path in paths])
     assert next(message for message in told if message["msg"] == "process_starts")
     told.close()
-    most = wait(lambda: not left(desk), lambda: len(desk.heard))
-    assert most < 40 and desk.heard == {}
+    most = wait(lambda: not left(desk), lambda: len(desk.player_files))
+    assert most < 40 and desk.player_files == {}
 
 
 def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, capfd):
@@ -218,7 +218,7 @@ def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, ca
     monkeypatch.setattr("nes2net.apps.serve.desk.draw", lambda *_: 1 / 0)
     answer = ask_page(client, [given(path) for path in upload(client, ("a.wav", wav()))])
     assert shown(answer) == (["not scored: the server failed (ZeroDivisionError)"], [])
-    assert left(desk) == [] and desk.heard == {} and "ZeroDivisionError" in capfd.readouterr().err
+    assert left(desk) == [] and desk.player_files == {} and "ZeroDivisionError" in capfd.readouterr().err
 
 
 # Other limits, and decisions

@@ -180,7 +180,7 @@ def test_keys_that_are_not_there(copy):
     assert "keys/LA/CM" in problem and "; get https://www.asvspoof.org/" in problem
     assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
     (copy / "CM of LA").rename(folder(copy / "elsewhere") / "CM")
-    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").findings[0].what == "min t-DCF"
+    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").findings[0].subject == "min t-DCF"
     with pytest.raises(NotFound, match="keys .*nowhere not found"):
         check("asvspoof2021_la", copy, keys=copy / "nowhere")
     with pytest.raises(NotFound, match="corpus folder .*nowhere not found"):
@@ -251,7 +251,7 @@ def test_protocols_as_published(shared, tmp_path):
     assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
     for part in found.splits:
         assert part.counts.differences(asvspoof2019_la.CORPUS.counts[part.split]) == []
-        (problem,) = (finding.problem for finding in found.findings if finding.what == f"audio of {part.split}")
+        (problem,) = (finding.problem for finding in found.findings if finding.subject == f"audio of {part.split}")
         assert problem.startswith("not there")
     assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
     (part,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits

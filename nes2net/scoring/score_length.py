@@ -1,4 +1,4 @@
-"""How much of a recording is scored: what the user asks for, a published detector's authors do, or training heard."""
+"""How much of a recording is scored: what the user asks for, a published detector's authors do, or training used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
 _LONGEST = 120 * 16_000
 
 
-class HeardPart(NamedTuple):
+class ScoreLength(NamedTuple):
     """How much of a recording is scored, and why."""
 
     num_samples: int | None
@@ -25,30 +25,30 @@ class HeardPart(NamedTuple):
     def words(self) -> str:
         """What to tell a user; empty if there is nothing to tell.
 
-        >>> HeardPart(16000, "in training").words
+        >>> ScoreLength(16000, "in training").words
         'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
         """
         if not self.why:
             return ""
         if self.num_samples is None:
             return f"whole recordings are scored, as {self.why}"
-        heard = f"the first {self.num_samples / 16_000:.2f} s of each recording"
-        return f"{heard} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
+        part = f"the first {self.num_samples / 16_000:.2f} s of each recording"
+        return f"{part} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
 
 
 def samples_to_score(
     provenance: Provenance,
-    asked: int | Literal["auto"] | None = "auto",
+    requested: int | Literal["auto"] | None = "auto",
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
-) -> HeardPart:
+) -> ScoreLength:
     """How much of a recording to score with a detector of this ``provenance``.
 
     What the user asks for comes first, then what the authors of a published architecture do, then what
     the detector was trained on.
 
     Args:
-        asked: what the user asks for; ``"auto"`` for nothing.
+        requested: what the user asks for; ``"auto"`` for nothing.
         usual: the number for any other detector, and for one that was trained on 64,600 or 64,000
             samples, as the published recipes with '4sec' protocols are.
         protocol: ``"full"`` asks for whole recordings, ``"4sec"`` for anything else.
@@ -59,9 +59,9 @@ def samples_to_score(
     16000
     """
     if protocol == "full":
-        return HeardPart(None)
-    if asked != "auto":
-        return HeardPart(asked)
+        return ScoreLength(None)
+    if requested != "auto":
+        return ScoreLength(requested)
     samples: Any
     if provenance.architecture:
         name, model = provenance.architecture
@@ -78,10 +78,10 @@ def samples_to_score(
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
             samples = "corpus"  # the recipe decides nothing
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
-        return HeardPart(usual)
-    return HeardPart(samples, why)
+        return ScoreLength(usual)
+    return ScoreLength(samples, why)
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """Samples that a detector of this ``provenance`` hears at a time in training, or the usual 64,600."""
+    """Samples that a detector of this ``provenance`` got at a time in training, or the usual 64,600."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES
