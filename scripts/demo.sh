@@ -4,9 +4,9 @@
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
-# --all trains two more from their recipes by `nes2net`: MPIF-Res2Net with random Specmix (about two minutes), whose parts
-# scripts/demo_ablation then takes apart; and a detector of fake segments on partially spoofed recordings of the same human
-# speakers (about four minutes, two or three of them to make the recordings).
+# --all trains three more from their recipes by `nes2net`: MPIF-Res2Net with random Specmix (about two minutes), whose parts
+# scripts/demo_ablation then takes apart; a detector of fake segments on partially spoofed recordings of the same human
+# speakers (about four minutes, two or three of them to make the recordings); and one that names synthesisers (three minutes).
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
