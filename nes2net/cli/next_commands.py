@@ -54,8 +54,10 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     """
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
+    from nes2net.training.tasks.task import create_task
 
     commands: list[Words] = []
+    judgement = create_task(recipe).judgement
     if recipe.data.train_scores:  # scoring needs scores, too
         return commands
     for corpus_choice in recipe.data.parts("train"):
@@ -77,6 +79,8 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
+            if judgement != "scores":
+                words += ["--judgement", judgement]
             if split != "eval":
                 words += ["--split", split]
             if protocols is not None:

@@ -142,6 +142,13 @@ class Scores(OfRecordings[float]):
     what = "scores"
     is_score = of_batch = True
 
+    def fitted(self, scorer: Scorer) -> Self:
+        from nes2net.models.network import Network  # start-up: files are read without torch
+
+        if isinstance(scorer, Network):
+            scorer.check_score()
+        return self
+
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[float | str]]:

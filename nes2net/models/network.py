@@ -18,9 +18,10 @@ from torch.nn.functional import pad
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.devices import PRECISIONS, at_least_float32, check_precision, named_precision
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, listed
 from nes2net.lib.options import Input, declared, fitted, name_and_options
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
@@ -333,7 +334,16 @@ class Network(nn.Module):
             return self._scores(waveform, system_scores)
         return self._replayed(waveform)
 
+    def check_score(self) -> None:
+        """Raise :class:`InputError` if no class is bona fide, so that there is no score."""
+        if self.classes[-1] != BONAFIDE:
+            raise InputError(
+                f"this detector names {listed(self.classes, 5)}, and bona fide is none of its classes: it has no score; take "
+                "the `judgement` classes"
+            )
+
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))
         return self.backend.scores(self(waveform, system_scores))

@@ -147,8 +147,8 @@ class Monitor:
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
-                tqdm.write(f"left out: {error}", file=sys.stderr)
-                self.run_log.write(f"left out: {error}")
+                tqdm.write(f"failed: {error}", file=sys.stderr)
+                self.run_log.write(f"failed: {error}")
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
         """Report unused utterances, and once in a run how to shorten long waits for data."""

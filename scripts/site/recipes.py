@@ -13,7 +13,7 @@ import torch
 from nes2net.apps.info.info import SPEED, count_flops
 from nes2net.apps.info.training_memory import training_memory
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.data.corpora.trial import SPOOF
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.detector import Detector
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
@@ -139,8 +139,8 @@ def cost(name: str, recipe: Recipe) -> list[str]:
     operations, memory = operations_of(recipe), training_memory(recipe)
     (trained,) = recipe.data.parts("train")
     counts = corpora.get(trained.name).counts[trained.split("train")]
-    of_both_classes = SPOOF in create_task(recipe).reads("train")
-    utterances = (counts.trials if of_both_classes else counts.bonafide) * recipe.train.epochs
+    sizes = {(SPOOF, BONAFIDE): counts.trials, (BONAFIDE,): counts.bonafide, (SPOOF,): counts.spoof}
+    utterances = sizes[create_task(recipe).reads("train")] * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
     return [
         f"`{name}`", f"{memory.trained:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",

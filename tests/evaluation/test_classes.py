@@ -13,6 +13,7 @@ from nes2net import Detector, InputError, decisions, metrics
 from nes2net.actions.evaluation import Pages, evaluate
 from nes2net.actions.prediction import Judged, predict
 from nes2net.cli.main import main
+from nes2net.cli.next_commands import after_training
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
@@ -108,6 +109,16 @@ def test_training_names_the_classes_and_selects_by_their_measures(run, checkpoin
     average = Detector.from_pretrained(average_run(run, [5, 6]).path, device="cpu")
     assert average.classes == detector.classes
     assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
+
+
+def test_scoring_without_the_judgement_is_refused_and_the_next_commands_have_it(
+    run, checkpoint, tones, tmp_path, capsys
+):
+    command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
+    assert main(command) == 2
+    assert "take the --judgement classes" in capsys.readouterr().err
+    (_, scoring, _) = after_training(run, recipe_of(tones, tmp_path))
+    assert scoring[:2] == ["score", "generic"] and "--judgement" in scoring
 
 
 def test_the_unknown_of_development_is_listed_and_left_out(tones, tmp_path, capsys):
@@ -292,6 +303,8 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
             tones.read_text().replace(" A lower", "X").replace('" B, middle"', "Y").replace(" C=higher", "Z")
         )
         evaluate(Labels("generic", other, "eval"), [scored])
+    with pytest.raises(InputError, match="bona fide is none of its classes: it has no score"):
+        Detector.from_pretrained(checkpoint, device="cpu").score(np.zeros(4000), 16000)
     with pytest.raises(InputError, match="tells bona fide from spoof alone"):
         Classes().fitted(Detector.from_config(MODEL))
 

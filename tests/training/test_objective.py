@@ -97,7 +97,8 @@ def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
     model, named = prototypes if loss == "prototypes" else {}, BY_DURATION if loss == "am_softmax" else loss
     folder = train(recipe(model=model, train={"loss": named, "epochs": 1}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    scaled = {"scale": 20.0} if loss in ("am_softmax", "prototypes") else {}
+    scales = {"am_softmax": 20.0, "aam_softmax": 30.0, "prototypes": 20.0}
+    scaled = {"scale": scales[loss]} if loss in scales else {}
     asked_for = prototypes["backend"]["head"] if model else {"name": head} if scaled else head
     assert detector.config["backend"]["head"] == (asked_for | scaled if scaled else head)
     assert detector.score_rule == RULES.get(head, "difference")

@@ -176,7 +176,7 @@ def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, c
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
         assert all(math.isfinite(value) for value in validator.run(epoch).values())
-    assert capsys.readouterr().err.count("left out: ") == 1
+    assert capsys.readouterr().err.count("failed: ") == 1
     spoofed = damaged(trials, tmp_path, {place for place, trial in enumerate(trials) if trial.target == 1})
     with pytest.raises(InputError, match="the development set has 0 bona fide and 6 spoofed usable files"):
         make(detector, spoofed, recipe_of()).run(1)

@@ -96,7 +96,7 @@ def pack(
         for packed in shard:
             trials.append(packed.trial)
             size += packed.size
-    with writing(out, "make room or name another folder; the same command goes on"):
+    with writing(out, "make room or name another folder; the same command resumes"):
         _check_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
             remove_left(folder)

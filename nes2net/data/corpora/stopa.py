@@ -1,13 +1,14 @@
 """STOPA: thirteen synthesis systems whose acoustic model and vocoder vary one by one; its trials.
 
-Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source Tracing and
-Attribution", Interspeech 2025.
+Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source
+Tracing and Attribution", Interspeech 2025.
 
-Layout: ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, a header and lines with the file in
-the second field and the system in the fifth, separated by white space, and the audio ``ATTACK/eval/FILE`` below ``<root>/wav``
-or ``<root>``. All lists of trials name the same recordings, so one of them stands for all. All trials are
-spoofed; ``attack`` is the system, AA01 to AA13. We have not seen its training list: it is one of
-ASVspoof 2019, and a list of your own (``generic``) reads it.
+Layout: ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, a header and lines with the
+file in the second field and the system in the fifth, separated by white space, and the audio
+``ATTACK/eval/FILE`` below ``<root>/wav`` or ``<root>``. All lists of trials name the same
+recordings, so one of them stands for all. All trials are spoofed; ``attack`` is the system,
+AA01 to AA13. We have not seen its training list: it is one of ASVspoof 2019, and a list of your
+own (``generic``) reads it.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class Reference:
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
                 f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: take "
-                "both from the same detector, by `nes2net embed --of backend`"
+                "both from the same detector, as embeddings `of` its backend"
             )
         return x
 

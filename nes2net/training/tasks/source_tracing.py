@@ -76,6 +76,8 @@ class SourceTracing(Task):
         InputError: if the recipe lacks what the task needs.
     """
 
+    judgement = "classes"
+
     def __init__(
         self,
         recipe: Recipe,

@@ -55,6 +55,8 @@ class Task:
     #: measures of the development set for ``validation.select_on``, besides ``loss`` and
     #: ``train_loss``; the objective computes them
     measures: Sequence[Measure] = ERROR_RATES
+    #: name of the judgement by which its detectors are evaluated (:mod:`nes2net.scoring.judgement`)
+    judgement: str = "scores"
     #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
     #: files that a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``

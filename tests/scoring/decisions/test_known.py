@@ -110,7 +110,7 @@ def test_verification():
         (lambda _: decisions.known_scores([[1.0, np.nan]]), "of 1 are not finite"),
         (lambda _: decisions.known_scores([[1.0, 2.0]], "msp"), "log_odds"),
         (lambda _: decisions.known_scores([[1.0, 2.0]], "energy", 0.0), "above 0"),
-        (lambda reference: reference.scores([[1.0]]), "embed --of backend"),
+        (lambda reference: reference.scores([[1.0]]), "`of` its backend"),
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], k=13), "from 1 to 12"),
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], "nsd"), "needs the logits"),
         (lambda _: decisions.verification_scores([[1.0, 2.0]], [[[1.0]]]), "enrolled models of 1"),
