@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Architecture, Batches, CorpusName, Length, Loading, ModelName, report_finished
 from nes2net.cli.next_commands import print_next
@@ -259,7 +259,46 @@ def recordings(
     return status
 
 
-@called(subcommands=(recordings, fit, apply))
+@called(names={"protocols": "--keys"})
+def classes(
+    corpus: CorpusName,
+    dev_logits: str,
+    *,
+    save: File,
+    keys: Folder = ".",
+    phase: str = "dev",
+    score: Literal["log_odds", "max_logit", "energy", "sme"] = "log_odds",
+    allow_partial: bool = False,
+) -> None:
+    """Learn when a detector of classes knows none of them, from labelled logits.
+
+    Example:
+        nes2net calibrate classes asvspoof2019_la dev.tsv --keys DB --save known.json
+
+    Args:
+        dev_logits: file of nes2net score --judgement classes
+        save: write what predict reads
+        keys: folder or file of the keys
+        phase: their phase or split
+        score: score of being known
+        allow_partial: leave out trials without usable logits
+    """
+    from nes2net.actions.calibration import known_classes
+    from nes2net.evaluation.key import Labels
+    from nes2net.lib.files import check_writable, write_output
+
+    check_writable(save, stream=True)
+    known, trials = known_classes(Labels(corpus, keys, phase), dev_logits, score, allow_partial=allow_partial)
+    write_output(save, known.model_dump_json() + "\n")
+    print(
+        f"none of the {counted(len(known.classes), 'class', 'classes')} is named below a {score} of "
+        f"{known.threshold.threshold:.4g}, at or above which lie 95 % of {counted(len(trials.true), 'trial')}"
+    )
+    say_written(save)
+    print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])
+
+
+@called(subcommands=(recordings, fit, apply, classes))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios, fused if of several systems.
 

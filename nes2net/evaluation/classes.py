@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from typing_extensions import Self
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.plain_data import read_json_as
 from nes2net.scoring.class_file import ClassTable, holds_classes, read_class_table
-from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp
+from nes2net.scoring.decisions.known import (
+    MOST_SCORES,
+    KnownThreshold,
+    LogitScore,
+    class_posteriors,
+    known_scores,
+    logsumexp,
+)
 from nes2net.scoring.judgement import judgement_of
 
 if TYPE_CHECKING:
@@ -27,6 +36,39 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _MOST_TOLD = 3
+_LARGEST_KNOWN = 1 << 20  # bytes
+
+
+class KnownFile(BaseModel):
+    """A file of the scores of known development trials, which `nes2net calibrate classes` writes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: tuple[str, ...]
+    """Names of the classes of the detector."""
+    kind: LogitScore
+    """The score of being known."""
+    scores: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MOST_SCORES)]
+    """Scores of trials of known classes."""
+
+    @property
+    def threshold(self) -> KnownThreshold:
+        return KnownThreshold(self.kind, tuple(sorted(self.scores)))
+
+
+def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
+    """Read a :class:`KnownFile`, which is of these ``classes``.
+
+    Raises:
+        InputError: if the file cannot be read, is another one, or is of a detector with other classes.
+    """
+    remedy = "give a file of `nes2net calibrate classes`"
+    known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
+    if known.classes != tuple(classes):
+        raise InputError(
+            f"{path}: is of a detector of {listed(known.classes, 5)}, and this one knows {listed(classes, 5)}: {remedy} for it"
+        )
+    return known.threshold
 
 
 @dataclass(frozen=True)
@@ -35,10 +77,13 @@ class Classes(Rows):
 
     Args:
         classes: their names; those of the detector if there are none.
-        threshold: below it nothing known is named; the detector's, learned from its development set.
+        known: file of `nes2net calibrate classes`, below whose threshold no known class is named; None for
+            the threshold in the checkpoint.
+        threshold: what the file or the checkpoint says.
     """
 
     classes: tuple[str, ...] = ()
+    known: str | None = None
     threshold: KnownThreshold | None = field(default=None, repr=False)
 
     name = "classes"
@@ -58,9 +103,10 @@ class Classes(Rows):
                 "this detector tells bona fide from spoof alone, and names no classes: take one that was trained with "
                 "`train.task.name=source_tracing`, or leave out `judgement`"
             )
-        return replace(
-            self, classes=classes, threshold=KnownThreshold.read(scorer.provenance.class_labels.get("known"))
-        )
+        threshold = KnownThreshold.read(scorer.provenance.class_labels.get("known"))
+        if self.known is not None:
+            threshold = read_known(self.known, classes)
+        return replace(self, classes=classes, threshold=threshold)
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
         return scorer(waveforms)
@@ -108,8 +154,8 @@ class Classes(Rows):
         lines = [f'{names}; a name means "most like these", which is no proof of the origin']
         if self.threshold is None:
             lines.append(
-                "whether a recording is of none of the known classes is not told: an average of checkpoints has no "
-                "development scores"
+                "whether a recording is of none of the known classes is not told: an average of checkpoints has no scores of "
+                "development trials; `nes2net calibrate classes` makes a file of them"
             )
         return lines
 

@@ -252,6 +252,27 @@ def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, cap
     assert Classes(tuple(TONES)[:3]).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
 
 
+def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_path, capsys):
+    average, out, known = average_run(run, [5, 6]).path, tmp_path / "dev.tsv", tmp_path / "known.json"
+    score = ["score", "generic", str(tones), "--split", "dev", "--model", str(average), "--judgement", "classes"]
+    assert not main([*score, "--out", str(out)])
+    assert not main(["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known)])
+    table = judgement_of(out).table(out)
+    is_known = np.array(["_5000_" not in id and "_0_" not in id for id in table.ids])
+    expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
+    assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
+    detector = Detector.from_pretrained(average, device="cpu")
+    assert as_judgement("classes").fitted(detector).threshold is None
+    fitted = as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
+    assert fitted.threshold == expected and fitted.options() == {"classes": list(TONES)[:3]}
+    known.write_text(known.read_text().replace("A lower", "A"))
+    with pytest.raises(InputError, match="this one knows A lower, B, middle, C=higher"):
+        as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
+    known.write_text("{}")
+    with pytest.raises(InputError, match="a file of known classes"):
+        as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
+
+
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
     table = judgement_of(scored).table(scored)
     posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)

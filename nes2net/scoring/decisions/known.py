@@ -25,7 +25,8 @@ ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
 _ROWS_AT_ONCE = 1024  # of trials that are compared with all training trials
 _LOGITS_AT_ONCE = 1 << 16  # trials whose logits are in float64 at once
-_MOST_SCORES = 1000  # of known trials that a detector keeps
+#: Scores of known trials that are kept.
+MOST_SCORES = 1000
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
@@ -266,8 +267,8 @@ class KnownThreshold:
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds") -> KnownThreshold:
         """Learn from the ``logits`` N×K of trials of known classes; of more than 1,000 scores, every n-th is kept."""
         scores = np.sort(known_scores(logits, kind))
-        if len(scores) > _MOST_SCORES:
-            scores = scores[np.linspace(0, len(scores) - 1, _MOST_SCORES).round().astype(int)]
+        if len(scores) > MOST_SCORES:
+            scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
         return cls(kind, tuple(scores.tolist()))
 
     @property
@@ -292,7 +293,7 @@ class KnownThreshold:
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")
-        if not isinstance(scores, Sequence) or isinstance(scores, str) or not 1 <= len(scores) <= _MOST_SCORES:
+        if not isinstance(scores, Sequence) or isinstance(scores, str) or not 1 <= len(scores) <= MOST_SCORES:
             return None
         if not all(isinstance(score, float) and np.isfinite(score) for score in scores):
             return None
