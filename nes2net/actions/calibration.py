@@ -22,9 +22,7 @@ from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.detector import Detector
-from nes2net.evaluation.class_trials import ClassTrials, class_trials
-from nes2net.evaluation.classes import Classes, KnownFile
-from nes2net.evaluation.key import Key, Labels
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
@@ -42,7 +40,6 @@ from nes2net.scoring.decisions.calibration import (
     how_sure,
     separates,
 )
-from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import judgement_of
@@ -98,29 +95,6 @@ class Calibrated:
     def worth(self) -> str:
         """What error rates of so many trials are worth, and how many are worth more."""
         return how_sure(self.num_bonafide, self.num_spoof)
-
-
-def known_classes(
-    labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
-) -> tuple[KnownFile, ClassTrials]:
-    """Learn below which score a detector of classes names none of them, from its logits of labelled trials.
-
-    Args:
-        logits: file of ``nes2net score --judgement classes``, of development trials.
-        kind: the score of being known.
-        allow_partial: leave out trials without usable logits.
-
-    Returns:
-        What `nes2net predict` reads, and the trials.
-
-    Raises:
-        InputError: if file and labels cannot be read or do not go together.
-    """
-    path = Path(logits)
-    table = Classes().table(path)
-    trials = class_trials(Key.read(labels.corpus, labels.keys, labels.phase), path, table, path.stem, allow_partial)
-    threshold = KnownThreshold.of_logits(trials.logits, kind)
-    return KnownFile(classes=table.names, kind=kind, scores=threshold.scores), trials
 
 
 def calibrate(

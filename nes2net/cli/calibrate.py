@@ -283,7 +283,7 @@ def classes(
         score: score of being known
         allow_partial: leave out trials without usable logits
     """
-    from nes2net.actions.calibration import known_classes
+    from nes2net.actions.known_classes import known_classes
     from nes2net.evaluation.key import Labels
     from nes2net.lib.files import check_writable, write_output
 

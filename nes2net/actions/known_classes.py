@@ -1,0 +1,33 @@
+"""Learn when a detector of classes knows none of them: what `nes2net calibrate classes` does, for Python too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nes2net.evaluation.class_trials import ClassTrials, class_trials
+from nes2net.evaluation.classes import Classes, KnownFile
+from nes2net.evaluation.key import Key, Labels
+from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
+
+
+def known_classes(
+    labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
+) -> tuple[KnownFile, ClassTrials]:
+    """Learn below which score a detector of classes names none of them, from its logits of labelled trials.
+
+    Args:
+        logits: file of ``nes2net score --judgement classes``, of development trials.
+        kind: the score of being known.
+        allow_partial: leave out trials without usable logits.
+
+    Returns:
+        What `nes2net predict` reads, and the trials.
+
+    Raises:
+        InputError: if file and labels cannot be read or do not go together.
+    """
+    path = Path(logits)
+    table = Classes().table(path)
+    trials = class_trials(Key.read(labels.corpus, labels.keys, labels.phase), path, table, path.stem, allow_partial)
+    threshold = KnownThreshold.of_logits(trials.logits, kind)
+    return KnownFile(classes=table.names, kind=kind, scores=threshold.scores), trials
