@@ -273,7 +273,7 @@ def classes(
     """Learn when a detector of classes knows none of them, from labelled logits.
 
     Example:
-        nes2net calibrate classes asvspoof2019_la dev.tsv --keys DB --save known.json
+        nes2net calibrate classes mlaad dev.tsv --keys DIR --save known.json
 
     Args:
         dev_logits: file of nes2net score --judgement classes
