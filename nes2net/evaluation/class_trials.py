@@ -1,4 +1,4 @@
-"""The trials of a key, with the logits of classes that a detector gave them: known, unknown, left out."""
+"""Trials with their true classes and the logits of a detector, sorted into known and unknown classes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 @dataclass(frozen=True)
 class ClassTrials:
-    """What a system says of the trials of a phase, for which there is a class in the key.
+    """The trials of a phase with the logits of one system.
 
-    - ``logits`` N×K are of trials of known classes, ``true`` (N,) their numbers.
-    - ``unknown_logits`` M×K are of trials of other classes, ``generators`` (M,) the numbers of these in
+    - ``logits`` N×K belong to trials of known classes; ``true`` (N,) holds the numbers of these classes.
+    - ``unknown_logits`` M×K belong to trials of unknown classes; ``generators`` (M,) holds their positions in
       ``generator_names``.
-    - ``num_left_out`` counts bona fide trials, if bona fide is no class.
-    - ``sha256`` is that of the file, and ``scores`` the scores of being known that its numbers give.
+    - ``num_left_out`` counts bona fide trials if bona fide is not a class.
+    - ``sha256`` identifies the file of logits; ``scores`` names the scores of being known that it allows.
     """
 
     system: str
@@ -64,7 +64,7 @@ class ClassTrials:
 
     @functools.cached_property
     def unknown_confusion(self) -> NDArray:
-        """What the G unknown generators are taken for, G×K counts."""
+        """Counts G×K: how many trials of each unknown class are given each known class."""
         pairs = self.generators * len(self.names) + self.unknown_logits.argmax(1)
         counts = np.bincount(pairs, minlength=len(self.generator_names) * len(self.names))
         return counts.reshape(len(self.generator_names), len(self.names))
@@ -128,14 +128,14 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, allow_par
 
 
 def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """How the trials of a detector name its classes, as the record of its scores says; empty if it does not."""
+    """Field and aliases that name the classes, from the record of a file of logits; empty if it does not say."""
     checkpoint = (record or {}).get("checkpoint")
     labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None
     return labels if isinstance(labels, dict) else {}
 
 
 def _matched(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
-    """Rows of ``table`` and their trials, and in words what does not fit."""
+    """The rows of ``table`` that have a trial, these trials, and a description of the mismatch."""
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     try:
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

@@ -1,4 +1,4 @@
-"""Which class a detector names, such as the generator of a fake: the judgement ``classes``, computed, filed and told."""
+"""The judgement ``classes``: the logits of all classes of a detector, such as the generators of fakes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class KnownFile(BaseModel):
 
 
 def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read a :class:`KnownFile`, which is of these ``classes``.
+    """Read the threshold in a :class:`KnownFile` of a detector with these ``classes``.
 
     Raises:
         InputError: if the file cannot be read, is another one, or is of a detector with other classes.
@@ -73,13 +73,13 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
 
 @dataclass(frozen=True)
 class Classes(Rows):
-    """A logit of each class that the detector knows: its posteriors, and whether it knows the class at all.
+    """The logits of all classes of a detector. A row of `predict` has their posteriors and whether the class is known.
 
     Args:
-        classes: their names; those of the detector if there are none.
-        known: file of `nes2net calibrate classes`, below whose threshold no known class is named; None for
+        classes: names of the classes; empty for the detector's own.
+        known: file of `nes2net calibrate classes` with the threshold below which no class is named; None for
             the threshold in the checkpoint.
-        threshold: what the file or the checkpoint says.
+        threshold: the threshold that was read; None if there is none.
     """
 
     classes: tuple[str, ...] = ()

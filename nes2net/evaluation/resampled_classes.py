@@ -1,7 +1,7 @@
-"""Intervals of figures of classes: trials are drawn anew within each class, and unknown classes among themselves.
+"""Bootstrap intervals of figures of classes: trials are resampled within each class, and unknown classes too.
 
-Drawing trials of a class with replacement draws the counts of its row of a confusion from a multinomial
-distribution, and the counts of its scores too, so a million trials cost no more than a thousand.
+Resampled trials of a class have multinomial counts in each cell of its row of the confusion, and in each bin
+of its scores. Drawing these counts costs the same for a thousand trials and for a million.
 """
 
 from __future__ import annotations

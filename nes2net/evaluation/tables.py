@@ -185,7 +185,7 @@ def in_this_process() -> dict[str, Any]:
 
 
 class Measured:
-    """Metrics of the scores of two classes, and of resamples that all metrics share.
+    """Metrics of the scores of two classes, with bootstrap draws that all metrics share.
 
     Args:
         rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives several rates, each under
@@ -214,14 +214,14 @@ class Measured:
                 self.values[name] = measured
         columns = metrics.bootstrap_values(list(rules.values()), bonafide, spoof, **in_this_process(), **draws).T
         self.draws: dict[str, NDArray] = dict(zip(self.values, columns))
-        self._numbers = trials_behind(bonafide.size, spoof.size)
+        self._trials_behind = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
-        """The figure of a metric with its interval, Wilson's if the metric is an error rate."""
+        """The figure of metric ``name`` with its 95 % interval: Wilson's for an error rate, otherwise percentiles of its draws."""
         value = self.values[name]
         draws = self.draws[name]
-        if name in self._numbers:
-            interval = metrics.rate_interval(value, draws, self._numbers[name])
+        if name in self._trials_behind:
+            interval = metrics.rate_interval(value, draws, self._trials_behind[name])
         else:
             interval = metrics.percentiles(draws, 0.95)
         return Figure(value, interval, draws=draws)

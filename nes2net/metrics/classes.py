@@ -1,7 +1,6 @@
-"""Closed and open sets of classes: confusion, accuracy, F1, and how well known classes are told from unknown ones.
+"""Metrics of closed and open sets of classes: confusion, accuracy, F1, AUROC and FPR95.
 
-Golden numbers: tests/fixtures/tracing. Scores of being known are higher for known classes
-(:func:`nes2net.scoring.decisions.known_scores`).
+Every score of being known is higher for known classes (:func:`nes2net.scoring.decisions.known_scores`).
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
 
 
 def accepting(known: NDArray, percent: int = 95) -> float:
-    """The threshold at or above which ``percent`` of ``known`` scores (N,) lie: the ⌈percent·N/100⌉-th largest."""
+    """The ⌈percent·N/100⌉-th largest of ``known`` scores (N,), the threshold that accepts ``percent`` of them."""
     rank = -(-percent * known.size // 100)
     return float(np.partition(known, known.size - rank)[known.size - rank])
 

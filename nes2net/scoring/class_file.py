@@ -88,7 +88,7 @@ def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ..
 
 
 def _numbers(path: Path, number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """The numbers of ``lines``, N×K float32; ``number`` is that of the first line."""
+    """Read the numbers of ``lines``, N×K float32; the first line has this ``number`` in the file."""
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
         with contextlib.suppress(ValueError):

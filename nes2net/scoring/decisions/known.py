@@ -1,8 +1,8 @@
-"""Is a recording of a known class? Scores of being known, and the threshold below which nothing known is named.
+"""Decide whether a recording is of a class that the detector knows: scores of being known, and a threshold.
 
-A detector that names generators always names one. Its scores of being known are higher for classes
-of its training. They are computed in float64: in float32 a posterior is 1 from a lead of about 17
-on, and scores tie.
+A softmax always names a class. A score of being known is higher for recordings of the classes in
+training. Scores are computed in float64: in float32 a posterior equals 1 if its logit leads by more
+than about 17, so scores would tie.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """``logits`` as an array N×K of their own precision; :class:`InputError` if they are not such numbers, or not finite."""
+    """Convert ``logits`` to an array N×K of floats; :class:`InputError` if the shape is wrong or a number is not finite."""
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -104,7 +104,7 @@ def class_posteriors(logits: ArrayLike) -> NDArray:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Embeddings of training trials, with which a recording is compared.
+    """Embeddings of training trials, to compare recordings with.
 
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
@@ -165,9 +165,10 @@ class Reference:
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """The class of most of the ``k`` nearest training embeddings by cosine; of as many, that of the nearest.
+        """The class of most of the ``k`` nearest training embeddings by cosine.
 
-        The number 21 is TADA's (arXiv 2506.05802).
+        If several classes have equally many, the class of the nearest one among them. 21 is the number of
+        TADA (arXiv 2506.05802).
 
         Returns:
             (N,), numbers of classes.
@@ -253,7 +254,7 @@ def _unit(x: NDArray) -> NDArray:
 
 @dataclass(frozen=True)
 class KnownThreshold:
-    """Below which score nothing known is named, from the scores of development trials of known classes.
+    """The threshold below which a recording is of no known class, from scores of development trials.
 
     Args:
         kind: the score, of :data:`LOGIT_SCORES`.
@@ -265,7 +266,7 @@ class KnownThreshold:
 
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds") -> KnownThreshold:
-        """Learn from the ``logits`` N×K of trials of known classes; of more than 1,000 scores, every n-th is kept."""
+        """Learn from ``logits`` N×K of trials of known classes; at most 1,000 evenly spaced quantiles are kept."""
         scores = np.sort(known_scores(logits, kind))
         if len(scores) > MOST_SCORES:
             scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
@@ -273,23 +274,23 @@ class KnownThreshold:
 
     @property
     def threshold(self) -> float:
-        """At or above it lie 95 % of the scores; a recording below it is of none of the known classes."""
+        """The score that 95 % of the development trials reach; a recording below it is of no known class."""
         return accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
-        """The share of known trials, and of the recording itself, whose score is at most ``score``.
+        """The share of development trials whose score is at most ``score``; the recording counts as one of them.
 
-        Of recordings of known classes, about a fraction α has p ≤ α, if they are like the development trials.
+        For recordings of known classes like the development trials, about a fraction α have p ≤ α.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data, from which :meth:`read` makes it again."""
+        """Convert to plain data, which :meth:`read` reads."""
         return {"kind": self.kind, "scores": list(self.scores)}
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Read what :meth:`to_dict` made; None of anything else, since checkpoints may come from anywhere."""
+        """Read plain data of :meth:`to_dict`; None if ``facts`` is anything else, because checkpoints are not trusted."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")

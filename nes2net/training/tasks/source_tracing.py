@@ -1,4 +1,4 @@
-"""Source tracing: which generator made a fake, or any other class that a field of the trials names."""
+"""Source tracing: train a detector that names the generator of a fake, or another field of the trials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ERROR = Measure("trace_error", "error")
 
 
 class SourceTracingObjective(Objective):
-    """The loss of the classes; validation measures accuracy and macro-F1, and keeps the scores of being known."""
+    """The loss over the classes. Validation measures accuracy and macro-F1, and stores scores of being known."""
 
     @property
     def has_bonafide(self) -> bool:
@@ -56,7 +56,7 @@ class SourceTracingObjective(Objective):
 
 
 class SourceTracing(Task):
-    """Which class a trial is of, such as the generator of a fake.
+    """Training of a detector that names the class of a trial, such as the generator of a fake.
 
     Classes are the values of a field in the training set, in alphabetical order; bona fide, if it is
     one, is the last. A value of the development set that training does not have is unknown: its
