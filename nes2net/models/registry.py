@@ -181,6 +181,8 @@ backends: Registry[Backend] = Registry(
         "aasist2": "nes2net.models.backends.aasist2:Aasist2",
         "raw_aasist": "nes2net.models.backends.raw_aasist:raw_aasist",
         "raw_aasist_l": "nes2net.models.backends.raw_aasist:raw_aasist_l",
+        "spectra_aasist": "nes2net.models.backends.spectra_aasist:SpectraAasist",
+        "spectra_ecapa": "nes2net.models.backends.spectra_ecapa:SpectraEcapa",
         "sls": "nes2net.models.backends.sls:SLS",
         "conformer": "nes2net.models.backends.conformer:conformer",
         "tcm": "nes2net.models.backends.conformer:tcm",

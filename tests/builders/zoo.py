@@ -56,12 +56,12 @@ def close(found: Tensor, expected: Tensor, atol: float) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
 
-def antideepfake_manifest(kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """What the reference says of a published size, and the shapes of its tensors.
+def manifest(name: str, kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """What the manifest ``name`` says of a published model or size, and the shapes of its tensors.
 
     It writes the layers of a range on one line: ``x.{i}.y i=0..1`` stands for two.
     """
-    path = SHARED / "golden" / "zoo" / "manifest_antideepfake.json"
+    path = SHARED / "golden" / "zoo" / f"manifest_{name}.json"
     if not path.is_file():
         pytest.skip(f"no {path} (set NES2NET_SHARED)")
     entry, shapes = json.loads(path.read_text())[kind], {}
@@ -69,7 +69,7 @@ def antideepfake_manifest(kind: str) -> tuple[dict[str, Any], dict[str, list[int
         name, _, span = name.partition(" i=")
         first, _, last = span.partition("..")
         for i in range(int(first), int(last) + 1) if span else [0]:
-            shapes[name.replace("{i}", str(i))] = shape
+            shapes[name.replace("{i}", str(i))] = shape["int64"] if isinstance(shape, dict) else shape
     return entry, shapes
 
 

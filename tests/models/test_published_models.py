@@ -31,7 +31,7 @@ ENCODERS = {"hubert_large": "hubert_large_ll60k", "xlsr_300m": "w2v_large", "xls
 @pytest.mark.parametrize("name, kind", {**ANTIDEEPFAKE, **ENCODERS}.items())
 def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
     """And its dropouts; encoders that no detector has fine-tuned are those of others."""
-    entry, shapes = zoo.antideepfake_manifest(kind)
+    entry, shapes = zoo.manifest("antideepfake", kind)
     config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
     with torch.device("meta"):
         detector = Detector.from_config(config)

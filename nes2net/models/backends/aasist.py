@@ -9,7 +9,7 @@ verification spoofing and deepfake detection using wav2vec 2.0 and data augmenta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from nes2net.lib.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
+#: Makes a linear layer, or one in its place, from the numbers of inputs and outputs.
+Linear = Callable[[int, int], nn.Module]
 PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -81,12 +83,12 @@ class GraphAttention(nn.Module):
 
     temperature = 2.0
 
-    def __init__(self, in_dim: int, out_dim: int) -> None:
+    def __init__(self, in_dim: int, out_dim: int, linear: Linear = nn.Linear) -> None:
         super().__init__()
         self.att_weight = _attention_vector(out_dim)
-        self.att_proj = nn.Linear(in_dim, out_dim)
-        self.proj_with_att = nn.Linear(in_dim, out_dim)
-        self.proj_without_att = nn.Linear(in_dim, out_dim)
+        self.att_proj = linear(in_dim, out_dim)
+        self.proj_with_att = linear(in_dim, out_dim)
+        self.proj_without_att = linear(in_dim, out_dim)
         self.bn = nn.BatchNorm1d(out_dim)
         self.input_drop = nn.Dropout(0.2)
 
@@ -101,26 +103,31 @@ class HeterogeneousGraphAttention(nn.Module):
     """Graph attention over two types of nodes and a master node (HS-GAL, Sec. 2.3).
 
     The master node gathers from both types.
+
+    Args:
+        linear: class of the linear layers.
+        activated: apply SELU to the nodes after batch normalisation.
     """
 
     temperature = 100.0
 
-    def __init__(self, in_dim: int, out_dim: int) -> None:
+    def __init__(self, in_dim: int, out_dim: int, linear: Linear = nn.Linear, activated: bool = True) -> None:
         super().__init__()
         self.att_weight11 = _attention_vector(out_dim)
         self.att_weight22 = _attention_vector(out_dim)
         self.att_weight12 = _attention_vector(out_dim)
         self.att_weightM = _attention_vector(out_dim)
-        self.proj_type1 = nn.Linear(in_dim, in_dim)
-        self.proj_type2 = nn.Linear(in_dim, in_dim)
-        self.att_proj = nn.Linear(in_dim, out_dim)
-        self.att_projM = nn.Linear(in_dim, out_dim)
-        self.proj_with_att = nn.Linear(in_dim, out_dim)
-        self.proj_without_att = nn.Linear(in_dim, out_dim)
-        self.proj_with_attM = nn.Linear(in_dim, out_dim)
-        self.proj_without_attM = nn.Linear(in_dim, out_dim)
+        self.proj_type1 = linear(in_dim, in_dim)
+        self.proj_type2 = linear(in_dim, in_dim)
+        self.att_proj = linear(in_dim, out_dim)
+        self.att_projM = linear(in_dim, out_dim)
+        self.proj_with_att = linear(in_dim, out_dim)
+        self.proj_without_att = linear(in_dim, out_dim)
+        self.proj_with_attM = linear(in_dim, out_dim)
+        self.proj_without_attM = linear(in_dim, out_dim)
         self.bn = nn.BatchNorm1d(out_dim)
         self.input_drop = nn.Dropout(0.2)
+        self.activated = activated
 
     def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
@@ -136,7 +143,10 @@ class HeterogeneousGraphAttention(nn.Module):
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
         scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
         x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
-        type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
+        x = _normalise_nodes(self.bn, x)
+        if self.activated:
+            x = F.selu(x)
+        type1, type2 = x.split([n1, n2], dim=1)
         return type1, type2, master
 
 
@@ -146,9 +156,9 @@ class GraphPool(nn.Module):
     B×N×D → B×max(⌊N·ratio⌋, 1)×D.
     """
 
-    def __init__(self, ratio: float, dim: int) -> None:
+    def __init__(self, ratio: float, dim: int, linear: Linear = nn.Linear) -> None:
         super().__init__()
-        self.proj = nn.Linear(dim, 1)
+        self.proj = linear(dim, 1)
         self.drop = nn.Dropout(0.3)
         self.ratio = ratio
 

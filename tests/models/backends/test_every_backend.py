@@ -41,7 +41,7 @@ UNUSED = {
 }
 #: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
 #: which nodes are kept
-BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
+BFLOAT16 = {"aasist": 0.15, "spectra_aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
 #: torch.compile does not trace recurrent layers
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
 

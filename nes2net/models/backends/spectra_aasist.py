@@ -1,0 +1,178 @@
+"""The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
+
+lab260, hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3`` (2026); there is no
+paper. What they share with AASIST is in :mod:`nes2net.models.backends.aasist`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.lib.options import FeatureDim, Logits, Size
+from nes2net.models.backends.aasist import GraphAttention, GraphPool, HeterogeneousGraphAttention, ResidualBlock
+from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.kan import KanLinear, KanLogits
+
+_CHANNELS = 64  # of the encoder, and of a node before attention
+
+
+class Bridge(nn.Module):
+    """Two linear layers of frames, B×T×``in_dim`` → B×T×``out_dim``."""
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(in_dim, out_dim), nn.SELU(), nn.Dropout(0.1), nn.Linear(out_dim, out_dim), nn.Dropout(0.1)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``features`` B×T×D to B×T×R."""
+        return self.mlp(features)
+
+
+class PreActivatedBlock(ResidualBlock):
+    """A residual block whose first convolution reads normalised and activated input; the skip reads the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` B×C×F×T to B×C'×F×T."""
+        y = x if self.first else F.selu(self.bn1(x))
+        y = self.conv2(F.selu(self.bn2(self.conv1(y))))
+        if self.reshape_skip:
+            x = self.conv_downsample(x)
+        return y + x
+
+
+class ImageEncoder(nn.Module):
+    """Six residual blocks over an image of features: B×1×F×T → B×64×F/3×T/3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_bn = nn.BatchNorm2d(1)
+        self.first_bn1 = nn.BatchNorm2d(_CHANNELS)
+        sizes = (1, 32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS)
+        blocks = []
+        for number, (in_channels, out_channels) in enumerate(pairwise(sizes)):
+            # A sequence of one block, as the published names have it.
+            blocks.append(nn.Sequential(PreActivatedBlock(in_channels, out_channels, first=number == 0)))
+        self.enc = nn.Sequential(*blocks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Encode ``image`` B×1×F×T."""
+        pooled = F.max_pool2d(image.abs(), 3)
+        return F.selu(self.first_bn1(self.enc(F.selu(self.first_bn(pooled)))))
+
+
+class Branch(nn.Module):
+    """A master node and two heterogeneous attentions, with pooling between them."""
+
+    def __init__(self, gat_dims: tuple[int, int], linear: Callable[[int, int], nn.Module]) -> None:
+        super().__init__()
+        dim, mixed_dim = gat_dims
+        self.master = nn.Parameter(torch.randn(1, 1, dim))
+        self.HtrgGAT_layer_ST1 = HeterogeneousGraphAttention(dim, mixed_dim, linear=linear, activated=False)
+        self.HtrgGAT_layer_ST2 = HeterogeneousGraphAttention(mixed_dim, mixed_dim, linear=linear, activated=False)
+        self.pool_hS = GraphPool(0.5, mixed_dim, linear=linear)
+        self.pool_hT = GraphPool(0.5, mixed_dim, linear=linear)
+        self.drop_way = nn.Dropout(0.2)
+
+    def forward(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
+        """Temporal, spectral and master nodes after both attentions."""
+        master = self.master.expand(len(temporal), -1, -1)
+        temporal, spectral, master = self.HtrgGAT_layer_ST1(temporal, spectral, master)
+        nodes = self.pool_hT(temporal), self.pool_hS(spectral), master
+        return [self.drop_way(node + more) for node, more in zip(nodes, self.HtrgGAT_layer_ST2(*nodes))]
+
+
+class SpectraGraph(nn.Module):
+    """The graph part: bridged frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last layer ``out_layer``."""
+
+    def __init__(
+        self,
+        bridge_dim: int,
+        gat_dims: tuple[int, int],
+        max_frames: int,
+        num_logits: int,
+        layer: Literal["linear", "kan"],
+    ) -> None:
+        super().__init__()
+        linear: Callable[[int, int], nn.Module] = KanLinear if layer == "kan" else nn.Linear
+        last_layer: Callable[[int, int], nn.Module] = KanLogits if layer == "kan" else LogitLayer
+        dim, mixed_dim = gat_dims
+        self.pos_T = nn.Parameter(torch.randn(1, max_frames, bridge_dim))
+        self.pos_S = nn.Parameter(torch.randn(1, bridge_dim // 3, _CHANNELS))
+        self.enc = ImageEncoder()
+        self.attention = nn.Sequential(
+            nn.Conv2d(_CHANNELS, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, _CHANNELS, 1)
+        )
+        self.GAT_layer_S = GraphAttention(_CHANNELS, dim, linear=linear)
+        self.GAT_layer_T = GraphAttention(_CHANNELS, dim, linear=linear)
+        self.pool_S = GraphPool(0.5, dim, linear=linear)
+        self.pool_T = GraphPool(0.5, dim, linear=linear)
+        self.branch1 = Branch(gat_dims, linear)
+        self.branch2 = Branch(gat_dims, linear)
+        self.branch3 = Branch(gat_dims, linear)
+        self.branch4 = Branch(gat_dims, linear)
+        self.drop = nn.Dropout(0.5)
+        self.out_layer = last_layer(5 * mixed_dim, num_logits)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embeddings of bridged ``frames`` B×T×R."""
+        frames = frames + self.pos_T[:, : frames.shape[1]]
+        x = self.enc(frames.transpose(1, 2).unsqueeze(1))  # B×64×R/3×T/3
+        weights = self.attention(x)
+        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×R/3×64
+        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
+        spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
+        temporal = self.pool_T(self.GAT_layer_T(temporal))
+        branches = [branch(temporal, spectral) for branch in (self.branch1, self.branch2, self.branch3, self.branch4)]
+        temporal, spectral, master = (reduce(torch.maximum, nodes) for nodes in zip(*branches))
+        pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
+        return self.drop(torch.cat(pooled, dim=1))
+
+
+class SpectraAasist(Backend):
+    """B×T×``feature_dim`` → logits B×``num_logits``; T is from 3 to ``max_frames``.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        bridge_dim: R, size of a frame after the bridge.
+        layer: every linear layer after the bridge: ``"linear"`` (Spectra-AASIST), or ``"kan"``
+            (Spectra-AASIST3), a Kolmogorov-Arnold layer.
+        gat_dims: sizes of a node after the first and after the heterogeneous attention.
+        max_frames: rows of the table of positions; 400 frames of 20 ms are 8 s.
+        num_logits: n.
+
+    >>> SpectraAasist(feature_dim=16, bridge_dim=12)(torch.zeros(2, 30, 16)).shape
+    torch.Size([2, 2])
+    """
+
+    last_layer_name = "aasist.out_layer"
+    min_frames = 3  # one step of the 3×3 max-pooling
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        bridge_dim: Annotated[Size, Field(ge=3)] = 128,
+        layer: Literal["linear", "kan"] = "linear",
+        gat_dims: tuple[Size, Size] = (64, 32),
+        max_frames: Annotated[Size, Field(ge=3)] = 400,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(feature_dim)
+        self.max_frames = max_frames
+        self.bridge = Bridge(feature_dim, bridge_dim)
+        self.aasist = SpectraGraph(bridge_dim, gat_dims, max_frames, num_logits, layer)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×5·``gat_dims[1]`` of ``features`` B×T×D, after dropout in training."""
+        self.check_features(features)
+        return self.aasist(self.bridge(features))
