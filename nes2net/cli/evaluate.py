@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName
@@ -87,7 +88,8 @@ def evaluate(
     seed: int = 0,
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
-    unknown: Literal["log_odds", "max_logit", "energy", "sme"] | None = None,
+    unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis"] | None = None,
+    reference: Annotated[Sequence[File] | None, Flag("EMBEDDINGS", nargs=2)] = None,
     elsewhere: Elsewhere,
 ) -> None:
     """Evaluate score files against a key, and compare them.
@@ -114,6 +116,7 @@ def evaluate(
 
     Logits of classes, from nes2net score --judgement classes:
         unknown: score of being known, by which unknown classes are shown one by one
+        reference: embeddings of training trials and of these (nes2net embed --of backend)
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
@@ -138,6 +141,9 @@ def evaluate(
     excluded_values = None
     if exclude is not None:
         excluded_values = values_by_field
+    embeddings = None
+    if reference is not None:
+        embeddings = (Path(reference[0]), Path(reference[1]))
     settings = EvaluationSettings(
         threshold_source=source,
         threshold=threshold,
@@ -145,6 +151,7 @@ def evaluate(
         allow_partial=allow_partial,
         exclude=excluded_values,
         unknown=unknown,
+        reference=embeddings,
         num_resamples=num_resamples,
         seed=seed,
     )

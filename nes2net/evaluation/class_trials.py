@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name
+from nes2net.evaluation.class_reference import reference_scores
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
@@ -35,6 +36,7 @@ class ClassTrials:
     - ``unknown_logits`` M×K belong to trials of unknown classes; ``generators`` (M,) holds their positions in
       ``generator_names``.
     - ``num_left_out`` counts bona fide trials if bona fide is not a class.
+    - ``compared`` holds further scores of being known, by comparison with training trials.
     - ``sha256`` identifies the file of logits; ``scores`` names the scores of being known that it allows.
     """
 
@@ -51,6 +53,7 @@ class ClassTrials:
     mismatch: str = ""
     origin: Origin | None = None
     threshold: KnownThreshold | None = None
+    compared: Mapping[str, tuple[NDArray, NDArray]] = field(default_factory=dict)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
@@ -70,15 +73,26 @@ class ClassTrials:
         return counts.reshape(len(self.generator_names), len(self.names))
 
     @functools.cached_property
-    def known_scores(self) -> dict[LogitScore, tuple[NDArray, NDArray]]:
-        """Each score of being known of known and of unknown trials, (N,) and (M,)."""
-        return {
-            kind: (known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)) for kind in LOGIT_SCORES
-        }
+    def known_scores(self) -> dict[str, tuple[NDArray, NDArray]]:
+        """Each score of being known, of known and of unknown trials, (N,) and (M,)."""
+        by_kind: dict[str, tuple[NDArray, NDArray]] = {}
+        for kind in LOGIT_SCORES:
+            by_kind[kind] = known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
+        return {**by_kind, **self.compared}
 
 
-def class_trials(key: Key, path: Path, table: ClassTable, system: str, allow_partial: bool) -> ClassTrials:
+def class_trials(
+    key: Key,
+    path: Path,
+    table: ClassTable,
+    system: str,
+    allow_partial: bool,
+    reference: tuple[Path, Path] | None = None,
+) -> ClassTrials:
     """Find the class in ``key`` of each trial of a ``table``, which was read from ``path``.
+
+    Args:
+        reference: embeddings of training trials and of the trials of ``table``, for further scores of being known.
 
     Raises:
         InputError: if file and key do not go together, or a spoofed trial has no class.
@@ -110,6 +124,11 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, allow_par
             f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
             f"{listed(generator_names)}: give the corpus and phase that the detector was trained for, or scores of it"
         )
+    compared = {}
+    if reference is not None:
+        ids = [trial.id for trial in trials]
+        all_scores = reference_scores(*reference, key.trials, ids, number_of, field_name, aliases)
+        compared = {kind: (values[true >= 0], values[generators >= 0]) for kind, values in all_scores.items()}
     return ClassTrials(
         system,
         table.names,
@@ -124,6 +143,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, allow_par
         mismatch,
         read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(class_labels.get("known")),
+        compared,
     )
 
 

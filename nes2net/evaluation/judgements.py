@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from nes2net.evaluation.result import Result
     from nes2net.evaluation.transfer import ThresholdSource
-    from nes2net.scoring.decisions.known import LogitScore
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.waveforms import WaveformReader
 
@@ -55,8 +54,10 @@ class EvaluationSettings:
     """Whether to leave out trials whose scores are missing or unusable."""
     exclude: Mapping[str, Collection[str]] | None = None
     """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
-    unknown: LogitScore | None = None
+    unknown: str | None = None
     """The score of being known, by which unknown classes are shown one by one; for classes."""
+    reference: tuple[Path, Path] | None = None
+    """Embeddings of training trials and of the evaluated ones, for further scores of being known; for classes."""
     num_resamples: int = 1000
     """Number of draws of the bootstrap."""
     seed: int = 0
@@ -64,8 +65,8 @@ class EvaluationSettings:
 
     def check_no_classes(self, path: Path) -> None:
         """Raise :class:`InputError` if there are settings of classes, which ``path`` does not hold."""
-        if self.unknown is not None:
-            raise InputError(f"`unknown` is for classes, which {path} does not hold: leave it out")
+        if self.unknown is not None or self.reference is not None:
+            raise InputError(f"`unknown` and `reference` are for classes, which {path} does not hold: leave them out")
 
 
 class LabelledScores(NamedTuple):

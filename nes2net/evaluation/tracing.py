@@ -25,7 +25,7 @@ from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted
 from nes2net.metrics.classes import class_rates
 from nes2net.scoring.class_file import ClassTable
-from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
+from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, known_scores
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -96,8 +96,10 @@ def evaluate_classes(
     systems = []
     inputs = []
     for path, table, system in zip(paths, tables, system_names(paths)):
-        trials = class_trials(key, path, table, system, settings.allow_partial)
-        if settings.unknown is not None and settings.unknown not in trials.scores:
+        trials = class_trials(key, path, table, system, settings.allow_partial, settings.reference)
+        if settings.unknown is not None and settings.unknown not in (*trials.scores, *trials.compared):
+            if settings.unknown not in LOGIT_SCORES:
+                raise InputError(f"the score {settings.unknown} compares with training trials: give `reference`")
             raise InputError(
                 f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.scores)}"
             )
@@ -155,7 +157,7 @@ def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     )
 
 
-def _tables(title: str, systems: Sequence[ClassTrials], kind: LogitScore, resamples: Resamples) -> Iterator[Table]:
+def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples) -> Iterator[Table]:
     hidden = () if len(systems) > 1 else ("system",)
     yield Table(
         "closed",
@@ -167,7 +169,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: LogitScore, resamp
     opened = [trials for trials in systems if trials.generator_names]
     rows = []
     for trials in opened:
-        for score in trials.scores:
+        for score in (*trials.scores, *trials.compared):
             rows.append(Row({"system": trials.system, "score": score}, open_figures(trials, score, resamples)))
     yield Table(
         "open",
@@ -232,7 +234,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
     }
 
 
-def open_figures(trials: ClassTrials, kind: LogitScore, resamples: Resamples) -> dict[str, Figure]:
+def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[str, Figure]:
     """How well a score tells known classes from unknown ones: pooled, and as the mean over unknown classes."""
     known, unknown = trials.known_scores[kind]
     groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
@@ -261,7 +263,7 @@ def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples:
     return resamples.of_confusion(rules, known_rows, unknown_rows)
 
 
-def _generator_rows(trials: ClassTrials, kind: LogitScore) -> Iterator[Row]:
+def _generator_rows(trials: ClassTrials, kind: str) -> Iterator[Row]:
     known, unknown = trials.known_scores[kind]
     for number, name in enumerate(trials.generator_names):
         scores = unknown[trials.generators == number]
@@ -293,7 +295,7 @@ def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
             yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(trials.confusion[true].sum()))})
 
 
-def _plots(systems: Sequence[ClassTrials], kind: LogitScore) -> Mapping[str, Sequence[Plot]]:
+def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
     from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # start-up: the text needs no Matplotlib
 
     opened = [trials for trials in systems if trials.generator_names]

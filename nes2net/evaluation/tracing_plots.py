@@ -11,7 +11,6 @@ from nes2net.evaluation.class_trials import ClassTrials
 from nes2net.evaluation.plots import BONAFIDE_COLOUR, GRID, INK, SPOOF_COLOUR, figure_of, num_bins, score_range, svg_of
 from nes2net.evaluation.result import Plot
 from nes2net.lib.pictures import Rectangle
-from nes2net.scoring.decisions.known import LogitScore
 
 _MOST_NUMBERED = 12  # classes, up to which the cells have numbers
 _LEAST_SHARE = 0.005  # of a row, below which a cell is empty
@@ -76,7 +75,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     return Plot(svg, _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.generator_names else ""), "wide")
 
 
-def known_plot(trials: ClassTrials, kind: LogitScore) -> Plot:
+def known_plot(trials: ClassTrials, kind: str) -> Plot:
     """Draw the histograms of a score of being known, of known and of unknown classes."""
     known, unknown = trials.known_scores[kind]
     low, high = score_range([known, unknown])

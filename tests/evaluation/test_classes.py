@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.resampled_classes import Resamples, Rule
+from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import as_judgement, judgement_of
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.recipe import recipe_from_dict
@@ -224,6 +226,37 @@ def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
     assert row.value("known_rejected") == np.mean(scores[is_known] < threshold.threshold)
 
 
+def test_scores_of_being_known_by_training_trials(scored, checkpoint, tones, tmp_path, capsys):
+    files = {split: tmp_path / f"{split}.npy" for split in ("train", "eval")}
+    for split, file in files.items():
+        command = ["embed", "generic", str(tones), "--split", split, "--model", str(checkpoint), "--of", "backend"]
+        assert not main([*command, "--out", str(file)])
+    labels, settings = (
+        Labels("generic", tones, "eval"),
+        EvaluationSettings(reference=tuple(files.values()), num_resamples=50),
+    )
+    result = evaluate(labels, [scored], replace(settings, unknown="mahalanobis"))
+    assert [row.labels["score"] for row in result.rows("open")][-2:] == ["knn", "mahalanobis"]
+    training = dict(Embeddings().read(files["train"]))
+    frequencies = ("300", "900", "2700")
+    known = {id: row for id, row in training.items() if id.split("_")[1] in frequencies}
+    classes = np.array([frequencies.index(id.split("_")[1]) for id in known])
+    reference = decisions.Reference(np.stack(list(known.values())), classes)
+    rows = dict(Embeddings().read(files["eval"]))
+    scores = {id: value for id, value in zip(rows, reference.scores(np.stack(list(rows.values()))))}
+    of_known = [value for id, value in scores.items() if id.split("_")[1] in frequencies]
+    of_unknown = [value for id, value in scores.items() if "_5000_" in id]
+    (row,) = [row for row in result.rows("open") if row.labels["score"] == "knn"]
+    assert row.value("auroc") == metrics.auroc(of_known, of_unknown)
+    command = ["evaluate", "generic", str(scored), "--keys", str(tones), "--resamples", "20", "--reference"]
+    assert not main([*command, *map(str, files.values()), "--unknown", "knn"])
+    assert "by the score knn" in capsys.readouterr().out
+    with pytest.raises(InputError, match="compares with training trials: give `reference`"):
+        evaluate(labels, [scored], EvaluationSettings(unknown="knn"))
+    with pytest.raises(InputError, match=r"eval.npy: 60 training trials|has no embedding of"):
+        evaluate(labels, [scored], replace(settings, reference=(files["train"], files["train"])))
+
+
 def test_text_json_and_page(result, tmp_path):
     text = result.text()
     assert "36 trials of 3 known classes of 3, 12 of 1 unknown one; 12 bona fide trials left out" in text
@@ -316,7 +349,7 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
         evaluate(labels, [scored], EvaluationSettings(threshold=0.5))
     scores = tmp_path / "scores.txt"
     scores.write_text("".join(f"{id} 1.0\n" for id in judgement_of(scored).table(scored).ids))
-    with pytest.raises(InputError, match="`unknown` is for classes"):
+    with pytest.raises(InputError, match="`unknown` and `reference` are for classes"):
         evaluate(labels, [scores], EvaluationSettings(unknown="energy"))
     with pytest.raises(InputError, match="no trial of the key has one of the classes"):
         other = tmp_path / "other.csv"
