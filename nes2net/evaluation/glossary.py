@@ -123,8 +123,25 @@ GLOSSARY = (
     ),
     Term(
         "accuracy",
-        "The share of all trials on the right side of the threshold. It depends on how many trials of each class there "
-        "are: whoever calls everything spoof is right about all spoofed trials.",
+        "The share of all trials that are judged right. It depends on how many trials of each class there are: whoever "
+        "calls everything spoof is right about all spoofed trials.",
+    ),
+    Term(
+        "macro-F1",
+        "The mean over classes of the harmonic mean of precision and recall, each class with the same weight.",
+        "van Rijsbergen, Information Retrieval, 1979",
+    ),
+    Term(
+        "AUROC",
+        "The probability that a trial of a known class has a higher score of being known than one of an unknown class; "
+        "guessing has 50 %.",
+        "Hanley and McNeil, Radiology 143, 1982",
+    ),
+    Term(
+        "FPR95",
+        "The share of unknown trials that are taken for known at the threshold that accepts 95 % of the known ones. "
+        "Lower is better.",
+        "Liu et al., NeurIPS 2020",
     ),
     Term(
         "F1 of spoof",

@@ -51,11 +51,13 @@ def confusion_plot(trials: ClassTrials) -> Plot:
         rows = np.vstack([rows, unknown_rows[by_nearest]])
         names += [trials.generator_names[number] for number in by_nearest]
     num_rows, num_columns = rows.shape
-    figure, axes = figure_of(2.0 + 0.32 * min(num_columns, 40), 1.4 + 0.26 * min(num_rows, 80))
+    is_wide = num_columns > _MOST_NUMBERED
+    width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # that of the other plots
+    figure, axes = figure_of(width, 1.4 + 0.26 * min(num_rows, 80))
     for row, column in zip(*np.nonzero(rows >= _LEAST_SHARE)):
         share = float(rows[row, column])
         axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.9 * share**0.7, linewidth=0))
-        if num_columns <= _MOST_NUMBERED:
+        if not is_wide:
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
     if len(trials.generator_names):
         axes.axhline(len(known_rows), color=INK, linewidth=1.2)
@@ -72,7 +74,8 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     recalls = np.diag(_shares(trials.confusion))[known_rows]
     description = "; ".join(f"{name}: {100 * recall:.0f} % right" for name, recall in zip(names, recalls))
     svg = svg_of(figure, f"confusion-{trials.system}", f"Confusion of {trials.system}", f"{description}.")
-    return Plot(svg, _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.generator_names else ""), "wide")
+    caption = _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.generator_names else "")
+    return Plot(svg, caption, "wide" if is_wide else "")
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
