@@ -55,7 +55,7 @@ def _class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
 
 
 def class_rates(confusion: ArrayLike) -> ClassRates:
-    """Compute precision, recall and F1 = 2·C_ii/(C_i· + C_·i) of each class.
+    """Compute precision, recall and F1 of each class: twice the right trials over the sum of true and predicted ones.
 
     Args:
         confusion: counts, shape (…, K, K); leading axes are kept.
