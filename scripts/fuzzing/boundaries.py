@@ -39,13 +39,16 @@ from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
+from nes2net.evaluation.classes import KnownFile, read_known
 from nes2net.lib.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.models import registry
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
+from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions import calibration
+from nes2net.scoring.decisions.known import known_scores
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.segment_file import read_segment_scores
@@ -239,6 +242,14 @@ def _segments(folder: Path) -> None:
     _make(folder, "rttm/a.rttm").write_text(rttm)
     rows = "".join(f"u{u} {t} {(u - t) / 7:.3f}\n" for u in range(3) for t in range(20))
     _make(folder, "frames/a.txt").write_text(rows)
+
+
+def _classes(folder: Path) -> None:
+    """Logits of classes, and scores of known trials."""
+    rows = "".join(f"u{n}\t{n / 7:.3f}\t{-n / 3:.3f}\t0.5\n" for n in range(20))
+    _make(folder, "logits/a.tsv").write_text(f"utterance\tvits\ttacotron 2\tbark\n{rows}")
+    known = KnownFile(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
+    _make(folder, "known/a.json").write_text(known.model_dump_json())
 
 
 def _ranges(folder: Path) -> list[float]:
@@ -460,6 +471,14 @@ BOUNDARIES = {
             "frames": lambda folder: list(read_segment_scores(_only(folder)).scores),
         },
         {"rttm": ("ranges",), "frames": ("frames",)},
+    ),
+    "classes": Boundary(
+        _classes,
+        {
+            "logits": lambda folder: known_scores(read_class_table(_only(folder)).logits).tolist(),
+            "known": lambda folder: read_known(_only(folder), ("vits", "bark")).threshold,
+        },
+        {"logits": ("logits",), "known": ("known",)},
     ),
     "list": Boundary(
         _lists,
