@@ -78,25 +78,35 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0
+    begun = b""  # of a line whose end is not read yet
     try:
         with open(path, "rb") as file:
-            while block := file.readlines(size):
-                content = b"".join(block)
-                digest.update(content)
-                num_bytes += len(content)
-                if num_bytes > MOST_TABLE_BYTES or b"\0" in content:
+            while block := file.read(size):
+                digest.update(block)
+                num_bytes += len(block)
+                ended, newline, begun = (begun + block).rpartition(b"\n")
+                if num_bytes > MOST_TABLE_BYTES or len(begun) > size or b"\0" in block:
                     raise InputError(
-                        f"{path}: is no table in text, or has more than {MOST_TABLE_BYTES >> 30} GB; split it"
+                        f"{path}: is no table in text, or has more than {MOST_TABLE_BYTES >> 30} GB; give another file, or split it"
                     )
-                text = content.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-                number += len(block)
+                if newline:
+                    lines = _lines_of(ended, is_first=number == 1)
+                    yield number, lines
+                    number += len(lines)
+            if begun:
+                yield number, _lines_of(begun, is_first=number == 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): give the path of a table in text") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file in UTF-8; save text of another encoding as UTF-8") from error
     if (digests := _digests.get()) is not None:
         digests[path] = digest.hexdigest()
+
+
+def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
+    """Decode ``content`` into lines without their ends; the first lines of a file may begin with a byte-order mark."""
+    text = content.decode("utf-8-sig" if is_first else "utf-8")
+    return text.replace("\r\n", "\n").removesuffix("\r").split("\n")
 
 
 def as_cell(value: Any) -> Any:
