@@ -49,11 +49,11 @@ class BlocksAt16k:
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
         self._subject = subject
         self._channels = channels
-        self._seconds = 0.0  # of the blocks that were pushed
+        self._seconds = 0.0  # duration of the blocks so far
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
-        self._read = 0  # samples at ``_rate`` since it changed
-        self._made = 0  # samples at 16 kHz made of these
+        self._read = 0  # samples at ``_rate`` since the rate last changed
+        self._made = 0  # samples at 16 kHz that were made of them
         if channels is not None:
             channels.begin()
 
