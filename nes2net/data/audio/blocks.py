@@ -1,4 +1,4 @@
-"""A recording that arrives in blocks: stages that take the blocks one by one, and resampling to 16 kHz.
+"""Process a recording that arrives in blocks: the interface of stages, and resampling to 16 kHz.
 
 Reading a file pushes its blocks through the same stages (:func:`pushed`).
 """
@@ -20,7 +20,7 @@ _Result = TypeVar("_Result", covariant=True)
 
 
 class Stage(Protocol[_Item, _Result]):
-    """Takes the pieces of a recording one by one, as they arrive, and gives results as soon as they are complete."""
+    """Takes the pieces of a recording as they arrive, and gives each result once it is complete."""
 
     def push(self, item: _Item, /) -> Iterable[_Result]:
         """Take the next piece; give the results that it completes."""
@@ -63,7 +63,8 @@ class BlocksAt16k:
         If the rate changes, the samples that follow are resampled separately.
 
         Raises:
-            InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and :func:`nes2net.data.audio.waveform.check_samples`.
+            InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and
+                :func:`nes2net.data.audio.waveform.check_samples`.
         """
         samples, rate = block
         blocks: list[np.ndarray] = []

@@ -36,14 +36,16 @@ _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 class AudioCache:
     """The results of :func:`load_audio` in ``folder``, to the last bit, shared by many processes.
 
-    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if all
-    are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel; otherwise float32. The
-    name of an entry is a digest of the recording's resolved path, size and time of modification, so a
-    changed recording is decoded again. Entries of deleted recordings stay until the folder is removed.
+    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if
+    all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel; otherwise float32.
+    The name of an entry is a digest of the recording's resolved path, size and time of
+    modification, so a changed recording is decoded again. Entries of deleted recordings stay until
+    the folder is removed.
 
-    A damaged entry is replaced. A recording is decoded every time if its entry cannot be written, or
-    if it is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
-    printed and nothing more is cached. Unfinished files of killed processes are removed after an hour.
+    A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
+    or if it is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
+    printed and nothing more is cached. Unfinished files of killed processes are removed after an
+    hour.
 
     Raises:
         InputError: if the folder cannot be made.

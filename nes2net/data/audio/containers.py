@@ -1,8 +1,8 @@
-"""Audio formats made of chunks, boxes or elements: WAV, AIFF, AVI, ASF (WMA), FLV, MP4 and Matroska.
+"""Check audio formats of chunks, boxes or elements: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
 Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg lists all
-frames of an MP4 file before it reads the first, and skips damaged elements of Matroska. So the sizes
-that a file states are compared with the file here, before it is decoded.
+frames of an MP4 file before it reads the first, and skips damaged elements of Matroska. So the
+sizes that a file states are compared with the file here, before it is decoded.
 """
 
 from __future__ import annotations
@@ -232,8 +232,8 @@ class _Track:
 def mp4_fault(file: BinaryIO) -> str | None:
     """The fault of an MP4 file, in words that follow its name; None if it is sound or of another format.
 
-    A box that ends behind the end of the file is a fault. A table for which FFmpeg would take hundreds
-    of megabytes is a fault, too: a few bytes can announce a thousand million frames.
+    A box that ends behind the end of the file is a fault. A table for which FFmpeg would take
+    hundreds of megabytes is a fault, too: a few bytes can announce a thousand million frames.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first one counts the tables outside of tracks

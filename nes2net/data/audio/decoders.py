@@ -1,9 +1,9 @@
 """Decoding by libsndfile (soundfile) and, for what it does not read, by FFmpeg (PyAV).
 
-Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter recording and stops at
-the length that it assumes, and both decoders skip the damaged pages of an Ogg file. The score would
-then belong to other audio than the recording. So the header and the checksums are compared with the
-file before it is decoded, and with the samples afterwards.
+Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter recording and stops
+at the length that it assumes, and both decoders skip the damaged pages of an Ogg file. The score
+would then belong to other audio than the recording. So the header and the checksums are compared
+with the file before it is decoded, and with the samples afterwards.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ _UNKNOWN_LONG_SIZE = 1 << 62  # programs write such a size, or a larger one, if 
 class _InOrder(soundfile.SoundFile):
     """A file that is read from the beginning without seeking.
 
-    soundfile seeks after each block if it can. An MP3 file would then be decoded to other bits than in
-    one piece.
+    soundfile seeks after each block if it can. An MP3 file would then be decoded to other bits than
+    in one piece.
     """
 
     def seekable(self) -> bool:
@@ -175,7 +175,7 @@ def is_chain(path: Path | RecordingBytes) -> bool:
 def _links(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Each link of a chain, in memory, with its header; just ``path`` and ``header`` if there is no chain."""
+    """Each link of a chain, in memory, and its header; without a chain ``path`` and ``header``."""
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -199,7 +199,8 @@ def libsndfile_blocks(
         header: the header of a FLAC file; None for other formats.
 
     Raises:
-        DamagedAudio: if the file holds other audio than announced, possibly only after the last block.
+        DamagedAudio: if the file holds other audio than announced, possibly only after the last
+            block.
         InputError: if the file was cut off.
     """
     for link, header_of_link in _links(path, header):
@@ -391,9 +392,9 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """The samples of a frame, (channels, N) float32 in [−1, 1].
 
     PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads. In a process
-    forked later, such as a worker of a DataLoader, the garbage collector would wait for these threads
-    for ever. For 8 planes and more, ``frame.to_ndarray`` ends the process (PyAV 18) or raises an error
-    (PyAV 19).
+    forked later, such as a worker of a DataLoader, the garbage collector would wait for these
+    threads for ever. For 8 planes and more, ``frame.to_ndarray`` ends the process (PyAV 18) or
+    raises an error (PyAV 19).
     """
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])

@@ -2,8 +2,8 @@
 
 Their headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
 length, but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages
-of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not state
-its length, libsndfile guesses the length and reads no further.
+of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not
+state its length, libsndfile guesses the length and reads no further.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first frame states the true number of frames, in a Xing or Info header.
 
-    The number is not true if more frames or bytes follow than it counts, for example because a second
-    file was appended to the first.
+    The number is not true if more frames or bytes follow than it counts, for example because a
+    second file was appended to the first.
     """
     start = skip_id3v2(file)
     # The header follows the side information, whose length depends on the version and the channels.
@@ -183,8 +183,8 @@ _SEARCHED_BYTES = 1 << 22
 def link_starts(file: BinaryIO) -> list[int]:
     """Offsets of the links of a chain: complete Ogg or FLAC streams or AU files, one behind another.
 
-    Players play all links, but libsndfile reads only the first. A file of another format is a single
-    link. In Ogg, streams that begin together form one link (RFC 3533, Sec. 4).
+    Players play all links, but libsndfile reads only the first. A file of another format is a
+    single link. In Ogg, streams that begin together form one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -332,7 +332,8 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
     """The bytes of ``samples`` (channels, N), float32 in [−1, 1), that the MD5 sum in ``header`` covers.
 
-    The sum covers the interleaved samples as little-endian integers, in as few bytes as a sample needs.
+    The sum covers the interleaved samples as little-endian integers, in as few bytes as a sample
+    needs.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")

@@ -1,9 +1,9 @@
 """Recordings in files, in memory, and in shards: Parquet, Arrow and tar files of many recordings.
 
-A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the name
-of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
-``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path. Nothing
-is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
+A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the
+name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
+``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
+Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
 Each process keeps up to 64 shards open, and keeps the row groups that it read last in memory.
 """
@@ -303,7 +303,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the files in an uncompressed tar file that is open as ``file``; errors as :func:`tar_members`."""
+    """Yield the files in the uncompressed tar file ``file``; errors as :func:`tar_members`."""
     with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():

@@ -1,4 +1,4 @@
-"""Raw audio without a header, as telephone lines and pipes send it: bytes of a known rate and encoding."""
+"""Raw audio, as telephone lines and pipes send it: bytes without a header, of known rate and encoding."""
 
 from __future__ import annotations
 

@@ -72,14 +72,15 @@ def load_audio(
     ``channels`` compares the channels before they are averaged.
 
     libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
-    2021 open only with FFmpeg. If the header states a length, the decoded length must agree with it;
-    in formats of pages or frames, each of these must be complete (docs/data.md lists the formats).
-    Formats in which a cut cannot be noticed are refused.
+    2021 open only with FFmpeg. If the header states a length, the decoded length must agree with
+    it; in formats of pages or frames, each of these must be complete (docs/data.md lists the
+    formats). Formats in which a cut cannot be noticed are refused.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
-            values that are not finite or far outside [−1, 1], no channel ``channel``, or an impossible
-            rate; if a cut could not be noticed in its format; or if neither decoder reads it.
+            values that are not finite or far outside [−1, 1], no channel ``channel``, or an
+            impossible rate; if a cut could not be noticed in its format; or if neither decoder
+            reads it.
         LongAudio: if the recording has more than ``longest`` samples.
     """
 
@@ -109,7 +110,7 @@ def load_audio(
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """The samples of ``load_audio(path, channels=channels)`` in blocks: long recordings take little memory.
+    """The samples of ``load_audio(path, channels=channels)`` in blocks, which take little memory.
 
     Raises:
         InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
@@ -120,8 +121,8 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
 
-    A file in which libsndfile cannot seek exactly, such as Ogg and MP3, is decoded from its beginning.
-    Like a slice, the excerpt ends at the end of the file.
+    A file in which libsndfile cannot seek exactly, such as Ogg and MP3, is decoded from its
+    beginning. Like a slice, the excerpt ends at the end of the file.
 
     Args:
         path: audio file of any rate.
@@ -171,8 +172,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
 
-    A cut is noticed, but other damage behind the head is not. Files with lossy coding are decoded to
-    the end, because only this shows whether they were cut off.
+    A cut is noticed, but other damage behind the head is not. Files with lossy coding are decoded
+    to the end, because only this shows whether they were cut off.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -207,8 +208,8 @@ def load_head_and_length(
 
     ``channels`` compares the channels before they are averaged.
 
-    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept. After
-    two hours of audio, decoding stops if the header states the length.
+    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept.
+    After two hours of audio, decoding stops if the header states the length.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -242,7 +243,7 @@ def load_head_and_length(
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Length of ``load_audio(path)`` to within a sample, from the header if possible; 0 for a file without samples.
+    """Length of ``load_audio(path)`` to within a sample, from the header if possible; 0 without samples.
 
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.
@@ -256,7 +257,8 @@ def count_samples(path: AnyRecording) -> int:
 def stated_length(path: AnyRecording) -> int | None:
     """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it announces no length.
 
-    The result is None also for MP3, whose length libsndfile may only guess, and for chains of streams.
+    The result is None also for MP3, whose length libsndfile may only guess, and for chains of
+    streams.
     """
     path = fetched(path)
     if is_chain(path):
@@ -275,7 +277,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path``, as :func:`load_audio` does, to measure its length and rate and to find faults.
+    """Decode all of ``path`` like :func:`load_audio`, to measure length and rate and to find faults.
 
     The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
     reads the file again.
@@ -381,7 +383,7 @@ def _stated_samples(path: AnyRecording) -> int | None:
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Join ``blocks`` in one array, which grows in place, so that memory does not hold the samples twice."""
+    """Join ``blocks`` in one array that grows in place, so that samples are not in memory twice."""
     blocks = iter(blocks)
     first = next(blocks)
     waveform = np.zeros(0, np.float32)
@@ -454,7 +456,7 @@ def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; raise :class:`DamagedAudio` after the last one if their MD5 sum differs from the header's."""
+    """Yield ``blocks``; :class:`DamagedAudio` after the last one if the MD5 sum is not the header's."""
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:

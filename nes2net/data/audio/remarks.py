@@ -1,4 +1,4 @@
-"""What to know about a recording before relying on its score: silence, a tone, clipping, its channels."""
+"""Find what makes the score of a recording doubtful: silence, a tone, clipping, unlike channels."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Channels:
         self._measured = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare the next ``samples`` (channels, N) of the recording, of this rate in Hz; (N,) is one channel."""
+        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz."""
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:

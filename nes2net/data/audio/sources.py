@@ -87,7 +87,7 @@ def _content(file: BinaryIO) -> RecordingBytes:
 
 
 def _blocks(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """The samples of an array, an iterator or raw bytes in blocks (N,) or (channels, N), with their rate."""
+    """Blocks (N,) or (channels, N) of an array, an iterator or raw bytes, with their rate in Hz."""
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
         return

@@ -330,7 +330,7 @@ class ArrowMessages:
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """The ``columns`` of all record batches. Each message is read once, for a file that is not in memory."""
+        """The ``columns`` of all record batches; messages are read once, for files not in memory."""
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
@@ -364,7 +364,7 @@ def _header(message: Any) -> Any:
 
 
 def _field(table: Any, number: int, number_format: str | None) -> Any:
-    """Read a field of ``table``: a number in ``number_format``, or a table if that is None; None if it is absent."""
+    """A field of ``table``: a number in ``number_format``, or a table if that is None; None if absent."""
     # A table begins with the distance back to its vtable, which lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)
@@ -386,7 +386,8 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 def _expanded(batch: Any, body: Any) -> int:
     """Total size in bytes of the decompressed buffers of a record batch.
 
-    In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as is.
+    In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
+    is.
     """
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None

@@ -1,4 +1,4 @@
-"""Decoded samples as detectors take them: 16 kHz, one channel, float32 in [−1, 1], cropped or padded."""
+"""Turn samples into a detector's input: 16 kHz, one channel, float32 in [−1, 1], cropped or padded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError`, whose message begins with ``subject``, if no recording has this rate in Hz."""
+    """Raise :class:`InputError` about ``subject`` if a rate in Hz is impossible for a recording."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -186,8 +186,8 @@ def random_crop(
 ) -> np.ndarray:
     """Take ``num_samples`` from a start that ``rng`` draws; all starts are equally likely.
 
-    The last possible start is included; the published ASVspoof 5 code never draws it (deviation 15).
-    A shorter utterance is filled up as in :func:`head_crop`.
+    The last possible start is included; the published ASVspoof 5 code never draws it (deviation
+    15). A shorter utterance is filled up as in :func:`head_crop`.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])

@@ -1,9 +1,10 @@
 """Effects of a transmission line: band and filters, sampling rate, gain and clipping.
 
-Low-pass filters in training: J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection
-system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): FIR filters as
-augmentation, for a narrow-band (FIR-NB) and a wideband system (FIR-WB). No code is published, so the
-window, the number of taps, the cut-off frequencies and the probability are assumptions.
+Low-pass filters in training: J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake
+detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): FIR
+filters as augmentation, for a narrow-band (FIR-NB) and a wideband system (FIR-WB). No code is
+published, so the window, the number of taps, the cut-off frequencies and the probability are
+assumptions.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Telephone(Effect):
 
 
 class Resample(Effect):
-    """Resampling to a lower rate and back to 16 kHz: nothing is left above half of the lower rate."""
+    """Resampling to a lower rate and back to 16 kHz: nothing is left above half the lower rate."""
 
     unit = "kHz"
     strengths = (12.0, 8.0, 6.0, 4.0)
@@ -64,7 +65,7 @@ class Gain(Effect):
 
 
 class Clip(Effect):
-    """Clipping: this share of the samples, the loudest ones, is cut to the level of the softest of them."""
+    """Clipping: the loudest samples, this share of all, become as loud as the softest of them."""
 
     unit = "%"
     strengths = (1.0, 5.0, 10.0)
@@ -80,9 +81,9 @@ class Clip(Effect):
 class LowPass(Settings, Effect):
     """A low-pass filter over some utterances, with a Hamming window.
 
-    Half of the amplitude passes at the cut-off frequency. This frequency is drawn for each utterance,
-    uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for
-    ``wide``. The filter has no delay, and assumes silence before and after the utterance.
+    Half of the amplitude passes at the cut-off frequency. This frequency is drawn for each
+    utterance, uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5
+    kHz for ``wide``. The filter has no delay, and assumes silence before and after the utterance.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)

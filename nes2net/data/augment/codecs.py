@@ -1,7 +1,7 @@
 """Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
 
-The length of the waveform stays the same. The delay of encoder and decoder is removed: the container
-states it, or else it was measured (``Codec.delay``).
+The length of the waveform stays the same. The delay of encoder and decoder is removed: the
+container states it, or else it was measured (``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Codec(Effect):
         """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
 
         To convert to the encoder's format, PyAV uses filters with threads. The threads end within
-        this call, so a process can be forked later (:func:`nes2net.data.audio.decoders.samples_of`).
+        this call, so a process can be forked later
+        (:func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:
@@ -150,7 +151,7 @@ class AmrNb(Codec):
 
 
 class Gsm(Codec):
-    """GSM 06.10 full rate by libsndfile, the first codec of mobile telephones: 8 kHz at 13 kbit/s."""
+    """GSM 06.10 full rate by libsndfile, the first mobile telephone codec: 8 kHz at 13 kbit/s."""
 
     unit = ""
     sample_rate = 8000

@@ -1,4 +1,4 @@
-"""The interface of an effect, which changes a waveform; and effects applied by chance or in order."""
+"""The interface of effects, which change waveforms; and effects applied by chance or in order."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Effect(ABC):
     """
 
     unit: ClassVar[str] = ""
-    """Unit of the strength, such as ``"dB"``; empty for a pure number and for effects without strength."""
-    strengths: ClassVar[tuple[float, ...]] = ()
-    """The default strengths of ``nes2net robustness``, from mild to hard; empty if the effect has no
+    """Unit of the strength, such as ``"dB"``; empty for a pure number and for effects without
     strength."""
+    strengths: ClassVar[tuple[float, ...]] = ()
+    """The default strengths of ``nes2net robustness``, from mild to hard; empty if the effect has
+    no strength."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Lowest and highest possible strength."""
     choices: ClassVar[tuple[float, ...]] = ()
@@ -50,7 +51,8 @@ class Effect(ABC):
     time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether draws depend on the order of reading, so that one process has to read all utterances."""
+    """Whether draws depend on the order of reading, so that one process has to read all
+    utterances."""
     strength: float = math.nan
     sources: Sources = Sources()
 
@@ -106,8 +108,8 @@ class Effect(ABC):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Change a copy of ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1.
 
-        All random numbers come from ``rng``. Samples may leave [−1, 1] only if this is the purpose of
-        the effect; codecs clip them, like real codecs.
+        All random numbers come from ``rng``. Samples may leave [−1, 1] only if this is the purpose
+        of the effect; codecs clip them, like real codecs.
 
         Raises:
             InputError: if a recording cannot be used; the message names it.

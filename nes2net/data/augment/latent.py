@@ -1,8 +1,9 @@
 """Latent augmentation: perturb the embeddings of spoofed utterances before the last layer.
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No code
-is published: the kinds are those of the paper as we remember them, and all numbers are assumptions.
+augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No
+code is published: the kinds are those of the paper as we remember them, and all numbers are
+assumptions.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
     One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with
-    ``probability``, with its own random numbers. Embeddings of bona fide and mixed utterances stay as
-    they are. Let x be an embedding, r its root mean square, x' the embedding of another spoofed
+    ``probability``, with its own random numbers. Embeddings of bona fide and mixed utterances stay
+    as they are. Let x be an embedding, r its root mean square, x' the embedding of another spoofed
     utterance of the batch, and g and h standard normal vectors:
 
     - ``noise``: x + ``noise``·r·g
@@ -56,8 +57,8 @@ class LatentAugmentation(Settings):
     noise: Size = 0.1
     """Standard deviation of the noise, relative to the root mean square of the embedding."""
     affine: Size = 0.1
-    """Standard deviation of the factors, whose mean is 1, and of the shifts, relative to the root mean
-    square of the embedding."""
+    """Standard deviation of the factors, whose mean is 1, and of the shifts, relative to the root
+    mean square of the embedding."""
     mixup: Annotated[float, Field(gt=0, le=100)] = 0.5
     """Both parameters of the beta distribution."""
     factor: Size = 0.5
@@ -69,7 +70,8 @@ class LatentAugmentation(Settings):
         All numbers come from ``rng``, in an order that depends only on the shape and the settings.
 
         Args:
-            targets: (B,) numbers of K classes, or B×K with the share of each class in a mixed sample.
+            targets: (B,) numbers of K classes, or B×K with the share of each class in a mixed
+                sample.
             bonafide: number of the class bona fide, the last class; K if there is no such class.
         """
         if embeddings.ndim != 2:

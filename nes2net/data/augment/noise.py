@@ -1,8 +1,8 @@
 """Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
 
 The ratio of a condition compares the mean powers of all samples of utterance and noise. Nothing is
-added to digital silence, which has no ratio. The ASVspoof 5 recipe (:class:`NoiseAugmentation`) adds a
-floor to both powers instead. Of a file of MUSAN, only the excerpt that is mixed in is read.
+added to digital silence, which has no ratio. The ASVspoof 5 recipe (:class:`NoiseAugmentation`)
+adds a floor to both powers instead. Of a file of MUSAN, only the excerpt that is mixed in is read.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-in
 The results equal those of the published code. The computation differs, because ``firwin`` and
 ``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
 
-- all scalars of an algorithm come from one call of ``random``, which gives the same numbers as single
-  calls;
+- all scalars of an algorithm come from one call of ``random``, which gives the same numbers as
+  single calls;
 - the windowed-sinc filters are designed in closed form, all bands of all filters at once;
 - the filters are symmetric, so their zero-phase spectra are real, and the spectrum of a cascade is
   the product of these spectra;
@@ -128,7 +128,7 @@ class RawBoostParameters:
 
 
 class RawBoost(Effect):
-    """RawBoost, the augmentation that many detectors were trained with, by the number of its algorithm.
+    """RawBoost, with which many detectors were trained; the strength is the number of the algorithm.
 
     Args:
         parameters: the parameters; None for the published ones.
@@ -364,9 +364,9 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     """Filter x, x², …, x^K, each with its own symmetric filter, and add them up.
 
     The published filtering drops one sample more at the start than the delay of the filters, so
-    out[n] is the zero-phase output at n + 1. The method is overlap-save: each block of ``size`` samples
-    gives the ``hop`` output samples that are free of wrap-around. A few blocks are filtered at a time,
-    because allocating memory for all blocks would take as long as the FFTs.
+    out[n] is the zero-phase output at n + 1. The method is overlap-save: each block of ``size``
+    samples gives the ``hop`` output samples that are free of wrap-around. A few blocks are filtered
+    at a time, because allocating memory for all blocks would take as long as the FFTs.
 
     Args:
         x: (N,). Its powers are computed in its own type, as in the published code, even if

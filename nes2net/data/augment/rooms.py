@@ -76,8 +76,8 @@ def reverberate(
     Args:
         name: name of the impulse response, for the message.
         aligned: drop the samples before the direct sound, the peak of the impulse response, like
-            Kaldi's ``wav-reverberate --shift-output``. Otherwise the result is delayed by the travel
-            time of the sound, 3 ms for each metre.
+            Kaldi's ``wav-reverberate --shift-output``. Otherwise the result is delayed by the
+            travel time of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.

@@ -1,10 +1,10 @@
 """Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
 
 Speed perturbation in training: T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for
-speech recognition", Interspeech 2015. In the paper the speeds are 0.9, 1 and 1.1; here they are drawn
-from a range. To change the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An
-overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale modification of
-speech", ICASSP 1993.
+speech recognition", Interspeech 2015. In the paper the speeds are 0.9, 1 and 1.1; here they are
+drawn from a range. To change the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An
+overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale modification
+of speech", ICASSP 1993.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Trim(Effect):
 
 
 class Cut(Effect):
-    """Only the first seconds, this many. A shorter recording stays as it is."""
+    """Only so many seconds from the beginning; a shorter recording stays as it is."""
 
     unit = "s"
     strengths = (8.0, 4.0, 2.0, 1.0, 0.5)
@@ -87,8 +87,8 @@ class Pitch(Effect):
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``speed``: all frequencies times ``speed``, and about N / ``speed`` samples.
 
-    Below speed 1, the result has nothing at its highest frequencies; above 1, the highest frequencies
-    of ``x`` are lost. If no sample would remain, ``x`` stays as it is.
+    Below speed 1, the result has nothing at its highest frequencies; above 1, the highest
+    frequencies of ``x`` are lost. If no sample would remain, ``x`` stays as it is.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -103,8 +103,8 @@ def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
 def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
 
-    Windows of 32 ms overlap by half. Each window is taken from where the waveform is most similar to
-    the natural continuation of the previous window, within 10 ms of the window's own position.
+    Windows of 32 ms overlap by half. Each window is taken from where the waveform is most similar
+    to the natural continuation of the previous window, within 10 ms of the window's own position.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))

@@ -54,8 +54,8 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    They are the scores of the ASV trials of ``phase``. One file holds the key, another one holds the
-    scores, line by line in the same order; ``path`` is the same as for ``CORPUS.keys``.
+    They are the scores of the ASV trials of ``phase``. One file holds the key, another one holds
+    the scores, line by line in the same order; ``path`` is the same as for ``CORPUS.keys``.
 
     Raises:
         NotFound: if one of the files is missing; the error lists the paths tried.

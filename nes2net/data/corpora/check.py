@@ -1,4 +1,4 @@
-"""Check a copy of a corpus: which files exist, which tasks they allow, where to get missing files."""
+"""Check a copy of a corpus: which files exist, which tasks they allow, where to get the others."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SplitCheck:
     """The state of one part of a corpus.
 
     ``missing`` and ``extra`` are paths below the folder ``audio``; ``present`` are the files that
-    exist. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true if all
-    trials of the part are training trials, too. ``notes`` are findings that need no action.
+    exist. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true if
+    all trials of the part are training trials, too. ``notes`` are findings that need no action.
     """
 
     split: str
@@ -112,8 +112,8 @@ class CorpusCheck:
     """The result of :func:`check_corpus`.
 
     ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
-    true if min t-DCF can be computed; None if the corpus does not define this metric. ``is_selection``
-    is true if the caller asked to check only some parts.
+    true if min t-DCF can be computed; None if the corpus does not define this metric.
+    ``is_selection`` is true if the caller asked to check only some parts.
     """
 
     corpus: Corpus
@@ -378,8 +378,8 @@ def _not_official(differences: Sequence[str]) -> str:
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
     """Compare the labels of segments, which a copy need not have, with the labels of the trials.
 
-    Of the labels of frames, only the finest resolution that exists is compared. The result describes
-    the labels of segments that exist.
+    Of the labels of frames, only the finest resolution that exists is compared. The result
+    describes the labels of segments that exist.
     """
     corpus = check.corpus
     resolutions: list[int | None] = []  # None: the segments of the RTTM

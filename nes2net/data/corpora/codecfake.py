@@ -1,15 +1,15 @@
 """Codecfake: speech resynthesised by neural codecs.
 
 Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
-Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other corpora,
-with another layout.
+Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
+corpora, with another layout.
 
-Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with three
-fields a line: file, ``real`` or ``fake``, and the number of the codec (0 for real). The files are in
-the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or only
-``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of training, C7 is an
-unseen codec, A1 to A3 are systems with audio language models. The ``source`` of an evaluation trial is
-its condition; an ``attack`` is ``F01`` and so on, as in the file names.
+Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with
+three fields a line: file, ``real`` or ``fake``, and the number of the codec (0 for real). The files
+are in the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or
+only ``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of training,
+C7 is an unseen codec, A1 to A3 are systems with audio language models. The ``source`` of an
+evaluation trial is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
 
 The bona fide recordings are the same in several conditions, so an id of the evaluation begins
 with its condition (``C1/F01_SSB13650058``). Figures are published for each condition (on the page

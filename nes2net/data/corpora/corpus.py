@@ -114,8 +114,8 @@ class Download:
     """Its address. The address of a Zenodo record stands for all files of the record, and
     ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
     name: str = ""
-    """Its path below the folder of the corpus; by default the last part of the address. For a record,
-    the folder of its files."""
+    """Its path below the folder of the corpus; by default the last part of the address. For a
+    record, the folder of its files."""
     what: str = ""
     """Its content, such as ``training audio``."""
     size: int | None = None
@@ -137,9 +137,9 @@ class Corpus(ABC):
     :class:`~nes2net.data.corpora.layout.ListedCorpus` and :class:`~nes2net.data.corpora.folders.FolderCorpus`
     derive the trials from a declaration of the files.
 
-    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown. They
-    raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried, if a file is
-    missing. They open no audio file.
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
+    They raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried, if a
+    file is missing. They open no audio file.
     """
 
     title: str
@@ -155,8 +155,8 @@ class Corpus(ABC):
     speaker-verification system; None if there is no such system, and therefore no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)``: the rows of the table in which the organisers publish a
-    system's results, from labelled trials and their scores (N,) in the order of the score file; None
-    if there is no such table."""
+    system's results, from labelled trials and their scores (N,) in the order of the score file;
+    None if there is no such table."""
 
     phases: tuple[str, ...] = ()
     """The phases that the labels name; if empty, the ``splits``."""
@@ -165,7 +165,8 @@ class Corpus(ABC):
     user_defined: bool = False
     """Whether the corpus is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
     about: str = ""
-    """Its content, for the list of all corpora; needed only if the corpus has no official ``counts``."""
+    """Its content, for the list of all corpora; needed only if the corpus has no official
+    ``counts``."""
     takes: str = "FOLDER"
     """A placeholder for ``root`` in examples of commands."""
     home: Callable[[], Path] | None = None
@@ -303,7 +304,8 @@ class Corpus(ABC):
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
         """The official numbers of ``split``; None if not known.
 
-        They are those of the edition whose numbers equal ``counts``, otherwise of the first edition.
+        They are those of the edition whose numbers equal ``counts``, otherwise of the first
+        edition.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -316,8 +318,8 @@ class Corpus(ABC):
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
         """Plain data that identifies ``trials``: their number and a digest of their ids.
 
-        The entry ``official`` is false if the numbers of trials are known to differ from the official
-        ones.
+        The entry ``official`` is false if the numbers of trials are known to differ from the
+        official ones.
         """
         counts = count(trials)
         if phase:
@@ -351,8 +353,9 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
 
-        Without this check, a key that names no phases would be accepted as the key of any phase. If a
-        user's own list names no parts, its only phases are ``eval`` and ``all``, which are the same.
+        Without this check, a key that names no phases would be accepted as the key of any phase. If
+        a user's own list names no parts, its only phases are ``eval`` and ``all``, which are the
+        same.
 
         Args:
             key: the labelled trials.

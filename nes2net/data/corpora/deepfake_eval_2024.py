@@ -6,8 +6,8 @@ in 2024", 2025.
 Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``),
 which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
 (``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
-published figures are those of ``Test``, here ``eval``. Rows without a part, or whose truth is unknown,
-are skipped, as other people do.
+published figures are those of ``Test``, here ``eval``. Rows without a part, or whose truth is
+unknown, are skipped, as other people do.
 
 Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
 since, score windows and take the mean; ``--samples full`` or ``--track`` scores more than the first

@@ -34,8 +34,9 @@ class Place:
     """The recordings whose paths share a pattern of folders and names."""
 
     pattern: str
-    """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, ``*``
-    matches anything; neither matches ``/``. The last level is the file's name without suffix."""
+    """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial,
+    ``*`` matches anything; neither matches ``/``. The last level is the file's name without
+    suffix."""
     label: str | None = None
     """Their label; None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -58,8 +59,8 @@ class FolderCorpus(Corpus):
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{label}`` → our label."""
     roots: Sequence[str] = (".",)
-    """Folders below the corpus's folder in which the patterns may begin. Only one of them may hold a
-    folder that a pattern matches."""
+    """Folders below the corpus's folder in which the patterns may begin. Only one of them may hold
+    a folder that a pattern matches."""
     remedy: str
     """The advice which folder to give as ``root``."""
 
@@ -74,7 +75,8 @@ class FolderCorpus(Corpus):
     ) -> list[Trial]:
         """The trials of ``split``, sorted by path, with label and path of audio.
 
-        If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and audio.
+        If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and
+        audio.
         """
         split = files.known_split(split, self.splits, self.title)
         files.corpus_root(self.place(root))

@@ -12,7 +12,8 @@ separate the columns, as the header shows; in a file ``.tsv``, tabs.
 any other name     kept in ``extra`` of the trial; no column may be named ``extra``
 ================== ============================================================================
 
-A list may name any file, by an absolute path or with ``..``, because files are only decoded as audio.
+A list may name any file, by an absolute path or with ``..``, because files are only decoded as
+audio.
 
 Accepted layouts:
 
@@ -26,8 +27,8 @@ Accepted layouts:
 ======================= ============================================================================
 
 Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
-``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts. The
-utterances in the RTTM file are ids of trials.
+``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts.
+The utterances in the RTTM file are ids of trials.
 
 An id is the path from the root without suffix. Spaces in an id become ``%20``, because spaces
 separate the fields of score files.
@@ -294,19 +295,19 @@ class UserCorpus(Corpus):
     ) -> list[Trial]:
         """The trials of ``split`` in the order of the list, shard by shard, or sorted by path.
 
-        The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`). No
-        audio is read.
+        The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
+        No audio is read.
 
         Args:
             root: a list or shard, or a folder in one of the layouts of this module.
-            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. If the corpus has no parts, every
-                split is the whole corpus.
+            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. If the corpus has no parts,
+                every split is the whole corpus.
             protocols: the list or the folder of the lists, if they are not in ``root``; paths in a
                 list are then relative to ``root``.
 
         Raises:
-            InputError: if ``root`` has none of the layouts, a row is malformed, an id occurs twice, or
-                the split has no trials.
+            InputError: if ``root`` has none of the layouts, a row is malformed, an id occurs twice,
+                or the split has no trials.
             MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
         split = files.known_split(split, self.accepted_splits, self.title)

@@ -81,9 +81,9 @@ def read_id_table(
 ) -> IdTable:
     """Open a table that states one value of each utterance.
 
-    A first line with one of ``names`` is a header. Without a header, the first column holds the id and
-    the last column the value. One or two columns may stand between them if one of these holds a word
-    of ``between``.
+    A first line with one of ``names`` is a header. Without a header, the first column holds the id
+    and the last column the value. One or two columns may stand between them if one of these holds a
+    word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.

@@ -32,7 +32,8 @@ class Columns:
     """The columns of a list without header, separated by white space."""
 
     names: str
-    """The names, separated by ``, ``. ``utterance`` is the id of a trial; a column ``-`` is not read."""
+    """The names, separated by ``, ``. ``utterance`` is the id of a trial; a column ``-`` is not
+    read."""
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
@@ -113,8 +114,8 @@ class Table:
     delimiter: str = ","
     """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by ``, ``; white space separates the fields of
-    such a list. Empty if the list has a header."""
+    """The columns of a list without header, separated by ``, ``; white space separates the fields
+    of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
     """Turns the content of the column of the paths into the path below the folder of the audio, or
     raises :class:`InputError`."""
@@ -203,8 +204,8 @@ class Files:
     """Folders of the protocol, below the root or the folder of the protocols. A folder ending in
     ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
-    """The advice if the audio is not found; by default, to give the folder that holds the first folder
-    of ``audio``."""
+    """The advice if the audio is not found; by default, to give the folder that holds the first
+    folder of ``audio``."""
     holds: Sequence[str] = (".",)
     """A folder of the audio must hold one of these folders."""
     together: bool = False
@@ -228,8 +229,8 @@ class ListedCorpus(Corpus):
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
-    """Name of a list without suffix → folders below the folder of the audio. The first one that exists
-    has the audio of the list; if none exists, the last one."""
+    """Name of a list without suffix → folders below the folder of the audio. The first one that
+    exists has the audio of the list; if none exists, the last one."""
     files_are_trials: bool = False
     """Whether exactly the recordings in the folder are trials, so that a list only labels them."""
 

@@ -7,16 +7,16 @@ are separated by ``|``: ``path`` (below the root), ``original_file`` (a recordin
 the folder of M-AILABS), ``language``, ``model_name``, ``architecture`` and others. The bona fide
 trials are the recordings of M-AILABS that the lists name, each once. The folder of M-AILABS is
 ``real``, ``M-AILABS`` or ``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``. Without this
-folder all trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the architecture.
-The language of a bona fide trial is the name of its folder, such as ``en_US``.
+folder all trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the
+architecture. The language of a bona fide trial is the name of its folder, such as ``en_US``.
 
-The corpus has no parts: all trials are ``eval``. It grows with each edition, so no numbers are given
-here, and a published figure should name the edition.
+The corpus has no parts: all trials are ``eval``. It grows with each edition, so no numbers are
+given here, and a published figure should name the edition.
 
-The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``, ``dev.csv``
-and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and ``model_name``
-separated by commas. All trials in them are spoofed. A repeated row counts once, and a note says so.
-The files in ``fine`` are not read.
+The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
+``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
+``model_name`` separated by commas. All trials in them are spoofed. A repeated row counts once, and
+a note says so. The files in ``fine`` are not read.
 """
 
 from __future__ import annotations

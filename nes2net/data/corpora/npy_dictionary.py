@@ -1,9 +1,9 @@
 """Read dictionaries of arrays in ``.npy`` files without running code of the file.
 
-``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a file
-only with ``allow_pickle``, and the author of the file can then run any program. Here the pickle may
-contain only NumPy's arrays, data types and numbers. They are first read as plain objects, and become
-arrays after their sizes have been checked.
+``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
+file only with ``allow_pickle``, and the author of the file can then run any program. Here the
+pickle may contain only NumPy's arrays, data types and numbers. They are first read as plain
+objects, and become arrays after their sizes have been checked.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Pack the recordings of a corpus into shards, which :mod:`nes2net.data.corpora.shards` reads.
 
 The bytes of the audio files do not change. Parquet shards have the layout of the Speech
-Anti-Spoofing Arena: files ``data/test-00000-of-00002.parquet``, and beside them ``data/labels.parquet``
-and ``eval.yaml``. The columns of a shard are ``path``, ``audio`` (bytes and path), ``label`` (0 bona fide,
-1 spoof, null unknown) and ``notes`` (JSON with ``utterance_id`` and the other fields of the trial). Tar
-shards have the layout of WebDataset.
+Anti-Spoofing Arena: files ``data/test-00000-of-00002.parquet``, and beside them
+``data/labels.parquet`` and ``eval.yaml``. The columns of a shard are ``path``, ``audio`` (bytes and
+path), ``label`` (0 bona fide, 1 spoof, null unknown) and ``notes`` (JSON with ``utterance_id`` and
+the other fields of the trial). Tar shards have the layout of WebDataset.
 """
 
 from __future__ import annotations

@@ -97,15 +97,15 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
-    The segments are read from the RTTM of all segments or, if it is missing, from the RTTM of spoofed
-    segments. If the protocol is found, the labels in it are compared with the segments.
+    The segments are read from the RTTM of all segments or, if it is missing, from the RTTM of
+    spoofed segments. If the protocol is found, the labels in it are compared with the segments.
 
     Args:
         root: The folder of the corpus, or the folder ``con_data`` of the split.
         protocols: The folder of the protocols, if they are not in the folder of the corpus.
-        uncovered: The class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in the
-            published labels of frames. By default, gaps are bona fide if the RTTM lists only spoofed
-            segments; otherwise a gap of more than a millisecond is an error.
+        uncovered: The class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
+            the published labels of frames. By default, gaps are bona fide if the RTTM lists only
+            spoofed segments; otherwise a gap of more than a millisecond is an error.
 
     Raises:
         InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has

@@ -71,8 +71,8 @@ class _CsvLines:
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """The rows of ``path`` that are not blank: number of the row's first line, and its fields.
 
-    The first row is the header. The content of a field in quotation marks stays unchanged, including
-    line breaks.
+    The first row is the header. The content of a field in quotation marks stays unchanged,
+    including line breaks.
 
     Raises:
         InputError: if two columns share a name, a row has more or fewer fields than the header,

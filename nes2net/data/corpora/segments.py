@@ -30,8 +30,9 @@ def read_segments(
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
 
     Raises:
-        InputError: if the file is malformed or has another label, or if the segments of an utterance
-            overlap, leave a gap of more than a millisecond, or lie outside of the utterance.
+        InputError: if the file is malformed or has another label, or if the segments of an
+            utterance overlap, leave a gap of more than a millisecond, or lie outside of the
+            utterance.
     """
     listed_segments = read_rttm(path)
     words: set[str] = set()
@@ -99,8 +100,8 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
     Gaps and overlaps of up to a millisecond are closed, and neighbours of one label merged.
 
     Raises:
-        InputError: if segments of two labels overlap, a segment ends after the utterance, or there is
-            a gap and ``uncovered`` is None.
+        InputError: if segments of two labels overlap, a segment ends after the utterance, or there
+            is a gap and ``uncovered`` is None.
 
     >>> [(s.label, s.start, s.end) for s in covering([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]

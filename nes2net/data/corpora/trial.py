@@ -23,8 +23,8 @@ class Trial:
     """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
     ``id`` is the utterance's name in protocols and score files. ``label`` is ``"bonafide"`` or
-    ``"spoof"``, whatever words the corpus has for the classes. The other fields hold the corpus's own
-    words:
+    ``"spoof"``, whatever words the corpus has for the classes. The other fields hold the corpus's
+    own words:
 
     ============ =========================================================================
     speaker      speaker, or singer (CtrSVDD)
@@ -162,9 +162,9 @@ class Part(NamedTuple):
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
-    A stratum is a pair of label and attack. Each stratum first gets one trial; the remaining trials are
-    distributed in proportion to the strata, by largest remainders. The draw within a stratum depends
-    only on ``seed`` and on its trials.
+    A stratum is a pair of label and attack. Each stratum first gets one trial; the remaining trials
+    are distributed in proportion to the strata, by largest remainders. The draw within a stratum
+    depends only on ``seed`` and on its trials.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
@@ -199,8 +199,8 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
     """The class of ``trial``: bona fide, or the value of ``field`` of a spoofed trial.
 
-    ``aliases`` holds value → name of the class, to join values in one class. The result is None if the
-    field is empty or the trial does not have it.
+    ``aliases`` holds value → name of the class, to join values in one class. The result is None if
+    the field is empty or the trial does not have it.
 
     >>> class_name(Trial("a", label="spoof", attack=" A16 "), "attack", {"A16": "A04"})
     'A04'
