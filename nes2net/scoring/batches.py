@@ -89,14 +89,15 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials, of one length each.
 
-    Which trials share a batch depends on the full list of trials and their lengths, never on ``done``,
-    ``rank`` or ``num_processes``. The last bit of a score depends on its batch, so this makes an
-    interrupted run, or several processes, give the same scores as an uninterrupted run in one process.
+    Which trials share a batch depends on the full list of trials and their lengths, never on
+    ``done``, ``rank`` or ``num_processes``. The last bit of a score depends on its batch, so this
+    makes an interrupted run, or several processes, give the same scores as an uninterrupted run in
+    one process.
 
     Args:
-        length_of: gives the samples of a trial's utterance, or another number that the utterances of
-            a batch must share. It is called in threads, somewhat ahead. None keeps the order of the
-            trials, whatever their lengths.
+        length_of: gives the samples of a trial's utterance, or another number that the utterances
+            of a batch must share. It is called in threads, somewhat ahead. None keeps the order of
+            the trials, whatever their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``.
         done: ids of trials; a batch of only such trials is skipped.
@@ -181,8 +182,8 @@ class Plan:
     batch_size: int
     """The largest number of recordings in a batch."""
     whole: bool = False
-    """Whether whole recordings are scored. Only recordings of one length then share a batch, which has
-    at most as many samples as ``batch_size`` utterances of 4 s."""
+    """Whether whole recordings are scored. Only recordings of one length then share a batch, which
+    has at most as many samples as ``batch_size`` utterances of 4 s."""
     filled: bool = True
     """Whether a batch may be filled up with further rows, because no row depends on the others."""
     compiled: bool = False
@@ -225,9 +226,9 @@ class Plan:
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """The ``length_of`` for :func:`plan_batches` that reads the header of a file.
 
-    If only decoding can tell the length of a file, its negative size −2 − bytes takes the place of the
-    length; without a readable file, −1 does. After decoding, :func:`collate` splits a batch into groups
-    of one length, also if a transform changed lengths.
+    If only decoding can tell the length of a file, its negative size −2 − bytes takes the place of
+    the length; without a readable file, −1 does. After decoding, :func:`collate` splits a batch
+    into groups of one length, also if a transform changed lengths.
     """
 
     def length(trial: Trial) -> int:
@@ -249,7 +250,8 @@ class Read(NamedTuple):
 
     id: str
     content: Any
-    """The waveform, or other content that was read; a text is the reason why the content is missing."""
+    """The waveform, or other content that was read; a text is the reason why the content is
+    missing."""
     audio: str
     """The stamp of the file."""
 
@@ -295,7 +297,8 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
 
-    Neither trials nor batches pile up in memory: a worker gets an item only shortly before its turn.
+    Neither trials nor batches pile up in memory: a worker gets an item only shortly before its
+    turn.
 
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
@@ -331,8 +334,8 @@ def default_workers(device: torch.device) -> int:
     """Number of workers that keep ``device`` busy.
 
     One worker is enough for a CPU, which decodes faster than it computes. Four workers decode some
-    5,000 utterances of 4 s in a second, more than a GPU computes. Processes that ``torchrun`` started on
-    this machine share its processors.
+    5,000 utterances of 4 s in a second, more than a GPU computes. Processes that ``torchrun``
+    started on this machine share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
@@ -340,8 +343,8 @@ def default_workers(device: torch.device) -> int:
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
     """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few on a GPU.
 
-    A GPU plans its convolutions anew for each number of rows, which takes longer than computing some
-    superfluous rows. The result exceeds ``most_rows`` only if ``count`` does.
+    A GPU plans its convolutions anew for each number of rows, which takes longer than computing
+    some superfluous rows. The result exceeds ``most_rows`` only if ``count`` does.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -360,8 +363,8 @@ class Compute(Generic[T]):
 
     Args:
         plan: decides the number of rows that are computed for a group.
-        random_streams: whether the first id of a group names the stream of its random numbers, for a
-            detector in train mode.
+        random_streams: whether the first id of a group names the stream of its random numbers, for
+            a detector in train mode.
         system_scores: id of a trial → its scores of other systems, for a detector that takes them.
         ahead: number of further batches that are started before the values of a batch are awaited;
             None for 1 on a GPU, which is then never idle, and 0 on a CPU.

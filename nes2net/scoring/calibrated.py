@@ -1,8 +1,8 @@
 """Use a calibration with a detector: check that they belong together, and decide on recordings.
 
-Decisions on the trials of a score file are in a table beside the file: ``{out}.decisions.csv`` has a row
-for each score, in the order of the score file. ``{out}.decisions.json`` states the basis of the
-decisions.
+Decisions on the trials of a score file are in a table beside the file: ``{out}.decisions.csv`` has
+a row for each score, in the order of the score file. ``{out}.decisions.json`` states the basis of
+the decisions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def as_decider(calibration: LinearCalibration | Decider) -> Decider:
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
     """Check that ``calibration`` was learned from scores of ``scorer``.
 
-    Result and errors are those of :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of`.
+    Result and errors are those of
+    :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of`.
 
     Args:
         resolution_ms: length of the frames that are scored; None for scores of recordings.
@@ -186,7 +187,8 @@ def decide_trials(
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
     The recordings are measured, and also embedded if the calibration has embeddings. If a recording
-    cannot be measured, its score alone decides, and the record lists the recording under ``unmeasured``.
+    cannot be measured, its score alone decides, and the record lists the recording under
+    ``unmeasured``.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.

@@ -1,7 +1,7 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
-The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A file of
-another program may hold posteriors in place of logits.
+The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
+file of another program may hold posteriors in place of logits.
 """
 
 from __future__ import annotations

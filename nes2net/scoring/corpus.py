@@ -28,8 +28,8 @@ class ScoringSettings(RunSettings):
     """How a corpus is judged, in addition to the settings of any run."""
 
     num_samples: int | None = None
-    """Number of leading samples of each utterance to take, repeated if there are fewer ('4sec'); None for
-    whole utterances ('full')."""
+    """Number of leading samples of each utterance to take, repeated if there are fewer ('4sec');
+    None for whole utterances ('full')."""
     crop: Crop = "head"
     """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
     some published detectors do."""
@@ -41,12 +41,12 @@ class ScoringSettings(RunSettings):
     """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
     scoring of some benchmarks and published detectors."""
     legacy_train_mode: bool = False
-    """Whether to score in train mode, as the published In-the-Wild scoring does by mistake: with the
-    batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
-    from one stream per utterance."""
+    """Whether to score in train mode, as the published In-the-Wild scoring does by mistake: with
+    the batch statistics of single utterances, and with dropout (deviation 2). The random numbers
+    come from one stream per utterance."""
     compile: bool = False
-    """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`). The
-    detector stays compiled."""
+    """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
+    The detector stays compiled."""
     transform: Transform | None = None
     """Changes each whole utterance before it is cut; part of the run's identity."""
 
@@ -76,12 +76,12 @@ def judge_trials(
     """Judge ``trials`` into the file ``out``, in order.
 
     Each value equals the value computed for the utterance alone, up to the rounding of float32:
-    utterances share a batch only if they give the detector the same number of samples, and there is no
-    padding. The exception is a front-end with ``normalize: batch``, see :attr:`Judgement.of_batch`: a note
-    is printed, and the batch size becomes part of the run's identity. Under ``torchrun`` each process
-    judges a part, and the first process writes the file. The file is the same to the last bit for any
-    number of processes and interruptions, if each process has the same number of threads. The
-    detector's mode is restored at the end.
+    utterances share a batch only if they give the detector the same number of samples, and there is
+    no padding. The exception is a front-end with ``normalize: batch``, see
+    :attr:`Judgement.of_batch`: a note is printed, and the batch size becomes part of the run's
+    identity. Under ``torchrun`` each process judges a part, and the first process writes the file.
+    The file is the same to the last bit for any number of processes and interruptions, if each
+    process has the same number of threads. The detector's mode is restored at the end.
 
     Args:
         judgement: the kind of result.
@@ -91,10 +91,10 @@ def judge_trials(
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
             (:func:`nes2net.scoring.system_scores.with_system_scores`); if it cannot make this
-            judgement; if ``out`` is a folder or a device, belongs to another run, or is being written
-            by another process; if ``out``, or audio of its trials, was changed after ``out`` was
-            finished; if there are no trials, or the file cannot hold an id; if no trial could be
-            judged; if an argument is out of its range; or if the disk is full.
+            judgement; if ``out`` is a folder or a device, belongs to another run, or is being
+            written by another process; if ``out``, or audio of its trials, was changed after
+            ``out`` was finished; if there are no trials, or the file cannot hold an id; if no trial
+            could be judged; if an argument is out of its range; or if the disk is full.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()

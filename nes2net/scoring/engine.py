@@ -1,11 +1,11 @@
 """The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
 
-An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal, and
-the finished file. There are outputs of scores, scores of frames, embeddings and traits. During the
-run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the run
-is interrupted, the same call resumes from the journal and gives exactly the same file. The finished
-file appears by renaming. The record ``{out}.json`` beside the file states the run that made it, and
-the trials that are missing.
+An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
+and the finished file. There are outputs of scores, scores of frames, embeddings and traits. During
+the run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If
+the run is interrupted, the same call resumes from the journal and gives exactly the same file. The
+finished file appears by renaming. The record ``{out}.json`` beside the file states the run that
+made it, and the trials that are missing.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class RunSettings:
     """
 
     batch_size: int | None = None
-    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A batch of whole
-    utterances has at most as many samples as ``batch_size`` utterances of 4 s. A batch that does not fit
-    into memory is computed in parts."""
+    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A batch of
+    whole utterances has at most as many samples as ``batch_size`` utterances of 4 s. A batch that
+    does not fit into memory is computed in parts."""
     num_workers: int | None = None
     """Number of workers; 0 for reading in this process, None for a number that suits the device."""
     on_error: str = "skip"
@@ -64,8 +64,8 @@ class RunSettings:
     overwrite: Overwrite = False
     """Whether to replace a finished file, or the journals of another run."""
     alone: bool = False
-    """Whether this process works alone even under ``torchrun``, where the other processes do not call
-    the run."""
+    """Whether this process works alone even under ``torchrun``, where the other processes do not
+    call the run."""
     display: ProgressDisplay[None] | None = None
     """A progress display that several runs use together."""
 
@@ -143,8 +143,8 @@ def run_over(
 ) -> Finished:
     """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` rows, and write them in order.
 
-    Under ``torchrun`` each process computes a part, and the first process writes the file. The file is
-    the same to the last bit for any number of processes and interruptions.
+    Under ``torchrun`` each process computes a part, and the first process writes the file. The file
+    is the same to the last bit for any number of processes and interruptions.
 
     Args:
         read: reads this process's part of the batches of trials that are not done.
@@ -155,8 +155,8 @@ def run_over(
         settings: how to compute and resume; batch size and number of workers are those of ``read``.
 
     Raises:
-        InputError: if ``out`` is a folder or a device, belongs to another run, or is being written by
-            another process; if ``out``, or audio of its trials, was changed after ``out`` was
+        InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
+            by another process; if ``out``, or audio of its trials, was changed after ``out`` was
             finished; if there are no trials, or the file cannot hold an id; if no trial gave a row;
             or if the disk is full.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
@@ -382,7 +382,8 @@ def _finish(
 ) -> None:
     """Write all files of the output and the record, completely or not at all; then remove the journals.
 
-    Not even a power cut loses rows, because the files are on the disk before the journals are removed.
+    Not even a power cut loses rows, because the files are on the disk before the journals are
+    removed.
 
     Raises:
         InputError: if the files cannot be written; the journals then keep the rows.

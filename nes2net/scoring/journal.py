@@ -1,9 +1,9 @@
 """The journals that keep the rows of an unfinished file.
 
-Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line of a
-journal is JSON. The first line identifies the run. The other lines follow batch by batch: ``["id",
-value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a trial that
-failed. At worst, a process that is killed leaves an incomplete last line.
+Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
+of a journal is JSON. The first line identifies the run. The other lines follow batch by batch:
+``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
+trial that failed. At worst, a process that is killed leaves an incomplete last line.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Journal(Generic[T]):
     """The journal of one process. New lines are appended to an earlier journal of the same name.
 
     Args:
-        path: the file. If it exists, it must belong to the same ``run``, as :func:`open_journals` checks.
+        path: the file. If it exists, it must belong to the same ``run``, as :func:`open_journals`
+            checks.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -152,7 +153,8 @@ class Journalled(Generic[T]):
 
     Args:
         files: the journals, open for reading.
-        value: turns plain data of JSON into a value; ValueError or TypeError if the data are damaged.
+        value: turns plain data of JSON into a value; ValueError or TypeError if the data are
+            damaged.
         without: ids and stamps of outdated rows, which are ignored.
     """
 

@@ -2,8 +2,8 @@
 
 The score of a recording, the scores of its frames and its embedding are judgements. The class of a
 judgement computes it, writes and reads its files, shows it and evaluates it. Each judgement has a
-name, which the record ``{file}.json`` states. Installed packages add judgements by entry points of the
-group ``nes2net.judgements`` (see docs/extending.md).
+name, which the record ``{file}.json`` states. Installed packages add judgements by entry points of
+the group ``nes2net.judgements`` (see docs/extending.md).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Judgement(Output[T]):
     """A kind of result that a detector gives for a recording, as a value of type ``T``.
 
     A subclass is a frozen dataclass, whose fields are the options of the judgement: plain data with
-    defaults. If the value is a row of numbers, the base is :class:`nes2net.evaluation.judgements.Rows`.
+    defaults. If the value is a row of numbers, the base is
+    :class:`nes2net.evaluation.judgements.Rows`.
     """
 
     name: ClassVar[str]
@@ -48,8 +49,9 @@ class Judgement(Output[T]):
     of_whole: ClassVar[bool] = False
     """Whether this judgement needs whole recordings."""
     of_batch: ClassVar[bool] = False
-    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as published, so that
-    a value depends on its batch. If not, such a front-end judges one recording at a time."""
+    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as
+    published, so that a value depends on its batch. If not, such a front-end judges one recording
+    at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
         """This judgement, with the options that depend on ``scorer`` filled in.
@@ -60,7 +62,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """The reader of waveforms for this judgement; most judgements return ``reader``, the user's choice.
+        """The reader of waveforms for this judgement; mostly ``reader``, the user's choice.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
@@ -138,8 +140,8 @@ class Judgement(Output[T]):
             :class:`nes2net.evaluation.result.Result`.
 
         Raises:
-            InputError: if files or labels cannot be read or do not fit each other, if settings do not
-                apply, or if this judgement cannot be evaluated.
+            InputError: if files or labels cannot be read or do not fit each other, if settings do
+                not apply, or if this judgement cannot be evaluated.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, which are not evaluated: give scores")
 
@@ -158,8 +160,8 @@ class Judgement(Output[T]):
             :class:`nes2net.evaluation.judgements.LabelledScores`.
 
         Raises:
-            InputError: if files or labels cannot be read or do not fit each other, or no calibration
-                can be learned from this judgement.
+            InputError: if files or labels cannot be read or do not fit each other, or no
+                calibration can be learned from this judgement.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
@@ -178,7 +180,7 @@ class Judgement(Output[T]):
 
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
-    """Build a judgement from its name, or a mapping of ``name`` and options; an instance is returned unchanged.
+    """Build a judgement from its name, or from ``name`` and options; an instance stays unchanged.
 
     Raises:
         InputError: if there is no such judgement or option.
@@ -195,8 +197,8 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 def judgement_of(path: str | Path) -> Judgement[Any]:
     """The kind of judgement in a file, read from its record.
 
-    A file of another toolkit has no record. Its kind of judgement is recognised by its first line; if
-    no judgement recognises it, it holds scores.
+    A file of another toolkit has no record. Its kind of judgement is recognised by its first line;
+    if no judgement recognises it, it holds scores.
 
     Raises:
         InputError: if the record names a judgement that is not installed, or unknown options of one

@@ -1,4 +1,4 @@
-"""Score a batch of waveforms: the interface of a detector (:class:`Scorer`), and the one way to score.
+"""Score a batch of waveforms: the interface of a detector (:class:`Scorer`), and :func:`start`.
 
 A file, many files, the windows of a long recording and a corpus are all scored by :func:`start`, in
 :func:`scoring_mode`. Validation on a development set uses this mode, too. Embeddings and scores of
@@ -166,17 +166,17 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
-    The returned function waits for the results, while a GPU goes on computing. A batch that does not
-    fit into memory is scored in parts, and later batches of this size are split at once. A score is
-    missing if it is not finite, if the detector does not take waveforms of this length, or if a single
-    utterance does not fit into memory.
+    The returned function waits for the results, while a GPU goes on computing. A batch that does
+    not fit into memory is scored in parts, and later batches of this size are split at once. A
+    score is missing if it is not finite, if the detector does not take waveforms of this length, or
+    if a single utterance does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
         stream: a name on which alone the random numbers of a detector in train mode depend; None to
             leave the random state as it is.
-        rows: number of waveforms to compute at once. Smaller batches are filled up, because each new
-            size would compile the detector, or plan a GPU's convolutions, again.
+        rows: number of waveforms to compute at once. Smaller batches are filled up, because each
+            new size would compile the detector, or plan a GPU's convolutions, again.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
@@ -349,8 +349,8 @@ _lock = threading.Lock()
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
 
-    Any number of threads may be in this context: the first thread makes the changes, the last one undoes
-    them. A detector that is already in eval mode is not touched. Products are computed by
+    Any number of threads may be in this context: the first thread makes the changes, the last one
+    undoes them. A detector that is already in eval mode is not touched. Products are computed by
     :func:`nes2net.lib.devices.float32_products`.
 
     Args:
@@ -378,8 +378,8 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
 def differentiable(scorer: nn.Module) -> Iterator[None]:
     """Make a detector in eval mode differentiable on a GPU; use this inside of :func:`scoring_mode`.
 
-    cuDNN computes gradients of recurrent layers only in train mode. So the recurrent layers are put into
-    train mode, with their dropout set to 0; both are restored at the end.
+    cuDNN computes gradients of recurrent layers only in train mode. So the recurrent layers are put
+    into train mode, with their dropout set to 0; both are restored at the end.
     """
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]

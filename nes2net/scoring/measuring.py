@@ -122,9 +122,9 @@ def measure_trials(
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
 
-    Under ``torchrun``, only the first process calls this. The traits stay in ``{beside}.traits`` and
-    ``{beside}.embeddings.npy`` until :func:`forget_traits`, so that an interrupted call resumes, and a
-    repeated call only reads these files.
+    Under ``torchrun``, only the first process calls this. The traits stay in ``{beside}.traits``
+    and ``{beside}.embeddings.npy`` until :func:`forget_traits`, so that an interrupted call
+    resumes, and a repeated call only reads these files.
 
     Args:
         num_samples: as for :func:`measure_file`.
@@ -133,12 +133,12 @@ def measure_trials(
         num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
-        Id → traits, in the order of ``trials``; and id → the reason why traits or the embedding of a
-        recording are missing. Reasons are also printed on standard error.
+        Id → traits, in the order of ``trials``; and id → the reason why traits or the embedding of
+        a recording are missing. Reasons are also printed on standard error.
 
     Raises:
-        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all recordings
-            failed.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all
+            recordings failed.
     """
     if num_workers is None:
         workers = min(_MOST_WORKERS, usable_processors())
@@ -250,8 +250,8 @@ class Measurer:
     def along(self, path: str | Path, track: Track) -> Traits:
         """Traits of a long file whose score is the mean of ``track``; the file is read in blocks.
 
-        The detector scores a window at a time, so the trait ``duration`` is that of a window. There is
-        no embedding.
+        The detector scores a window at a time, so the trait ``duration`` is that of a window. There
+        is no embedding.
         """
         traits = measure_blocks(stream_audio(path))
         return traits._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)

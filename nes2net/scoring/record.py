@@ -111,7 +111,8 @@ class WholeRecord(Record):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     judgement: dict[str, Any] | None = None
-    """Name and options of the judgement in the file (:func:`nes2net.scoring.judgement.judgement_of`)."""
+    """Name and options of the judgement in the file
+    (:func:`nes2net.scoring.judgement.judgement_of`)."""
 
 
 def read_whole_record(path: Path) -> WholeRecord:
@@ -152,7 +153,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """The architecture, software and hardware of a run, each of which may change the last digits of scores."""
+    """Architecture, software and hardware of a run, which may change the last digits of scores."""
     import torch  # for start-up time: what reads records needs no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too

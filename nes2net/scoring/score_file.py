@@ -49,14 +49,14 @@ def line(id: str, score: float) -> str:
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     """Read ids and scores, shape (N,) float64, in file order.
 
-    Blank lines are skipped. ``nan`` and ``inf`` count as numbers, but ``1_0`` does not. Fields may also
-    be separated by tabs, commas, semicolons or vertical bars, and a header may name the columns
-    (:mod:`nes2net.data.corpora.id_tables`). In lines ``utterance attack label score``, as the baselines of
-    ASVspoof 2019 write them, attack and label are not read.
+    Blank lines are skipped. ``nan`` and ``inf`` count as numbers, but ``1_0`` does not. Fields may
+    also be separated by tabs, commas, semicolons or vertical bars, and a header may name the
+    columns (:mod:`nes2net.data.corpora.id_tables`). In lines ``utterance attack label score``, as
+    the baselines of ASVspoof 2019 write them, attack and label are not read.
 
     Raises:
-        InputError: if the file is missing, or a line has another number of fields, an id with control
-            characters, or a score that is not a number; the message names file and line.
+        InputError: if the file is missing, or a line has another number of fields, an id with
+            control characters, or a score that is not a number; the message names file and line.
     """
     path = Path(path)
     ids = []

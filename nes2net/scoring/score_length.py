@@ -1,4 +1,4 @@
-"""The part of a recording that is scored: as the user, a detector's authors or its training decide."""
+"""The part of a recording to score: as the user, the detector's authors or its training decide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class ScoreLength(NamedTuple):
     num_samples: int | None
     """Leading samples at 16 kHz, repeated if there are fewer; None for all."""
     why: str = ""
-    """The reason, in words that follow "as"; empty if the user chose the number or it is the usual one."""
+    """The reason, in words that follow "as"; empty if the user chose the number or it is the usual
+    one."""
 
     @property
     def words(self) -> str:
@@ -52,7 +53,8 @@ def samples_to_score(
         requested: the user's choice; ``"auto"`` for no choice.
         usual: the number if nothing else decides, and for detectors trained on 64,600 or 64,000
             samples, as the published recipes with '4sec' protocols do.
-        protocol: ``"full"`` for whole recordings, ``"4sec"`` to replace whole recordings by ``usual``.
+        protocol: ``"full"`` for whole recordings, ``"4sec"`` to replace whole recordings by
+            ``usual``.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600

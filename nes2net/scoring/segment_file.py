@@ -1,9 +1,9 @@
 """Files of frame scores: one line ``utterance frame score`` per frame, in UTF-8, at one resolution.
 
 Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
-score is written as in a score file. The record ``FILE.json`` states the resolution. Files of WeDefense
-are read, too. Their lines are ``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs;
-the score is the difference of the logits, and the label is not read.
+score is written as in a score file. The record ``FILE.json`` states the resolution. Files of
+WeDefense are read, too. Their lines are ``utterance frame logit_bonafide logit_spoof [label]``,
+separated by tabs; the score is the difference of the logits, and the label is not read.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     Blank lines are skipped. ``nan`` and ``inf`` count as numbers, as in score files.
 
     Raises:
-        InputError: if the file or its record cannot be read; if a line has another number of fields,
-            an id has control characters, or a field is not a number; if the frames of an utterance
-            are not 0, 1, … in adjacent lines, or there are no frames; or if the file exceeds
-            :data:`MOST_BYTES`, :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`.
+        InputError: if the file or its record cannot be read; if a line has another number of
+            fields, an id has control characters, or a field is not a number; if the frames of an
+            utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
+            exceeds :data:`MOST_BYTES`, :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`.
     """
     path = Path(path)
     reader = _Reader(path)
@@ -199,7 +199,8 @@ def _blocks(path: Path) -> Iterator[tuple[int, str]]:
     """Yield whole lines of a text file, some megabytes at a time, with the number of the first line.
 
     Raises:
-        InputError: if the file cannot be read, is not text in UTF-8, or a line or the file is too long.
+        InputError: if the file cannot be read, is not text in UTF-8, or a line or the file is too
+            long.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; give the path of a file of frame scores")

@@ -71,8 +71,8 @@ _MOST_BLOCKS = 64  # held blocks before they are joined in one array
 class SlidingWindows:
     """Cuts a recording that arrives into windows of ``length`` samples, one every ``hop`` samples.
 
-    The last window ends with the recording. A recording shorter than a window is one window. Held in
-    memory are at most the samples of two windows and the pushed block. The class is a
+    The last window ends with the recording. A recording shorter than a window is one window. Held
+    in memory are at most the samples of two windows and the pushed block. The class is a
     :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
@@ -114,7 +114,7 @@ class SlidingWindows:
 
 
 class Batches:
-    """Puts windows that arrive into batches of windows of one length; a :class:`nes2net.data.audio.blocks.Stage`.
+    """Puts arriving windows into batches of one length; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
         size: largest number of windows in a batch.
@@ -159,12 +159,12 @@ class Stream:
     Args:
         scorer: the detector.
         sample_rate: rate of the pushed samples in Hz.
-        window, hop: length of a window and distance of windows in seconds. None for a window as long
-            as the detector's training crops.
+        window, hop: length of a window and distance of windows in seconds. None for a window as
+            long as the detector's training crops.
         batch_size: number of windows that are computed at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
-        channels: the comparison already made of the channels that were averaged to the pushed samples;
-            None to compare the channels of the pushed samples.
+        channels: the comparison already made of the channels that were averaged to the pushed
+            samples; None to compare the channels of the pushed samples.
         progress: is called after each batch with the seconds up to which windows are scored.
 
     Raises:
@@ -208,14 +208,14 @@ class Stream:
         Args:
             samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
-                without a hole. Zeros fill a hole of up to 0.1 s. A longer hole breaks the stream: no
-                window spans it, and windows begin anew behind it.
+                without a hole. Zeros fill a hole of up to 0.1 s. A longer hole breaks the stream:
+                no window spans it, and windows begin anew behind it.
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or
-                ``time`` goes back by more than 0.1 s; the samples are then not taken. Also if a score
-                is not finite, or a window does not fit into memory: this batch has no scores, and the
-                next call gives the scores before and behind it.
+                ``time`` goes back by more than 0.1 s; the samples are then not taken. Also if a
+                score is not finite, or a window does not fit into memory: this batch has no scores,
+                and the next call gives the scores before and behind it.
         """
         block = samples_of(samples)
         if self._is_finished:
@@ -231,9 +231,9 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; give the last scores.
 
-        The last window ends with the last sample. If less than a window was pushed, in all or behind
-        a hole, it is scored like a short recording by :meth:`nes2net.Detector.score`. Without samples
-        there are no scores.
+        The last window ends with the last sample. If less than a window was pushed, in all or
+        behind a hole, it is scored like a short recording by :meth:`nes2net.Detector.score`.
+        Without samples there are no scores.
 
         Raises:
             InputError: as :meth:`push`; another call gives the scores behind the failed batch.
@@ -322,8 +322,8 @@ class Stream:
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
     """Convert ``window`` and ``hop`` from seconds to samples.
 
-    If ``scorer`` reads only the first part of a window, the window is cut to this part, provided that
-    the next window begins before the part ends.
+    If ``scorer`` reads only the first part of a window, the window is cut to this part, provided
+    that the next window begins before the part ends.
 
     Raises:
         InputError: if one of them is not positive, the window is too short for ``scorer``, or there

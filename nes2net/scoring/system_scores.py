@@ -1,9 +1,9 @@
 """Read and normalise scores of other systems, for a detector that fuses them.
 
-Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and high
-are the lowest and the highest score in a file of the same system. Usually this is a development file,
-which is independent of the scored trials. The published fusion (Rosello et al., Interspeech 2024) takes
-the extremes of the scored file itself, and so looks at the whole test set.
+Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
+high are the lowest and the highest score in a file of the same system. Usually this is a
+development file, which is independent of the scored trials. The published fusion (Rosello et al.,
+Interspeech 2024) takes the extremes of the scored file itself, and so looks at the whole test set.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
     """Give each trial its normalised score of each system.
 
     Args:
-        paths: a score file for each system, in the order in which the detector takes them. A file may
-            have scores of further trials.
+        paths: a score file for each system, in the order in which the detector takes them. A file
+            may have scores of further trials.
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every

@@ -1,7 +1,7 @@
 """Scores along a recording, a score per window or per frame; the recording is read in blocks.
 
-The frames of a recording are scored in one piece; those of a long recording in overlapping windows on
-a fixed grid.
+The frames of a recording are scored in one piece; those of a long recording in overlapping windows
+on a fixed grid.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def score_track(
     """Score a recording along time, for :meth:`nes2net.Detector.score_track`.
 
     Args:
-        channels: the comparison already made of the channels that were averaged to ``audio``; None to
-            compare the channels of ``audio``.
+        channels: the comparison already made of the channels that were averaged to ``audio``; None
+            to compare the channels of ``audio``.
         progress: is called after each batch with the seconds up to which windows are scored.
     """
     compared = channels or Channels()
@@ -111,7 +111,7 @@ def score_track(
 
 
 def least_span(score_rule: str) -> float:
-    """Smallest span of a plot's score axis: 1 for probabilities and cosines, otherwise :data:`LEAST_SPAN`."""
+    """Smallest span of a plot's score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
 
 
@@ -161,15 +161,16 @@ def frame_scores(
 ) -> FrameScores:
     """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
-    Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that begin
-    about every 10 s. The scores of the middle half of each window are kept, and also those of the
-    recording's first and last quarter window. Windows begin at whole frames of every resolution, and
-    their places depend only on the detector. So the scores do not depend on how the recording is read or
-    batched. Pieces and windows are shorter if the detector reads less audio at once.
+    Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
+    begin about every 10 s. The scores of the middle half of each window are kept, and also those of
+    the recording's first and last quarter window. Windows begin at whole frames of every
+    resolution, and their places depend only on the detector. So the scores do not depend on how the
+    recording is read or batched. Pieces and windows are shorter if the detector reads less audio at
+    once.
 
     Args:
-        batch_size: number of windows that are computed at once; None for as many as have the samples
-            of 8 utterances of 4 s on a CPU, or of 64 on a GPU.
+        batch_size: number of windows that are computed at once; None for as many as have the
+            samples of 8 utterances of 4 s on a CPU, or of 64 on a GPU.
         progress: is called after each batch with the seconds up to which frames are scored.
     """
     check_takes_audio_alone(scorer)
@@ -241,8 +242,8 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 class FrameWindows:
     """Cuts a recording that arrives into windows of 2·``step`` samples, one every ``step`` samples.
 
-    The last window ends with the recording and has more than ``step`` samples. A recording of at most
-    ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.
+    The last window ends with the recording and has more than ``step`` samples. A recording of at
+    most ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = FrameWindows(6, 2)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]

@@ -61,7 +61,8 @@ def plot_track(
     """Draw ``track`` above the waveform of the file ``audio``.
 
     Args:
-        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the format.
+        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
+            format.
         model: name of the detector, for the title.
         threshold: lowest score of bona fide; both sides of it are shaded. None if no threshold is
             known.

@@ -71,8 +71,8 @@ class WaveformReader:
         seed: seed of the random starts, which depend only on it and on the name of the file.
         transform: changes the whole recording first.
         padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
-        peak_normalize: divides by the largest absolute sample of the whole ``"recording"``, or of the
-            ``"cut"`` after filling up; ``"no"`` keeps the level.
+        peak_normalize: divides by the largest absolute sample of the whole ``"recording"``, or of
+            the ``"cut"`` after filling up; ``"no"`` keeps the level.
     """
 
     num_samples: int | None
@@ -99,8 +99,8 @@ class WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
-            InputError: if ``num_samples`` is neither None nor a whole number of at least 1, a word is
-                unknown, or ``crop`` is given for whole recordings.
+            InputError: if ``num_samples`` is neither None nor a whole number of at least 1, a word
+                is unknown, or ``crop`` is given for whole recordings.
         """
         choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
         for name, word in choices.items():

@@ -90,12 +90,13 @@ class LinearCalibration:
     """Natural-log likelihood ratios of bona fide against spoof: ``scores · weights + offset``.
 
     :func:`fit` makes a calibration of K systems: K = 1 is calibration, K > 1 is fusion. ``systems``
-    names the systems in the order of the weights, and ``trained_on`` holds facts about the training, as
-    plain data. With a single system and a positive weight, neither the EER nor any minimum cost changes.
+    names the systems in the order of the weights, and ``trained_on`` holds facts about the
+    training, as plain data. With a single system and a positive weight, neither the EER nor any
+    minimum cost changes.
 
-    ``llrs`` are the ratios of the trials from which the calibration was learned. ``scored_by`` is None
-    for a fusion, or if the scores have no record. ``population`` is None if the recordings were not
-    measured.
+    ``llrs`` are the ratios of the trials from which the calibration was learned. ``scored_by`` is
+    None for a fusion, or if the scores have no record. ``population`` is None if the recordings
+    were not measured.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -211,7 +212,8 @@ class LinearCalibration:
         """A note if the calibration was learned from another part of recordings than is scored, else empty.
 
         Args:
-            num_samples: leading samples that are scored; None for all; 0 for windows along a recording.
+            num_samples: leading samples that are scored; None for all; 0 for windows along a
+                recording.
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
@@ -304,21 +306,21 @@ def fit(
 ) -> LinearCalibration:
     """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
-    They minimise the sum of a loss and a penalty. The loss is the prior-weighted logistic loss
-    ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of the calibrated scores
-    b and s; for P = ½ it is Cllr in another unit. The penalty is ``l2 / 2`` times the sum of the squared
-    weights, for scores in units of their standard deviation, divided by the number of trials. The sum is
-    convex, and Newton steps with a trust region find its minimum.
+    They minimise the sum of a loss and a penalty. The loss is the prior-weighted logistic loss ``P
+    · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of the calibrated
+    scores b and s; for P = ½ it is Cllr in another unit. The penalty is ``l2 / 2`` times the sum of
+    the squared weights, for scores in units of their standard deviation, divided by the number of
+    trials. The sum is convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
         prior: P, the prior of bona fide for which the calibration is made, costs included: 0.5 for
             Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
         l2: weight of the penalty. The default hardly changes weights that the data determine: by
-            0.003 % with 24,844 trials and an EER of 0.43 %, by 0.4 % with 24,500 trials of which two
-            are errors. The penalty matters in two cases. If the classes can be separated without
-            error, it keeps the weights finite. If two systems give the same scores, it splits their
-            weight equally.
+            0.003 % with 24,844 trials and an EER of 0.43 %, by 0.4 % with 24,500 trials of which
+            two are errors. The penalty matters in two cases. If the classes can be separated
+            without error, it keeps the weights finite. If two systems give the same scores, it
+            splits their weight equally.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
@@ -429,8 +431,8 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
     """Compute the figures by which a calibration is judged.
 
-    They are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`, ``min_dcf``
-    and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
+    They are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
+    ``min_dcf`` and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
     """
     return {
         "eer": compute_eer(bonafide, spoof, eer_method)[0],

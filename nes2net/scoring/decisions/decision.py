@@ -21,11 +21,13 @@ from nes2net.scoring.decisions.population import Traits
 class OperatingPoint:
     """A rule for a threshold θ: a recording is accepted as bona fide if its ratio is at least θ.
 
-    - ``eer``: θ where the rates of misses and false alarms on the calibration's trials differ least.
+    - ``eer``: θ where the rates of misses and false alarms on the calibration's trials differ
+      least.
     - ``cost``: the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), by Brümmer and du
       Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language
       20, 2006. It does not depend on trials. ``prior`` is the prior of bona fide.
-    - ``fa``: the lowest θ that accepts at most a share ``rate`` of the calibration's spoofed trials.
+    - ``fa``: the lowest θ that accepts at most a share ``rate`` of the calibration's spoofed
+      trials.
     - ``miss``: the highest θ that rejects at most a share ``rate`` of its bona fide trials.
     """
 
@@ -181,9 +183,9 @@ class Decider:
         abstain: the decision on a recording is "cannot tell" if at most this share of the
             calibration's recordings is as unusual; 0 for never. For an unfit recording, such as
             silence, it always is "cannot tell".
-        unbounded: do not bound log-likelihood ratios, and so probabilities, by what the trials of the
-            calibration support (:attr:`LinearCalibration.largest_llr`). Decisions do not change,
-            because they always compare the ratio before it is bounded.
+        unbounded: do not bound log-likelihood ratios, and so probabilities, by what the trials of
+            the calibration support (:attr:`LinearCalibration.largest_llr`). Decisions do not
+            change, because they always compare the ratio before it is bounded.
 
     Raises:
         InputError: if a number is out of its range, the calibration fuses several systems, or its

@@ -1,8 +1,8 @@
 """Scores that tell whether the class of a recording is known, and the threshold of "none of them".
 
-A detector that names generators always names one of its classes. A score of being known is higher for
-recordings of these classes. Such scores are computed in float64: in float32 a posterior rounds to 1 if
-its logit leads by about 17 or more, and scores tie.
+A detector that names generators always names one of its classes. A score of being known is higher
+for recordings of these classes. Such scores are computed in float64: in float32 a posterior rounds
+to 1 if its logit leads by about 17 or more, and scores tie.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
     """Compute a score of being known from the logits of K classes.
 
     - ``"log_odds"``: the largest logit − logsumexp of the others, the log odds of the largest
-      posterior. It ranks recordings like this posterior (Hendrycks, Gimpel, ICLR 2017), and does not
-      saturate.
+      posterior. It ranks recordings like this posterior (Hendrycks, Gimpel, ICLR 2017), and does
+      not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the
@@ -168,8 +168,8 @@ class Reference:
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
         """The most frequent class among the ``k`` nearest training embeddings by cosine.
 
-        Of classes that are equally frequent, the class of the nearest embedding is taken. The default
-        21 is TADA's (arXiv 2506.05802).
+        Of classes that are equally frequent, the class of the nearest embedding is taken. The
+        default 21 is TADA's (arXiv 2506.05802).
 
         Returns:
             (N,), numbers of classes.

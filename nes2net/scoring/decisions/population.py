@@ -2,12 +2,12 @@
 
 A calibration holds for recordings like its own. A recording is as unusual as its farthest trait is
 away from the middle of the calibration's recordings. Distances by duration, level and bandwidth are
-measured in units of the recordings' spread on that side of the middle. The distance by the embedding
-of the detector's back-end is measured as in Lee et al., "A simple unified framework for detecting
-out-of-distribution samples and adversarial attacks", NeurIPS 2018. The largest distance becomes a
-p-value by comparison with the calibration's own recordings: Bates et al., "Testing for outliers with
-conformal p-values", Annals of Statistics 51(1), 2023. For recordings like the calibration's, about a
-fraction α have p ≤ α, whatever the distribution of distances.
+measured in units of the recordings' spread on that side of the middle. The distance by the
+embedding of the detector's back-end is measured as in Lee et al., "A simple unified framework for
+detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018. The largest distance
+becomes a p-value by comparison with the calibration's own recordings: Bates et al., "Testing for
+outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings like the
+calibration's, about a fraction α have p ≤ α, whatever the distribution of distances.
 """
 
 from __future__ import annotations
@@ -74,17 +74,18 @@ class Traits(NamedTuple):
     judged: float = 1.0
     """Share of the recording that the detector scored."""
     unfit: str = ""
-    """The reason why no decision can rest on the score, such as silence; empty if a decision can."""
+    """The reason why no decision can rest on the score, such as silence; empty if a decision
+    can."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector scores it.
 
     - The duration is that of the measured samples.
-    - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of full
-      scale, and −120 for digital silence.
-    - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of the
-      spectrum is its 5th percentile, but at most 80 dB below its maximum. The bandwidth is the
+    - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
+      full scale, and −120 for digital silence.
+    - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The bandwidth is the
       frequency below which 99 % of the area more than 6 dB above the floor lies. It is 8 kHz for a
       flat spectrum, such as that of white noise, and 0 for silence.
 
@@ -104,8 +105,8 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
     """Measure a recording in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
 
-    The result equals :func:`measure` for the whole recording, to the last bit. Measuring takes 10 MB of
-    memory, and 15 MB more for each day of audio.
+    The result equals :func:`measure` for the whole recording, to the last bit. Measuring takes 10
+    MB of memory, and 15 MB more for each day of audio.
 
     Raises:
         InputError: if there are no samples.
@@ -182,7 +183,8 @@ class Typicality(NamedTuple):
     """How far a recording is from a calibration's recordings."""
 
     p_value: float
-    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are as unusual."""
+    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are as
+    unusual."""
     trait: str
     """The most unusual trait of the recording."""
     reason: str
@@ -239,8 +241,8 @@ class EmbeddingModel:
     """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
 
     The covariance within the classes has its own variance in each of its R largest principal
-    directions, and one variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R.
-    Statist. Soc. B 61, 1999).
+    directions, and one variance in all other directions (probabilistic PCA: Tipping and Bishop, J.
+    R. Statist. Soc. B 61, 1999).
     """
 
     means: Annotated[
@@ -347,7 +349,8 @@ class Population:
         Embeddings are used if all of ``traits`` have one. The same recordings give the same result.
 
         Raises:
-            InputError: if there are fewer recordings than :data:`FEWEST`, or an embedding is not finite.
+            InputError: if there are fewer recordings than :data:`FEWEST`, or an embedding is not
+                finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
         if len(traits) < FEWEST:
