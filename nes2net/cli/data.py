@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# Fields with more values, such as the attacks of ASVspoof 2021 DF, are summed up in a line.
+# A field with more values, such as the attacks of ASVspoof 2021 DF, is summarised in a line.
 _MOST_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of a size → bytes
 
 
 def download(
@@ -78,10 +78,9 @@ def download(
                     size = readable_size(file.remote.size)
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
-            for each in plan.hub_sets:
-                cells.append(
-                    [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
-                )
+            for hub_set in plan.hub_sets:
+                num_files = counted(len(hub_set.files), "file")
+                cells.append([f"hub:{hub_set.repository}", readable_size(hub_set.size), "by the hub", num_files])
             table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
             lines += ["", *(f"  {line}" for line in table)]
             lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
@@ -203,6 +202,7 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
+    """The lines that show the result of a check: each part, the key, the tasks, and missing files."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
@@ -266,6 +266,7 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
+    """The lines with the numbers of trials, compared with the official numbers, and by field."""
     text = _numbers(counts)
     if official is not None and counts.trials:
         right = not counts.differences(official)
@@ -295,7 +296,7 @@ def _row(name: str, text: str) -> list[str]:
 
 
 def _parts(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
-    """Split → its trials, with the labels of the keys; the splits asked for, or all that are there."""
+    """Split → its trials, with the labels of the keys, for the requested splits or all that exist."""
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(corpus_part.corpus)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
-    """Whether ``target`` is a file to write, by its suffix, not a folder for several."""
+    """Whether ``target`` is, by its suffix, a file to write rather than a folder for several files."""
     return target.suffix.lower() in suffixes and not target.is_dir()
 
 
 class FilesBeside:
-    """The files of the flags --plot, --rttm and --labels.
+    """The files of the flags --plot, --rttm and --labels, checked before hours of scoring.
 
     Raises:
-        InputError: if a file cannot be written; this is checked before hours of scoring.
+        InputError: if a file cannot be written.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FilesBeside:
     def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Give a function that writes the files of one recording; a common RTTM file is written at the end.
 
-        The common file is written after an interruption too, so that no hours of work are lost.
+        The common file is written even after an interruption, so that no hours of work are lost.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
