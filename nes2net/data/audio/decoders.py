@@ -122,7 +122,7 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
 #: libsndfile's own errors are RuntimeErrors. A ValueError or MemoryError comes from a damaged header
 #: that states more samples than fit into memory.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
-#: ``SoundFile.format`` of MP3 files, by version of libsndfile.
+#: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
 
 #: Samples of all channels together that are decoded at a time.
@@ -210,6 +210,7 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The blocks of a single stream, as :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -285,6 +286,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The blocks of a single stream, as :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0

@@ -150,7 +150,7 @@ def ogg_fault(file: BinaryIO) -> str | None:
     """The fault of an Ogg file, in words that follow its name; None if it is whole or not Ogg.
 
     An Ogg file is whole if all its pages are. The last page need not be marked as the end of the
-    stream, because a recorder that is killed does not write this mark.
+    stream, because a recorder that is stopped does not write this mark.
     """
     position = 0
     ended = False
@@ -213,6 +213,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
+    """Offsets of the AU files that follow each other; each header states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -228,6 +229,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
+    """Offsets of the pages that begin a stream; of consecutive such pages, only the first one."""
     starts: list[int] = []
     position = 0
     in_headers = False

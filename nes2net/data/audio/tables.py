@@ -302,6 +302,7 @@ class ArrowMessages:
         self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches read one by one
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Check the messages one by one against the budget, and finally the mark at the end."""
         dictionaries = 0
         for message in self._reader:
             batch = _header(message)

@@ -67,7 +67,7 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Load libraries that the effect needs; raise :class:`InputError` if one is missing."""
+        """Load or check further needs, such as a library; :class:`InputError` if one is missing."""
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:

@@ -99,7 +99,8 @@ class Pink(Noise):
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        return np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)), len(x))
+        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
+        return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
 
 
 class Babble(Noise):

@@ -140,6 +140,7 @@ def _folder(root: str | Path, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
+    """Length of a recording in samples at 16 kHz; InputError if it has no samples."""
     from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
 
     num_samples = count_samples(path)

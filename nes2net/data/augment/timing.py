@@ -32,9 +32,10 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        powers = np.square(np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)).mean(1)
-        (loud,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
-        return x[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME].copy()
+        frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
+        powers = np.square(frames).mean(1)
+        (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
+        return x[loud_frames[0] * _FRAME : (loud_frames[-1] + 1) * _FRAME].copy()
 
 
 class Cut(Effect):

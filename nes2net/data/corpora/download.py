@@ -158,6 +158,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
 
 
 def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
+    """The files of a data set of the hub that match ``only``, at the stated or the newest revision."""
     from huggingface_hub import HfApi  # start-up
 
     repository, _, revision = download.url.removeprefix(_HUB).partition("@")
@@ -291,6 +292,7 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
+    """Download a data set of the hub; Unfinished if a file did not come."""
     from huggingface_hub import snapshot_download  # start-up
 
     with _of_hub(hub_set.repository):

@@ -194,6 +194,7 @@ def _matches(
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder; InputError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -91,9 +91,8 @@ def _traced(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial
         ids.add(trial.id)
         yield replace(trial, label=SPOOF)
     if num_repeated:
-        print_note(
-            f"{path}: {counted(num_repeated, 'row')} repeated, which {'counts' if num_repeated == 1 else 'count'} once"
-        )
+        verb = "counts" if num_repeated == 1 else "count"
+        print_note(f"{path}: {counted(num_repeated, 'row')} repeated, which {verb} once")
 
 
 CORPUS = ListedCorpus(

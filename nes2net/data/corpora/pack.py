@@ -240,6 +240,7 @@ def _name(packed: _Packed) -> str:
 
 
 def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
+    """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -295,6 +296,7 @@ def _groups(
 
 
 def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
+    """Write the recordings of a shard, each followed by a ``.json`` with its fields and label."""
     with tarfile.open(path, "w") as archive:
         for packed in shard:
             name = _name(packed)

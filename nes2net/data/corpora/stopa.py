@@ -38,9 +38,13 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
             )
         name = files.checked_path(f"{row[4]}/eval/{row[1]}", path, line)
         id = files.id_of(name)
-        if id not in ids:
-            ids.add(id)
-            yield Trial(id, None if audio is None else audio / name, SPOOF, attack=row[4], phase=phase)
+        if id in ids:
+            continue
+        ids.add(id)
+        recording = None
+        if audio is not None:
+            recording = audio / name
+        yield Trial(id, recording, SPOOF, attack=row[4], phase=phase)
 
 
 CORPUS = ListedCorpus(
