@@ -408,6 +408,7 @@ class Compute(Generic[T]):
         return wait
 
     def _started_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
+        """Start to judge the waveforms of one length in a batch."""
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

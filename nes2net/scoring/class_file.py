@@ -58,7 +58,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
     """
     names: tuple[str, ...] = ()
     ids: list[str] = []
-    parts = []
+    blocks_of_logits = []
     with recorded_digests() as digests:
         for number, lines in text_blocks(path):
             if not names:
@@ -67,10 +67,10 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             if not lines:
                 continue
             ids += [line.split("\t", 1)[0] for line in lines]
-            parts.append(_numbers(path, number, lines, len(names)))
+            blocks_of_logits.append(_numbers(path, number, lines, len(names)))
     if not ids:
         raise InputError(f"{path}: has no rows of logits")
-    return ClassTable(names, ids, np.concatenate(parts), digests[path])
+    return ClassTable(names, ids, np.concatenate(blocks_of_logits), digests[path])
 
 
 def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:

@@ -41,9 +41,9 @@ class ScoringSettings(RunSettings):
     """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
     scoring of some benchmarks and published detectors."""
     legacy_train_mode: bool = False
-    """Whether to score in train mode, as the published In-the-Wild scoring does by mistake: with
-    the batch statistics of single utterances, and with dropout (deviation 2). The random numbers
-    come from one stream per utterance."""
+    """Whether to score in train mode, which the published In-the-Wild scoring never left: with the
+    batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
+    from one stream per utterance."""
     compile: bool = False
     """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
     The detector stays compiled."""

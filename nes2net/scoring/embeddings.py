@@ -143,6 +143,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+    """Write ids, labels and embeddings as columns, a chunk at a time."""
     arrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]

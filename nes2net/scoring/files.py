@@ -196,9 +196,9 @@ class _Batches(Generic[T]):
         for file in files[1:]:
             if len(batch) == self.batch_size:
                 break
-            further = file.read() if file.judged is None else None
-            if further is not None and len(further.recording.waveform) == len(first.recording.waveform):
-                batch.append((file, further))
+            read_file = file.read() if file.judged is None else None
+            if read_file is not None and len(read_file.recording.waveform) == len(first.recording.waveform):
+                batch.append((file, read_file))
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:

@@ -84,6 +84,7 @@ class Journal(Generic[T]):
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
+        """Write all of ``lines``; InputError if the disk is full."""
         unwritten = memoryview(lines)
         try:
             while unwritten:

@@ -99,7 +99,7 @@ class SegmentScorer(Scorer, Protocol):
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the detector was trained on labels of segments."""
+        """Whether the scores of segments were trained."""
 
     @property
     def resolutions(self) -> tuple[float, ...]:

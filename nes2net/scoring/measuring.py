@@ -145,7 +145,8 @@ def measure_trials(
     else:
         workers = num_workers
     most_samples = scorer.used_samples.most if scorer else None
-    output, (out, embeddings) = TraitsOutput(), _files(beside)
+    output = TraitsOutput()
+    out, embeddings = _files(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
@@ -154,12 +155,13 @@ def measure_trials(
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
             rows = {}
+            reasons = {}
             for read_trial in batch:
-                if isinstance(read_trial.content, Traits):
+                if isinstance(read_trial.content, str):
+                    reasons[read_trial.id] = read_trial.content
+                else:
                     rows[read_trial.id] = Row(read_trial.content, read_trial.audio)
-            yield BatchResult(
-                rows, {read_trial.id: read_trial.content for read_trial in batch if isinstance(read_trial.content, str)}
-            )
+            yield BatchResult(rows, reasons)
 
     run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
@@ -191,6 +193,7 @@ def forget_traits(beside: str | Path) -> None:
 
 
 def _files(beside: str | Path) -> tuple[Path, Path]:
+    """The files of the traits and of the embeddings."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 

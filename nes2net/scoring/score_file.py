@@ -83,6 +83,7 @@ def read_own_labels(path: str | Path) -> dict[str, str]:
 
 
 def _is_number(field: str) -> bool:
+    """Whether Python reads ``field`` as a float."""
     try:
         float(field)
     except ValueError:

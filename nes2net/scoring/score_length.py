@@ -34,8 +34,8 @@ class ScoreLength(NamedTuple):
             return ""
         if self.num_samples is None:
             return f"whole recordings are scored, as {self.why}"
-        part = f"the first {self.num_samples / 16_000:.2f} s of each recording"
-        return f"{part} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
+        head = f"the first {self.num_samples / 16_000:.2f} s of each recording"
+        return f"{head} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
 
 
 def samples_to_score(

@@ -252,6 +252,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
+    """The part of a recording that was scored, in words."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
