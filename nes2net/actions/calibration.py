@@ -212,12 +212,11 @@ def calibrate_recordings(
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
-    if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
-        names = listed(sorted(map(str, both)))
-        raise InputError(
-            f"{counted(len(both), 'recording is', 'recordings are')} in both {bonafide} and {spoof}: {names}; keep "
-            "each in one"
-        )
+    shared_paths = {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}
+    if shared_paths:
+        recordings_are = counted(len(shared_paths), "recording is", "recordings are")
+        names = listed(sorted(map(str, shared_paths)))
+        raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
     text = io.StringIO()
@@ -368,9 +367,10 @@ def apply_calibration(
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # All trials of a corpus without parts are in both phases.
-        if shared := sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key):
-            notes.append(f"{shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+        # A trial is in both phases if both are its phase or the whole corpus, or if the corpus has no parts.
+        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
+        if num_shared:
+            notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:

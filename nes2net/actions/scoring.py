@@ -118,8 +118,10 @@ def score_corpus(
         scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=record["scored_trials"]
     )
     warnings = list(record["seen"])
-    if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
-        warnings.append(f"the detector reads only the beginning of an utterance longer than {most / SAMPLE_RATE:g} s")
+    used_samples = scorer.used_samples.most
+    if used_samples is not None and (num_samples is None or num_samples > used_samples):
+        seconds = used_samples / SAMPLE_RATE
+        warnings.append(f"the detector reads only the beginning of an utterance longer than {seconds:g} s")
     if say:
         for note in notes:
             print_note(note)

@@ -291,8 +291,10 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
             "applies the calibration to the same detector"
         )
     else:
-        part = "whole recordings" if scored_by.num_samples is None else f"the first {scored_by.num_samples} samples"
-        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {part}")
+        scored_part = "whole recordings"
+        if scored_by.num_samples is not None:
+            scored_part = f"the first {scored_by.num_samples} samples"
+        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {scored_part}")
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:

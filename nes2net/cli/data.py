@@ -229,11 +229,10 @@ def _report(check: CorpusCheck) -> str:
             readable = decoding.files - len(decoding.unreadable)
             lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
             if readable:
-                (shortest, first), (longest, last) = decoding.shortest, decoding.longest
-                text = (
-                    f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
-                )
-                lines += _row("duration", text)
+                shortest, shortest_name = decoding.shortest
+                longest, longest_name = decoding.longest
+                text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
+                lines += _row("duration", f"{text} to {longest:.2f} s ({longest_name})")
                 rates = []
                 for rate, number in sorted(decoding.rates.items()):
                     rates.append(f"{number:,} at {rate:,} Hz")
@@ -269,8 +268,8 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     """The lines with the numbers of trials, compared with the official numbers, and by field."""
     text = _numbers(counts)
     if official is not None and counts.trials:
-        right = not counts.differences(official)
-        text += " (the official numbers)" if right else f" (officially {_numbers(official)})"
+        is_official = not counts.differences(official)
+        text += " (the official numbers)" if is_official else f" (officially {_numbers(official)})"
     lines = _row("trials", text)
     for name, values in counts.by.items():
         if len(values) > _MOST_VALUES:
@@ -282,6 +281,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers(counts: Counts) -> str:
+    """The numbers of trials in words."""
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof

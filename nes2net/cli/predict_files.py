@@ -106,6 +106,7 @@ class FilesBeside:
                 self._write_rttm(self.one_rttm, all_segments)
 
     def _write_rttm(self, target: Path, segments: dict[str, list[Segment]]) -> None:
+        """Write ``segments`` to an RTTM file, and print its name."""
         from nes2net.metrics.localisation.label_files import write_rttm
 
         with writing(target, "name another file or folder with --rttm"):
@@ -113,6 +114,7 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, prediction: Prediction, detector: Detector, decider: Decider | None) -> None:
+        """Draw the track of a recording, by scores or, with a calibration, by log-likelihood ratios."""
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track
 

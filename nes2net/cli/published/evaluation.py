@@ -127,6 +127,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
 
 
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    """Read the arguments of the published scripts of a track of ASVspoof 2021."""
     parser = OneLineParser(
         prog=prog,
         description=f"The figures of ASVspoof 2021 {track} for a score file.",
@@ -182,6 +183,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
+    """Print on standard error if not all trials were evaluated."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

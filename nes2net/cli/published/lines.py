@@ -65,6 +65,7 @@ class TrainingLines:
     """Print the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
+        """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
         print_parameters(detector)
         if checkpoint is not None:
             say(f"Model loaded : {checkpoint}")
@@ -79,7 +80,8 @@ class TrainingLines:
         # Without RawBoost, the published program still runs over the development set twice, with the same loss.
         w_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug"
         wo_aug = "val_loss_wo_aug"
-        (best_w_aug, at_w_aug), (best_wo_aug, at_wo_aug) = _best(history, w_aug), _best(history, wo_aug)
+        best_w_aug, at_w_aug = _best(history, w_aug)
+        best_wo_aug, at_wo_aug = _best(history, wo_aug)
         say(
             f"\n{row['epoch']}: tr_loss {row['loss']:.5f}, -val_loss_w_aug {row[w_aug]:.5f}, -val_loss_wo_aug {row[wo_aug]:.5f}, "
             f"Best loss w/ aug: E{at_w_aug}/{best_w_aug:5f}, Best loss wo aug: E{at_wo_aug}/{best_wo_aug:.5f}"
