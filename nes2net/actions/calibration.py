@@ -1,6 +1,6 @@
-"""Calibrate the scores of a detector or its recordings, fuse the scores of several, and apply what was learned.
+"""Learn a calibration or a fusion from scores or recordings, and apply it to scores.
 
-What `nes2net calibrate` does, for Python too.
+The work of `nes2net calibrate`, which Python programs can call, too.
 """
 
 from __future__ import annotations
@@ -53,18 +53,19 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of the labelled scores, which are measured so that others can be compared with them."""
+    """The recordings of the labelled scores, measured for comparison with other recordings."""
 
     root: str | Path
     """Folder of the corpus."""
     num_workers: int | None = None
-    """Workers, which read audio; None for a number that suits the machine."""
+    """Number of workers that read audio; None for a number that suits the machine."""
     model: str | Path | Detector | None = None
-    """The detector of the scores; with it the embeddings of the recordings count as well."""
+    """The detector of the scores, if recordings are to be compared by their embeddings, too."""
     device: str = "auto"
     config: dict[str, Any] | str | None = None
     base: str | Path | None = None
-    """The last three as for :meth:`nes2net.Detector.from_pretrained`; of no use to a detector that is loaded."""
+    """Device, config and base as for :meth:`nes2net.Detector.from_pretrained`; not used if
+    ``model`` is a loaded detector."""
     kept: str | Path = "calibration"
     """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
     :func:`nes2net.scoring.measuring.forget_traits`, so that each recording is measured once."""
@@ -78,22 +79,22 @@ class Calibrated:
     num_bonafide: int
     num_spoof: int
     unit: str
-    """What has a score: ``"trials"``, or frames of a length."""
+    """The unit of the scores: ``"trials"``, or frames and their length."""
     rows: Figures
-    """Figures on the scores that it was learned from."""
+    """Figures on the scores from which the calibration was learned."""
     separated: bool
-    """Whether a threshold tells the classes apart without error."""
+    """Whether a threshold separates the classes without error."""
     failed: list[str] = field(default_factory=list)
     """Recordings that could not be measured."""
 
     @property
     def warning(self) -> str:
-        """What the figures are worth if the trials are few; empty if they are not."""
+        """A warning that few trials make the figures uncertain; empty if each class has 20 or more."""
         return few_trials(self.num_bonafide, self.num_spoof)
 
     @property
     def worth(self) -> str:
-        """What error rates of so many trials are worth, and how many are worth more."""
+        """How certain error rates on these trials are, and how many trials would make them surer."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -111,16 +112,17 @@ def calibrate(
     """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
 
     Args:
-        scores: a score file of each system. Scores of frames come from a single system.
+        scores: a score file for each system. Scores of frames can be those of a single system only.
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame, if no record of the frame scores states it.
-        recordings: recordings to measure, so that decisions can call others unusual.
+        recordings: recordings to measure, so that a decision can be "cannot tell" for unusual
+            recordings.
 
     Raises:
-        InputError: if scores, keys or recordings cannot be read or do not go together; if higher scores
-            mean spoofed; or as :func:`nes2net.scoring.decisions.calibration.fit`.
+        InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
+            scores mean spoofed; or as :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus = corpora.get(labels.corpus)
     paths = list(map(Path, scores))
@@ -190,36 +192,38 @@ def calibrate_recordings(
 ) -> FromRecordings:
     """Score the recordings of two folders, and learn from them how to turn scores into log-likelihood ratios.
 
-    The list of the recordings is kept in ``{save}.recordings.csv``, as of the corpus ``generic``, and their scores in
-    ``{save}.scores.txt``. The same call resumes after an interruption. The recordings are measured and embedded, so
-    that decisions can call others unusual.
+    The list of the recordings is kept in ``{save}.recordings.csv``, a list of the corpus
+    ``generic``, and their scores in ``{save}.scores.txt``. The same call resumes after an
+    interruption. The recordings are measured and embedded, so that a decision can be "cannot tell"
+    for unusual recordings.
 
     Args:
         bonafide, spoof: folders of recordings, or single ones.
         save: file of the calibration.
-        checkpoint: what ``detector`` was loaded from, for the record.
-        num_samples: leading samples of each recording, None for all, ``"auto"`` for what suits the detector.
+        checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
+        num_samples: leading samples of each recording to score; None for all, ``"auto"`` for a
+            number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.
         batch_size, num_workers: as for scoring.
 
     Raises:
-        InputError: as :func:`calibrate`; if a folder has no recordings, or both have the same; or if a file cannot be
-            read or written.
+        InputError: as :func:`calibrate`; if a folder has no recordings, or both folders share a
+            recording; or if a file cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
-    if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
-        names = listed(sorted(map(str, both)))
-        raise InputError(
-            f"{counted(len(both), 'recording is', 'recordings are')} in both {bonafide} and {spoof}: {names}; keep "
-            "each in one"
-        )
+    shared_paths = {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}
+    if shared_paths:
+        recordings_are = counted(len(shared_paths), "recording is", "recordings are")
+        names = listed(sorted(map(str, shared_paths)))
+        raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
-    # No cell begins as a formula of a spreadsheet: paths are absolute, and ids begin with the label.
+    # A spreadsheet would take a cell that begins with "=" for a formula. Here paths are absolute, and ids begin with
+    # the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if Path(folder).is_dir():
             top = Path(folder)
@@ -254,7 +258,7 @@ def calibrate_recordings(
 def _population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials; name the recordings that cannot be measured."""
+    """The population of the ``scored`` trials' recordings, and the ids of those not measured."""
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
@@ -310,9 +314,9 @@ class Applied:
     """The outcome of :func:`apply_calibration`."""
 
     rows: Figures
-    """Before and after, if there are labels."""
+    """Figures before and after calibration; empty without labels."""
     notes: list[str]
-    """What could not be checked."""
+    """Notes on facts that could not be checked, and on the figures."""
 
     @property
     def warning(self) -> str:
@@ -341,17 +345,18 @@ def apply_calibration(
     learned_from: Labels | None = None,
     allow_partial: bool = False,
 ) -> Applied:
-    """Write what ``calibration`` makes of ``scores`` to the score file ``out``, and measure it if there are labels.
+    """Write the calibrated ``scores`` to the score file ``out``, and evaluate them if there are labels.
 
     Args:
-        scores: a file of each system, in the order in which the calibration was learned.
+        scores: a file for each system, in the order in which the calibration was learned.
         labels: labels of these scores.
-        learned_from: the labels that it was learned from, if known; a note counts trials in both.
+        learned_from: the labels from which the calibration was learned, if known; a note counts the
+            trials that both labels share.
         allow_partial: leave out trials whose scores are missing or unusable.
 
     Raises:
-        InputError: if it was learned from scores of another detector or of another number of systems, or
-            if a file cannot be read or written.
+        InputError: if the calibration was learned from scores of another detector or of another
+            number of systems, or if a file cannot be read or written.
     """
     if len(scores) != len(calibration.weights):
         raise InputError(
@@ -362,9 +367,10 @@ def apply_calibration(
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # All trials of a corpus without parts are in both phases.
-        if shared := sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key):
-            notes.append(f"{shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+        # A trial is in both phases if both are its phase or the whole corpus, or if the corpus has no parts.
+        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
+        if num_shared:
+            notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:
@@ -400,6 +406,7 @@ def apply_calibration(
 def _before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> Figures:
+    """The figures of each system, and of the calibrated or fused scores."""
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))
         for i, name in enumerate(calibration.systems)

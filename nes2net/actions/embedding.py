@@ -1,4 +1,4 @@
-"""Embed recordings: what `nes2net embed` does, for Python too."""
+"""Embed recordings: the work of `nes2net embed`, which Python programs can call, too."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ def embed_recordings(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.corpus.judge_trials` does.
+    """Embed ``trials`` into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
 
     Args:
-        embeddings: which of the detector's embeddings; None for the last hidden state of the front-end.
-        num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
-            :func:`nes2net.scoring.score_length.samples_to_score` chooses, which a note says.
+        embeddings: the kind of embedding; None for the last hidden state of the front-end.
+        num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
+            chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a note.
         about: plain data for the record, such as the corpus and the checkpoint.
-        settings: how recordings are read and computed; ``num_samples`` says how much of each.
+        settings: how recordings are read and computed; ``num_samples`` above replaces its own.
 
     Raises:
-        InputError: as that function, or if there is no such embedding.
-        Unfinished: as that function.
+        InputError: as :func:`nes2net.scoring.corpus.judge_trials`, or if the detector has no such
+            embedding.
+        Unfinished: as :func:`nes2net.scoring.corpus.judge_trials`.
     """
     print_note(detector.frontend.note)
     score_length = samples_to_score(detector.provenance, num_samples)
@@ -58,7 +59,7 @@ def embed_recordings(
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
-    """Audio files, and the audio files in folders, each once under its path."""
+    """Trials of audio files, and of the audio files in folders. The id of a trial is its path."""
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
 
@@ -71,8 +72,8 @@ def frontend_alone(
     """A front-end whose hidden states can be embedded, as a detector with an empty back-end.
 
     Args:
-        frontend: its name, or a mapping of name and options as in a recipe.
-        ssl_checkpoint: its pre-training file.
+        frontend: name of the front-end, or a mapping of name and options as in a recipe.
+        ssl_checkpoint: file of the pre-trained weights.
 
     Raises:
         InputError: if there is no such front-end, or its weights would be random.
@@ -83,7 +84,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # so that the same front-end always has the same fingerprint
+    with torch.no_grad():  # random weights would give the same front-end another fingerprint each time
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

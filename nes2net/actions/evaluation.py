@@ -1,4 +1,4 @@
-"""Evaluate score files against a key: what `nes2net evaluate` does, for Python too."""
+"""Evaluate score files against a key: the work of `nes2net evaluate`, for Python programs, too."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from nes2net.scoring.judgement import judgement_of
 
 
 def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
-    """Evaluate files of judgements, compared on the same trials.
+    """Evaluate files of judgements, which are compared on the same trials.
 
     Args:
         scores: score files of recordings, a single file of frame scores, or files of another judgement.
 
     Raises:
-        InputError: if files or labels cannot be read or do not go together, or settings do not apply.
+        InputError: if files or labels cannot be read or do not fit each other, or settings do not
+            apply.
     """
     paths = list(map(Path, scores))
-    # Files of recordings are compared with each other; any other judgement stands alone, and says so.
+    # Scores of recordings can be compared with each other. Any other judgement among them does the evaluation, and
+    # refuses files that it cannot compare.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     return judgement.evaluate(labels, paths, settings or EvaluationSettings())
@@ -42,10 +44,11 @@ class Pages:
     """All figures, and hashes of the inputs."""
     latex: str | Path | None = None
     markdown: str | Path | None = None
-    """The tables of the page; those in LaTeX are for the package booktabs."""
+    """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
 
     @property
     def files(self) -> list[str | Path]:
+        """The files to write."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
@@ -54,20 +57,21 @@ class Pages:
         further_scores: Iterable[str | Path] = (),
         calibrations: Iterable[str | Path] = (),
     ) -> None:
-        """Check the files before anything long begins.
+        """Check that the files can be written, before a long evaluation.
 
         Args:
             scores: the files to evaluate.
             further_scores: further score files that are read.
+            calibrations: calibrations that are read.
 
         Raises:
             InputError: if a file cannot be written or is also read.
         """
-        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
-        read |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
+        role_of = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
+        role_of |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
         for path in self.files:
-            if os.path.realpath(path) in read:
-                raise InputError(f"{path} is {read[os.path.realpath(path)]}; name another file to write")
+            if os.path.realpath(path) in role_of:
+                raise InputError(f"{path} is {role_of[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
 
     def write(self, result: Result) -> None:

@@ -1,4 +1,4 @@
-"""Flags that several commands share: corpus, detector, length of a recording, batches, decisions; and what they print at the end."""
+"""Flags that commands share: corpus, detector, length, batches, decisions; and their last lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16",
 
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
-    """A part of a corpus in its folder; a data set of the hub is downloaded if no folder is given."""
+    """A part of a corpus in its folder. If no folder is given, a data set of the hub is downloaded."""
     from nes2net.data.corpora.trial import Part  # start-up: NumPy
 
     definition = corpora.get(corpus)
@@ -55,7 +55,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
-    """The architecture of the recipe in the file ``name``, which options may follow; another name stays as it is.
+    """The architecture of the recipe ``name``, a file and options; another name stays unchanged.
 
     Raises:
         InputError: if the recipe cannot be read, or an option is wrong.
@@ -100,6 +100,7 @@ class Loading(Architecture):
     dtype: Precision = "auto"
 
     def load(self, model: str) -> Detector:
+        """Load the detector ``model`` with these flags."""
         from nes2net.detector import Detector  # start-up
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.quantisation import emulation_note  # start-up
@@ -120,10 +121,10 @@ class Length:
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
-        self.asked()  # before a large model is read
+        self.asked()  # raises before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
-        """The number of samples, None for all; ``"auto"`` if nothing is asked for."""
+        """The number of samples from the flag; None for all, ``"auto"`` without the flag."""
         if self.num_samples is None:
             return "auto"
         if self.num_samples == "4sec":
@@ -139,13 +140,17 @@ class Length:
         return number
 
     def of_files(self) -> int | Literal["auto"] | None:
-        """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
+        """Like :meth:`asked`, for recordings outside of a corpus; ``4sec`` is 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """How many samples to score: what the flag says, else what suits the detector, which a note says."""
+        """Number of samples to score: from the flag, or else what suits the detector; a note is printed.
+
+        Args:
+            of_corpus: number of samples in '4sec' scoring of the corpus.
+        """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
         num_samples = self.asked()
@@ -213,9 +218,9 @@ class Deciding:
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
-    """Print what was written and, on standard error, what is missing; return the exit status.
+    """Print the number of rows and, on standard error, the failures; return the exit status.
 
-    Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
+    Of several processes, only the first one prints. ``file`` is standard output by default.
     """
     if not is_first():
         return 0

@@ -1,6 +1,6 @@
-"""Score audio files with a detector, along their time or by their fake stretches, too.
+"""Score audio files with a detector, also along their time or by their fake stretches.
 
-What `nes2net predict` does, for Python too.
+The work of `nes2net predict`, which Python programs can call, too.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_tra
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found of one recording."""
+    """The result for one recording."""
 
     path: Path
     row: dict[str, Any]
-    """Plain data for JSON: ``file``; ``error``, or ``duration`` in seconds, ``method`` and what was asked for. With a
-    calibration, the log-likelihood ratio, the probability and the decision stand beside the score."""
+    """Plain data for JSON: ``file``; then ``error``, or ``duration`` in seconds, ``method`` and the
+    answer to the question. With a calibration, the log-likelihood ratio, the probability and the
+    decision stand beside the score."""
     track: Track | None = None
-    """Its scores along the time, of windows or of frames, if they were asked for."""
+    """Scores along the time, of windows or of frames, if the question asks for them."""
     stretches: list[Segment] = field(default_factory=list)
-    """Its fake stretches, if they were asked for."""
+    """Fake stretches, if the question asks for them."""
     words: str = ""
-    """What another judgement says, for a person."""
+    """The answer of another judgement in words, for the table."""
 
 
 @dataclass(frozen=True)
@@ -62,30 +63,31 @@ class Predictions:
     notes: list[str]
     """How the recordings are scored, a sentence each."""
     meaning: list[str]
-    """What the scores are worth, a sentence each: the detector, its training, remarks on both."""
+    """The meaning of the scores, a sentence each: the detector, its training, remarks on both."""
     rows: Iterator[Prediction]
-    """One for each recording, in their order; each is computed when it is taken."""
+    """A result for each recording, in order; each is computed when it is taken from the
+    iterator."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """Who is asked: a detector, and how it computes."""
+    """The detector that answers a question, with settings of the computation."""
 
     detector: Detector
     decider: Decider | None = None
-    """Says what scores mean."""
+    """Decides on scores by a calibration; None without a calibration."""
     batch_size: int | None = None
     workers: int | None = None
-    """Threads that read files."""
+    """Number of threads that read files."""
 
     @property
     def score_nature(self) -> str:
-        """What kind of number a score of the detector is, a sentence."""
+        """The kind of number that a score of the detector is, in a sentence."""
         return f"score: higher means more bona fide; it is {NATURE[self.detector.backend.score_rule]}"
 
 
 class Answer(NamedTuple):
-    """What :func:`predict` passes on, and whether a calibration fits it."""
+    """The results of a question for :func:`predict`, and facts to check the calibration."""
 
     rows: Iterator[Prediction]
     notes: list[str]
@@ -93,29 +95,29 @@ class Answer(NamedTuple):
     num_samples: int | None = None
     """Leading samples that are scored; None for all, 0 for windows along a recording."""
     resolution_ms: float | None = None
-    """Length of the frames that are scored, None for recordings."""
+    """Length in ms of the frames that are scored; None if recordings are scored."""
 
 
 class Question(ABC):
-    """What is asked of each recording."""
+    """The kind of answer that is wanted for each recording."""
 
     @abstractmethod
     def answer(self, asking: Asking, paths: list[Path]) -> Answer:
-        """Ask it of the recordings ``paths``; the rows are computed when they are taken.
+        """Answer the question for the recordings ``paths``; a row is computed when it is taken.
 
         Raises:
-            InputError: if the detector cannot be asked so.
+            InputError: if the detector cannot answer the question.
         """
 
 
 @dataclass(frozen=True)
 class Along:
-    """How the windows lie along a recording, which have a score each."""
+    """The windows along a recording, each of which has a score."""
 
     window: float | None = None
-    """Seconds of audio for one score; None for as many as a single score takes in training."""
+    """Length of a window in seconds; None for the length of the detector's training crops."""
     hop: float = 0.5
-    """Seconds from one window to the next."""
+    """Distance of windows in seconds."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,16 @@ class Once(Question):
     """One score for each recording."""
 
     num_samples: int | Literal["auto"] | None = "auto"
-    """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for the
-    number that the calibration or the detector was made with, else for all."""
+    """Number of leading samples to score, repeating shorter recordings; None for all in one piece.
+    ``"auto"`` takes the number of the calibration or of the detector's training, or else all."""
     along: Along | None = None
-    """The windows of ``track``, and of a whole recording of more than two minutes, whose score is their mean unless
-    ``num_samples`` is None; None for the usual windows."""
+    """The windows of ``track``, and of recordings longer than two minutes that are scored whole, by
+    the mean of their windows, with ``num_samples`` ``"auto"``. None for the usual windows."""
     track: bool = False
-    """Whether to give the scores along each recording, too. They stand beside its score and never change it."""
+    """Whether to give the scores along each recording, too. They do not change the score of the
+    recording."""
     threshold: float | None = None
-    """The score from which on a recording is called bona fide, and below it spoof; None for no such label."""
+    """The lowest score at which the decision is bona fide, not spoof; None for no decision."""
 
     def answer(self, asking: Asking, paths: list[Path]) -> Answer:
         detector = asking.detector
@@ -141,7 +144,7 @@ class Once(Question):
             window = length_of_training(detector.provenance) / SAMPLE_RATE
         windows = replace(windows, window=window)
         if self.along or self.track:
-            window_samples(detector, window, windows.hop)  # raises for wrong numbers, so that later errors are of files
+            window_samples(detector, window, windows.hop)  # raises for wrong numbers before any file is read
         notes = []
         if self.num_samples == "auto":
             score_length = calibrated_samples(asking.decider, detector.provenance)
@@ -167,14 +170,16 @@ class Once(Question):
 
 @dataclass(frozen=True)
 class Stretches(Question):
-    """The fake stretches of each recording, by a detector that sees segments."""
+    """The fake stretches of each recording, by a detector that scores segments."""
 
     resolution_ms: float | None = None
-    """Length of a frame; None for the calibration's, or the detector's shortest."""
+    """Length of a frame in ms; None for that of the calibration, or the shortest of the
+    detector."""
     threshold: float | None = None
     hysteresis: float | None = None
     min_duration: float = MIN_DURATION
-    """The last three as for :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
+    """Threshold, hysteresis and shortest duration as for
+    :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
 
     def answer(self, asking: Asking, paths: list[Path]) -> Answer:
         detector = asking.detector
@@ -204,7 +209,7 @@ class Stretches(Question):
 
 @dataclass(frozen=True)
 class Judged(Question):
-    """Any judgement of each recording: what its :meth:`~nes2net.scoring.judgement.Judgement.tell` says."""
+    """A judgement of each recording, shown by :meth:`~nes2net.scoring.judgement.Judgement.tell`."""
 
     judgement: Judgement[Any]
     num_samples: int | Literal["auto"] | None = "auto"
@@ -235,6 +240,7 @@ class Judged(Question):
 def _rows_of(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
+    """The results for ``judged`` files, as rows and in words."""
     for file in judged:
         path = Path(file.path)
         if isinstance(file.result, InputError):
@@ -258,21 +264,23 @@ def predict(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Predictions:
-    """Judge audio files of any format. A file that cannot be judged has a row with the reason.
+    """Judge audio files of any format. If a file cannot be judged, its row states the reason.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
         question: one score for each recording (:class:`Once`, the default), its fake stretches (:class:`Stretches`),
             or any judgement (:class:`Judged`).
-        decider: says what scores mean.
-        calibration: the file that ``decider`` is from, for the rows.
-        batch_size: utterances or windows computed at once; None for a number that suits the device.
-        workers: threads that read files.
+        decider: decides on the scores; None for no decisions.
+        calibration: the file of the calibration in ``decider``, for the rows.
+        batch_size: number of utterances or windows that are computed at once; None for a number
+            that suits the device.
+        workers: number of threads that read files.
 
     Raises:
-        InputError: if a folder has no audio files; the detector needs more than audio, or sees no segments; a
-            number is out of its range; the calibration is not one of this detector's scores; or windows are
-            given that no score and no track has.
+        InputError: if a folder has no audio files; if the detector needs more than audio, or does
+            not score segments although stretches are asked for; if a number is out of its range; if
+            the calibration was learned from scores of another detector; or if windows are given,
+            but no recording is scored along its time.
     """
     check_takes_audio_alone(detector)
     paths = with_folders_listed(map(str, files))
@@ -297,7 +305,7 @@ def predict(
 
 
 def _extent(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """How long a recording is, and how much of it was judged."""
+    """The facts of a row about the length of a recording and the judged part."""
     extent = {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged}
     if num_samples is None:
         return {**extent, "method": "whole"}
@@ -306,7 +314,7 @@ def _extent(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Scoring:
-    """Scores one recording after another, once each."""
+    """Scores one recording after another, for :class:`Once`."""
 
     asking: Asking
     question: Once
@@ -316,6 +324,7 @@ class _Scoring:
     """Whether a recording of more than two minutes is scored by the mean along its time."""
 
     def rows(self, paths: list[Path]) -> Iterator[Prediction]:
+        """The results for ``paths``, in order."""
         asking = self.asking
         longest_whole = None
         if self.means_along:
@@ -362,7 +371,7 @@ class _Scoring:
         return Prediction(path, row | self._facts_of(track), track)
 
     def _mean(self, path: Path) -> Prediction:
-        """Score a long recording by the mean along its time. Unless its track was asked for, say so before."""
+        """Score a long recording by the mean along its time; unless its track is shown, note this first."""
         duration = count_samples(path) / SAMPLE_RATE
         windows = self.windows
         if not self.question.track:
@@ -382,7 +391,7 @@ class _Scoring:
         return Prediction(path, row | self._facts_of(track), track if self.question.track else None)
 
     def _track(self, path: Path, duration: float) -> Track:
-        """Score ``path``, of so many seconds, along its time."""
+        """Score ``path`` along its time, with a display of ``duration`` seconds."""
         with _seconds_shown(path, duration) as progress:
             return score_track(
                 self.asking.detector,
@@ -394,7 +403,7 @@ class _Scoring:
             )
 
     def _facts_of(self, track: Track) -> dict[str, Any]:
-        """What a row says of a track, with its scores if they were asked for."""
+        """The facts of a row about a track, with all its scores if the question asks for them."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
@@ -411,7 +420,7 @@ class _Scoring:
         return facts
 
     def _meaning(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
-        """The score of a recording and, with a calibration or a threshold, what it means."""
+        """The score of a recording and, with a calibration or a threshold, the decision."""
         threshold = self.question.threshold
         if self.asking.decider:
             return self.asking.decider(score, traits).row()
@@ -450,7 +459,7 @@ def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: flo
     for stretch in stretches:
         segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
         if decider and stretch.score is not None and not frames.remark.unfit:
-            # Before it is bounded, the ratio is linear in the score: that of the mean score is the mean of ratios.
+            # An unbounded ratio is linear in the score, so the ratio of the mean score is the mean of the frames' ratios.
             segment["llr"] = float(decider.llrs([stretch.score])[0])
             segment["probability"] = float(decider.probabilities([stretch.score])[0])
         row["segments"].append(segment)
@@ -458,7 +467,7 @@ def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: flo
 
 
 def _is_long(path: Path) -> bool:
-    """Whether a recording lasts so long that it is scored along its time; False if it cannot be read."""
+    """Whether a recording is so long that it is scored along its time; False if it cannot be read."""
     try:
         return count_samples(path) > LONG_RECORDING * SAMPLE_RATE
     except InputError:
@@ -471,7 +480,7 @@ def _failed(path: Path, error: InputError) -> Prediction:
 
 @contextmanager
 def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show how many of the ``duration`` seconds of ``path`` are scored, as told to the function that this yields."""
+    """Show the progress of scoring ``path``; yields a function that takes the seconds scored so far."""
     with ProgressDisplay[None](
         title=printable_name(path.name), unit="second", total=round(duration), delay=1
     ) as display:

@@ -1,7 +1,7 @@
-"""Score a corpus with a detector: what `nes2net score`, main.py, experiments and reproductions call.
+"""Score a corpus with a detector: the function behind `nes2net score`, main.py and experiments.
 
-It reads the trials, adds to the record what is known of detector and corpus, warns of what the
-detector has seen, and decides if there is a calibration.
+It reads the trials, adds facts about detector and corpus to the record, warns if the detector was
+trained on these trials, and decides on them if there is a calibration.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CorpusScores(NamedTuple):
 
     scores: Finished
     decisions: CorpusDecisions | None
-    """Only in the first process, and with a calibration."""
+    """Decisions on the trials; None without a calibration, and in all processes but the first."""
 
 
 def score_corpus(
@@ -54,33 +54,33 @@ def score_corpus(
     say: bool = True,
     settings: ScoringSettings | None = None,
 ) -> CorpusScores:
-    """Score a part of a corpus into the file ``out``, as :func:`nes2net.scoring.corpus.judge_trials` does.
+    """Score a part of a corpus into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
 
-    The record says which corpus and checkpoint it is of, what is known of a published detector, and
-    whether the detector was trained or selected on these trials. That is also a warning.
+    The record states the corpus, the checkpoint, and the facts of a published detector. If the
+    detector was trained or selected on these trials, the record says so, and a warning is printed.
 
     Args:
-        checkpoint: what ``scorer`` was loaded from, for the record.
-        num_samples: how many leading samples of each utterance to take, None for whole utterances;
-            ``"auto"`` as :func:`nes2net.scoring.score_length.samples_to_score` chooses, which a note
-            says; ``"4sec"`` as ``"auto"``, but never whole utterances.
-        judgement: what the detector says of an utterance: a judgement, its name, or a mapping of name and options.
-        trials: the trials to score, if not all of ``corpus_part``.
-        system_scores: for a detector that fuses scores of other systems, a score file of each, in
-            the order of training.
+        checkpoint: the file, folder or name from which ``scorer`` was loaded, for the record.
+        num_samples: number of leading samples of each utterance to take; None for whole utterances.
+            ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a
+            note; ``"4sec"`` is like ``"auto"``, but never chooses whole utterances.
+        judgement: the kind of result: a judgement, its name, or a mapping of name and options.
+        trials: the trials to score, if not all trials of ``corpus_part``.
+        system_scores: for a detector that fuses scores of other systems, a score file for each
+            system, in the order of training.
         score_range: score files of a development set, whose lowest and highest scores set the normalisation of
             ``system_scores``; ``["test"]`` takes the lowest and highest of ``system_scores``. If not given, the ranges
             of training are taken.
         decider: decides on the trials, in a table beside the scores.
-        calibration: the file that ``decider`` is from, for the record.
+        calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
-        say: print notes and warnings; a run that scores the same trials many times does so once.
-        settings: how utterances are read and computed; ``num_samples`` says how much of each.
+        say: print notes and warnings. A run that scores the same trials many times sets this once.
+        settings: how utterances are read and computed; ``num_samples`` above replaces its own.
 
     Raises:
-        InputError: as that function, or if trials or scores of other systems cannot be read, or the
-            calibration is of another detector.
-        Unfinished: as that function.
+        InputError: as :func:`nes2net.scoring.corpus.judge_trials`; also if trials or scores of
+            other systems cannot be read, or the calibration belongs to another detector.
+        Unfinished: as :func:`nes2net.scoring.corpus.judge_trials`.
     """
     judgement = as_judgement(judgement)
     settings = settings or ScoringSettings()
@@ -109,7 +109,7 @@ def score_corpus(
     score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, part_alone)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
-    if decider is not None:  # one that does not fit is refused before hours of scoring
+    if decider is not None:  # raises before hours of scoring if the calibration does not belong to the detector
         notes += notes_on(scorer, decider, num_samples)
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
@@ -118,8 +118,10 @@ def score_corpus(
         scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=record["scored_trials"]
     )
     warnings = list(record["seen"])
-    if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
-        warnings.append(f"the detector reads only the beginning of an utterance longer than {most / SAMPLE_RATE:g} s")
+    used_samples = scorer.used_samples.most
+    if used_samples is not None and (num_samples is None or num_samples > used_samples):
+        seconds = used_samples / SAMPLE_RATE
+        warnings.append(f"the detector reads only the beginning of an utterance longer than {seconds:g} s")
     if say:
         for note in notes:
             print_note(note)
@@ -150,7 +152,7 @@ def score_corpus(
 
 
 def _ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """The ranges of the other systems' scores: the ranges asked for, or the ranges of training."""
+    """The ranges of the other systems' scores: by ``score_range``, or else those of training."""
     if list(score_range) == ["test"]:
         return "test"
     if score_range:

@@ -1,13 +1,14 @@
-"""Command lines: `nes2net …` and, in ``published``, the flags and printed lines of the published programs.
+"""Command lines: `nes2net …` and, in ``published``, those of the published programs.
 
-In reading order: ``main`` lists the commands by name; then one file per command, which is a
-function: its signature gives the flags, and its docstring the help (``nes2net.lib.commands``).
+In reading order: ``main`` lists the commands by name; then each command has a file. A command is a
+function, whose signature gives the flags and whose docstring gives the help
+(``nes2net.lib.commands``).
 
-Imports every district but ``apps``.
+Imports every district except ``apps``.
 """
 
 import os
 
-# Waiting threads would otherwise spin, and take cores from the workers. OpenMP reads this when
-# PyTorch is loaded, so it stands before every import of a command.
+# By default, waiting threads of OpenMP spin, and take cores from the workers. OpenMP reads this variable
+# when PyTorch is loaded, so it is set before any command is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

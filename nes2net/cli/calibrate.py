@@ -1,4 +1,4 @@
-"""`nes2net calibrate`: turn scores into log-likelihood ratios, of one system or fused from several."""
+"""`nes2net calibrate`: turn scores of a system, or of several, into log-likelihood ratios."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Figure → heading and factor.
+# Figure → heading of its column, and the factor by which it is shown.
 _COLUMNS = {
     "eer": ("EER %", 100),
     "min_dcf": ("minDCF", 1),
@@ -310,7 +310,11 @@ def calibrate() -> None:
 
 
 def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on ``done``; also the facts of the calibration if it has one system and was ``saved``."""
+    """Print notes on the calibration, and its facts if it has one system and was saved.
+
+    Args:
+        saved: the score files of a saved calibration; empty if it was not saved.
+    """
     if done.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if done.failed:
@@ -326,8 +330,10 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
             "applies the calibration to the same detector"
         )
     else:
-        part = "whole recordings" if scored_by.num_samples is None else f"the first {scored_by.num_samples} samples"
-        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {part}")
+        scored_part = "whole recordings"
+        if scored_by.num_samples is not None:
+            scored_part = f"the first {scored_by.num_samples} samples"
+        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {scored_part}")
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
@@ -350,6 +356,7 @@ def _check_not_read(files: Sequence[str], *written: str | None) -> None:
 
 
 def _weights(calibration: LinearCalibration) -> str:
+    """The lines that show the weights and the offset."""
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
     lines = []

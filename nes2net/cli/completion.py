@@ -1,4 +1,4 @@
-"""The script that lets a shell complete commands, flags, files and names."""
+"""Print the script by which a shell completes commands, flags, files and names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from nes2net.lib.command_line import OneLineParser
 from nes2net.lib.commands import called
 
-#: For a shell, a function that completes one of ``names`` or a file.
+#: Shell → the text of a shell function that completes one of ``names`` or a file.
 _NAME_OR_FILE = {
     "bash": '_nes2net_{kind}_or_file() {{ compgen -W "{names}" -- "$1"; compgen -f -- "$1"; }}',
     "zsh": "_nes2net_{kind}_or_file() {{ _alternative '{kind}:{kind}:({names})' 'files:file:_files' }}",
@@ -34,7 +34,7 @@ def completion(shell: Literal["bash", "zsh"]) -> None:
 
 
 def completion_script(parser: OneLineParser, shell: str) -> str:
-    """The script for ``shell``, bash or zsh, that completes the commands of ``parser``."""
+    """The script by which ``shell``, bash or zsh, completes the commands of ``parser``."""
     import shtab
 
     names_by_kind = names()
@@ -56,7 +56,10 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
 
 
 def names() -> dict[str, list[str]]:
-    """The names that an argument takes besides files, by its command and destination, or by the destination alone."""
+    """Argument → the names that it takes besides files.
+
+    An argument is its command and destination, or the destination alone for all commands.
+    """
     from nes2net.models.published_models import PUBLISHED_MODELS
     from nes2net.models.published_results import published_rows
     from nes2net.models.registry import aggregations, backends, effects, frontends, losses

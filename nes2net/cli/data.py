@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# Fields with more values, such as the attacks of ASVspoof 2021 DF, are summed up in a line.
+# A field with more values, such as the attacks of ASVspoof 2021 DF, is summarised in a line.
 _MOST_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of a size → bytes
 
 
 def download(
@@ -78,10 +78,9 @@ def download(
                     size = readable_size(file.remote.size)
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
-            for each in plan.hub_sets:
-                cells.append(
-                    [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
-                )
+            for hub_set in plan.hub_sets:
+                num_files = counted(len(hub_set.files), "file")
+                cells.append([f"hub:{hub_set.repository}", readable_size(hub_set.size), "by the hub", num_files])
             table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
             lines += ["", *(f"  {line}" for line in table)]
             lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
@@ -203,6 +202,7 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
+    """The lines that show the result of a check: each part, the key, the tasks, and missing files."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
@@ -229,11 +229,10 @@ def _report(check: CorpusCheck) -> str:
             readable = decoding.files - len(decoding.unreadable)
             lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
             if readable:
-                (shortest, first), (longest, last) = decoding.shortest, decoding.longest
-                text = (
-                    f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
-                )
-                lines += _row("duration", text)
+                shortest, shortest_name = decoding.shortest
+                longest, longest_name = decoding.longest
+                text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
+                lines += _row("duration", f"{text} to {longest:.2f} s ({longest_name})")
                 rates = []
                 for rate, number in sorted(decoding.rates.items()):
                     rates.append(f"{number:,} at {rate:,} Hz")
@@ -266,10 +265,11 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
+    """The lines with the numbers of trials, compared with the official numbers, and by field."""
     text = _numbers(counts)
     if official is not None and counts.trials:
-        right = not counts.differences(official)
-        text += " (the official numbers)" if right else f" (officially {_numbers(official)})"
+        is_official = not counts.differences(official)
+        text += " (the official numbers)" if is_official else f" (officially {_numbers(official)})"
     lines = _row("trials", text)
     for name, values in counts.by.items():
         if len(values) > _MOST_VALUES:
@@ -281,6 +281,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers(counts: Counts) -> str:
+    """The numbers of trials in words."""
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
@@ -295,7 +296,7 @@ def _row(name: str, text: str) -> list[str]:
 
 
 def _parts(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
-    """Split → its trials, with the labels of the keys; the splits asked for, or all that are there."""
+    """Split → its trials, with the labels of the keys, for the requested splits or all that exist."""
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(corpus_part.corpus)

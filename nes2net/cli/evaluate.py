@@ -40,7 +40,7 @@ class Elsewhere:
     also: Annotated[Sequence[Sequence[str]], Flag(("CORPUS SCORES KEYS", "PHASE"))] = ()
 
     def source(self) -> ThresholdSource | None:
-        """Where thresholds come from; None if nowhere."""
+        """The source of thresholds; None if no threshold is taken from other trials."""
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 

@@ -1,4 +1,4 @@
-"""The command line: `nes2net COMMAND`; each command is a function, which is found by name.
+"""The command line `nes2net COMMAND`; each command is a function that is found by its name.
 
 Installed packages add commands by entry points of the group ``nes2net.commands`` (docs/extending.md).
 """
@@ -21,7 +21,7 @@ nes2net train asvspoof2019_nes2net_x data.root=DB"""
 
 
 class _Parser(OneLineParser):
-    """Accept the ``key=value`` arguments of a command after its options too."""
+    """A parser that accepts the ``key=value`` arguments of a command also after its options."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         namespace, unparsed = super().parse_known_args(args, namespace)
@@ -47,7 +47,7 @@ def build_parser() -> OneLineParser:
             if function is not None:
                 add_command(below, function, name)
         if added := below._choices_actions[listed:]:
-            # The commands of a task are a group of the help, instead of one long list of all.
+            # In the help, the commands of a task form a group, instead of one long list of all commands.
             parser.add_argument_group(task)._group_actions += added
     groups = []
     for group in parser._action_groups:
@@ -68,7 +68,7 @@ def _own(name: str) -> Callable[..., int | None] | None:
 
 
 def _installed(name: str) -> Callable[..., int | None]:
-    """A command of another package. A command that cannot be used is listed, and says why when it is called."""
+    """A command of another package; if unusable, a stand-in that raises the reason when called."""
     try:
         function = commands.get(name)
         typed = get_type_hints(function)

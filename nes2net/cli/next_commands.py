@@ -17,12 +17,12 @@ Words = Sequence[object]
 
 
 def command_line(words: Words) -> str:
-    """What to type for ``words``, the words after ``nes2net``."""
+    """The command line to type for ``words``, which follow ``nes2net``."""
     return printable_name(shlex.join(["nes2net", *map(str, words)]))
 
 
 def print_next(commands: Sequence[Words]) -> None:
-    """Print ``commands``, each as the words after ``nes2net``; of several processes, the first one prints."""
+    """Print ``commands``, each given as the words after ``nes2net``; only the first process prints."""
     if commands and is_first():
         print("next:")
         for words in commands:
@@ -30,7 +30,7 @@ def print_next(commands: Sequence[Words]) -> None:
 
 
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:
-    """Average the best epochs of ``folder`` if there are several, then score and evaluate."""
+    """Commands that average the best epochs in ``folder``, if several, then score and evaluate."""
     from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
     from nes2net.training.selection import AVERAGES, best_epochs
@@ -38,7 +38,7 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     for count in (*sorted(AVERAGES, reverse=True), 2, 1):
         try:
             ids = best_epochs(folder, count, "val_loss_wo_aug")
-        except InputError:  # fewer are saved
+        except InputError:  # fewer epochs are saved
             continue
         if count == 1:
             return after_averaging(folder / f"epoch_{ids[0]}.pth", recipe)
@@ -47,10 +47,10 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
 
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
-    """Score and evaluate each corpus that ``checkpoint`` was trained on.
+    """Commands that score and evaluate each corpus on which ``checkpoint`` was trained.
 
-    The part is the evaluation part if it is there, otherwise the development part, and never one that
-    was trained on.
+    They score the evaluation part if it exists, otherwise the development part, but never the part
+    on which the detector was trained.
     """
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
@@ -58,7 +58,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 
     commands: list[Words] = []
     judgement = create_task(recipe).judgement
-    if recipe.data.train_scores:  # scoring needs scores, too
+    if recipe.data.train_scores:  # scoring would need score files of other systems
         return commands
     for corpus_choice in recipe.data.parts("train"):
         name = corpus_choice.name
@@ -75,7 +75,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                     continue
                 corpus.find_protocol(root, split, protocols)
                 corpus.find_audio(root, split)
-            except (InputError, OSError):  # it is not there
+            except (InputError, OSError):  # the part does not exist
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
@@ -93,7 +93,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 def after_scoring(
     name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
 ) -> list[Words]:
-    """Evaluate ``scores`` of the part ``split`` of the corpus ``name``, if its labels have that part."""
+    """The command that evaluates ``scores`` of the part ``split``; none if the labels lack this part."""
     from nes2net.models.registry import corpora
 
     corpus = corpora.get(name)

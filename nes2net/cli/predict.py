@@ -1,4 +1,4 @@
-"""`nes2net predict`: score any audio files, as a table or JSON lines, along their time, or by their fake stretches."""
+"""`nes2net predict`: score audio files, also along their time, or find their fake stretches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.times import clock
 
-#: Columns and their widths after the file's name, and the further columns of a calibration.
+#: Columns after the file's name, and their widths; then the further columns with a calibration.
 _SCORES = {"score": 10, "duration": 10}
 _SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
@@ -163,7 +163,7 @@ def predict(
     widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
     if not json_:
         print("\n".join([*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths)]))
-    # On a terminal the rows themselves show the progress.
+    # No progress display on a terminal, because the rows themselves show the progress there.
     shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.written(detector, decider) as write:
@@ -199,7 +199,7 @@ def _how_to_get_a_probability(model: str) -> list[str]:
 
 
 def _which() -> str:
-    """Ask for a detector, with the names that can be fetched and what they are good for."""
+    """The message that asks for a detector: the names that can be fetched, and the use of each."""
     from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
@@ -210,16 +210,16 @@ def _which() -> str:
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    """Write what another judgement says of a recording."""
+    """The line of the table for a recording with another judgement than a score."""
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
     return table_line([printable_name(row["file"]), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
-    """Write ``row`` as lines of the table.
+    """The lines of the table for ``row``.
 
-    One line is for the file and, if wanted, one for each of its windows. A file that was searched
-    for fake stretches has a line for each stretch, or a line that says that there is none.
+    A scored file has one line, and if ``windows`` a line for each of its windows. A file that was
+    searched for fake stretches has a line for each stretch, or a line that says that there is none.
     """
     file = printable_name(row["file"])
     align = "l" + "r" * (len(widths) - 2) + "l"
@@ -236,7 +236,7 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
             times = [f"{stretch[key]:.2f} s" for key in ("start", "end")]
             figures = [f"{stretch[key]:.4f}" for key in ("score", "llr", "probability") if key in stretch]
             cells.append([file, *times, *figures, remark])
-            remark = ""  # on the first line alone
+            remark = ""  # only the first line has the remark
         return "\n".join(table_line(line, widths, "lr") for line in cells)
     remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
-    """Whether ``target`` is a file to write, by its suffix, not a folder for several."""
+    """Whether ``target`` is, by its suffix, a file to write rather than a folder for several files."""
     return target.suffix.lower() in suffixes and not target.is_dir()
 
 
 class FilesBeside:
-    """The files of the flags --plot, --rttm and --labels.
+    """The files of the flags --plot, --rttm and --labels, checked before hours of scoring.
 
     Raises:
-        InputError: if a file cannot be written; this is checked before hours of scoring.
+        InputError: if a file cannot be written.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FilesBeside:
     def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Give a function that writes the files of one recording; a common RTTM file is written at the end.
 
-        The common file is written after an interruption too, so that no hours of work are lost.
+        The common file is written even after an interruption, so that no hours of work are lost.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
@@ -106,6 +106,7 @@ class FilesBeside:
                 self._write_rttm(self.one_rttm, all_segments)
 
     def _write_rttm(self, target: Path, segments: dict[str, list[Segment]]) -> None:
+        """Write ``segments`` to an RTTM file, and print its name."""
         from nes2net.metrics.localisation.label_files import write_rttm
 
         with writing(target, "name another file or folder with --rttm"):
@@ -113,6 +114,7 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, prediction: Prediction, detector: Detector, decider: Decider | None) -> None:
+        """Draw the track of a recording, by scores or, with a calibration, by log-likelihood ratios."""
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track
 

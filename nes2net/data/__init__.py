@@ -1,7 +1,7 @@
 """Waveforms and where they come from.
 
-In reading order: ``audio`` reads, checks, resamples and crops a recording; ``augment`` holds what
-may happen to it; ``corpora`` declares where the recordings, protocols and keys of each corpus are.
+In reading order: ``audio`` reads, checks, resamples and crops a recording; ``augment`` distorts it
+for training; ``corpora`` declares where the recordings, protocols and keys of each corpus are.
 
 Imports ``lib`` and ``metrics``.
 """

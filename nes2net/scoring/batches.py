@@ -1,4 +1,4 @@
-"""A corpus in batches of equal lengths: planned over all trials, read by worker processes, computed one after another.
+"""A corpus in batches of utterances of equal lengths: planned, read by workers, and computed.
 
 Equal lengths need no padding, so the score of an utterance does not depend on its batch.
 """
@@ -35,19 +35,18 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within a window of at most so many batches and trials. That
-# is enough to fill batches with utterances of one length, and bounds the memory for any corpus.
-# The first window is small, so that scoring starts after reading few headers; the next ones grow.
+# Whole utterances are sorted by length within a window of at most so many batches and trials. Such a
+# window is large enough to fill batches with utterances of one length, and bounds the memory for any
+# corpus. The first window is small, so that scoring starts after few headers were read; further windows
+# grow by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
 _HEADERS_AT_ONCE = 64
-# The first stands for the length of a trial without a readable file. The second is the assumed
-# number of samples per byte of a compressed file, whose length only decoding tells.
-_NO_FILE = -1
-_SAMPLES_A_BYTE = 4
-# Numbers of rows that a GPU computes, see filled_rows.
+_NO_FILE = -1  # in place of the length of a trial without a readable file
+_SAMPLES_A_BYTE = 4  # assumed for a compressed file whose length only decoding tells
+# Numbers of rows that a GPU computes, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
 
@@ -75,7 +74,7 @@ class ReadBatch(NamedTuple):
     groups: list[Group]
     """One group, unless headers gave wrong lengths."""
     failures: dict[str, str]
-    """Reasons by id, of the trials that are in no group."""
+    """Reasons by id, for the trials that are in no group."""
 
 
 def plan_batches(
@@ -90,14 +89,15 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials, of one length each.
 
-    The trials that share a batch depend only on all trials and their lengths. The last bit of a
-    score depends on its batch. So an interrupted run, or several processes, give the same scores as
-    an uninterrupted run in one process.
+    Which trials share a batch depends on the full list of trials and their lengths, never on
+    ``done``, ``rank`` or ``num_processes``. The last bit of a score depends on its batch, so this
+    makes an interrupted run, or several processes, give the same scores as an uninterrupted run in
+    one process.
 
     Args:
-        length_of: samples of a trial's utterance, or anything else that the utterances of a batch
-            must share. It is called in threads, somewhat ahead. None keeps the order of the trials,
-            whatever their lengths.
+        length_of: gives the samples of a trial's utterance, or another number that the utterances
+            of a batch must share. It is called in threads, somewhat ahead. None keeps the order of
+            the trials, whatever their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``.
         done: ids of trials; a batch of only such trials is skipped.
@@ -114,7 +114,7 @@ def plan_batches(
         for length, group in groups:
             size = batch_size
             if most_samples is not None:
-                samples = length
+                samples = length  # a negative length stands for no file, or for the file's size
                 if length == _NO_FILE:
                     samples = 1
                 elif length < 0:
@@ -122,7 +122,7 @@ def plan_batches(
                 size = min(batch_size, max(1, most_samples // samples))
             batches += [group[i : i + size] for i in range(0, len(group), size)]
         if length_of is not None:
-            # Mix short and long ones, so that the progress so far predicts the remaining time.
+            # Mix batches of short and long utterances, so that the progress so far predicts the remaining time.
             random.Random(window.start).shuffle(batches)
         for number, batch in enumerate(batches):
             if number % num_processes == rank and not all(trials[i].id in done for i in batch):
@@ -130,7 +130,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Yield the indices of trials that may share batches, whole numbers of batches at a time."""
+    """Yield ranges of the trials' indices. Trials share batches only within a range of whole batches."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -144,9 +144,9 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
 def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
-    """Yield each window with its trials grouped by length.
+    """Yield each window with its trials grouped by length: (length, indices of trials).
 
-    The lengths of the next window are read meanwhile.
+    Meanwhile, the lengths of the next window are read in threads.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -180,13 +180,14 @@ class Plan:
     """How recordings share batches, and how many rows are computed for a batch."""
 
     batch_size: int
-    """The largest number of recordings."""
+    """The largest number of recordings in a batch."""
     whole: bool = False
-    """Only recordings of one length share a batch, which has at most as many samples as ``batch_size`` utterances of 4 s."""
+    """Whether whole recordings are scored. Only recordings of one length then share a batch, which
+    has at most as many samples as ``batch_size`` utterances of 4 s."""
     filled: bool = True
-    """A batch may be filled up with further rows; no row depends on the others."""
+    """Whether a batch may be filled up with further rows, because no row depends on the others."""
     compiled: bool = False
-    """Every batch has ``batch_size`` rows."""
+    """Whether the detector is compiled, so that every batch must have ``batch_size`` rows."""
 
     def batches(
         self,
@@ -195,7 +196,7 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of one of ``processes``, see :func:`plan_batches`."""
+        """Plan the batches of this process, one of ``processes``; see :func:`plan_batches`."""
         batch_lengths = None
         if self.whole:
             batch_lengths = length_of
@@ -210,7 +211,7 @@ class Plan:
         )
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
-        """How many rows to compute for ``waveforms`` B×N on ``device``; None for just those."""
+        """Number of rows to compute for ``waveforms`` B×N on ``device``; None for B rows."""
         if not self.filled:
             return None
         if self.compiled:
@@ -225,9 +226,9 @@ class Plan:
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """The ``length_of`` for :func:`plan_batches` that reads the header of a file.
 
-    A file whose length only decoding could tell is sorted by its size, as a negative number;
-    anything but a file gets −1. After decoding such batches are split into groups of one length,
-    and a missing waveform has its reason. They are also split if a transform changes lengths.
+    If only decoding can tell the length of a file, its negative size −2 − bytes takes the place of
+    the length; without a readable file, −1 does. After decoding, :func:`collate` splits a batch
+    into groups of one length, also if a transform changed lengths.
     """
 
     def length(trial: Trial) -> int:
@@ -249,19 +250,20 @@ class Read(NamedTuple):
 
     id: str
     content: Any
-    """The waveform, or whatever else was read; a text is the reason for its absence."""
+    """The waveform, or other content that was read; a text is the reason why the content is
+    missing."""
     audio: str
     """The stamp of the file."""
 
 
 class Reading(Dataset):
-    """Items → what ``read`` makes of each, or why it could not; ``read`` is pickled to the workers."""
+    """Reads items by ``read``, which is pickled to the workers; a failure becomes its reason."""
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
         self.read = read
 
     def __getitem__(self, item: Item) -> Read:
-        audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another stamp afterwards
+        audio = stamp(item.path)  # before reading, so that a file that is replaced meanwhile has another stamp later
         try:
             content = self.read(item)
         except InputError as error:
@@ -293,9 +295,10 @@ def collate(read: Sequence[Read]) -> ReadBatch:
 def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Generator[ReadBatch, None, None]:
-    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; in this process for 0.
+    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
 
-    Neither trials nor batches pile up: a worker gets an item only shortly before its turn.
+    Neither trials nor batches pile up in memory: a worker gets an item only shortly before its
+    turn.
 
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
@@ -306,15 +309,15 @@ def read_batches(
 def waveforms_for(
     device: torch.device, reader: WaveformReader, plan: Plan, num_workers: int | None = None
 ) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
-    """Make the reader of a corpus's batches for ``device`` (:data:`nes2net.scoring.engine.Read`)."""
+    """The function that reads a corpus's batches for ``device`` (:data:`nes2net.scoring.engine.Read`)."""
 
     def read(
         trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE
     ) -> Generator[ReadBatch, None, None]:
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # How many plans of convolutions PyTorch keeps, at 200 KiB each; it reads this at the first
-            # convolution. Each shape has some 85 plans, and a length hardly ever returns.
+            # The number of plans of convolutions that PyTorch keeps, at 200 KiB each. PyTorch reads it at the
+            # first convolution. A shape has some 85 plans, and whole utterances rarely have a length again.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
@@ -330,18 +333,18 @@ def waveforms_for(
 def default_workers(device: torch.device) -> int:
     """Number of workers that keep ``device`` busy.
 
-    One is enough for a CPU, which decodes faster than it computes. Four decode some 5,000 utterances
-    of 4 s in a second, more than a GPU computes. Processes that ``torchrun`` started on this machine
-    share its processors.
+    One worker is enough for a CPU, which decodes faster than it computes. Four workers decode some
+    5,000 utterances of 4 s in a second, more than a GPU computes. Processes that ``torchrun``
+    started on this machine share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """How many rows, at most ``most``, to compute for ``count`` waveforms: on a CPU just those.
+    """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few on a GPU.
 
     A GPU plans its convolutions anew for each number of rows, which takes longer than computing
-    some superfluous rows.
+    some superfluous rows. The result exceeds ``most_rows`` only if ``count`` does.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -359,12 +362,12 @@ class Compute(Generic[T]):
     """Judges one batch after another, in the current mode of ``scorer``.
 
     Args:
-        plan: how many rows are computed for a group.
-        random_streams: for a detector in train mode: the first id of a batch names its stream of
-            random numbers.
-        system_scores: by id of the trial, for a detector that takes scores of other systems.
-        ahead: how many further batches are started before the values of one are waited for; None
-            for one batch on a GPU, which is then never idle, and for 0 on a CPU.
+        plan: decides the number of rows that are computed for a group.
+        random_streams: whether the first id of a group names the stream of its random numbers, for
+            a detector in train mode.
+        system_scores: id of a trial → its scores of other systems, for a detector that takes them.
+        ahead: number of further batches that are started before the values of a batch are awaited;
+            None for 1 on a GPU, which is then never idle, and 0 on a CPU.
     """
 
     scorer: Scorer
@@ -388,6 +391,7 @@ class Compute(Generic[T]):
             yield under_way.popleft()()
 
     def _started(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
+        """Start to judge a batch; the returned function waits for its result."""
         started = [(group, self._started_group(group)) for group in batch.groups]
 
         def wait() -> BatchResult[T]:
@@ -404,6 +408,7 @@ class Compute(Generic[T]):
         return wait
 
     def _started_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
+        """Start to judge the waveforms of one length in a batch."""
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

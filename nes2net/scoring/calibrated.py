@@ -1,7 +1,8 @@
-"""A detector and a calibration of its scores: whether they belong together, what to score for it, and its decisions.
+"""Use a calibration with a detector: check that they belong together, and decide on recordings.
 
-Decisions on the trials of a score file are in a table beside it: ``{out}.decisions.csv`` has a row
-for each score, in the order of the score file, and ``{out}.decisions.json`` says what they rest on.
+Decisions on the trials of a score file are in a table beside the file: ``{out}.decisions.csv`` has
+a row for each score, in the order of the score file. ``{out}.decisions.json`` states the basis of
+the decisions.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """``calibration`` if it is a decider already, otherwise its decider at the default operating point."""
+    """A decider at the default operating point; a ``calibration`` that is a decider is returned unchanged."""
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
     """Check that ``calibration`` was learned from scores of ``scorer``.
 
-    It returns and raises what :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of` does.
+    Result and errors are those of
+    :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of`.
 
     Args:
         resolution_ms: length of the frames that are scored; None for scores of recordings.
@@ -62,10 +64,10 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
 
 
 def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
-    """How much of a recording to score.
+    """The part of a recording to score: the part that the calibration states.
 
-    The length that the calibration states, if it does; otherwise the length for a detector of this
-    ``provenance`` without a calibration.
+    Without a calibration, or if it states none, the part depends on ``provenance``
+    (:func:`samples_to_score`).
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
@@ -75,10 +77,10 @@ def calibrated_samples(decider: Decider | None, provenance: Provenance) -> Score
 def notes_on(
     scorer: Scorer, decider: Decider, num_samples: int | None, resolution_ms: float | None = None
 ) -> list[str]:
-    """Check that the calibration belongs to ``scorer``, and say what is uncertain about its decisions.
+    """Check that the calibration belongs to ``scorer``; give notes on what makes its decisions uncertain.
 
     Args:
-        num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
+        num_samples: leading samples that are scored; None for all; 0 for windows along a recording.
         resolution_ms, Raises: as for :func:`check_belongs`.
     """
     notes = check_belongs(scorer, decider.calibration, resolution_ms)
@@ -93,7 +95,7 @@ def notes_on(
 def decide(
     scorer: Scorer, audio: Audio, calibration: LinearCalibration | Decider, sample_rate: float | None = None
 ) -> Decision:
-    """Decide on a recording, as :meth:`nes2net.Detector.decide`."""
+    """Decide on a recording, for :meth:`nes2net.Detector.decide`."""
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
@@ -115,18 +117,18 @@ def stretch_rule(
     hysteresis: float | None = None,
     min_duration: float = MIN_DURATION,
 ) -> tuple[StretchRule, float]:
-    """How ``scorer`` finds fake stretches: the rule, and the length of a frame in ms.
+    """The rule by which ``scorer`` finds fake stretches, and the length of a frame in ms.
 
     Args:
-        calibration: a calibration of frame scores of this detector; its operating point is the
+        calibration: a calibration of frame scores of this detector, whose operating point is the
             threshold.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:
-        InputError: if ``scorer`` sees no segments, or was not trained on them and neither a
-            threshold nor a calibration is given; if a number is out of its range; if the
-            calibration was not learned from frames of that length by ``scorer``, or its operating
-            point has no such score; or if there is a ``threshold`` beside it.
+        InputError: if ``scorer`` does not score segments; if it was not trained on segments, and
+            neither a threshold nor a calibration is given; if a number is out of its range; if the
+            calibration was not learned from frames of this length by ``scorer``, or its operating
+            point corresponds to no score; or if both a ``threshold`` and a calibration are given.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:
@@ -165,11 +167,11 @@ class CorpusDecisions:
     path: Path
     """The table."""
     record_path: Path
-    """What the decisions rest on."""
+    """The record beside the table, with the basis of the decisions."""
     counts: dict[str, int]
-    """How many recordings got each decision."""
+    """Decision → number of recordings."""
     already_complete: bool = False
-    """Whether an earlier run had written the same."""
+    """Whether an earlier run had written the same table."""
 
 
 def decide_trials(
@@ -184,8 +186,9 @@ def decide_trials(
 ) -> CorpusDecisions:
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
-    The recordings are measured, and embedded if the calibration knows embeddings of its own. A
-    recording that cannot be measured is decided by its score, and the record names it.
+    The recordings are measured, and also embedded if the calibration has embeddings. If a recording
+    cannot be measured, its score alone decides, and the record lists the recording under
+    ``unmeasured``.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
@@ -200,7 +203,7 @@ def decide_trials(
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
     basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
-    # The table of an earlier run stays if it is of the same scores by the same calibration.
+    # The table of an earlier run stays if it was made from the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         if path.is_file():
             earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))

@@ -1,6 +1,7 @@
-"""Files of logits of classes: a header, ``utterance`` and the names, then a row for each utterance, with tabs between them.
+"""Files of class logits: tables separated by tabs, with a row for each utterance.
 
-Names may hold spaces and commas. A file of another program may hold posteriors.
+The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
+file of another program may hold posteriors in place of logits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
 
 _ID = "utterance"
-#: Rows that sum to 1 within this hold posteriors.
+#: Rows hold posteriors if they sum to 1 within this tolerance.
 _POSTERIOR = 1e-3
 
 
@@ -28,15 +29,15 @@ class ClassTable(NamedTuple):
     names: tuple[str, ...]
     """Names of the K classes."""
     ids: list[str]
-    """Of the N utterances."""
+    """Ids of the N utterances."""
     logits: NDArray
     """N×K float32."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
 
     @property
     def holds_posteriors(self) -> bool:
-        """Whether the rows are posteriors: all sum to 1 and none has a negative number."""
+        """Whether the rows are posteriors: all sums are 1, and no number is negative."""
         return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR).all())
 
 
@@ -53,11 +54,11 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         expected: names of the classes; empty for any.
 
     Raises:
-        InputError: if it cannot be read, has other classes, or a line is malformed.
+        InputError: if the file cannot be read, has other classes, or a line is malformed.
     """
     names: tuple[str, ...] = ()
     ids: list[str] = []
-    parts = []
+    blocks_of_logits = []
     with recorded_digests() as digests:
         for number, lines in text_blocks(path):
             if not names:
@@ -66,13 +67,14 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             if not lines:
                 continue
             ids += [line.split("\t", 1)[0] for line in lines]
-            parts.append(_numbers(path, number, lines, len(names)))
+            blocks_of_logits.append(_numbers(path, number, lines, len(names)))
     if not ids:
         raise InputError(f"{path}: has no rows of logits")
-    return ClassTable(names, ids, np.concatenate(parts), digests[path])
+    return ClassTable(names, ids, np.concatenate(blocks_of_logits), digests[path])
 
 
 def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes in the ``header``, checked."""
     first, *names = header.split("\t")
     if first != _ID or len(set(names)) != len(names) or len(names) < 2:
         raise InputError(
@@ -88,10 +90,10 @@ def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ..
 
 
 def _numbers(path: Path, number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """Read the numbers of ``lines``, N×K float32; the first line has this ``number`` in the file."""
+    """The logits N×K float32 in ``lines``; ``number`` is the number of the first line in the file."""
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names its line
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
     for line_number, line in enumerate(lines, start=number):
         cells = line.split("\t")[1:]

@@ -1,4 +1,4 @@
-"""A corpus to a file of judgements: the runs of :mod:`nes2net.scoring.engine` that need a detector."""
+"""Judge a corpus into a file: the runs of :mod:`nes2net.scoring.engine` that need a detector."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(RunSettings):
-    """How a corpus is judged, beside the settings of any run."""
+    """How a corpus is judged, in addition to the settings of any run."""
 
     num_samples: int | None = None
-    """How many leading samples of each utterance to take, repeated if there are fewer ('4sec'); None for whole
-    utterances ('full')."""
+    """Number of leading samples of each utterance to take, repeated if there are fewer ('4sec');
+    None for whole utterances ('full')."""
     crop: Crop = "head"
     """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
     some published detectors do."""
     crop_seed: int = 0
-    """Seed of those starts, which depend only on it and on the utterance's file."""
+    """Seed of the random starts, which depend only on it and on the utterance's file."""
     padding: Padding = "repeat"
-    """What fills up a shorter utterance; ``"zeros"`` follow it in the scoring of some benchmarks."""
+    """How a shorter utterance is filled up; some benchmarks append ``"zeros"``."""
     peak_normalize: PeakNormalize = "no"
     """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
     scoring of some benchmarks and published detectors."""
     legacy_train_mode: bool = False
-    """Whether to score as the published In-the-Wild scoring, which never left train mode: with the
+    """Whether to score in train mode, which the published In-the-Wild scoring never left: with the
     batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
     from one stream per utterance."""
     compile: bool = False
-    """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`). It
-    stays compiled."""
+    """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
+    The detector stays compiled."""
     transform: Transform | None = None
-    """Changes each whole utterance before it is cut; it belongs to the run."""
+    """Changes each whole utterance before it is cut; part of the run's identity."""
 
     def identity(self) -> dict[str, Any]:
-        """The part of the transform that belongs to the run's identity."""
+        """The settings that belong to the run's identity, where they differ from the defaults."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
@@ -75,26 +75,26 @@ def judge_trials(
 ) -> Finished:
     """Judge ``trials`` into the file ``out``, in order.
 
-    Each value equals the one computed alone, up to the rounding of float32: utterances share a
-    batch only if they give the detector the same number of samples, and there is no padding. The
-    exception is a front-end with ``normalize: batch``, see :attr:`Judgement.of_batch`: a note says so, and
-    the batch size becomes part of the run's identity. Under ``torchrun`` each process judges a part, and
-    the first one writes the file. The file is the same to the last bit for any number of processes and
-    interruptions, if each process has the same number of threads. The detector is left in the mode
-    in which it was.
+    Each value equals the value computed for the utterance alone, up to the rounding of float32:
+    utterances share a batch only if they give the detector the same number of samples, and there is
+    no padding. The exception is a front-end with ``normalize: batch``, see
+    :attr:`Judgement.of_batch`: a note is printed, and the batch size becomes part of the run's
+    identity. Under ``torchrun`` each process judges a part, and the first process writes the file.
+    The file is the same to the last bit for any number of processes and interruptions, if each
+    process has the same number of threads. The detector's mode is restored at the end.
 
     Args:
-        judgement: what the detector says of an utterance.
+        judgement: the kind of result.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
         settings: how utterances are read and computed.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if it cannot judge so; if ``out`` is a
-            folder or a device, belongs to another run, or is being written by one; if ``out`` or
-            audio of its trials was changed since it was finished; if there are no trials, or the
-            file cannot hold an id; if no trial could be judged; if an argument is out of its
-            range; or if the disk is full.
+            (:func:`nes2net.scoring.system_scores.with_system_scores`); if it cannot make this
+            judgement; if ``out`` is a folder or a device, belongs to another run, or is being
+            written by another process; if ``out``, or audio of its trials, was changed after
+            ``out`` was finished; if there are no trials, or the file cannot hold an id; if no trial
+            could be judged; if an argument is out of its range; or if the disk is full.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()

@@ -1,4 +1,4 @@
-"""Embeddings of recordings, in a file with a row of E numbers for each (:class:`Embeddings`)."""
+"""Embeddings of recordings, in a file with a row of E numbers for each recording."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nes2net.scoring.kernel import Scorer, start_rows
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
 _FLOAT = np.dtype("<f4")
-_ROWS_AT_ONCE = 8192  # in memory while the finished file is written
+_ROWS_AT_ONCE = 8192  # rows that are in memory while the finished file is written
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Embeddings(Judgement[NDArray]):
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
-            pyarrow_module("pyarrow", out)  # before hours of work
+            pyarrow_module("pyarrow", out)  # raises before hours of work if pyarrow is missing
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
@@ -143,6 +143,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+    """Write ids, labels and embeddings as columns, a chunk at a time."""
     arrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]

@@ -1,11 +1,11 @@
 """The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
 
-An :class:`~nes2net.scoring.output.Output` defines the value of a trial, how the journal holds it,
+An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
 and the finished file. There are outputs of scores, scores of frames, embeddings and traits. During
 the run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If
-the run is interrupted, the same call continues from the journal and gives exactly the same file.
-The finished file appears by renaming. The record ``{out}.json`` beside it tells what made it and
-which trials are missing.
+the run is interrupted, the same call resumes from the journal and gives exactly the same file. The
+finished file appears by renaming. The record ``{out}.json`` beside the file states the run that
+made it, and the trials that are missing.
 """
 
 from __future__ import annotations
@@ -35,36 +35,37 @@ from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_j
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
-_ROWS_AT_ONCE = 1024  # of a finished file, in memory while they are copied
+_ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory while they are copied
 
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: Whether the file of an earlier run is replaced or an error; ``"others"`` replaces another run's
-#: file and continues from the same run's.
+#: True replaces the file of an earlier run, False makes it an error. ``"others"`` replaces the file of
+#: another run, but resumes from a file of the same run.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a run computes and resumes, but not what it makes.
+    """How a run computes and resumes; these settings do not change its results.
 
     Raises:
-        InputError: if ``batch_size`` is below 1, or ``on_error`` unknown.
+        InputError: if ``batch_size`` is below 1, or ``on_error`` is unknown.
     """
 
     batch_size: int | None = None
-    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. For whole
-    utterances of more than 4 s a batch has at most as many samples as so many of 4 s. A batch that
+    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A batch of
+    whole utterances has at most as many samples as ``batch_size`` utterances of 4 s. A batch that
     does not fit into memory is computed in parts."""
     num_workers: int | None = None
-    """Number of workers; 0 for reading in this process, None for one that suits the device."""
+    """Number of workers; 0 for reading in this process, None for a number that suits the device."""
     on_error: str = "skip"
     """``"skip"`` records a failed trial, and the same call tries it again; ``"raise"`` stops."""
     overwrite: Overwrite = False
     """Whether to replace a finished file, or the journals of another run."""
     alone: bool = False
-    """Whether this process works alone, even under ``torchrun``; the others then do not call this."""
+    """Whether this process works alone even under ``torchrun``, where the other processes do not
+    call the run."""
     display: ProgressDisplay[None] | None = None
     """A progress display that several runs use together."""
 
@@ -100,7 +101,7 @@ class Finished:
     already_complete: bool = False
     """Whether an earlier run had finished the file."""
     what: str = "rows"
-    """What the rows are."""
+    """The kind of the rows, in words."""
 
     @property
     def done(self) -> int:
@@ -117,14 +118,15 @@ class BatchResult(NamedTuple, Generic[T]):
     """The rows and failures of a batch."""
 
     rows: dict[str, Row[T]]
-    """By id of the trial."""
+    """Rows by id of the trial."""
     failures: dict[str, str]
     """Reasons for missing rows, by id of the trial."""
     num_samples: int = 0
-    """How many samples a detector got."""
+    """Number of samples that the detector got."""
 
 
-#: Reads the batches of one process, without those whose trials are all done.
+#: ``read(trials, done, processes)`` reads the batches of this process. A batch whose trials are all in
+#: ``done`` is left out.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -139,23 +141,24 @@ def run_over(
     about: Mapping[str, Any],
     settings: RunSettings | None = None,
 ) -> Finished:
-    """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
+    """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` rows, and write them in order.
 
-    Under ``torchrun`` each process does a part, and the first one writes the file. The file is the
-    same to the last bit for any number of processes and interruptions.
+    Under ``torchrun`` each process computes a part, and the first process writes the file. The file
+    is the same to the last bit for any number of processes and interruptions.
 
     Args:
         read: reads this process's part of the batches of trials that are not done.
-        compute: the rows of batches, one after another.
+        compute: computes the rows of batches, one batch after another.
+        output: the kind of the rows, and the form of the file.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        settings: how to compute and resume; ``read`` uses its batches and workers.
+        settings: how to compute and resume; batch size and number of workers are those of ``read``.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
-            by one; if ``out`` or audio of its trials was changed since it was finished; if there
-            are no trials, or the file cannot hold an id; if no trial gave a row; or if the disk is
-            full.
+            by another process; if ``out``, or audio of its trials, was changed after ``out`` was
+            finished; if there are no trials, or the file cannot hold an id; if no trial gave a row;
+            or if the disk is full.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     out = Path(out)
@@ -194,7 +197,7 @@ def run_over(
         title = output.doing
         total = len(trials)
         start = num_already
-        if processes.count > 1:  # the first process shows its own part
+        if processes.count > 1:  # only the first process has a display, of its own part
             title = f"{output.doing} (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0
@@ -207,12 +210,13 @@ def run_over(
             leave=True,
         )
         with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
-            if processes.rank == 0:  # the finished file is removed before the new one appears
+            # Rows of an incomplete finished file go to the journal, because that file will be replaced.
+            if processes.rank == 0:
                 finished_rows = earlier.finished(output)
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
                     journal.add(rows)
             bar_context: AbstractContextManager[Any] = bar
-            if settings.display:  # the caller shows it
+            if settings.display:  # the caller shows and closes the display
                 bar_context = nullcontext()
             with (
                 closing(read(trials, already, processes)) as batches,
@@ -240,7 +244,7 @@ def run_over(
 
 
 class _Earlier(NamedTuple):
-    """What earlier runs of the same identity left."""
+    """The work of earlier runs of the same identity."""
 
     audio: dict[str, str]
     """Stamps of the files of the trials that are done, by id."""
@@ -249,10 +253,11 @@ class _Earlier(NamedTuple):
     replaced: set[tuple[str, str]]
     """Ids and stamps of rows in the journals that are outdated."""
     begin_anew: bool
-    """Whether journals are to be removed."""
+    """Whether the journals are removed, because this run cannot resume from them."""
     out: Path | None = None
-    """A finished file that lacks trials; its rows are in no journal yet."""
+    """A finished file that lacks rows of some trials."""
     in_journals: Container[str] = frozenset()
+    """Ids of the trials whose rows are in a journal."""
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
         """The rows of the finished file that are in no journal."""
@@ -269,7 +274,7 @@ def _earlier(
     overwrite: Overwrite,
     processes: Processes,
 ) -> _Earlier:
-    """Find what need not be done again: rows of an incomplete file and rows of journals."""
+    """Find the rows that need not be computed again, in an incomplete file and in journals."""
     out = result.path
     nothing = _Earlier({}, {}, set(), True)
     stamps = None
@@ -295,7 +300,8 @@ def _earlier(
                 raise
     with open_journals(out, run, output.from_json) as journalled:
         pass
-    if result.already_complete:  # a journal of another run then belongs to a run that was to overwrite the file
+    # A journal of another run stays: it belongs to a run that was to overwrite the complete file.
+    if result.already_complete:
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
     if journalled is None:
@@ -321,7 +327,7 @@ def _earlier(
 
 
 def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """The stamps of the files of ``trials`` by id, as the first process sees them."""
+    """Id → stamp of the trial's file, the same in all processes, because only the first one looks."""
     stamps_of_rank_0 = None
     if processes.rank == 0:
         stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
@@ -339,8 +345,8 @@ def _walk(
     """Put rows into the journal, and show the progress; return the failures and the number of samples.
 
     Args:
-        already: ids of trials that the display has counted.
-        report_failures: whether to say which trials failed.
+        already: ids of trials that the display has counted before.
+        report_failures: whether to print failures.
     """
     failures: dict[str, str] = {}
     count = 0
@@ -374,16 +380,17 @@ def _finish(
     reasons: Mapping[str, str],
     facts: dict[str, Any],
 ) -> None:
-    """Write the finished file, what stands beside it and the record, completely or not at all; remove the journals.
+    """Write all files of the output and the record, completely or not at all; then remove the journals.
 
-    Not even a power cut loses rows: all is on the disk before the journals are removed.
+    Not even a power cut loses rows, because the files are on the disk before the journals are
+    removed.
 
     Raises:
-        InputError: if they cannot be written; the journals then keep the rows.
+        InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path
     with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
-        assert journalled is not None
+        assert journalled is not None  # all journals are of this run
         used = [trial for trial in trials if trial.id in journalled.places]
         lost = "what was kept of it cannot be read back"  # a journal was damaged meanwhile, or a row is too long
         without_row = [trial.id for trial in trials if trial.id not in journalled.places]

@@ -1,4 +1,4 @@
-"""Judge many files in their order: threads read ahead, and files of one length share a batch."""
+"""Judge many files in order: threads read files ahead, and files of equal length share a batch."""
 
 from __future__ import annotations
 
@@ -26,31 +26,30 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# How many batches' worth of files are read ahead, and in how many of them files of one length are
-# searched. The rest are still being read while a batch is computed.
+# Files of 6 batches are read ahead. Only the first 4 batches of them are searched for files of equal
+# length; the other files are still being read while a batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
-# Limits for hours of audio: the most bytes of samples to hold, and the assumed ratio of samples to
-# file size for a file that has not been read yet.
-_AHEAD_BYTES = 1 << 29
-_EXPANSION = 16
+# Limits for hours of audio.
+_AHEAD_BYTES = 1 << 29  # the most bytes of samples to hold
+_EXPANSION = 16  # assumed bytes of samples for each byte of a file that has not been read yet
 
 
 @dataclass(frozen=True)
 class JudgedFile(Generic[T]):
-    """A file and what a detector says of it."""
+    """A file and the detector's judgement of it."""
 
     path: str | Path
     result: T | InputError
-    """The value of the judgement, or why it is missing."""
+    """The value of the judgement, or the reason why it is missing."""
     num_samples: int = 0
-    """Samples of the whole recording at 16 kHz."""
+    """Length of the whole recording in samples at 16 kHz."""
     judged: float = 1.0
     """Share of the recording that the detector got."""
     remark: Remark = field(default_factory=Remark)
-    """What is remarkable about it."""
+    """Remarks about the recording."""
     traits: Traits | None = None
-    """What was measured of it; None if nothing was."""
+    """Traits of the recording; None if it was not measured."""
 
 
 def judge_files(
@@ -67,20 +66,21 @@ def judge_files(
     """Judge files lazily, in the order of ``paths``, which may be endless.
 
     Only files that give the detector the same number of samples share a batch, so each value equals
-    the one computed alone, to 1e-6.
+    the value computed for the file alone, to 1e-6.
 
     Args:
-        judgement: what the detector says of a recording.
+        judgement: the kind of result.
         num_samples: see :class:`~nes2net.scoring.waveforms.WaveformReader`.
         batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
             a GPU.
         workers: threads that read files; None for a number that suits the device.
-        longest: samples at 16 kHz; a longer whole recording fails with
+        longest: length in samples at 16 kHz; a longer whole recording fails with
             :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
-        measurer: measures the recordings too, in the reading threads and batches.
+        measurer: also measures the recordings, in the reading threads and batches; None for no
+            measurement.
 
     Raises:
-        InputError: if an argument is out of its range, or ``scorer`` cannot judge so.
+        InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
     """
     if isinstance(paths, (str, Path)):
         raise InputError(
@@ -99,7 +99,7 @@ def judge_files(
 
 
 def _in_order(batches: _Batches[T], paths: Iterator[str | Path], workers: int) -> Iterator[JudgedFile[T]]:
-    """Read ``paths`` ahead with so many threads, and yield each when it is its turn."""
+    """Read ``paths`` ahead in ``workers`` threads, and yield the judged files in order."""
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
         waiting: deque[_File[T]] = deque()
@@ -116,14 +116,14 @@ def _in_order(batches: _Batches[T], paths: Iterator[str | Path], workers: int) -
                 if waiting[0].judged is None:
                     batches.judge(list(islice(waiting, _LOOKED_AT * batches.batch_size)))
                 judged = waiting.popleft().judged
-                assert judged is not None
+                assert judged is not None  # :meth:`_Batches.judge` always judges the first file
                 yield judged
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _ReadFile(NamedTuple):
-    """A recording, what is remarkable about it, and what was measured of it."""
+    """A recording with its remarks and traits."""
 
     recording: Recording
     remark: Remark
@@ -140,11 +140,11 @@ class _File(Generic[T]):
         try:
             self._guess = _EXPANSION * os.path.getsize(path)
         except (OSError, ValueError, TypeError):
-            self._guess = 0  # reading it will give the error
+            self._guess = 0  # reading the file will report the error
 
     @property
     def size(self) -> int:
-        """Bytes of the samples that it holds; a guess before it has been read."""
+        """Bytes of the held samples; an estimate before the file has been read."""
         if self.judged is not None:
             return 0
         if self._reading.done() and self._reading.exception() is None:
@@ -152,7 +152,7 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait for its samples; None if it could not be read, as its result then says."""
+        """Wait for the recording; None if it could not be read, and the file is then judged as failed."""
         try:
             return self._reading.result()
         except InputError as error:
@@ -163,30 +163,32 @@ class _File(Generic[T]):
         return None
 
     def finish(self, judged: JudgedFile[T]) -> None:
+        """Store the result, and drop the samples."""
         self.judged = judged
-        del self._reading  # the samples are not needed any more
+        del self._reading  # holds the samples
 
 
 @dataclass(frozen=True)
 class _Batches(Generic[T]):
-    """Reads and judges files whose samples are equally many, together."""
+    """Reads files, and judges files with equally many samples together."""
 
     scorer: Scorer
     judgement: Judgement[T]
     reader: WaveformReader
     trained_on: int
-    """Samples that the detector gets at a time in training."""
+    """Length of the detector's training crops in samples."""
     batch_size: int
     measurer: Measurer | None
 
     def read(self, path: str | Path) -> _ReadFile:
+        """Read and measure a file; called in threads."""
         recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
         remark = remark_of(recording.waveform, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first of ``files`` with others of its length, and give each one its result."""
+        """Judge the first of ``files`` together with others of equal length, and store their results."""
         first = files[0].read()
         if first is None:
             return
@@ -194,9 +196,9 @@ class _Batches(Generic[T]):
         for file in files[1:]:
             if len(batch) == self.batch_size:
                 break
-            further = file.read() if file.judged is None else None
-            if further is not None and len(further.recording.waveform) == len(first.recording.waveform):
-                batch.append((file, further))
+            read_file = file.read() if file.judged is None else None
+            if read_file is not None and len(read_file.recording.waveform) == len(first.recording.waveform):
+                batch.append((file, read_file))
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:

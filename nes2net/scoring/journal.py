@@ -1,9 +1,9 @@
 """The journals that keep the rows of an unfinished file.
 
-Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. All its
-lines are JSON. The first one identifies the run. Then come, batch by batch, ``["id", value,
-"audio"]`` for each trial with a row (see :class:`Row`) and ``["id", "reason"]`` for each without.
-At worst, a process that is killed leaves an incomplete last line.
+Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
+of a journal is JSON. The first line identifies the run. The other lines follow batch by batch:
+``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
+trial that failed. At worst, a process that is killed leaves an incomplete last line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked
 from nes2net.lib.plain_data import parsed_json
 
-# Bytes; a longer line is damaged. Frames of 20 ms of an hour take 4 million.
+# A longer line, in bytes, is damaged. The scores of an hour in 20-ms frames take 4 million bytes.
 _LONGEST_LINE = 1 << 26
 
 T = TypeVar("T")
@@ -34,11 +34,11 @@ class Row(NamedTuple, Generic[T]):
 
     value: T
     audio: str
-    """The :func:`stamp` of its file when that was read."""
+    """The :func:`stamp` of the trial's file when the file was read."""
 
 
 def stamp(path: str | Path | None) -> str:
-    """Size and time of the last change of a file, as one word: another file has another stamp.
+    """Size and time of the last change of a file as one word, which differs after the file was replaced.
 
     A recording in a shard has the stamp of the shard.
     """
@@ -50,12 +50,13 @@ def stamp(path: str | Path | None) -> str:
 
 
 class Journal(Generic[T]):
-    """The journal of one process, which appends to an earlier one of the same name.
+    """The journal of one process. New lines are appended to an earlier journal of the same name.
 
     Args:
-        path: the file. If it exists, it is of the same ``run``; :func:`open_journals` tells.
+        path: the file. If it exists, it must belong to the same ``run``, as :func:`open_journals`
+            checks.
         run: plain data that is equal for two runs if and only if their rows may share a file.
-        to_json: a value as JSON holds it.
+        to_json: turns a value into plain data for JSON.
 
     Raises:
         InputError: if the file cannot be written.
@@ -66,7 +67,7 @@ class Journal(Generic[T]):
         self.to_json = to_json
         try:
             make_folder(path.parent)
-            # No buffer: closing the file must not write a line again that did not fit on the disk.
+            # Without a buffer: otherwise closing the file would write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # an incomplete last line is cut off
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
@@ -77,12 +78,13 @@ class Journal(Generic[T]):
             self._write(_header(run))
 
     def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
-        """Hand the rows and failures of a batch to the operating system."""
+        """Write the rows and failures of a batch; after this, killing the process does not lose them."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
+        """Write all of ``lines``; InputError if the disk is full."""
         unwritten = memoryview(lines)
         try:
             while unwritten:
@@ -98,7 +100,7 @@ class Journal(Generic[T]):
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
-            os.fsync(self._file.fileno())  # before copies of these rows are removed elsewhere
+            os.fsync(self._file.fileno())  # on the disk, before a finished file with the same rows is replaced
         self._file.close()
 
 
@@ -118,7 +120,7 @@ def journals(out: Path) -> list[Path]:
     """All journals beside ``out``, of any run.
 
     Raises:
-        InputError: if something else has the name of a journal, such as a pipe or a link, which is not opened.
+        InputError: if a pipe, a link or a folder has the name of a journal; it is not opened.
     """
     if not out.parent.is_dir():
         return []
@@ -137,23 +139,24 @@ def remove_journals(out: Path) -> None:
 
 
 class Place(NamedTuple):
-    """Where the row of a trial is in the journals."""
+    """The place of a trial's row in the journals."""
 
     journal: int
     """Number of the journal."""
     start: int
-    """Byte at which its line begins."""
+    """Byte at which the line of the row begins."""
     audio: str
-    """The :func:`stamp` of the trial's file when that was read."""
+    """The :func:`stamp` of the trial's file when the file was read."""
 
 
 class Journalled(Generic[T]):
-    """The rows in the journals of a run, which stay on the disk, and its failures by id.
+    """The rows in the journals of a run, whose values stay on the disk, and the failures by id.
 
     Args:
         files: the journals, open for reading.
-        value: the value that a row keeps; ValueError or TypeError if it is damaged.
-        without: ids and stamps of rows that do not count.
+        value: turns plain data of JSON into a value; ValueError or TypeError if the data are
+            damaged.
+        without: ids and stamps of outdated rows, which are ignored.
     """
 
     def __init__(
@@ -179,7 +182,7 @@ class Journalled(Generic[T]):
         self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
 
     def value(self, id: str) -> T:
-        """The value of a trial that has a place."""
+        """Read the value of a trial in ``places``."""
         number, start, _ = self.places[id]
         self.files[number].seek(start)
         return self._value(_parsed(self.files[number].readline(_LONGEST_LINE))[1])
@@ -195,11 +198,11 @@ def _parsed(line: bytes) -> list[Any]:
 def open_journals(
     out: Path, run: Mapping[str, Any], value: Callable[[Any], T], *, without: Container[tuple[str, str]] = ()
 ) -> Iterator[Journalled[T] | None]:
-    """Open the journals of interrupted runs beside ``out``; None if one is of another run."""
+    """Open the journals of interrupted runs beside ``out``; None if a journal belongs to another run."""
     header = _header(run)
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
-        # A run that was killed at once left the beginning of the header.
+        # A run that was killed while it wrote its header left only the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
         journalled = None
         if is_same_run:
@@ -208,7 +211,7 @@ def open_journals(
 
 
 def run_of(path: Path) -> Any:
-    """What the journal ``path`` says of its run; None if its header is damaged."""
+    """The identity of the run that wrote the journal ``path``; None if the header is damaged."""
     with open(path, "rb") as file:
         try:
             return _parsed(file.readline(_LONGEST_LINE))

@@ -1,8 +1,9 @@
-"""What a detector says of a recording: computed, filed, told and evaluated by one class, a :class:`Judgement`.
+"""The kinds of results that a detector gives for a recording: a class :class:`Judgement` for each.
 
-The score of a recording, the scores of its frames and its embedding are judgements. Each has a name,
-which the record ``{file}.json`` states. Installed packages add judgements by entry points of the
-group ``nes2net.judgements`` (see docs/extending.md).
+The score of a recording, the scores of its frames and its embedding are judgements. The class of a
+judgement computes it, writes and reads its files, shows it and evaluates it. Each judgement has a
+name, which the record ``{file}.json`` states. Installed packages add judgements by entry points of
+the group ``nes2net.judgements`` (see docs/extending.md).
 """
 
 from __future__ import annotations
@@ -32,38 +33,39 @@ T = TypeVar("T")
 
 
 class Judgement(Output[T]):
-    """What a detector says of a recording, as a value of type ``T``.
+    """A kind of result that a detector gives for a recording, as a value of type ``T``.
 
     A subclass is a frozen dataclass, whose fields are the options of the judgement: plain data with
-    defaults. :class:`nes2net.evaluation.judgements.Rows` is the base of those whose value is a row
-    of numbers.
+    defaults. If the value is a row of numbers, the base is
+    :class:`nes2net.evaluation.judgements.Rows`.
     """
 
     name: ClassVar[str]
-    """The name under which it is registered."""
+    """The name under which the judgement is registered."""
     is_score: ClassVar[bool] = False
-    """Whether the value is one score of a recording, on which a calibration decides."""
+    """Whether the value is a score of the recording, on which a calibration can decide."""
     of_recordings: ClassVar[bool] = False
-    """Whether a file of it can be read as one score of each recording."""
+    """Whether a file of this judgement can be read as one score for each recording."""
     of_whole: ClassVar[bool] = False
-    """Whether only whole recordings are judged so."""
+    """Whether this judgement needs whole recordings."""
     of_batch: ClassVar[bool] = False
-    """Whether a front-end with ``normalize: batch`` computes it as published, in batches. It then depends on the
-    batch; otherwise such a detector computes one recording at a time."""
+    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as
+    published, so that a value depends on its batch. If not, such a front-end judges one recording
+    at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement, with the options that ``scorer`` determines.
+        """This judgement, with the options that depend on ``scorer`` filled in.
 
         Raises:
-            InputError: if ``scorer`` cannot judge so.
+            InputError: if ``scorer`` cannot make this judgement.
         """
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """The reader for this judgement, if ``reader`` was requested.
+        """The reader of waveforms for this judgement; mostly ``reader``, the user's choice.
 
         Raises:
-            InputError: if it cannot be computed of what ``reader`` reads.
+            InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
         """
         return reader
 
@@ -71,36 +73,39 @@ class Judgement(Output[T]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a batch; the returned function waits for the values, or the reasons why they are missing.
+        """Start to judge a batch.
+
+        The returned function waits for the results: for each recording its value, or the reason why
+        the value is missing.
 
         Args:
             scorer: the detector, in :func:`nes2net.scoring.kernel.scoring_mode`.
-            inputs: waveforms B×N, 16 kHz, in [−1, 1]; for a detector that takes them, also scores of other
-                systems B×S.
+            inputs: waveforms B×N, 16 kHz, in [−1, 1]; then scores of other systems B×S, if the
+                detector takes them.
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 
     def options(self) -> dict[str, Any]:
-        """Its options, plain data."""
+        """The options as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """What the identity of a run says of it: plain data, no nested values."""
+        """The facts of this judgement in the identity of a run: plain data, no nested values."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """What a record says of it; :func:`judgement_of` reads that."""
+        """The facts of this judgement in a record, from which :func:`judgement_of` builds it again."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
     def tell(self, value: T) -> dict[str, Any]:
-        """What a row of ``nes2net predict`` says of a recording with this ``value``: plain data.
+        """The facts in a row of ``nes2net predict`` for a recording with this ``value``: plain data.
 
-        A ``remark``, a text, stands at the end of the line.
+        The text of an entry ``remark`` stands at the end of the line.
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """What a line of ``nes2net predict`` says, of what :meth:`tell` said but for a remark."""
+        """The words of a line of ``nes2net predict`` for the facts of :meth:`tell`, without the remark."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -114,10 +119,10 @@ class Judgement(Output[T]):
         return ", ".join(words)
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read a file of this judgement as scores: ids, and one score of each recording, (N,) float64.
+        """Read a file of this judgement as scores: the ids and the scores (N,) float64 of recordings.
 
         Raises:
-            InputError: if the file cannot be read, or there is no score in this judgement.
+            InputError: if the file cannot be read, or this judgement has no scores of recordings.
         """
         raise InputError(
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
@@ -128,26 +133,26 @@ class Judgement(Output[T]):
 
         Args:
             labels: :class:`nes2net.evaluation.key.Labels`.
-            paths: a file of each system; all are compared on the same trials.
+            paths: a file for each system; all systems are compared on the same trials.
             settings: :class:`nes2net.evaluation.judgements.EvaluationSettings`.
 
         Returns:
             :class:`nes2net.evaluation.result.Result`.
 
         Raises:
-            InputError: if files or labels cannot be read or do not go together, if settings do not apply,
-                or if this judgement is not evaluated.
+            InputError: if files or labels cannot be read or do not fit each other, if settings do
+                not apply, or if this judgement cannot be evaluated.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, which are not evaluated: give scores")
 
     def labelled(
         self, labels: Any, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> Any:
-        """Read the scores of both classes, from which a calibration is learned.
+        """Read the scores of both classes from which a calibration is learned.
 
         Args:
             labels: :class:`nes2net.evaluation.key.Labels`.
-            paths: a file of each system.
+            paths: a file for each system.
             allow_partial: leave out trials whose scores are missing or unusable.
             resolution_ms: length of a frame, if no record of the frame scores states it.
 
@@ -155,27 +160,27 @@ class Judgement(Output[T]):
             :class:`nes2net.evaluation.judgements.LabelledScores`.
 
         Raises:
-            InputError: if files or labels cannot be read or do not go together, or no calibration can be
-                learned from this judgement.
+            InputError: if files or labels cannot be read or do not fit each other, or no
+                calibration can be learned from this judgement.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
     def meaning(self) -> list[str]:
-        """What readers of its rows must know, a sentence each."""
+        """Sentences that explain the rows of ``nes2net predict`` to their readers."""
         return []
 
     @classmethod
     def holds(cls, path: Path) -> bool:
-        """Whether a file without a record holds this judgement, as its first line tells; false for most judgements."""
+        """Whether a file without a record holds this judgement, by its first line; False for most kinds."""
         return False
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """The labels that a file of another toolkit has beside the values, by id; empty for most files."""
+        """Id → label, in a file of another toolkit that has labels beside the values; else empty."""
         return {}
 
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
-    """Build a judgement by its name, or from a mapping of ``name`` and options; one that is built already stays.
+    """Build a judgement from its name, or from ``name`` and options; an instance stays unchanged.
 
     Raises:
         InputError: if there is no such judgement or option.
@@ -190,25 +195,26 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:
-    """The judgement that a file holds: the one that its record names.
+    """The kind of judgement in a file, read from its record.
 
-    A file without a record, of another toolkit, holds what its first line looks like, else scores.
+    A file of another toolkit has no record. Its kind of judgement is recognised by its first line;
+    if no judgement recognises it, it holds scores.
 
     Raises:
-        InputError: if the record names a judgement that is not installed, or options that it does
-            not have.
+        InputError: if the record names a judgement that is not installed, or unknown options of one
+            that is.
     """
     path = Path(path)
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    if len(first_line(path).split()) == 2:  # scores, as most files; nothing else is imported for them
+    if len(first_line(path).split()) == 2:  # most files hold scores; the other judgements need not be imported
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 
 
 def scores_of(path: str | Path) -> tuple[list[str], NDArray]:
-    """Read a file of any judgement as scores: ids, and one score of each recording, (N,) float64.
+    """Read a file of any judgement as scores: the ids and the scores (N,) float64 of recordings.
 
     Raises:
         InputError: as :func:`judgement_of`, or :meth:`Judgement.scores`.

@@ -1,8 +1,8 @@
-"""What can score (:class:`Scorer`), and the one way to score: a batch of waveforms to scores, or why they are missing.
+"""Score a batch of waveforms: the interface of a detector (:class:`Scorer`), and :func:`start`.
 
-A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It
-runs in :func:`scoring_mode`, and so does validation on a development set. Embeddings and scores of frames
-are computed in the same way, by :func:`start_rows`.
+A file, many files, the windows of a long recording and a corpus are all scored by :func:`start`, in
+:func:`scoring_mode`. Validation on a development set uses this mode, too. Embeddings and scores of
+frames are computed in the same way, by :func:`start_rows`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ T = TypeVar("T")
 
 
 class Scorer(Protocol):
-    """A detector as scoring sees it."""
+    """The interface of a detector for scoring."""
 
     provenance: Provenance
-    """Where its weights come from, as its checkpoint says."""
+    """The origin of the weights, from the checkpoint."""
 
     @property
     def device(self) -> torch.device:
-        """The device on which :meth:`scores` takes waveforms."""
+        """The device on which :meth:`scores` expects waveforms."""
 
     @property
     def computes_on(self) -> torch.device:
@@ -53,23 +53,23 @@ class Scorer(Protocol):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Plain data from which its architecture can be built again."""
+        """Plain data from which the architecture can be built again."""
 
     @property
     def score_rule(self) -> str:
-        """How its scores are made from its logits, such as ``"logit"``."""
+        """The rule by which scores are made from logits, such as ``"logit"``."""
 
     @property
     def min_samples(self) -> int:
-        """Samples of the shortest waveform that it takes."""
+        """Length in samples of the shortest waveform that the detector takes."""
 
     @property
     def used_samples(self) -> UsedSamples:
-        """How many leading samples its scores depend on."""
+        """Number of leading samples on which scores depend."""
 
     @property
     def num_scores(self) -> int:
-        """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
+        """Number of scores of other systems that the detector fuses; 0 for most detectors."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
@@ -78,41 +78,41 @@ class Scorer(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """SHA-256 of its architecture and weights, or of its files."""
+        """SHA-256 of the architecture and weights, or of the files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """Its modules, which have a train and an eval mode; empty if it is always in eval mode."""
+        """The modules, which have a train and an eval mode; empty for a detector without train mode."""
 
     def train(self, mode: bool = True) -> Any:
-        """Put it into train mode, or with ``False`` into eval mode."""
+        """Put the detector into train mode, or with ``False`` into eval mode."""
 
     def compile(self, **options: Any) -> None:
-        """Compile it in place (``torch.compile``)."""
+        """Compile the detector in place (``torch.compile``)."""
 
 
 class SegmentScorer(Scorer, Protocol):
-    """A detector that can score segments too."""
+    """A detector that can also score segments."""
 
     @property
     def backend(self) -> Backend:
-        """Its back-end."""
+        """The back-end."""
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the scores of its segments were trained."""
+        """Whether the scores of segments were trained."""
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
+        """Lengths in ms of the scored segments, the shortest first; empty if segments are not scored."""
 
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Scores B×T of the segments of ``waveform`` B×N, by the length of a segment in ms."""
+        """Length of a segment in ms → scores B×T of the segments of ``waveform`` B×N."""
 
 
 def depends_on_batch(scorer: Scorer) -> bool:
     """Whether a score depends on the utterances that share its batch: with ``normalize: batch``."""
     frontend = scorer.config["frontend"]
-    # A distilled front-end has those of teacher and student.
+    # The options of a distilled front-end contain those of the teacher's and the student's front-end.
     frontends = [frontend, *(value for value in frontend.values() if isinstance(value, dict))]
     return any(frontend_options.get("normalize") == "batch" for frontend_options in frontends)
 
@@ -133,7 +133,7 @@ def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
 
 
 def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
-    """Score as :func:`score_batch`, but raise :class:`InputError` for the first missing score."""
+    """Score like :func:`score_batch`, but raise :class:`InputError` if a score is missing."""
     scores = []
     for result in score_batch(scorer, waveforms):
         if isinstance(result, str):
@@ -143,7 +143,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score ``waveforms`` (N,) of any lengths as :func:`score_or_raise`; equal lengths share a batch."""
+    """Score ``waveforms`` (N,) of any lengths like :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
@@ -166,16 +166,17 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
-    The returned function waits for the results; meanwhile a GPU continues to compute. A batch that
-    does not fit into memory is scored in parts, and later batches of that size are split at once. A
-    score is missing if it is not finite, if the detector does not take that length, or if the
-    utterance alone does not fit into memory.
+    The returned function waits for the results, while a GPU goes on computing. A batch that does
+    not fit into memory is scored in parts, and later batches of this size are split at once. A
+    score is missing if it is not finite, if the detector does not take waveforms of this length, or
+    if a single utterance does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
-        stream: a name; the random numbers of a detector in train mode then depend on nothing else.
-        rows: how many waveforms to compute at once; smaller batches are filled up, because each new
-            size compiles the detector and plans a GPU's convolutions again.
+        stream: a name on which alone the random numbers of a detector in train mode depend; None to
+            leave the random state as it is.
+        rows: number of waveforms to compute at once. Smaller batches are filled up, because each
+            new size would compile the detector, or plan a GPU's convolutions, again.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
@@ -191,14 +192,15 @@ def start(
 def start_rows(
     scorer: Scorer, message: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
 ) -> Callable[[], list[np.ndarray | str]]:
-    """Start to compute a row of numbers for each of ``waveforms`` B×N, such as its embedding or its frames' scores.
+    """Start to compute a row of numbers, such as an embedding, for each of ``waveforms`` B×N.
 
-    The results are rows (K,) float32, or why they are missing.
+    The results are rows (K,) float32, or reasons why they are missing.
 
     Args:
-        scorer: the detector whose parts ``compute`` uses; B×N → B×K.
-        message: says what is wrong with a row whose number {} is not finite, such as ``"score is {}"``.
-        compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
+        scorer: the detector whose parts ``compute`` uses.
+        message: text for a row with a number {} that is not finite, such as ``"score is {}"``.
+        compute: computes rows B×K of waveforms B×N.
+        rows: as for :func:`start`.
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
@@ -222,12 +224,15 @@ def _start(
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to ``compute`` the ``inputs``, waveforms first; ``results_of`` takes what it gives, in float32 on the CPU."""
+    """Start to ``compute`` from the ``inputs``, of which the first are waveforms.
+
+    ``results_of`` turns the computed tensor, in float32 on the CPU, into results.
+    """
     waveforms = inputs[0]
     count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = None  # all fitted so far
+    most_rows = None  # no limit, because all batches have fitted into memory so far
     if is_same_device:
         most_rows = max(1, fitting // waveforms.shape[1])
 
@@ -245,9 +250,9 @@ def _start(
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
-        """To the device, and filled up to ``rows`` with the last row."""
+        """Move ``x`` to the device, and fill it up to ``rows`` rows with copies of the last row."""
         if on_gpu and x.device.type == "cpu" and not x.is_pinned():
-            x = x.pin_memory()  # so that nothing waits for the copy
+            x = x.pin_memory()  # the CPU need not wait for a copy from pinned memory
         x = x.to(scorer.device, non_blocking=True)
         missing = 0 if rows is None else rows - len(x)
         if missing <= 0:
@@ -256,13 +261,13 @@ def _start(
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
-            if stream is not None:  # random numbers depend on its name alone
+            if stream is not None:  # the name alone seeds the random numbers, and the old state is restored
                 generator_devices = []
                 if on_gpu:
                     generator_devices = [scorer.device]
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
-            # No name of this function holds them: in parts, they would take memory beside the parts.
+            # No variable holds the moved inputs: if they must be split, they would take memory beside the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
@@ -284,16 +289,16 @@ def _start(
     return start_parts(rows and half, half)
 
 
-# For a scorer whose batch did not fit into memory: the device and precision, and how many samples
-# of all rows together to compute at once.
+# A scorer of which a batch did not fit into memory → its device and precision, and the number of samples,
+# in all rows together, to compute at once.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 class _Pending:
-    """Numbers, a row per utterance, that a GPU may still be computing.
+    """Rows of numbers, one per utterance, that a GPU may still be computing.
 
-    The copy to the CPU is queued directly behind the batch. Queued when the numbers are needed, it
-    would wait for the next batch too.
+    The copy to the CPU is queued directly behind the batch. If it were queued when the numbers are
+    needed, it would also wait for the next batch.
     """
 
     def __init__(self, rows: Tensor) -> None:
@@ -306,6 +311,7 @@ class _Pending:
         self.computed = torch.cuda.current_stream(rows.device).record_event()
 
     def wait(self) -> Tensor:
+        """The rows in float32 on the CPU, once they are computed."""
         if self.computed is not None:
             self.computed.synchronize()
         return self.rows
@@ -316,7 +322,7 @@ def _not_finite(message: str, number: float) -> str:
 
 
 class _ModeInForce:
-    """A mode into which a scorer was put, and what to restore when the last thread leaves it."""
+    """A mode into which a scorer was put, and the state to restore when the last thread leaves it."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
         self.num_threads = 0
@@ -343,13 +349,13 @@ _lock = threading.Lock()
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
 
-    Any number of threads may be inside: the first one makes the changes, the last one undoes them.
-    A detector that is already in eval mode is not touched. Products are computed as
-    :func:`nes2net.lib.devices.float32_products` says.
+    Any number of threads may be in this context: the first thread makes the changes, the last one
+    undoes them. A detector that is already in eval mode is not touched. Products are computed by
+    :func:`nes2net.lib.devices.float32_products`.
 
     Args:
-        train: put it into train mode instead. Batch normalisation then changes its running
-            statistics, which affect no score; they are restored too.
+        train: put ``scorer`` into train mode instead. Batch normalisation then changes its running
+            statistics, which affect no score in this mode; they are restored, too.
     """
     with _lock:
         of_scorer = _in_force.setdefault(scorer, {})
@@ -370,10 +376,10 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
 
 @contextmanager
 def differentiable(scorer: nn.Module) -> Iterator[None]:
-    """Make a detector in eval mode differentiable on a GPU; use it inside of :func:`scoring_mode`.
+    """Make a detector in eval mode differentiable on a GPU; use this inside of :func:`scoring_mode`.
 
-    cuDNN has gradients of recurrent layers in train mode only. That differs from eval mode by
-    dropout, which is left out here; both are restored.
+    cuDNN computes gradients of recurrent layers only in train mode. So the recurrent layers are put
+    into train mode, with their dropout set to 0; both are restored at the end.
     """
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]
@@ -394,7 +400,7 @@ def default_batch_size(device: torch.device) -> int:
 
 
 def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
-    """How many waveforms to compute at once: what is ``requested``, else ``usual``, else what keeps the device busy.
+    """Number of waveforms to compute at once: ``requested``, else ``usual``, else the device's default.
 
     It is 1 if a score depends on the utterances that share its batch.
 

@@ -1,4 +1,4 @@
-"""Traits of recordings, measured like a calibration's own: of a corpus in workers, or one by one."""
+"""Measure the traits of recordings as for a calibration: of a corpus in workers, or one by one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
 
-#: Most recordings that are measured of a corpus; with so many, p-values reach down to 1 in 10,000.
+#: The most recordings of a corpus that are measured. With so many, p-values reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
 _BATCH = 8
 _MOST_WORKERS = 8
@@ -46,11 +46,11 @@ _SEED = 0
 
 
 def measure_file(path: str | Path, num_samples: int | None, longest: int | None = None) -> Traits:
-    """Measure the recording in a file, as far as a detector scores it.
+    """Measure the part of the recording in a file that a detector scores.
 
     Args:
-        num_samples: leading samples that it scores; None for the whole recording, of any length.
-        longest: leading samples that the detector reads of these; None for all.
+        num_samples: leading samples that are scored; None for the whole recording, of any length.
+        longest: leading samples on which the detector's scores depend; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -66,7 +66,7 @@ def measure_file(path: str | Path, num_samples: int | None, longest: int | None 
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``max_trials`` of ``trials``, always the same ones, in their order."""
+    """Draw at most ``max_trials`` of ``trials``, in their order; equal calls draw the same trials."""
     if len(trials) <= max_trials:
         return list(trials)
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
@@ -120,31 +120,33 @@ def measure_trials(
     embed: bool = False,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them, in this process alone.
+    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
 
-    What is found stays in ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits`,
-    so that an interrupted call resumes, and a repeated call only reads.
+    Under ``torchrun``, only the first process calls this. The traits stay in ``{beside}.traits``
+    and ``{beside}.embeddings.npy`` until :func:`forget_traits`, so that an interrupted call
+    resumes, and a repeated call only reads these files.
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: the detector that scores them.
-        embed: whether ``scorer`` embeds them.
+        scorer: the detector that scores the recordings.
+        embed: whether ``scorer`` also embeds the recordings.
         num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
-        The traits by id, in the order of ``trials``, and by id the reasons why something of a
-        recording is missing. A reason is also printed on standard error when it is found.
+        Id → traits, in the order of ``trials``; and id → the reason why traits or the embedding of
+        a recording are missing. Reasons are also printed on standard error.
 
     Raises:
-        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; it is no error if no
-            recording can be measured.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all
+            recordings failed.
     """
     if num_workers is None:
         workers = min(_MOST_WORKERS, usable_processors())
     else:
         workers = num_workers
     most_samples = scorer.used_samples.most if scorer else None
-    output, (out, embeddings) = TraitsOutput(), _files(beside)
+    output = TraitsOutput()
+    out, embeddings = _files(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
@@ -153,12 +155,13 @@ def measure_trials(
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
             rows = {}
+            reasons = {}
             for read_trial in batch:
-                if isinstance(read_trial.content, Traits):
+                if isinstance(read_trial.content, str):
+                    reasons[read_trial.id] = read_trial.content
+                else:
                     rows[read_trial.id] = Row(read_trial.content, read_trial.audio)
-            yield BatchResult(
-                rows, {read_trial.id: read_trial.content for read_trial in batch if isinstance(read_trial.content, str)}
-            )
+            yield BatchResult(rows, reasons)
 
     run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
@@ -183,13 +186,14 @@ def measure_trials(
 
 
 def forget_traits(beside: str | Path) -> None:
-    """Remove what :func:`measure_trials` left."""
+    """Remove the files of :func:`measure_trials`."""
     for out in _files(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
 
 
 def _files(beside: str | Path) -> tuple[Path, Path]:
+    """The files of the traits and of the embeddings."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
@@ -202,8 +206,8 @@ class Measurer:
     """Measures recordings for the decisions of a calibration.
 
     Args:
-        embed: computes embeddings B×E of waveforms B×N; None if the calibration compares no
-            embeddings, or the detector makes none.
+        embed: computes embeddings B×E of waveforms B×N; None if the calibration has no embeddings,
+            or the detector makes none.
     """
 
     scorer: Scorer
@@ -216,13 +220,17 @@ class Measurer:
             return None
         population = decider.calibration.population if decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
-        if compares_embeddings and isinstance(scorer, Network):  # others make none
+        if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
             return cls(scorer, partial(scorer.embeddings, of="backend"))
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure what the detector scores of ``recording``, without its embedding; the ``remark`` is on that."""
-        traits = measure(recording.waveform, recording.num_samples)  # a short one was repeated
+        """Measure the part of ``recording`` that the detector scores, without its embedding.
+
+        Args:
+            remark: the remark on this part.
+        """
+        traits = measure(recording.waveform, recording.num_samples)  # without the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
@@ -233,20 +241,20 @@ class Measurer:
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         with_embeddings = []
         for measured, row in zip(traits, rows):
-            if not isinstance(row, str):  # an embedding that is not finite has no row
+            if not isinstance(row, str):  # a text is the reason why the embedding is missing
                 measured = measured._replace(embedding=row)
             with_embeddings.append(measured)
         return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """All traits of ``recording``; the ``remark`` is on that part."""
+        """All traits of ``recording``; ``remark`` as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, path: str | Path, track: Track) -> Traits:
-        """Traits of a long file, read in pieces, whose score is the mean of ``track``.
+        """Traits of a long file whose score is the mean of ``track``; the file is read in blocks.
 
-        The detector scores a window at a time, so the duration is the window's. There is no
-        embedding.
+        The detector scores a window at a time, so the trait ``duration`` is that of a window. There
+        is no embedding.
         """
         traits = measure_blocks(stream_audio(path))
         return traits._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)

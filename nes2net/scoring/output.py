@@ -1,4 +1,4 @@
-"""What a run over a corpus makes of each trial, and the file that it ends in (:class:`Output`)."""
+"""The output of a run over a corpus: the interface of its values and of the finished file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 class Output(ABC, Generic[T]):
-    """What a run makes of each trial, and the file that it ends in."""
+    """The value that a run computes for each trial, and the file in which it writes the values."""
 
     doing: str
-    """What the run does, such as ``"scoring"``; the title of its progress."""
+    """Word for the work of the run, such as ``"scoring"``; the title of the progress display."""
     done: str
-    """What was done with a trial that has a row, such as ``"scored"``."""
+    """Word for a trial that has a row, such as ``"scored"``."""
     what: str
-    """What the file holds, such as ``"scores"``."""
+    """Word for the rows of the file, such as ``"scores"``."""
 
     def files(self, out: Path) -> list[Path]:
-        """The finished file ``out``, and further ones that belong to it."""
+        """The finished file ``out``, and further files that belong to it."""
         return [out]
 
     def rows_are(self, out: Path) -> str:
-        """What the rows of the finished file ``out`` are."""
+        """Words for the rows of the finished file ``out``, such as ``"embeddings of 256 numbers"``."""
         return self.what
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
@@ -41,16 +41,20 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def to_json(self, value: T) -> Any:
-        """``value`` as JSON holds it, in a journal."""
+        """Turn ``value`` into plain data for JSON, for a journal."""
 
     @abstractmethod
     def from_json(self, value: Any) -> T:
-        """The value of :meth:`to_json`; ValueError or TypeError if that is damaged."""
+        """Restore a value from the data of :meth:`to_json`; ValueError or TypeError if they are damaged."""
 
     @abstractmethod
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
-        """The rows of a finished file by id, for a run that tries the missing ones again."""
+        """The rows of a finished file as (id, value), for a run that computes the missing rows."""
 
     @abstractmethod
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
-        """Write ``count`` rows in order to ``files``, which become those of :meth:`files`; return facts for the record."""
+        """Write ``count`` rows in order, and return facts for the record.
+
+        Args:
+            files: temporary files, which are later renamed to the paths of :meth:`files`.
+        """

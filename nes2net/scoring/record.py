@@ -1,4 +1,4 @@
-"""The JSON beside a score file: the run that made it, its software, hardware and speed."""
+"""The record of a score file, a JSON file beside it: the run, its software, hardware and speed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _LARGEST_ABOUT = 16 << 20  # bytes
-_LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it
+_LARGEST_WHOLE = 64 << 20  # bytes; the record holds a reason for each missing score
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
-    """What identifies the computation of a score: the detector, how it computes, and how much of an utterance it gets."""
+    """The identity of a score's computation: detector, precision, device, and number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
@@ -49,7 +49,7 @@ def run_identity(
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of ids and files, equal for absolute and relative paths and for links to a folder."""
+    """SHA-256 of ids and files. Absolute and relative paths, and links to a folder, give the same sum."""
 
     @cache
     def resolved(folder: str) -> str:
@@ -63,7 +63,7 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert ``facts`` to what JSON can hold.
+    """Convert ``facts`` to plain data for JSON.
 
     Other values, such as a date, become their text, and numbers that are not finite become None.
     """
@@ -85,30 +85,34 @@ class Record(BaseModel):
     failures: dict[str, str]
     """Reasons for missing rows, by id of the trial."""
     sha256: str | None = None
-    """SHA-256 of the file beside which it stands."""
+    """SHA-256 of the file to which the record belongs."""
     audio_sha256: str | None = None
     """See :func:`audio_digest`."""
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
-    """Read the record of ``kind`` (such as "scores") of at most ``num_trials`` trials; None if there is no file.
+    """Read a record of at most ``num_trials`` trials; None if there is no file.
+
+    Args:
+        kind: the kind of rows for messages, such as ``"scores"``.
 
     Raises:
-        InputError: if the file is not such a record.
+        InputError: if the file is not a record.
     """
     if not path.exists():
         return None
-    # A reason may be 1,000 characters, escaped as up to 12 bytes each.
+    # A reason may have 1,000 characters, each escaped in up to 12 bytes; the rest is for the id.
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
 class WholeRecord(Record):
-    """Everything that a record says; facts that only people read are in ``model_extra``."""
+    """All facts of a record; facts that only people read are in ``model_extra``."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     judgement: dict[str, Any] | None = None
-    """Name and options of what the file holds (:func:`nes2net.scoring.judgement.judgement_of`)."""
+    """Name and options of the judgement in the file
+    (:func:`nes2net.scoring.judgement.judgement_of`)."""
 
 
 def read_whole_record(path: Path) -> WholeRecord:
@@ -122,12 +126,12 @@ def read_whole_record(path: Path) -> WholeRecord:
 
 
 def record_path(path: Path) -> Path:
-    """Where the record of the file ``path`` stands: beside it."""
+    """The path of the record of the file ``path``, beside this file."""
     return path.with_name(f"{path.name}.json")
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if there is none, or it is of another file.
+    """Read the record beside ``path``; None if there is no record, or it belongs to another file.
 
     Args:
         sha256: SHA-256 of ``path``, if it is known.
@@ -144,12 +148,12 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
 
 
 def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
-    """SHA-256 of the stamps of ``trials``, which are given by id."""
+    """SHA-256 of the ids of ``trials`` and their ``stamps``, which are given by id."""
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """The architecture, software and hardware of a run; all of it may change the last digits of scores."""
+    """Architecture, software and hardware of a run, which may change the last digits of scores."""
     import torch  # for start-up time: what reads records needs no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too
@@ -160,7 +164,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
         if name in sys.modules:
             versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
-    device_name: str | None = None  # a GPU that onnxruntime can use and this torch cannot
+    device_name: str | None = None  # stays None for a GPU that onnxruntime can use, but this PyTorch cannot
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():

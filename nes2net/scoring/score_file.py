@@ -1,7 +1,7 @@
 """Score files: one line ``utterance score`` per trial, in UTF-8.
 
-A score is written as Python's ``repr`` of a float and so read back to the last bit. White space
-separates it from the utterance id, which therefore is one word; :func:`check_ids` has the rule.
+A score is written as Python's ``repr`` of a float, so it is read back to the last bit. White space
+separates the score from the utterance id, so an id must be one word (:func:`check_ids`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import checked_float, has_control
 
-#: Names of the column of scores in a file with a header. Higher is bona fide, so no name of the
-#: other class is among them.
+#: Names of the column of scores in a file with a header. Names of scores that are higher for spoof are
+#: not accepted.
 SCORE_COLUMNS = ("score", "scores", "cm_score")
-#: Why an id is refused that holds control characters.
+#: The reason why an id with control characters is refused.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
-    """Write a score file, completely or not at all, or scores to a device or a pipe.
+    """Write a score file, completely or not at all; or write scores to a device or a pipe.
 
     Raises:
         InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be
@@ -49,15 +49,14 @@ def line(id: str, score: float) -> str:
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     """Read ids and scores, shape (N,) float64, in file order.
 
-    Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not. Fields may also be
-    separated by tabs, commas, semicolons or vertical bars, and a header may name the columns
-    (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write ``utterance attack label
-    score``: attack and label are left to the keys.
+    Blank lines are skipped. ``nan`` and ``inf`` count as numbers, but ``1_0`` does not. Fields may
+    also be separated by tabs, commas, semicolons or vertical bars, and a header may name the
+    columns (:mod:`nes2net.data.corpora.id_tables`). In lines ``utterance attack label score``, as
+    the baselines of ASVspoof 2019 write them, attack and label are not read.
 
     Raises:
-        InputError: if the file is missing, or a line has another number of
-            fields, an id with control characters or a score that is not a number; the message names
-            file and line.
+        InputError: if the file is missing, or a line has another number of fields, an id with
+            control characters, or a score that is not a number; the message names file and line.
     """
     path = Path(path)
     ids = []
@@ -73,7 +72,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
 
 def read_own_labels(path: str | Path) -> dict[str, str]:
-    """Read the label of each utterance in a score file that has labels beside scores; empty for other files."""
+    """Utterance → label, in a score file that has labels beside the scores; empty for other files."""
     labels = {}
     for _, row in read_id_table(Path(path), "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF)).rows:
         labels_of_row = [field for field in row[1:-1] if field in (BONAFIDE, SPOOF)]
@@ -84,6 +83,7 @@ def read_own_labels(path: str | Path) -> dict[str, str]:
 
 
 def _is_number(field: str) -> bool:
+    """Whether Python reads ``field`` as a float."""
     try:
         float(field)
     except ValueError:

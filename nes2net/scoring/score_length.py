@@ -1,4 +1,4 @@
-"""How much of a recording is scored: what the user asks for, a published detector's authors do, or training used."""
+"""The part of a recording to score: as the user, the detector's authors or its training decide."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Any, Literal, NamedTuple
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: Lengths of training with which authors score the corpus's own number of samples ('4sec'), or whole utterances.
+#: Usual lengths of training crops. Authors who train on them score the corpus's own number of samples
+#: ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
-# Two minutes, which is more than anybody trains on at once. A record may say anything.
+# Two minutes, longer than any real training crop; a damaged record may state any number.
 _LONGEST = 120 * 16_000
 
 
 class ScoreLength(NamedTuple):
-    """How much of a recording is scored, and why."""
+    """The part of a recording that is scored, and the reason."""
 
     num_samples: int | None
     """Leading samples at 16 kHz, repeated if there are fewer; None for all."""
     why: str = ""
-    """Words that follow "as"; empty if the number was asked for or is the usual one."""
+    """The reason, in words that follow "as"; empty if the user chose the number or it is the usual
+    one."""
 
     @property
     def words(self) -> str:
-        """What to tell a user; empty if there is nothing to tell.
+        """A note for the user; empty without a reason.
 
         >>> ScoreLength(16000, "in training").words
         'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
@@ -32,8 +34,8 @@ class ScoreLength(NamedTuple):
             return ""
         if self.num_samples is None:
             return f"whole recordings are scored, as {self.why}"
-        part = f"the first {self.num_samples / 16_000:.2f} s of each recording"
-        return f"{part} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
+        head = f"the first {self.num_samples / 16_000:.2f} s of each recording"
+        return f"{head} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
 
 
 def samples_to_score(
@@ -42,16 +44,17 @@ def samples_to_score(
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
 ) -> ScoreLength:
-    """How much of a recording to score with a detector of this ``provenance``.
+    """The part of a recording to score with a detector of this ``provenance``.
 
-    What the user asks for comes first, then what the authors of a published architecture do, then what
-    the detector was trained on.
+    The user's choice comes first, then the practice of a published architecture's authors, then the
+    length of the detector's training crops.
 
     Args:
-        requested: what the user asks for; ``"auto"`` for nothing.
-        usual: the number for any other detector, and for one that was trained on 64,600 or 64,000
-            samples, as the published recipes with '4sec' protocols are.
-        protocol: ``"full"`` asks for whole recordings, ``"4sec"`` for anything else.
+        requested: the user's choice; ``"auto"`` for no choice.
+        usual: the number if nothing else decides, and for detectors trained on 64,600 or 64,000
+            samples, as the published recipes with '4sec' protocols do.
+        protocol: ``"full"`` for whole recordings, ``"4sec"`` to replace whole recordings by
+            ``usual``.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
@@ -74,14 +77,14 @@ def samples_to_score(
         data = provenance.data
         samples = data.get("num_samples", "corpus")
         if "num_samples" in data and data.get("crop") == "pieces":
-            samples = None  # all pieces of each recording
+            samples = None  # training used all pieces of each recording
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
-            samples = "corpus"  # the recipe decides nothing
+            samples = "corpus"  # the recipe's length does not decide
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """Samples that a detector of this ``provenance`` got at a time in training, or the usual 64,600."""
+    """Length in samples of the training crops of a detector of this ``provenance``, or the usual 64,600."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

@@ -1,9 +1,9 @@
 """Files of frame scores: one line ``utterance frame score`` per frame, in UTF-8, at one resolution.
 
-Frames are numbered from 0, in order and without gaps, and the lines of an utterance stand together.
-A score is written as in a score file. The resolution stands in the record ``FILE.json``. WeDefense
-writes ``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is then
-the difference of the logits, and the label is not read.
+Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
+score is written as in a score file. The record ``FILE.json`` states the resolution. Files of
+WeDefense are read, too. Their lines are ``utterance frame logit_bonafide logit_spoof [label]``,
+separated by tabs; the score is the difference of the logits, and the label is not read.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SegmentScores(NamedTuple):
     scores: dict[str, NDArray]
     """Utterance → scores (T,) float64, in the order of the file."""
     resolution_ms: float | None
-    """Length of a frame in ms; None if no record says it."""
+    """Length of a frame in ms; None if no record states it."""
 
 
 class _SegmentRecord(Record):
@@ -64,7 +64,7 @@ def lines(id: str, scores: ArrayLike) -> str:
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores.
 
-    Its first line that is not blank then has three to five fields, the second of which is 0.
+    The first line that is not blank must have three to five fields, the second of which is 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
@@ -73,12 +73,13 @@ def holds_frames(path: str | Path) -> bool:
 def read_segment_scores(path: str | Path) -> SegmentScores:
     """Read a file of frame scores, and its resolution from the record beside it.
 
-    Blank lines are skipped. ``nan`` and ``inf`` are numbers here, as in score files.
+    Blank lines are skipped. ``nan`` and ``inf`` count as numbers, as in score files.
 
     Raises:
         InputError: if the file or its record cannot be read; if a line has another number of
-            fields, an id has control characters, a field is not a number, the frames of an utterance are not 0, 1, … in
-            lines that stand together, or there are no frames; or if the file is larger than any real one.
+            fields, an id has control characters, or a field is not a number; if the frames of an
+            utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
+            exceeds :data:`MOST_BYTES`, :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`.
     """
     path = Path(path)
     reader = _Reader(path)
@@ -100,7 +101,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
     resolution = None
-    if record.is_file():  # a reason for each missing utterance is in it
+    if record.is_file():  # may be large, because it holds a reason for each missing utterance
         kind = "a record of frame scores"
         remedy = "score anew, or remove it"
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
@@ -110,17 +111,17 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
 
 
 class _Reader:
-    """The utterances that were read, and the frames of the one that is being read."""
+    """Collects the scores of utterances while the file is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.scores: dict[str, NDArray] = {}
-        self.id = ""
-        self.found = array("d")
+        self.id = ""  # of the utterance that is being read
+        self.found = array("d")  # scores of its frames so far
         self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
-        """Add ``frames`` of the utterance ``name``, whose lines begin with the number ``line``."""
+        """Add ``frames`` of the utterance ``name``; ``line`` is the number of the first frame's line."""
         if name != self.id:
             if has_control(name):
                 raise InputError(f"{self.path}, line {line}: the id {shown(name)} cannot be used: {CONTROL}")
@@ -145,15 +146,15 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Keep the utterance that has ended."""
+        """Store the scores of the utterance that has ended."""
         if self.found:
             self.scores[self.id] = np.array(self.found)
 
 
 def _columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
-    """The three fields of all lines of ``text`` as :func:`lines` writes them; None if a line is written in another way.
+    """The three columns of ``text``; None if a line has another form than :func:`lines` gives it.
 
-    A file has millions of lines. Their form is checked for all at once.
+    The form of all lines is checked at once, because a file has millions of lines.
     """
     if not text.isascii():
         return None
@@ -176,7 +177,7 @@ def _columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
 
 
 def _row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    """Utterance, frame and score of a line in any of the forms that are read; None for a blank line."""
+    """Utterance, frame and score of a line, in any of the accepted forms; None for a blank line."""
     if len(line) > _LONGEST_LINE:
         raise _too_long(path, number)
     row = line.split()
@@ -195,10 +196,11 @@ def _too_long(path: Path, number: int) -> InputError:
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield whole lines of a text file, some megabytes at a time, with the number of the first one.
+    """Yield whole lines of a text file, some megabytes at a time, with the number of the first line.
 
     Raises:
-        InputError: if it cannot be read, is not text in UTF-8, or a line or the file is too long.
+        InputError: if the file cannot be read, is not text in UTF-8, or a line or the file is too
+            long.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; give the path of a file of frame scores")

@@ -1,4 +1,4 @@
-"""Scores while the audio arrives: its windows, their batches, and a score for each window.
+"""Score audio while it arrives: cut it into windows, batch the windows, and score each window.
 
 A recording in a file is scored in the same way (:func:`nes2net.scoring.track.score_track`): its
 blocks are pushed as they are read.
@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
-#: Seconds of a hole in a stream up to which zeros fill it; a longer one breaks the stream.
+#: Longest hole in a stream, in s, that is filled with zeros. A longer hole breaks the stream.
 LONGEST_FILLED = 0.1
 
 
@@ -52,7 +52,7 @@ class HeldSamples:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """The samples from number ``start`` on, (``length``,); they share memory with what is held."""
+        """The samples (``length``,) from number ``start`` on; a view of the held samples."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
         return self._blocks[0][start - self.first : start - self.first + length]
@@ -65,14 +65,14 @@ class HeldSamples:
             self.first = first
 
 
-_MOST_BLOCKS = 64
+_MOST_BLOCKS = 64  # held blocks before they are joined in one array
 
 
 class SlidingWindows:
     """Cuts a recording that arrives into windows of ``length`` samples, one every ``hop`` samples.
 
-    The last window ends with the recording. A recording shorter than a window is one window. At
-    most two windows of samples are held, and the block that was pushed. It is a
+    The last window ends with the recording. A recording shorter than a window is one window. Held
+    in memory are at most the samples of two windows and the pushed block. The class is a
     :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
@@ -95,17 +95,17 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # The last window may need a window of samples, also within a long hop.
+        # The last window needs the last ``length`` samples, even if they lie before the start of the next window.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
     @property
     def is_short(self) -> bool:
-        """Whether the recording is shorter than a window, as far as it was pushed."""
+        """Whether less than a window was pushed so far."""
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """Yield the last window, if the last one that :meth:`push` gave does not end with the recording."""
+        """Yield the window that ends with the recording, unless :meth:`push` has yielded it."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)
@@ -114,10 +114,10 @@ class SlidingWindows:
 
 
 class Batches:
-    """Puts windows that arrive into batches of windows of one length; a :class:`nes2net.data.audio.blocks.Stage`.
+    """Puts arriving windows into batches of one length; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
-        size: windows in a batch, at most.
+        size: largest number of windows in a batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -144,27 +144,27 @@ class Scored(NamedTuple):
     """The score of a window; higher means more bona fide."""
 
     start: float
-    """Seconds of the stream at which the window begins."""
+    """Start of the window in the stream, in seconds."""
     end: float
-    """Seconds at which it ends."""
+    """End of the window in the stream, in seconds."""
     score: float
-    """Its score."""
+    """The score of the window."""
 
 
 class Stream:
-    """Scores audio while it arrives, as :meth:`nes2net.Detector.stream`.
+    """Scores audio while it arrives, for :meth:`nes2net.Detector.stream`.
 
-    It belongs to one thread; several streams may share a detector.
+    A stream belongs to one thread; several streams may share a detector.
 
     Args:
         scorer: the detector.
-        sample_rate: of what is pushed, in Hz.
-        window, hop: in seconds. None for the part of a recording that the detector scored in
-            training.
-        batch_size: windows that are computed at once; more than 1 wait for each other. None for 8 on
-            a CPU and 64 on a GPU.
-        channels: compared the channels of which the samples are the mean; None to compare those of
-            what is pushed.
+        sample_rate: rate of the pushed samples in Hz.
+        window, hop: length of a window and distance of windows in seconds. None for a window as
+            long as the detector's training crops.
+        batch_size: number of windows that are computed at once; a window waits until its batch is
+            complete. None for 8 on a CPU and 64 on a GPU.
+        channels: the comparison already made of the channels that were averaged to the pushed
+            samples; None to compare the channels of the pushed samples.
         progress: is called after each batch with the seconds up to which windows are scored.
 
     Raises:
@@ -196,8 +196,9 @@ class Stream:
         """Seconds of the short holes that zeros filled."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
-        self._batches: deque[tuple[float, list[Window]]] = deque()  # with the seconds before their piece
-        self._scored: list[Scored] = []  # not given yet
+        # Batches that are not scored yet, each with the start of its piece in the stream, in seconds.
+        self._batches: deque[tuple[float, list[Window]]] = deque()
+        self._scored: list[Scored] = []  # scores that :meth:`push` has not returned yet
         self._is_finished = False
         self._begin_piece(0.0)
 
@@ -206,15 +207,15 @@ class Stream:
 
         Args:
             samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may be 0.
-            time: seconds of the stream at the first of them; None if they follow at once. Zeros fill
-                a hole of up to 0.1 s. A longer one breaks the stream: no window spans it, and windows
-                begin anew behind it.
+            time: time of the first sample in the stream, in seconds; None if the samples follow
+                without a hole. Zeros fill a hole of up to 0.1 s. A longer hole breaks the stream:
+                no window spans it, and windows begin anew behind it.
 
         Raises:
-            InputError: if the samples are not audio in [−1, 1], which names the time, or ``time``
-                goes back by more than 0.1 s; they are then not taken. If a score is not finite or a
-                window does not fit into memory: that batch has no scores, and the next call gives
-                those before and behind it.
+            InputError: if the samples are not audio in [−1, 1] (the message states the time), or
+                ``time`` goes back by more than 0.1 s; the samples are then not taken. Also if a
+                score is not finite, or a window does not fit into memory: this batch has no scores,
+                and the next call gives the scores before and behind it.
         """
         block = samples_of(samples)
         if self._is_finished:
@@ -230,11 +231,12 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; give the last scores.
 
-        The last window ends with what was pushed last. Less than a window, in all or behind a hole,
-        is scored as :meth:`nes2net.Detector.score` does. Without samples there are no scores.
+        The last window ends with the last sample. If less than a window was pushed, in all or
+        behind a hole, it is scored like a short recording by :meth:`nes2net.Detector.score`.
+        Without samples there are no scores.
 
         Raises:
-            InputError: as :meth:`push`; calling it again gives the scores behind the failed batch.
+            InputError: as :meth:`push`; another call gives the scores behind the failed batch.
         """
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
@@ -243,22 +245,23 @@ class Stream:
 
     @property
     def remark(self) -> Remark:
-        """What is remarkable about the audio that was pushed so far."""
+        """Remarks about the audio that was pushed so far."""
         return self._listener.remark(self._trained_on, self._scorer.min_samples)
 
     @property
     def _end(self) -> float:
-        """Seconds of the stream up to which samples were pushed."""
+        """End of the pushed samples in the stream, in seconds."""
         return self._start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
-        self._start = start  # seconds before the piece, which has no hole
-        self._num_samples = 0  # of the piece, at the rate of the stream
+        """Begin a piece of the stream without a hole, at ``start`` in seconds."""
+        self._start = start
+        self._num_samples = 0  # samples of the piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
         self._batching = Batches(self._batch_size)
 
     def _go_to(self, time: float) -> None:
-        """Fill a short hole before ``time``; begin a new piece behind a long one."""
+        """Fill a short hole before ``time``, or begin a new piece behind a long hole."""
         if not math.isfinite(time):
             raise InputError(f"`time` is a number of seconds, not {time}")
         if not self._num_samples:
@@ -290,7 +293,7 @@ class Stream:
             self._batches.extend((self._start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
-        """Cut what is left of the piece into windows; a piece shorter than a window may be one."""
+        """Cut the rest of the piece into windows; a short piece is a window if ``scores_short``."""
         for block in self._at_16k.finish():
             self._take_at_16k(block)
         if scores_short or not self._windows.is_short:
@@ -298,11 +301,11 @@ class Stream:
         self._batches.extend((self._start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
-        """Score the batches that wait; give all scores that were not given yet."""
+        """Score the waiting batches, and give all scores that were not given yet."""
         while self._batches:
             start, batch = self._batches.popleft()
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < self._scorer.min_samples:  # one window, repeated as score() does
+            if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as by score()
                 waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
             scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
             for window, score in zip(batch, scores, strict=True):
@@ -319,12 +322,12 @@ class Stream:
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
     """Convert ``window`` and ``hop`` from seconds to samples.
 
-    A window is cut to the part that ``scorer`` reads, if the next window begins before that part
-    ends.
+    If ``scorer`` reads only the first part of a window, the window is cut to this part, provided
+    that the next window begins before the part ends.
 
     Raises:
         InputError: if one of them is not positive, the window is too short for ``scorer``, or there
-            would be gaps between the parts that it reads.
+            would be gaps between the parts that ``scorer`` reads.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):

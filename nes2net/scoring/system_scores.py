@@ -1,9 +1,9 @@
-"""Scores of other systems as input of a detector that fuses them: read, normalised, by trial.
+"""Read and normalise scores of other systems, for a detector that fuses them.
 
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
-high are the extremes of a file of the same system. Usually this is a development file, whose scores
-say nothing about the trials that are scored. The published fusion (Rosello et al., Interspeech
-2024) takes the file that is scored, and so looks at the whole test set.
+high are the lowest and the highest score in a file of the same system. Usually this is a
+development file, which is independent of the scored trials. The published fusion (Rosello et al.,
+Interspeech 2024) takes the extremes of the scored file itself, and so looks at the whole test set.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
 
 
 def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
-    """The lowest and highest score of each system in a checkpoint, which may hold anything.
+    """The lowest and highest score of each system from a checkpoint, which may be damaged.
 
     Raises:
-        InputError: if they are not pairs of finite numbers, the lower one first.
+        InputError: if the ranges are not pairs of finite numbers with the lower number first.
     """
     try:
         pairs = TypeAdapter(list[tuple[FiniteFloat, FiniteFloat]]).validate_python(ranges)
@@ -87,8 +87,8 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
     """Give each trial its normalised score of each system.
 
     Args:
-        paths: a score file for each system, in the order in which the detector takes them. Further
-            trials in a file do not matter.
+        paths: a score file for each system, in the order in which the detector takes them. A file
+            may have scores of further trials.
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every

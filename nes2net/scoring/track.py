@@ -1,7 +1,7 @@
-"""Scores along a recording, which is read in pieces: one per window, or one per frame.
+"""Scores along a recording, a score per window or per frame; the recording is read in blocks.
 
-Frames are scored in one piece; in a long recording they are scored in overlapping windows on a
-fixed grid.
+The frames of a recording are scored in one piece; those of a long recording in overlapping windows
+on a fixed grid.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from nes2net.scoring.kernel import (
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
-#: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
-#: the time of a transformer grow with the square of its length.
+#: Length in seconds above which ``nes2net predict`` scores a recording along its time. In one piece, the
+#: memory and the time of a transformer grow with the square of the length.
 LONG_RECORDING = 120.0
-#: The least span of the score axis, so that noise does not look like a cliff. Scores are logits: the
-#: medians of the classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and 1.4
-#: for a small wav2vec 2.0 that was trained in minutes, whose EER is 28.5 %.
+#: Smallest span of the score axis of a plot, so that noise does not look like a cliff. Scores are logits:
+#: the medians of the classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and 1.4 for
+#: a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
 LEAST_SPAN = 4.0
 
 
@@ -50,31 +50,31 @@ class Track:
     times: np.ndarray = field(repr=False)
     """(K,) float64: the centres of the windows in seconds."""
     scores: np.ndarray = field(repr=False)
-    """(K,) float32: their scores."""
+    """(K,) float32: the scores of the windows."""
     window: float
-    """Length of the window of one score in seconds; at most ``duration``."""
+    """Length of a window in seconds; at most ``duration``."""
     duration: float
     """Length of the recording in seconds."""
     remark: Remark = _NOTHING
-    """What is remarkable about it."""
+    """Remarks about the recording."""
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
     def judged(self) -> float:
-        """Share of the recording that lies in a window: below 1 if the windows have gaps."""
+        """Share of the recording that lies in a window; below 1 if there are gaps between windows."""
         covered = self.window + np.minimum(np.diff(self.times), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
     @property
     def score(self) -> float:
-        """The mean of the scores: one score for the recording."""
+        """The score of the recording: the mean of the windows' scores."""
         return float(self.scores.mean(dtype=np.float64))
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """The window least like bona fide speech: its start and end in seconds, and its score."""
+        """The window with the lowest score, least like bona fide: start and end in seconds, and score."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])
@@ -91,10 +91,11 @@ def score_track(
     progress: Callable[[float], object] | None = None,
     channels: Channels | None = None,
 ) -> Track:
-    """Score a recording along time, as :meth:`nes2net.Detector.score_track`.
+    """Score a recording along time, for :meth:`nes2net.Detector.score_track`.
 
     Args:
-        channels: compared the channels of which ``audio`` is the mean; None if it has its own.
+        channels: the comparison already made of the channels that were averaged to ``audio``; None
+            to compare the channels of ``audio``.
         progress: is called after each batch with the seconds up to which windows are scored.
     """
     compared = channels or Channels()
@@ -104,20 +105,20 @@ def score_track(
     blocks = blocks_of(audio, sample_rate, None if channels else compared)
     scored = list(pushed(blocks, stream))
     starts, ends, scores = zip(*scored)
-    window = ends[0]  # or the whole of a shorter recording
+    window = ends[0]  # the first window ends after its length, or with a shorter recording
     times = np.array(starts) + window / 2
     return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark)
 
 
 def least_span(score_rule: str) -> float:
-    """The least span of an axis of scores by this rule: :data:`LEAST_SPAN`, or all of a probability."""
+    """Smallest span of a plot's score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
 
 
-#: Seconds up to which a recording is scored in one piece. The authors' networks score whole
-#: utterances, and PartialSpoof's utterances are shorter.
+#: Length in seconds up to which the frames of a recording are scored in one piece. The authors' networks
+#: score whole utterances, and PartialSpoof's utterances are shorter than this.
 LONGEST_PIECE = 30.0
-#: Approximate seconds from one window of a longer recording to the next; a window is twice as long.
+#: Approximate distance in seconds of the windows of a longer recording; a window is twice as long.
 WINDOW_STEP = 10.0
 
 
@@ -126,13 +127,13 @@ class FrameScores:
     """Scores of the frames of a recording; higher means more bona fide."""
 
     scores: np.ndarray = field(repr=False)
-    """(T,) float32. Frame t begins t times the resolution after the beginning of the recording."""
+    """(T,) float32. Frame t begins at t times the resolution."""
     resolution_ms: float
     """Length of a frame in ms."""
     duration: float
     """Length of the recording in seconds; the frames may end a little before it."""
     remark: Remark = _NOTHING
-    """What is remarkable about it."""
+    """Remarks about the recording."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -144,7 +145,7 @@ class FrameScores:
 
     @property
     def track(self) -> Track:
-        """The same as a track, whose windows are the frames."""
+        """The same scores as a track, whose windows are the frames."""
         window = self.resolution_ms / 1000
         return Track(self.times + window / 2, self.scores, window, self.duration)
 
@@ -158,23 +159,24 @@ def frame_scores(
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> FrameScores:
-    """Score the frames of a recording, as :meth:`nes2net.Detector.frame_scores`.
+    """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
     Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
-    begin about every 10 s. The middle half of each window is kept, and also the outer quarter of
-    the first and of the last one. Windows begin at whole frames of every resolution, and their
-    places depend on nothing else, so the scores do not depend on how the recording is read or
-    batched. A detector that reads less at once has shorter pieces and windows.
+    begin about every 10 s. The scores of the middle half of each window are kept, and also those of
+    the recording's first and last quarter window. Windows begin at whole frames of every
+    resolution, and their places depend only on the detector. So the scores do not depend on how the
+    recording is read or batched. Pieces and windows are shorter if the detector reads less audio at
+    once.
 
     Args:
-        batch_size: windows that are computed at once; None for as many as have the samples of 8
-            utterances of 4 s on a CPU, or of 64 on a GPU.
+        batch_size: number of windows that are computed at once; None for as many as have the
+            samples of 8 utterances of 4 s on a CPU, or of 64 on a GPU.
         progress: is called after each batch with the seconds up to which frames are scored.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     grid = Grid.of(scorer)
-    # As many samples as in scoring utterances of 4 s.
+    # As many samples as a batch of utterances of 4 s has.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
@@ -187,7 +189,7 @@ def frame_scores(
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < scorer.min_samples:  # one window, repeated as score() does
+            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as by score()
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
@@ -199,7 +201,7 @@ def frame_scores(
                 if isinstance(scores, str):
                     raise InputError(scores)
                 end = window.start + len(window.samples)
-                # All but the first and the last half step; the recording's own ends are kept.
+                # Frames of the first and the last half step are dropped, except at the ends of the recording.
                 first = 0 if window.start == 0 else step // 2
                 last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
                 if len(scores) < last and not window.is_last:
@@ -215,10 +217,10 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """The length of a frame in ms that was asked for, or for None the shortest that ``scorer`` scores.
+    """The length of a frame in ms: ``resolution_ms``, or for None the shortest that ``scorer`` scores.
 
     Raises:
-        InputError: if ``scorer`` does not score frames of that length, or none at all.
+        InputError: if ``scorer`` does not score frames of this length, or does not score frames.
     """
     resolutions = tuple(getattr(scorer, "resolutions", ()))  # exported detectors have none
     if not resolutions:
@@ -238,10 +240,10 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 
 
 class FrameWindows:
-    """Cuts a recording that arrives into windows of 2·``step`` samples, one every ``step``.
+    """Cuts a recording that arrives into windows of 2·``step`` samples, one every ``step`` samples.
 
     The last window ends with the recording and has more than ``step`` samples. A recording of at
-    most ``longest`` samples is one window. It is a :class:`nes2net.data.audio.blocks.Stage`.
+    most ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = FrameWindows(6, 2)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -255,7 +257,7 @@ class FrameWindows:
         self._start = 0  # of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield the windows behind which there are more samples."""
+        """Take the next samples (N,); yield complete windows that are followed by further samples."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -272,19 +274,19 @@ class FrameWindows:
 
 
 class Grid(NamedTuple):
-    """How a recording is cut, in samples."""
+    """The grid of windows on a recording, in samples."""
 
     longest: int
-    """Longest recording that is one piece."""
+    """Length of the longest recording that is scored in one piece."""
     step: int
-    """From one window to the next, an even number of frames of every resolution."""
+    """Distance of windows, an even number of frames of every resolution."""
 
     @classmethod
     def of(cls, scorer: SegmentScorer) -> Grid:
         """The grid for ``scorer``.
 
         Raises:
-            InputError: if it does not read enough at once for a window.
+            InputError: if ``scorer`` does not read enough audio at once for a window.
         """
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
@@ -293,7 +295,7 @@ class Grid(NamedTuple):
             longest_frames = (most_frames - 1) * hop
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
-        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # half a step is whole frames, too
+        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # so that half a step is whole frames, too
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
         if most_samples is not None:

@@ -35,11 +35,11 @@ INK = "#1f2933"
 _SCORE = "#1d4ed8"
 _WAVEFORM = "#6b7785"
 
-# A line of more scores would fill the picture, which is about 1,280 pixels wide. It becomes bands
-# over so many columns, each with at least so many scores.
+# A line through more scores would fill the picture, which is about 1,280 pixels wide. So more scores are
+# drawn as bands over columns.
 _MOST_POINTS = 640
-_COLUMNS = 160
-_SCORES_PER_COLUMN = 6
+_COLUMNS = 160  # at most
+_SCORES_PER_COLUMN = 6  # at least
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # the picture has fewer pixels
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
@@ -61,13 +61,14 @@ def plot_track(
     """Draw ``track`` above the waveform of the file ``audio``.
 
     Args:
-        picture: file to write, whole or not at all; its suffix, such as ``.png``, says the format.
+        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
+            format.
         model: name of the detector, for the title.
-        threshold: score from which on a window counts as bona fide; both sides are shaded. None if
-            no threshold is known.
-        scale: what the scores are, for their axis.
+        threshold: lowest score of bona fide; both sides of it are shaded. None if no threshold is
+            known.
+        scale: name of the scores, for their axis.
         stretches: fake stretches, which are shaded instead of the sides of the threshold.
-        smallest_span: span of the score axis.
+        smallest_span: smallest span of the score axis.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -79,7 +80,7 @@ def plot_track(
             )
         scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
     else:  # a line, with a mark for each of few scores
-        if len(track) == 1:  # a line as long as the window
+        if len(track) == 1:  # a single score is drawn as a line as long as the recording
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""
         scores.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
@@ -132,8 +133,8 @@ def style(axes: Axes) -> None:
 
 
 def name_picture(axes: Axes, name: str, subtitle: str) -> None:
-    """Write the name of a recording and what is drawn of it above ``axes``, both from their left edge on."""
-    # Without parse_math=False, text between dollar signs would be mathematics.
+    """Write the ``name`` of a recording and a ``subtitle`` above ``axes``, aligned to their left edge."""
+    # Without parse_math=False, text between dollar signs would be set as mathematics.
     title = axes.set_title(subtitle, loc="left", fontsize="small", color=INK, parse_math=False)
     above: dict[str, Any] = {"xycoords": title, "textcoords": "offset points", "va": "bottom"}
     axes.annotate(drawable(name), (0, 1), (0, 3), **above, fontsize="large", color=INK, parse_math=False)
@@ -142,7 +143,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 def score_limits(
     scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
 ) -> tuple[float, float]:
-    """Choose the ends of the score axis: at least ``smallest_span`` apart, with the threshold.
+    """The ends of the score axis, which includes the threshold and spans at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -156,7 +157,7 @@ def score_limits(
 
 
 def name_time_axis(axes: Axes, duration: float) -> None:
-    """Give the lower axis round times: seconds, m:ss from a minute on, and h:mm:ss from an hour on."""
+    """Label the time axis at round times: in s below a minute, in m:ss below an hour, else in h:mm:ss."""
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     unit = "h:mm:ss"
@@ -171,7 +172,7 @@ def name_time_axis(axes: Axes, duration: float) -> None:
 
 
 def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Divide many scores into columns: the middle of each in seconds, and its quantiles by number."""
+    """Divide many scores into columns: the mean time of each in s, and quantile → its value per column."""
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number
     numbers = [0.0, 0.1, 0.5, 0.9, 1.0]
@@ -181,6 +182,7 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
 
 
 def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") -> None:
+    """Shade ``intervals`` in seconds over the full height of ``axes``."""
     low, high = axes.get_ylim()
     axes.broken_barh(
         [(start, end - start) for start, end in intervals],
@@ -194,7 +196,7 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
 
 
 def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest sample of each of at most 2,000 equal stretches, (columns,) each."""
+    """The smallest and the largest samples (columns,) of up to 2,000 equal parts of the recording."""
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_ENVELOPE_COLUMNS, total)
     low = np.full(columns, np.inf, np.float32)
@@ -212,7 +214,7 @@ def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray
 
 
 def drawable(name: str) -> str:
-    """Shorten ``name``, and escape what the font of the picture does not have."""
+    """Shorten ``name``, and escape characters that the font of the picture does not have."""
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"

@@ -18,28 +18,28 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
-#: Where ``num_samples`` of a longer recording are cut out.
+#: The part of a longer recording that is taken: the first ``num_samples``, or from a random start.
 Crop: TypeAlias = Literal["head", "random"]
-#: Whose largest sample becomes 1: nothing's, the whole recording's, or that of what is cut out of it.
+#: What is scaled to a largest sample of 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
 _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """A change of whole recordings, made before they are cut; pickled to the workers."""
+    """A change of whole recordings before they are cut. Transforms are pickled to the workers."""
 
     @property
     def identity(self) -> str:
-        """What it does, as one text that is equal for two transforms if and only if they do the same."""
+        """A text that is equal for two transforms if and only if they make the same change."""
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
         """Change ``waveform`` (N,), 16 kHz float32, to (M,) of the same kind, M ≥ 1.
 
         Args:
-            id: names the utterance, for what is drawn at random.
+            id: id of the utterance, which may seed random draws.
 
         Raises:
-            InputError: if the recording cannot be changed so; it then has no score.
+            InputError: if the recording cannot be changed; it then has no score.
         """
 
 
@@ -49,30 +49,30 @@ class Recording(NamedTuple):
     waveform: np.ndarray
     """(N,) float32, 16 kHz."""
     num_samples: int
-    """Samples of the whole recording at 16 kHz."""
+    """Length of the whole recording in samples at 16 kHz."""
     judged: float
     """Share of the recording that the detector gets."""
     channels: Channels | None = None
-    """Compared its channels, as far as the detector gets them; None if that was not asked for."""
+    """The comparison of the recording's channels; None if they were not compared."""
 
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Reads recordings for one detector; small, because it is sent to workers.
+    """Reads recordings for one detector. A reader is small, because it is sent to workers.
 
     Args:
-        num_samples: how many leading samples to take, repeated if there are fewer ('4sec'); None
-            for the whole recording ('full').
-        min_samples: a shorter whole recording is repeated up to this length.
-        used: how many leading samples the detector's scores depend on; the others are cut off.
+        num_samples: number of leading samples to take; a shorter recording is filled up ('4sec').
+            None for the whole recording ('full').
+        min_samples: a shorter whole recording is filled up to this length.
+        used: number of leading samples on which the detector's scores depend; others are cut off.
         longest: a whole file of more samples is refused with
             :class:`~nes2net.data.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
-        seed: seed of those starts, which depend only on it and on the name of the recording's file.
+        seed: seed of the random starts, which depend only on it and on the name of the file.
         transform: changes the whole recording first.
-        padding: what fills up a recording of too few samples, ``"repeat"`` or ``"zeros"``.
-        peak_normalize: divides by the largest absolute sample, of the whole ``"recording"`` or of
-            the ``"cut"``, filled up; ``"no"`` leaves the level.
+        padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
+        peak_normalize: divides by the largest absolute sample of the whole ``"recording"``, or of
+            the ``"cut"`` after filling up; ``"no"`` keeps the level.
     """
 
     num_samples: int | None
@@ -99,8 +99,8 @@ class WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
-            InputError: if ``num_samples`` is neither None nor a whole number of at least 1, or
-                a word is unknown, or nothing is cut out of whole recordings.
+            InputError: if ``num_samples`` is neither None nor a whole number of at least 1, a word
+                is unknown, or ``crop`` is given for whole recordings.
         """
         choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
         for name, word in choices.items():
@@ -118,7 +118,7 @@ class WaveformReader:
         )
 
     def score_length(self, num_samples: int) -> int:
-        """How many samples the detector gets of a recording of ``num_samples``."""
+        """Number of samples that the detector gets of a recording of ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
     def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
@@ -157,6 +157,7 @@ class WaveformReader:
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
+        """Crop or fill up, and normalise, the ``waveform`` of a recording of ``num_samples``."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
         if self.num_samples is not None and self.crop == "random":
@@ -173,7 +174,7 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """The share of a recording of ``length`` samples that a detector gets, if it gets no more than each of ``limits``.
+    """The share of a recording of ``length`` samples that a detector gets, by the smallest of ``limits``.
 
     >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
     (0.25, 1.0)

@@ -1,8 +1,9 @@
 """The published evaluation commands, with their arguments and printed lines.
 
-The published scripts count rows; these compare the ids of trials, so some inputs that the scripts let
-pass are errors here (see `matching.match`). Messages of the published scripts keep their wording and
-exit status 1. Every other error is one line on standard error with exit status 2.
+The published scripts count rows, but these commands compare the ids of trials. So some inputs that
+the scripts accept are errors here (see `matching.match`). Messages of the published scripts keep
+their wording and exit status 1. Every other error is one line on standard error, with exit status
+2.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class _Stop(Exception):
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
-    """Let ``program`` return the exit status, after it printed the message that ended it."""
+    """Make ``program`` return its exit status; an error is printed instead of raised."""
 
     @wraps(program)
     def run(*arguments: Any, **options: Any) -> int:
@@ -93,7 +94,10 @@ def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evalua
 
 @_with_status
 def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal_EER_in_the_wild.py") -> None:
-    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction, return the exit status."""
+    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction.
+
+    The result is the exit status.
+    """
     parser = OneLineParser(
         prog=prog,
         description="EER of a score file on In-the-Wild, by the rule of the published figures.",
@@ -123,6 +127,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
 
 
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    """Read the arguments of the published scripts of a track of ASVspoof 2021."""
     parser = OneLineParser(
         prog=prog,
         description=f"The figures of ASVspoof 2021 {track} for a score file.",
@@ -142,7 +147,7 @@ def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
 
 
 def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
-    """Match the trials of the phase with their scores, after the checks of the published scripts in their order."""
+    """Match the trials of the phase with their scores, after the published scripts' checks."""
     for path in (options.scores, options.keys):
         if not Path(path).exists():
             raise _Stop(f"{path} doesn't exist")
@@ -155,7 +160,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
         )
     ids, scores = read_scores(options.scores)
     trials = keys(options.keys)
-    if not options.allow_partial:  # every trial of the key has a score, whatever its phase
+    if not options.allow_partial:  # each trial of the key must have a score, also trials of other phases
         try:
             mismatch = match(trials, ids, scores, allow_partial=True).mismatch
         except InputError as error:  # no trial has a score
@@ -178,6 +183,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
+    """Print on standard error if not all trials were evaluated."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

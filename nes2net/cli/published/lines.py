@@ -1,7 +1,7 @@
 """Lines that the published `main.py` and `easy_inference_demo.py` print on standard output.
 
-People read and parse them. Notes of this toolkit go to standard error. Of several processes the
-first one prints.
+Their wording stays, because scripts parse these lines. Notes of this toolkit go to standard error.
+Of several processes, only the first one prints.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ def print_device(device: str) -> None:
 
 
 def print_parameters(detector: Detector) -> None:
+    """Print the number of parameters, of the detector and of the front-end."""
     say(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
     say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
 
 
 def print_average(average: RunAverage) -> None:
-    """Print what averaging did.
+    """Print whether checkpoints were averaged, or the average of an earlier run was used.
 
-    An average of other checkpoints, which the published program would use, counts as missing.
+    If the file holds the average of other checkpoints, the published program would use it. Here it
+    counts as missing.
     """
     if average.earlier == "used":
         say(f"File '{average.path}' already exists. Model averaging operation skipped.")
@@ -50,7 +52,10 @@ def print_average(average: RunAverage) -> None:
 
 
 def print_evaluation_start(num_trials: int | None) -> None:
-    """Print the start of scoring in the published words, with the time in UTC; ``num_trials`` is None for In-the-Wild."""
+    """Print the start of scoring in the published words, with the time in UTC.
+
+    ``num_trials`` is None for In-the-Wild, whose published program does not print this number.
+    """
     say(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
     if num_trials is not None:
         say(f"no. of eval trials {num_trials}")
@@ -60,6 +65,7 @@ class TrainingLines:
     """Print the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
+        """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
         print_parameters(detector)
         if checkpoint is not None:
             say(f"Model loaded : {checkpoint}")
@@ -67,14 +73,15 @@ class TrainingLines:
         say(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the losses of the last epoch and the best so far; nothing for an epoch without validation."""
+        """Print the losses of the last epoch, and the best; nothing for an epoch without validation."""
         row = history[-1]
         if "val_loss_wo_aug" not in row:
             return
-        # Without RawBoost the published program still passes the development set twice, with the same loss.
+        # Without RawBoost, the published program still runs over the development set twice, with the same loss.
         w_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug"
         wo_aug = "val_loss_wo_aug"
-        (best_w_aug, at_w_aug), (best_wo_aug, at_wo_aug) = _best(history, w_aug), _best(history, wo_aug)
+        best_w_aug, at_w_aug = _best(history, w_aug)
+        best_wo_aug, at_wo_aug = _best(history, wo_aug)
         say(
             f"\n{row['epoch']}: tr_loss {row['loss']:.5f}, -val_loss_w_aug {row[w_aug]:.5f}, -val_loss_wo_aug {row[wo_aug]:.5f}, "
             f"Best loss w/ aug: E{at_w_aug}/{best_w_aug:5f}, Best loss wo aug: E{at_wo_aug}/{best_wo_aug:.5f}"
@@ -83,6 +90,6 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Return the lowest value so far and its epoch; the last of equal values, as in the published program."""
-    value, later = min((row[name], -row["epoch"]) for row in history if name in row)
-    return value, -later
+    """The lowest value so far, and its epoch; of equal values the last, as in the published program."""
+    lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
+    return lowest, -negative_epoch

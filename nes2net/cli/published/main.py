@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from nes2net.training.recipes.recipe import Recipe
 
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# The published program reads a wav2vec 2.0 file of any size; without one the options are XLS-R 300M's.
+# --ssl_config → name of the front-end, whose options are used if there is no wav2vec 2.0 file. With a file,
+# the published program takes the options from the file.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
-# Flags of this toolkit that are keys of the recipe's train part by the same name.
+# Flags of this toolkit that have the same names as keys of the recipe's section train.
 _TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
-# Key of the recipe → the flag that gives it.
+# Key of the recipe → the flag that sets this key.
 _RECIPE_KEYS = {
     "name": "model_name",
     "seed": "seed",
@@ -217,7 +218,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 
 def _names() -> dict[str, str]:
-    """Map settings of the library to flags; a key of the recipe without a flag is given by ``--set``."""
+    """Setting of the library → its flag, for messages; a recipe's key without a flag is set by ``--set``."""
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
 
@@ -258,6 +259,7 @@ def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Build the back-end's options of a recipe from the flags."""
     if args.model_name == "wav2vec2_AASIST":
         return {"name": "aasist", "num_logits": args.n_output_logits}
     if len(args.Nes_ratio) != 2:
@@ -273,7 +275,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
-    """Build the recipe from the flags, ``--set`` last."""
+    """Build the recipe from the flags; ``--set`` is applied last."""
     from nes2net.training.recipes.reading import apply_overrides, named_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
 
@@ -296,7 +298,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         owner[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
     values["train"]["deterministic"] = args.cudnn_deterministic_toggle
-    # Without RawBoost its flags change nothing, as in the published program.
+    # Without RawBoost, its flags have no effect, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
     stated_keys = {"comment", *(override.partition("=")[0] for override in args.set)}
     published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
@@ -364,7 +366,7 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Make the average that the flags ask for; return None if a single checkpoint is to be scored."""
+    """Average the checkpoints that the flags name; return None if the flags name a single checkpoint."""
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
@@ -401,7 +403,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         print_device(args.device)
-        # The published averaging command scores too, although it does not give --eval.
+        # The published command for averaging also scores, although it has no --eval.
         if args.eval or args.num_average_model > 1:
             return _score(args)
         from nes2net.training.run import train

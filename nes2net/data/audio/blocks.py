@@ -1,4 +1,4 @@
-"""A recording that arrives in blocks: stages that take the blocks one by one, and resampling to 16 kHz.
+"""Process a recording that arrives in blocks: the interface of stages, and resampling to 16 kHz.
 
 Reading a file pushes its blocks through the same stages (:func:`pushed`).
 """
@@ -20,7 +20,7 @@ _Result = TypeVar("_Result", covariant=True)
 
 
 class Stage(Protocol[_Item, _Result]):
-    """Takes the pieces of a recording one by one, as they arrive, and gives results as soon as they are complete."""
+    """Takes the pieces of a recording as they arrive, and gives each result once it is complete."""
 
     def push(self, item: _Item, /) -> Iterable[_Result]:
         """Take the next piece; give the results that it completes."""
@@ -49,11 +49,11 @@ class BlocksAt16k:
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
         self._subject = subject
         self._channels = channels
-        self._seconds = 0.0  # of the blocks that were pushed
+        self._seconds = 0.0  # duration of the blocks so far
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
-        self._read = 0  # samples at ``_rate`` since it changed
-        self._made = 0  # samples at 16 kHz made of these
+        self._read = 0  # samples at ``_rate`` since the rate last changed
+        self._made = 0  # samples at 16 kHz that were made of them
         if channels is not None:
             channels.begin()
 
@@ -63,7 +63,8 @@ class BlocksAt16k:
         If the rate changes, the samples that follow are resampled separately.
 
         Raises:
-            InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and :func:`nes2net.data.audio.waveform.check_samples`.
+            InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and
+                :func:`nes2net.data.audio.waveform.check_samples`.
         """
         samples, rate = block
         blocks: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Decoded audio on disk: from the second epoch on, utterances are read instead of decoded again."""
+"""Cache decoded audio on disk, so that from the second epoch on utterances need not be decoded."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import replacing
 
-# Increase this when :func:`load_audio` changes the samples of a file: earlier entries are then not
-# found.
+# Increase this number when :func:`load_audio` changes the samples that it returns for a file, so that
+# earlier entries are no longer found.
 _DECODING = 1
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
-_LONGEST = 1 << 24  # samples; more would take hundreds of megabytes to turn into an entry
-# Folder that this process uses → 1 if nothing more is written to it.
+_LONGEST = 1 << 24  # samples; turning more into an entry would take hundreds of megabytes
+# Folder that this process uses → (1,), whose element is 1 once nothing more is written to the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
-    """The results of :func:`load_audio` in ``folder``, to the last bit, for many processes at once.
+    """The results of :func:`load_audio` in ``folder``, to the last bit, shared by many processes.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if
     all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel; otherwise float32.
-    The name is a digest of the recording's resolved path, size and time of modification, so a file
-    that has changed is decoded again. Entries of files that are gone stay until the folder is
-    removed.
+    The name of an entry is a digest of the recording's resolved path, size and time of
+    modification, so a changed recording is decoded again. Entries of deleted recordings stay until
+    the folder is removed.
 
-    A damaged entry is replaced. A recording is decoded every time if its entry cannot be written or
-    it is longer than 17 minutes. If the disk is full or the folder may not be written to, one line
-    says so and nothing more is cached. Unfinished files of killed processes are removed after an hour.
+    A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
+    or if it is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
+    printed and nothing more is cached. Unfinished files of killed processes are removed after an
+    hour.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -58,7 +59,7 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
-        # All caches of a folder share this, also in workers of a DataLoader, so that only one of them warns.
+        # All caches of a folder share this flag, also in workers of a DataLoader, so that only one of them warns.
         name = os.path.realpath(folder)
         full = _FULL.get(name)
         if full is None:
@@ -92,10 +93,10 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """Name the file for the samples of ``path``.
+        """The path of the entry for the recording ``path``, which need not exist.
 
         Raises:
-            InputError: if ``path`` does not exist.
+            InputError: if the recording does not exist.
         """
         try:
             status = status_of(path)
@@ -106,11 +107,12 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
+        """Write ``waveform`` to ``entry``, unless the folder is full or cannot be written to."""
         if self._full[0]:
             return
         steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
         restored = steps.astype(np.float32) / _FULL_SCALE
-        # int16 if no bit is lost; compared as bits, because −0 is not 0
+        # int16 is used if it loses no bit. Bits are compared, not values, because −0 equals 0.
         is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
         samples = steps if is_exact else waveform
         try:
@@ -118,11 +120,11 @@ class AudioCache:
                 file.write(_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # there is a pipe of the entry's name
+        except InputError:  # a pipe has the entry's name
             return
         except OSError as error:
-            # A single entry may belong to somebody else or, on Windows, be in use: an error of replacing
-            # it has two file names.
+            # A single entry may belong to somebody else or, on Windows, be in use. Only the error of
+            # replacing an entry has a second file name.
             is_of_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if is_of_one_entry or error.errno not in lasting_errors:  # the next entry may be written
@@ -162,7 +164,7 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _header(dtype, length):
                     break
-            else:  # no header that the cache writes for a file of this size
+            else:  # the header is not one that the cache writes for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

@@ -1,7 +1,8 @@
-"""Audio formats made of chunks, boxes or elements: WAV, AIFF, AVI, ASF (WMA), FLV, MP4 and Matroska.
+"""Check audio formats of chunks, boxes or elements: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders silently read a file that was cut off as a shorter one. FFmpeg lists all frames of an MP4
-file before it reads the first, and continues behind damaged elements of Matroska.
+Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg lists all
+frames of an MP4 file before it reads the first, and skips damaged elements of Matroska. So the
+sizes that a file states are compared with the file here, before it is decoded.
 """
 
 from __future__ import annotations
@@ -14,38 +15,38 @@ import numpy as np
 
 _ByteOrder: TypeAlias = Literal["little", "big"]
 
-#: First bytes of the file → byte order of its sizes.
+#: First bytes of a file → byte order of its sizes.
 RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program that does not know how long a chunk will be writes one of these sizes, or that size less the
-# bytes of the headers. Any other size is meant: WAV files reach 4 GiB.
+# A program that does not know how long a chunk will be writes one of these sizes, or this size less the
+# bytes of the headers. Any other size is the true one: WAV files reach 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
-_UNKNOWN_LONG_SIZE = 1 << 62  # so many or more, where sizes have 64 bits
+_UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
 _MOST_CHUNKS = 10_000  # a file of zeros looks like endless chunks
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Announced and present length and their unit, if a WAV, RF64, BW64, AIFF or AVI file was cut off.
+    """The announced length, the present length and their unit, if a WAV, AIFF or AVI file was cut off.
 
-    None for a whole file, for a file that does not state its length because it was written to a pipe,
-    and for other formats.
+    RF64 and BW64 files count as WAV. The result is None for a whole file, for a file that does not
+    state its length because it was written to a pipe, and for other formats.
     """
     file.seek(0)
     start = file.read(12)
     size_of_file = file.seek(0, 2)
     position = 0
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-        for _ in range(_MOST_CHUNKS):  # it may consist of several RIFF chunks
+        for _ in range(_MOST_CHUNKS):  # an AVI file may consist of several RIFF chunks
             file.seek(position)
             head = file.read(8)
             size = int.from_bytes(head[4:], "little")
             present = size_of_file - position - 8
             if head[:4] != b"RIFF" or not size or is_placeholder(size):
                 return None
-            if size > present + 8:  # see below
+            if size > present + 8:  # some programs count the chunk's own header of 8 bytes
                 return size, present, "bytes"
             position += 8 + size + size % 2
     order = RIFF_FORMATS.get(start[:4])
@@ -59,11 +60,11 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
         if name in (b"data", b"SSND"):
             present = size_of_file - body_start
             is_unknown = is_placeholder(size)
-            # libsndfile and FFmpeg then read to the end
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
                 is_unknown = long_size >= _UNKNOWN_LONG_SIZE
-            # Some programs count the chunk's own header, the header of the file, or the whole file.
+            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs include
+            # the chunk's header in its size, or state the size of the outermost chunk or of the file instead.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced = size // unit_bytes
@@ -90,13 +91,13 @@ def lacks_length(file: BinaryIO) -> bool:
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
-            # another chunk may follow an empty one
+            # The bytes that follow an empty chunk may be the next chunk.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False
 
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
-    """Name, size and start of the body of each chunk, up to something that cannot be a chunk."""
+    """Name, size and start of the body of each chunk, up to the first bytes that cannot be a chunk."""
     position = 12
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -112,7 +113,7 @@ def _is_chunk(head: bytes) -> bool:
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
-_MOST_HEADER = 1 << 20  # bytes
+_MOST_HEADER = 1 << 20  # bytes of the header of an ASF file
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
@@ -128,11 +129,11 @@ def missing_bytes(file: BinaryIO) -> int | None:
             return None  # the size is not stated: the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
     elif start[:4] == b"FLV\1":
-        expected = int.from_bytes(start[5:9], "big")  # where the header ends, then each tag
+        expected = int.from_bytes(start[5:9], "big")  # end of the header, then end of each tag
         while True:
-            file.seek(expected + 4)  # behind the size of the tag before
+            file.seek(expected + 4)  # skips the size of the tag before
             head = file.read(11)
-            if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
+            if not any(head):  # the end of the file, or zeros, with which a sparse file may go on for ever
                 return None
             expected += 15
             if len(head) == 11:
@@ -140,12 +141,12 @@ def missing_bytes(file: BinaryIO) -> int | None:
             if expected >= size:
                 break
     elif start[:4] == b"caff":
-        expected = 8  # where the header ends, then each chunk
+        expected = 8  # end of the header, then end of each chunk
         for _ in range(_MOST_CHUNKS):
             file.seek(expected)
             head = file.read(12)
             length = int.from_bytes(head[4:], "big")
-            if len(head) < 12 or length >= 1 << 62:  # the end, or the program did not know the length
+            if len(head) < 12 or length >= _UNKNOWN_LONG_SIZE:  # the end of the file, or a placeholder
                 return None
             expected += 12 + length
             if expected >= size:
@@ -157,42 +158,50 @@ def missing_bytes(file: BinaryIO) -> int | None:
     return expected - size
 
 
-# The boxes of boxes in which FFmpeg reads tables.
+# Boxes that contain other boxes, and in which FFmpeg reads tables.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
 _DEEPEST = 10  # FFmpeg goes no deeper
+# Boxes that may begin a file, and those that may follow them at the outermost level.
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
 # Table → offset of the number of its entries.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
-# Each takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million frames.
+# An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).
 _MOST_ENTRIES = 10_000_000
-# Samples of PCM are listed in blocks of 160 or more, mostly 1024, of 24 bytes of memory each.
+# FFmpeg lists PCM in blocks of at least 160 samples, mostly 1024. A block takes 24 bytes of memory.
 _BLOCK = 160
 _MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
+    """A box of an MP4 file; its position, body and end are offsets in the file, in bytes."""
+
     name: bytes
     depth: int
+    """0 for a box that lies in no other box."""
     position: int
     body: int
-    """Where its content begins."""
+    """Start of its content."""
     end: int
-    """Where its stated size ends, maybe behind the end of the file."""
+    """End according to its stated size, maybe behind the end of the file."""
 
 
 class _Track:
+    """Counts what FFmpeg lists of a track: the entries of its tables."""
+
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
+        """Name of a table → number of its entries."""
         self.kinds: set[bytes] = set()
+        """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
         """The number of entries and the first duration of each table of durations."""
         self.longest_chunk = 0
-        """Frames."""
+        """Number of frames of the longest chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of a table, or note what ``hdlr`` says that the track holds."""
+        """Count the entries of a table; or, if the box is ``hdlr``, note the kind of media it states."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -208,9 +217,10 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def listed(self) -> tuple[int, int]:
-        """Entries and blocks of PCM that FFmpeg lists."""
+        """The number of entries, and the number of blocks of PCM, that FFmpeg lists."""
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
+        # FFmpeg treats sound as PCM if its only table of durations has one entry: a duration of 1 sample.
         is_pcm = is_sound and self.steps == {b"\0\0\0\1" * 2}
         entries = self.entries.total()
         if not is_pcm:
@@ -222,16 +232,17 @@ class _Track:
 def mp4_fault(file: BinaryIO) -> str | None:
     """The fault of an MP4 file, in words that follow its name; None if it is sound or of another format.
 
-    A box that ends behind the end of the file is a fault. So is a table for which FFmpeg would take
-    hundreds of megabytes, because a few bytes can announce a thousand million frames.
+    A box that ends behind the end of the file is a fault. A table for which FFmpeg would take
+    hundreds of megabytes is a fault, too: a few bytes can announce a thousand million frames.
     """
     size = file.seek(0, 2)
-    tracks = [_Track()]  # the first for what lies outside of tracks
+    tracks = [_Track()]  # the first one counts the tables outside of tracks
     last = None
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        if number > (1 << 20) + size // 32:  # a fragment for each frame of speech takes 45 bytes a box
+        # Even a file with a fragment for each frame of speech has 45 bytes for each box.
+        if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:
             last = box
@@ -257,17 +268,20 @@ def mp4_fault(file: BinaryIO) -> str | None:
 
 
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
-    """The boxes from ``position`` to ``end``, each followed by the boxes in it. Anything else ends them."""
+    """The boxes from ``position`` to ``end``, each followed by the boxes in it.
+
+    The boxes end before ``end`` if other bytes than a box follow.
+    """
     while position < end:
         file.seek(position)
         head = file.read(min(16, end - position))
-        padded = head.ljust(16, b"\0")  # the file may end within it
+        padded = head.ljust(16, b"\0")  # the file may end within the header of the box
         length = int.from_bytes(padded[:4], "big")
         header = 8
-        if length == 1:
+        if length == 1:  # the size follows, in 64 bits
             length = int.from_bytes(padded[8:], "big")
             header = 16
-        elif length == 0:
+        elif length == 0:  # the box ends where the file, or the box around it, ends
             length = end - position
         if length < header or (len(head) < 8 and head[0]):
             return
@@ -281,25 +295,28 @@ _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
 _INFO = 0x1549A966
-# After the first line: in a segment, lists of positions, tracks, cues, attachments, chapters and tags; in a cluster, its
-# time, silent tracks, position, size of the previous cluster and blocks; anywhere, void and CRC-32.
 _KNOWN = {
     *(_EBML, _SEGMENT, _CLUSTER, _INFO),
+    # In a segment: seek head, tracks, cues, attachments, chapters and tags.
     *(0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
+    # In a cluster: timestamp, silent tracks, position, size of the previous cluster and kinds of blocks.
     *(0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF),
+    # Anywhere: void and CRC-32.
     *(0xEC, 0xBF),
 }
-# A block of silence takes 7 bytes or more.
+# A file may have 2²⁰ elements, and one more for each 7 bytes: the smallest block, of silence, has 7 bytes.
 _MANY_ELEMENTS = 1 << 20
 _ELEMENT_BYTES = 7
 
 
 class _Element(NamedTuple):
+    """An element of a Matroska file."""
+
     id: int
     body: int
-    """Where its content begins."""
+    """Offset of its content in the file."""
     size: int | None
-    """Bytes of its content; None: unknown, as written to a pipe."""
+    """Bytes of its content; None if the program that wrote it to a pipe did not know the size."""
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
@@ -312,9 +329,9 @@ def matroska_fault(file: BinaryIO) -> str | None:
     for number, (position, element) in enumerate(_elements(file, size_of_file)):
         if number > _MANY_ELEMENTS + size_of_file // _ELEMENT_BYTES:
             return f"has more than {number:,} elements in {size_of_file:,} bytes"
-        if element is None or element.id not in _KNOWN or (element.id != _EBML and not number):
-            if not number:
-                return None
+        if number == 0 and (element is None or element.id != _EBML):
+            return None  # another format
+        if element is None or element.id not in _KNOWN:
             return f"is damaged: no element of Matroska begins at byte {position:,}"
         if element.size is not None and element.body + element.size > size_of_file:
             missing = element.body + element.size - size_of_file
@@ -323,14 +340,12 @@ def matroska_fault(file: BinaryIO) -> str | None:
 
 
 def states_duration(file: BinaryIO) -> bool:
-    """Whether a Matroska file states its duration; a program that writes to a pipe does not."""
+    """Whether a Matroska file states its duration; a program that writes to a pipe cannot state it."""
     for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
-        if (
-            element is None
-            or element.id == _CLUSTER
-            or (element.id != _EBML and not number)
-            or number == _MANY_ELEMENTS
-        ):
+        if number == 0 and (element is None or element.id != _EBML):
+            return False  # another format
+        # The duration stands before the first cluster.
+        if element is None or element.id == _CLUSTER or number == _MANY_ELEMENTS:
             return False
         if element.id == _INFO:
             file.seek(element.body)
@@ -339,15 +354,17 @@ def states_duration(file: BinaryIO) -> bool:
 
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
-    """The elements up to ``end``, or to the end of the segment, and where each begins.
+    """The offset of each element and the element, up to ``end`` or the end of the segment.
 
-    The elements inside a segment or a cluster follow it. The last element is None if none can begin there.
+    The elements inside a segment or a cluster follow it. If other bytes than an element follow, the
+    last pair is their offset and None.
     """
     position = 0
     size_of_file = end
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
+        # The number of zero bits before the first 1 says how many bytes the id has, and the size likewise.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:
@@ -355,7 +372,7 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
         if size_bytes > 8 or len(head) < id_bytes + size_bytes:
             yield position, None
             return
-        unknown = (1 << 7 * size_bytes) - 1  # all bits 1
+        unknown = (1 << 7 * size_bytes) - 1  # an unknown size has all bits 1
         stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & unknown
         size = None if stated == unknown else stated
         id = int.from_bytes(head[:id_bytes], "big")

@@ -1,9 +1,9 @@
 """Decoding by libsndfile (soundfile) and, for what it does not read, by FFmpeg (PyAV).
 
-Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter one and stops at the
-length that it assumes, and both skip the damaged pages of an Ogg file. The score would then belong to
-other audio than the recording. So header and checksums are compared with the file before it is
-decoded, and with the samples afterwards.
+Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter recording and stops
+at the length that it assumes, and both decoders skip the damaged pages of an Ogg file. The score
+would then belong to other audio than the recording. So the header and the checksums are compared
+with the file before it is decoded, and with the samples afterwards.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from nes2net.lib.errors import InputError
 
 #: Environment variable: 1 to read formats in which a cut cannot be noticed.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
-# Names that libsndfile and FFmpeg give to formats that state their length, or consist of pages or
-# frames of stated length, so that a cut is noticed.
+# Formats in which a cut is noticed, by the names that libsndfile (in capitals) and FFmpeg give them: a
+# file states its length, or consists of pages or frames of stated length.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -55,14 +55,14 @@ _CHECKED = frozenset(
 
 
 class DamagedAudio(ValueError):
-    """A decoder read other audio than the file announces; the other decoder may do better."""
+    """A decoder read other audio than the file announces; the other decoder may read it right."""
 
 
 def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
-    """The header of a FLAC file, None for other formats.
+    """Check that a file was not cut off or damaged, and return the header of a FLAC file, else None.
 
     Raises:
-        InputError: if the file contradicts its own header or a checksum of its pages is wrong.
+        InputError: if the file contradicts its own header, or the checksum of a page is wrong.
     """
     try:
         with open_recording(path) as file:
@@ -90,6 +90,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
 
 
 def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
+    """Raise :class:`InputError` if a container has a fault; ``kind`` is the file's first four bytes."""
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
         raise InputError(fault, subject=f"audio file {path}")
@@ -105,7 +106,7 @@ def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str
 
 
 def check_format(path: Path | RecordingBytes, name: str) -> None:
-    """Refuse a format, by the name that a decoder gives it, in which a cut cannot be noticed.
+    """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name of the format.
 
     Raises:
         InputError: unless the environment variable ``NES2NET_UNCHECKED_AUDIO`` is 1.
@@ -118,23 +119,24 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         )
 
 
-#: libsndfile's own errors are RuntimeErrors. The last two come from damaged headers that state more
-#: samples than fit into memory.
+#: libsndfile's own errors are RuntimeErrors. A ValueError or MemoryError comes from a damaged header
+#: that states more samples than fit into memory.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
-#: What ``SoundFile.format`` may say of an MP3 file.
+#: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
 
 #: Samples of all channels together that are decoded at a time.
 BLOCK_VALUES = 1 << 20
-# Only libsndfile's log says that a file of these formats was cut off.
+# If a file of these formats was cut off, only libsndfile's log says so.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
-_UNKNOWN_LONG_SIZE = 1 << 62  # such a size or more: the program did not know the length
+_UNKNOWN_LONG_SIZE = 1 << 62  # programs write such a size, or a larger one, if they do not know the length
 
 
 class _InOrder(soundfile.SoundFile):
     """A file that is read from the beginning without seeking.
 
-    soundfile seeks after each block, and MP3 would then be decoded to other bits than in one piece.
+    soundfile seeks after each block if it can. An MP3 file would then be decoded to other bits than
+    in one piece.
     """
 
     def seekable(self) -> bool:
@@ -158,7 +160,7 @@ def open_with_libsndfile(
             source = os.fsencode(path)
     try:
         return kind(source)
-    except TypeError as error:  # soundfile looks at the name only
+    except TypeError as error:  # soundfile recognises raw files by their name alone
         if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
@@ -173,7 +175,7 @@ def is_chain(path: Path | RecordingBytes) -> bool:
 def _links(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """The links of a chain and their headers, each in memory; ``path`` and ``header`` if it is not a chain."""
+    """Each link of a chain, in memory, and its header; without a chain ``path`` and ``header``."""
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -189,7 +191,7 @@ def _links(
 def libsndfile_blocks(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
+    """The samples in one or more blocks (channels, N) float32, each with its rate in Hz.
 
     The links of a chain follow each other; their rates and numbers of channels may differ.
 
@@ -197,7 +199,8 @@ def libsndfile_blocks(
         header: the header of a FLAC file; None for other formats.
 
     Raises:
-        DamagedAudio: if the file holds other audio than announced, which may show only after the last block.
+        DamagedAudio: if the file holds other audio than announced, possibly only after the last
+            block.
         InputError: if the file was cut off.
     """
     for link, header_of_link in _links(path, header):
@@ -207,6 +210,7 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The blocks of a single stream, as :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -219,7 +223,8 @@ def _libsndfile_link(
             if len(samples) < length:
                 break
         if file.format in MP3:
-            # Encoders count their own delay in different ways, up to two frames. FFmpeg would not notice a cut.
+            # Encoders differ in whether they count their own delay, of up to two frames of 1152 samples. The
+            # cut is reported here, because FFmpeg would not notice it.
             if count < file.frames - 2 * 1152:
                 raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
@@ -227,7 +232,7 @@ def _libsndfile_link(
 
 
 def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
-    """Compare the length at which libsndfile stops reading with what the file holds.
+    """Check that libsndfile will read to the end of the file, and that the file was not cut off.
 
     Raises:
         DamagedAudio: if libsndfile would stop too early.
@@ -264,7 +269,7 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 
 
 def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The samples in blocks (channels, N) float32, with their rate in Hz; a frame or more in each.
+    """The samples in blocks (channels, N) float32 of one or more frames, each with its rate in Hz.
 
     The links of a chain follow each other, as in :func:`libsndfile_blocks`.
 
@@ -281,6 +286,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The blocks of a single stream, as :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0
@@ -291,8 +297,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     latest = 0.0  # seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
-    # .flac names.
+    # FFmpeg gets an open file and may use no protocols, or a playlist with the suffix .flac could make it
+    # open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
@@ -300,7 +306,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # A wrong checksum is then an error. In other codecs, this finds no further damage.
+            # Makes a wrong checksum an error. In other codecs, these flags find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () stands for all streams
@@ -337,9 +343,9 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise
         if announced and count != announced:
             raise _incomplete(announced, count)
-        if container.format.name == "caf" and count < stream.frames:  # each has a sample or more
+        if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
             raise _incomplete(stream.frames, count)
-        # A recorder that loses packets writes no audio for their time, but the duration and the time stamps count it.
+        # A recorder that loses packets leaves out their audio, but its duration and time stamps include their time.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
@@ -352,7 +358,7 @@ def _check_duration(
     """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration."""
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
-        # Matroska counts the samples that the encoder puts before the first one; decoders drop them.
+        # Matroska's duration includes the encoder's delay, which decoders drop.
         tolerance = max(tolerance, 4096 / stream.rate)
     if decoded_seconds < 0.998 * seconds - tolerance:
         raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {decoded_seconds:.2f} s could be decoded")
@@ -368,7 +374,7 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """The duration that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
+    """The duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states its duration.
@@ -387,10 +393,10 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """The samples of a frame, (channels, N) float32 in [−1, 1].
 
-    PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads: in a process
+    PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads. In a process
     forked later, such as a worker of a DataLoader, the garbage collector would wait for these
-    threads for ever. ``frame.to_ndarray`` ends the process at 8 planes and more (PyAV 18) or raises
-    an error (PyAV 19).
+    threads for ever. For 8 planes and more, ``frame.to_ndarray`` ends the process (PyAV 18) or
+    raises an error (PyAV 19).
     """
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
@@ -402,7 +408,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
         planes = plane.reshape(-1, channels).T
     samples = np.array(planes, np.float32, order="C")
     if dtype == np.uint8:
-        samples -= 128
+        samples -= 128  # unsigned samples have their zero at 128
     if dtype.kind != "f":
         samples *= np.float32(2.0 ** (1 - 8 * dtype.itemsize))
     return samples

@@ -1,4 +1,4 @@
-"""Which files are recordings."""
+"""Telling recordings from other files, and listing the recordings in a folder."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """The recordings in and below ``folder``, sorted by the parts of their paths.
 
-    Anything with the name of a recording is listed, even a pipe or a broken link: reading it reports
-    the problem. Links to folders are not followed. A missing folder has no recordings.
+    Everything with the name of a recording is listed, even a pipe or a broken link, and reading it
+    reports the problem. Links to folders are not followed. A missing folder has no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -53,7 +53,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk as :func:`os.walk` does, but raise if a folder cannot be listed; a missing folder is empty.
+    """Walk like :func:`os.walk`, but raise if a folder cannot be listed; a missing folder is empty.
 
     Raises:
         InputError: if a folder cannot be listed, for example without permission.
@@ -67,7 +67,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """The result of :func:`recordings_below`; a note says how many files are passed over.
+    """The result of :func:`recordings_below`; a printed note counts the files that are no recordings.
 
     Lists, texts and hidden files are not counted. The same note is printed only once.
     """
@@ -90,7 +90,7 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 @cache
 def _note_once(text: str) -> None:
-    print_note(text)
+    print_note(text)  # once for each text, because of the cache
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
@@ -101,7 +101,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # also for a name that no file can have: reading it says so
+        if not os.path.isdir(path):  # false even for an impossible name, which reading the file reports
             files.append(path)
             continue
         recordings = recordings_listed(path)

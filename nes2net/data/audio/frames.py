@@ -1,9 +1,9 @@
 """Audio formats made of frames or pages: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg and FLAC.
 
-Their headers are read here because decoders are lenient. No header states how many frames a stream
-of MPEG or ADTS has; each frame states its own length. Both decoders silently skip damaged pages of
-Ogg, up to a second of audio each, and FFmpeg's ``err_detect`` does not change that. If an MP3 file
-does not state its length, libsndfile guesses it and reads no further.
+Their headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
+length, but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages
+of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not
+state its length, libsndfile guesses the length and reads no further.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# Bytes by which a file may be longer than its header says: a frame or two, an ID3v1 tag, padding.
+# A file may be so many bytes longer than its header says: by a frame or two, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
-    """Leave ``file`` behind the ID3v2 tags that begin at ``position``; return where they end.
+    """Move ``file`` behind the ID3v2 tags that begin at ``position``, and return this offset.
 
-    Such tags may stand before FLAC, too.
+    Such tags may also stand before FLAC.
     """
     for _ in range(_MOST_TAGS):
         file.seek(position)
         tag = file.read(10)
         if tag[:3] != b"ID3" or len(tag) < 10:
             break
-        # 28 bits, seven in each byte
+        # The size has 28 bits, seven in each byte.
         position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0)))
     return file.seek(position)
 
@@ -50,11 +50,11 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first frame states the true number of frames, in a Xing or Info header.
 
-    False if more frames or bytes follow than the header counts, for example of a second file that was
-    joined to the first.
+    The number is not true if more frames or bytes follow than it counts, for example because a
+    second file was appended to the first.
     """
     start = skip_id3v2(file)
-    # behind the side information, whose length depends on the version and the channels
+    # The header follows the side information, whose length depends on the version and the channels.
     header = re.match(rb"\xff[\xe0-\xff].{11,34}(?:Xing|Info)(.{12})", file.read(60), re.DOTALL)
     if header is None:
         return False
@@ -63,13 +63,13 @@ def states_length(file: BinaryIO) -> bool:
     has_bytes = flags & 2
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
-    # Encoders do not agree on whether the header's own frame counts.
+    # Tolerates two frames more, because only some encoders count the frame of the header itself.
     return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
 _HEADER_BYTES = 6
 _MOST_PADDING = 1 << 16  # bytes of zeros before the first frame; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: kilobits a second by the version (1, 2) and the layer.
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s by their codes, from 1.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -82,10 +82,10 @@ _RATES = (44100, 48000, 32000)
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """The fewest bytes that the last frame of a stream lacks; None if it is complete or there are no frames."""
+    """The least number of bytes that the last frame lacks; None if it is complete or no frames exist."""
     count = 0
     end = 0
-    for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # the last ones are wanted
+    for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # keeps the values of the last frame
         pass
     size_of_file = file.seek(0, 2)
     if end > size_of_file:
@@ -115,7 +115,10 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Bytes of the frame that begins with ``head``; None if no frame begins like this or the length is not stated."""
+    """Length in bytes of the frame that begins with ``head``.
+
+    None if no frame begins like this, or the frame does not state its length.
+    """
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     layer = 4 - (head[1] >> 1 & 3)
@@ -124,7 +127,7 @@ def _frame_length(head: bytes) -> int | None:
         if head[1] & 0xF0 != 0xF0 or length < 7:
             return None
         return length
-    divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # of the rate, by the code of the version: 1, 2, 2.5
+    divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # code of version 1, 2 or 2.5 → divisor of the rate
     bit_rate = head[2] >> 4
     rate = head[2] >> 2 & 3
     padding = head[2] >> 1 & 1
@@ -146,8 +149,8 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 def ogg_fault(file: BinaryIO) -> str | None:
     """The fault of an Ogg file, in words that follow its name; None if it is whole or not Ogg.
 
-    An Ogg file is whole if all its pages are. Its last page need not end the stream, because a
-    recorder that is stopped does not write that page.
+    An Ogg file is whole if all its pages are. The last page need not be marked as the end of the
+    stream, because a recorder that is stopped does not write this mark.
     """
     position = 0
     ended = False
@@ -157,9 +160,10 @@ def ogg_fault(file: BinaryIO) -> str | None:
         body = file.read(sum(segments))
         if len(head) < 27 or len(segments) < head[26] or len(body) < sum(segments):
             return f"is cut off within its page at byte {position:,}"
-        # RFC 3533, Sec. 6: its own checksum counts as 0
+        # RFC 3533, Sec. 6: the checksum is computed over the page with its checksum field set to 0.
         page = head[:22] + bytes(4) + head[26:] + segments + body
-        # Ogg's CRC-32 is zlib's with the bits of all bytes and of the result reversed, not inverted.
+        # Ogg's CRC-32 has zlib's polynomial, but with the bits of each byte and of the result in reverse
+        # order, and without zlib's two inversions, which the masks undo.
         reverse = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         if int(f"{reverse:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
             return f"is damaged: the checksum of its page at byte {position:,} is wrong"
@@ -171,7 +175,7 @@ def ogg_fault(file: BinaryIO) -> str | None:
 
 
 _FIRST_OF_STREAM = 2  # among the flags of a page
-_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with the header of the block STREAMINFO
+_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the header of a STREAMINFO block
 _FLAC_START_BYTES = 8
 _SEARCHED_BYTES = 1 << 22
 
@@ -179,8 +183,8 @@ _SEARCHED_BYTES = 1 << 22
 def link_starts(file: BinaryIO) -> list[int]:
     """Offsets of the links of a chain: complete Ogg or FLAC streams or AU files, one behind another.
 
-    Players play all links; libsndfile reads only the first. A file of another format is one link. In
-    Ogg, streams that begin together are one link (RFC 3533, Sec. 4).
+    Players play all links, but libsndfile reads only the first. A file of another format is a
+    single link. In Ogg, streams that begin together form one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -198,7 +202,7 @@ def link_starts(file: BinaryIO) -> list[int]:
         searched = overlap + block
         for match in _FLAC_START.finditer(searched):
             starts.append(position - len(overlap) + match.start())
-        overlap = searched[1 - _FLAC_START_BYTES :]
+        overlap = searched[1 - _FLAC_START_BYTES :]  # a start may lie across two blocks
         position += len(block)
     return starts
 
@@ -209,6 +213,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
+    """Offsets of the AU files that follow each other; each header states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -224,6 +229,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
+    """Offsets of the pages that begin a stream; of consecutive such pages, only the first one."""
     starts: list[int] = []
     position = 0
     in_headers = False
@@ -248,7 +254,7 @@ _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → bytes, fact
 # Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the size follows in 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
-_INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type of the samples in the MD5 sum
+_INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type that holds the samples of the MD5 sum
 _FRAME_HEADER_BYTES = 16  # at most
 _STREAM_INFO_BYTES = 34
 
@@ -257,17 +263,17 @@ class FlacHeader(NamedTuple):
     """STREAMINFO (Sec. 8.2) and the beginning of the first frame."""
 
     block_size: int
-    """Samples in every frame but the last, unless the frames state where they begin."""
+    """Samples of each frame except the last, if the frames are numbered (blocks of fixed size)."""
     largest_frame: int
-    """Bytes; 0: unknown."""
+    """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int
     """Hz."""
     bits: int
     """Bits of a sample."""
     num_samples: int
-    """Samples per channel; 0: unknown."""
+    """Samples per channel; 0 if unknown."""
     md5: bytes
-    """MD5 sum of all samples; zeros: unknown."""
+    """MD5 sum of all samples; zeros if unknown."""
     first_frame: bytes = b""
     """The first bytes of the first frame."""
     exceeded: bool = False
@@ -275,11 +281,12 @@ class FlacHeader(NamedTuple):
 
     @property
     def has_md5(self) -> bool:
+        """Whether the header has an MD5 sum that can be verified."""
         return any(self.md5) and self.bits in _INTEGERS
 
     @property
     def first_frame_rate(self) -> int | None:
-        """Sampling rate in Hz that the first frame states; None if it does not."""
+        """Sampling rate in Hz that the first frame states; None if the frame states no rate."""
         frame = _flac_frame(self.first_frame)
         if frame is None:
             return None
@@ -304,6 +311,7 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # coded like a character in UTF-8
     mask = 0x7F if num_bytes == 1 else 0x7F >> num_bytes
+    # The first byte says by its leading 1 bits how many bytes the number has; each further byte adds 6 bits.
     number = data[4] & mask
     for byte in data[5 : 4 + num_bytes]:
         number = number << 6 | byte & 0x3F
@@ -326,7 +334,8 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
     """The bytes of ``samples`` (channels, N), float32 in [−1, 1), that the MD5 sum in ``header`` covers.
 
-    The sum covers the interleaved samples as integers, each in the fewest bytes that hold it.
+    The sum covers the interleaved samples as little-endian integers, in as few bytes as a sample
+    needs.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
@@ -355,7 +364,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
 
 def parse_stream_info(block: bytes) -> FlacHeader:
     """The header in a STREAMINFO block of 34 bytes."""
-    # rate 20 bits, channels − 1: 3, bits − 1: 5, samples: 36
+    # From the highest bit: 20 bits of the rate, 3 of channels − 1, 5 of bits − 1, 36 of the number of samples.
     packed = int.from_bytes(block[10:18], "big")
     return FlacHeader(
         block_size=int.from_bytes(block[:2], "big"),
@@ -371,18 +380,19 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     """Whether samples follow behind the announced ones, where libsndfile stops reading.
 
     The last frame is searched for from the end of the file. Samples may look like the header of a
-    frame, so about one file in a million is wrongly said to have more.
+    frame, so the result is wrongly true for about one file in a million.
     """
     first = header.first_frame
     if not header.num_samples or not _flac_frame(first):
         return False
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
-    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter
+    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header
     position = len(tail)
     while (position := tail.rfind(first[:2], 0, position)) >= 0:
         data = tail[position : position + _FRAME_HEADER_BYTES]
         frame = _flac_frame(data)
+        # All frames have the rate (low bits of byte 2) and the sample size (of byte 3) of the first one.
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
         checksum = 0  # of the frame's header, polynomial x⁸ + x² + x + 1

@@ -1,11 +1,11 @@
 """Recordings in files, in memory, and in shards: Parquet, Arrow and tar files of many recordings.
 
-A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the name
-of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
-``shard-000.tar/utt1.flac``. Everything that reads audio takes such a path. Nothing is unpacked to
-files, so a name in a tar file never becomes the name of a file on disk.
+A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the
+name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
+``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
+Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps some shards open, and the Parquet row groups that it read last.
+Each process keeps up to 64 shards open, and keeps the row groups that it read last in memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Bytes of row groups that a process keeps; the last one is kept even if it is larger.
+# Bytes of row groups that a process keeps in memory; the last group stays even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: Bytes that a recording may have.
 MOST_BYTES = 2 << 30
@@ -76,7 +76,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # stands in libsndfile's messages, which records keep
+    def __repr__(self) -> str:  # libsndfile's messages contain it, so it must be the same in each run
         return repr(self.name)
 
 
@@ -94,13 +94,13 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
-    """The bytes of a recording in a shard, from which it can be opened again and again.
+    """Read a recording in a shard into memory, where it can be opened again and again.
 
     Files, and recordings in memory, stay as they are.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
-        MissingLibrary: if it needs pyarrow.
+        MissingLibrary: if the shard needs pyarrow.
     """
     if isinstance(recording, RecordingBytes):
         return recording
@@ -135,8 +135,8 @@ def is_there(path: str | Path) -> bool:
     """Whether ``path`` is a regular file, or the address of an existing row or member of a shard.
 
     Raises:
-        InputError: if a shard cannot be read.
-        MissingLibrary: if it needs pyarrow.
+        InputError: if the shard cannot be read.
+        MissingLibrary: if the shard needs pyarrow.
     """
     address = shard_of(path)
     if address is None:
@@ -147,7 +147,7 @@ def is_there(path: str | Path) -> bool:
 
 
 def size_of(path: str | Path) -> int:
-    """Bytes of a recording. In a Parquet file, its whole row group is read for this.
+    """The size of a recording in bytes. In a Parquet file, the whole row group is read to measure it.
 
     Raises:
         InputError: as :func:`fetched`.
@@ -174,10 +174,9 @@ def status_of(path: str | Path) -> Status:
 
 
 def audio_column(schema: Any, shard: Path) -> str:
-    """The column of ``shard`` that holds the content of audio files.
+    """The column of ``shard`` that holds the content of audio files, as bytes or in a field ``bytes``.
 
-    Either ``datasets`` declared it as audio, or it has a usual name. Its values are bytes, or have a
-    field ``bytes``.
+    Columns that ``datasets`` declared as audio come first, then columns with a usual name.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -208,6 +207,7 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 
 def _is_row(text: str, num_rows: int) -> bool:
+    # At most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
@@ -218,7 +218,10 @@ def _row(text: str, num_rows: int) -> int:
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Bytes and file name in a cell of a column of recordings; without bytes, the name may lead to the recording."""
+    """The bytes and the file name in a cell of a column of recordings.
+
+    A cell without bytes may have the path of the recording as its file name.
+    """
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
     if isinstance(value, bytes):
@@ -233,22 +236,25 @@ def check_size(size: int) -> None:
 
 
 class _Table:
-    """A Parquet or Arrow file; one row group or record batch of its audio is read at a time."""
+    """A Parquet or Arrow file, from which one row group or record batch of audio is read at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = object()
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        self.ends = [0, *accumulate(self.table.counts)]
+        self.ends = [0, *accumulate(self.table.counts)]  # first row of each group, then the number of rows
 
     def has(self, row_text: str) -> bool:
+        """Whether the table has the row."""
         return _is_row(row_text, self.ends[-1])
 
     def size(self, row_text: str) -> int:
+        """Bytes of the recording in the row."""
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
+        """The bytes of the recording in the row, and the suffix of its file name."""
         row = _row(row_text, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
         values = _state.group((self.key, group), lambda: self._read(group))
@@ -262,6 +268,7 @@ class _Table:
         return content, PurePosixPath(name).suffix
 
     def _read(self, group: int) -> Any:
+        """The audio column of a row group or record batch."""
         batches = self.table.batches([self.column], self._budget(), [group])
         return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
@@ -286,8 +293,9 @@ def tar_members(path: Path) -> list[Member]:
     """The files in an uncompressed tar file.
 
     Raises:
-        tarfile.TarError: if it is cut off or of another kind, such as a compressed one.
-        InputError: if it has an endless header, or an absolute name, whose address would be another file.
+        tarfile.TarError: if the file is cut off, or of another kind such as a compressed tar file.
+        InputError: if a header is endless, or a member has an absolute name, which would address
+            another file.
     """
     check_arrived(path)
     with open(path, "rb") as file:
@@ -295,7 +303,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the files in an uncompressed tar file that is open as ``file``; errors as :func:`tar_members`."""
+    """Yield the files in the uncompressed tar file ``file``; errors as :func:`tar_members`."""
     with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():
@@ -330,19 +338,22 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
 
 
 class _Tar:
-    """A tar file; the offsets of its members are read once."""
+    """A tar file, of which the offsets of the members are read once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.members = {member.name: member for member in tar_members(path)}
 
     def has(self, name: str) -> bool:
+        """Whether the tar file has the member."""
         return name in self.members
 
     def size(self, name: str) -> int:
+        """Bytes of the member."""
         return self._member(name).size
 
     def content(self, name: str) -> tuple[bytes, str]:
+        """The bytes of the member, and the suffix of its name."""
         member = self._member(name)
         with open(self.path, "rb") as file:
             return member_content(file, member), PurePosixPath(member.name).suffix
@@ -353,12 +364,12 @@ class _Tar:
         return self.members[name]
 
 
-#: An open shard; a recording in it is named by its row or its member.
+#: An open shard, whose methods take the row or the member of a recording.
 _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The shards that this process has open. Threads take turns."""
+    """The shards that this process has open. Threads use them in turn, under the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()
@@ -366,7 +377,7 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Return ``shard``, opened again if it has changed."""
+        """The open ``shard``, which is opened again if the file has changed."""
         status = os.stat(shard)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
@@ -381,7 +392,7 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """The audio of a row group; ``read`` is called if it is not kept."""
+        """The audio of a row group; ``read`` is called if memory does not hold it."""
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
@@ -395,6 +406,7 @@ _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Tab
 
 
 def _forget() -> None:
+    """Start with no open shards and a new lock, in a forked process."""
     global _state
     _state = _State()
 

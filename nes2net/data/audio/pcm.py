@@ -1,4 +1,4 @@
-"""Samples without a header, as telephone lines and pipes send them: bytes of a known rate and encoding."""
+"""Raw audio, as telephone lines and pipes send it: bytes without a header, of known rate and encoding."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.waveform import check_rate
 from nes2net.lib.errors import InputError
 
-#: 16-bit integers and 32-bit floats, little-endian, and the two companded bytes of ITU-T G.711.
+#: Little-endian 16-bit integers or 32-bit floats, or the companded bytes of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
 _TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
-_READ_BYTES = 1 << 16  # at once, at most
+_READ_BYTES = 1 << 16  # the most bytes that are read at once
 
 
 def _mulaw_table() -> np.ndarray:
@@ -65,10 +65,10 @@ class PcmDecoder:
         self._encoding = encoding
         self._channels = channels
         self._type = np.dtype(_TYPES[encoding])
-        self._held = b""  # the beginning of a sample
+        self._held = b""  # the first bytes of a sample whose other bytes have not arrived
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; give the samples (channels, N) float32 that are complete."""
+        """Take the next bytes; give the samples (channels, N) float32 that they complete."""
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
@@ -93,8 +93,8 @@ class RawAudio:
     """A recording without a header.
 
     Args:
-        source: the bytes; a file; a file object that is open in binary mode, which may be a pipe; or
-            an iterator of bytes, cut anywhere. Bytes after the last whole sample are dropped.
+        source: the bytes; a file; a file object open in binary mode, such as a pipe; or an iterator
+            of bytes, cut anywhere. Bytes after the last whole sample are dropped.
         sample_rate: in Hz.
         encoding: encoding of the samples.
         channels: number of interleaved channels.
@@ -110,7 +110,7 @@ class RawAudio:
 
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "raw audio")
-        PcmDecoder(self.encoding, self.channels)
+        PcmDecoder(self.encoding, self.channels)  # raises if the encoding or the channels are wrong
 
     def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
         """The samples (channels, N) float32 in blocks, as they arrive, with their rate in Hz.
@@ -123,6 +123,7 @@ class RawAudio:
             yield samples, self.sample_rate
 
     def _contents(self) -> Iterator[bytes]:
+        """The bytes of ``source`` in pieces, checked."""
         is_first = True
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
@@ -140,6 +141,7 @@ _FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS")
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:
+    """The bytes of ``source`` in pieces, as soon as they arrive."""
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):

@@ -1,6 +1,6 @@
 """Reading audio files of any format and rate as 16 kHz mono float32.
 
-The recordings may also lie in shards or in memory (:mod:`nes2net.data.audio.packed`).
+A recording may also lie in a shard or in memory (:mod:`nes2net.data.audio.packed`).
 
 A file that was cut off or damaged is an error, not a shorter recording.
 """
@@ -37,8 +37,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_arrived
 
-# Samples of all channels: two hours of one channel at 16 kHz. So many are searched for damage if only
-# the beginning is needed.
+# If only the beginning of a recording is needed, so many samples of all channels are searched for
+# damage: two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # samples of all channels that are read in one piece
 
@@ -52,7 +52,7 @@ class LongAudio(InputError):
 
 
 class MeasuredAudio(NamedTuple):
-    """What a file holds, found by decoding all of it."""
+    """Rate, channels and length of a recording, measured by decoding all of it."""
 
     sample_rate: int
     """Hz."""
@@ -66,21 +66,22 @@ class MeasuredAudio(NamedTuple):
 def load_audio(
     path: AnyRecording, *, channel: int | None = None, longest: int | None = None, channels: Channels | None = None
 ) -> np.ndarray:
-    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
+    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or the channel ``channel``.
 
-    Channels are counted from 0. Reading stops after ``longest`` samples. ``channels`` compares the
-    channels before they are averaged.
+    Channels are counted from 0. A recording of more than ``longest`` samples is an error.
+    ``channels`` compares the channels before they are averaged.
 
     libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
-    2021 open only with FFmpeg. The decoded length is compared with the length in the header, or each
-    page or frame must be complete; docs/data.md lists which formats have which. Formats in which a
-    cut cannot be noticed are refused.
+    2021 open only with FFmpeg. If the header states a length, the decoded length must agree with
+    it; in formats of pages or frames, each of these must be complete (docs/data.md lists the
+    formats). Formats in which a cut cannot be noticed are refused.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
-            values that are not finite or far outside [−1, 1], no such channel or an impossible
-            rate; if a cut could not be noticed in its format; or if neither decoder reads it.
-        LongAudio: if it has more than ``longest`` samples.
+            values that are not finite or far outside [−1, 1], no channel ``channel``, or an
+            impossible rate; if a cut could not be noticed in its format; or if neither decoder
+            reads it.
+        LongAudio: if the recording has more than ``longest`` samples.
     """
 
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
@@ -109,11 +110,10 @@ def load_audio(
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """The samples of ``load_audio(path, channels=channels)`` in blocks, so that long recordings take little memory.
+    """The samples of ``load_audio(path, channels=channels)`` in blocks, which take little memory.
 
     Raises:
-        InputError: as :func:`load_audio`; that a file was cut off or damaged may show only after
-            its last block.
+        InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
     """
     return pushed(_spliced(path), BlocksAt16k(f"audio file {path}", channels))
 
@@ -121,8 +121,8 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
 
-    A file in which libsndfile cannot seek, or not exactly (Ogg, MP3), is decoded from its beginning.
-    Like a slice, the excerpt ends at the end of the file.
+    A file in which libsndfile cannot seek exactly, such as Ogg and MP3, is decoded from its
+    beginning. Like a slice, the excerpt ends at the end of the file.
 
     Args:
         path: audio file of any rate.
@@ -134,7 +134,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        # libsndfile 1.2 gives other samples after a seek in Ogg and MP3.
+        # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without one.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
@@ -170,10 +170,10 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding what follows.
+    """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
 
-    A file that was cut off is noticed; other damage behind the head is not. Files with lossy coding
-    are decoded to the end, because nothing else shows that they were cut off.
+    A cut is noticed, but other damage behind the head is not. Files with lossy coding are decoded
+    to the end, because only this shows whether they were cut off.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -184,7 +184,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
         if file.samplerate != SAMPLE_RATE:
-            num_frames += max(1000, file.samplerate // 10)  # soxr's output is behind its input by at most this
+            num_frames += max(1000, file.samplerate // 10)  # soxr holds back at most so many samples of its input
         if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
@@ -208,8 +208,8 @@ def load_head_and_length(
 
     ``channels`` compares the channels before they are averaged.
 
-    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept. Hours
-    of audio are decoded only in part if the header states the length.
+    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept.
+    After two hours of audio, decoding stops if the header states the length.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -243,7 +243,7 @@ def load_head_and_length(
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Length of ``load_audio(path)`` to within a sample, from the header if possible; 0 for a file without samples.
+    """Length of ``load_audio(path)`` to within a sample, from the header if possible; 0 without samples.
 
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.
@@ -257,7 +257,8 @@ def count_samples(path: AnyRecording) -> int:
 def stated_length(path: AnyRecording) -> int | None:
     """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it announces no length.
 
-    None also for MP3, whose length libsndfile may only guess, and for chains of streams.
+    The result is None also for MP3, whose length libsndfile may only guess, and for chains of
+    streams.
     """
     path = fetched(path)
     if is_chain(path):
@@ -276,7 +277,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path``, as :func:`load_audio` does, to measure its length and rate and to find faults.
+    """Decode all of ``path`` like :func:`load_audio`, to measure length and rate and to find faults.
 
     The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
     reads the file again.
@@ -305,14 +306,14 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Give ``path`` and the header of a FLAC file, for reading within this context.
+    """Check ``path`` and give it with its FLAC header, if it has one, for reading within this context.
 
-    For an address in a shard, the recording is read into memory and given instead. A file must be a
-    regular one, because opening a pipe would wait for ever.
+    An address in a shard is replaced by its recording, read into memory. A file must be a regular
+    one, because opening a pipe would wait for ever.
 
     Raises:
-        InputError: if the file is missing, not regular or empty, if :func:`check_whole` finds that it
-            is cut off or damaged, or if it changes within the context.
+        InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
+            or damage; or if the file changes within the context.
     """
     path = fetched(path)
     if isinstance(path, RecordingBytes):
@@ -350,7 +351,7 @@ def _empty(path: Path | RecordingBytes) -> InputError:
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Return ``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
+    """Return ``read(file, FLAC header)``; None if libsndfile cannot read the whole file."""
     with _opened(path) as (path, header):
         if is_chain(path):
             return None
@@ -375,14 +376,14 @@ def _stated_samples(path: AnyRecording) -> int | None:
     def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
-            return None  # the length would be a guess
+            return None  # libsndfile would guess the length
         return _at_16k(file.frames, file.samplerate)
 
     return _with_libsndfile(path, length)
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """``blocks`` in one array, without holding the samples twice."""
+    """Join ``blocks`` in one array that grows in place, so that samples are not in memory twice."""
     blocks = iter(blocks)
     first = next(blocks)
     waveform = np.zeros(0, np.float32)
@@ -397,7 +398,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
-    """Return ``read(blocks)`` for the first decoder that reads the file, and whether that is FFmpeg.
+    """Return ``read(blocks)`` of the first decoder that reads the file, and whether this is FFmpeg.
 
     If a decoder fails, ``read`` is called again with the blocks of the next one.
 
@@ -423,7 +424,7 @@ def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
     num_yielded = 0
     with _opened(path) as (path, header):
         for blocks in _decoders(path, header):
-            num_repeated = num_yielded  # samples of this decoder that were yielded before
+            num_repeated = num_yielded  # samples that this decoder decodes again
             try:
                 with closing(blocks):
                     for samples, rate in blocks:
@@ -449,13 +450,13 @@ def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5
     yield blocks
     yield ffmpeg_blocks(path)
     if header and has_md5:
-        # Data behind the last frame may stop the strict decoder. The MD5 sum of all samples counts more
-        # than the CRCs of the frames.
+        # Data behind the last frame may stop the strict decoder. If the MD5 sum of all samples is right,
+        # the CRCs of the frames need not be checked.
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; raise :class:`DamagedAudio` after the last one if their MD5 sum differs from the header's."""
+    """Yield ``blocks``; :class:`DamagedAudio` after the last one if the MD5 sum is not the header's."""
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:
@@ -466,6 +467,11 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 
 
 def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:
+    """The error of a file that no decoder reads, with the failure of each decoder.
+
+    Raises:
+        InputError: instead, if the file holds a Git LFS pointer or a web page.
+    """
     if isinstance(path, (str, Path)):
         check_arrived(path)
     return InputError(

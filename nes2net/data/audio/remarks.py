@@ -1,4 +1,4 @@
-"""What to know about a recording before relying on its score: silence, a tone, clipping, its channels."""
+"""Find what makes the score of a recording doubtful: silence, a tone, clipping, unlike channels."""
 
 from __future__ import annotations
 
@@ -10,66 +10,66 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Steps of 16 bits up to full scale. Samples below one step would be zeros in a file of 16 bits.
+# Full scale in steps of 16 bits. Smaller samples than one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# A recording is silent or constant if this share of its samples is: a click does not change that.
+# Share of silent or constant samples that makes a recording silent or constant, despite a few clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. It found none of 607 clips of real and synthetic speech clipped,
 # and 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
 # scale at 44.1 kHz and resampling). A recording counts as clipped under three conditions. At least
 # 0.2 % of its samples, and at least 10, lie within 1 % of the largest one. The next 1 % below holds less
 # than 0.3 of that number, unlike the top of a sine. At least a tenth of these samples have a neighbour
-# at the top, too. A largest sample below 1 % of full scale is not judged: single steps look alike there.
-_AT_TOP = 0.99
-_BELOW_TOP = 0.98
-_SHARE = 0.002
-_FEWEST = 10
-_RATIO = 0.3
-_NEIGHBOURS = 0.1
-_QUIET = 0.01
+# at the top, too. A recording whose largest sample is below 1 % of full scale is not judged, because
+# one 16-bit step is then a large part of the range that is compared.
+_AT_TOP = 0.99  # of the largest sample
+_BELOW_TOP = 0.98  # of the largest sample
+_SHARE = 0.002  # of all samples
+_FEWEST = 10  # samples
+_RATIO = 0.3  # of the number of samples at the top
+_NEIGHBOURS = 0.1  # of the samples at the top
+_QUIET = 0.01  # of full scale
 
 
-# The following numbers are assumptions, too. Frames of 20 ms have a level in dB of full scale. A
+# The following numbers are assumptions, too. Levels are in dB of full scale, of frames of 20 ms. A
 # recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A recording
-# is a tone under two conditions: the frames within 20 dB of the loudest one, at least half a second of
+# is a tone under two conditions. The frames within 20 dB of the loudest one, at least half a second of
 # them, hardly differ in level, and nine tenths of the energy lie in a few bands of 50 Hz. Levels of
 # speech differ by 10 dB and more.
-_FRAME = 320
-_LOUD = 0.95
-_LEAST_LEVEL = -60.0
-_LOWEST = -120
-_LEVELS_A_DB = 10
-_AUDIBLE = 20
+_FRAME = 320  # samples at 16 kHz
+_LOUD = 0.95  # of the frames are less loud
+_LEAST_LEVEL = -60.0  # dB
+_LOWEST = -120  # dB; lower levels are counted as this one
+_LEVELS_PER_DB = 10
+_AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
-_SPREAD = 3.0
+_SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
 _BANDS = 6
-_ENERGY = 0.9
+_ENERGY = 0.9  # of the energy of all bands
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
-# Samples that are measured at once. Fewer samples wait, because counting takes as long for one sample; more samples
-# would not fit into the processor's caches.
+# Samples that are measured at once. Blocks wait until 8000 samples are there, because counting one sample
+# takes as long as counting 8000. More than 64000 samples would not fit into the processor's caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
-# Channels: the highest energy of a silent channel and of the mean of channels that cancel, both relative
-# to the channels, and the correlation below which two channels differ.
-_SILENT = 1e-6
-_CANCELLED = 0.01
-_ALIKE = 0.5
+_SILENT = 1e-6  # highest energy of a silent channel, relative to the loudest channel
+_CANCELLED = 0.01  # highest energy of the mean of channels that cancel, relative to their mean energy
+_ALIKE = 0.5  # two channels differ if their correlation is lower
 
 
 class Remark(NamedTuple):
-    """What is remarkable about a recording."""
+    """Remarks about a recording that a user should know before relying on its score."""
 
     text: str = ""
-    """The remarks in words; empty if nothing is remarkable."""
+    """The remarks in words; empty if there are none."""
     unfit: str = ""
-    """Why no decision can rest on the score; empty if one can."""
+    """The reason why no decision can rest on the score; empty if a decision can."""
 
 
 class Channels:
     """Compares the channels of a recording while it is read, because detectors get only their mean.
 
     Args:
-        num_samples: leading samples at 16 kHz that are compared; None for all.
+        num_samples: number of samples, counted at 16 kHz from the beginning, that are compared;
+            None to compare all.
     """
 
     def __init__(self, num_samples: int | None = None) -> None:
@@ -82,7 +82,7 @@ class Channels:
         self._measured = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare the next ``samples`` (channels, N) of the recording, of this rate in Hz; (N,) is one channel."""
+        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz."""
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -96,12 +96,12 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel, so that next to nothing is left in their mean."""
+        """Whether the channels cancel: their mean has less than 1 % of the mean energy of a channel."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
     def remark(self) -> str:
-        """Say which channels are silent, or that they differ; empty if they are alike."""
+        """Say which channels are silent, or that the channels differ; empty if they are alike."""
         energies = np.diag(self._products)
         num_channels = len(energies)
         is_silent = energies <= _SILENT * energies.max()
@@ -133,12 +133,13 @@ class Listener:
         self._waiting: list[NDArray] = []  # blocks that are not measured yet
         self._num_waiting = 0  # samples in them
         self._sum = 0  # in steps
-        self._before = 0  # the last sample that was measured, in steps
+        self._before = 0  # the last measured sample, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
-        self._frame_levels = np.zeros(-_LOWEST * _LEVELS_A_DB + 1, np.int64)  # frames of each level up to 0 dB
-        self._power = np.zeros(_FRAME // 2 + 1)
-        self._levels = np.zeros(_STEPS + 1, np.int64)  # how many samples have each absolute value
-        self._pairs = np.zeros(_STEPS + 1, np.int64)  # how many neighbours of one sign both reach it
+        self._frame_levels = np.zeros(-_LOWEST * _LEVELS_PER_DB + 1, np.int64)  # frames of each level up to 0 dB
+        self._power = np.zeros(_FRAME // 2 + 1)  # of each band, over all frames
+        self._levels = np.zeros(_STEPS + 1, np.int64)  # samples of each absolute value
+        # For each absolute value, the pairs of neighbours of one sign of which the smaller one has this value.
+        self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
         """Take the next block, and pass it on."""
@@ -160,7 +161,8 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        steps = np.empty(1 + len(block), np.int64)  # with the sample before
+        """Count the absolute values of the samples and of pairs of neighbours, then measure frames."""
+        steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
         x = steps[1:]
         x[:] = np.clip(block, -1, 1) * _STEPS
@@ -168,40 +170,46 @@ class Listener:
         is_positive = steps > 0
         self._sum += int(x.sum())
         self._levels += np.bincount(amplitudes[1:], minlength=_STEPS + 1)
-        reached = np.minimum(amplitudes[:-1], amplitudes[1:])
-        self._pairs += np.bincount(reached[is_positive[:-1] == is_positive[1:]], minlength=_STEPS + 1)
+        smaller_of_pair = np.minimum(amplitudes[:-1], amplitudes[1:])
+        has_one_sign = is_positive[:-1] == is_positive[1:]
+        self._pairs += np.bincount(smaller_of_pair[has_one_sign], minlength=_STEPS + 1)
         self._before = int(x[-1])
         self._measure_frames(block)
 
     def _measure_frames(self, block: NDArray) -> None:
+        """Count the levels of whole frames of 20 ms, and add up the power of each band."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
         frames = np.clip(samples[: num_frames * _FRAME].reshape(num_frames, _FRAME), -1, 1)
         levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
-        steps = np.clip((levels - _LOWEST) * _LEVELS_A_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
-        self._frame_levels += np.bincount(steps, minlength=len(self._frame_levels))
+        level_indices = np.clip((levels - _LOWEST) * _LEVELS_PER_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
+        self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
         self._power += np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)
 
     def _level(self, share: float, above: float = _LOWEST) -> float:
-        """The level in dB below which ``share`` of the frames ``above`` a level lie."""
+        """The level in dB below which a fraction ``share`` of the frames lies.
+
+        Only frames at or above the level ``above`` are counted.
+        """
         counts = self._frame_levels.copy()
-        counts[: max(0, int((above - _LOWEST) * _LEVELS_A_DB))] = 0
-        step = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
-        return step / _LEVELS_A_DB + _LOWEST
+        counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
+        level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
+        return level_index / _LEVELS_PER_DB + _LOWEST
 
     @property
     def _is_tone(self) -> bool:
-        audible = self._level(1.0) - _AUDIBLE
-        first = max(0, int((audible - _LOWEST) * _LEVELS_A_DB))
+        """Whether the audible frames hardly differ in level and have their energy in a few bands."""
+        audible_level = self._level(1.0) - _AUDIBLE
+        first = max(0, int((audible_level - _LOWEST) * _LEVELS_PER_DB))
         if self._frame_levels[first:].sum() < _FEWEST_FRAMES:
             return False
-        spread = self._level(0.9, audible) - self._level(0.1, audible)
-        power = np.sort(self._power[1:])  # an offset is not sound
+        spread = self._level(0.9, audible_level) - self._level(0.1, audible_level)
+        power = np.sort(self._power[1:])  # without the first band: a constant offset is not sound
         return bool(spread < _SPREAD and power[-_BANDS:].sum() > _ENERGY * power.sum())
 
     def unfit(self) -> str:
-        """Why no decision can rest on the score of the samples pushed so far; empty if one can."""
+        """The reason why no decision can rest on the score of the samples so far; empty if one can."""
         self.finish()
         if not self.num_samples:
             return ""
@@ -211,6 +219,7 @@ class Listener:
         mode = int(self._levels.argmax())  # the most frequent absolute value
         if self._levels[0] >= nearly_all:
             return "digital silence"
+        # Constant samples lie within one step of the mode; samples that jump between ±mode sum to about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._levels[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return "constant: its samples do not change"
@@ -221,7 +230,7 @@ class Listener:
         return ""
 
     def _clipping(self) -> str:
-        """Say what share of the samples is clipped; empty if the recording is not."""
+        """Describe the fraction of clipped samples; empty if no clipping is found."""
         largest = int(np.flatnonzero(self._levels)[-1])
         top = math.ceil(_AT_TOP * largest)
         below = math.ceil(_BELOW_TOP * largest)
@@ -237,12 +246,12 @@ class Listener:
         return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
-        """What is remarkable about the samples pushed so far.
+        """The remarks about the samples pushed so far.
 
         Args:
-            trained_on: samples of a training crop of the detector.
+            trained_on: length of the detector's training crops, in samples.
             repeated_to: score length in samples, if the recording is shorter.
-            length: samples of the whole recording, if not all of it was measured.
+            length: length of the whole recording in samples, if not all of it was measured.
         """
         unfit = self.unfit()
         remarks = [unfit, self.channels.remark()]
@@ -250,7 +259,7 @@ class Listener:
             remarks.insert(0, self._clipping())
         if length is None:
             length = self.num_samples
-        # An assumption: training hardly has utterances that it must repeat more than four times.
+        # An assumption: hardly any training utterance is repeated more than four times to fill a crop.
         if length < trained_on / 4:
             duration = f"lasts {length / SAMPLE_RATE:.2f} s"
             if repeated_to > length:
@@ -260,12 +269,12 @@ class Listener:
 
 
 def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int) -> Remark:
-    """What is remarkable about ``waveform`` (N,), 16 kHz in [−1, 1], as :meth:`Listener.remark`.
+    """The remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
-        num_samples: samples of the whole recording, which was cut or repeated to N.
+        num_samples: length of the whole recording in samples, before it was cut or repeated to N.
         channels: the comparison of the recording's channels, if there are several.
-        trained_on: samples of a training crop of the detector.
+        trained_on: length of the detector's training crops, in samples.
 
     >>> remark_of(np.zeros(16000), 16000, None, 64600)
     Remark(text='digital silence; lasts 1.00 s; in training the detector hears 4.04 s at a time', \

@@ -21,8 +21,8 @@ from nes2net.lib.errors import InputError
 #: A recording: a file, a file object that is open in binary mode, floating-point samples (N,) or
 #: (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
 Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
-_MOST_CHANNELS = 2  # more rows of an array are taken for a batch
-_BLOCK_SAMPLES = 1 << 20  # of an array, at once
+_MOST_CHANNELS = 2  # an array of more rows is taken for a batch
+_BLOCK_SAMPLES = 1 << 20  # samples of an array that are processed at once
 
 
 def recording_of(
@@ -31,9 +31,9 @@ def recording_of(
     """A file that can be read, or 16 kHz mono float32 samples (N,) from any other source.
 
     Args:
-        audio: a file object is read from its current position.
-        sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes have
-            their own.
+        audio: the recording; a file object is read from its current position.
+        sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
+            their own rate.
         channels: compares the channels if ``audio`` is not a file.
 
     Raises:
@@ -74,6 +74,7 @@ def _file_of(audio: Any) -> AnyRecording | None:
 
 
 def _content(file: BinaryIO) -> RecordingBytes:
+    """The bytes of a file object, from its current position to its end."""
     name = getattr(file, "name", None)
     if not isinstance(name, str):  # a pipe has an integer
         name = "the file object"
@@ -86,7 +87,7 @@ def _content(file: BinaryIO) -> RecordingBytes:
 
 
 def _blocks(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """The samples of an array, an iterator or raw bytes in blocks (N,) or (channels, N), with their rate."""
+    """Blocks (N,) or (channels, N) of an array, an iterator or raw bytes, with their rate in Hz."""
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
         return
@@ -144,10 +145,10 @@ def samples_of(array: Any) -> np.ndarray:
 
 
 def checked_rate(sample_rate: float | None) -> float:
-    """The rate of samples in Hz.
+    """The sampling rate in Hz as a float.
 
     Raises:
-        InputError: if it is not a number.
+        InputError: if the rate is missing or not a number.
     """
     if sample_rate is None:
         raise InputError("the samples do not say their rate: name it in Hz, sample_rate=16000 or another")

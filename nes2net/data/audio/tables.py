@@ -1,9 +1,9 @@
-"""Parquet and Arrow files from outside, read a few rows at a time within a budget.
+"""Parquet and Arrow files of unknown origin, read a few rows at a time within a memory budget.
 
 pyarrow trusts such a file: it decompresses pages and buffers of any size, and copies a value of a
-dictionary into every row that refers to it. Headers state the decompressed sizes, so they are read
-first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the record
-batches of Arrow (Message.fbs, in FlatBuffers).
+dictionary into every row that refers to it. So the headers, which state the decompressed sizes, are
+read here first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the
+headers of Arrow's record batches (Message.fbs, in FlatBuffers).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
-_COLUMNS_OF_STEP = 8
-_FOOTER_END = 8  # bytes: the length of the footer and a mark
+_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, and one more for each so many columns
+_FOOTER_END = 8  # bytes at the end of a Parquet file: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def pyarrow_module(name: str, file: str | Path) -> Any:
-    """Import ``name``, of the library that reads ``file``.
+    """Import the module ``name`` of pyarrow, which reads ``file``.
 
     Raises:
         MissingLibrary: if pyarrow is not installed.
@@ -39,7 +39,11 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
-    """Replace each dictionary type in ``schema`` by its "index_type" or "value_type", the ``attribute``."""
+    """Replace each dictionary type in ``schema`` by its index type or value type.
+
+    Args:
+        attribute: ``"index_type"`` or ``"value_type"``.
+    """
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
@@ -72,8 +76,9 @@ class ParquetTable:
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
         if footer_size <= self._size:  # otherwise pyarrow says what is wrong
-            budget.take("footer", bytes=256 * footer_size)  # pyarrow holds at most 256 bytes for each
-        # One thread and no read-ahead: processes forked from this one would wait for its threads.
+            # pyarrow takes at most 256 bytes of memory for each byte of the footer.
+            budget.take("footer", bytes=256 * footer_size)
+        # No read-ahead here and no threads below: a process forked from this one would wait for such threads.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -85,10 +90,10 @@ class ParquetTable:
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """The rows of ``groups``, all of them if not given, as small :class:`pyarrow.RecordBatch`.
+        """The rows of the row groups ``groups``, or of all groups, as small :class:`pyarrow.RecordBatch`.
 
         Raises:
-            InputError: if they are too large or too many for ``budget``.
+            InputError: if the rows are too large or too many for ``budget``.
         """
         if groups is None:
             groups = range(len(self.counts))
@@ -106,13 +111,13 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # so that a value counts in each of its rows
+                    if hasattr(column, "dictionary_decode"):  # decoded, so that the value is counted for each row
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Bytes to expect of a value in a column chunk of ``num_rows``, by the headers of its pages; at least 1."""
+        """The bytes that a value of a column chunk may take, at least 1, from the headers of its pages."""
         position, size_of_chunk = self._extent(chunk)
         end = position + size_of_chunk
         num_values = 0
@@ -120,6 +125,8 @@ class ParquetTable:
         longest = 1  # bytes of the longest value that rows may share
         while num_values < chunk.num_values and position < end:
             self._reader.seek(position)
+            # Fields of a page header: 2 and 3 are its sizes, decompressed and compressed; 5, 7 and 8 are headers
+            # of a data page (version 1), a dictionary page and a data page (version 2).
             header = _thrift_struct(self._reader)
             size = header.get(2, -1)
             compressed = header.get(3, -1)
@@ -127,8 +134,8 @@ class ParquetTable:
                 raise ValueError("the header of a page has no sizes")
             budget.take("pages", bytes=size)
             expanded += size
-            page = header.get(5) or header.get(8) or {}  # of either version
-            # With a dictionary, or an encoding in which a value repeats the beginning of the one before.
+            page = header.get(5) or header.get(8) or {}  # field 1 is the number of values
+            # Rows may share bytes of a dictionary, or, in encoding 7 (DELTA_BYTE_ARRAY), of the value before.
             if header.get(7) or 7 in (page.get(2), page.get(4)):
                 longest = max(longest, size)
             num_values += page.get(1, 0)
@@ -136,7 +143,7 @@ class ParquetTable:
         return max(longest, expanded // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Offset of the pages of a column chunk, and their bytes."""
+        """Offset and size, in bytes, of the pages of a column chunk."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -144,7 +151,10 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file that keeps some chunks in memory, so that a remote file is asked for each of them only once."""
+    """A file of which some chunks are kept in memory, so that they are read from a server only once.
+
+    It has the methods of a file object that pyarrow calls.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -187,19 +197,19 @@ class _ChunkReader:
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol: field → number or struct; texts are skipped."""
+    """Read a struct in Thrift's compact protocol: number of a field → its value; texts are skipped."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
         kind = head & 15
         number = number + (head >> 4) if head >> 4 else _zigzag(file)
-        if kind in (1, 2):
+        if kind in (1, 2):  # true or false
             fields[number] = kind == 1
-        elif kind in (4, 5, 6):
+        elif kind in (4, 5, 6):  # an integer of 16, 32 or 64 bits
             fields[number] = _zigzag(file)
-        elif kind == 8:
+        elif kind == 8:  # a text
             file.seek(_varint(file), 1)
-        elif kind == 12:
+        elif kind == 12:  # a struct
             fields[number] = _thrift_struct(file)
         else:
             raise ValueError(f"the header of a page has a field of the unknown kind {kind}")
@@ -207,6 +217,7 @@ def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
 
 
 def _varint(file: _ChunkReader) -> int:
+    """Read a number of variable length: 7 bits a byte, lowest first; the last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)[0]
@@ -217,6 +228,7 @@ def _varint(file: _ChunkReader) -> int:
 
 
 def _zigzag(file: _ChunkReader) -> int:
+    """Read a signed number: 0, 1, 2, 3, … stand for 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
 
@@ -240,7 +252,7 @@ class ArrowTable:
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
         """The ``columns`` of the record batches ``groups``, or of all record batches.
 
-        Columns of dictionaries have values only if all batches are read; otherwise, their indices.
+        A column of a dictionary has values if all batches are read, and indices otherwise.
         """
         if groups is None:
             return self._messages.stream(columns)
@@ -252,7 +264,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 
 
 def open_table(path: Path, budget: Budget) -> Table:
-    """Open a file by its suffix, see :class:`ParquetTable`."""
+    """Open a Parquet or Arrow file, told by its suffix; errors as for :class:`ParquetTable`."""
     check_arrived(path)
     if path.suffix.lower() == ".parquet":
         return ParquetTable(path, budget)
@@ -260,9 +272,9 @@ def open_table(path: Path, budget: Budget) -> Table:
 
 
 class ArrowMessages:
-    """The record batches of an Arrow file or stream, one by one: the message, and its number of rows.
+    """The messages of the record batches of an Arrow file or stream, each with its number of rows.
 
-    An Arrow file is a stream between a mark and a footer, and is read as a stream.
+    An Arrow file is a stream between a mark and a footer, so it is read as a stream.
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
@@ -287,15 +299,16 @@ class ArrowMessages:
         if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
-        self._flat = _flat_schema(self.schema, "index_type", budget)  # a batch holds indices
+        self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches read one by one
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Check the messages one by one against the budget, and finally the mark at the end."""
         dictionaries = 0
         for message in self._reader:
             batch = _header(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # A dictionary may extend an earlier one; then both are copied.
+                # All dictionaries are added up, because a dictionary may extend a copy of an earlier one.
                 dictionaries += _expanded(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":
@@ -305,7 +318,7 @@ class ArrowMessages:
                 yield message, rows
         end = self._source.tell()
         self._source.seek(max(0, end - len(_END_OF_STREAM)))
-        # Without the mark, whole batches may be missing.
+        # If the mark at the end is missing, whole batches may be missing.
         has_end = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
         if self._is_file:
             self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
@@ -318,7 +331,7 @@ class ArrowMessages:
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """The ``columns`` of all record batches. Each message is read once, as the file may not be mapped into memory."""
+        """The ``columns`` of all record batches; messages are read once, for files not in memory."""
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
@@ -332,13 +345,13 @@ class ArrowMessages:
 
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
     batch = batch.select(columns)
-    # Offsets must lie within the data: pyarrow would read beyond it, and the process might die.
+    # If an offset lies outside of the data, pyarrow would read there, and the process might crash.
     batch.validate(full=True)
     return batch
 
 
 class _FlatTable(NamedTuple):
-    """A table of FlatBuffers in a message; pyarrow has verified its offsets."""
+    """A table of FlatBuffers in the metadata of a message, of which pyarrow has verified the offsets."""
 
     content: memoryview
     position: int
@@ -352,7 +365,8 @@ def _header(message: Any) -> Any:
 
 
 def _field(table: Any, number: int, number_format: str | None) -> Any:
-    """Read a field of ``table``: a number in ``number_format``, or a table if that is None; None if it is absent."""
+    """A field of ``table``: a number in ``number_format``, or a table if that is None; None if absent."""
+    # A table begins with the distance back to its vtable, which lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)
     vtable = table.position - back
@@ -371,9 +385,10 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _expanded(batch: Any, body: Any) -> int:
-    """Bytes of the buffers of a record batch when they are decompressed.
+    """Total size in bytes of the decompressed buffers of a record batch.
 
-    In a compressed batch, each buffer begins with its decompressed size, or with -1 if it is not compressed.
+    In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
+    is.
     """
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None

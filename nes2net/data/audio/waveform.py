@@ -1,4 +1,4 @@
-"""Decoded samples as detectors take them: 16 kHz, one channel, float32 in [−1, 1], cropped or padded."""
+"""Turn samples into a detector's input: 16 kHz, one channel, float32 in [−1, 1], cropped or padded."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from nes2net.lib.errors import InputError
 #: Hz; every detector works at this rate.
 SAMPLE_RATE = 16000
 
-# Lowest and highest rate of a recording in Hz. A damaged header may state any rate, and resampling
-# would make gigabytes of such a file.
+# Lowest and highest accepted rate in Hz. A damaged header may state any rate, and resampling from a very
+# low one would make gigabytes of samples.
 _RATES = (1000, 1_000_000)
 
 
 def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio") -> np.ndarray:
     """The mean of the channels of ``samples`` ((N,) or (channels, N)), resampled to 16 kHz.
 
-    ``librosa.load`` gives the same result: soxr in high quality, and a last sample of 0 if soxr gives
-    one sample less than expected.
+    The result equals that of ``librosa.load``: soxr resamples in high quality, and a sample of 0 is
+    appended if soxr gives one sample less than expected.
 
     Raises:
         InputError: if ``samples`` has another shape or is empty, or the rate is below 1 kHz or
@@ -40,7 +40,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
 
 
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    """Average the channels of ``samples``, (N,) or (channels, N): (N,).
+    """The mean (N,) of the channels of ``samples``, (N,) or (channels, N).
 
     Raises:
         InputError: if ``samples`` has more axes.
@@ -48,9 +48,9 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     if samples.ndim == 2:
         if len(samples) == 1:
             samples = samples[0]
-        elif len(samples) == 2:  # to the bits of NumPy's mean, in a quarter of its time
+        elif len(samples) == 2:  # the same bits as NumPy's mean, in a quarter of the time
             samples = samples[0] + samples[1]
-            samples += 0  # makes 0 of −0
+            samples += 0  # turns −0 into 0, as NumPy's mean does
             samples /= 2
         else:
             samples = samples.mean(axis=0, dtype=samples.dtype)
@@ -60,7 +60,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError`, whose message begins with ``subject``, if no recording has this rate in Hz."""
+    """Raise :class:`InputError` about ``subject`` if a rate in Hz is impossible for a recording."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -69,19 +69,19 @@ def check_rate(sample_rate: float, subject: str) -> None:
 
 
 def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Samples at 16 kHz, in librosa's arithmetic."""
+    """Number of samples after resampling to 16 kHz, in librosa's floating-point arithmetic."""
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud samples may exceed this range.
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud samples may lie outside.
 
     Args:
-        subject: begins the message.
-        start: seconds before the first of ``samples``.
+        subject: the beginning of the message.
+        start: time of the first sample in the recording, in seconds.
 
     Raises:
-        InputError: if a sample is NaN, infinite or beyond ±16; it names the time of the first one.
+        InputError: if a sample is NaN, infinite or beyond ±16; the message states its time.
     """
     if not samples.size:
         return
@@ -106,14 +106,15 @@ _LOUDEST = 16
 ASVSPOOF_SAMPLES = 64600
 #: Samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
-#: Samples to which a recording may be repeated, at most: ten minutes. Files from outside may ask for more.
+#: The most samples to which a recording is repeated: ten minutes. A model or recipe of unknown origin
+#: may ask for more.
 LONGEST_CUT = 600 * 16000
-#: What fills up a recording that is too short.
+#: How a recording that is too short is filled up.
 Padding: TypeAlias = Literal["repeat", "zeros"]
 
 
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
-    """Cut ``length`` samples into consecutive pieces of ``num_samples``: (first sample, samples).
+    """Cut ``length`` samples into consecutive pieces of ``num_samples``, as (first sample, samples).
 
     A last piece of fewer than ``min_piece`` samples is dropped, unless it is the only one (Wang and
     Yamagishi, Odyssey 2022).
@@ -186,7 +187,7 @@ def random_crop(
     """Take ``num_samples`` from a start that ``rng`` draws; all starts are equally likely.
 
     The last possible start is included; the published ASVspoof 5 code never draws it (deviation
-    15). A shorter utterance is treated as in :func:`head_crop`.
+    15). A shorter utterance is filled up as in :func:`head_crop`.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])

@@ -1,8 +1,9 @@
-"""What may happen to a waveform: RawBoost, noise, rooms, codecs and other effects.
+"""Effects that change a waveform: RawBoost, noise, rooms, codecs and others.
 
-Training draws from a list of effects, and ``nes2net robustness`` scores the same trials under each of
-them. A condition is an effect at one strength, written ``NAME`` or ``NAME:STRENGTH``, such as
-``mp3:16``. :mod:`~nes2net.data.augment.specmix` and :mod:`~nes2net.data.augment.latent` act on features.
+Training draws effects from a list, and ``nes2net robustness`` scores the same trials under each
+condition. A condition is an effect at one strength, written ``NAME`` or ``NAME:STRENGTH``, such as
+``mp3:16``. Two augmentations change features instead: :mod:`~nes2net.data.augment.specmix` changes
+spectrograms, and :mod:`~nes2net.data.augment.latent` changes embeddings.
 """
 
 from nes2net.data.augment.effect import Effect

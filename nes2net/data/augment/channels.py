@@ -1,9 +1,10 @@
-"""Effects of a line: its band and filters, its sampling rate, its gain and clipping.
+"""Effects of a transmission line: band and filters, sampling rate, gain and clipping.
 
-Low-pass filters in training: J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection
-system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): FIR filters as
-augmentation, for a narrow-band (FIR-NB) and a wideband system (FIR-WB). No code is published: window,
-taps, cut-off frequencies and probability are assumptions.
+Low-pass filters in training: J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake
+detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): FIR
+filters as augmentation, for a narrow-band (FIR-NB) and a wideband system (FIR-WB). No code is
+published, so the window, the number of taps, the cut-off frequencies and the probability are
+assumptions.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nes2net.data.augment.effect import Effect
 from nes2net.lib.options import Settings, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # Hz
-_LINE_TAPS = 255  # a transition of about 100 Hz
+_LINE_TAPS = 255  # gives a transition band of about 100 Hz
 Band = Literal["telephone", "wide"]
 #: Lowest and highest cut-off frequency in Hz.
 CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide": (6500.0, 7500.0)}
@@ -41,7 +42,7 @@ class Telephone(Effect):
 
 
 class Resample(Effect):
-    """A lower sampling rate and back to 16 kHz: nothing is left above half of the lower rate."""
+    """Resampling to a lower rate and back to 16 kHz: nothing is left above half the lower rate."""
 
     unit = "kHz"
     strengths = (12.0, 8.0, 6.0, 4.0)
@@ -64,7 +65,7 @@ class Gain(Effect):
 
 
 class Clip(Effect):
-    """Clipping: the loudest samples, this share of all, are cut to the level of the softest of them."""
+    """Clipping: the loudest samples, this share of all, become as loud as the softest of them."""
 
     unit = "%"
     strengths = (1.0, 5.0, 10.0)
@@ -72,16 +73,17 @@ class Clip(Effect):
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
-        return np.clip(x, -limit, limit) if limit else x.copy()  # mostly digital silence stays
+        # A limit of 0, in mostly digital silence, would make all samples 0.
+        return np.clip(x, -limit, limit) if limit else x.copy()
 
 
 @dataclass(frozen=True)
 class LowPass(Settings, Effect):
     """A low-pass filter over some utterances, with a Hamming window.
 
-    At the cut-off frequency half of the amplitude passes. This frequency is drawn for each utterance,
-    uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for
-    ``wide``. The filter has no delay; before and after the utterance it assumes silence.
+    Half of the amplitude passes at the cut-off frequency. This frequency is drawn for each
+    utterance, uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5
+    kHz for ``wide``. The filter has no delay, and assumes silence before and after the utterance.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)
@@ -90,7 +92,7 @@ class LowPass(Settings, Effect):
     owner: ClassVar[str] = "low-pass filter"
 
     band: Band = "telephone"
-    """Band that the cut-off frequency is drawn for."""
+    """Band from whose range the cut-off frequency is drawn."""
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Chance that an utterance is filtered."""
     taps: Annotated[
@@ -106,7 +108,7 @@ class LowPass(Settings, Effect):
 
 
 def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
-    """Filter ``x`` (N,) with a cut-off frequency in Hz; shape and type stay."""
+    """Filter ``x`` (N,) with a cut-off frequency in Hz; the result has the shape and type of ``x``."""
     from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")

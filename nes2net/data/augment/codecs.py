@@ -1,7 +1,7 @@
 """Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
 
-The length stays the same, and the delay of encoder and decoder is removed: either the container
-states it, or it was measured (``Codec.delay``).
+The length of the waveform stays the same. The delay of encoder and decoder is removed: the
+container states it, or else it was measured (``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nes2net.lib.errors import MissingLibrary
 
 
 class Codec(Effect):
-    """An encoder of FFmpeg, whose file a decoder of FFmpeg reads.
+    """Encode by an encoder of FFmpeg, and decode the result by FFmpeg.
 
     Raises:
         MissingLibrary: if this build of FFmpeg has no such encoder.
@@ -31,13 +31,13 @@ class Codec(Effect):
 
     unit = "kbit/s"
     encoder: ClassVar[str]
-    """Its name in FFmpeg."""
+    """FFmpeg's name of the encoder."""
     container: ClassVar[str]
-    """The file format between encoder and decoder, by FFmpeg's name."""
+    """FFmpeg's name of the file format between encoder and decoder."""
     sample_rate: ClassVar[int] = SAMPLE_RATE
     """Sampling rate of the encoder in Hz."""
     delay: ClassVar[int] = 0
-    """Samples at ``sample_rate`` by which the result is late, if the container does not state them."""
+    """Delay of the result in samples at ``sample_rate``, if the container does not state it."""
 
     def prepare(self) -> None:
         try:
@@ -49,7 +49,7 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        # Append a quarter of a second of silence, longer than any delay, so that the end of the utterance comes through.
+        # A quarter of a second of silence, longer than any delay, pushes the end of the utterance through the codec.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
             sent = soxr.resample(sent, SAMPLE_RATE, self.sample_rate)
@@ -62,8 +62,9 @@ class Codec(Effect):
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
         """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
 
-        PyAV converts to the encoder's format by filters with threads. These threads end within this
-        call, so a process can be forked later (:func:`nes2net.data.audio.decoders.samples_of`).
+        To convert to the encoder's format, PyAV uses filters with threads. The threads end within
+        this call, so a process can be forked later
+        (:func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:
@@ -78,6 +79,7 @@ class Codec(Effect):
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         file.seek(0)
+        # FFmpeg writes M4A by the format "ipod" and reads it by the format "mov".
         with av.open(file, format=self.container.replace("ipod", "mov")) as opened:
             frames = [samples_of(frame, 1)[0] for frame in opened.decode(audio=0)]
             return np.concatenate(frames), opened.streams.audio[0].rate
@@ -116,7 +118,7 @@ class G722(Codec):
     unit = ""
     encoder = "g722"
     container = "g722"
-    delay = 22  # of its filters that split the band
+    delay = 22  # of the filters that split the band
 
 
 class ALaw(Codec):
@@ -145,11 +147,11 @@ class AmrNb(Codec):
     encoder = "libopencore_amrnb"
     container = "amr"
     sample_rate = 8000
-    delay = 40  # its look-ahead of 5 ms
+    delay = 40  # the encoder's look-ahead of 5 ms
 
 
 class Gsm(Codec):
-    """GSM 06.10 full rate by libsndfile, the first codec of mobile telephones: 8 kHz at 13 kbit/s."""
+    """GSM 06.10 full rate by libsndfile, the first mobile telephone codec: 8 kHz at 13 kbit/s."""
 
     unit = ""
     sample_rate = 8000

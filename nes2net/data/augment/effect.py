@@ -1,4 +1,4 @@
-"""The contract of an effect, a change of a waveform, and effects by chance or one after the other."""
+"""The interface of effects, which change waveforms; and effects applied by chance or in order."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NEEDED = {
 
 
 class Effect(ABC):
-    """A change of a waveform; it is pickled for the workers.
+    """A change of a waveform. Effects are pickled for the workers.
 
-    A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs a
+    A subclass sets the class variables and defines ``__call__``, and :meth:`prepare` if it needs a
     library. ``nes2net info`` and the manual show the first line of its docstring.
 
     Args:
         strength: in ``unit``; None for an effect without strengths.
-        sources: recordings that it may mix in.
+        sources: recordings that the effect may mix in.
 
     Raises:
         InputError: if the strength is missing, superfluous or out of its range, or a source or
@@ -37,19 +37,22 @@ class Effect(ABC):
     """
 
     unit: ClassVar[str] = ""
-    """Unit of the strength, such as ``"dB"``; empty if the strength is a pure number, or there is no strength."""
+    """Unit of the strength, such as ``"dB"``; empty for a pure number and for effects without
+    strength."""
     strengths: ClassVar[tuple[float, ...]] = ()
-    """The default strengths of ``nes2net robustness``, from mild to hard; empty without strengths."""
+    """The default strengths of ``nes2net robustness``, from mild to hard; empty if the effect has
+    no strength."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    """Lowest and highest strength that is possible."""
+    """Lowest and highest possible strength."""
     choices: ClassVar[tuple[float, ...]] = ()
     """The possible strengths, if only some values between the limits are possible."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the :class:`Sources` that it needs."""
+    """Names of the fields of :class:`Sources` that the effect needs."""
     time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether its draws depend on the order of reading, so that one process has to read all utterances."""
+    """Whether draws depend on the order of reading, so that one process has to read all
+    utterances."""
     strength: float = math.nan
     sources: Sources = Sources()
 
@@ -64,7 +67,7 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Load what it needs beside strength and sources; raise :class:`InputError` if that is missing."""
+        """Load or check further needs, such as a library; :class:`InputError` if one is missing."""
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
@@ -83,7 +86,7 @@ class Effect(ABC):
 
     @classmethod
     def takes(cls) -> str:
-        """The strengths that are possible, in words; empty without strengths."""
+        """The possible strengths in words; empty if the effect has no strength."""
         if not cls.strengths:
             return ""
         if cls.choices:
@@ -95,7 +98,7 @@ class Effect(ABC):
 
     @property
     def recordings(self) -> Sequence[Path]:
-        """The files that it may mix in."""
+        """The files that the effect may mix in."""
         paths: list[Path] = []
         for name in self.needs:
             paths += self.sources.recordings(name)
@@ -103,10 +106,10 @@ class Effect(ABC):
 
     @abstractmethod
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Change ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1; ``x`` is not modified.
+        """Change a copy of ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1.
 
-        Everything random comes from ``rng``. The samples may leave [−1, 1] only if this is the
-        purpose of the effect; codecs clip as real ones do.
+        All random numbers come from ``rng``. Samples may leave [−1, 1] only if this is the purpose
+        of the effect; codecs clip them, like real codecs.
 
         Raises:
             InputError: if a recording cannot be used; the message names it.
@@ -127,7 +130,7 @@ class OneOf(Effect):
         self.in_turn = any(effect.in_turn for effect in effects)
 
     def __bool__(self) -> bool:
-        """Whether it can change anything."""
+        """Whether there are any effects."""
         return bool(self.effects)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -146,7 +149,7 @@ class OneOf(Effect):
 
 
 class InOrder(OneOf):
-    """All ``effects`` that can change anything, one after the other."""
+    """All ``effects``, one after the other, without empty :class:`OneOf`."""
 
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)

@@ -1,8 +1,9 @@
 """Latent augmentation: perturb the embeddings of spoofed utterances before the last layer.
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-augmentation", ICASSP 2025 (arXiv 2501.14240), to make spoofing attacks more varied in training. No
-code is published: the kinds are the paper's as we remember them, and all numbers are assumptions.
+augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No
+code is published: the kinds are those of the paper as we remember them, and all numbers are
+assumptions.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ Size = Annotated[float, Field(ge=0, le=10)]
 class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
-    One of the ``kinds`` is drawn for each batch; each spoofed utterance is perturbed with
-    ``probability``, with numbers of its own. Embeddings of bona fide and mixed utterances stay as they
-    are. With x an embedding, r its root mean square, x' the embedding of another spoofed
+    One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with
+    ``probability``, with its own random numbers. Embeddings of bona fide and mixed utterances stay
+    as they are. Let x be an embedding, r its root mean square, x' the embedding of another spoofed
     utterance of the batch, and g and h standard normal vectors:
 
     - ``noise``: x + ``noise``·r·g
     - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, with the same g and h for the whole batch
     - ``mixup``: x + λ(x' − x) with λ from Beta(``mixup``, ``mixup``)
     - ``interpolation``: x + λ(x' − x) with λ uniform from 0 to ``factor``
-    - ``extrapolation``: x − λ(x' − x), likewise
+    - ``extrapolation``: x − λ(x' − x) with the same λ as ``interpolation``
 
     >>> embeddings, targets = torch.randn(4, 8), torch.tensor([0, 1, 0, 1])
     >>> perturbed = LatentAugmentation(probability=1.0)(embeddings, targets, np.random.default_rng(0))
@@ -56,26 +57,28 @@ class LatentAugmentation(Settings):
     noise: Size = 0.1
     """Standard deviation of the noise, relative to the root mean square of the embedding."""
     affine: Size = 0.1
-    """Standard deviation of the factors about 1 and, relative as above, of the shifts."""
+    """Standard deviation of the factors, whose mean is 1, and of the shifts, relative to the root
+    mean square of the embedding."""
     mixup: Annotated[float, Field(gt=0, le=100)] = 0.5
     """Both parameters of the beta distribution."""
     factor: Size = 0.5
     """Largest step towards the other utterance, or away from it."""
 
     def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator, bonafide: int = 1) -> Tensor:
-        """Perturb ``embeddings`` B×E, in their type.
+        """Perturb ``embeddings`` B×E; the result has their type.
 
         All numbers come from ``rng``, in an order that depends only on the shape and the settings.
 
         Args:
-            targets: (B,) numbers of K classes, or B×K, each class's share in a mixed sample.
-            bonafide: number of the class bona fide, which is the last one; K if there is no such class.
+            targets: (B,) numbers of K classes, or B×K with the share of each class in a mixed
+                sample.
+            bonafide: number of the class bona fide, the last class; K if there is no such class.
         """
         if embeddings.ndim != 2:
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        # float32 for embeddings of any type, because in half precision a number below 1 may become 1.
+        # In float32 for embeddings of any type: in half precision, a number just below 1 would become 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
         if targets.ndim == 1:
             spoof = targets != bonafide
@@ -95,8 +98,8 @@ class LatentAugmentation(Settings):
                 share = self.factor * rng.random(batch)
             if kind == "extrapolation":
                 share = -share
-            # In a random order, the partner of each spoofed utterance is the next one; a single one is its own partner.
-            # Nothing waits for a GPU.
+            # Spoofed utterances come first, in a random order. The partner of each one is the next one, of the last the
+            # first; a single one is its own partner. No step waits for a GPU.
             spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])

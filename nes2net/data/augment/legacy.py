@@ -1,6 +1,6 @@
 """The published order of RawBoost's random draws: one global stream (deviation 8).
 
-Training and development read from it in turn.
+Training and validation draw alternately from this stream.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LegacyStream:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.RandomState(seed % 2**32)
-        #: source of the probabilities in algorithms 10 and 11
+        #: generator that decides which kinds of noise occur in algorithms 10 and 11
         self.gates = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:

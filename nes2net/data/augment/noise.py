@@ -1,9 +1,8 @@
 """Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
 
 The ratio of a condition compares the mean powers of all samples of utterance and noise. Nothing is
-added to digital silence, because there is no ratio. The ASVspoof 5 recipe
-(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only the excerpts that are mixed in
-are read from MUSAN.
+added to digital silence, which has no ratio. The ASVspoof 5 recipe (:class:`NoiseAugmentation`)
+adds a floor to both powers instead. Of a file of MUSAN, only the excerpt that is mixed in is read.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
 
-_POWER_FLOOR = 1e-4  # keeps the published level of silence finite, at −40 dB
-_TALKERS = (3, 8)  # as in MUSAN's babble in Kaldi's recipes
+_POWER_FLOOR = 1e-4  # of the ASVspoof 5 recipe: the level of silence is then finite, −40 dB
+_TALKERS = (3, 8)  # fewest and most talkers, as in the babble that Kaldi's recipes make of MUSAN
 
 
 class NoiseAugmentation(OneOf):
@@ -36,8 +35,8 @@ class NoiseAugmentation(OneOf):
         musan: folder of MUSAN, see :class:`nes2net.data.augment.Sources`; None for no noise.
         rir: folder of impulse responses; None for no reverberation.
         probability: chance that an utterance is changed.
-        aligned: reverberate without the delay of the direct sound, so that labels of frames stay
-            true (:func:`nes2net.data.augment.rooms.reverberate`).
+        aligned: reverberate without the delay of the direct sound, so that labels of frames still
+            fit (:func:`nes2net.data.augment.rooms.reverberate`).
 
     Raises:
         InputError: if a folder or category is missing or too small, or a file has no samples.
@@ -74,7 +73,7 @@ class AnyMusan(Effect):
 
 
 class Noise(Effect):
-    """Noise at a signal-to-noise ratio."""
+    """The base of effects that add noise at a signal-to-noise ratio."""
 
     unit = "dB"
     strengths = (20.0, 10.0, 5.0, 0.0)
@@ -85,7 +84,7 @@ class Noise(Effect):
 
     @abstractmethod
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Noise for ``x`` (N,), of any level: (N,)."""
+        """Draw noise (N,) for ``x`` (N,); its level does not matter, because it is scaled later."""
 
 
 class White(Noise):
@@ -100,7 +99,8 @@ class Pink(Noise):
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        return np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)), len(x))
+        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
+        return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
 
 
 class Babble(Noise):
@@ -117,6 +117,8 @@ class Babble(Noise):
 
         files = self.sources.speech
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
+        # Twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
+        # corpus of less than 100 recordings, all are candidates.
         if len(files) < 100:
             candidates = rng.permutation(len(files))
         else:
@@ -160,7 +162,7 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Average excerpts (``num_samples``,) of as many ``files`` as noise of this ``category`` takes."""
+    """The mean of excerpts (``num_samples``,) of as many ``files`` as the ``category`` asks for."""
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
@@ -176,7 +178,7 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) ->
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
-    """Level of ``x`` in dB, 10·log10(mean(x²) + ``floor``); the ASVspoof 5 recipe has the floor 10⁻⁴.
+    """Level of ``x`` in dB, 10·log10(mean(x²) + ``floor``); the floor of the ASVspoof 5 recipe is 10⁻⁴.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
     (-40.0, -inf)
@@ -190,10 +192,8 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
     """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference of their levels (:func:`level_db`); if one of them is silent, ``x``
-    stays as it is.
-
-    The result has the type of ``x``. It is not normalised and may exceed 1.
+    The ratio is the difference of their levels (:func:`level_db`). If ``x`` or ``noise`` is silent,
+    nothing is added. The result has the type of ``x``; it is not normalised and may exceed 1.
     """
     decibels = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(decibels):

@@ -1,4 +1,4 @@
-"""RawBoost: raw data boosting for anti-spoofing, with its published draws.
+"""RawBoost: raw data boosting for anti-spoofing, with the random draws of the published code.
 
 H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
@@ -6,14 +6,15 @@ It adds three kinds of noise, as telephony does: linear and non-linear convoluti
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
 (SSI, 3). The other algorithms combine them.
 
-The results equal the published code's. The computation differs, because ``firwin`` and ``lfilter``
-take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+The results equal those of the published code. The computation differs, because ``firwin`` and
+``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
 
-- all scalars of an algorithm come from one ``random`` call, which reads the generator as single
-  calls would;
+- all scalars of an algorithm come from one call of ``random``, which gives the same numbers as
+  single calls;
 - the windowed-sinc filters are designed in closed form, all bands of all filters at once;
-- the filters are symmetric, so their zero-phase spectra are real, and a cascade is their product;
-- the convolutions are overlap-save, and the spectra of the filtered powers are summed before a
+- the filters are symmetric, so their zero-phase spectra are real, and the spectrum of a cascade is
+  the product of these spectra;
+- the convolutions are overlap-save, and the spectra of the filtered powers are added up before a
   single inverse FFT.
 """
 
@@ -36,7 +37,7 @@ from nes2net.lib.errors import InputError, check_known
 if TYPE_CHECKING:
     from nes2net.data.augment.legacy import LegacyStream
 
-#: NumPy's generators: today's, and the one whose order of draws the published code has.
+#: NumPy's generators: the current kind, and the older kind from which the published code draws.
 NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
 #: Kinds of noise by number: 1 LnL, 2 ISD, 3 SSI.
 Kinds: TypeAlias = tuple[int, ...]
@@ -45,15 +46,15 @@ ALGORITHMS = range(12)
 _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
-_EDGE_MARGIN = 0.001  # Hz: smallest distance of a band's edge from 0 and from half the rate in the published code
-_GAIN_GRID = 1024  # the published gain is read from a spectrum sampled at k·fs/1024, k = 0 … 511
+_EDGE_MARGIN = 0.001  # Hz, as in the published code: least distance of a band's edge from 0 and from half the rate
+_GAIN_GRID = 1024  # the published code reads the gain from a spectrum sampled at k·fs/1024, k = 0 … 511
 
 
 @dataclass(frozen=True)
 class RawBoostParameters:
     """Parameters of RawBoost under their published names, with the published defaults.
 
-    A pair ``min…`` and ``max…`` holds the ends of a uniform draw.
+    A pair ``min…`` and ``max…`` holds the lowest and highest value of a uniform draw.
 
     Raises:
         InputError: if a value is impossible.
@@ -62,7 +63,7 @@ class RawBoostParameters:
     N_f: int = 5
     """Highest power of the waveform in LnL noise."""
     nBands: int = 5
-    """Notches in each filter."""
+    """Number of notches in each filter."""
     minF: float = 20
     maxF: float = 8000
     """Centre of a notch in Hz."""
@@ -71,7 +72,7 @@ class RawBoostParameters:
     """Width of a notch in Hz."""
     minCoeff: float = 10
     maxCoeff: float = 100
-    """Coefficients of a notch; the number drawn is truncated and made odd."""
+    """Number of coefficients of a notch; the drawn number is truncated and made odd."""
     minG: float = 0
     maxG: float = 0
     """Gain of a filter in dB."""
@@ -120,19 +121,19 @@ class RawBoostParameters:
         """Build parameters by name.
 
         Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value
-                impossible.
+            InputError: if a name is unknown, or a value is impossible.
         """
         check_known(parameters, [field.name for field in fields(cls)], "RawBoost has no parameter")
         return cls(**parameters)
 
 
 class RawBoost(Effect):
-    """RawBoost, the augmentation that many detectors were trained with, by the number of its algorithm.
+    """RawBoost, with which many detectors were trained; the strength is the number of the algorithm.
 
     Args:
-        parameters: the published ones if not given.
-        stream: the generators to draw from, in the order of reading (``augment.rng: legacy``).
+        parameters: the parameters; None for the published ones.
+        stream: the generators to draw from, in the order of reading (``augment.rng: legacy``); None
+            to draw from the generator of each utterance.
     """
 
     strengths = tuple(map(float, range(1, 9)))
@@ -172,17 +173,17 @@ def rawboost(
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
 
     Algorithms: 0 leaves it unchanged; 1 LnL; 2 ISD; 3 SSI. In series: 4 LnL, ISD, SSI; 5 LnL, ISD;
-    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is as 8 and 11 as 4, but
-    each kind of noise occurs with its own probability.
+    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is like 8 and 11 like 4,
+    but each kind of noise occurs with its own probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
         algo: number of the algorithm, 0 to 11.
-        rng: the source of every draw. A ``RandomState`` is read exactly as the published code reads
-            NumPy's global one.
-        gate_rng: the source of the probabilities in algorithms 10 and 11, Python's ``random`` in
-            the published code. The default is ``rng`` if that is a ``Generator``; with a
-            ``RandomState`` it must be given.
+        rng: the generator for all draws. From a ``RandomState``, the same numbers are drawn in the
+            same order as the published code draws from NumPy's global state.
+        gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11;
+            Python's ``random`` in the published code. By default ``rng``, unless that is a
+            ``RandomState``: then ``gate_rng`` is required.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 
@@ -221,7 +222,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
+    # Leave room for the highest power of the samples (at least the square, of the norm), and a factor of 2²⁰
+    # for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
@@ -235,7 +237,7 @@ def rawboost(
     in_series = _SERIES.get(algo, ())
     in_parallel = _PARALLEL.get(algo, ())
     gates = rng if gate_rng is None else gate_rng
-    if algo == 10:  # the published code has ≤ here and < in algorithm 11
+    if algo == 10:  # the published code compares with ≤ here, and with < in algorithm 11
         ratios: tuple[float, ...] = (p.LnL_ratio, p.ISD_ratio)
         in_parallel = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() <= ratio)
     if algo == 11:
@@ -258,8 +260,8 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
 
     level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
-    # Measured errors of float32 FFTs, relative to this level: 8.3e-7 on square waves, the hardest signal, and 2e-7 on
-    # noise. They are used for float32 waveforms if errors stay below 1e-6.
+    # FFTs are computed in float32 for float32 waveforms if their errors stay below 1e-6. The measured errors relative
+    # to this level are 8.3e-7 on square waves, the hardest signal, and 2e-7 on noise.
     dtype = np.float32 if x.dtype == np.float32 and level <= 1 else np.float64
     y = filter_powers(x, filters, dtype)
     y -= y.mean()
@@ -289,10 +291,10 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
-    # FFTs in the precision of the waveform: their error is 2e-7 of the noise, which is weaker than the waveform.
+    # FFTs in the waveform's precision are exact enough: their error is 2e-7 of the noise, the weaker signal.
     dtype = np.float32 if x.dtype == np.float32 else np.float64
     noise = filter_powers(noise, filters, dtype)
-    # The published code scales the noise to peak 1 first; this changes nothing.
+    # The published code first scales the noise to peak 1, which the scaling below makes superfluous.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
@@ -324,7 +326,7 @@ def design_notch_filters(
     high = np.minimum(centre + width / 2, sample_rate / 2 - _EDGE_MARGIN)
     gains = 10 ** (_uniform(draws[:, -1], gain_range[:, 0], gain_range[:, 1]) / 20)
 
-    cascade_half = int(half_length.sum(axis=1).max())
+    cascade_half = int(half_length.sum(axis=1).max())  # half length of the longest cascade
     size = max(_GAIN_GRID, 1 << (2 * cascade_half).bit_length())  # a power of two that holds every cascade
     responses = _zero_phase_response(_band_stop(low / sample_rate, high / sample_rate, half_length), size)
     cascade = responses.prod(axis=1)
@@ -362,9 +364,9 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     """Filter x, x², …, x^K, each with its own symmetric filter, and add them up.
 
     The published filtering drops one sample more at the start than the delay of the filters, so
-    out[n] is the zero-phase output at n + 1. This is overlap-save: a block reads ``size`` samples
-    and keeps the ``hop`` of them that are free of wrap-around. A few blocks are filtered at a time,
-    because allocating memory for all of them would cost as much as the FFTs.
+    out[n] is the zero-phase output at n + 1. The method is overlap-save: each block of ``size``
+    samples gives the ``hop`` output samples that are free of wrap-around. A few blocks are filtered
+    at a time, because allocating memory for all blocks would take as long as the FFTs.
 
     Args:
         x: (N,). Its powers are computed in its own type, as in the published code, even if
@@ -381,8 +383,8 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
     blocks = -(-len(x) // hop)
-    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))
-    # Each real factor twice, so that complex spectra can be multiplied as pairs of real numbers.
+    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # blocks, of 128 KiB together
+    # Each real factor is repeated, so that complex spectra can be multiplied as pairs of real numbers.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
     padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
@@ -393,7 +395,8 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
         total = np.zeros((len(rows), size + 2), dtype)
         for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
-            samples = power.astype(dtype, copy=False)  # contiguous; the frames (B, size) overlap in it
+            # Strides of ``hop`` samples make the overlapping blocks (B, size) a view of the contiguous samples.
+            samples = power.astype(dtype, copy=False)
             strides = (hop * samples.itemsize, samples.itemsize)
             spectrum = fft.rfft(np.ndarray((len(rows), size), dtype, samples, strides=strides)).view(dtype)
             spectrum *= response
@@ -404,7 +407,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
 
 
 def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """Map draws from [0, 1) to [low, high) as NumPy's ``uniform`` does; low may exceed high."""
+    """Map draws from [0, 1) to [low, high) like NumPy's ``uniform``; ``low`` may exceed ``high``."""
     return low + (high - low) * draw
 
 
@@ -413,7 +416,7 @@ def _peak(x: np.ndarray) -> np.floating:
 
 
 def _limit_peak(y: np.ndarray) -> np.ndarray:
-    """Divide ``y`` in place by its peak if that exceeds 1."""
+    """Divide ``y`` in place by its peak if the peak exceeds 1."""
     peak = _peak(y)
     if peak > 1:
         y /= peak

@@ -14,21 +14,22 @@ from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
-# Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
+# Assumptions: rooms from a small to a large living room, in which nobody stands closer to a wall than
+# half a metre.
 _SMALLEST = (3.0, 3.0, 2.5)  # m
 _LARGEST = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
-_SOUND = 343.0  # m/s
-# Simulating all reflections, up to 160 in a row, would take seconds.
+_SOUND = 343.0  # m/s, the speed of sound
+# Reflections in a row that are simulated. Simulating all of them, up to 160 in a row, would take seconds.
 _MOST_REFLECTIONS = 17
 
 
 class Room(Effect):
-    """A simulated room by its reverberation time RT60, of another size and with other places each time.
+    """A simulated room with reverberation time RT60; its size and positions are drawn at each call.
 
     Early reflections, up to 17 in a row, come from the image method in a box (Allen and Berkley,
-    1979). In place of later reflections, Gaussian noise decays by Sabine's formula (as in Lehmann and
-    Johansson, 2010).
+    1979). Later reflections are replaced by Gaussian noise that decays by Sabine's formula (as in
+    Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -46,7 +47,7 @@ class Room(Effect):
 
 
 class MeasuredRoom(Effect):
-    """A measured room: an impulse response of the folder, another one each time.
+    """A measured room: an impulse response that is drawn from the folder at each call.
 
     Args:
         aligned: see :func:`reverberate`.
@@ -74,9 +75,9 @@ def reverberate(
 
     Args:
         name: name of the impulse response, for the message.
-        aligned: drop as many samples as lie before the peak of the impulse response, its direct
-            sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result is late by
-            the travel time of the sound, 3 ms for each metre.
+        aligned: drop the samples before the direct sound, the peak of the impulse response, like
+            Kaldi's ``wav-reverberate --shift-output``. Otherwise the result is delayed by the
+            travel time of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -95,7 +96,10 @@ def reverberate(
 
 
 def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw an impulse response (M,) at 16 kHz that decays by 60 dB in ``rt60`` s; the first sample is the direct sound."""
+    """Draw an impulse response (M,) at 16 kHz that decays by 60 dB in ``rt60`` s.
+
+    The first sample is the direct sound.
+    """
     library = _library()
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
@@ -114,10 +118,11 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     early = images[first:][: len(response)]
     response[: len(early)] = early
     if reflections > _MOST_REFLECTIONS:
-        joint = SAMPLE_RATE // 50  # samples in which the level of the tail is measured
+        joint = SAMPLE_RATE // 50  # the level at the start of the tail is measured over so many samples
+        # Up to this sample, no reflection is missing: a sound has crossed the room 17 times at the earliest.
         complete = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - first, joint)
         tail_length = len(response) - complete
-        if tail_length > 0:  # noise continues from the level at the end
+        if tail_length > 0:  # noise continues at the level of the last complete samples
             level = np.sqrt(np.mean(response[complete - joint : complete] ** 2))
             decay = 10 ** (-3 * (np.arange(tail_length) + joint / 2) / (rt60 * SAMPLE_RATE))
             response[complete:] = level * decay * rng.standard_normal(tail_length)

@@ -22,7 +22,7 @@ class Category(NamedTuple):
     """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
 
     num_files: tuple[int, int]
-    """How many files are averaged to make the noise."""
+    """Number of files whose mean is the noise."""
     snr: tuple[float, float]
     """Signal-to-noise ratio in dB."""
 
@@ -50,18 +50,18 @@ class Sources:
     rir: str | Path | None = None
     """Folder of impulse responses, see :func:`find_impulse_responses`."""
     speech: Sequence[Path] = ()
-    """Recordings of the corpus itself, to make babble of."""
+    """Recordings of the corpus itself, from which babble is made."""
 
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
-        """The recordings of each category of MUSAN; empty without its folder."""
+        """The recordings of each category of MUSAN; empty if there is no folder of MUSAN."""
         if self.musan is None:
             return {}
         return find_noises(self.musan)
 
     @cached_property
     def impulse_responses(self) -> list[Path]:
-        """The impulse responses; empty without their folder."""
+        """The impulse responses; empty if there is no folder of them."""
         if self.rir is None:
             return []
         return find_impulse_responses(self.rir)
@@ -70,7 +70,7 @@ class Sources:
         """All files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
 
         Raises:
-            InputError: if its folder cannot be used.
+            InputError: if the folder of the source cannot be used.
         """
         if name == "musan":
             return [file.path for file in chain.from_iterable(self.noises.values())]
@@ -111,8 +111,8 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 def find_impulse_responses(root: str | Path) -> list[Path]:
     """Find the audio files at any depth below ``root``, sorted by their path.
 
-    The folder may be the whole of RIRS_NOISES. Its noises are not listed: these are the files in
-    ``pointsource_noises`` and the files with ``_noise_`` in their name, such as
+    The folder may be the whole of RIRS_NOISES. The noises in RIRS_NOISES are not listed: the files
+    in ``pointsource_noises``, and files with ``_noise_`` in their name, such as
     ``RVB2014_type1_noise_largeroom1_1.wav``. If a file has several channels, the first one is used.
 
     Raises:
@@ -140,6 +140,7 @@ def _folder(root: str | Path, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
+    """Length of a recording in samples at 16 kHz; InputError if it has no samples."""
     from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
 
     num_samples = count_samples(path)

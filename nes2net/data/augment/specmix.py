@@ -3,8 +3,8 @@
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
 time-frequency domain features", Interspeech 2021 (arXiv 2108.03020): x̃ = M ⊙ x + (1 − M) ⊙ x′ and
 ỹ = λ·y + (1 − λ)·y′, with a binary mask M made of bands and λ the share of the area where M is 1.
-Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in samples
-that are selected at random.
+Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in randomly
+selected samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Mixed(NamedTuple):
     spectrograms: Tensor
     """B×T×F."""
     targets: Tensor
-    """B×n; each row sums to 1."""
+    """B×n, a distribution over the n classes for each sample."""
     own_share: Tensor
     """λ, (B,); 1 for a sample that is not mixed."""
 
@@ -40,13 +40,13 @@ class Specmix(Settings):
     """Specmix with these settings; the defaults are the paper's.
 
     Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the samples.
-    The half is an assumption, because the abstract says "randomly select".
+    The probability of 0.5 is an assumption, because the abstract only says "randomly select".
 
-    Each selected sample gets a mask and a partner of its own; all other samples of the batch are
+    Each selected sample gets its own mask and its own partner; all other samples of the batch are
     equally likely partners. All draws are uniform. On each axis the number of bands is 1 to
-    ``frequency_bands`` or ``time_bands``, the width of a band 1 to ⌊``gamma`` · axis⌋ bins or
-    frames, and its position any that fits. Bands may overlap. The abstract of random Specmix does
-    not give these distributions; they are assumptions, see docs/deviations.md.
+    ``frequency_bands`` or ``time_bands``. The width of a band is 1 to ⌊``gamma`` · length of the
+    axis⌋ bins or frames, at any position where it fits. Bands may overlap. The abstract of random
+    Specmix does not give these distributions; they are assumptions, see docs/deviations.md.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
@@ -73,8 +73,8 @@ class Specmix(Settings):
         """Mix a batch.
 
         A few numbers per sample are drawn on the generator's device, in an order that depends only
-        on the shape and the settings. A generator on the CPU therefore gives the same mix on every
-        device. Spectrograms and targets are each mixed on their own device.
+        on the shape and the settings. Therefore a generator on the CPU gives the same mix on every
+        device. Spectrograms are mixed on their device, and targets on theirs.
 
         Args:
             spectrograms: B×T×F.

@@ -1,9 +1,10 @@
-"""Effects that change the length or move sounds: silence trimmed away, cuts, speed and pitch.
+"""Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
 
 Speed perturbation in training: T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for
-speech recognition", Interspeech 2015. There the speeds are 0.9, 1 and 1.1; here they are drawn from a
-range. For the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An overlap-add technique
-based on waveform similarity (WSOLA) for high quality time-scale modification of speech", ICASSP 1993.
+speech recognition", Interspeech 2015. In the paper the speeds are 0.9, 1 and 1.1; here they are
+drawn from a range. To change the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An
+overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale modification
+of speech", ICASSP 1993.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from nes2net.data.augment.effect import Effect
 
 _FRAME = 160  # samples: 10 ms
 _HOP = 256  # samples: 16 ms, half a window
-_SEARCH = 160  # samples: 10 ms to either side, together more than a period of a low voice
+_SEARCH = 160  # samples: 10 ms to either side, in all more than a period of a low voice
 
 
 class Trim(Effect):
-    """Silence at both ends is cut off: the frames of 10 ms that are softer than the loudest by this much."""
+    """Silence at both ends cut off: 10-ms frames softer than the loudest one by more than this."""
 
     unit = "dB"
     strengths = (50.0, 40.0, 30.0)
@@ -31,13 +32,14 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        powers = np.square(np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)).mean(1)
-        (loud,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
-        return x[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME].copy()
+        frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
+        powers = np.square(frames).mean(1)
+        (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
+        return x[loud_frames[0] * _FRAME : (loud_frames[-1] + 1) * _FRAME].copy()
 
 
 class Cut(Effect):
-    """The beginning alone: so many seconds. A shorter recording stays."""
+    """Only so many seconds from the beginning; a shorter recording stays as it is."""
 
     unit = "s"
     strengths = (8.0, 4.0, 2.0, 1.0, 0.5)
@@ -73,7 +75,7 @@ class DrawnSpeed(Effect):
 
 
 class Pitch(Effect):
-    """The pitch lower (below 1) or higher, and formants with it. The length stays; sounds move by 10 ms at most."""
+    """Lower pitch (below 1) or higher, with the formants; sounds move by at most 10 ms in time."""
 
     strengths = (0.95, 1.05)
     limits = (0.5, 2.0)
@@ -86,8 +88,8 @@ class Pitch(Effect):
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``speed``: all frequencies times ``speed``, and about N / ``speed`` samples.
 
-    Below speed 1 the highest frequencies of the result are empty, above 1 they are cut off. If no
-    sample would remain, ``x`` stays as it is.
+    Below speed 1, the result has nothing at its highest frequencies; above 1, the highest
+    frequencies of ``x`` are lost. If no sample would remain, ``x`` stays as it is.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -102,8 +104,8 @@ def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
 def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
 
-    Windows of 32 ms overlap by half. Each is taken from within 10 ms of its position, where it is most
-    similar to the natural continuation of the previous window.
+    Windows of 32 ms overlap by half. Each window is taken from where the waveform is most similar
+    to the natural continuation of the previous window, within 10 ms of the window's own position.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))
@@ -114,7 +116,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     follower = before - _HOP  # the first window, centred on the first sample, stays where it is
     for k in range(count):
         start = before - _HOP + round(k * _HOP * tempo)
-        if k:  # where a piece of the region correlates most with the continuation, relative to its energy
+        if k:  # start where the correlation with the continuation, divided by the piece's norm, is highest
             first = start - _SEARCH
             region = samples[first : first + 2 * (_HOP + _SEARCH)]
             expected = samples[follower : follower + 2 * _HOP]

@@ -5,13 +5,13 @@ Yi et al., "ADD 2022: the First Audio Deep Synthesis Detection Challenge", ICASS
 Layout: a list per part, of lines ``ADD_E1_00000000.wav genuine`` (or ``fake``), and the WAV files. The
 lists are ``ADD_train_dev/label/{train,dev}_label.txt`` beside ``ADD_train_dev/{train,dev}``, then
 ``track1_label.txt`` (audio in ``track1test``), ``track3_R1_label.txt`` and ``track3_R2_label.txt``.
-We have not seen how the archives of the two rounds of track 3.2 name their folders. The first
-folder with recordings in ``track3_r1`` or ``track3_r2`` is taken, where ``nes2net data download``
-unpacks them.
+We have not seen the folder names in the archives of the two rounds of track 3.2. ``nes2net data
+download`` unpacks these archives into ``track3_r1`` and ``track3_r2``, and the first folder with
+recordings in them is taken.
 
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; there is no ``eval``. An id
-is the file's name without suffix. Lists of the second round have a third field, a number whose
-meaning was not checked; it is not read. Track 2 (partly fake) and the adaptation sets are not read.
+is the file's name without suffix. Lists of the second round have a third field, a number of unknown
+meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not read.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
 
-Layout: ``<root>/{train,dev,test}``, in each ``label.txt`` with lines
-``ADD2023_T3_E_00000000.wav 3`` and the WAV files in ``wav``. We have not seen how the archives
-name their folders: the first folder with ``label.txt`` in the one that is named after the split
-is taken. 0 is bona fide, 1 to 6 are the algorithms of training, and 7, in the evaluation alone,
-stands for others: the ``attack`` of a trial. An id is the file's name without suffix.
+Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt`` of lines
+``ADD2023_T3_E_00000000.wav 3`` and the WAV files in ``wav``. We have not seen the folder names in
+the archives: the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
+bona fide. The other classes are the ``attack`` of a trial: 1 to 6 are the algorithms of training,
+and 7, only in the evaluation, stands for other algorithms. An id is the file's name without suffix.
 """
 
 from nes2net.data.corpora.corpus import Counts

@@ -18,7 +18,8 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.text_files import checked_float, read_rows
 
-# The first and third as in the published code's folder database/, the second as in the corpus.
+# The first and third folder are named as in the folder database/ of the published code, the second as in
+# the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 
@@ -33,7 +34,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         phase: ``"dev"`` or ``"eval"``.
 
     Raises:
-        NotFound: if there are no scores; it lists the paths tried.
+        NotFound: if there are no scores; the error lists the paths tried.
         InputError: if a line is malformed.
     """
     path = Path(path)

@@ -15,7 +15,7 @@ from nes2net.data.corpora.layout import Columns, ListedCorpus
 CORPUS = ListedCorpus(
     **la.layout(
         "DF",
-        # The last four come from the Voice Conversion Challenge.
+        # The last four columns describe utterances of the Voice Conversion Challenge.
         Columns(
             "speaker, utterance, codec, source, attack, label, trim, phase, vocoder, task, team, gender, language",
             phases=la.PHASES,

@@ -54,11 +54,11 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    They are the scores of the ASV trials of ``phase``. The lines of one file are the key, the same
-    lines of another the scores; ``path`` is the same as for ``CORPUS.keys``.
+    They are the scores of the ASV trials of ``phase``. One file holds the key, another one holds
+    the scores, line by line in the same order; ``path`` is the same as for ``CORPUS.keys``.
 
     Raises:
-        NotFound: if one of the files is missing; it lists the paths tried.
+        NotFound: if one of the files is missing; the error lists the paths tried.
         InputError: if a line is malformed or the two files do not belong together.
     """
     CORPUS.check_known_phase(phase)

@@ -3,8 +3,9 @@
 Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial attacks at scale",
 2024.
 
-Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split. Its ten fields a
-line are separated by spaces, although it is called ``.tsv``: speaker, utterance, gender, codec,
+Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split. A line of a
+    protocol
+has ten fields, separated by spaces despite the suffix ``.tsv``: speaker, utterance, gender, codec,
 codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``, ``-``.
 182,357 / 140,950 / 680,774 trials.
 """
@@ -23,7 +24,7 @@ CORPUS = ListedCorpus(
             "attack": {"bonafide": None},
             "attack_type": {"bonafide": None},
             "codec": {"-": "none"},
-            # Without a codec it is "-" in training and development, "0" in evaluation.
+            # Without a codec, the quality is "-" in training and development, "0" in evaluation.
             "quality": {"0": None},
         },
     ),

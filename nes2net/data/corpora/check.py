@@ -1,4 +1,4 @@
-"""Checking a copy of a corpus: what exists, which tasks it allows, where to get the rest."""
+"""Check a copy of a corpus: which files exist, which tasks they allow, where to get the others."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
-    read. ``segments`` says which labels of segments exist. ``is_trained_on`` says whether all its
-    trials are training trials too. ``notes`` are findings that need no action.
+    ``missing`` and ``extra`` are paths below the folder ``audio``; ``present`` are the files that
+    exist. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true if
+    all trials of the part are training trials, too. ``notes`` are findings that need no action.
     """
 
     split: str
@@ -46,7 +46,7 @@ class SplitCheck:
 
     @property
     def training(self) -> str:
-        """Whether it can be trained on: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Whether a detector can be trained on the part: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         reason = self.why_no_audio
         unreadable = len(self.present) - self.num_readable
         if reason and (self.missing or not unreadable or not self.num_readable):
@@ -64,14 +64,14 @@ class SplitCheck:
 
     @property
     def validation(self) -> str:
-        """Whether it can be validated on, as in ``training``."""
+        """Whether the part can serve for validation; same form as ``training``."""
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
         return self.training
 
     @property
     def scoring(self) -> str:
-        """Whether it can be scored, as in ``training``."""
+        """Whether the part can be scored; same form as ``training``."""
         if not self.why_no_audio:
             return "yes"
         if self.num_readable:
@@ -80,14 +80,14 @@ class SplitCheck:
 
     @property
     def num_readable(self) -> int:
-        """How many of the ``present`` files can be read, as far as they were decoded."""
+        """The number of ``present`` files without those that could not be decoded."""
         if self.decoding is None:
             return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
 
     @property
     def why_no_audio(self) -> str:
-        """The reason why some trials cannot be read; empty if all can."""
+        """The reason why some trials cannot be read; empty if all trials can."""
         if self.audio is None:
             return "its audio is not there"
         if not self.counts.trials:
@@ -101,7 +101,7 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """The state of labels in separate files: phase → ``counts``."""
+    """The state of the key, a file of labels; ``counts`` holds phase → numbers of labelled trials."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -111,9 +111,9 @@ class KeyCheck:
 class CorpusCheck:
     """The result of :func:`check_corpus`.
 
-    ``findings`` names everything that is missing or wrong, and where to get it. ``has_min_tdcf``
-    says whether min t-DCF can be computed; None if the corpus does not define it. ``is_selection``
-    says whether only some parts were to be checked.
+    ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
+    true if min t-DCF can be computed; None if the corpus does not define this metric.
+    ``is_selection`` is true if the caller asked to check only some parts.
     """
 
     corpus: Corpus
@@ -125,7 +125,12 @@ class CorpusCheck:
     findings: list[Finding] = field(default_factory=list)
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
-        """Add the finding that the ``kind`` of file, a key of the corpus's ``obtain``, has a ``problem``."""
+        """Add the finding of a ``problem`` of a kind of file.
+
+        Args:
+            kind: a key of the corpus's ``obtain``, such as ``audio``.
+            spares_some: whether the problem leaves some trials usable.
+        """
         subject = kind
         if split:
             subject = f"{kind} of {split}"
@@ -138,7 +143,7 @@ class CorpusCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus has no parts (only generic corpora)."""
+        """Whether the corpus has no parts, which only a generic corpus may lack."""
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
@@ -167,6 +172,7 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
+        """Whether scores of ``phase`` can be evaluated; ``reason`` is given if no trial has a label."""
         if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
         if not counts.labelled:
@@ -199,12 +205,12 @@ def check_corpus(
     Missing and malformed files are reported in the result.
 
     Args:
-        root, protocols: As for ``trials`` of the corpus; None for a corpus that is fetched.
-        keys: The folder of the keys, by default ``root``. If the protocols of the corpus hold the
-            labels, another folder in which to look for protocols.
-        splits: The parts to check, by default all.
-        subset: Accept protocols that are a selection, with counts that differ from the official ones.
-        decode: Decode every file, in ``workers`` processes.
+        root, protocols: as for ``trials`` of the corpus.
+        keys: the folder of the keys, by default ``root``. If the protocols of the corpus hold the
+            labels, ``keys`` is another folder in which to look for protocols.
+        splits: the parts to check, by default all.
+        subset: accept protocols that list a selection of the official trials.
+        decode: decode every file, in ``workers`` processes.
 
     Raises:
         InputError: if ``root`` is not a folder (or list), or there is no such split.
@@ -263,23 +269,24 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
-    """The recordings that any list in ``root`` names, because parts may share a folder.
+    """The recordings that any list in ``root`` names.
 
-    If ``root`` is a list, the lists beside it may share its folder, too.
+    A recording in a folder that several parts share is not extra if another part lists it. If
+    ``root`` is a list, other lists beside it may share its folder, too.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
         roots.append((root.parent, WHOLE))
     paths: set[str] = set()
     for folder, split in roots:
-        with suppress(InputError):  # a part that does not exist, or lists of something else
+        with suppress(InputError):  # the part does not exist, or the files are not its lists
             trials = corpus.trials(folder, split, protocols=protocols)
             paths.update(os.path.abspath(trial.path) for trial in trials if trial.path is not None)
     return paths
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Whether one of ``paths`` leads to the scores that min t-DCF needs."""
+    """Whether the scores that min t-DCF needs are found from one of ``paths``; if not, add a finding."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -297,7 +304,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """The problem of a file, for a finding that names the file."""
+    """The reason why a file cannot be used, for a finding that names the file."""
     if isinstance(error, NotFound) and error.tried:
         return _not_there(error.tried)
     return str(error)
@@ -310,7 +317,7 @@ def _not_there(tried: Sequence[Path]) -> str:
 def find_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, name: str
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the protocol, the trials and the recordings of a part; findings call it ``name``."""
+    """Find the protocol, the trials and the recordings of a part, which findings call ``name``."""
     corpus = check.corpus
     split_check = SplitCheck(split)
     trials: list[Trial] = []
@@ -346,6 +353,7 @@ def find_split(
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
+    """Find the files of a part, and compare the numbers of its trials with the official ones."""
     corpus = check.corpus
     split_check, trials = find_split(check, split, protocols, split)
     split_check.counts = count(trials)
@@ -368,9 +376,10 @@ def _not_official(differences: Sequence[str]) -> str:
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
-    """Compare the labels of segments, which a copy need not have, with the trials and their labels.
+    """Compare the labels of segments, which a copy need not have, with the labels of the trials.
 
-    Returns the labels that exist. Only the finest resolution of labels of frames is compared.
+    Of the labels of frames, only the finest resolution that exists is compared. The result
+    describes the labels of segments that exist.
     """
     corpus = check.corpus
     resolutions: list[int | None] = []  # None: the segments of the RTTM
@@ -401,7 +410,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
 
 
 def _spoofed(check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None) -> dict[str, bool]:
-    """Utterance → whether any of it is spoof, by its segments or by its frames of ``resolution`` ms."""
+    """Utterance → whether a segment, or a frame of ``resolution`` ms, is spoofed; None: segments."""
     if resolution is None:
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
@@ -411,9 +420,9 @@ def _spoofed(check: CorpusCheck, split: str, protocols: str | Path | None, resol
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Compare the trials with the folders of their files.
+    """Sort the recordings into present, missing and extra ones.
 
-    Returns how many missing files exist under another suffix.
+    The result is the number of missing recordings that exist under another suffix.
     """
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
@@ -456,7 +465,11 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare the key, ``path`` or in this folder, with the official numbers and with the ``ids`` of the protocols."""
+    """Compare a key with the official numbers and with the ``ids`` of the protocols.
+
+    Args:
+        path: the key, or the folder that holds it.
+    """
     corpus = check.corpus
     key = KeyCheck()
     try:

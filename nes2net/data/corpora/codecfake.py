@@ -1,15 +1,15 @@
 """Codecfake: speech resynthesised by neural codecs.
 
 Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
-Audio", 2024. Not the CodecFake of Wu et al. (Interspeech 2024) or its successor CodecFake+, which
-have other recordings and another layout.
+Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
+corpora, with another layout.
 
 Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with
-three fields a line (file, ``real`` or ``fake``, number of the codec, 0 for real), and the files
-in the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or
-only ``C1``) and so on; ``A3_fake`` in the archive. C1 to C6 are the codecs of training, C7 is an
-unseen one, A1 to A3 are systems with audio language models. The ``source`` of a trial of the
-evaluation is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
+three fields a line: file, ``real`` or ``fake``, and the number of the codec (0 for real). The files
+are in the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or
+only ``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of training,
+C7 is an unseen codec, A1 to A3 are systems with audio language models. The ``source`` of an
+evaluation trial is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
 
 The bona fide recordings are the same in several conditions, so an id of the evaluation begins
 with its condition (``C1/F01_SSB13650058``). Figures are published for each condition (on the page
@@ -48,6 +48,7 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """The trials of a list; those of the evaluation have the condition as ``source`` and before their id."""
     name = path.stem
     if name in ("train", "dev"):
         yield from _TABLE(path, name, audio)

@@ -4,10 +4,10 @@ Zhang et al., "CompSpoof: A Dataset and Joint Learning Framework for Component-L
 Anti-spoofing Countermeasures", arXiv 2509.15804.
 
 Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speech_source
-env_source class``, whose files lie below ``<root>``. A trial is the mixed audio. Its class is
-``original``, which is bona fide, or ``bonafide_bonafide``, ``spoof_bonafide``,
-``bonafide_spoof``, ``spoof_spoof`` (speech first), the ``attack`` of a spoofed trial. So the
-task ``source_tracing`` with ``bonafide: true`` has the five classes.
+env_source class``, whose files lie below ``<root>``. A trial is the mixed audio. The class
+``original`` is bona fide. The other classes are the ``attack`` of a spoofed trial, with the speech
+first: ``bonafide_bonafide``, ``spoof_bonafide``, ``bonafide_spoof``, ``spoof_spoof``. So the task
+``source_tracing`` with ``bonafide: true`` has the five classes.
 """
 
 from nes2net.data.corpora.corpus import Download

@@ -1,6 +1,6 @@
-"""What a corpus declares: facts, and methods that list its trials. Also counts of trials.
+"""The declaration of a corpus: facts, and methods that list its trials. Also counts of trials.
 
-A corpus is a module that declares ``CORPUS``, mostly a
+A corpus is a module that declares ``CORPUS``, usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
 ``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
@@ -29,7 +29,7 @@ COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of trials in a part of a corpus; ``by``: field → value → number. None: unknown."""
+    """Numbers of trials in a part of a corpus; None if unknown. ``by`` holds field → value → number."""
 
     trials: int
     bonafide: int | None = None
@@ -42,7 +42,7 @@ class Counts:
         return bool(self.bonafide and self.spoof)
 
     def differences(self, official: Counts) -> list[str]:
-        """The differences from ``official``, one text each. A number that either does not know is not compared.
+        """The differences from ``official``, one text each. Unknown numbers are not compared.
 
         >>> Counts(3, 1, 2, {"attack": {"A07": 2}}).differences(Counts(3, 2, 1, {"attack": {"A07": 1, "A08": 1}}))
         ['1 bona fide instead of 2', '2 spoofed instead of 1', 'attack A07: 2 instead of 1', 'attack A08: 0 instead of 1']
@@ -88,7 +88,7 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of a key's sorted lines ``id label phase``, independent of how its files are arranged.
+    """SHA-256 of the sorted lines ``id label phase`` of a key, whatever the format of its files.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -97,7 +97,7 @@ def key_digest(trials: Sequence[Trial]) -> str:
 
 
 class OfficialRow(NamedTuple):
-    """A row of an official table; ``eer`` and ``min_dcf`` are fractions, None without trials."""
+    """A row of an official table; ``eer`` and ``min_dcf`` are fractions, or None if there are no trials."""
 
     part: str
     num_bonafide: int
@@ -108,14 +108,14 @@ class OfficialRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A file of a corpus that can be fetched without asking."""
+    """A file of a corpus that can be downloaded without asking its owners."""
 
     url: str
-    """Its address. The page of a Zenodo record means all files of the record, and
-    ``hub:OWNER/NAME[@REVISION]`` a whole data set of the Hugging Face hub."""
+    """Its address. The address of a Zenodo record stands for all files of the record, and
+    ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
     name: str = ""
-    """Its path below the folder of the corpus; by default the last part of the address. The files of a
-    record go to a folder of this name."""
+    """Its path below the folder of the corpus; by default the last part of the address. For a
+    record, the folder of its files."""
     what: str = ""
     """Its content, such as ``training audio``."""
     size: int | None = None
@@ -137,9 +137,9 @@ class Corpus(ABC):
     :class:`~nes2net.data.corpora.layout.ListedCorpus` and :class:`~nes2net.data.corpora.folders.FolderCorpus`
     derive the trials from a declaration of the files.
 
-    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown, and
-    :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried, if a file is missing.
-    They open no audio file.
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
+    They raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried, if a
+    file is missing. They open no audio file.
     """
 
     title: str
@@ -151,77 +151,82 @@ class Corpus(ABC):
     """``segment_labels(root, split, resolution, protocols=None)``: utterance → labels (T,) of frames
     of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
-    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of
-    speaker verification; None if there is no such system, and therefore no min t-DCF."""
+    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers'
+    speaker-verification system; None if there is no such system, and therefore no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)``: the rows published for a system, from labelled trials and
-    their scores, shape (N,), in the order of the score file; None if there is no such table."""
+    """``official_table(trials, scores)``: the rows of the table in which the organisers publish a
+    system's results, from labelled trials and their scores (N,) in the order of the score file;
+    None if there is no such table."""
 
     phases: tuple[str, ...] = ()
-    """The parts that the labels name; if empty, the ``splits``."""
+    """The phases that the labels name; if empty, the ``splits``."""
     key_files: Sequence[str] = ()
     """Possible paths of the key, the file of the labels; empty if the lists hold the labels."""
     user_defined: bool = False
-    """Whether a user made it: ``root`` may be a list, and ``"all"`` is a part."""
+    """Whether the corpus is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
     about: str = ""
-    """Its content, for the list of all corpora; needed only if it has no official ``counts``."""
+    """Its content, for the list of all corpora; needed only if the corpus has no official
+    ``counts``."""
     takes: str = "FOLDER"
-    """The value of ``root`` in an example of a command."""
+    """A placeholder for ``root`` in examples of commands."""
     home: Callable[[], Path] | None = None
-    """``home()``: the folder of a corpus that is fetched; None if users name the folder."""
+    """``home()``: the folder of a corpus that is downloaded on first use; None if users name the
+    folder."""
     test_samples: int = ASVSPOOF_SAMPLES
-    """Samples of an utterance in '4sec' scoring."""
+    """Score length of an utterance in '4sec' scoring, in samples."""
 
     eer_method: str = "asvspoof"
-    """Rule of the published EER, see :func:`nes2net.metrics.compute_eer`."""
+    """Method of the published EER, see :func:`nes2net.metrics.compute_eer`."""
     min_dcf_options: Mapping[str, Any] = field(default_factory=dict)
     """Costs of the published minDCF, as options of :func:`nes2net.metrics.compute_min_dcf`."""
     min_dcf_costs: str = ASVSPOOF5_COSTS
     """The name of these costs."""
     tdcf_version: int = 2021
-    """Form of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
+    """Version of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Field of a trial → its values that the published figures leave out."""
+    """Field of a trial → values of trials that the published figures leave out."""
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
     """Split → the official numbers of its protocol."""
     key_counts: Mapping[str, Counts] = field(default_factory=dict)
     """Phase → the official numbers of its labels; if empty, ``counts`` holds them."""
     key_digests: Mapping[str, str] = field(default_factory=dict)
-    """Phase → :func:`key_digest` of its official labelled trials, if known."""
+    """Phase → :func:`key_digest` of the official labelled trials, if known."""
     asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     """Phase → the official numbers of target, nontarget and spoof scores, if known."""
     editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
-    """Name of a further edition → its numbers, as in ``counts``."""
+    """Name of a further edition → the numbers of its splits, as in ``counts``."""
     counts_from: str = ""
-    """Where ``counts`` come from, such as ``the paper, Table 2``, if no official file was counted;
-    a copy may then differ from them without an error."""
+    """The source of ``counts``, such as ``the paper, Table 2``, if no official file was counted. A
+    copy may then have other numbers without an error."""
     obtain: Mapping[str, str] = field(default_factory=dict)
-    """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
+    """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get these files."""
     downloads: Sequence[Download] = ()
-    """The files that ``nes2net data download`` fetches; empty if its owners have to be asked."""
+    """The files that ``nes2net data download`` fetches; empty if the owners have to be asked."""
     by_hand: Sequence[str] = ()
     """Further steps that a user has to take. By default, the instructions of ``obtain`` if there are no
     ``downloads``, otherwise nothing."""
     licence: str = ""
-    """The licence of the recordings; empty if it is not known. If sources disagree, the publisher's page decides."""
+    """The licence of the recordings; empty if not known. If sources disagree, the publisher's page
+    decides."""
     source: str = ""
-    """The page or paper that describes it."""
+    """The page or paper that describes the corpus."""
     beside: str | None = None
-    """Pattern (:mod:`re`) of names, without suffix, of recordings that are not trials."""
+    """Pattern (:mod:`re`) of the names, without suffix, of recordings in the folders that are not
+    trials."""
 
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Its parts."""
+        """The parts of the corpus."""
 
     @abstractmethod
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """The file, or folder of files, that lists the trials of ``split``.
 
         Args:
-            root: The folder of the corpus; None for a corpus that is fetched.
-            protocols: The folder of the protocols, or a protocol, if it is not in ``root``.
+            root: the folder of the corpus; None for a corpus that is downloaded on first use.
+            protocols: the folder of the protocols, or a protocol, if these are not in ``root``.
         """
 
     @abstractmethod
@@ -237,7 +242,7 @@ class Corpus(ABC):
         """The labelled trials of ``phase`` without audio, for evaluation.
 
         Args:
-            path: A key or protocol, or a folder that holds it.
+            path: a key or protocol, or the folder that holds it.
             phase: None for all phases, or for all splits that have a protocol.
         """
 
@@ -246,7 +251,7 @@ class Corpus(ABC):
     ) -> list[Trial]:
         """The trials of ``split`` in the order of the protocol, with the paths of their audio.
 
-        It takes the arguments of :meth:`find_protocol`.
+        The arguments are those of :meth:`find_protocol`.
         """
         split = known_split(split, self.accepted_splits, self.title)
         root = corpus_root(self.place(root))
@@ -257,7 +262,7 @@ class Corpus(ABC):
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
-        """The key, ``path`` itself or one of ``key_files`` below it."""
+        """The key: ``path`` itself, or the first of ``key_files`` that exists below this folder."""
         path = Path(path)
         if path.is_file():
             return path
@@ -268,7 +273,7 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Where to get the ``kind`` of file, a key of ``obtain``; empty if that is not known."""
+        """Where to get a kind of file, a key of ``obtain``; empty if this is not known."""
         if kind not in self.obtain:
             return ""
         return f"get {self.obtain[kind]}"
@@ -281,10 +286,10 @@ class Corpus(ABC):
         return self.splits
 
     def place(self, root: str | Path | None) -> Path:
-        """``root``; if it is None or ``"."``, the folder of a corpus that is fetched.
+        """``root``, or ``home()`` if ``root`` is None or ``"."`` and the corpus has a ``home``.
 
         Raises:
-            InputError: if ``root`` is missing and the corpus has no ``home``, or fetching it fails.
+            InputError: if ``root`` is None and the corpus has no ``home``, or the download fails.
         """
         if self.home is not None and (root is None or str(root) in ("", ".")):
             return self.home()
@@ -293,13 +298,14 @@ class Corpus(ABC):
         return Path(root)
 
     def labelled_counts(self, phase: str) -> Counts | None:
-        """The official numbers of labelled trials of ``phase``; None if they are not known."""
+        """The official numbers of labelled trials of ``phase``; None if not known."""
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
-        """The official numbers of ``split``, in the edition that ``counts`` equals or else in the first one.
+        """The official numbers of ``split``; None if not known.
 
-        None if they are not known.
+        They are those of the edition whose numbers equal ``counts``, otherwise of the first
+        edition.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -312,7 +318,8 @@ class Corpus(ABC):
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
         """Plain data that identifies ``trials``: their number and a digest of their ids.
 
-        ``official`` is whether their numbers are those of the official part; true if these are not known.
+        The entry ``official`` is false if the numbers of trials are known to differ from the
+        official ones.
         """
         counts = count(trials)
         if phase:
@@ -324,10 +331,10 @@ class Corpus(ABC):
         return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
-        """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
+        """The differences of the labelled trials ``key`` of ``phase`` from the official trials.
 
-        Each is one text. None if the official numbers are not known, or if they differ but come
-        only from a paper.
+        Each difference is one text. The result is None if the official numbers are not known, or if
+        the numbers differ but the official ones come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)
@@ -346,9 +353,12 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
 
-        Without this check, a key that names no phases would pass for any phase. ``key`` holds the
-        labelled trials. If a user's own list names no parts, its only phases are ``eval`` and
-        ``all``, which are the same.
+        Without this check, a key that names no phases would be accepted as the key of any phase. If
+        a user's own list names no parts, its only phases are ``eval`` and ``all``, which are the
+        same.
+
+        Args:
+            key: the labelled trials.
         """
         phase = canonical_phase(phase)
         phases = self.phases or self.splits

@@ -5,11 +5,10 @@ Deepfake Detection", Interspeech 2024.
 
 Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
 source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
-84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels; without them
-its files are unlabelled trials, sorted by name. Reading a missing file that a list names
-is an error; the published code trains on four seconds of silence instead (deviation 16). The
-published results leave out attack A14, and the results "w/o ACE" also leave out the source set
-``acesinger``.
+84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels. If its list
+is missing, its files are unlabelled trials, sorted by name. A listed file that is missing is an
+error; the published code trains on four seconds of silence instead (deviation 16). The published
+results leave out attack A14, and the results "w/o ACE" also leave out the source set ``acesinger``.
 """
 
 from __future__ import annotations

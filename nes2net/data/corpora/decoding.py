@@ -1,4 +1,4 @@
-"""Decoding all files of a corpus in parallel, for their lengths, rates and failures."""
+"""Decode all files of a corpus in parallel, to find their lengths, rates and failures."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # files that a process reads before it reports
-# Chunks handed out per process ahead of the results: no process waits, and memory does not grow
-# with the corpus.
+# Chunks for each process that are handed out ahead of the results. So no process waits, and memory does
+# not grow with the corpus.
 _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """A file's rate in Hz, channels, length and decoder (FFmpeg is the second), or the reason why decoding failed."""
+    """Facts of a decoded file, or the ``error`` why decoding failed.
+
+    ``sample_rate`` is in Hz; ``second_decoder`` is true if FFmpeg, not libsndfile, read the file.
+    """
 
     path: Path
     sample_rate: int = 0
@@ -41,7 +44,9 @@ class Decoded(NamedTuple):
 class Decoding:
     """Statistics of the files of a corpus.
 
-    Names are paths below the folder of audio; ``unreadable`` holds name → reason.
+    Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` hold
+    the length in seconds and the name, ``rates`` and ``channels`` the number of files of each,
+    ``other_rate`` the files that are not at 16 kHz, and ``unreadable`` name → reason.
     """
 
     files: int = 0
@@ -78,7 +83,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     files are still decoded.
 
     Args:
-        workers: Processes that decode; None for one per processor, 0 to decode in this process.
+        workers: number of processes that decode; None for one per processor, 0 for this process.
 
     Raises:
         InputError: if ``workers`` is negative.
@@ -99,7 +104,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Decode a file as :func:`nes2net.data.audio.read.load_audio`, and verify the MD5 sum of FLAC."""
+    """Decode a file like :func:`nes2net.data.audio.read.load_audio`, and verify the MD5 sum of FLAC."""
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:
@@ -140,8 +145,8 @@ def decode_in_parallel(
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that killed a process is in one of the first chunks: a process had taken its chunk
-        # or was about to.
+        # The file that killed a process is in one of the first unfinished chunks, which the workers had
+        # taken or would take next. The files of these chunks are decoded one by one.
         suspects = unfinished[: 2 * workers + 1]
         unsuspected = unfinished[2 * workers + 1 :]
         waiting.extendleft(reversed(unsuspected))
@@ -155,7 +160,7 @@ def decode_in_parallel(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # fork would copy locks that threads of this process hold (PyTorch's, the progress bar's).
+    # No fork: it would copy locks that threads of PyTorch and of the progress bar hold.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"

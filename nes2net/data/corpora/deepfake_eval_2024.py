@@ -6,13 +6,13 @@ in 2024", 2025.
 Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``),
 which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
 (``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
-published figures rest on ``Test``, here ``eval``. Rows without a part or with another truth are
-skipped, as in other people's preparations.
+published figures are those of ``Test``, here ``eval``. Rows without a part, or whose truth is
+unknown, are skipped, as other people do.
 
 Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
 since, score windows and take the mean; ``--samples full`` or ``--track`` scores more than the first
-four seconds. The paper does not state the numbers of trials, and a copy is behind an agreement, so
-no numbers are given here.
+four seconds. No numbers of trials are given here, because the paper does not state them, and a copy
+can be had only under an agreement.
 """
 
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table

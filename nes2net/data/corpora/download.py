@@ -1,8 +1,8 @@
-"""Downloading the freely available files of a corpus: the plan, the transfer, and the record.
+"""Download the freely available files of a corpus: the plan, the transfer, and the record.
 
-``nes2net_download.json`` in the folder lists what was fetched, so that a second run checks the
-files instead of fetching them again. Records of Zenodo are listed by its API, which states size and
-MD5 of every file.
+``nes2net_download.json`` in the folder lists the fetched files, so that a second run checks them
+instead of fetching them again. Zenodo's API lists the files of a record, with the size and the MD5
+sum of each.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ from nes2net.lib.unpacking import is_archive, unpack
 RECORD = "nes2net_download.json"
 _HUB = "hub:"
 _SETS = "https://huggingface.co/datasets/"
-# Servers of InvenioRDM, such as Zenodo: a record, or one of its files.
+# The address of a record, or of one file in it, on a server that runs InvenioRDM, such as Zenodo.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
-# bytes
-_LONGEST_LISTING = 20_000_000
-_LONGEST_RECORD = 50_000_000
+_LONGEST_LISTING = 20_000_000  # bytes
+_LONGEST_RECORD = 50_000_000  # bytes
 _LONGEST_LICENCE = 100  # characters
-_DIGESTS = {"md5": 32, "sha256": 64}  # letters of each
+_DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → hexadecimal digits of its digest
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file to fetch: ``name`` is its path below the folder, ``unpack`` as in :class:`Download`."""
+    """A file to fetch. ``name`` is its path below the folder; ``unpack`` is as in :class:`Download`."""
 
     remote: RemoteFile
     name: str
@@ -55,7 +54,7 @@ class PlannedFile:
 class PlannedHubSet:
     """A data set of the Hugging Face hub to fetch, or its files that match ``only``.
 
-    ``files`` are their names and sizes in bytes.
+    ``files`` holds name → size in bytes.
     """
 
     repository: str
@@ -72,7 +71,7 @@ class PlannedHubSet:
 
 @dataclass(frozen=True)
 class Plan:
-    """The files of a corpus to fetch; ``steps`` have to be done by hand."""
+    """The files of a corpus to fetch, and the ``steps`` that a user has to do by hand."""
 
     files: Sequence[PlannedFile] = ()
     hub_sets: Sequence[PlannedHubSet] = ()
@@ -80,7 +79,7 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """The known bytes."""
+        """Total size of the files of known size, in bytes."""
         return sum(file.remote.size or 0 for file in self.files) + sum(hub_set.size for hub_set in self.hub_sets)
 
     @property
@@ -102,7 +101,7 @@ class _InvenioRecord(BaseModel):
 
 
 class _Received(BaseModel):
-    """A fetched file; ``published`` says whether its publisher states the digests."""
+    """A fetched file; ``published`` is true if its publisher states the digests."""
 
     url: str
     size: int
@@ -119,7 +118,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     """List the files of ``corpus`` to fetch, with sizes, checksums and licences.
 
     Args:
-        only: Patterns of file names, such as ``"flac_E*"``; by default all files.
+        only: patterns of file names, such as ``"flac_E*"``; by default all files.
 
     Raises:
         InputError: if a server does not have a file that the corpus names, or no file matches ``only``.
@@ -159,6 +158,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
 
 
 def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
+    """The files of a data set of the hub that match ``only``, at the stated or the newest revision."""
     from huggingface_hub import HfApi  # start-up
 
     repository, _, revision = download.url.removeprefix(_HUB).partition("@")
@@ -174,7 +174,7 @@ def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
 def _planned_of_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
-    """The files of the record ``number`` of ``server``, or its file ``file_name``."""
+    """The files of the record ``number`` on ``server``, or only the file ``file_name``."""
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     try:
@@ -217,7 +217,7 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """``name``, which a server gave, if it names a visible file below the folder."""
+    """The ``name`` from a server; InputError unless it names a visible file below the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
@@ -237,12 +237,12 @@ def fetch_all(
     Each file is recorded as soon as it is complete, so the same call resumes after an interruption.
 
     Args:
-        unpacking: Whether archives are unpacked.
-        keep_archives: Whether an archive is kept after it was unpacked.
+        unpacking: whether archives are unpacked.
+        keep_archives: whether an archive is kept after it was unpacked.
 
     Raises:
         InputError: if another process downloads into ``folder``, the disk is too small, or a file is
-            not available, differs from the published one or cannot be unpacked.
+            not available, differs from the published file or cannot be unpacked.
         Unfinished: if a server breaks off or the disk is full; the same call resumes.
     """
     make_folder(folder)
@@ -265,7 +265,7 @@ def fetch_all(
             if not is_removed:  # an archive may be removed once it is unpacked
                 received = _fetch_one(file, folder, client, received, progress)
                 _write_record(folder, record, file.name, received)
-            assert received is not None
+            assert received is not None  # for mypy: a file is removed only if it is recorded
             if unpacking and file.unpack is not None and is_archive(file.name) and not received.unpacked:
                 unpack(folder / file.name, folder / file.unpack, f"unpacking {progress}: {file.name}")
                 received = received.model_copy(update={"unpacked": True})
@@ -277,7 +277,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Bytes to fetch and unpack. Recordings are hardly smaller in an archive, so unpacking takes as much again."""
+    """Bytes to fetch and unpack. Archives hardly compress recordings, so unpacking takes as much again."""
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)
@@ -292,6 +292,7 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
+    """Download a data set of the hub; Unfinished if a file did not come."""
     from huggingface_hub import snapshot_download  # start-up
 
     with _of_hub(hub_set.repository):
@@ -302,7 +303,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
             local_dir=folder,
             allow_patterns=list(hub_set.only) or None,
         )
-    # If the server does not answer, snapshot_download accepts the folder as it is.
+    # If the server does not answer, snapshot_download returns without an error.
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(

@@ -2,14 +2,14 @@
 
 Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
 
-Layout: four editions, each ``<edition>/{training,validation,testing}/{real,fake}/*`` (WAV, and
-MP3 in the first): ``for-original`` as collected; ``for-norm`` in one rate, loudness and number of
-channels, balanced in class and gender; ``for-2seconds``, cut to two seconds; ``for-rerecorded``,
-played and recorded again. The folder of one edition is the corpus. No file says which system made a
-recording, or who speaks.
+Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. The four editions are
+``for-original``, as collected and partly MP3; ``for-norm``, with one rate, loudness and number of
+channels, and balanced in class and gender; ``for-2seconds``, cut to two seconds; and
+``for-rerecorded``, played and recorded again. The folder of one edition is the corpus. No file
+states the system of a recording, or its speaker.
 
-The numbers are in circulation for the editions on the publishers' server; we did not count files.
-The paper judges by accuracy; the EER follows ASVspoof's rule.
+The numbers are those that others report for the editions on the publishers' server; we did not
+count files. The paper reports accuracy; the EER follows ASVspoof's rule.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
@@ -21,7 +21,7 @@ CORPUS = FolderCorpus(
     places=(Place("{phase}/{label}/*"),),
     split_folders={"training": "train", "validation": "dev", "testing": "eval"},
     labels={"real": BONAFIDE, "fake": SPOOF},
-    # Copies on Kaggle have a folder of each edition in another.
+    # Copies on Kaggle have the folder of an edition within another folder, such as for-norm/for-norm.
     roots=(
         *(".", "for-norm", "for-norm/for-norm", "for-original", "for-original/for-original"),
         *("for-2seconds", "for-2sec", "for-2sec/for-2seconds"),

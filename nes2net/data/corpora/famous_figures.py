@@ -5,15 +5,15 @@ Figures: Process and Challenges", Interspeech 2025.
 
 Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``,
 ``Source`` (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
-``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``.
-In an ``AudioPath``, which is absolute on the authors' machine, only the last three parts count. An
-id is ``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus
-has no parts; everything is ``eval``. Rates differ between systems (16, 24 and 44.1 kHz), which
-tells classes apart; audio is scored at 16 kHz.
+``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``. An ``AudioPath`` is
+absolute on the authors' machine, so only its last three parts count. An id is
+``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus has no
+parts: all trials are ``eval``. Sampling rates differ between systems (16, 24 and 44.1 kHz), which
+would tell classes apart; audio is scored at 16 kHz.
 
-The layout was inferred from other people's programs, not from the corpus. Its copy on the Hugging
-Face hub (issf/famousfigures, on request) is in Parquet by speaker with columns of its own, which is
-not read here. People who evaluate on it report 348,135 trials.
+The layout was inferred from other people's programs, not from the corpus. The copy on the Hugging
+Face hub (issf/famousfigures, on request) has other columns, in a Parquet file for each speaker.
+This module does not read it. People who evaluate on the corpus report 348,135 trials.
 """
 
 from __future__ import annotations

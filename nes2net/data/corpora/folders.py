@@ -7,8 +7,8 @@
         remedy="give `root` the folder that holds train and test",
     )
 
-An id is the path below the folder of the corpus without suffix; recordings that differ only in
-their suffix keep it.
+An id is the path below the folder of the corpus, without suffix. If recordings differ only in their
+suffix, their ids keep it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Place:
     """The recordings whose paths share a pattern of folders and names."""
 
     pattern: str
-    """Path from the folder of the corpus. ``{name}`` is a field of the trial, ``*`` is anything; both
-    stay within a level. The last level is the file's name without suffix."""
+    """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial,
+    ``*`` matches anything; neither matches ``/``. The last level is the file's name without
+    suffix."""
     label: str | None = None
     """Their label; None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class Place:
 
     @property
     def levels(self) -> list[str]:
-        """The pattern's folders and, last, the file."""
+        """The folders of the pattern, and last the file."""
         return self.pattern.split("/")
 
 
@@ -52,15 +53,16 @@ class FolderCorpus(Corpus):
     """A corpus whose trials are the recordings in its folders."""
 
     places: Sequence[Place]
-    """Where recordings are; if several patterns match a recording, the first one decides."""
+    """The places of recordings; if several patterns match a recording, the first one decides."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{phase}`` → split. If empty, all recordings belong to the split ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{label}`` → our label."""
     roots: Sequence[str] = (".",)
-    """Folders below the corpus's folder in which the patterns may begin; only one of them may exist."""
+    """Folders below the corpus's folder in which the patterns may begin. Only one of them may hold
+    a folder that a pattern matches."""
     remedy: str
-    """What to give as ``root``."""
+    """The advice which folder to give as ``root``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -73,7 +75,8 @@ class FolderCorpus(Corpus):
     ) -> list[Trial]:
         """The trials of ``split``, sorted by path, with label and path of audio.
 
-        ``protocols`` takes the place of ``root`` if given: folders are protocol and audio in one.
+        If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and
+        audio.
         """
         split = files.known_split(split, self.splits, self.title)
         files.corpus_root(self.place(root))
@@ -81,7 +84,7 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The trials of ``phase`` (None: all) without audio, from the folders or from a file of labels alone."""
+        """The trials of ``phase`` (None: all) without audio, from the folders or a file of labels alone."""
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
         labels = self.place(path)
@@ -90,7 +93,10 @@ class FolderCorpus(Corpus):
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """The folder in which the patterns begin, or :class:`~nes2net.data.corpora.protocol.NotFound`."""
+        """The folder in which the patterns begin.
+
+        :class:`~nes2net.data.corpora.protocol.NotFound` if there is no such folder.
+        """
         split = files.known_split(split, self.splits, self.title)
         root = self.place(root if protocols is None else protocols)
         candidates = [root / folder for folder in self.roots]
@@ -114,11 +120,11 @@ class FolderCorpus(Corpus):
         return False
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """As :meth:`find_protocol`."""
+        """The same folder as :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """The trials of the recordings below ``path`` of ``split`` (None: all)."""
+        """The trials of ``split`` (None: of all splits) whose recordings are below ``path``."""
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for pattern in self.places:
@@ -149,7 +155,7 @@ class FolderCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _expression(self, level: str) -> re.Pattern[str]:
-        """The regular expression of a level of a pattern."""
+        """The regular expression for a level of a pattern, with a group for each field."""
         words = {"phase": self.split_folders, "label": self.labels}
         expression = ""
         for token in re.split(r"(\{\w+\}|\*)", level):
@@ -169,7 +175,7 @@ class FolderCorpus(Corpus):
 def _matches(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Path below the first folder and fields of each recording that ``levels`` match."""
+    """The recordings that ``levels`` match: path below the first folder, and fields of the trial."""
     first, *lower_levels = levels
     for entry in _listed(folder):
         name = entry.name
@@ -188,6 +194,7 @@ def _matches(
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder; InputError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

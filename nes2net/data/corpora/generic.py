@@ -1,36 +1,37 @@
 """A user's own recordings: a CSV file that lists them, or a folder for each class.
 
-A list is a CSV file with a header and these columns. The header shows whether commas, tabs,
-semicolons or vertical bars separate them; in a file ``.tsv``, tabs do.
+A list is a CSV file with a header and the columns below. Commas, tabs, semicolons or vertical bars
+separate the columns, as the header shows; in a file ``.tsv``, tabs.
 
 ================== ============================================================================
-``path``           also ``file``, ``file_path`` and so on; relative to the folder of the list
+``path``           also named ``file``, ``file_path`` and so on; relative to the folder of the list
 ``label``          ``bonafide``, ``genuine``, ``real``, ``human``, ``pristine``; ``spoof``, ``fake``,
                    ``deepfake``, ``synthetic``, ``generated``; or empty
-``split``          also ``phase``; train, dev or eval (optional)
+``split``          also named ``phase``; train, dev or eval (optional)
 ``id`` (also ``utt_id``), ``attack`` and other fields of :class:`~nes2net.data.corpora.trial.Trial` (optional)
-any other name     kept in ``extra`` of the trial; no column may itself be called ``extra``
+any other name     kept in ``extra`` of the trial; no column may be named ``extra``
 ================== ============================================================================
 
-A list may name any file: absolute paths and ``..`` are allowed. The files are only decoded as audio.
+A list may name any file, by an absolute path or with ``..``, because files are only decoded as
+audio.
 
 Accepted layouts:
 
 ======================= ============================================================================
-``list.csv``            one list, with parts if it has a column ``split``
-``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``;
-                        together they are the whole corpus
-``<root>/metadata.csv`` also ``meta.csv``, ``list.csv``, or the only CSV file of the folder
-``<root>/train/real/``  a folder for each part, with a folder for each class in it
-``<root>/real/``        a folder for each class; below ``spoof``, the first folder names the attack
+``list.csv``            one list; the corpus has parts if the list has a column ``split``
+``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``
+``<root>/metadata.csv`` one list in a folder: ``metadata.csv``, ``meta.csv``, ``list.csv``, or the only
+                        CSV file of the folder
+``<root>/train/real/``  a folder for each part, and in it a folder for each class
+``<root>/real/``        a folder for each class; a folder below ``spoof`` is named after the attack
 ======================= ============================================================================
 
-Segments of partly spoofed recordings stand in RTTM beside the list or in the folder:
-``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts. Its
-utterances are ids of trials.
+Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
+``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts.
+The utterances in the RTTM file are ids of trials.
 
-An id is the path from the root without suffix. Spaces in it become ``%20``, because spaces separate
-the fields of score files.
+An id is the path from the root without suffix. Spaces in an id become ``%20``, because spaces
+separate the fields of score files.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds before measuring shows its progress
+_SHORT = 3.0  # seconds after which the progress of measuring durations is shown
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 #: Fields of a trial whose columns have the same name.
 FIELDS = tuple(
@@ -93,6 +94,7 @@ def _words_of(split: str) -> list[str]:
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
+    """The list in ``folder`` that is named after ``split``, such as ``train.csv``."""
     for word in _words_of(split):
         for suffix in (".csv", ".tsv"):
             path = folder / f"{word}{suffix}"
@@ -106,6 +108,7 @@ def _has_lists(folder: Path) -> bool:
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
+    """The folder of classes in ``folder`` that is named after ``split``, such as ``train``."""
     for word in _words_of(split):
         path = folder / word
         if path.is_dir() and _classes(path):
@@ -114,7 +117,7 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _classes(folder: Path) -> dict[str, Path]:
-    """Label → the folder in ``folder`` that is named after it."""
+    """Label → the folder in ``folder`` that is named after this class."""
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -127,7 +130,7 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """The trials of a folder of classes, or of such folders for each split."""
+    """The trials in the folders of the classes, or in those of each split; ids are paths below ``root``."""
     split_folders: dict[str | None, Path] = {}
     for split in SPLITS:
         path = _folder_of(folder, split)
@@ -149,7 +152,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """The trials of a CSV file, with paths below ``audio``."""
+    """The trials of a CSV file, whose paths are relative to ``audio``."""
     delimiter = delimiter_of(first_line(path)) or ","
     if path.suffix == ".tsv":
         delimiter = "\t"
@@ -213,10 +216,10 @@ def segments(
     skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
 
     Args:
-        root, split, protocols: As for ``CORPUS.trials``.
-        uncovered: The class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
-            default more than a millisecond is an error, unless the RTTM lists spoofed segments
-            only; all other time is then bona fide.
+        root, split, protocols: as for ``CORPUS.trials``.
+        uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
+            default, uncovered time is bona fide if the RTTM lists only spoofed segments; otherwise
+            more than a millisecond of it is an error.
 
     Raises:
         InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances, segments
@@ -228,7 +231,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # they may differ: an id starts at the folder of the part
+    ids.update(trial.id for trial in trials)  # ids of a part may differ: they start at the part's folder
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:
@@ -245,7 +248,7 @@ def segments(
 
 
 def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Path:
-    """The RTTM of ``split``: beside the list, in the folder of the classes, or in the folder of the corpus."""
+    """The RTTM of ``split``, beside the list, in the folder of the classes, or in that of the corpus."""
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
     if not protocol.is_dir():
@@ -259,7 +262,7 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
 
 
 def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
-    """Utterance → seconds, as ``reco2dur`` states or else measured from the audio file."""
+    """Utterance → its duration in seconds, from ``reco2dur`` or else measured from the audio file."""
     durations: dict[str, float] = {}
     if reco2dur.is_file():
         stated = read_reco2dur(reco2dur)
@@ -275,7 +278,7 @@ def segment_labels(
 ) -> dict[str, NDArray]:
     """Utterance of ``split`` → labels (T,) of frames of ``resolution`` ms: 1 bona fide, 0 spoof.
 
-    They are pooled from labels of 10 ms. Errors are the same as for :func:`segments`.
+    The labels are pooled from labels of 10-ms frames. Errors are the same as for :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
 
@@ -292,18 +295,19 @@ class UserCorpus(Corpus):
     ) -> list[Trial]:
         """The trials of ``split`` in the order of the list, shard by shard, or sorted by path.
 
-        They have the paths of their audio, or addresses in shards (:mod:`nes2net.data.audio.packed`); no audio is read.
+        The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
+        No audio is read.
 
         Args:
-            root: A list or shard, or a folder in one of the layouts of this module.
-            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
-                parts is the whole corpus.
-            protocols: The list or the folder of the lists, if they are not in ``root``; the paths in
-                them are then relative to ``root``.
+            root: a list or shard, or a folder in one of the layouts of this module.
+            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. If the corpus has no parts,
+                every split is the whole corpus.
+            protocols: the list or the folder of the lists, if they are not in ``root``; paths in a
+                list are then relative to ``root``.
 
         Raises:
-            InputError: if ``root`` has none of the layouts, a row is malformed, an id stands twice, or
-                the split has no trials.
+            InputError: if ``root`` has none of the layouts, a row is malformed, an id occurs twice,
+                or the split has no trials.
             MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
         split = files.known_split(split, self.accepted_splits, self.title)
@@ -312,7 +316,7 @@ class UserCorpus(Corpus):
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """The labelled trials, for evaluation; errors as for :meth:`trials`."""
         split = WHOLE
-        if phase is not None and phase in self.accepted_splits:  # not a phase such as `progress`
+        if phase is not None and phase in self.accepted_splits:  # a phase such as `progress` is not a split
             split = phase
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
         if not labelled:
@@ -328,10 +332,10 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of files and folders state; with None if rows may state the split."""
+        """The splits that the names of files and folders state, and None if rows may state the split."""
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
-        """The folder from which paths start."""
+        """The folder to which paths are relative."""
         root = self.place(root)
         if root.is_file():
             return root.parent
@@ -392,13 +396,13 @@ class GenericCorpus(UserCorpus):
         else:
             rows = _read_list(path, audio or path.parent)
         trials = files.checked_trials(rows, path)
-        # The list of a single part (train.csv) need not name it.
+        # A list named after its part (train.csv) need not state the part in its rows.
         if split in (None, WHOLE) or all(trial.phase is None for trial in trials):
             return trials
         return files.select_phase(trials, split)
 
     def _trials_of_splits(self, folder: Path, audio: Path | None) -> Iterator[Trial]:
-        """The trials of the lists or folders of all splits in ``folder``."""
+        """The trials of all splits in ``folder``, from a list or class folders for each split."""
         for split in self.splits:
             path = _list_or_folder(folder, split)
             if path is None:

@@ -45,11 +45,11 @@ def hub_corpus(name: str) -> Corpus:
 
 @lru_cache(maxsize=64)
 def download(name: str) -> Path:
-    """Download the missing files of the data set ``name``, and return its folder, which is called after the commit.
+    """Download the missing files of the data set ``name``, and return its folder, named after the commit.
 
     Raises:
-        InputError: if it does not exist, its licence has to be accepted first, or the hub cannot be
-            reached and the local copy is not complete.
+        InputError: if the data set does not exist, its licence has to be accepted first, or the hub
+            cannot be reached and the local copy is not complete.
         Unfinished: if the connection breaks.
     """
     match = _NAME.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Tables of ids: lines or CSV rows that give each utterance one value, such as a score or a label."""
+"""Tables of ids: lines or CSV rows that state one value of each utterance, such as a score or a label."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ID_COLUMNS = (
 )
 #: Names of a column of labels.
 LABEL_COLUMNS = ("label", "cm_label", "key", "class")
-#: What may separate the fields of a row, apart from white space, and its name.
+#: Delimiter of the fields of a row, other than white space → its name in messages.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
 
 def column_name(name: str) -> str:
-    """The name of a column as it is compared.
+    """The normalised name of a column, for comparisons.
 
     >>> column_name(" CM-Score ")
     'cm_score'
@@ -33,7 +33,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """The number of the column that has the first of ``names`` in ``header``; None if there is none."""
+    """The number of the column with the first of ``names`` that ``header`` has; None if it has none."""
     for name in names:
         if name in header:
             return header.index(name)
@@ -79,16 +79,16 @@ class IdTable(NamedTuple):
 def read_id_table(
     path: Path, value: str, names: Sequence[str], is_value: Callable[[str], bool], between: Sequence[str] = ()
 ) -> IdTable:
-    """Open a table that gives each utterance one value.
+    """Open a table that states one value of each utterance.
 
-    A header is recognised by a column of one of ``names``. Without a header the first column holds
-    the id and the last one the value. There may be one or two columns between them, if one holds a
+    A first line with one of ``names`` is a header. Without a header, the first column holds the id
+    and the last column the value. One or two columns may stand between them if one of these holds a
     word of ``between``.
 
     Args:
-        value: what the value is called in messages, such as ``"score"``.
-        names: names of its column, as :func:`column_name` writes them.
-        is_value: whether a field may be a value.
+        value: the name of the value in messages, such as ``"score"``.
+        names: possible names of the column of the value, as :func:`column_name` writes them.
+        is_value: tells whether a field may be a value.
 
     Raises:
         InputError: if no column of ids or of values is found, or a row has another number of fields.
@@ -133,7 +133,7 @@ def read_id_table(
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file, without spaces in the ids."""
+    """Number of the line and fields of each row of a CSV file; spaces in ids become ``%20``."""
     for line, row in read_csv(path, delimiter):
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
@@ -143,14 +143,14 @@ def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[i
 
 
 def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
-    """The labelled trials of a file of labels alone; their ids lose the suffix of an audio file.
+    """The labelled trials of a file of labels alone. The suffix of an audio file is removed from ids.
 
     Args:
         labels: word, in lower case → our label.
 
     Raises:
-        InputError: as :func:`read_id_table`, or if a label is unknown. 0 and 1 are unknown too,
-            because some corpora call bona fide 0, others 1.
+        InputError: as :func:`read_id_table`, or if a label is unknown. The labels 0 and 1 are
+            unknown, too, because bona fide is 0 in some corpora and 1 in others.
     """
     rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
     for line, row in rows:
@@ -189,7 +189,7 @@ def _separated(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """The ids that ``id`` may mean: without the suffix of audio, then without the folders before it.
+    """The ids that ``id`` may mean: without the suffix of an audio file, then also without its folders.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

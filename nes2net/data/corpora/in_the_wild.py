@@ -29,7 +29,7 @@ CORPUS = ListedCorpus(
     },
     files_are_trials=True,
     test_samples=IN_THE_WILD_SAMPLES,
-    eer_method="interpolated",  # as in the published script, and so in the published figures
+    eer_method="interpolated",  # the method of the published script and figures
     counts={"eval": Counts(31779, 19963, 11816)},
     # Counts of meta.csv as published.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},

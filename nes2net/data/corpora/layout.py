@@ -1,4 +1,4 @@
-"""Declarations of corpora with lists: where the files are, and what the rows mean::
+"""Declarations of corpora with lists: the places of their files, and the meaning of their rows::
 
     CORPUS = ListedCorpus(
         title="Mine",
@@ -32,7 +32,8 @@ class Columns:
     """The columns of a list without header, separated by white space."""
 
     names: str
-    """The names, separated by ``,`` and a space. ``utterance`` is the id of a trial; ``-`` is not read."""
+    """The names, separated by ``, ``. ``utterance`` is the id of a trial; a column ``-`` is not
+    read."""
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class Columns:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Column → field of :class:`~nes2net.data.corpora.trial.Trial`, if their names differ."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → its value, if it is not the word itself; ``-`` is None."""
+    """Field → word → value, for words that are not themselves the value; ``-`` means None."""
 
     suffix: str = ".flac"
     """Suffix of the audio files."""
@@ -50,7 +51,7 @@ class Columns:
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """The trials of ``path``; they belong to ``phase`` unless a column states theirs."""
+        """The trials of ``path``; they belong to ``phase`` unless a column states their phase."""
         columns = self.names.split(", ")
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
         utterance = numbers["utterance"]
@@ -73,7 +74,7 @@ class Columns:
 
 
 def _field_values(row: Sequence[str], columns: _FieldColumns, *nothing: str) -> dict[str, Any]:
-    """Field of a trial → its value in ``row``; ``-`` and the words of ``nothing`` are None."""
+    """Field of a trial → its value in ``row``; ``-`` and the words of ``nothing`` mean None."""
     values: dict[str, Any] = {}
     for name, number, words in columns:
         word = row[number]
@@ -94,7 +95,7 @@ def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
 class Table:
     """The columns of a list that names recordings by their paths below the folder of the audio.
 
-    An id is such a path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
+    The id of a trial is this path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
     """
 
     file: str
@@ -102,25 +103,28 @@ class Table:
     fields: Mapping[str, str]
     """Field of :class:`~nes2net.data.corpora.trial.Trial` → column; ``phase`` only if a column states it."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
-    """Word in the column of the label → our label; None: the recording is not a trial."""
+    """Word in the column of the label → our label; None if the recording is not a trial."""
     otherwise: str | None = None
     """Our label for any other word; None if another word is an error."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
-    """Word in the column of the phase → our phase; None: the recording is not a trial."""
+    """Word in the column of the phase → our phase; None if the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → its value, if it is not the word itself; ``-`` and an empty field are None."""
+    """Field → word → value, for words that are not themselves the value; ``-`` and an empty field
+    mean None."""
     delimiter: str = ","
     """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by ``,`` and a space; white space separates its fields."""
+    """The columns of a list without header, separated by ``, ``; white space separates the fields
+    of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
-    """Content of the column of the paths → the path below the folder of the audio, or InputError."""
+    """Turns the content of the column of the paths into the path below the folder of the audio, or
+    raises :class:`InputError`."""
 
     def __post_init__(self) -> None:
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """The trials of ``path``; if a column states the phase, only the trials of ``phase`` (None: all)."""
+        """The trials of ``path``; if a column states the phase, those of ``phase`` (None: of all phases)."""
         header, rows = self._header_and_rows(path)
         file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
@@ -150,6 +154,7 @@ class Table:
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        """The names of the columns, and number of the line and fields of each row."""
         if self.names:
             header = self.names.split(", ")
             return header, read_rows(path, len(header), self.names)
@@ -166,6 +171,7 @@ class Table:
     def _word(
         self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
+        """``words[word]``, or ``otherwise`` for another word; InputError if ``otherwise`` is None."""
         if word in words:
             return words[word]
         if otherwise is None:
@@ -174,19 +180,20 @@ class Table:
 
 
 _CHECKED = ("utterance", "label", "phase", "-")
-_SNIFFED = 1 << 16  # bytes, in which the first line of labels ends
+_SNIFFED = 1 << 16  # bytes that are read to find the first line of a list
 _BELOW = "/**"
 
-#: Field of a trial, number of its column, and word → value if it is not the word itself.
+#: Field of a trial, number of its column, and word → value for words that are not themselves the value.
 _FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
-#: ``rows(path, phase, audio)``: the trials of a list, with paths below ``audio``; of ``phase`` if the list states none.
+#: ``rows(path, phase, audio)``: the trials of a list, with paths below ``audio``. They belong to ``phase``
+#: if the list states no phase.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a split may be; paths are tried in their order."""
+    """Where the files of a split may be; paths are tried in the order given."""
 
     protocols: Sequence[str]
     """Names of the protocol."""
@@ -197,11 +204,13 @@ class Files:
     """Folders of the protocol, below the root or the folder of the protocols. A folder ending in
     ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
-    """The advice if the audio is not found; by default, to give the folder that holds the first of ``audio``."""
+    """The advice if the audio is not found; by default, to give the folder that holds the first
+    folder of ``audio``."""
     holds: Sequence[str] = (".",)
-    """Folders of which a folder of the audio must hold one."""
+    """A folder of the audio must hold one of these folders."""
     together: bool = False
-    """Whether the split is listed by all of ``protocols`` that exist; their folder stands for them."""
+    """Whether all of ``protocols`` that exist list the split together; their folder then counts as
+    the protocol."""
     unlisted: str = ""
     """Suffix of recordings in the folder of the audio that are trials without a list; empty if a list
     is needed."""
@@ -214,15 +223,16 @@ class ListedCorpus(Corpus):
     parts: Mapping[str, Files]
     """Split → its files."""
     rows: Rows
-    """What the rows of a protocol mean: :class:`Columns`, a :class:`Table`, or a function."""
+    """The meaning of a protocol's rows: :class:`Columns`, a :class:`Table`, or a function."""
     variants: Sequence[Columns | Table] = ()
-    """The columns of protocols whose lines have another number of fields."""
+    """The columns of protocols whose lines have another number of fields than ``rows``."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
-    """Name of a list without suffix → folders below the audio's; the first that exists, or the last, has the audio."""
+    """Name of a list without suffix → folders below the folder of the audio. The first one that
+    exists has the audio of the list; if none exists, the last one."""
     files_are_trials: bool = False
-    """Whether all ``unlisted`` recordings are trials, and no others, so that a list only labels them."""
+    """Whether exactly the recordings in the folder are trials, so that a list only labels them."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -232,7 +242,7 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As for every corpus; ``unlisted`` trials are sorted by path."""
+        """As for every corpus; trials without a list are sorted by path."""
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
@@ -260,10 +270,10 @@ class ListedCorpus(Corpus):
         return trials
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """As for every corpus; a file of another name may hold labels alone.
+        """As for every corpus; ``path`` may also be a file of labels alone, whose name is not official.
 
-        Its lines are ``utterance label``, or a header names these columns. It names no phases, so its
-        trials belong to each.
+        The lines of such a file are ``utterance label``, or a header names these columns. The file
+        states no phases, so its trials belong to every phase.
         """
         path = self.place(path)
         if phase is not None:
@@ -296,7 +306,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _words_of_labels(self) -> dict[str, str]:
-        """Word, in lower case, of a file of labels alone → our label; empty if such a file is not accepted."""
+        """Word in lower case → our label, for a file of labels alone; empty if no such file is accepted."""
         columns = self.key or self.rows
         if not isinstance(columns, (Columns, Table)):
             return {}
@@ -321,7 +331,7 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As for every corpus; if several lists make up the split, their folder."""
+        """As for every corpus; the result is a folder if several lists make up the split."""
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
         if protocols is not None:
@@ -358,7 +368,7 @@ class ListedCorpus(Corpus):
         return audio_of[subfolder_path]
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
-        """The files of ``split``, its name here, and its name in messages."""
+        """The files of ``split``, its name in this corpus, and its name in messages."""
         split = files.known_split(split, self.splits, self.title)
         title = self.title
         if len(self.parts) > 1:
@@ -366,7 +376,7 @@ class ListedCorpus(Corpus):
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """As for every corpus; in a folder of lists, the trials of the lists of ``split`` (None: all)."""
+        """As for every corpus; ``path`` may be a folder, whose lists of ``split`` (None: all) are read."""
         phase = None
         # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
         if split is not None and self.key is None and not self.files_are_trials:
@@ -384,7 +394,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """The lists in ``folder`` that make up the split ``phase`` together (None: all splits)."""
+        """The lists in ``folder`` that together make up the split ``phase`` (None: all splits)."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]
@@ -396,7 +406,7 @@ class ListedCorpus(Corpus):
         return lists
 
     def _rows_of(self, path: Path) -> Rows:
-        """One of ``variants`` if the lines of ``path`` have its number of fields, otherwise ``rows``."""
+        """The one of ``variants`` with as many fields as the lines of ``path``; otherwise ``rows``."""
         if self.variants:
             num_fields = _num_fields(path)
             for variant in self.variants:
@@ -405,7 +415,7 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """The first of ``folders_of`` the list ``file`` that exists below ``audio``, or the last one."""
+        """The folder of the audio of the list ``file``, by ``folders_of``."""
         recordings = None
         for folder in self.folders_of(file.stem):
             recordings = audio / folder
@@ -415,7 +425,7 @@ class ListedCorpus(Corpus):
 
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """``folder`` below ``root``; for ``folder/**`` the first folder in it that holds a file of a sought name."""
+    """``folder`` below ``root``; for ``folder/**``, the first folder that holds a file of a sought name."""
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()
@@ -425,9 +435,9 @@ def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> 
 
 
 def _num_fields(path: Path) -> int | None:
-    """The number of fields of the first line of ``path``.
+    """The number of fields of the first line of ``path`` that is not blank.
 
-    None if it is not a file, cannot be read, or has no first line of less than 64 kB.
+    None if ``path`` is not a file, cannot be read, or has no such line in its first 64 kB.
     """
     try:
         if not path.is_file():
@@ -435,10 +445,10 @@ def _num_fields(path: Path) -> int | None:
         with path.open("rb") as file:
             start = file.read(_SNIFFED)
     except OSError:
-        return None  # reading the file will say why
+        return None  # the program will read the file later, and report the error
     lines = start.splitlines()
     if len(start) == _SNIFFED:
-        del lines[-1:]  # it may be cut
+        del lines[-1:]  # the last line may be cut
     for line in lines:
         if line.strip():
             return len(line.split())

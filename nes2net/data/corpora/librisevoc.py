@@ -4,11 +4,11 @@ Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVP
 
 Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
-``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven
-trials. The authors' own program takes the first 7,920 files of each folder in the order of the file
-system, which cannot be reproduced. Its parts are as large as those of the lists. The set of the
-Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmarks that report 92,407
-trials take all parts together.
+``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line. Each recording
+gives seven trials: itself and its six vocoded copies. The authors' program instead takes the first
+7,920 files of each folder in the order of the file system, which cannot be reproduced; its parts
+are as large as those of the lists. The set of the Speech Anti-Spoofing Arena is as large as
+``eval`` here, 18,487 trials. Benchmarks that report 92,407 trials take all parts together.
 
 An id is the path below the root without suffix; ``attack`` is the vocoder, and the speaker is the
 first field of a name. The rate is 24 kHz.
@@ -33,6 +33,7 @@ _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # which added the lists
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """For each recording of a list, the trial of the original and one trial for each vocoder."""
     for line, (file,) in read_rows(path, 1, "file"):
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]

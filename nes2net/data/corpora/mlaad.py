@@ -2,21 +2,21 @@
 
 Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
 
-Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav`` and in each of these folders ``meta.csv``, its fields
-separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below
-its folder), ``language``, ``model_name``, ``architecture`` and others. The bona fide trials are
-the recordings of M-AILABS that the lists name, each once. Their folder is ``real``, ``M-AILABS`` or
-``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``; without it all trials are spoofed. An
-``attack`` is a model, and its ``attack_type`` is the architecture. The language of a bona fide trial
-is the name of its folder, such as ``en_US``.
+Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav`` and in each of these folders ``meta.csv``, whose fields
+are separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below
+the folder of M-AILABS), ``language``, ``model_name``, ``architecture`` and others. The bona fide
+trials are the recordings of M-AILABS that the lists name, each once. The folder of M-AILABS is
+``real``, ``M-AILABS`` or ``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``. Without this
+folder all trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the
+architecture. The language of a bona fide trial is the name of its folder, such as ``en_US``.
 
-The corpus has no parts; everything is ``eval``. It grows with each edition, so no numbers are given
-here, and a figure on it should be reported with its edition.
+The corpus has no parts: all trials are ``eval``. It grows with each edition, so no numbers are
+given here, and a published figure should name the edition.
 
-The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``, ``dev.csv``
-and ``eval.csv`` in a folder that ``protocols`` names, with the columns ``path`` and ``model_name`` and
-commas between them; all trials are spoofed. A row that is repeated counts once, and a note says so.
-The files in ``fine`` are not read.
+The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
+``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
+``model_name`` separated by commas. All trials in them are spoofed. A repeated row counts once, and
+a note says so. The files in ``fine`` are not read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BONAFIDE = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
 _TRACING = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
 _TRACED = Table("path", {"attack": "model_name"})
-# The path of the original is read as the speaker first, because a trial has no field for it.
+# The path of the original is first read into the field speaker, because a trial has no field for it.
 _TABLE = Table(
     "path",
     {"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
@@ -45,7 +45,7 @@ _TABLE = Table(
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of a protocol or of one ``meta.csv``, all spoofed, or of every ``meta.csv`` below the folder ``fake``."""
+    """The trials of a protocol or ``meta.csv``, all spoofed; or of all ``meta.csv`` below ``fake``, and the originals."""
     if path.name in _TRACING.values():
         yield from _traced(path, phase, audio)
         return
@@ -91,9 +91,8 @@ def _traced(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial
         ids.add(trial.id)
         yield replace(trial, label=SPOOF)
     if num_repeated:
-        print_note(
-            f"{path}: {counted(num_repeated, 'row')} repeated, which {'counts' if num_repeated == 1 else 'count'} once"
-        )
+        verb = "counts" if num_repeated == 1 else "count"
+        print_note(f"{path}: {counted(num_repeated, 'row')} repeated, which {verb} once")
 
 
 CORPUS = ListedCorpus(
@@ -106,7 +105,7 @@ CORPUS = ListedCorpus(
         )
         for split, name in _TRACING.items()
     },
-    # Of the protocols; the corpus itself grows.
+    # Numbers of the protocols for source tracing; the corpus itself grows.
     counts={"train": Counts(11000, 0, 11000), "dev": Counts(12000, 0, 12000)},
     counts_from="the page of the protocols",
     obtain={

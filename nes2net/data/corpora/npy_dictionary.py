@@ -1,9 +1,9 @@
-"""Dictionaries of arrays in ``.npy`` files, read without running code of the file.
+"""Read dictionaries of arrays in ``.npy`` files without running code of the file.
 
-``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens it only
-with ``allow_pickle``, and then the author of the file can run any program. Here the pickle may name
-only NumPy's arrays, data types and numbers. They are first read as plain objects, and become arrays
-after their sizes are checked.
+``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
+file only with ``allow_pickle``, and the author of the file can then run any program. Here the
+pickle may contain only NumPy's arrays, data types and numbers. They are first read as plain
+objects, and become arrays after their sizes have been checked.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
     """Read a dictionary name → array. Lists of plain values become arrays.
 
     Raises:
-        InputError: if the file is missing or damaged, holds something else, or asks for anything
-            that is not an array.
+        InputError: if the file is missing or damaged, does not hold such a dictionary, or contains
+            objects of other types.
     """
     content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
     budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
@@ -79,16 +79,17 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         ) from error
 
 
-# Bytes of a single value, a number or a short text. A file may repeat it, and each use is a copy.
+# The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
+# each reference makes a copy.
 _LONGEST_SCALAR = 256
-# Characters that lists of text may be padded to, per byte of the file.
+# Bytes that lists of texts may take as arrays, for each byte of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
 _MOST_STEPS = 20_000_000  # the labels of PartialSpoof's evaluation set take 11,000,000
 
 
 class _DataType:
-    """A data type in the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
+    """A data type of the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.name = name
@@ -98,7 +99,7 @@ class _DataType:
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """Return the data type if it holds numbers, truth values or text; objects are refused."""
+        """The NumPy data type of numbers, truth values or text; ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
@@ -107,9 +108,9 @@ class _DataType:
 
 
 class _Array:
-    """An array in the pickle: the state ``(version, shape, data type, Fortran order, data)``."""
+    """An array of the pickle, with the state ``(version, shape, data type, Fortran order, data)``."""
 
-    # The file sets any value here.
+    # The file may set these attributes to any value, so :meth:`numpy` checks them.
     shape: Any = ()
     dtype: Any = None
     fortran: Any = False
@@ -122,6 +123,7 @@ class _Array:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
+        """The NumPy array; ValueError if an attribute is not as in an array."""
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
@@ -136,13 +138,14 @@ class _Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    """Make an array as pickle protocol 5 writes it."""
+    """Stands for NumPy's ``_frombuffer``, by which pickle protocol 5 writes an array."""
     array = _Array()
     array.__setstate__((1, shape, dtype, order == "F", data))
     return array
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
+    """Stands for NumPy's ``scalar``, by which pickles write a single value."""
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
     return _from_buffer(data, dtype, (), "C").numpy()[()]
@@ -162,6 +165,8 @@ _ALLOWED = {
 
 
 class _ArrayUnpickler(GuardedUnpickler):
+    """Reads a pickle in which only the names of ``_ALLOWED`` may occur."""
+
     keeps_state = (_Array, _DataType)
 
     def __init__(self, stream: io.BytesIO, budget: Budget) -> None:

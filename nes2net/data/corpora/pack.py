@@ -1,10 +1,10 @@
-"""Packing the recordings of a corpus into shards, which :mod:`nes2net.data.corpora.shards` reads.
+"""Pack the recordings of a corpus into shards, which :mod:`nes2net.data.corpora.shards` reads.
 
 The bytes of the audio files do not change. Parquet shards have the layout of the Speech
-Anti-Spoofing Arena: files ``data/test-00000-of-00002.parquet`` with the columns ``path``, ``audio`` (bytes
-and path), ``label`` (0 bona fide, 1 spoof, null unknown) and ``notes`` (JSON with ``utterance_id`` and the
-other fields of the trial), and beside them ``data/labels.parquet`` and ``eval.yaml``. Tar shards have
-the layout of WebDataset.
+Anti-Spoofing Arena: files ``data/test-00000-of-00002.parquet``, and beside them
+``data/labels.parquet`` and ``eval.yaml``. The columns of a shard are ``path``, ``audio`` (bytes and
+path), ``label`` (0 bona fide, 1 spoof, null unknown) and ``notes`` (JSON with ``utterance_id`` and
+the other fields of the trial). Tar shards have the layout of WebDataset.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from nes2net.lib.progress import ProgressDisplay
 
 Format = Literal["parquet", "tar"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-#: Bytes of audio in a shard, as ``datasets`` uploads them.
+#: Bytes of audio in a shard: the default of ``datasets`` for uploads.
 SHARD_BYTES = 500_000_000
 
-_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → as datasets calls it
+_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → its name in datasets
 _PLAN = "pack.json"
 _LARGEST_PLAN = 1 << 24  # bytes
-# A row group is read at once: small ones make reading in another order fast, as in training.
+# A row group is read at once. Small row groups make reading in random order fast, as training does.
 _GROUP_ROWS = 100
 _GROUP_BYTES = 4_000_000
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}
@@ -48,7 +48,7 @@ class _Packed(NamedTuple):
     size: int
     """Bytes."""
     suffix: str
-    """Of the recording, with its dot; may be empty."""
+    """Suffix of the recording, with the dot; may be empty."""
 
 
 class PackResult(NamedTuple):
@@ -59,7 +59,7 @@ class PackResult(NamedTuple):
     size: int
     """Bytes of audio."""
     there_before: int
-    """How many of the shards an earlier run wrote."""
+    """The number of shards that an earlier run wrote."""
 
 
 def pack(
@@ -72,18 +72,18 @@ def pack(
 ) -> PackResult:
     """Write the recordings of ``parts`` to shards in the folder ``out``.
 
-    Each shard appears when it is complete; after an interruption, the same call writes only the
-    unfinished ones. Equal files give equal shards.
+    Each shard appears when it is complete. After an interruption, the same call writes only the
+    unfinished shards. Equal files give equal shards.
 
     Args:
-        parts: Split, or ``"all"`` for a corpus without parts → its trials.
-        title: Title of the corpus.
-        shard_bytes: Bytes of audio in a shard, at most; a shard has at least one recording.
+        parts: split → its trials; the split is ``"all"`` for a corpus without parts.
+        title: title of the corpus.
+        shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
 
     Raises:
         InputError: if a recording is missing or changes during packing, two recordings have the same
             id, ``out`` holds shards of other recordings, or a file cannot be written.
-        MissingLibrary: if Parquet needs pyarrow.
+        MissingLibrary: if the format is Parquet and pyarrow is not installed.
     """
     out = Path(out)
     if shard_bytes < 1:
@@ -114,7 +114,7 @@ def pack(
 
 
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write the plan to ``out``; raise :class:`InputError` if an earlier run left another plan."""
+    """Write the plan of the shards to ``out``; raise :class:`InputError` if ``out`` has another plan."""
     digests = {}
     for path, shard in shards.items():
         digests[path.relative_to(out).as_posix()] = trials_digest([packed.trial for packed in shard], _plan_line)
@@ -132,6 +132,7 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
 
 
 def _plan_line(trial: Trial) -> str:
+    """The facts of a trial whose change makes a written shard invalid."""
     return f"{trial.id} {trial.label} {_notes(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
@@ -152,7 +153,7 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 
 
 def _recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
-    """The recordings of each split, checked: none is missing, and no id repeats."""
+    """The recordings of each split; InputError if a recording is missing or two splits share an id."""
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -200,7 +201,7 @@ def _planned_shards(
     """The path of each shard, and its recordings."""
     planned: dict[Path, list[_Packed]] = {}
     for split, of_split in recordings.items():
-        name = f"test-{split}"  # `track1`, say, is a further evaluation part; the notes hold its name
+        name = f"test-{split}"  # a further evaluation part, such as `track1`, whose name stands in the notes
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
         shards = list(_groups(of_split, shard_bytes))
@@ -213,7 +214,7 @@ def _planned_shards(
 
 
 def _notes(trial: Trial) -> str:
-    """Id, fields and extra columns of a trial, as JSON; its phase, too, if it is not a split."""
+    """Id, fields and extra columns of a trial as JSON; also its phase, if this is not a split."""
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
@@ -221,6 +222,7 @@ def _notes(trial: Trial) -> str:
 
 
 def _content(packed: _Packed) -> bytes:
+    """The bytes of a recording; InputError if it has another size than at the start of packing."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:
@@ -233,11 +235,12 @@ def _content(packed: _Packed) -> bytes:
 
 
 def _name(packed: _Packed) -> str:
-    """The name of the file of a recording; no operating system takes it for a path."""
+    """The file name of a recording in a shard, escaped so that no operating system takes it for a path."""
     return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
 
 
 def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
+    """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -251,7 +254,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     schema = pyarrow.schema(
         list(zip(features, types)), metadata={"huggingface": json_text({"info": {"features": features}})}
     )
-    # Coded audio cannot be compressed further; stored as it is, it needs no decompression.
+    # Compressing coded audio saves nothing, and reading it would take longer.
     compression = {
         "path": "snappy",
         "audio.bytes": "none",
@@ -278,7 +281,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
 def _groups(
     recordings: Sequence[_Packed], max_bytes: int, max_recordings: int | None = None
 ) -> Iterator[list[_Packed]]:
-    """Groups of consecutive ``recordings``, each of at most ``max_bytes`` together, or of a single recording."""
+    """Consecutive groups of ``recordings``, each of at most ``max_bytes``, or of one larger recording."""
     group: list[_Packed] = []
     num_bytes = 0
     for packed in recordings:
@@ -293,6 +296,7 @@ def _groups(
 
 
 def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
+    """Write the recordings of a shard, each followed by a ``.json`` with its fields and label."""
     with tarfile.open(path, "w") as archive:
         for packed in shard:
             name = _name(packed)

@@ -49,12 +49,12 @@ def segment_labels(
     The files are pickled dictionaries; reading them runs no code.
 
     Args:
-        path: The folder of the corpus, the folder ``segment_labels``, or a file of it.
+        path: The folder of the corpus, the folder ``segment_labels``, or a file in it.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: Length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
-        protocols: The folder of the protocols, if they are not in the corpus's; it may also hold the
-            labels.
+        protocols: The folder of the protocols, if they are not in the folder of the corpus; it may
+            also hold the labels.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -97,15 +97,15 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
-    They are read from the RTTM of all segments; if it is missing, from the RTTM of spoofed segments.
-    If the protocol is found, its labels are compared with them.
+    The segments are read from the RTTM of all segments or, if it is missing, from the RTTM of
+    spoofed segments. If the protocol is found, the labels in it are compared with the segments.
 
     Args:
         root: The folder of the corpus, or the folder ``con_data`` of the split.
-        protocols: The folder of the protocols, if they are not in the corpus's.
-        uncovered: The class of time that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in
-            the published labels of frames). By default a gap of more than a millisecond is an
-            error, unless the RTTM lists the spoofed segments only; gaps are then bona fide.
+        protocols: The folder of the protocols, if they are not in the folder of the corpus.
+        uncovered: The class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
+            the published labels of frames. By default, gaps are bona fide if the RTTM lists only
+            spoofed segments; otherwise a gap of more than a millisecond is an error.
 
     Raises:
         InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has

@@ -13,7 +13,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
 from nes2net.lib.text_files import decoded_text, has_control
 
-#: The whole corpus, requested like one of its parts.
+#: The name of the whole corpus in place of a part.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
@@ -23,11 +23,11 @@ _MOST_COLUMNS = 200
 
 
 class NotFound(InputError):
-    """A file or folder was not found at any of the paths (``tried``) at which it may be."""
+    """A file or folder was not found at any of the possible paths, ``tried``."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
-        # Name every path, however many there are.
+        # InputError would cut a long message short, but every path should be named.
         self.args = (" ".join(map(one_line, message.split(" "))),)
         self.tried = list(tried)
 
@@ -43,7 +43,7 @@ def corpus_root(root: str | Path) -> Path:
 def first_file(
     candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
 ) -> Path:
-    """The first of ``candidates`` that ``exists`` as a file, or :class:`NotFound` with the ``remedy``."""
+    """The first of ``candidates`` that ``exists``; :class:`NotFound` with the ``remedy`` if none does."""
     tried = list(dict.fromkeys(candidates))
     for path in tried:
         if exists(path):
@@ -58,8 +58,7 @@ class _CsvLines:
         if "\n" not in text:
             text = text.replace("\r", "\n")
         self.text = text
-        self.row_length = 0
-        """Characters."""
+        self.row_length = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
         for line in self.text.split("\n"):
@@ -70,10 +69,10 @@ class _CsvLines:
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line and fields of each row of ``path`` that is not blank.
+    """The rows of ``path`` that are not blank: number of the row's first line, and its fields.
 
-    The first row is the header. A field in quotation marks keeps its content unchanged, including
-    line breaks.
+    The first row is the header. The content of a field in quotation marks stays unchanged,
+    including line breaks.
 
     Raises:
         InputError: if two columns share a name, a row has more or fewer fields than the header,
@@ -122,7 +121,7 @@ def repeated(words: Iterable[str]) -> list[str]:
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
-    """``utterance``; :class:`InputError` if a path with it would leave the corpus folder."""
+    """``utterance``; :class:`InputError` if a path made of it could leave the folder of the corpus."""
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
             f"{path}, line {line}: {shown(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
@@ -133,7 +132,7 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
 def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
     """``name`` as a path below the folder of the audio.
 
-    :class:`InputError` if it would leave that folder, or names no file.
+    :class:`InputError` if the path would leave this folder, or names no file.
     """
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
@@ -174,17 +173,17 @@ def or_none(field: str, *nothing: str) -> str | None:
     """
     if field == "-" or field in nothing:
         return None
-    # Interned: the few different words of 600,000 lines are stored and sent to workers once.
+    # Interning stores each of the few different words of 600,000 lines once, also for the workers.
     return sys.intern(field)
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """``trials`` of ``path`` as a list.
+    """The ``trials`` of the file ``path`` as a list.
 
-    :class:`InputError` if it is empty, or an id repeats or has control characters.
+    :class:`InputError` if there are no trials, or an id occurs twice or has control characters.
     """
     collecting = gc.isenabled()
-    gc.disable()  # the garbage collector would inspect all trials made so far again and again
+    gc.disable()  # the garbage collector would search the growing list again and again
     try:
         trials = list(trials)
     finally:
@@ -226,7 +225,7 @@ def canonical_phase(phase: str) -> str:
 
 
 def known_split(split: str, splits: Sequence[str], title: str) -> str:
-    """The corpus's own name of ``split``; :class:`InputError` if it has no such split.
+    """The name that this package gives to ``split``; :class:`InputError` if it is not among ``splits``.
 
     >>> known_split("test", ("train", "eval"), "CtrSVDD")
     'eval'

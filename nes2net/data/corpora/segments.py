@@ -1,4 +1,4 @@
-"""Segments of a corpus from RTTM, checked: complete, within their utterances, and consistent with the labels."""
+"""Read the segments of a corpus from RTTM, and check them against durations and labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
 
-#: The class of time that no segment covers. None: a file that lists only spoofed segments may leave
-#: gaps, which are bona fide; in any other file a gap is an error.
+#: The class of time that no segment covers. With None, gaps are bona fide in a file that lists only
+#: spoofed segments, and an error in any other file.
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
@@ -26,12 +26,13 @@ def read_segments(
     """Utterance → its segments in an RTTM file, which cover it from 0 to its duration without overlap.
 
     Args:
-        durations: utterance → seconds. Other utterances of the file are skipped.
+        durations: utterance → its duration in s; other utterances of the file are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
 
     Raises:
-        InputError: if the file is malformed or has another label, or the segments of an utterance
-            overlap, leave a gap of more than a millisecond, or lie outside of it.
+        InputError: if the file is malformed or has another label, or if the segments of an
+            utterance overlap, leave a gap of more than a millisecond, or lie outside of the
+            utterance.
     """
     listed_segments = read_rttm(path)
     words: set[str] = set()
@@ -66,7 +67,7 @@ class _Cover:
 
     @property
     def end(self) -> float:
-        """Seconds."""
+        """End of the last segment, in s."""
         if not self.segments:
             return 0.0
         return self.segments[-1].end
@@ -80,7 +81,7 @@ class _Cover:
             self.segments.append(Segment(label, start, end))
 
     def fill(self, end: float) -> None:
-        """Close the gap up to ``end``: a gap of up to a millisecond extends the last segment."""
+        """Close the gap up to ``end``: extend the last segment by up to a millisecond, or add a segment."""
         start = self.end
         if end - start <= ROUNDING:
             if self.segments and end > start:
@@ -94,13 +95,13 @@ class _Cover:
 
 
 def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
-    """``segments`` in order, from 0 to ``duration`` without gaps; time between them gets the label ``uncovered``.
+    """Order ``segments``, and fill gaps from 0 to ``duration`` with segments labelled ``uncovered``.
 
     Gaps and overlaps of up to a millisecond are closed, and neighbours of one label merged.
 
     Raises:
-        InputError: if segments of two labels overlap, one lies outside of the utterance, or there is
-            a gap and ``uncovered`` is None.
+        InputError: if segments of two labels overlap, a segment ends after the utterance, or there
+            is a gap and ``uncovered`` is None.
 
     >>> [(s.label, s.start, s.end) for s in covering([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
@@ -118,10 +119,10 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
-    """Utterance → labels of its frames of ``resolution`` ms, pooled from labels of 10 ms.
+    """Utterance → labels of its frames of ``resolution`` ms, pooled from labels of 10-ms frames.
 
-    The last frame of 10 ms counts if the utterance covers at least half of it, so that every frame
-    has a segment.
+    The last 10-ms frame counts if the utterance covers at least half of it, so every frame has a
+    segment.
 
     Args:
         segments: as returned by :func:`read_segments`.
@@ -132,7 +133,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     for utterance, of_utterance in segments.items():
         if not of_utterance:
             continue
-        # To as many decimals as the end of a segment, so that both are rounded to the same frame.
+        # Rounded to as many decimals as the end of a segment, so that both fall into the same frame.
         duration = round(of_utterance[-1].end, 5)
         labels = frame_labels(of_utterance, 10, duration, last_frame="round")
         if len(labels):
@@ -144,7 +145,7 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
     """Raise :class:`InputError` if the label of an utterance contradicts its segments.
 
     Args:
-        spoofed: utterance → whether any of it is spoof.
+        spoofed: utterance → whether any part of it is spoofed.
         path: file of the segments, for the message.
     """
     contradictions = []
@@ -159,7 +160,7 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
 
 
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:
-    """Utterance → whether any of its segments is spoof."""
+    """Utterance → whether any of its segments is spoofed."""
     spoofed = {}
     for utterance, of_utterance in segments.items():
         spoofed[utterance] = any(segment.label == SPOOF for segment in of_utterance)

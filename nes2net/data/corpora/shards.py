@@ -3,9 +3,9 @@
 The audio is read from the shards, without unpacking them; listing the trials reads no audio.
 
 =========================== ========================================================================
-``data/test-*.parquet``     the layout of the Speech Anti-Spoofing Arena, and what
+``data/test-*.parquet``     the layout of the Speech Anti-Spoofing Arena, and of data sets that
                             ``datasets`` uploads to the hub
-``data-*-of-*.arrow``       what ``datasets`` writes by ``save_to_disk``
+``data-*-of-*.arrow``       the layout that ``save_to_disk`` of ``datasets`` writes
 ``shard-000.tar``           WebDataset: ``utt1.flac`` and, of the same name, ``utt1.json``, or
                             ``utt1.cls`` or ``utt1.txt`` with the label alone; not compressed
 =========================== ========================================================================
@@ -17,10 +17,10 @@ entries of a ``.json``:
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
 ``label``          0 bona fide, 1 spoof, unless a ``ClassLabel`` of ``datasets`` names them otherwise;
-                   or a word that a generic list may have; null: unknown
+                   or a word that a generic list may have; null if unknown
 ``utterance_id``   also ``id``; by default the address of the recording, ``data/test-00000.parquet/17``
-``notes``          JSON with the same names; a column decides before the notes
-``phase``          of an evaluation part that has several, such as ``progress``
+``notes``          JSON with entries of the same names; a column overrides an entry of the notes
+``phase``          a phase of the evaluation part, if there are several, such as ``progress``
 ``attack`` …       and other fields of :class:`~nes2net.data.corpora.trial.Trial`; ``speaker_id`` is ``speaker``
 any other name     of words and numbers: kept in ``extra`` of the trial
 ================== =================================================================================
@@ -52,7 +52,7 @@ from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.this_process import is_out_of_memory
 
-#: Names of the id of a recording.
+#: Names of the column or entry that holds the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")
 _SPLITS = ("split", "phase")
 _NOTES = "notes"
@@ -79,7 +79,7 @@ def shards_below(root: str | Path) -> list[Shard]:
 
     Raises:
         NotFound: if there are no shards.
-        InputError: if there are shards of more than one kind, or only compressed ones, or fewer
+        InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
     root = Path(root)
@@ -178,7 +178,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
 
 @dataclass(frozen=True)
 class _ClassLabels:
-    """The meaning of numbers in the column ``label``: a ``ClassLabel`` of ``datasets``."""
+    """Turns the numbers or words of a column ``label`` into labels, by a ``ClassLabel`` of ``datasets``."""
 
     names: Sequence[str]
     labels: Sequence[str | None]
@@ -204,14 +204,14 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
-    except (ValueError, AttributeError):  # some other program's metadata
+    except (ValueError, AttributeError):  # metadata of another program
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     labels = [LABELS.get(name.strip().lower()) for name in names]
     if None not in labels:
         return _ClassLabels(names, labels)
-    if sorted(names) == ["0", "1"]:  # as in the Arena
+    if sorted(names) == ["0", "1"]:  # the Arena names its classes by their numbers
         return _ClassLabels(names, [_NUMBERED[int(name)] for name in names])
     raise InputError(
         f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
@@ -231,13 +231,13 @@ def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, 
             row = {}
             for name, value in zip(names, values):
                 row[name] = value.as_py()
-                # A long text that rows share is stored once in a file, but each row gets a copy.
+                # A file may store a long text once for many rows, but in memory each row has a copy.
                 budget.take("text beside its audio", bytes=getsizeof(row[name]))
             yield row
 
 
 def _label(value: Any, row_name: str) -> str | None:
-    """Our label for a word, or for a number as in the Arena."""
+    """Our label for a word, or for a number as the Arena uses them: 0 bona fide, 1 spoof."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -246,7 +246,8 @@ def _label(value: Any, row_name: str) -> str | None:
             return LABELS[word]
         if word in ("0", "1"):
             value = int(word)
-    if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):  # a list, which JSON may have, has no hash
+    # A tuple, not the dictionary itself: JSON may hold a list, which cannot be looked up in a dictionary.
+    if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):
         raise InputError(
             f"{row_name}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
             f"{', '.join(LABELS)}"
@@ -262,7 +263,7 @@ def _trial(
     label_of: Callable[[Any, str], str | None],
     row_name: str,
 ) -> Trial:
-    """The trial of a row; its columns decide before its notes."""
+    """The trial of a row; a column overrides an entry of the notes."""
     notes = _notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
@@ -292,7 +293,11 @@ def _trial(
 
 
 def _phase(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
-    """The phase of a row: the split of its shard, a part of it such as ``progress``, or the row's split."""
+    """The phase of a row.
+
+    If the shard's name states a split, the phase is this split or the row's part of it, such as
+    ``progress``; otherwise, the split that the row states.
+    """
     if shard.split is not None:
         phase = files.canonical_phase(_word(values.get("phase") or ""))
         if phase.lower() in ("", *SPLIT_WORDS):
@@ -317,6 +322,7 @@ def _word(value: Any) -> str:
 
 
 def _notes(text: Any, row_name: str) -> dict[str, Any]:
+    """The entries of the notes of a row, from JSON; empty without notes."""
     if text in (None, ""):
         return {}
     try:
@@ -333,12 +339,12 @@ def _notes(text: Any, row_name: str) -> dict[str, Any]:
 
 
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    """The trials of a tar file: the members that share a name up to its first dot belong together."""
+    """The trials of a tar file. Members whose names agree up to the first dot belong together."""
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
         stem, _, suffix = name.partition(".")
-        if not stem:  # hidden, such as the files that macOS adds
+        if not stem:  # a hidden file, such as macOS adds
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
@@ -410,7 +416,7 @@ class ShardCorpus(UserCorpus):
         for shard in shards:
             of_shard = _read_shard(shard, root)
             trials += of_shard
-            if whole_corpus or shard.split is not None:  # the shard states the split, a row at most a part of it
+            if whole_corpus or shard.split is not None:  # all rows of such a shard belong to the split
                 of_split += of_shard
             else:
                 of_split += [trial for trial in of_shard if trial.phase in (None, split)]

@@ -1,14 +1,14 @@
-"""STOPA: thirteen synthesis systems whose acoustic model and vocoder vary one by one; its trials.
+"""STOPA: thirteen synthesis systems whose acoustic model and vocoder vary one at a time; its trials.
 
 Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source
 Tracing and Attribution", Interspeech 2025.
 
-Layout: ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, a header and lines with the
-file in the second field and the system in the fifth, separated by white space, and the audio
-``ATTACK/eval/FILE`` below ``<root>/wav`` or ``<root>``. All lists of trials name the same
-recordings, so one of them stands for all. All trials are spoofed; ``attack`` is the system,
-AA01 to AA13. We have not seen its training list: it is one of ASVspoof 2019, and a list of your
-own (``generic``) reads it.
+Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, and the audio
+``ATTACK/eval/FILE`` below ``<root>/wav`` or ``<root>``. After a header, a line of the list has the
+file in its second field and the system in its fifth, separated by white space. All lists of trials
+name the same recordings, so only this list is read. All trials are spoofed; ``attack`` is the
+system, AA01 to AA13. We have not seen the training list, a list of recordings of ASVspoof 2019; to
+use it, write a list of your own (corpus ``generic``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REMEDY = "give `root` the folder that holds wav, or AA01"
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of a list, each once."""
+    """The trials of a list, each once; a list names a recording several times."""
     ids: set[str] = set()
     for line, text in enumerate(read_text(path).split("\n")[1:], start=2):
         row = text.split()
@@ -38,9 +38,13 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
             )
         name = files.checked_path(f"{row[4]}/eval/{row[1]}", path, line)
         id = files.id_of(name)
-        if id not in ids:
-            ids.add(id)
-            yield Trial(id, None if audio is None else audio / name, SPOOF, attack=row[4], phase=phase)
+        if id in ids:
+            continue
+        ids.add(id)
+        recording = None
+        if audio is not None:
+            recording = audio / name
+        yield Trial(id, recording, SPOOF, attack=row[4], phase=phase)
 
 
 CORPUS = ListedCorpus(

@@ -1,4 +1,4 @@
-"""Trials, that is utterances with the paths of their audio and their fields; parts of a corpus; subsets of trials."""
+"""Trials: utterances with a path of the audio and other fields. Parts of a corpus, subsets of trials."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ SPOOF = "spoof"
 class Trial:
     """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
-    ``id`` is the name in protocols and score files. ``label`` is ``"bonafide"`` or ``"spoof"``, whatever
-    the corpus calls them. The other fields hold the corpus's own words:
+    ``id`` is the utterance's name in protocols and score files. ``label`` is ``"bonafide"`` or
+    ``"spoof"``, whatever words the corpus has for the classes. The other fields hold the corpus's
+    own words:
 
     ============ =========================================================================
     speaker      speaker, or singer (CtrSVDD)
     attack       spoofing system, ``A07``; None for bona fide
-    codec        codec; ``none`` or ``nocodec`` if the corpus says so
+    codec        codec; for no codec the corpus's word, ``none`` or ``nocodec``
     transmission telephone line, ``loc_tx`` (ASVspoof 2021 LA)
     source       data set the utterance was taken from (ASVspoof 2021 DF, CtrSVDD)
     vocoder      kind of waveform generation (ASVspoof 2021 DF); None for bona fide
@@ -43,8 +44,8 @@ class Trial:
     extra        further columns of a generic corpus, as (name, value) pairs
     ============ =========================================================================
 
-    No corpus fills ``system_scores``: scores of other systems, for a detector that fuses them
-    (:mod:`nes2net.scoring.system_scores`).
+    ``system_scores``, which no corpus fills, are scores of other systems, for a detector that fuses
+    them (:mod:`nes2net.scoring.system_scores`).
 
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
@@ -101,7 +102,7 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        # A DataLoader worker gets up to 600,000 trials; a dataclass's own pickle takes twice as long.
+        # A DataLoader worker gets up to 600,000 trials, and the dataclass's own way to pickle takes twice as long.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
@@ -112,8 +113,8 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """SHA-256 of a list of trials, in hexadecimal, over one line of text in UTF-8 for each trial.
 
     Args:
-        line: The text in which two equal lists agree, such as id and label.
-        in_order: Whether the order counts too; if not, the lines are sorted.
+        line: gives the text of a trial that enters the digest, such as id and label.
+        in_order: whether the order counts, too; if not, the lines are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
     >>> trials_digest([b, a], lambda trial: trial.id)[:16]
@@ -140,7 +141,7 @@ def _rebuild(id: str, path: str | None, *other_fields: Any) -> Trial:
 
 
 class Part(NamedTuple):
-    """A part of a corpus, and where its files are."""
+    """A part of a corpus, and the folders of its files."""
 
     corpus: str
     root: str | Path | None
@@ -161,12 +162,12 @@ class Part(NamedTuple):
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
-    Each pair of label and attack, a stratum, first gets one trial. The remaining trials are
-    distributed in proportion, by largest remainders. Which trials of a stratum are drawn depends only
-    on ``seed`` and on its trials.
+    A stratum is a pair of label and attack. Each stratum first gets one trial; the remaining trials
+    are distributed in proportion to the strata, by largest remainders. The draw within a stratum
+    depends only on ``seed`` and on its trials.
 
     Raises:
-        InputError: if ``count`` is smaller than the number of labels and attacks.
+        InputError: if ``count`` is smaller than the number of strata.
 
     >>> trials = [Trial(str(n), label="spoof", attack=f"A{n // 8}") for n in range(10)]
     >>> [trial.attack for trial in stratified_subset(trials, 5)]
@@ -196,9 +197,10 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
 
 
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
-    """The class of ``trial``: bona fide, or what ``field`` says of a spoofed trial, joined by ``aliases``.
+    """The class of ``trial``: bona fide, or the value of ``field`` of a spoofed trial.
 
-    None if the field is empty or the trial does not have it.
+    ``aliases`` holds value → name of the class, to join values in one class. The result is None if
+    the field is empty or the trial does not have it.
 
     >>> class_name(Trial("a", label="spoof", attack=" A16 "), "attack", {"A16": "A04"})
     'A04'

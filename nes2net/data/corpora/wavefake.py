@@ -2,16 +2,17 @@
 
 Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detection", NeurIPS 2021.
 
-Layout: ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is ``ljspeech`` or ``jsut``,
-and a folder ``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` with other texts.
-All of them are spoofed. The bona fide recordings are the originals of the vocoders, from their own
-publishers, ``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``, or both below
-``real_audio``. A trial's ``source`` is the corpus that the recording, or its voice, is from.
+Layout: the spoofed recordings are ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is
+``ljspeech`` or ``jsut``, and those of other texts in the folder
+``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech``. The bona fide recordings are the
+originals that the vocoders resynthesised, from their own publishers: ``<root>/LJSpeech-1.1/wavs``
+and ``<root>/jsut_ver1.1/basic5000/wav``, or both below ``real_audio``. A trial's ``source`` is the
+corpus from which the recording, or its voice, comes.
 
-The corpus has no official parts: each paper has its own split, so everything is ``eval``. Use a
+The corpus has no official parts: each paper has its own split, so all trials are ``eval``. Use a
 list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings, a
-later list of the archive 134,266. Its EER is an average over systems (aEER); here it is the EER of
-all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
+later list of the archive 134,266. The paper's EER is an average over systems (aEER); here it is the
+EER of all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download

@@ -1,8 +1,8 @@
-"""What a score means: log-likelihood ratio, probability, and a decision at an operating point, or none.
+"""The meaning of a score: a log-likelihood ratio, a probability, and a decision or "cannot tell".
 
-A calibration is learned from labelled scores. It turns the scores of the same detector into
-log-likelihood ratios, and keeps the ratios of its own trials. The thresholds of operating points
-are read off these.
+A calibration is learned from labelled scores. It turns scores of the same detector into
+log-likelihood ratios, and keeps the ratios of the trials from which it was learned. The thresholds
+of operating points are read off these ratios.
 """
 
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load

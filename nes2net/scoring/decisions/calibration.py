@@ -34,21 +34,22 @@ from nes2net.metrics import (
 from nes2net.scoring.decisions.population import Population, as_saved
 
 _FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
-# Slopes of the loss: the solver's aim, and what still counts as zero if rounding ends its steps.
+# Slopes of the loss at which the solver stops, and below which a solver that rounding stopped was near enough.
 _STEEPEST = 1e-12
 _FLAT = 1e-6
 _MOST_STEPS = 500
-# Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
+# Least standard deviation of a system's scores, relative to their mean and absolute. Below it, rounding
+# leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
-# Limits of weights and offsets, and of log-likelihood ratios. Files from outside may hold any
-# number.
+# Limits of weights and offsets, and of log-likelihood ratios, because a file of unknown origin may hold
+# any number.
 _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
-# If a class has more trials, so many are kept, evenly spaced among the sorted ones, which is exact
-# for shares of a millionth. A file may hold some more.
+# A class of more trials is reduced to a million, evenly spaced among the sorted trials, which is exact for
+# shares of a millionth. A file may hold somewhat more.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
@@ -59,7 +60,7 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 
 
 class Llrs(NamedTuple):
-    """Natural-log likelihood ratios of a calibration's own trials, each class sorted.
+    """Natural-log likelihood ratios of the trials from which a calibration was learned, sorted by class.
 
     If a class has more than a million trials, such as frames, a million quantiles are kept.
     """
@@ -72,28 +73,30 @@ class Llrs(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """The detector whose scores a calibration was learned from, and the part of each recording that it scored."""
+    """The detector whose scores trained a calibration, and the part of each recording that it scored."""
 
     fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
     """Fingerprint of the detector, see :meth:`nes2net.Detector.fingerprint`."""
     precision: Annotated[str, Field(max_length=50)]
-    """Precision in which it computed."""
+    """Precision in which the detector computed."""
     num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
-    """Leading samples that it scored of each recording; None for whole recordings."""
+    """Leading samples of each recording that were scored; None for whole recordings."""
     resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
-    """Length of the frames that it scored; None for scores of recordings."""
+    """Length in ms of the frames that were scored; None for scores of recordings."""
 
 
 @dataclass(frozen=True)
 class LinearCalibration:
     """Natural-log likelihood ratios of bona fide against spoof: ``scores · weights + offset``.
 
-    Made by :func:`fit` from K systems: K = 1 is calibration, K > 1 is fusion. ``systems`` names
-    them in the order of the weights, and ``trained_on`` is a record of the training for JSON. With
-    a single system and a positive weight, neither the EER nor any minimum cost changes.
+    :func:`fit` makes a calibration of K systems: K = 1 is calibration, K > 1 is fusion. ``systems``
+    names the systems in the order of the weights, and ``trained_on`` holds facts about the
+    training, as plain data. With a single system and a positive weight, neither the EER nor any
+    minimum cost changes.
 
-    ``llrs`` are the ratios of its own trials. ``scored_by`` is None for a fusion, or if the scores
-    have no record; ``population`` is None if the recordings were not measured.
+    ``llrs`` are the ratios of the trials from which the calibration was learned. ``scored_by`` is
+    None for a fusion, or if the scores have no record. ``population`` is None if the recordings
+    were not measured.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -108,11 +111,11 @@ class LinearCalibration:
 
     @property
     def largest_llr(self) -> float:
-        """The log-likelihood ratio that its own trials can support: ln(1 + trials of the smaller class).
+        """The largest log-likelihood ratio that the trials support: ln(1 + trials of the smaller class).
 
-        An assumption. After n trials without an error the expected rate of errors is 1/(n + 2)
-        (Laplace), which are odds of n + 1 to 1; nothing supports higher ones. It is infinite if the
-        file does not hold its trials.
+        This bound is an assumption. After n trials without an error, the expected rate of errors is
+        1/(n + 2) (Laplace), that is odds of n + 1 to 1; nothing supports higher odds. The bound is
+        infinite if the calibration's file does not hold the ratios of the trials.
         """
         if self.llrs is None:
             return math.inf
@@ -120,10 +123,11 @@ class LinearCalibration:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Length of the frames that it was learned from; None for recordings."""
+        """Length in ms of the frames whose scores trained the calibration; None for recordings."""
         if self.scored_by is not None:
             return self.scored_by.resolution_ms
-        value = self.trained_on.get("resolution_ms")  # frames whose scores have no record
+        # Without a record of the scores, a user may have stated the length of the frames.
+        value = self.trained_on.get("resolution_ms")
         return float(value) if isinstance(value, (int, float)) and 0 < value < 1e6 else None
 
     def __call__(self, scores: ArrayLike) -> NDArray:
@@ -149,19 +153,19 @@ class LinearCalibration:
         return calibrated
 
     def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
-        """Check that the calibration was learned from scores like ``scores``: same detector, same unit.
+        """Check that the calibration was learned from scores of the same detector and unit as ``scores``.
 
         Args:
-            scores: what is to be calibrated; ``num_samples`` is not compared, see :meth:`unlike`.
-            remedy: what else to do if another detector made the scores.
+            scores: the scores to calibrate; ``num_samples`` is not compared, see :meth:`unlike`.
+            remedy: advice in the message if another detector made the scores.
 
         Returns:
-            Notes about what could not be checked; empty if everything was.
+            Notes on facts that could not be checked; empty if all facts were checked.
 
         Raises:
-            InputError: if it was learned from another detector's scores, or from scores of
-                recordings and not of frames, or the other way round. Frames need a calibration that
-                states their length.
+            InputError: if the calibration was learned from another detector's scores, or from
+                recordings if ``scores`` are of frames, or from frames of another length or of no
+                stated length, or from frames if ``scores`` are of recordings.
         """
         own_resolution = self.resolution_ms
         score_resolution = scores.resolution_ms
@@ -205,10 +209,11 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Say that the calibration was learned on another part of recordings than is scored; empty if not.
+        """A note if the calibration was learned from another part of recordings than is scored, else empty.
 
         Args:
-            num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
+            num_samples: leading samples that are scored; None for all; 0 for windows along a
+                recording.
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
@@ -220,7 +225,7 @@ class LinearCalibration:
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
 
-        Each field has a line of its own, the long ones at the end.
+        Each field has its own line; long fields come last.
 
         Raises:
             InputError: if the file cannot be written.
@@ -247,6 +252,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
+    """The part of a recording that was scored, in words."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -255,7 +261,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _lines(value: Any, indent: str = "") -> str:
-    """Write plain data as JSON: a mapping with a line for each key, everything else on one line."""
+    """Write plain data as JSON, with a line for each key of a mapping and all other values on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -267,7 +273,7 @@ def _lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved(LinearCalibration):
-    """What a calibration file holds."""
+    """The content of a calibration file."""
 
     format: Literal["nes2net linear calibration"]
 
@@ -281,7 +287,7 @@ class _File(RootModel[_Saved]):
 
 
 def load(path: str | Path) -> LinearCalibration:
-    """Read what :meth:`LinearCalibration.save` wrote.
+    """Read a file that :meth:`LinearCalibration.save` wrote.
 
     Raises:
         InputError: if the file cannot be read or is not a calibration.
@@ -301,20 +307,22 @@ def fit(
 ) -> LinearCalibration:
     """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
-    They minimise the prior-weighted logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) ·
-    mean ln(1 + e^(s + logit P))`` of the calibrated scores b and s, plus ``l2 / 2`` times the
-    squared weights for scores in units of their standard deviation, over the number of trials. For P = ½ the first part is
-    Cllr in another unit. The loss is convex, and Newton steps with a trust region find its minimum.
+    They minimise the sum of a loss and a penalty. The loss is the prior-weighted logistic loss ``P
+    · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of the calibrated
+    scores b and s; for P = ½ it is Cllr in another unit. The penalty is ``l2 / 2`` times the sum of
+    the squared weights, for scores in units of their standard deviation, divided by the number of
+    trials. The sum is convex, and Newton steps with a trust region find its minimum.
 
     Args:
-        bonafide, spoof: Scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
-        prior: P, the prior of bona fide that the calibration is made for, costs included: 0.5 for
+        bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
+        prior: P, the prior of bona fide for which the calibration is made, costs included: 0.5 for
             Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
-        l2: The default hardly changes weights that the data determine: by 0.003 % with 24,844 trials
-            and an EER of 0.43 %, by 0.4 % with 24,500 trials of which two are errors. It matters in
-            two cases. If the classes can be separated without error, it keeps the weights finite. If
-            two systems give the same scores, it splits their weight equally.
-        systems: Names of the systems; ``system 1`` and so on if not given.
+        l2: weight of the penalty. The default hardly changes weights that the data determine: by
+            0.003 % with 24,844 trials and an EER of 0.43 %, by 0.4 % with 24,500 trials of which
+            two are errors. The penalty matters in two cases. If the classes can be separated
+            without error, it keeps the weights finite. If two systems give the same scores, it
+            splits their weight equally.
+        systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
         InputError: if a class is empty, a score is NaN or infinite, a system gives all trials the
@@ -372,25 +380,26 @@ def fit(
         raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
-        if len(ordered) > _MOST_KEPT:  # the first and the last are kept
+        if len(ordered) > _MOST_KEPT:  # evenly spaced, with the first and the last ratio
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Say whether the classes are separated; only ``l2`` then limits the size of the weights.
+    """Whether the classes are separated, so that only ``l2`` limits the size of the weights.
 
-    Separated means that every bona fide trial lies at or above every spoofed trial.
+    Classes are separated if every bona fide trial lies at or above every spoofed trial.
     """
-    above = calibration(bonafide)
-    below = calibration(spoof)
-    return bool(above.min() >= below.max() and above.max() > below.min())
+    bonafide_llrs = calibration(bonafide)
+    spoof_llrs = calibration(spoof)
+    # The second condition is false only if all ratios are equal.
+    return bool(bonafide_llrs.min() >= spoof_llrs.max() and bonafide_llrs.max() > spoof_llrs.min())
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say what error rates of so many trials are worth, and how many are worth more.
+    """Say how certain error rates on so many trials are, and how many trials would make them surer.
 
-    With n trials and no error, Wilson's interval of 95 % of the rate ends at z² / (n + z²), z = 1.96.
+    With n trials and no error, Wilson's 95 % interval of the rate ends at z² / (n + z²), z = 1.96.
 
     >>> how_sure(40, 400)
     '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
@@ -405,12 +414,12 @@ bound that to 5 %, 381 to 1 %'
 
 
 def _needed(rate: float) -> int:
-    """The fewest trials whose interval of 95 % ends at ``rate`` or below it if none of them is wrong."""
+    """The fewest trials, all without error, for which the 95 % interval of the rate ends at most at ``rate``."""
     return next(number for number in itertools.count(1) if wilson_interval(0.0, number)[1] <= rate)
 
 
 def few_trials(num_bonafide: int, num_spoof: int) -> str:
-    """Say what a calibration of so few trials is worth; empty if each class has 20 or more.
+    """Say how uncertain a calibration on so few trials is; empty if each class has 20 or more.
 
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
@@ -421,10 +430,10 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
 
 
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
-    """Compute the figures that a calibration is judged by.
+    """Compute the figures by which a calibration is judged.
 
-    These are ``eer`` by the rule ``eer_method`` of :func:`nes2net.metrics.compute_eer`, ``min_dcf``
-    and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
+    They are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
+    ``min_dcf`` and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
     """
     return {
         "eer": compute_eer(bonafide, spoof, eer_method)[0],
@@ -439,7 +448,7 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     """Find the weights and, as the last element, the offset.
 
     ``x``, shape (N, K), holds the scores in units of their standard deviation, bona fide first. The
-    text says why the minimum was not found; it is empty if it was.
+    second value is the reason why the minimum was not found; empty if it was found.
     """
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above
@@ -464,7 +473,7 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     solution = minimize(
         loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
     )
-    # Steps may end at the precision of the numbers, just before the solver's tolerance.
+    # Rounding may stop the solver just before its tolerance, so a slope near 0 counts as the minimum.
     at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT
     return solution.x, "" if at_minimum else str(solution.message)
 

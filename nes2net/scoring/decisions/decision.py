@@ -21,12 +21,14 @@ from nes2net.scoring.decisions.population import Traits
 class OperatingPoint:
     """A rule for a threshold θ: a recording is accepted as bona fide if its ratio is at least θ.
 
-    - ``eer``: θ where misses and false alarms of the calibration's own trials are nearest to equal.
+    - ``eer``: θ where the rates of misses and false alarms on the calibration's trials differ
+      least.
     - ``cost``: the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), by Brümmer and du
       Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language
-      20, 2006. It depends on no trials. ``prior`` is the prior of bona fide.
-    - ``fa``: the lowest θ that accepts at most ``rate`` of the calibration's spoofed trials.
-    - ``miss``: the highest θ that rejects at most ``rate`` of its bona fide trials.
+      20, 2006. It does not depend on trials. ``prior`` is the prior of bona fide.
+    - ``fa``: the lowest θ that accepts at most a share ``rate`` of the calibration's spoofed
+      trials.
+    - ``miss``: the highest θ that rejects at most a share ``rate`` of its bona fide trials.
     """
 
     kind: Literal["eer", "cost", "fa", "miss"]
@@ -37,10 +39,10 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read an operating point as flags name it.
+        """Read an operating point from its text on the command line.
 
         Raises:
-            InputError: if it has another form, or a number is out of its range.
+            InputError: if the text has another form, or a number is out of its range.
 
         >>> OperatingPoint.parse("cost:1,10,0.95").name, OperatingPoint.parse("fa:1%").rate
         ('cost:1,10,0.95', 0.01)
@@ -51,7 +53,8 @@ class OperatingPoint:
                 return cls("eer")
             if kind == "cost":
                 c_miss, c_fa, prior = map(float, value.split(","))
-                if not math.isfinite(act_dcf_threshold(1 - prior, c_miss, c_fa)):  # or it raises
+                # A threshold of impossible costs is not finite, or an error.
+                if not math.isfinite(act_dcf_threshold(1 - prior, c_miss, c_fa)):
                     raise ValueError
                 return cls("cost", c_miss, c_fa, prior)
             if kind in ("fa", "miss") and value.endswith("%"):
@@ -69,7 +72,7 @@ class OperatingPoint:
 
     @property
     def name(self) -> str:
-        """As :meth:`parse` reads it."""
+        """The text from which :meth:`parse` reads this operating point."""
         if self.kind == "eer":
             return "eer"
         if self.kind == "cost":
@@ -77,23 +80,23 @@ class OperatingPoint:
         return f"{self.kind}:{100 * self.rate:.12g}%"
 
     def threshold(self, llrs: Llrs | None) -> float:
-        """Find θ, a natural-log likelihood ratio.
+        """The threshold θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: ratios of the calibration's own trials; ``cost`` needs none.
+            llrs: ratios of the calibration's trials; not needed for ``cost``.
 
         Raises:
-            InputError: if there are no trials, or too few for this rate.
+            InputError: if there are no trials, or too few for the rate.
         """
         if self.kind == "cost":
-            return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # not -0
+            return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # turns −0 into 0
         if llrs is None:
             raise InputError(
                 f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "
                 "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # The middle between the two trials where the rates are nearest to equal; the lowest of several such places.
+            # The threshold lies midway between the two ratios where the rates differ least, the lowest such place.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -113,16 +116,16 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
                 f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))
+        allowed = int(num_trials * self.rate * (1 + 1e-12))  # errors; the factor makes up for rounding
         ordered = np.sort(class_llrs)
-        if self.kind == "miss":  # the highest θ: as many as allowed lie below it
-            return float(ordered[allowed])
-        highest_rejected = ordered[num_trials - allowed - 1]  # the highest that must be rejected
+        if self.kind == "miss":
+            return float(ordered[allowed])  # ``allowed`` ratios lie below it
+        highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
 
 def rounded_up(value: float) -> str:
-    """Write a positive number in two digits, rounded up, so that a least value is enough as written.
+    """Write a positive number in two digits, rounded up, so that a minimum stays sufficient as written.
 
     >>> rounded_up(1 / 300), rounded_up(0.5)
     ('0.0034', '0.5')
@@ -137,16 +140,16 @@ CANNOT_TELL = "cannot tell"
 INVERTED = (
     "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
 )
-#: Largest share of recordings like the calibration's that are called "cannot tell".
+#: The default of ``abstain``: the largest share of recordings like the calibration's that get "cannot tell".
 ABSTAIN = 0.01
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a score means at an operating point."""
+    """The meaning of a score at an operating point."""
 
     score: float
-    """The detector's own score."""
+    """The score of the detector."""
     llr: float | None
     """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit."""
     probability: float | None
@@ -154,14 +157,14 @@ class Decision:
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
-    """Why it cannot tell; None if it can."""
+    """The reason for ``"cannot tell"``; None for another decision."""
     p_value: float | None = None
     """Share of the calibration's recordings that are as unusual as this one; None if not measured."""
     judged: float | None = None
-    """Share of the recording that was scored; None if that is not known."""
+    """Share of the recording that was scored; None if not known."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON and tables. Of values that are None, only llr and probability stay."""
+        """Plain data for JSON and tables; values that are None are left out, except llr and probability."""
         always = ("llr", "probability")
         row = {}
         for key, value in asdict(self).items():
@@ -172,16 +175,17 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decider:
-    """Decides at an operating point, by a calibration of one system.
+    """Decides on scores at an operating point, by a calibration of one system.
 
     Args:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
-        abstain: a recording is called "cannot tell" if at most this share of the calibration's
-            recordings is as unusual; 0 for never. One that is unfit, such as silence, always is.
-        unbounded: give log-likelihood ratios, and so probabilities, beyond what the trials of the
-            calibration can support (:attr:`LinearCalibration.largest_llr`). Decisions are the same:
-            they compare the ratio before it is bounded.
+        abstain: the decision on a recording is "cannot tell" if at most this share of the
+            calibration's recordings is as unusual; 0 for never. For an unfit recording, such as
+            silence, it always is "cannot tell".
+        unbounded: do not bound log-likelihood ratios, and so probabilities, by what the trials of
+            the calibration support (:attr:`LinearCalibration.largest_llr`). Decisions do not
+            change, because they always compare the ratio before it is bounded.
 
     Raises:
         InputError: if a number is out of its range, the calibration fuses several systems, or its
@@ -204,28 +208,29 @@ class Decider:
                 f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
                 "nes2net calibrate"
             )
-        _ = self.llr_threshold
+        _ = self.llr_threshold  # raises if the calibration's trials are too few
 
     @property
     def point(self) -> OperatingPoint:
+        """The operating point, given or by default."""
         return self.operating_point or OperatingPoint("cost", prior=self.prior)
 
     @cached_property
     def llr_threshold(self) -> float:
-        """The threshold: the lowest log-likelihood ratio that is accepted as bona fide."""
+        """The lowest log-likelihood ratio that is accepted as bona fide."""
         return self.point.threshold(self.calibration.llrs)
 
     @cached_property
     def threshold(self) -> float | None:
-        """The lowest score that is accepted, to the last bit, so that scores can be compared in place of ratios.
+        """The lowest score that is accepted as bona fide, to the last bit.
 
-        None if no score is, or higher scores do not mean higher ratios.
+        None if no score is accepted, or higher scores do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         if not math.isfinite(score):
             return None
-        # Ratios are rounded, so the score by the formula may lie some bits beside the first that is accepted.
+        # Because ratios are rounded, the formula may miss the lowest accepted score by some bits: search it by bisection.
         step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
         step = max(step, float(np.spacing(abs(score))))
         low = score - step
@@ -244,7 +249,7 @@ class Decider:
         return high
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Whether each score is accepted as bona fide; every decision compares unbounded ratios so."""
+        """Whether each score is accepted as bona fide, by comparing its unbounded ratio."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
@@ -270,7 +275,7 @@ class Decider:
         """Decide on a recording.
 
         Args:
-            traits: what was measured of it; None if it cannot or shall not be compared.
+            traits: the traits of the recording; None to decide without comparing recordings.
         """
         judged = None if traits is None else traits.judged
         if traits is not None and traits.unfit:
@@ -289,7 +294,10 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """Why no recording can be called "cannot tell"; None if one can, or ``abstain`` is 0."""
+        """The reason why no recording can be unusual enough for "cannot tell"; None if there is none.
+
+        None also if ``abstain`` is 0.
+        """
         population = self.calibration.population
         if not self.abstain:
             return None
@@ -308,7 +316,7 @@ class Decider:
         )
 
     def basis(self) -> dict[str, Any]:
-        """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
+        """The basis of decisions as plain data: threshold, prior, and the calibration's facts."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
         settings = {
@@ -320,10 +328,11 @@ class Decider:
             "largest_llr": self._largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        return {**settings, **facts, **settings}  # facts of the file never replace the facts of this decider
+        # The settings come first, and no fact of the calibration's file may replace a setting.
+        return {**settings, **facts, **settings}
 
     def described(self) -> list[str]:
-        """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.
+        """The basis of decisions as lines for people: threshold, prior, and the calibration's facts.
 
         >>> from nes2net.scoring.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])

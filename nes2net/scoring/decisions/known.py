@@ -1,8 +1,8 @@
-"""Decide whether a recording is of a class that the detector knows: scores of being known, and a threshold.
+"""Scores that tell whether the class of a recording is known, and the threshold of "none of them".
 
-A softmax always names a class. A score of being known is higher for recordings of the classes in
-training. Scores are computed in float64: in float32 a posterior equals 1 if its logit leads by more
-than about 17, so scores would tie.
+A detector that names generators always names one of its classes. A score of being known is higher
+for recordings of these classes. Such scores are computed in float64: in float32 a posterior rounds
+to 1 if its logit leads by about 17 or more, and scores tie.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nes2net.lib.errors import InputError, check_known, counted
 from nes2net.metrics.classes import accepting
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
-"""A score of being known that is made of logits (:func:`known_scores`)."""
+"""A score of being known that is computed from logits (:func:`known_scores`)."""
 LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme")
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
-"""A score of being known that compares with training trials (:class:`Reference`)."""
+"""A score of being known that compares a recording with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
-_ROWS_AT_ONCE = 1024  # of trials that are compared with all training trials
+_ROWS_AT_ONCE = 1024  # trials that are compared with all training trials at once
 _LOGITS_AT_ONCE = 1 << 16  # trials whose logits are in float64 at once
 #: Scores of known trials that are kept.
 MOST_SCORES = 1000
@@ -33,7 +33,8 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
     """Compute a score of being known from the logits of K classes.
 
     - ``"log_odds"``: the largest logit − logsumexp of the others, the log odds of the largest
-      posterior. It ranks as that does (Hendrycks, Gimpel, ICLR 2017), and does not saturate.
+      posterior. It ranks recordings like this posterior (Hendrycks, Gimpel, ICLR 2017), and does
+      not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the
@@ -41,7 +42,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
     Args:
         logits: N×K, K ≥ 2.
-        temperature: T, above 0; only energies have one.
+        temperature: T, above 0; used by ``"energy"`` and ``"sme"``.
 
     Returns:
         (N,), float64; higher for known classes.
@@ -67,6 +68,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
+    """The score ``kind`` (N,) of logits ``z`` N×K in float64."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -76,7 +78,7 @@ def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K of floats; :class:`InputError` if the shape is wrong or a number is not finite."""
+    """``logits`` as an array N×K, in their own precision; :class:`InputError` unless they are finite."""
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -91,7 +93,7 @@ def checked_logits(logits: ArrayLike) -> NDArray:
 
 
 def logsumexp(z: NDArray) -> NDArray:
-    """ln Σ_k e^z_k (N,) of ``z`` N×K, without overflow; SciPy's takes a second to import."""
+    """ln Σ_k e^z_k (N,) of ``z`` N×K without overflow, like SciPy's, which takes a second to import."""
     largest = z.max(1)
     return largest + np.log(np.exp(z - largest[:, None]).sum(1))
 
@@ -109,10 +111,10 @@ class Reference:
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
         classes: (R,), numbers of the classes.
-        logits: R×K; for the score ``"nsd"``.
+        logits: R×K; needed for the score ``"nsd"``.
 
     Raises:
-        InputError: if the shapes do not go together or a number is not finite.
+        InputError: if the shapes do not fit each other or a number is not finite.
     """
 
     embeddings: NDArray
@@ -143,14 +145,14 @@ class Reference:
 
         Args:
             embeddings: N×E.
-            logits: N×K; for ``"nsd"``.
+            logits: N×K; needed for ``"nsd"``.
 
         Returns:
             (N,), float64; higher for known classes.
 
         Raises:
-            InputError: if there is no such kind, sizes do not go together, there are no ``k`` training
-                trials, or logits are missing.
+            InputError: if there is no such kind, sizes do not fit each other, there are fewer than
+                ``k`` training trials, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
         x = self._fitting(embeddings)
@@ -165,17 +167,17 @@ class Reference:
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """The class of most of the ``k`` nearest training embeddings by cosine.
+        """The most frequent class among the ``k`` nearest training embeddings by cosine.
 
-        If several classes have equally many, the class of the nearest one among them. 21 is the number of
-        TADA (arXiv 2506.05802).
+        Of classes that are equally frequent, the class of the nearest embedding is taken. The
+        default 21 is TADA's (arXiv 2506.05802).
 
         Returns:
             (N,), numbers of classes.
         """
         _, neighbours = self._nearest(self._fitting(embeddings), k)
         predicted = []
-        for classes in self.classes[neighbours].tolist():  # nearest first, so that max takes its class
+        for classes in self.classes[neighbours].tolist():  # nearest first: of equal counts, max takes the first
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
 
@@ -184,6 +186,7 @@ class Reference:
         return np.unique(self.classes)[self._squared_distances(self._fitting(embeddings)).argmin(1)]
 
     def _fitting(self, embeddings: ArrayLike) -> NDArray:
+        """``embeddings`` N×E, checked against those of the reference."""
         x = _checked_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
@@ -193,7 +196,7 @@ class Reference:
         return x
 
     def _nearest(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
-        """Cosines N×k to the nearest training embeddings, in falling order, and their numbers N×k."""
+        """Cosines N×k to the nearest training embeddings, in falling order, and the embeddings' indices N×k."""
         if not 1 <= k <= len(self.embeddings):
             raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")
         training = _unit(self.embeddings)
@@ -209,7 +212,7 @@ class Reference:
         return np.concatenate(all_cosines), np.concatenate(all_numbers)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
-        """Squared Mahalanobis distances N×C to the means of the classes that the reference has."""
+        """Squared Mahalanobis distances N×C to the means of the C classes in the reference."""
         names, numbers = np.unique(self.classes, return_inverse=True)
         means = np.stack([self.embeddings[numbers == number].mean(0) for number in range(len(names))])
         centred = self.embeddings - means[numbers]
@@ -222,10 +225,10 @@ class Reference:
 
 
 def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) -> NDArray:
-    """Compute the cosine of each embedding and the plain mean of the embeddings that enrol a model.
+    """Compute the cosine between each trial's embedding and the mean of each model's enrolment embeddings.
 
     Args:
-        embeddings: N×E, of the trials.
+        embeddings: N×E, embeddings of the trials.
         enrolments: for each of M models, the embeddings of its examples, R_m×E.
 
     Returns:
@@ -249,12 +252,13 @@ def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
 
 
 def _unit(x: NDArray) -> NDArray:
+    """Scale each row of ``x`` to norm 1; a row of zeros stays zero."""
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 @dataclass(frozen=True)
 class KnownThreshold:
-    """The threshold below which a recording is of no known class, from scores of development trials.
+    """The threshold of a score of being known, from development trials of known classes.
 
     Args:
         kind: the score, of :data:`LOGIT_SCORES`.
@@ -266,7 +270,7 @@ class KnownThreshold:
 
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds") -> KnownThreshold:
-        """Learn from ``logits`` N×K of trials of known classes; at most 1,000 evenly spaced quantiles are kept."""
+        """Learn from the ``logits`` N×K of trials of known classes; at most 1,000 quantiles are kept."""
         scores = np.sort(known_scores(logits, kind))
         if len(scores) > MOST_SCORES:
             scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
@@ -274,23 +278,24 @@ class KnownThreshold:
 
     @property
     def threshold(self) -> float:
-        """The score that 95 % of the development trials reach; a recording below it is of no known class."""
+        """The score at or above which 95 % of known trials lie; a recording below it is of no known class."""
         return accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
-        """The share of development trials whose score is at most ``score``; the recording counts as one of them.
+        """The conformal p-value: the share of known trials whose score is at most ``score``.
 
-        For recordings of known classes like the development trials, about a fraction α have p ≤ α.
+        The recording itself is counted as one of them. Of recordings of known classes, about a
+        fraction α has p ≤ α, if they are like the development trials.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Convert to plain data, which :meth:`read` reads."""
+        """Plain data from which :meth:`read` builds the threshold again."""
         return {"kind": self.kind, "scores": list(self.scores)}
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Read plain data of :meth:`to_dict`; None if ``facts`` is anything else, because checkpoints are not trusted."""
+        """Build the threshold from the data of :meth:`to_dict`; None if a checkpoint holds other data."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")

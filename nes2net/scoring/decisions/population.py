@@ -1,13 +1,13 @@
-"""What the recordings of a calibration are like, and whether another recording is like them.
+"""The traits of a calibration's recordings, and whether another recording is like them.
 
-A calibration says what a score means for recordings like its own. One number says how unusual a
-recording is: the largest of its distances from the middle of the calibration's recordings. There
-are distances by duration, level and bandwidth, in units of the recordings' spread on that side, and
-by the embedding of the detector's back-end, measured as in Lee et al., "A simple unified framework
-for detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018. The largest
-distance becomes a p-value by comparison with the calibration's own recordings: Bates et al.,
-"Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings
-like the calibration's, about a fraction α have p ≤ α, whatever the distribution of distances.
+A calibration holds for recordings like its own. A recording is as unusual as its farthest trait is
+away from the middle of the calibration's recordings. Distances by duration, level and bandwidth are
+measured in units of the recordings' spread on that side of the middle. The distance by the
+embedding of the detector's back-end is measured as in Lee et al., "A simple unified framework for
+detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018. The largest distance
+becomes a p-value by comparison with the calibration's own recordings: Bates et al., "Testing for
+outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings like the
+calibration's, about a fraction α have p ≤ α, whatever the distribution of distances.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from nes2net.lib.errors import InputError, counted
 SCALARS = ("duration", "level", "bandwidth")
 #: The level of digital silence in dB.
 SILENCE = -120.0
-#: Fewest recordings that a population is made of.
+#: Fewest recordings of a population.
 FEWEST = 10
 
-# Level: the 95th percentile of the RMS of 20 ms.
-_LEVEL_FRAME = 320
-_LOUD = 95
-# Bandwidth: spectra of 32 ms, mean power, smoothed over some 280 Hz. The floor is a low percentile of
-# it; 99 % of the area in dB that stands more than 6 dB above lies below the bandwidth.
-_SPECTRUM_FRAME = 512
-_SMOOTHED = 9
-_FLOOR = 5
-_ABOVE_FLOOR = 6.0
-_NEARLY_ALL = 0.99
-_DEEPEST = 80.0
-# Both kinds of frames tile it, so that the sums do not depend on how a recording is cut into blocks.
+# Level: the 95th percentile of the RMS of frames of 20 ms.
+_LEVEL_FRAME = 320  # samples
+_LOUD = 95  # percentile
+# Bandwidth, see :func:`measure`.
+_SPECTRUM_FRAME = 512  # samples, 32 ms
+_SMOOTHED = 9  # bands of 31.25 Hz, together some 280 Hz
+_FLOOR = 5  # percentile of the smoothed spectrum
+_ABOVE_FLOOR = 6.0  # dB
+_NEARLY_ALL = 0.99  # of the area
+_DEEPEST = 80.0  # dB below the maximum
+# Samples that are measured at once: a multiple of both frame lengths, so that no frame depends on how a
+# recording is cut into blocks.
 _CHUNK = 64 * 2560
-# The usual range has 95 % of the recordings. A distance of 1 is its edge.
+# Quantiles at the edges of the usual range, which holds 95 % of the recordings. The edge has distance 1.
 _USUAL = (0.025, 0.975)
-# The least that the edge is away from the middle: 10 % of the duration, 1 dB, 250 Hz.
+# Smallest distance from the middle to the edge: 10 % of the duration, 1 dB, 250 Hz.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
-# Factor and unit for people.
+# Factor and unit in which a trait is shown to people.
 _SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
@@ -61,39 +61,40 @@ _LARGEST = 1e12
 
 
 class Traits(NamedTuple):
-    """What is measured of a recording."""
+    """The measured traits of a recording."""
 
     duration: float
     """Seconds that the detector scored."""
     level: float
-    """Level of its loud parts in dB of full scale."""
+    """Level of the loud parts in dB of full scale."""
     bandwidth: float
-    """Frequency in Hz above which there is next to nothing."""
+    """Frequency in Hz above which the recording has next to no sound."""
     embedding: NDArray | None = None
-    """(E,): its embedding by the detector's back-end; None if it was not computed."""
+    """(E,): embedding by the detector's back-end; None if it was not computed."""
     judged: float = 1.0
     """Share of the recording that the detector scored."""
     unfit: str = ""
-    """Why no decision can rest on its score, such as silence; empty if one can."""
+    """The reason why no decision can rest on the score, such as silence; empty if a decision
+    can."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector scores it.
 
-    - Duration is the number of its samples.
-    - Level is the 95th percentile of the RMS of 20 ms in dB, 0 for a square wave of full scale, and
-      −120 for digital silence.
-    - Bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. Its floor is its
-      5th percentile, at most 80 dB below its maximum. Of the area that stands more than 6 dB above
-      the floor, 99 % lies below the bandwidth. A flat spectrum, as of white noise, has 8 kHz, and
-      silence 0.
+    - The duration is that of the measured samples.
+    - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
+      full scale, and −120 for digital silence.
+    - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The bandwidth is the
+      frequency below which 99 % of the area more than 6 dB above the floor lies. It is 8 kHz for a
+      flat spectrum, such as that of white noise, and 0 for silence.
 
     Args:
-        num_samples: leading samples that the detector scores; None for all. A recording that is
-            repeated up to that length is measured once: give ``waveform`` as it was before.
+        num_samples: leading samples that the detector scores; None for all. If a short recording is
+            repeated for scoring, give ``waveform`` as it was before.
 
     Raises:
-        InputError: if there are no samples, or not of one channel.
+        InputError: if there are no samples, or more than one channel.
     """
     waveform = np.asarray(waveform)
     if waveform.ndim != 1:
@@ -102,10 +103,10 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 
 
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
-    """Measure a recording that comes in blocks, as of :func:`nes2net.data.audio.read.stream_audio`.
+    """Measure a recording in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
 
-    The result equals :func:`measure` for the whole recording, to the last bit. It takes 10 MB of
-    memory, and 15 MB more for each day.
+    The result equals :func:`measure` for the whole recording, to the last bit. Measuring takes 10
+    MB of memory, and 15 MB more for each day of audio.
 
     Raises:
         InputError: if there are no samples.
@@ -126,26 +127,29 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     level = SILENCE
     if loud > 0:
         level = max(SILENCE, 10 * math.log10(loud))
-    power = power[1:] / num_spectra  # an offset of the samples is not sound
-    if not power.max() > 0:
-        return Traits(num_measured / SAMPLE_RATE, level, 0.0)
-    padded = np.pad(power, _SMOOTHED // 2, mode="edge")
+    # The first band is left out, because a constant offset of the samples is not sound.
+    return Traits(num_measured / SAMPLE_RATE, level, _bandwidth(power[1:] / num_spectra))
+
+
+def _bandwidth(mean_power: NDArray) -> float:
+    """The bandwidth in Hz (:func:`measure`) of a spectrum: the mean power (256,) of bands of 31.25 Hz."""
+    if not mean_power.max() > 0:
+        return 0.0
+    padded = np.pad(mean_power, _SMOOTHED // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
     decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
     area = np.cumsum(np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR))
-    num_bins = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
-    if area[-1] > 0:
-        bandwidth = float(num_bins * SAMPLE_RATE / _SPECTRUM_FRAME)
-    else:
-        bandwidth = SAMPLE_RATE / 2
-    return Traits(num_measured / SAMPLE_RATE, level, bandwidth)
+    if area[-1] <= 0:  # a flat spectrum
+        return SAMPLE_RATE / 2
+    num_bands = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
+    return float(num_bands * SAMPLE_RATE / _SPECTRUM_FRAME)
 
 
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 
 
 def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
-    """Cut the first ``num_samples`` of ``blocks`` into pieces of ``_CHUNK`` samples and a rest, float64."""
+    """Cut the first ``num_samples`` of ``blocks`` into float64 pieces of ``_CHUNK`` samples; the last may be shorter."""
     pieces = list[NDArray]()
     num_pending = 0
     unread = math.inf if num_samples is None else num_samples
@@ -168,7 +172,7 @@ def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDAr
 
 
 def _frames(samples: NDArray, length: int) -> NDArray:
-    """Cut samples into frames (T, length) without overlap; less than one is filled up with zeros."""
+    """Cut samples into frames (T, length) without overlap; fewer samples than a frame get zeros appended."""
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
     count = len(samples) // length
@@ -179,15 +183,16 @@ class Typicality(NamedTuple):
     """How far a recording is from a calibration's recordings."""
 
     p_value: float
-    """Share of the calibration's recordings that are as far out, conformal, in (0, 1]."""
+    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are as
+    unusual."""
     trait: str
-    """The trait that is farthest out."""
+    """The most unusual trait of the recording."""
     reason: str
-    """In words: that trait, its value, and the usual range."""
+    """The most unusual trait, its value and its usual range, in words."""
 
 
 class Spread(NamedTuple):
-    """Where 95 % of the values of a trait lie."""
+    """The range in which 95 % of the values of a trait lie, and the median."""
 
     low: float
     middle: float
@@ -199,13 +204,13 @@ class Spread(NamedTuple):
         return cls(*map(_short, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
-        """Distance from the middle: 0 there, 1 at the edge of the usual range on that side."""
+        """Distance of ``values`` from the middle, where it is 0; it is 1 at both edges of the range."""
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Give a field the checks and conversions of ``schema`` when Pydantic reads it from a file."""
+    """Let Pydantic check and convert a field by ``schema`` when it reads the field from a file."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
@@ -235,8 +240,9 @@ class _Ranges(TypedDict):
 class EmbeddingModel:
     """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
 
-    The covariance within the classes is kept in its largest R principal directions; in all others
-    the variance is the same (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B 61, 1999).
+    The covariance within the classes has its own variance in each of its R largest principal
+    directions, and one variance in all other directions (probabilistic PCA: Tipping and Bishop, J.
+    R. Statist. Soc. B 61, 1999).
     """
 
     means: Annotated[
@@ -246,11 +252,11 @@ class EmbeddingModel:
     directions: Annotated[
         NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_matrix)])
     ]
-    """(R, E), orthonormal."""
+    """(R, E), orthonormal: the largest principal directions."""
     variances: Annotated[
         NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS), AfterValidator(np.array)])
     ]
-    """(R,) along them."""
+    """(R,): variances along the principal directions."""
     residual: _Variance
     """Variance along any other direction."""
 
@@ -260,16 +266,17 @@ class EmbeddingModel:
             raise ValueError("means and directions of one width are expected")
         if len(self.directions) != len(self.variances):
             raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
-        object.__setattr__(self, "directions", self.directions.reshape(-1, size))  # an empty list tells no width
+        # An empty list in a file becomes an array of shape (0,); it must have the shape (0, E).
+        object.__setattr__(self, "directions", self.directions.reshape(-1, size))
 
     @classmethod
     def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
-        """Fit to ``embeddings`` (N, E) of recordings whose classes are ``is_bonafide`` (N,)."""
+        """Fit the model to ``embeddings`` (N, E) of recordings of the classes ``is_bonafide`` (N,)."""
         groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
         centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
         count, size = centred.shape
-        freedom = max(1, count - len(groups))
+        freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
         smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
@@ -278,6 +285,7 @@ class EmbeddingModel:
         if rank and total > 0:
             from scipy.linalg import eigh  # start-up: scoring needs no SciPy
 
+            # The N×N matrix of products and the E×E matrix have the same eigenvalues; the smaller one is faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
@@ -290,13 +298,13 @@ class EmbeddingModel:
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
     def rounded(self) -> EmbeddingModel:
-        """The model in numbers of 6 digits, as it is saved."""
+        """The model with its numbers rounded to 6 significant digits, as in a file."""
         return EmbeddingModel(
             _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _short(self.residual)
         )
 
     def distance(self, embeddings: NDArray) -> NDArray:
-        """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in units of the spread."""
+        """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in standard deviations."""
         nearest = np.full(len(embeddings), np.inf)
         for mean in self.means:
             centred = embeddings - mean
@@ -312,11 +320,11 @@ class Population:
 
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; of durations, in logarithms of seconds.
-        distances: (N,) sorted, how far out each recording is by these traits, compared with the
-            other four fifths of the recordings.
+        distances: (N,) sorted: for each recording the largest distance by these traits. The ranges
+            for this come from the four fifths of the recordings to which it does not belong.
         embeddings: the model of the embeddings; None without embeddings.
-        usual_embedding: the usual range of its distances.
-        distances_with_embedding: (N,) sorted, as ``distances``, by all traits and the embedding.
+        usual_embedding: the usual range of distances from the means of the model.
+        distances_with_embedding: (N,) sorted: as ``distances``, but by the embedding, too.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -336,12 +344,13 @@ class Population:
 
     @classmethod
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
-        """Learn what recordings are like from their traits and their classes.
+        """Learn the population from the traits and the classes of recordings.
 
-        Embeddings count if all of ``traits`` have one. The same recordings give the same result.
+        Embeddings are used if all of ``traits`` have one. The same recordings give the same result.
 
         Raises:
-            InputError: if there are fewer than :data:`FEWEST`, or an embedding is not finite.
+            InputError: if there are fewer recordings than :data:`FEWEST`, or an embedding is not
+                finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
         if len(traits) < FEWEST:
@@ -350,6 +359,7 @@ class Population:
             )
         values = _scalars(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
+        # Cross-validation: a recording is compared with ranges to which it did not contribute, like a new one.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
@@ -376,16 +386,16 @@ class Population:
 
     @property
     def has_embeddings(self) -> bool:
+        """Whether recordings are also compared by their embeddings."""
         return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
         """Compare a recording with the calibration's recordings.
 
-        Its embedding counts if the recording and the calibration have one. Without it, the
-        recording is compared by the other traits alone.
+        The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if its embedding is not as wide as the calibration's.
+            InputError: if the embedding is not as wide as the calibration's.
         """
         away = dict(zip(SCALARS, _farthest(self.usual, _scalars([traits]))[:, 0]))
         distances = self.distances
@@ -400,7 +410,7 @@ class Population:
             away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
             distances = self.distances_with_embedding
         trait = max(away, key=lambda name: (away[name], name))
-        # Rounded like the distances that it is compared with, so that a recording is as far out as itself.
+        # Rounded like the saved distances, so that a recording of the calibration has the distance saved for it.
         at_least = len(distances) - int(np.searchsorted(distances, _short(away[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
@@ -411,7 +421,7 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def usual_ranges(self) -> dict[str, str]:
-        """The range of each scalar trait that 95 % of the recordings have, in words."""
+        """Scalar trait → the range in which 95 % of the recordings lie, in words."""
         words = {}
         for name, (low, _, high) in self.usual.items():
             if name == "duration":
@@ -423,7 +433,7 @@ class Population:
 
 
 def _scalars(traits: Sequence[Traits]) -> dict[str, NDArray]:
-    """The scalar traits by name, (N,) each; durations in logarithms of seconds."""
+    """Scalar trait → its values (N,); durations in logarithms of seconds."""
     values = {}
     for name in SCALARS:
         values[name] = np.array([getattr(recording, name) for recording in traits])
@@ -436,12 +446,12 @@ def _farthest(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
 
 
 def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
-    """Scale distances from the means of embeddings like distances by other traits; near embeddings are not unusual."""
+    """Scale distances ``away`` from the means of embeddings: 0 up to the median, 1 at the upper edge."""
     return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
 
 
 def _short(value: float) -> float:
-    """Round to 6 significant digits, so that files stay small and a loaded number is the saved one."""
+    """Round to 6 significant digits, so that files are small and a loaded number equals the saved one."""
     return float(f"{value:.6g}")
 
 
