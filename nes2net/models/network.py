@@ -427,8 +427,8 @@ class Network(nn.Module):
     def forget_recordings(self) -> None:
         """Drop the CUDA graphs of :meth:`compile`, which hold the addresses of the weights.
 
-        Moving or converting the detector, or loading weights, drops the graphs too. Call this method
-        after moving a single part of a compiled detector.
+        Moving or converting the detector, or loading weights, drops the graphs too. Call this
+        method after moving a single part of a compiled detector.
         """
         if self._replayed is not None:
             self._replayed = Replayed(self._scores)

@@ -48,15 +48,16 @@ class Provenance:
     recipe: Mapping[str, Any] | None = None
     """The recipe of the training, as plain data; :meth:`start` keeps only the keys about data."""
     trials: tuple[Mapping[str, Any], ...] = ()
-    """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the keys ``part``,
-    ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
+    """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
+    keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
     """How a fusion normalises the scores of other systems; None for other detectors."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """For a detector of other classes than bona fide and spoof: ``field``, the field of a trial that names the class;
-    ``aliases`` of the classes; and ``known``, the scores of development trials of known classes. Otherwise empty."""
+    """For a detector of other classes than bona fide and spoof: ``field``, the field of a trial that
+    names the class; ``aliases`` of the classes; and ``known``, the scores of development trials of
+    known classes. Otherwise empty."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 

@@ -30,8 +30,8 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
     As for the published weights, the edges are computed in float64 and the rest in float32. Filters
-    computed entirely in float64 would differ by 2.4e-5. NumPy is used because PyTorch's sine differs
-    from NumPy's in the last bit of some taps.
+    computed entirely in float64 would differ by 2.4e-5. NumPy is used because PyTorch's sine
+    differs from NumPy's in the last bit of some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])

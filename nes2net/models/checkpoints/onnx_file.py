@@ -40,7 +40,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. All weights must be in the file, or in the file beside it that the description names.
+    written it. All weights must be in the file, or in the file beside it that its description
+    names.
 
     Args:
         path: the file.

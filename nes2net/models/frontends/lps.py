@@ -23,9 +23,9 @@ class LogPowerSpectrum(SpectralFrontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
     The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
-    log(|X| + e^−80). The defaults are the full-band setting of SR-LA Res2Net (Neural Networks 2024),
-    by the authors of MPIF-Res2Net. That MPIF-Res2Net has the same setting is an assumption, see
-    docs/deviations.md. The F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, is ``num_bins=45``; the
+    log(|X| + e^−80). The defaults are the full-band setting of SR-LA Res2Net (Neural Networks
+    2024), by the authors of MPIF-Res2Net. That MPIF-Res2Net has the same setting is an assumption,
+    see docs/deviations.md. The F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, is ``num_bins=45``; the
     network reads the first 80,000 samples (``num_samples``).
 
     Args:
