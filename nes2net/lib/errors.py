@@ -245,16 +245,19 @@ class _Shortened(reprlib.Repr):
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
+        """Unlike the library's, without sorting the keys."""
         return self._in_braces(
             (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
         )
 
     def repr_set(self, value: Set, level: int) -> str:
+        """Unlike the library's, without sorting the elements."""
         if not value:
             return "set()"
         return self._in_braces((self.repr1(v, level - 1) for v in value), level)
 
     def repr_frozenset(self, value: Set, level: int) -> str:
+        """As a set."""
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:

@@ -72,6 +72,7 @@ class Budget:
             raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
+        """The error for content of this ``amount``, which exceeds the ``limit``."""
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         return InputError(

@@ -164,6 +164,7 @@ class _Instructions(dict):
         self.budget = budget
 
     def __getitem__(self, instruction: int) -> Any:
+        """Count the instruction, and return its method."""
         budget = self.budget
         # Count here without calling take(), because a pickle may have millions of instructions.
         if instruction in _MAKING:
@@ -183,11 +184,13 @@ class _Bounded:
         self.size = size
 
     def read(self, length: int) -> bytes:
+        """Read ``length`` bytes, if the whole stream has so many."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
 
     def readline(self) -> bytes:
+        """Read a line of limited length."""
         line = self.stream.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
             raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")

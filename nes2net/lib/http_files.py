@@ -374,6 +374,7 @@ def _state_of(partial_path: Path) -> Path:
 
 
 def _remove(partial_path: Path) -> None:
+    """Remove a partial download, and the file with its address and validators."""
     for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 

@@ -94,6 +94,7 @@ class ProgressDisplay(Generic[T]):
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
 
     def __iter__(self) -> Iterator[T]:
+        """Yield the steps, and count each of them after the caller has done it."""
         with self:
             for step in self.steps:
                 yield step

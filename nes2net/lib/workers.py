@@ -131,6 +131,7 @@ class Loader(DataLoader[Any]):
         self.worker_processes: list[BaseProcess] = []
 
     def __iter__(self) -> Any:
+        """Start the workers if necessary, and yield the batches of a pass."""
         if not self.num_workers:
             return super().__iter__()
         with _attentive(self._check_workers) as early:
@@ -220,9 +221,11 @@ class Loader(DataLoader[Any]):
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _refusal(self, problem: str, reason: str) -> InputError:
+        """The error for a machine that cannot run so many workers."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
+        """What to do if workers need too much memory, in words."""
         fewer = f"lower `{self.setting}` (now {self.num_workers})"
         try:
             size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)

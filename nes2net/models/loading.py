@@ -201,6 +201,7 @@ class SavedNetwork(Network):
         self.base = dict(record)
 
     def _base_tensors(self) -> dict[str, Tensor]:
+        """The frozen tensors of an adapted front-end, by their state-dict names."""
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 

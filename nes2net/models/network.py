@@ -347,6 +347,7 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Compute :meth:`scores` without a CUDA graph."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))
@@ -453,6 +454,7 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 
 def _count(module: nn.Module) -> int:
+    """Number of parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

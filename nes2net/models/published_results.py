@@ -105,6 +105,7 @@ class PublishedRow:
 
     @property
     def _tdcf(self) -> str:
+        """The min t-DCF, to append to other figures; empty without one."""
         return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
 
 

@@ -74,6 +74,7 @@ def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
 
 
 def _label(row: PublishedRow) -> str:
+    """Name of the system, marked with ‡ if it fuses several systems."""
     label = row.label or row.system
     return f"{label}‡" if row.fusion else label
 

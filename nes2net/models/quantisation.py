@@ -95,6 +95,7 @@ class Int8Linear(nn.Module):
 
 
 def _refuse_saving(*_: Any) -> None:
+    """The hook before ``state_dict()``."""
     raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
 
 
@@ -118,6 +119,7 @@ def onednn_product(weight: Tensor, scale: Tensor) -> Product:
 
 
 def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
+    """The product of :func:`onednn_product`: ``values`` have scale 1 and zero point 128, weights ``scale`` and 0."""
     onednn: Any = torch.ops.onednn
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
@@ -214,6 +216,7 @@ class Int8FeedForward(nn.Module):
         return _in_parts(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
+        """The output B×T×D for a few utterances ``x`` B×T×D."""
         activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
         return self.output_dense(quantised_rows(activations))
 
@@ -232,6 +235,7 @@ class Int8Attention(nn.Module):
         return _in_parts(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The output B×T×D for a few utterances ``x`` B×T×D; ``bias`` …×T×T is added to the scores."""
         qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
         out = attend(query, key, value, bias)

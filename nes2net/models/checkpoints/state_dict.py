@@ -263,6 +263,7 @@ class Misfit:
         return sum(len(names) for _, names in self._parts())
 
     def __str__(self) -> str:
+        """The differences in words, at most 5 of each kind."""
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
 
 

@@ -87,6 +87,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
+        """Keep the arguments of the call. Without ``__init__``, an unpickler may also call ``__new__`` alone."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None

@@ -40,12 +40,12 @@ class MelEncoder(Frontend):
         super().__init__()
         state_dict = None
         if checkpoint is not None:
-            state_dict, in_file = read_mel_encoder(checkpoint, self.family)
+            state_dict, checkpoint_options = read_mel_encoder(checkpoint, self.family)
             self.model_type = self.family.model_type
             if "pretraining_heads" in options:
-                in_file["pretraining_heads"] = "masked_spec_embed" in state_dict
-            check_options(type(self), in_file, str(checkpoint))
-            options = {**options, **in_file}
+                checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
+            check_options(type(self), checkpoint_options, str(checkpoint))
+            options = {**options, **checkpoint_options}
         dim = options["encoder_embed_dim"]
         heads = options["encoder_attention_heads"]
         if dim % heads:

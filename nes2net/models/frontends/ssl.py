@@ -208,9 +208,9 @@ class SSLFrontend(Frontend):
             )
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
-            state_dict, in_file, self.model_type = read(checkpoint, types_of(name), known=options)
-            check_options(type(self), in_file, str(checkpoint))
-            options = {**options, **in_file}
+            state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), known=options)
+            check_options(type(self), checkpoint_options, str(checkpoint))
+            options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_together(options)
         self.engine = options.pop("engine", "transformers")
