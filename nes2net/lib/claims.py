@@ -1,4 +1,4 @@
-"""Whether files belong to the same run: the plain data that identifies two runs is compared."""
+"""Check whether files belong to the same run, by comparing the plain data that identifies a run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Name the values in which the ``run`` differs from an ``earlier`` one."""
+    """Names of the values that differ between ``run`` and an ``earlier`` run."""
     return [name for name in {**earlier, **run} if earlier.get(name) != run.get(name)]
 
 
 def another(earlier: Any, run: Mapping[str, Any]) -> str:
-    """Say in brackets how the ``earlier`` run differs, for a message; empty if no difference is known.
+    """The differences of the ``earlier`` run in brackets, for a message; empty if no difference is known.
 
     >>> another({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), another(None, {"model": "b"})
     (' (another model, resolution_ms)', '')

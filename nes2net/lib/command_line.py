@@ -1,4 +1,4 @@
-"""Shared by every command line of the package: one-line errors, exit statuses and the answer to an interruption."""
+"""The common part of all command lines of the package: one-line errors, exit statuses, interruptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nes2net.lib.files import no_empty_folders
 from nes2net.lib.search_path import leave_out_current_folder
 from nes2net.lib.this_process import is_out_of_memory
 
-#: Exit status if the command finished, but its result is incomplete or cannot be compared.
+#: Exit status if the command finished, but the result is incomplete or cannot be compared.
 INCOMPLETE = 1
 #: Exit status if an input is missing or wrong.
 WRONG_INPUT = 2
@@ -38,13 +38,14 @@ INTERRUPTED = 130
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Help with the required arguments in its usage line, and with defaults that matter."""
+    """Help with only the required arguments in the usage line, and with defaults that matter."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # Wide enough for most flags to share a line with their meaning.
+        # Wide enough that the meaning of most flags begins on the line of the flag.
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
+        """Name only the required arguments in the usage line; ``[option ...]`` stands for all others."""
         actions = list(actions)
         needed = [action for action in actions if action.required or not action.option_strings]
         if len(needed) < len(actions):
@@ -52,24 +53,28 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, needed, (), *prefix)
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
-        """Add ``actions``, with the flags of every command at the end."""
+        """Add ``actions``; ``--help`` and ``--debug``, which every command has, come last."""
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        """``N`` for a whole number, ``X`` for a number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """``FILE ...`` for one or more values, instead of ``FILE [FILE ...]``."""
         if action.nargs == argparse.ONE_OR_MORE:
             return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        """A word in place of many choices, which the text of the help lists."""
         if action.metavar is None and _has_many_choices(action):
-            return lambda size: (default_metavar,) * size  # the help names the choices
+            return lambda size: (default_metavar,) * size
         return super()._metavar_formatter(action, default_metavar)
 
     def _get_help_string(self, action: argparse.Action) -> str:
+        """The help of an argument with its choices, if there are many, and its default."""
         text = action.help or ""
         default = action.default
         if _has_many_choices(action) and not isinstance(action.choices, Listed):
@@ -83,31 +88,34 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if "\n" in text:  # an example of several lines
+        """Wrap a text, unless it has several lines, as an example has."""
+        if "\n" in text:
             return textwrap.indent(text, indent)
         return super()._fill_text(text, width, indent)
 
 
 def _has_many_choices(action: argparse.Action) -> bool:
+    """Whether an argument has more than 6 choices, too many for the usage line."""
     return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
 
 
 class Listed(list[str]):
-    """Names of corpora for the ``choices`` of an argument; they are too many for its help, and `nes2net info` has them."""
+    """Names of corpora, as the ``choices`` of an argument: too many for the help; `nes2net info` lists them."""
 
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser with one-line errors that name the nearest choice.
 
-    Its help shows ``example``, a command to paste, before the arguments.
+    The help shows ``example``, a command to paste, before the arguments.
 
-    It also maps the library's settings to this program's flags: the ``dest`` of a flag is the name of
-    a setting, and ``names`` holds the remaining ones. The parsed arguments hold this parser as ``parser``.
+    The parser also maps the library's settings to this program's flags. The ``dest`` of a flag is
+    the name of a setting; ``names`` maps further settings. The parsed arguments contain this parser
+    as ``parser``.
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
-        #: A command to paste, or several; a backslash continues a line in the next, which is indented.
+        #: One or several commands to paste. A backslash continues a command on the next line, which is indented.
         self.example = example
         if example:
             self.add_argument_group("example", example)
@@ -118,7 +126,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """Map what is typed for each command and subcommand, such as ``data check``, to its parser."""
+        """Words of each command and subcommand, such as ``data check`` → its parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -129,13 +137,14 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Map settings of the library to this program's flags; later changes of ``names`` show."""
+        """Setting of the library → flag of this program; later changes of ``names`` take effect."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Report an unknown flag with the nearest known flag, before argparse parses the words."""
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
-            # All flags are this parser's: argparse would report the value of an unknown one as missing.
+            # Without subcommands, all flags belong to this parser. argparse would first report missing arguments.
             actions_by_flag = self._option_string_actions
             own_words = words
             if "--" in words:
@@ -151,6 +160,7 @@ class OneLineParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Report a wrong choice with the nearest choice."""
         if action.choices is not None and value not in action.choices:
             is_command = isinstance(action, argparse._SubParsersAction)
             is_listed = isinstance(action.choices, Listed)
@@ -163,6 +173,7 @@ class OneLineParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
+        """Exit with one line, without the usage that argparse prints."""
         is_explained = "did you mean" in message or "; known: " in message
         advice = "" if is_explained else " (--help lists what is accepted)"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
@@ -173,15 +184,15 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder
-    that an argument names is removed if this run made it and it is still empty.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. Folders
+    that arguments name are removed at the end if this run made them and they are empty.
     """
     if argv is None:
         leave_out_current_folder()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal without UTF-8 can show neither '–' nor every file name.
+            # A terminal without UTF-8 cannot show '–' and some file names.
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     texts = [value for value in vars(args).values() if isinstance(value, str)]
@@ -218,20 +229,20 @@ def run(
 
 
 def _say(text: str) -> None:
-    """Print ``text`` on standard error, if that is open; the exit status tells in any case."""
+    """Print ``text`` on standard error if it is open; otherwise only the exit status shows the error."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
 
 def _of_path(error: OSError) -> str:
-    """Say which path the system refused, and why."""
+    """The path that the system refused, and the reason, in words."""
     if error.filename is None:
         return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
     return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
 
 
 def _open_closed_streams() -> None:
-    """Open closed standard streams on the null device, or the next file would get their numbers."""
+    """Open closed standard streams on the null device. Otherwise the next opened file would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -240,18 +251,18 @@ def _open_closed_streams() -> None:
 
 
 def _drop_what_cannot_be_printed() -> None:
-    """Redirect a closed standard output to the null device; else Python exits with a traceback."""
+    """Redirect a closed standard output to the null device. Otherwise Python would exit with a traceback."""
     if sys.stdout is None:
         return
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):  # a stream without a number, such as that of a notebook
+        with suppress(OSError, ValueError):  # a stream without a descriptor, such as a notebook's
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_of(prog: str) -> str:
-    """What to type for the program ``prog``.
+    """The command to type for the program ``prog``.
 
     >>> command_of("main.py"), command_of("nes2net published main")
     ('python main.py', 'nes2net published main')
@@ -260,4 +271,5 @@ def command_of(prog: str) -> str:
 
 
 def add_debug(parser: argparse._ActionsContainer) -> None:
+    """Add the flag ``--debug``, which every command has."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -1,4 +1,4 @@
-"""Commands from functions: a signature says which flags there are, and its docstring what they mean."""
+"""Make commands from functions: the signature declares the flags, and the docstring explains them."""
 
 from __future__ import annotations
 
@@ -17,37 +17,36 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Facts about a flag, given beside the type of its parameter in ``Annotated``."""
+    """Facts about a flag, given in ``Annotated`` beside the type of its parameter."""
 
     metavar: str | tuple[str, ...] | None = None
-    """Stands for the value in the help."""
+    """Word that stands for the value in the help."""
     minimum: int | None = None
-    """The smallest number that is allowed."""
+    """The smallest allowed number."""
     choices: Callable[[], Sequence[str]] | None = None
     nargs: str | int | None = None
     const: Any = None
-    """The value of the flag alone, with ``nargs="?"``."""
+    """The value if the flag is given without a value, with ``nargs="?"``."""
     repeated: bool = False
     """Whether the flag is repeated for each value."""
     meaning: str | None = None
-    """What the help says if no docstring explains the parameter."""
+    """The text of the help if no docstring explains the parameter."""
 
 
 File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
-#: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
-#: ``num_``.
+#: Parameter → flag, if their names differ. The flag of a parameter such as ``num_samples`` leaves out ``num_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 _ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 
 
 class Page(NamedTuple):
-    """What a docstring says for the help."""
+    """The parts of a docstring that the help shows."""
 
     title: str
-    """Its first line, without the full stop."""
+    """The first line, without the full stop."""
     example: str
     """The block below `Example:`."""
     prose: str
@@ -57,7 +56,7 @@ class Page(NamedTuple):
 
 
 def page_of(docstring: str | None) -> Page:
-    """Read a docstring. A section is a line that ends with a colon, with indented lines below it."""
+    """Split a docstring. A section is a line that ends with a colon, with indented lines below."""
     title, *blocks = inspect.cleandoc(docstring or "").split("\n\n")
     example = ""
     prose = []
@@ -80,12 +79,13 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Give a command the facts that its signature and docstring do not tell.
+    """A decorator that gives a command facts which are not in its signature or docstring.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
         names: further settings of the library → their flags.
-        subcommands: commands below this one, which is then only their common name and page of help.
+        subcommands: commands below this command. The decorated function itself is then never
+            called: it only gives the name and the help of the group.
     """
 
     def mark(function: Any) -> Any:
@@ -100,13 +100,14 @@ def called(
 def add_command(
     commands: argparse._SubParsersAction, function: Callable[..., int | None], name: str | None = None
 ) -> OneLineParser:
-    """Add ``function`` as the command ``name``, by default that of the function.
+    """Add ``function`` as the command ``name``, by default the name of the function.
 
-    Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
-    `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
-    too. Their group has the title of the dataclass's docstring, unless the function's docstring explains them. The help
-    leaves out what neither a docstring nor the type explains. A function with subcommands
-    (:func:`called`) is a command that only groups them.
+    Parameters before the star are positional arguments, and keyword-only parameters are flags. The
+    help lists arguments of the docstring's section `Args:` without a group; each other section is a
+    group. The fields of a dataclass parameter are flags too. Their group has the first line of the
+    dataclass's docstring as its title, unless the function's docstring explains them. The help
+    leaves out arguments that neither a docstring nor the type explains. A function with subcommands
+    (:func:`called`) only groups these subcommands.
     """
     page = page_of(function.__doc__)
     name = (name or function.__name__.strip("_")).replace("_", "-")
@@ -143,7 +144,15 @@ def add_command(
 def _add_arguments(
     parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], minimums: dict[str, int]
 ) -> Callable[[argparse.Namespace], Any]:
-    """Add what ``owner`` takes; return a call of it with the values of a parsed line."""
+    """Add the parameters of ``owner``, a function or a dataclass, to ``parser``.
+
+    Args:
+        meanings: name of a parameter → title of its group, and its meaning.
+        minimums: name of a parameter → smallest allowed number; this function fills it.
+
+    Returns:
+        A function that calls ``owner`` with the values of a parsed command line.
+    """
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
@@ -182,7 +191,7 @@ def _add_arguments(
 
 
 def _options(hint: Any) -> dict[str, Any]:
-    """The options of argparse for a type.
+    """The arguments of argparse's ``add_argument`` for a type.
 
     >>> _options(Sequence[Count] | None)
     {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
@@ -205,7 +214,7 @@ def _options(hint: Any) -> dict[str, Any]:
         return {key: value for option in arguments if option is not NoneType for key, value in _options(option).items()}
     if origin is Literal:
         return {"choices": list(arguments)}
-    if origin is not None:  # a sequence, or one of sequences
+    if origin is not None:  # a sequence, or a sequence of sequences, whose flag is repeated
         options = _options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}
@@ -218,5 +227,5 @@ def _options(hint: Any) -> dict[str, Any]:
 
 
 def given(settings: Any) -> list[str]:
-    """The fields of ``settings``, a dataclass of flags, that are not at their defaults, as messages name them."""
+    """Names, in backticks, of the fields of ``settings`` (a dataclass of flags) that differ from their defaults."""
     return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]

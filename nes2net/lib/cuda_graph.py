@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of a computation, recorded once and launched all at once."""
+"""CUDA graphs: record the kernels of a computation once, and launch all of them in one call."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """``compute`` of one tensor on a GPU, recorded for each shape and type and replayed.
+    """Calls ``compute`` on a tensor on a GPU, by a CUDA graph that is recorded for each shape and type.
 
-    A GPU computes a batch of some milliseconds faster than Python launches its hundreds of kernels.
-    ``compute`` must be the same computation each time: no random numbers, no value that the CPU
-    reads, and weights that stay where they are in memory. Only inference is recorded
-    (``torch.inference_mode``). What cannot be recorded is computed in the ordinary way, after a
-    warning. Inputs of at most ``max_shapes`` shapes are recorded, because each recording keeps its memory.
-    Any number of threads may call. A copy has no recordings.
+    Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
+    ``compute`` must launch the same kernels each time: it must not draw random numbers or read
+    values on the CPU, and its weights must stay at their place in memory. Only inference is
+    recorded (``torch.inference_mode``). If recording fails, the computation runs in the ordinary
+    way, after a warning. At most ``max_shapes`` shapes are recorded, because each recording keeps
+    memory. Several threads may call. A copy of this object has no recordings.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -40,7 +40,7 @@ class Replayed:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = _record(self.compute, x)
-                except torch.OutOfMemoryError:  # earlier recordings keep their memory
+                except torch.OutOfMemoryError:  # no further recordings, because the earlier ones keep their memory
                     self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
                     reason = first_line(error.__context__ or error)
@@ -51,9 +51,10 @@ class Replayed:
             graph, graph_input, result = self._recorded[key]
             graph_input.copy_(x)
             graph.replay()
-            return result.clone()  # the next replay writes over it
+            return result.clone()  # the next replay overwrites ``result``
 
     def __reduce__(self) -> tuple:
+        """Copy or pickle without the recordings."""
         return Replayed, (self.compute, self.max_shapes)
 
 
@@ -61,16 +62,16 @@ _recording = threading.Lock()  # CUDA records one graph at a time in a process
 
 
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-    """Record ``compute`` of tensors like ``x``: the graph, its input and its output."""
+    """Record ``compute`` for tensors like ``x``; return the graph, its input and its output."""
     current = torch.cuda.current_stream(x.device)
-    # Return to the outer stream even after an error, which PyTorch does not do.
+    # stream(current) returns to the present stream after an error, too: PyTorch's recording does not.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            for _ in range(3):  # so that libraries choose their kernels and allocate their memory first
+            for _ in range(3):  # warm up, so that libraries choose kernels and allocate memory before the recording
                 compute(graph_input)
         current.wait_stream(stream)
         # thread_local: other threads may pin memory while this one records.

@@ -1,4 +1,4 @@
-"""The device that computes, and how exactly it computes: types, TF32, and float32 within autocast."""
+"""The device that computes, and its precision: types, TF32, and float32 within autocast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, nearest
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """Choose the device of that name; ``"auto"`` is CUDA if it is there, otherwise the CPU.
+    """The device with the name ``device``; ``"auto"`` is CUDA if there is a GPU, otherwise the CPU.
 
     Raises:
         InputError: if the name is unknown, or this machine does not have the device.
@@ -41,7 +41,11 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def named_device(device: str) -> torch.device:
-    """Make the device of that name, whether or not this machine has it."""
+    """The device with the name ``device``, even if this machine does not have it.
+
+    Raises:
+        InputError: if the name is not a device of PyTorch.
+    """
     try:
         return torch.device(device)
     except RuntimeError as error:
@@ -49,10 +53,11 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Name the device of this process: its own GPU if ``torchrun`` started it and GPUs are there.
+    """Name of the device of this process: a GPU of its own, if ``torchrun`` started it and there are GPUs.
 
-    For ``auto`` and ``cuda``, a process gets the GPU with its number on the machine; processes
-    beyond the last GPU share GPUs. Every other ``device`` stays as it is.
+    If ``device`` is ``auto`` or ``cuda``, the process gets the GPU with the number of the process
+    on this machine. If there are more processes than GPUs, processes share GPUs. Every other
+    ``device`` is returned unchanged.
 
     >>> own_device("cpu")
     'cpu'
@@ -63,7 +68,7 @@ def own_device(device: str) -> str:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` in float32, or as it is in float32 and float64.
+    """Convert ``tensor`` to float32; a float32 or float64 tensor is returned unchanged.
 
     >>> at_least_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype
     torch.float32
@@ -72,17 +77,17 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Compute in the types of the tensors, even if autocast is on for ``device``.
+    """A context that computes in the types of the tensors, even if autocast is on for ``device``.
 
-    If it is off, nothing is entered, so that an exported graph has no trace of it.
+    If autocast is off, the context does nothing, so that it leaves no trace in an exported graph.
     """
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
-#: Names of precisions → the type of the weights. The weights of ``int8`` are
-#: quantised (:mod:`nes2net.models.quantisation`), which the type does not show.
+#: Name of a precision → type of the weights. For ``int8``, the type does not show that weights are quantised
+#: (:mod:`nes2net.models.quantisation`).
 PRECISIONS = {
     "float32": torch.float32,
     "tf32": torch.float32,
@@ -94,10 +99,10 @@ PRECISIONS = {
 
 
 def named_precision(precision: str | torch.dtype) -> str:
-    """Return the name of a precision, which may be given as a type of torch.
+    """Name of a precision, which may also be given as a type of PyTorch.
 
     Raises:
-        InputError: if it is unknown; the message gives the nearest one.
+        InputError: if the precision is unknown; the message suggests the nearest name.
 
     >>> named_precision(torch.bfloat16), named_precision("tf32")
     ('bfloat16', 'tf32')
@@ -113,10 +118,10 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
     """Refuse a precision that ``device`` does not compute, or emulates slowly.
 
     Args:
-        instead: what to take on a GPU that is too old.
+        instead: the precisions that the message recommends for a GPU that is too old.
 
     Raises:
-        InputError: if the device does not compute it; the message names what to take instead.
+        InputError: if ``device`` does not compute the precision; the message recommends another.
     """
     if precision == "tf32" and device.type != "cuda":
         raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")
@@ -135,19 +140,19 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
 
 @contextmanager
 def float32_products(precision: str = "float32") -> Iterator[None]:
-    """In this context, compute float32 products, convolutions and recurrences with all 23 bits.
+    """In this context, compute float32 products, convolutions and recurrences with all 23 mantissa bits.
 
-    By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits.
-    Settings of a program or container (``torch.set_float32_matmul_precision``,
-    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``) extend that to products, and on a CPU to bfloat16, which
-    keeps 7.
+    By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. With
+    some settings of a program or container (``torch.set_float32_matmul_precision``,
+    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``), it also computes products in TF32 on a GPU, and in
+    bfloat16, which keeps 7 bits, on a CPU.
 
-    Any number of threads may be inside: the first one changes PyTorch's settings, which hold for
-    the process, and the last one puts them back.
+    Any number of threads may use the context. PyTorch's settings apply to the whole process: the
+    first thread that enters changes them, and the last thread that leaves restores them.
 
     Args:
-        precision: ``"tf32"`` computes them in TF32 on a GPU, unless a thread inside asks for
-            another precision. All others mean the whole mantissa.
+        precision: ``"tf32"`` allows TF32 on a GPU, unless another thread in the context needs
+            another precision. Every other precision means all 23 bits.
     """
     exact = precision != "tf32"
     with _lock:
@@ -168,7 +173,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
 
 def float32_settings() -> dict[str, str]:
-    """Return PyTorch's settings for products of float32 at present, as plain data.
+    """PyTorch's present settings for float32 products, as plain data.
 
     >>> with float32_products():
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}
@@ -178,16 +183,16 @@ def float32_settings() -> dict[str, str]:
 
 
 _lock = threading.Lock()
-# Whether each thread in the context asks for the whole mantissa; and the settings outside of it.
-_inside: list[bool] = []
-_before: dict[str, Any] = {}
+_inside: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
+_before: dict[str, Any] = {}  # the settings outside the context
 
-# PyTorch's settings from torch 2.9 on, whose kernels read only these. torch.compile reads the two old
-# ones too, "matmul" and "cudnn" below, and refuses contradictions.
+# PyTorch's settings from torch 2.9 on. The kernels read only these settings. torch.compile also reads the two older
+# settings, "matmul" and "cudnn" below, and refuses contradictions.
 _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 
 def _set(exact: bool) -> None:
+    """Set all settings to all 23 bits if ``exact``, otherwise to TF32 on a GPU."""
     if exact:
         new_settings = dict.fromkeys(_NEW, "ieee")
     else:
@@ -196,10 +201,10 @@ def _set(exact: bool) -> None:
 
 
 def _settings() -> dict[str, Any]:
-    """Read the settings of this version of PyTorch; settings that it calls contradictory are left out."""
+    """The present settings of this version of PyTorch, without settings that PyTorch calls contradictory."""
     settings: dict[str, Any] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the old ones are old
+        warnings.simplefilter("ignore")  # PyTorch warns that the older settings are deprecated
         with suppress(RuntimeError):
             settings["matmul"] = torch.get_float32_matmul_precision()
         with suppress(RuntimeError):
@@ -208,6 +213,7 @@ def _settings() -> dict[str, Any]:
 
 
 def _restore(settings: Mapping[str, Any]) -> None:
+    """Set PyTorch's settings to ``settings``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "matmul" in settings:
@@ -220,7 +226,7 @@ def _restore(settings: Mapping[str, Any]) -> None:
 
 
 def _new_settings() -> dict[str, Any]:
-    """The objects with ``fp32_precision``, by name; none before torch 2.9."""
+    """Name → object with the setting ``fp32_precision``; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

@@ -1,4 +1,4 @@
-"""Errors that a person can mend, the wording of their messages, and interruptions from outside."""
+"""Errors that a user can mend, the wording of their messages, and interruptions from outside."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something given to nes2net is missing or wrong.
+    """An input of nes2net is missing or wrong.
 
-    The message is one line that names the file or value and the remedy. It has settings in
-    backticks, by the name of the parameter or of the recipe's key: "pass `overwrite=True`". The
-    command line prints it in its own words (:func:`worded`), without a traceback, and exits with
-    status 2.
+    The message is one line that names the file or value and the remedy. Settings stand in
+    backticks, with the name of the parameter or of the recipe's key: "pass `overwrite=True`". The
+    command line replaces settings by its flags (:func:`worded`), prints the message without a
+    traceback, and exits with status 2.
 
-    A message may quote a file's content. Therefore characters that a terminal obeys are escaped,
-    and a long message loses its middle.
+    A message may quote the content of a file. Characters that a terminal obeys are therefore
+    escaped, and a long message loses its middle.
 
     Args:
-        problem: what is wrong, and the remedy; the whole message, or what follows the ``subject``.
-        subject: begins the message, such as ``"audio file FILE"``; :attr:`problem` does without it,
-            for tables that name the file in another column.
+        problem: the problem and the remedy: the message, or the part of it after ``subject``.
+        subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` leaves it
+            out, for tables that name the file in another column.
     """
 
     def __init__(self, problem: str, *, subject: str = "") -> None:
@@ -38,28 +38,28 @@ class InputError(ValueError):
         if subject:
             message = f"{subject} {problem}"
         super().__init__(one_line(message))
-        #: What is wrong, without the subject.
+        #: The problem and the remedy, without the subject.
         self.problem = one_line(problem)
 
 
 class MissingLibrary(InputError):
-    """A library that is needed is not installed, or cannot be imported."""
+    """A needed library is not installed, or cannot be imported."""
 
 
 class Unfinished(Exception):
-    """Work was interrupted from outside, by a signal or a full disk.
+    """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
 
-    The work done is kept, and the same command resumes from there.
+    The results so far are kept, and the same command resumes from there.
     """
 
 
 _LONGEST_MESSAGE = 1000  # characters
-_LONGEST_NAME = 100  # characters of an unknown name that are compared with known ones
+_LONGEST_NAME = 100  # characters of an unknown name that are compared with known names
 _MOST_NAMED = 10  # known names that a message lists
 
 
 def one_line(text: str) -> str:
-    """Put ``text`` on one line of at most 1,000 characters, with what is not printable escaped.
+    """Put ``text`` on one line of at most 1,000 characters, and escape unprintable characters.
 
     >>> one_line("a\\x1b[2J\\n  b"), len(one_line("\\0" * 10**6))
     ('a\\\\x1b[2J b', 1000)
@@ -69,11 +69,12 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escape the characters of ``text`` that are not printable, which a terminal may obey."""
+    """Escape unprintable characters of ``text``, which a terminal may obey."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _without_middle(text: str) -> str:
+    """``text`` cut to 1,000 characters: its beginning, an ellipsis and its end."""
     half = _LONGEST_MESSAGE // 2
     if len(text) <= _LONGEST_MESSAGE:
         return text
@@ -95,9 +96,10 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
 
 
 def worded(text: str) -> str:
-    """Put a message in the running program's words: each setting in backticks becomes its flag.
+    """Replace the settings in a message by the flags of the running program.
 
-    A setting without a flag stays as it is. A flag may stand for a setting with one certain value.
+    A setting without a flag stays as it is. A flag may also stand for a setting with a certain
+    value.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -129,7 +131,7 @@ def worded(text: str) -> str:
 
 
 def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Ask for the nearest of ``known_names``, for the end of a message; empty if none is near.
+    """The end of a message that suggests the nearest of ``known_names``; empty if no name is near.
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
@@ -144,12 +146,14 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """End a message about an unknown name: ask for the nearest of ``known_names``, and list up to ten of them.
+    """The end of a message about an unknown name: suggest the nearest of ``known_names``, and list up to ten.
+
+    If there are more than ten names, the message lists the ten nearest, or the first ten if no name
+    is near.
 
     Args:
-        command: a command that lists all of them. If there are more than ten, the message names it
-            and lists the ten nearest, or the first ten if no name is near.
-        meant: the question to ask instead of :func:`nearest`'s; empty for no question.
+        command: a command that lists all names; the message states it if there are more than ten.
+        meant: the suggestion to print instead of :func:`nearest`'s; empty for no suggestion.
 
     >>> did_you_mean("dilaton", ["pool", "dilation"])
     "; did you mean 'dilation'? Known: dilation, pool"
@@ -178,8 +182,8 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
     """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
 
     Args:
-        problem: begins the message; the name and :func:`did_you_mean` follow.
-        command: lists all that are known.
+        problem: beginning of the message; the name and :func:`did_you_mean` follow.
+        command: a command that lists all known names.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
     """
@@ -190,7 +194,7 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """List up to ``limit`` of ``names``, and say how many there are if that is not all.
+    """List up to ``limit`` of ``names``; if there are more, also state their number.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
@@ -201,11 +205,11 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """``number`` with what it counts, in the plural unless it is 1.
+    """``number`` and a noun, in the plural unless ``number`` is 1.
 
     Args:
-        singular: the noun, with a verb if one follows: ``"file is"``.
-        plural: its plural, if that is not ``singular`` with an ``s``: ``"files are"``.
+        singular: the noun, possibly with a verb: ``"file is"``.
+        plural: the plural, if it is not ``singular`` and an ``s``: ``"files are"``.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
@@ -214,10 +218,10 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
 
 class _Shortened(reprlib.Repr):
-    """``repr`` of a few parts of plain values and containers; of other objects, the class alone.
+    """A short ``repr`` of plain values and containers; other objects are shown by their class alone.
 
-    The library's own calls the full ``repr`` of a class that it does not know, and sorts
-    dictionaries and sets. Both may take for ever on a value that holds the same object many times.
+    Its base class calls the full ``repr`` of an unknown class, and sorts dictionaries and sets.
+    Both may take for ever on a value that contains the same object many times.
     """
 
     def __init__(self) -> None:
@@ -226,6 +230,7 @@ class _Shortened(reprlib.Repr):
         self.maxlevel = 4
 
     def repr1(self, value: Any, level: int) -> str:
+        """Like the library's, but a subclass counts as its base, and an unknown object is shown by its class alone."""
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):
                 return getattr(self, f"repr_{kind.__name__}")(value, level)  # type: ignore[no-any-return]
@@ -236,22 +241,27 @@ class _Shortened(reprlib.Repr):
         return f"<{type(value).__name__}>"
 
     def repr_bytes(self, value: bytes, level: int) -> str:
+        """Cut long bytes before ``repr``, which would make a text several times as long."""
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
+        """Unlike the library's, without sorting the keys."""
         return self._in_braces(
             (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
         )
 
     def repr_set(self, value: Set, level: int) -> str:
+        """Unlike the library's, without sorting the elements."""
         if not value:
             return "set()"
         return self._in_braces((self.repr1(v, level - 1) for v in value), level)
 
     def repr_frozenset(self, value: Set, level: int) -> str:
+        """As a set."""
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
+        """The first 4 items in braces, and ``...`` if there are more."""
         if level > 0:
             first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
         else:
@@ -259,14 +269,14 @@ class _Shortened(reprlib.Repr):
         return f"{{{', '.join(first)}}}"
 
 
-_MOST_BITS = 512
+_MOST_BITS = 512  # of a whole number; longer numbers take long to write in decimal digits
 _shortened = _Shortened()
 
 
 def shown(value: Any) -> str:
-    """``repr`` of a wrong value for a message, shortened to what fits on one line.
+    """A short ``repr`` of a wrong value, for a message.
 
-    Neither a huge value nor an unknown class of object can make it slow.
+    A huge value or an object of an unknown class cannot make this function slow.
 
     >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
     ("{'max': 1}", 100, '<a number of 16610 bits>')
@@ -275,13 +285,13 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an error's text, shortened; the name of its class if it has no text.
+    """First line of an error's text, at most 200 characters; the name of its class if it has no text.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')
     """
-    foreign = len(error.args) == 1 and not isinstance(error.args[0], str)  # such as the key of a KeyError
-    if foreign:
+    # The argument may be any object, such as the key of a KeyError.
+    if len(error.args) == 1 and not isinstance(error.args[0], str):
         text = shown(error.args[0])
     else:
         text = str(error)
@@ -292,7 +302,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def readable_size(size: float) -> str:
-    """Write ``size`` bytes for a person.
+    """A number of bytes in words.
 
     >>> readable_size(3_812_000_000)
     '3.8 GB'

@@ -1,4 +1,4 @@
-"""Files read within limits, written whole or not at all, and locked for one process."""
+"""Read files within limits, replace files atomically, and lock a file for one process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on the expanded content of one file; code that expands a part counts it here first.
+    """Limits on the content that a file grows to when it is read; count each part before expanding it.
 
     Args:
-        name: begins the message, such as ``shard FILE``.
-        most_bytes: largest size of the expanded content, usually in memory.
-        most_steps: largest number of rows, values, members or the like, each of which costs time.
-        size: bytes of the file, for the message; None if the limits do not depend on it.
-        remedy: ends the message with what to do.
+        name: beginning of the error message, such as ``shard FILE``.
+        most_bytes: largest size in bytes of the expanded content, usually in memory.
+        most_steps: largest number of rows, values, members or similar parts that cost time.
+        size: size of the file in bytes, for the message; None if the limits do not depend on it.
+        remedy: end of the error message, which says what to do.
 
     >>> budget = Budget("a file", most_bytes=1000, most_steps=10)
     >>> budget.take("rows", steps=9)
@@ -53,8 +53,8 @@ class Budget:
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
         """The budget of a file that is read into memory.
 
-        A file of ``size`` bytes may take 16 times as many, and a step for every 64. A small file may
-        take 128 MB (2²⁷ bytes) and 100,000 steps.
+        A file of ``size`` bytes may grow to 16 · ``size`` bytes and take ``size`` / 64 steps. Every
+        file may grow to 128 MB (2²⁷ bytes) and take 100,000 steps.
         """
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
@@ -62,7 +62,7 @@ class Budget:
         """Count ``content``, such as ``"rows"``, before it is expanded.
 
         Raises:
-            InputError: if the file then exceeds a limit.
+            InputError: if the file exceeds a limit.
         """
         self.bytes += bytes
         self.steps += steps
@@ -72,6 +72,7 @@ class Budget:
             raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
+        """The error for content of this ``amount``, which exceeds the ``limit``."""
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         return InputError(
@@ -82,17 +83,17 @@ class Budget:
 
 @contextmanager
 def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary file to write to, which replaces ``path`` at the end of this context.
+    """Yield a temporary file to write to, which replaces ``path`` at the end of this context.
 
-    An interruption leaves the old file, or none. The file gets the permissions that the umask gives
-    to new files. A symbolic link is replaced, and the file that it leads to stays: in a folder from
-    elsewhere, a link may lead anywhere.
+    An interruption leaves the old file, or no file. The new file gets the permissions that the
+    umask gives to new files. If ``path`` is a symbolic link, the link is replaced, not the file
+    that it leads to: in a folder from elsewhere, a link may lead anywhere.
 
     Args:
-        durable: whether this holds after a power cut too. The data is then on the disk before the
-            file is renamed, and the new name before this returns. What ended processes left of
-            ``path`` is removed first. Both take too long for many small files that can be made
-            again.
+        durable: also survive a power cut: write the data to the disk before the file is renamed,
+            and the new name before the context ends. Also, first remove temporary files for
+            ``path`` that ended processes left. Both take too long for many small files that can be
+            made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -113,7 +114,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors replaces the file by one for its owner alone
+        if temporary.stat().st_mode != mode:  # safetensors replaces the file by a file that only its owner can read
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _to_disk(temporary)
@@ -128,25 +129,26 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def _temporary_beside(path: Path) -> tuple[Path, int | None]:
-    """Make a temporary file for ``path``, and open it with the lock that tells that this process lives.
+    """Make a temporary file for ``path``, and lock it to show that this process is alive.
 
-    Its name cannot be guessed, and is not that of a link or of another file.
+    The name of the file is random, so that nobody can put a link there before. Returns the file,
+    and the descriptor that holds the lock; None on Windows.
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         opened = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if sys.platform == "win32":  # an open file cannot be renamed
+        if sys.platform == "win32":  # Windows cannot rename an open file
             os.close(opened)
             return temporary, None
         _show_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # another process removed it as a leftover before it was locked
+        os.close(opened)  # another process took the file for a leftover and removed it before it was locked
 
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside the file ``path``; what ended processes left of ``path`` is removed first."""
+    """Yield a temporary folder beside the file ``path``, after removing those that ended processes left."""
     make_folder(path.parent)
     remove_left(path.parent, path.name)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
@@ -162,9 +164,9 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _show_alive(opened: int) -> None:
-    """Lock a temporary file or folder until this process, and those that it forks meanwhile, close it."""
+    """Lock a temporary file or folder until this process, and processes that it forks meanwhile, close it."""
     if sys.platform != "win32":
-        with suppress(OSError):  # the file system has no locks; without them, nothing counts as a leftover
+        with suppress(OSError):  # a file system without locks, where nothing counts as a leftover
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
@@ -172,9 +174,10 @@ _LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Remove the temporary files that ended processes left in ``folder``: all, or those for the file ``name``.
+    """Remove temporary files that ended processes left in ``folder``: all of them, or those for the file ``name``.
 
-    Those of living processes are locked and stay. Where there are no locks, all stay.
+    Temporary files of living processes are locked, and stay. On a file system without locks, all
+    temporary files stay.
     """
     if sys.platform == "win32":
         return
@@ -184,11 +187,11 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         return
     leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
-        with suppress(OSError):  # it belongs to another user, or is a link
+        with suppress(OSError):  # the file is locked, belongs to another user, or is a link
             mode = leftover.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
-            # Some file systems lock only what is open for writing.
+            # Some file systems lock a file only if it is open for writing.
             if stat.S_ISDIR(mode):
                 access = os.O_RDONLY
             else:
@@ -205,9 +208,9 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: str | Path, flags: int) -> int:
-    """Open a file, as ``opener`` of :func:`open`, but not through a symbolic link.
+    """An ``opener`` for :func:`open` that does not follow a symbolic link.
 
-    In a folder from elsewhere, a link may lead to any file, which would be changed.
+    In a folder from elsewhere, a link may lead to any file; writing would change that file.
 
     Raises:
         InputError: if ``path`` is a link.
@@ -220,7 +223,7 @@ def never_linked(path: str | Path, flags: int) -> int:
         raise
 
 
-#: Folders that :func:`make_folder` has made, by their absolute paths.
+#: Absolute paths of the folders that :func:`make_folder` has made.
 _MADE_HERE: set[str] = set()
 
 
@@ -235,10 +238,10 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """Finally remove the empty folders of ``paths`` and above that :func:`make_folder` made.
+    """At the end, remove empty folders among ``paths`` and their parents that :func:`make_folder` made.
 
-    Folders are made before the long work whose results go into them, and the work may fail. A folder
-    that somebody else makes meanwhile stays.
+    Folders are made before the long work whose results go into them, and the work may fail. Folders
+    that other programs made meanwhile stay.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -271,10 +274,10 @@ def check_no_device(path: str | Path) -> None:
 def check_writable(
     path: str | Path, remedy: str = "name a file in a folder that exists", *, stream: bool = False
 ) -> None:
-    """Try whether a file can be written at ``path``, before hours are spent on what goes into it.
+    """Check that a file can be written at ``path``, before hours are spent on its content.
 
     Args:
-        stream: whether it is written by :func:`write_output`, also to a device or a pipe.
+        stream: whether :func:`write_output` will write it, so that a device or a pipe is possible.
 
     Raises:
         InputError: if ``path`` is a folder, or its folder cannot be written to.
@@ -293,6 +296,7 @@ def check_writable(
 
 
 def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     if path.is_dir():
         access = os.O_RDONLY
     else:
@@ -305,7 +309,7 @@ def _to_disk(path: Path) -> None:
 
 
 def sha256_of(*paths: str | Path) -> str:
-    """Return the SHA-256 of the content of files, one after the other, in hexadecimal digits."""
+    """The SHA-256, in hexadecimal, of the concatenated content of files."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
@@ -315,7 +319,7 @@ def sha256_of(*paths: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8, as a whole or not at all, even in a power cut; make its folders.
+    """Replace the file ``path`` by ``text`` in UTF-8, atomically even in a power cut; make its folders.
 
     Raises:
         InputError: if the file cannot be written.
@@ -325,14 +329,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_output(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to what a person has named as output, as a shell's ``>`` does.
+    """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    A file appears as by :func:`write_text`, and a symbolic link to it stays. A device or a pipe
-    gets the text itself. So does the standard output of this process, ``/dev/stdout``, even if it
-    is a file.
+    A file is written as by :func:`write_text`; a symbolic link to the file stays. The text is
+    written directly to a device, a pipe, or the standard output of this process (``/dev/stdout``),
+    even if the standard output is a file.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if the output cannot be written.
     """
     if not _is_stream(path):
         target = path
@@ -342,7 +346,7 @@ def write_output(path: str | Path, text: str) -> None:
         return
     with writing(path):
         own_stream = _own_stream(os.stat(path))
-        # Opened anew, a file behind /dev/stdout would be written from its start.
+        # Opening /dev/stdout again would overwrite a file behind it from the start: use the open descriptor.
         if own_stream is None:
             file_number = os.open(path, os.O_WRONLY)
         else:
@@ -352,6 +356,7 @@ def write_output(path: str | Path, text: str) -> None:
 
 
 def _is_stream(path: str | Path) -> bool:
+    """Whether ``path`` is a device, a pipe, or the standard output or error of this process."""
     try:
         status = os.stat(path)
     except OSError:
@@ -360,9 +365,9 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _own_stream(status: os.stat_result) -> int | None:
-    """Find the descriptor of this process's output that ``status`` belongs to, and flush it."""
+    """The descriptor of this process's standard output or error if ``status`` is its status; flush it first."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-        with suppress(OSError):  # closed
+        with suppress(OSError):  # the stream is closed
             if os.path.samestat(status, os.fstat(number)):
                 if stream is not None:
                     stream.flush()
@@ -371,7 +376,7 @@ def _own_stream(status: os.stat_result) -> int | None:
 
 
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
-    """Write ``content`` as JSON, in which a number that is not finite becomes null.
+    """``content`` as JSON; numbers that are not finite become null.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
@@ -383,7 +388,7 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
-_START = 512  # bytes that tell a pointer or a web page
+_START = 512  # bytes at the start that show whether a file is a Git LFS pointer or a web page
 _CHUNK = 1 << 24  # bytes read at once from a file that may be endless
 
 
@@ -391,11 +396,11 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
     """Read a file of at most ``max_bytes`` bytes.
 
     Args:
-        remedy: ends the message with what to do.
+        remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read or is longer, or if it is a named pipe, in which a
-            reader would wait for ever. A pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read or is longer, or if it is a named pipe, where a
+            reader may wait for ever. A pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
@@ -421,11 +426,11 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
 
 
 def check_arrived(path: str | Path, start: bytes | None = None) -> None:
-    """Raise :class:`InputError` if a file holds a Git LFS pointer or a web page in place of its content.
+    """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:
-        start: the first bytes of the file; None reads them, and leaves a file that cannot be read to
-            its reader.
+        start: the first bytes of the file; None to read them here. A file that cannot be read is
+            not reported here: its reader will raise an error.
     """
     if start is None:
         try:
@@ -443,14 +448,15 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
 
 @contextmanager
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
-    """Hold an exclusive lock on the file ``path``; it is released even if the process is killed.
+    """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
-    The file is made for the lock and removed with it. So is a folder that was made for it, if it is
-    empty then. Processes forked meanwhile do not hold the lock. Nothing is locked if the file system
-    has no locks, or if the file cannot be made: then nothing else can be written there either.
+    The file is made for the lock, and removed with the lock. A folder that was made for the file is
+    removed, too, if it is empty. Processes forked meanwhile do not hold the lock. Nothing is locked
+    if the file system has no locks, or if the file cannot be made: nothing can be written there
+    then.
 
     Raises:
-        InputError: if another process holds the lock; ``refusal`` is the message. Also if ``path``
+        InputError: if another process holds the lock, with the message ``refusal``; or if ``path``
             is a link.
     """
     with no_empty_folders(path.parent):
@@ -464,7 +470,8 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    if sys.platform == "win32":  # without this kind of lock
+    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked."""
+    if sys.platform == "win32":  # Windows has no such locks
         return None
     while True:
         try:
@@ -475,7 +482,7 @@ def _acquire(path: Path, refusal: str) -> int | None:
             file = never_linked(path, os.O_RDWR | os.O_CREAT)
         except OSError:
             if not path.parent.exists():
-                continue  # the last holder removed the empty folder meanwhile
+                continue  # the previous holder of the lock removed the empty folder meanwhile
             return None
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -489,4 +496,4 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
-        os.close(file)  # the last holder removed the file after it was opened here: make a new one
+        os.close(file)  # the previous holder removed the file after it was opened here: make a new file

@@ -1,4 +1,4 @@
-"""Findings of a check: what a person prepared is incomplete or wrong, and what to do about it."""
+"""Findings of a check: missing or wrong files and settings, and what to do about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nes2net.lib.terminal import wrapped
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is missing or wrong.
+    """A file or setting that is missing or wrong.
 
     >>> print(Finding("keys", "not there", "get them from the organisers"))
     keys: not there; get them from the organisers
@@ -19,9 +19,9 @@ class Finding:
     subject: str
     problem: str
     remedy: str = ""
-    """What to do; empty if the problem says it, or nothing is known to help."""
+    """What to do; empty if the problem already says so, or if no remedy is known."""
     spares_some: bool = False
-    """Whether only some of the files are missing: a partial result is possible."""
+    """Whether only some of the files are missing, so that a partial result is possible."""
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.problem}"

@@ -1,8 +1,8 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. In every
-case, state and items are set only on permitted classes, and memory and time are limited: there are
-limits on the number of steps and the length of lines and names, and all keys are quick to hash.
+A pickle is a program. In ``find_class``, each unpickler decides which names a pickle may ask for.
+In every case, state and items are set only on permitted classes, and memory and time are limited:
+the number of steps and the length of lines have limits, and all keys are quick to hash.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# Written in Python, where a huge memo index costs no memory. The types of the library do not
-# declare its stack and its load_… methods.
+# The unpickler in Python, because a huge memo index costs no memory there. Any: the library's types do not declare its
+# stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
 
-#: Keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
+#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
 MOST_NUMBERS_AS_KEYS = 100_000
 _LONGEST_LINE = 1 << 24  # bytes
-#: Instructions that make an object or keep one in the memo, and the steps that its memory counts as.
+#: Instructions that make an object, or keep an object in the memo.
 _MAKING = frozenset(
     getattr(pickle, name)[0]
     for name in (
@@ -32,7 +32,7 @@ _MAKING = frozenset(
         *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     )
 )
-_OBJECT = 5
+_OBJECT = 5  # steps for which the memory of an object counts
 
 
 class Refused(pickle.UnpicklingError):
@@ -40,11 +40,11 @@ class Refused(pickle.UnpicklingError):
 
 
 class Exceeded(ValueError):
-    """The pickle has other keys than files of its kind, and they may be slow to hash."""
+    """The pickle has keys that real files do not have, and that may be slow to hash."""
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """``load``, the method of an instruction, with ``check`` of the stack before it."""
+    """The method ``load`` of an instruction, preceded by the ``check`` of the stack."""
 
     def checked(self: Any) -> None:
         check(self)
@@ -54,18 +54,18 @@ def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Calla
 
 
 class GuardedUnpickler(_Unpickler):
-    """Reads one pickle of ``stream``, which has ``size`` bytes.
+    """Reads one pickle from ``stream``, which has ``size`` bytes.
 
     Args:
-        budget: its steps are the instructions, the objects that they make and the elements that they
-            copy.
+        budget: limits; a step is an instruction or a copied element, and an object is 5 steps.
     """
 
-    #: Classes whose objects a pickle may give state and items.
     keeps_state: ClassVar[tuple[type, ...]] = ()
+    """Classes of objects whose state a pickle may set."""
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
-    #: Classes of keys beside text and numbers; each is equal to itself alone.
+    """Classes of objects whose items a pickle may set."""
     keys: ClassVar[tuple[type, ...]] = ()
+    """Further allowed classes of keys besides text and numbers, whose objects equal only themselves."""
 
     def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
@@ -75,13 +75,14 @@ class GuardedUnpickler(_Unpickler):
         self.encoded: dict[int, tuple[str, bytes]] = {}
 
     def load(self) -> Any:
+        """Read the pickle, and then free the memo."""
         try:
             return super().load()
-        finally:  # the tensors there would stay in memory, because functions there refer to this object
+        finally:  # functions in the memo refer to this object, a cycle that would keep the tensors in memory
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
-        """Return ``items``, which are about to be copied, and count them as steps."""
+        """Count ``items`` as steps before the caller copies them, and return them."""
         self.budget.take("steps", steps=len(items))
         return items
 
@@ -98,7 +99,7 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Do what ``_codecs.encode`` does where protocol 2 writes bytes, once for each text."""
+        """Encode ``text`` as ``_codecs.encode`` does, which protocol 2 calls to make bytes; once for each text."""
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
         if id(text) not in self.encoded:
@@ -106,26 +107,31 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
+        """Refuse names from the process's registry of extensions."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
+        """Set the state of an object, if its class is in :attr:`keeps_state`."""
         if not isinstance(self.stack[-2], self.keeps_state):
             raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
 
     def load_bytearray8(self) -> None:
+        """Read bytes without reserving memory for the stated length first, as the library's method does."""
         (length,) = struct.unpack("<Q", self.read(8))
-        data = self.read(length)  # the library's own reserves the claimed length before it reads
+        data = self.read(length)
         if len(data) < length:
             raise EOFError("it ends too early")
         self.append(bytearray(data))
 
     def _check_items(self, target: Any, keys: list) -> None:
+        """Check an instruction that sets items of ``target``."""
         if not isinstance(target, self.keeps_items):
             raise ValueError(f"it sets items of a {type(target).__name__}")
         self.check_keys(keys)
 
     def _check_arguments(self, arguments: Any) -> None:
+        """Check and count the arguments of a call."""
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)
@@ -151,36 +157,40 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """The methods of the instructions; looking one up is a step, or several if it makes an object."""
+    """Instruction → method. A look-up counts as a step, or as 5 steps if the instruction makes an object."""
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)
         self.budget = budget
 
     def __getitem__(self, instruction: int) -> Any:
+        """Count the instruction, and return its method."""
         budget = self.budget
+        # Count here without calling take(), because a pickle may have millions of instructions.
         if instruction in _MAKING:
             budget.steps += _OBJECT
         else:
-            budget.steps += 1  # millions of times, so without a call
+            budget.steps += 1
         if budget.steps > budget.most_steps:
             budget.take("steps")
         return dict.__getitem__(self, instruction)
 
 
 class _Bounded:
-    """A stream of ``size`` bytes, which reserves no memory for more."""
+    """A stream of ``size`` bytes that refuses longer reads before it reserves memory for them."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream
         self.size = size
 
     def read(self, length: int) -> bytes:
+        """Read ``length`` bytes, if the whole stream has so many."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
 
     def readline(self) -> bytes:
+        """Read a line of limited length."""
         line = self.stream.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
             raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")

@@ -1,4 +1,4 @@
-"""Files from HTTP servers: resumed if interrupted, checked for size, complete or absent."""
+"""Download files from HTTP servers: resume interrupted downloads, check size and digest."""
 
 from __future__ import annotations
 
@@ -24,20 +24,18 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-# tries that bring fewer bytes than this, each
-MOST_TRIES = 6
-_LEAST_BETWEEN = 100_000
-# Seconds in which a server has to send as many bytes, at least: about 300 a second.
-_SLOWEST = 300.0
-_BUSY = (408, 429, 500, 502, 503, 504)
+MOST_TRIES = 6  # in a row that bring fewer bytes than _LEAST_BETWEEN each
+_LEAST_BETWEEN = 100_000  # bytes
+_SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
+_BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """An address, and what its publisher says of the file behind it.
+    """The address of a file, and the size and digests that its publisher states.
 
-    ``size`` is in bytes, None if unknown; ``digests`` are hexadecimal, by the names of
-    :mod:`hashlib`.
+    ``size`` is in bytes; None if unknown. ``digests`` maps names of :mod:`hashlib` to hexadecimal
+    digests.
     """
 
     url: str
@@ -46,7 +44,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """The server asks to come back later, in ``pause`` seconds if it says so."""
+    """The request failed but may succeed later: in ``pause`` seconds, if the server says so."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -56,19 +54,20 @@ class _Busy(Exception):
 class HttpFiles:
     """A client that trusts no HTTP server.
 
-    A redirection from HTTPS to HTTP, or to anything else, is refused. A server that is busy, breaks
-    off or stalls is asked again, up to six times with hardly a byte in between, after 1, 2, 4 … seconds.
+    A redirection from HTTPS to HTTP, or to any other scheme, is refused. If a server is busy,
+    breaks off or stalls, the request is repeated after 1, 2, 4 … seconds. The client gives up after
+    ``most_tries`` requests in a row that bring hardly any bytes.
 
     Args:
-        sleep: Waits for a number of seconds.
-        most_tries: How often a server is asked without a byte in between.
+        sleep: function that waits for a number of seconds.
+        most_tries: number of requests in a row that may bring hardly any bytes.
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
         self.sleep = sleep
         self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
-        # identity: a compressed answer would have neither the announced size nor the file's checksum
+        # "identity" asks for no compression: compressed bytes would have another size and digest than the file.
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
 
@@ -79,14 +78,14 @@ class HttpFiles:
         self.client.close()
 
     def read(self, url: str, max_bytes: int) -> bytes:
-        """The content of a short answer, at most ``max_bytes`` bytes.
+        """Download a short page, of at most ``max_bytes`` bytes.
 
         Raises:
-            InputError: if there is no such page, or it is longer.
+            InputError: if there is no such page, or the page is longer.
             Unfinished: if the server cannot be reached.
         """
 
-        def once() -> bytes:
+        def ask() -> bytes:
             content = bytearray()
             with self._answer("GET", url) as answer:
                 _check_found(answer, url)
@@ -96,23 +95,24 @@ class HttpFiles:
                         raise InputError(f"{url}: the answer is longer than {readable_size(max_bytes)}")
             return bytes(content)
 
-        return self._patiently(once, url, lambda: 0)
+        return self._patiently(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """``file`` with the size that its server announces, and the SHA-256 that the hub states.
+        """Complete ``file`` by the size that its server announces, and the SHA-256 that the hub states.
 
-        Facts that the server does not state are absent.
+        Facts that the server does not state stay unknown.
 
         Raises:
             InputError: if there is no such file.
             Unfinished: if the server cannot be reached.
         """
 
-        def once() -> RemoteFile:
-            # of all answers: the hub states the size in the answer that redirects to its store
+        def ask() -> RemoteFile:
+            # The headers of all answers: the hub states size and digest in the answer that redirects to its store.
             headers: dict[str, str] = {}
             with self._answer("HEAD", file.url, headers) as answer:
-                if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
+                # Other errors may mean that the server does not support HEAD: the file may exist nevertheless.
+                if answer.status_code in (404, 410, *_BUSY):
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size")
                 if answer.is_success:
@@ -121,17 +121,17 @@ class HttpFiles:
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
-        return self._patiently(once, file.url, lambda: 0)
+        return self._patiently(ask, file.url, lambda: 0)
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
-        """Fetch ``file`` to ``path`` and return the digests that are published, or else its SHA-256.
+        """Download ``file`` to ``path``; return its digests with the published names, or else its SHA-256.
 
-        A partial download stays in ``{path}.part``. The next call resumes there, unless
-        the file has changed meanwhile.
+        A partial download stays in ``{path}.part``. The next call resumes the download, unless the
+        file has changed meanwhile.
 
         Raises:
-            InputError: if there is no such file, the disk is too small for it, or it has another
-                size or checksum than published; it is then removed.
+            InputError: if there is no such file, the disk is too small, or the size or a digest
+                differs from the published one; a file with a wrong digest is removed.
             Unfinished: if the server breaks off again and again, or the disk is full.
         """
         partial_path = path.with_name(f"{path.name}.part")
@@ -152,15 +152,16 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Fetch what is missing in ``partial_path``."""
-        validators: dict[str, str] = {}  # of the file that was fetched in part; empty if unknown
+        """Download the missing rest of ``partial_path``; start again if the file may have changed."""
+        # ETag or modification time of the file when the download began; empty if unknown.
+        validators: dict[str, str] = {}
         with suppress(InputError, ValueError, AttributeError):
             state = parsed_json(read_bounded(_state_of(partial_path), 10_000), "the state")
             if state.pop("url") == file.url:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
         if start and not validators and not file.digests:
-            start = 0  # nothing would tell whether the file is still the same
+            start = 0  # nothing would show whether the file is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
                 return
@@ -171,13 +172,13 @@ class HttpFiles:
             if validator := validators.get("etag") or validators.get("modified"):
                 headers["If-Range"] = validator
         with self._answer("GET", file.url, headers=headers) as answer:
-            if answer.status_code == 416:  # there is no such range: all has come, or the file has changed
+            if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
                 if _length(answer) != start:
                     _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
-            if answer.status_code != 206:  # a server without ranges, or whose file has changed, sends all of it
+            if answer.status_code != 206:  # without ranges, or if the file has changed, the server sends the whole file
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
                 raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
@@ -188,19 +189,19 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
+            # Facts that show later whether the file is still the same; weak tags do not (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
-            told = {}
+            new_validators = {}
             if tag.startswith('"') and len(tag) < 1000:
-                told = {"etag": tag}
+                new_validators = {"etag": tag}
             elif 0 < len(modified) < 100:
-                told = {"modified": modified}
-            if start and any(told.get(name, value) != value for name, value in validators.items()):
-                _remove(partial_path)  # no matter how the server treated If-Range
+                new_validators = {"modified": modified}
+            if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
+                _remove(partial_path)  # the server should have sent the whole file for If-Range, but did not
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
-                write_text(_state_of(partial_path), json.dumps({"url": file.url, **told}))
+                write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))
             self._receive(answer, file, partial_path, start, length, display)
 
     def _receive(
@@ -212,6 +213,7 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on."""
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
             raise InputError(
@@ -219,7 +221,7 @@ class HttpFiles:
                 "make room and run the same command again"
             )
         if total_bytes is None:
-            max_bytes = start + free // 2  # an endless file must not fill the disk
+            max_bytes = start + free // 2  # so that an endless file does not fill the disk
         else:
             max_bytes = total_bytes
         done = start
@@ -264,7 +266,7 @@ class HttpFiles:
     def _answer(
         self, method: str, url: str, all_headers: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """The answer to a request, after redirections; ``all_headers`` gets the headers of all answers."""
+        """Yield the answer to a request after redirections; collect the headers of all answers in ``all_headers``."""
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -293,13 +295,13 @@ class HttpFiles:
             address = target
         raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
 
-    def _patiently(self, once: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
-        """Call ``once`` until it succeeds; tries that brought many bytes do not count."""
+    def _patiently(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
+        """Call ``ask`` until it succeeds, or until :attr:`most_tries` calls in a row brought hardly any bytes."""
         tries = 0
         before = bytes_so_far()
         while True:
             try:
-                return once()
+                return ask()
             except httpx.UnsupportedProtocol as error:
                 raise InputError(f"{url}: not an address of HTTP or HTTPS") from error
             except (httpx.TransportError, _Busy) as error:
@@ -323,7 +325,7 @@ class HttpFiles:
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
-    """The digests of a file by their names in :mod:`hashlib`, hexadecimal.
+    """Name of a digest in :mod:`hashlib` → the digest of the file ``path``, in hexadecimal.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.txt"
@@ -335,13 +337,14 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     total = max(1, _size(path) // _MB)
     with ProgressDisplay[Any](title=title, unit="MB", total=total, delay=2.0) as display, open(path, "rb") as file:
         while block := file.read(_CHUNK):
-            for each in hashes.values():
-                each.update(block)
+            for file_hash in hashes.values():
+                file_hash.update(block)
             display.update(file.tell() // _MB - display.done)
-    return {name: each.hexdigest() for name, each in hashes.items()}
+    return {name: file_hash.hexdigest() for name, file_hash in hashes.items()}
 
 
 def _check_found(answer: httpx.Response, url: str) -> None:
+    """Raise :class:`_Busy` if the server may answer later, and :class:`InputError` for other failures."""
     code = answer.status_code
     if code in _BUSY:
         raise _Busy(
@@ -359,22 +362,25 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _length(answer: httpx.Response) -> int | None:
-    """Bytes of the whole file."""
+    """Size in bytes of the whole file, as ``answer`` states it; None if it states no size."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
 
 
 def _state_of(partial_path: Path) -> Path:
+    """The file that keeps the address and validators of a partial download."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
 def _remove(partial_path: Path) -> None:
+    """Remove a partial download, and the file with its address and validators."""
     for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:
+    """Size of a file in bytes; 0 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:
@@ -382,6 +388,7 @@ def _size(path: Path) -> int:
 
 
 def _whole_number(text: str | None) -> int | None:
+    """The number in a header; None if the header is missing or has another form."""
     if text and text.isascii() and text.isdecimal() and len(text) < 19:
         return int(text)
     return None

@@ -1,4 +1,4 @@
-"""What went wrong with the Hugging Face hub, and what to do."""
+"""Turn errors of the Hugging Face hub into messages that say what to do."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from nes2net.lib.errors import InputError, Unfinished, first_line
 
 @contextmanager
 def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
-    """Say that something ``failed``, the reason, and what to do.
+    """Turn errors of the hub in this context into messages: what failed, why, and what to do.
 
     Args:
-        failed: such as ``'owner/name' was not fetched``.
+        failed: beginning of the message, such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        resumable: what is kept if the connection breaks; the work then counts as unfinished.
+        resumable: the part of the work that is kept if the connection breaks. Empty if the work
+            cannot be resumed.
 
     Raises:
-        InputError: if the hub refuses, or there is no such thing; without ``resumable``, on any error.
-        Unfinished: if the connection breaks.
+        InputError: if the hub refuses the request or has no such page; without ``resumable``, on
+            any error.
+        Unfinished: if the connection breaks, with ``resumable``.
     """
     from huggingface_hub.errors import (  # start-up
         GatedRepoError,

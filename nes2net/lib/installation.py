@@ -1,4 +1,4 @@
-"""Where this package was installed from, and the command that adds one of its extras."""
+"""The origin of this installation, and the command that adds an extra to it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-#: Folder that holds the package: site-packages, or a clone.
+#: Folder that contains the package: site-packages, or a clone.
 _HOME = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str) -> str:
     """The command that adds ``extra`` to this installation, for a message.
 
-    nes2net is on no package index, where a stranger may take its name. Therefore the command names
-    the clone, file or address that this installation came from. If that is unknown or gone, it
-    shows the forms for a clone and for a wheel.
+    nes2net is on no package index, and a stranger may publish a package of that name. The command
+    therefore names the clone, file or address that this installation came from. If this origin is
+    unknown or gone, the text gives the commands for a clone and for a wheel.
     """
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
@@ -35,8 +35,8 @@ def how_to_install(extra: str) -> str:
 def requirement(extra: str) -> str:
     """A line of requirements.txt that installs this package with ``extra`` on another machine.
 
-    If only this machine knows where the package came from, the address is one to fill in, which pip
-    refuses.
+    If the package came from this machine's disk, the line has an address to fill in, which pip
+    refuses as it stands.
     """
     address = _address()
     if address is None or address.startswith("file:"):
@@ -45,10 +45,10 @@ def requirement(extra: str) -> str:
 
 
 def _address() -> str | None:
-    """The address that the installer recorded (PEP 610), in the form of a requirement (PEP 508)."""
+    """The address that the installer recorded (PEP 610), in the form of a requirement (PEP 508); None if unknown."""
     try:
         text = distribution("nes2net").read_text("direct_url.json")
-        if text is None:  # a package index, or a copied folder
+        if text is None:  # installed from a package index, or a copied folder
             return None
         origin: dict[str, Any] = json.loads(text)
         address = str(origin["url"])

@@ -17,20 +17,20 @@ from torch.nn.modules.module import (
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import enough_memory
 
-# the largest XLS-R has 2·10^9 weights in 1,000 modules
+# Limits of a network. The largest XLS-R has 2·10^9 weights in 1,000 modules.
 MOST_NUMBERS = 5 * 10**9
 MOST_MODULES = 3_000
 
 
 @contextmanager
 def limited_size(owner: str) -> Iterator[None]:
-    """Stop building a network in this context that has too many weights or modules.
+    """Raise if a network built in this context has too many weights or modules.
 
-    A few options can describe a network that takes hours to build or all memory. Here building
-    stops before a weight beyond the limit is filled, on the meta device and on others.
+    A few options can describe a network that takes hours to build or fills the memory. On every
+    device, including ``meta``, building stops before a weight beyond the limit is initialised.
 
     Args:
-        owner: names the network in messages.
+        owner: name of the network in messages.
 
     Raises:
         InputError: if the network has more than 5·10^9 weights or 3,000 modules, or does not fit
@@ -44,9 +44,9 @@ def limited_size(owner: str) -> Iterator[None]:
     thread = get_ident()
     numbers = 0
     modules = 0
-    counted: dict[tuple[int, str], int] = {}  # a tensor may take the place of another
+    counted: dict[tuple[int, str], int] = {}  # module and name → size, because a tensor may replace another
 
-    def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+    def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:  # PyTorch calls it in all threads
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
             numbers += tensor.numel() - counted.get((id(module), name), 0)
@@ -56,7 +56,9 @@ def limited_size(owner: str) -> Iterator[None]:
 
     def count_module(*_: Any) -> None:
         nonlocal modules
-        modules += get_ident() == thread
+        if get_ident() != thread:
+            return
+        modules += 1
         if modules > MOST_MODULES:
             raise InputError(f"{owner} has more than {MOST_MODULES:,} modules: give smaller options")
 

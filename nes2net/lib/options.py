@@ -1,8 +1,8 @@
-"""Options of parts: the types and ranges that constructors declare, their check, and their words.
+"""Options of parts: read the types and ranges that constructors declare, check values, describe them in words.
 
 A constructor declares its options by annotations, such as ``dilation: Annotated[int, Field(ge=1,
-le=64)]``. The registry checks the options that a caller or a file gives before it calls the
-constructor, which can then trust them.
+le=64)]``. The registry checks all options from callers and files before it calls a constructor, so
+that constructors can trust their arguments.
 """
 
 from __future__ import annotations
@@ -35,46 +35,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """The values of an option in words, if its type and bounds do not tell."""
+    """A description of an option's values, for annotations whose type and bounds do not describe them."""
 
     text: str
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the description to the JSON schema, from which :func:`what_it_takes` reads it."""
         return {**handler(core), "takes": self.text}
 
 
 class Input(NamedTuple):
-    """What a front-end gives to a back-end."""
+    """The sizes of a front-end's output, which a back-end must fit."""
 
     dim: int
     """Size of a hidden state."""
     states: int
     """Number of hidden states."""
     frames: int
-    """Frames of 64,600 samples."""
+    """Number of frames for 64,600 samples."""
 
 
 @dataclass(frozen=True)
 class Follows:
-    """How an option follows the front-end if it is not given.
+    """The rule that chooses an option's value for a front-end, if the user does not set the option.
 
     Args:
-        choose: computes the value from what the front-end gives, the default and the other options.
+        choose: computes the value from the front-end's sizes, the default and the other options.
     """
 
     choose: Callable[[Input, Any, Mapping[str, Any]], Any]
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
-    """The default, or the number of hidden states after the first ``unread`` of the front-end, at least ``minimum``."""
+    """The default, but at most the number of hidden states without the first ``unread``, and at least ``minimum``."""
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
-    """The size of a hidden state, rounded up to a multiple of ``number`` of the options: zeros fill it up.
+    """The size of a hidden state, rounded up to a multiple of ``number(options)``; the network appends zeros.
 
-    A multiple of ``usual`` stays as it is, because options that do not divide it are a mistake. The waveform itself, of
-    size 1, stays too.
+    A multiple of ``usual`` is not rounded: if the options do not divide such a size, they are a
+    mistake. Size 1, the waveform itself, is not rounded either.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
@@ -86,12 +87,12 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
     return Follows(choose)
 
 
-# Limits are far above every published system. They keep a file of a few bytes from describing a
-# model that takes hours to build or all memory to run.
+# All limits are far above every published system. Without limits, a file of a few bytes could describe a model that
+# takes hours to build or fills the memory.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 """Size of a vector or of a hidden layer."""
 FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
-"""D of a back-end that reads hidden states; the waveform itself, D = 1, has other back-ends."""
+"""D of a back-end that reads hidden states; back-ends for the waveform, D = 1, declare their own type."""
 Logits = Annotated[int, Field(ge=1, le=1000)]
 """Number of logits."""
 ClassNames = Annotated[
@@ -101,11 +102,11 @@ ClassNames = Annotated[
 ]
 """Names of classes."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
-"""Chance of dropping something."""
+"""Probability of dropout."""
 
 
 def odd_or_zero(number: int) -> int:
-    """Check a whole number, for ``pydantic.AfterValidator``; a range says whether 0 is possible."""
+    """Raise ValueError for an even number other than 0; a validator for ``pydantic.AfterValidator``."""
     if number and number % 2 == 0:
         raise ValueError("even")
     return number
@@ -117,16 +118,16 @@ class Option:
 
     adapter: TypeAdapter
     takes: str
-    """The values that it takes, in words."""
+    """The allowed values, in words."""
     choices: tuple[str, ...]
-    """The names that it takes, if it takes only these, or also null or the like."""
+    """The allowed names, if the option is one of several names; empty for other options."""
     default: Any
-    """``inspect.Parameter.empty`` if it has to be given."""
+    """``inspect.Parameter.empty`` if the option has no default."""
     follows: Follows | None = None
-    """How it follows the front-end; None if it does not."""
+    """The rule that chooses the value for a front-end; None without such a rule."""
 
     def fits(self, value: Any) -> bool:
-        """Whether it takes ``value``. A list stands for a tuple, which YAML does not have."""
+        """Whether ``value`` is allowed. A list may stand for a tuple, because YAML has no tuples."""
         for form in (value, _tuples(value)):
             try:
                 self.adapter.validate_python(form)
@@ -137,15 +138,16 @@ class Option:
 
 
 def _tuples(value: Any) -> Any:
+    """``value`` with tuples in place of lists."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 class Preset(partial):
-    """A constructor with other defaults, without the options that a variant does not have.
+    """A constructor of a variant: with other defaults, and without options that the variant does not have.
 
     Args:
-        summary: begins its docstring; the constructor's docstring says what the options mean.
-        without: names of options that its signature does not have.
+        summary: beginning of the variant's docstring; the section `Args:` is the constructor's.
+        without: names of options to remove from the signature.
     """
 
     __signature__: inspect.Signature
@@ -168,9 +170,10 @@ class Preset(partial):
 
 @cache
 def declared(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The options that ``factory``, a class, a function or a partial of one, declares.
+    """The options that ``factory`` declares: a class, a function, or a ``partial`` of either.
 
-    Options without an annotation, or whose annotation says nothing about plain data, are left out.
+    Options without an annotation, or with an annotation that is not a type of plain data, are left
+    out.
     """
     function = factory
     while isinstance(function, partial):
@@ -179,7 +182,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
         function = function.__init__
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:  # a part of another package may import its types for type checkers alone
+    except NameError:  # a part of another package may import types only for type checkers
         hints = {}
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():
@@ -197,10 +200,11 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """``options`` for ``factory``, completed by options that follow the front-end if their default does not fit.
+    """``options`` for ``factory``, completed by values for the front-end where a default does not fit.
 
-    If the result has no ``feature_dim``, it is ``inputs.dim``.
-    Options that are wrong are left as they are, for :func:`check_options`.
+    Only options with a rule :class:`Follows` are completed. Without ``feature_dim`` in the result,
+    the caller uses ``inputs.dim``. If an option is wrong, nothing is completed:
+    :func:`check_options` reports it.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
     >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
@@ -222,7 +226,7 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner
     """Check ``options`` against the types and ranges that ``factory`` declares.
 
     Args:
-        owner: begins the message, such as ``"back-end 'nes2net'"``.
+        owner: beginning of the error message, such as ``"back-end 'nes2net'"``.
 
     Raises:
         InputError: if an option has the wrong type or is out of its range.
@@ -248,17 +252,19 @@ class Settings:
     """
 
     owner: ClassVar[str]
-    """Begins the messages, such as ``"Specmix"``."""
+    """Beginning of error messages, such as ``"Specmix"``."""
 
     def __post_init__(self) -> None:
+        """Check all settings when the dataclass is built."""
         check_options(type(self), vars(self), self.owner)
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """Build it from settings by name.
+        """Build the dataclass from ``settings`` with names from outside.
 
         Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value out of range.
+            InputError: if a name is unknown (the message suggests the nearest name), or a value is
+                out of range.
         """
         check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
         return cls(**settings)
@@ -271,10 +277,10 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
     """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
 
     Returns:
-        The model with a mapping for each of its parts.
+        The model with a mapping for each part.
 
     Raises:
-        InputError: if it is not such a mapping.
+        InputError: if ``model`` is not such a mapping.
 
     >>> check_model({"backend": "aasist"})
     {'backend': {'name': 'aasist'}}
@@ -294,21 +300,22 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
-    """``model``, as :func:`check_model` returns it, with further ``options`` of ``role``."""
+    """Add ``options`` to the part ``role`` of ``model``, which :func:`check_model` has returned."""
     return {**model, role: {**model.get(role, {}), **options}}
 
 
 def name_and_options(
     config: Mapping[str, Any], role: str, default: str | None = None, reserved: Sequence[str] = (), owner: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Name and options of a part in ``config``, which may be the name alone.
+    """Name and options of the part ``role`` in ``config``; the part may be given by its name alone.
 
     Args:
+        default: the part if ``config`` does not have it; None for an error.
         reserved: names of options that the caller sets itself.
         owner: the part's name in messages; empty for a part of a model.
 
     Raises:
-        InputError: if it has no name, or a reserved option.
+        InputError: if the part has no name, or has a reserved option.
     """
     value = config.get(role, default)
     owner = owner or f"the model's {role}"
@@ -329,6 +336,7 @@ class PartDescription(BaseModel):
 
     @model_validator(mode="after")
     def _is_finite(self) -> PartDescription:
+        """Raise ValueError if an option contains a number that is not finite."""
         json.dumps(self.model_extra, allow_nan=False)
         return self
 

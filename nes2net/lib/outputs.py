@@ -1,4 +1,4 @@
-"""Names and folders of output files, one for each of several inputs."""
+"""Names and folders of output files, if each of several inputs has its own output file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nes2net.lib.files import check_writable, make_folder, writing
 
 
 def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
-    """Map each recording to a name for a file of its own, which ends in ``suffix``.
+    """Recording → name of its output file: the stem and ``suffix``, with a number if names would be equal.
 
     >>> [*named_alike([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
     ['talk.png', 'talk_2.png']
@@ -26,10 +26,10 @@ def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
 
 
 def check_output_paths(paths: Iterable[Path], remedy: str) -> None:
-    """Make the folders of ``paths``, and try whether files can be written there.
+    """Make the folders of ``paths``, and check that files can be written there.
 
     Raises:
-        InputError: if a file cannot be written there; its message ends with ``remedy``.
+        InputError: if a file cannot be written; the message ends with ``remedy``.
     """
     for path in {path.parent: path for path in paths}.values():
         with writing(path, remedy):

@@ -1,6 +1,6 @@
-"""Matplotlib, imported without the ``matplotlibrc`` of the current folder, which may be a corpus of strangers.
+"""Import Matplotlib without reading ``matplotlibrc`` in the current folder, which may be a stranger's corpus.
 
-Every module takes it from here. With such a file, ``text.usetex`` would start LaTeX.
+Such a file could start LaTeX (``text.usetex``). All modules therefore import Matplotlib from here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib import import_module
 
 
 def _import_matplotlib() -> None:
-    """Import Matplotlib, which looks for settings in the current folder first, and has no option against it."""
+    """Import Matplotlib while ``os.path.exists`` hides the file: Matplotlib has no option to ignore it."""
     exists = os.path.exists
     os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
     try:

@@ -1,4 +1,4 @@
-"""Plain data from untrusted files: small text files, JSON, and limits on the expanded size."""
+"""Read plain data from untrusted files: small text files and JSON, within limits."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from pydantic import BaseModel, ValidationError
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
 
-MOST_BYTES = 1_000_000  # of a configuration's file
-# of the data in it
-MOST_VALUES = 100_000
-MOST_DEPTH = 32
+MOST_BYTES = 1_000_000  # of a configuration file
+MOST_VALUES = 100_000  # in a configuration file
+MOST_DEPTH = 32  # lists and mappings within each other in a configuration file
 LONGEST_NUMBER = 64  # bits
-_MOST_KEYS = 10_000  # of one mapping
-_DEEPEST_JSON = 100  # lists and mappings within each other
-# Bytes that a parser holds besides text, for each mark that begins a value or ends a text;
-# and at most in total.
+_MOST_KEYS = 10_000  # of a mapping
+_DEEPEST_JSON = 100  # lists and mappings within each other in any JSON
+# Mark that begins a value or ends a text → bytes that a JSON parser needs for the value, without the text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
-_MOST_HELD = 1 << 29
+_MOST_HELD = 1 << 29  # bytes that a parser may need for all values
 _BLOCK = 1 << 20
 
 
 def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
-    """Read a text file in UTF-8 that has at most ``max_bytes`` bytes.
+    """Read a UTF-8 text file of at most ``max_bytes`` bytes.
 
     Raises:
         InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not UTF-8.
@@ -44,10 +42,10 @@ def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON file that holds a mapping.
+    """Read a small JSON file that contains a mapping.
 
     Raises:
-        InputError: if it is not such a file, or :func:`check_plain` refuses its data.
+        InputError: if the file is not such a file, or :func:`check_plain` refuses its data.
     """
     try:
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
@@ -65,12 +63,12 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
     """Parse JSON from outside, after :func:`check_json`.
 
     Args:
-        name: names the text in messages.
+        name: name of the text in messages.
         unique_keys: refuse a mapping that has a key twice.
 
     Raises:
         InputError: as :func:`check_json`.
-        ValueError: if it is not valid JSON.
+        ValueError: if ``text`` is not valid JSON.
     """
     if isinstance(text, str):
         content = text.encode("utf-8", "surrogatepass")
@@ -81,17 +79,17 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
 
 def check_json(content: bytes, name: str) -> None:
-    """Refuse JSON that no parser should see, because some end the process if memory or the stack runs out.
+    """Refuse JSON that could fill the memory or the stack of a parser: some parsers would end the process.
 
     Raises:
-        InputError: if a parser would hold more than 512 MB (2²⁹ bytes) besides the text, or values
-            are nested deeper than 100.
+        InputError: if a parser would need more than 512 MB (2²⁹ bytes) besides the text, or if
+            lists and mappings are nested more than 100 deep.
 
     >>> check_json(b"[" * 5000, "this")
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this: lists and mappings are nested more than 100 deep
     """
-    # A thousand bytes are not worth an estimate.
+    # At most a thousand bytes and a hundred openings cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
     import numpy as np  # start-up: most JSON is short
@@ -100,8 +98,10 @@ def check_json(content: bytes, name: str) -> None:
     counts = np.zeros(256, np.int64)
     steps = np.zeros(256, np.int64)
     counts[[ord(mark) for mark in _HELD]] = list(_HELD.values())
-    steps[[*b"[{"]], steps[[*b"]}"]] = 1, -1
-    bare = content.replace(rb"\\", b"").replace(rb"\"", b"")  # the quotation marks left are ends of texts
+    steps[[*b"[{"]] = 1
+    steps[[*b"]}"]] = -1
+    # Without escaped backslashes and quotation marks, each remaining quotation mark begins or ends a text.
+    bare = content.replace(rb"\\", b"").replace(rb"\"", b"")
     in_text = False
     level = 0
     for start in range(0, len(bare), _BLOCK):
@@ -109,7 +109,7 @@ def check_json(content: bytes, name: str) -> None:
         marks = block[(counts + abs(steps)).astype(bool)[block]]
         if not len(marks):
             continue
-        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # whether a mark lies in a text
         levels = level + np.cumsum(steps[marks] * ~is_text)
         in_text = bool(is_text[-1])
         level = int(levels[-1])
@@ -122,14 +122,15 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
-    """Read a JSON file of at most ``max_bytes`` bytes as ``model`` describes it.
+    """Read a JSON file of at most ``max_bytes`` bytes into ``model``.
 
     Args:
-        kind: what the file should be, such as ``"a calibration"``.
-        remedy: ends the message with what to do.
+        kind: the expected kind of file, such as ``"a calibration"``, for messages.
+        remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: as :func:`nes2net.lib.files.read_bounded`, or if ``model`` does not describe its content.
+        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the content does not fit
+            ``model``.
     """
     content = read_bounded(path, max_bytes, remedy)
     try:
@@ -139,10 +140,10 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read JSON from outside as ``model`` describes it, after :func:`check_json`.
+    """Read JSON from outside into ``model``, after :func:`check_json`.
 
     Raises:
-        ValueError: if ``model`` does not describe it; the message says what is wrong with it.
+        ValueError: if the JSON does not fit ``model``; the message states the first problem.
     """
     check_json(content, "it")
     try:
@@ -152,10 +153,10 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say where the first problem is, what was expected and what was found."""
+    """The first problem of a validation, in words: where it is, what was expected, and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
-    if problem["type"] == "value_error":  # raised by a model, which says it all
+    if problem["type"] == "value_error":  # raised by a validator of a model: its message is complete
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
@@ -165,6 +166,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a mapping from ``pairs``, and raise ValueError if a key occurs twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -181,20 +183,20 @@ def check_plain(
     depth: int = MOST_DEPTH,
     also: tuple[type, ...] = (),
 ) -> None:
-    """Check that ``value`` is plain data, and not too much of it when it is written out.
+    """Check that ``value`` consists of plain data, and that its written form would not be too long.
 
-    A value that stands in several places counts in each: a list that is doubled 40 times is small
-    in memory and in a file, but endless for a reader.
+    An object counts each time it occurs: a list that is doubled 40 times is small in memory and in
+    a pickle, but endless for a reader.
 
     Args:
-        name: names the data in messages.
-        values, characters, depth: how much of it there may be.
-        also: further types that may be in it.
+        name: name of the data in messages.
+        values, characters, depth: limits.
+        also: further allowed types.
 
     Raises:
-        InputError: if there are other objects than mappings, lists, text, numbers, true, false and
-            null in it, too many of them, too many characters, a mapping or list too deep or a
-            mapping of more than 10,000 keys, or a number of more than 64 bits.
+        InputError: if ``value`` contains other objects than mappings, lists, text, numbers, true,
+            false and null, or a number of more than 64 bits, or a mapping of more than 10,000 keys,
+            or if it exceeds a limit.
 
     >>> double = []
     >>> for _ in range(40):

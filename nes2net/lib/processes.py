@@ -13,27 +13,26 @@ import torch.distributed as dist
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import process_count
 
-# Long enough to wait for the slowest process; when one dies, torchrun ends the others.
-_PATIENCE = timedelta(days=30)
+_PATIENCE = timedelta(days=30)  # time to wait for the slowest process; if a process dies, torchrun ends the others
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, number ``rank`` of ``count``; alone it is 0 of 1, and no method waits."""
+    """This process, number ``rank`` of ``count``. A process alone is 0 of 1, and its methods never wait."""
 
     rank: int = 0
     count: int = 1
     group: Any = None
-    """The group of torch.distributed; None is the default one."""
+    """The group of torch.distributed; None for the default group."""
 
     def wait(self) -> None:
-        """Wait until all processes have called this."""
+        """Wait until all processes have called this method."""
         if self.count > 1:
             with _one_has_ended():
                 dist.barrier(self.group)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every process's ``value``, in order, to process 0, and to the others their own."""
+        """Collect the ``value`` of each process: process 0 gets all values in order, the others only their own."""
         if self.count == 1:
             return [value]
         values = [None] * self.count if self.rank == 0 else None
@@ -42,7 +41,7 @@ class Processes:
         return [value] if values is None else values
 
     def broadcast(self, value: Any) -> Any:
-        """Return process 0's ``value`` to every process."""
+        """Return the ``value`` of process 0 in every process."""
         if self.count == 1:
             return value
         values = [value]
@@ -51,15 +50,15 @@ class Processes:
         return values[0]
 
 
-#: A process by itself.
+#: A process without others.
 ALONE = Processes()
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Connect the processes that ``torchrun`` started, if it did, over TCP (gloo).
+    """Connect the processes that ``torchrun`` started, if any, over TCP (gloo).
 
-    Training in the same process may have connected them already, but less patiently.
+    Training in the same processes may have connected them already, but with a shorter time-out.
     """
     if process_count() == 1:
         yield Processes()
@@ -78,6 +77,7 @@ def joined() -> Iterator[Processes]:
 
 @contextmanager
 def _one_has_ended() -> Iterator[None]:
+    """Turn an error of torch.distributed, such as a lost connection, into an :class:`InputError`."""
     try:
         yield
     except RuntimeError as error:

@@ -18,20 +18,19 @@ from nes2net.lib.errors import shown as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
 
-#: Environment variable with the seconds from one line to the next; 0 for no lines.
+#: Environment variable: seconds from one line to the next; 0 for no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
-#: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps the lines of a run.
+#: Receives every line, also if a terminal shows a bar; :mod:`nes2net.training.run_log` stores the lines of a run.
 LOGGER = logging.getLogger("nes2net")
-# a first line soon, so that one sees progress
-_SECONDS = 60.0
-_FIRST = 10.0
-_NARROWEST = 10  # columns of a bar
+_SECONDS = 60.0  # default of SECONDS
+_FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
+_NARROWEST = 10  # columns of a bar; without room for them, there is no bar
 
 T = TypeVar("T")
 
 
 class ProgressDisplay(Generic[T]):
-    """Counts steps and shows how many are done, what else is known, and the time left.
+    """Counts steps, and shows the number of steps done, further facts, and the time left.
 
     >>> display = ProgressDisplay([3, 4], title="epoch 3 of 9", unit="step", shown=False)
     >>> for step in display:
@@ -39,22 +38,22 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar fits its width: facts without room are dropped, the last ones first.
+    On a terminal, a bar fits the width: facts without room are left out, the last facts first.
     Elsewhere, standard error gets a line every :data:`SECONDS`.
 
     Attributes:
-        facts: what to show besides, the most important first.
-        later_steps: number of steps that follow in later epochs.
-        later_seconds: other work that follows.
+        facts: texts to show, the most important first.
+        later_steps: number of steps of later epochs.
+        later_seconds: seconds of other work after the last step.
 
     Args:
-        steps: what iterating over this object gives.
-        total: number of all steps; by default ``len(steps)``, if they have a length.
-        start: number of steps done before.
-        shown: False for a display that counts only.
-        leave: whether a bar stays on the terminal.
+        steps: items that iterating over the display yields.
+        total: number of all steps; by default ``len(steps)``, if ``steps`` has a length.
+        start: number of steps that were done before.
+        shown: false for a display that only counts.
+        leave: whether the bar stays on the terminal at the end.
         delay: seconds before the bar appears.
-        clock: gives the time in seconds.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(
@@ -95,6 +94,7 @@ class ProgressDisplay(Generic[T]):
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
 
     def __iter__(self) -> Iterator[T]:
+        """Yield the steps, and count each of them after the caller has done it."""
         with self:
             for step in self.steps:
                 yield step
@@ -118,11 +118,11 @@ class ProgressDisplay(Generic[T]):
             line = self.line()
             LOGGER.info(line)
             if self.bar.disable:
-                with suppress(OSError):  # nobody reads it, or the disk is full: no reason to stop
+                with suppress(OSError):  # a closed pipe or a full disk is no reason to stop the work
                     tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 
     def line(self) -> str:
-        """What is known, as one line."""
+        """Title, steps, facts and time left, as one line."""
         counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
         texts = [f"{self.title}: {counts}", *self.facts]
         seconds_left = self.seconds_left()
@@ -134,21 +134,21 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Seconds to the last step, by the speed since the first one; None if that is not known, or no step is left."""
+        """Seconds to the last step, at the speed since the first step; None if unknown, or if no step is left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Seconds of a step; None before the second, because preparations go with the first."""
+        """Seconds for a step; None before the second step. The first step is not counted: it includes preparations."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Show the progress of a bootstrap of ``total`` draws that takes over 3 s; the first process shows it."""
+    """Iterate over the draws of a bootstrap; the first process shows progress if it takes more than 3 s."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 
@@ -161,7 +161,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The values from which tqdm makes the bar, in a format that fits the terminal."""
+        """The values that tqdm formats, with a format that fits the terminal."""
         values = super().format_dict
         display = self.display_of
         columns = _columns()
@@ -185,6 +185,7 @@ class _Bar(tqdm):
         if not with_bar:
             head = f"{head}, {text}"[: columns - 1]
             text = ""
+        # tqdm reads braces as fields: double them.
         head, text = (text_part.replace("{", "{{").replace("}", "}}") for text_part in (head, text))
         bar_format = head
         if with_bar:
@@ -193,7 +194,7 @@ class _Bar(tqdm):
 
 
 def _columns() -> int:
-    """Columns of the terminal of standard error; 80 if it does not tell, as in some containers."""
+    """Columns of the terminal of standard error; 80 if unknown, as in some containers."""
     stated = os.environ.get("COLUMNS", "")
     if stated.isdecimal() and int(stated):
         return int(stated)

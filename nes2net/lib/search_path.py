@@ -1,7 +1,8 @@
-"""Keep modules of the current folder out: it may be a corpus of strangers, and hold a ``multiprocessing.py``.
+"""Never import modules from the current folder: it may be a stranger's corpus with a ``multiprocessing.py``.
 
-``python -c`` and ``python -m`` search the current folder before the standard library, and multiprocessing starts its
-processes so. Python 3.11 has PYTHONSAFEPATH against this. This module also protects Python 3.10.
+``python -c`` and ``python -m`` search the current folder before the standard library, and
+multiprocessing starts processes by ``python -c``. PYTHONSAFEPATH prevents this from Python 3.11 on.
+This module also protects Python 3.10.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import sys
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# Python ignores a second `-c` and hands it over as an argument. The module sys is a part of Python and has no file.
+# The first `-c` removes the current folder ("") from the search path, and then runs the code of the second `-c`, which
+# Python passes on as an argument. The module sys is built in, so importing it reads no file.
 _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; exec(sys.argv.pop(1))"]
 
 
 def leave_out_current_folder() -> None:
-    """Let this program, and what it starts, search no modules in the current folder; for command lines.
+    """Remove the current folder from the search path of this program and of Python programs that it starts.
 
-    A folder of PYTHONPATH stays. So does the folder that nes2net itself lies in.
+    Only command lines call this function. Folders of PYTHONPATH stay, and so does the folder that
+    contains nes2net.
     """
     folder = os.path.abspath(sys.path[0])
     if folder == _HOME:
@@ -30,13 +33,15 @@ def leave_out_current_folder() -> None:
 
 
 def _is_safe() -> bool:
+    """Whether Python was started without the current folder on its search path."""
     return bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
 
 
 def secure_multiprocessing() -> None:
-    """Let the processes that multiprocessing starts from now on search no modules in the current folder.
+    """From now on, start the processes of multiprocessing without the current folder on their search path.
 
-    They get the search path of this process. Called before anything of multiprocessing is used.
+    The processes get the search path of this process. Call this function before using
+    multiprocessing.
     """
     from multiprocessing import util  # for start-up time
 
@@ -44,12 +49,13 @@ def secure_multiprocessing() -> None:
 
 
 def _flags() -> list[str]:
+    """Python's flags for the processes of multiprocessing, and the code that cleans their search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]
 
 
 def python_command(code: str) -> list[str]:
-    """Words that run ``code`` with this nes2net in a new process, which searches no modules in the current folder."""
+    """Command that runs ``code`` with this nes2net in a new process, without the current folder on its path."""
     search_home = f"import sys; {_HOME!r} in sys.path or sys.path.insert(0, {_HOME!r})"
     return [sys.executable, *_FIRST, "-c", f"{search_home}; {code}"]

@@ -1,4 +1,4 @@
-"""Jinja templates of pages, which escape all text and refuse what is not defined."""
+"""Jinja templates of pages: they escape all text, and undefined variables are errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 @cache
 def page_templates(package: str) -> Environment:
-    """The templates in the folder of ``package``, such as ``nes2net.evaluation``; each is compiled once."""
+    """The templates in the folder of ``package``, such as ``nes2net.evaluation``. Each template is compiled once."""
     parent, _, folder = package.rpartition(".")
     return Environment(
         loader=PackageLoader(parent, folder),

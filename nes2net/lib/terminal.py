@@ -1,4 +1,4 @@
-"""Text for a terminal: tables in columns, names that can be printed, and what was written."""
+"""Text for a terminal: notes and warnings, tables, printable names, and messages about written files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print a note on standard error; of several processes, the first one prints."""
+    """Print a note on standard error, in the first of several processes."""
     if text and is_first():
         print(f"note: {printable(worded(text))}", file=sys.stderr)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print what makes results doubtful on standard error; of several processes, the first one prints."""
+    """Print warnings about doubtful results on standard error, in the first of several processes."""
     if not is_first():
         return
     for line in lines:
@@ -33,12 +33,12 @@ def print_warnings(lines: Iterable[str]) -> None:
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns and join them, without spaces at the end.
 
-    The last width and the last letter of ``align`` stand for all further columns.
+    The last width and the last letter of ``align`` also apply to all further columns.
 
     Args:
-        widths: Characters of each column; a longer cell keeps its length.
-        align: A letter for each column: ``l`` for left, ``r`` for right.
-        gap: Spaces between columns.
+        widths: number of characters of each column; a longer cell keeps its length.
+        align: a letter for each column: ``l`` for left, ``r`` for right.
+        gap: number of spaces between columns.
 
     >>> table_line(["a.wav", "0.5", "3 s"], [8, 6], "lr")
     'a.wav        0.5     3 s'
@@ -52,9 +52,9 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 
 
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
-    """Lay out ``rows`` of as many cells each as lines, every column as wide as its longest cell.
+    """Lay out ``rows`` with equal numbers of cells; each column is as wide as its longest cell.
 
-    ``align`` is explained at :func:`table_line`.
+    ``align`` is as for :func:`table_line`.
 
     >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
     attack  EER %
@@ -66,9 +66,9 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
 
 
 def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
-    """Lines of at most ``width`` characters; the first one begins with ``first``, the others with ``continuation``.
+    """Wrap ``text`` to ``width`` characters; the first line begins with ``first``, others with ``continuation``.
 
-    A longer word keeps a line for itself, because a path or an address is copied whole.
+    A longer word is not broken, so that a path or an address can be copied.
     """
     lines = textwrap.wrap(
         text,
@@ -82,7 +82,7 @@ def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table with the first column to the left and the others to the right.
+    """A Markdown table; the first column is aligned to the left, and the others to the right.
 
     >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
     | system | EER in % |
@@ -94,9 +94,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable_name(name: object) -> str:
-    r"""Like :func:`printable`, with control characters written out as well.
-
-    A file name may hold line breaks, and sequences that a terminal obeys.
+    r"""Like :func:`printable`, but also escape line breaks and tabs, which a file name may contain.
 
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'
@@ -105,9 +103,9 @@ def printable_name(name: object) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Escape what a terminal obeys, and the bytes of a file name that are not UTF-8, as ``\udcff``.
+    r"""Escape control characters that a terminal obeys, and bytes of a file name that are not UTF-8 (``\udcff``).
 
-    Ends of lines and tabs stay. JSON has the same escapes.
+    Line breaks and tabs are not escaped. The escapes are those of JSON.
 
     >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
     ('take\\udcff.wav', '\\u001b[2J')
@@ -119,11 +117,11 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
-    """Say on the terminal that ``path`` was written: every command does so for each of its files.
+    """Print that ``path`` was written; every command calls this function for each of its files.
 
     Args:
-        beside_data: whether standard output holds a table or other data, which stays by itself; the
-            line then goes to standard error.
+        beside_data: whether the command prints a table or other data on standard output. The
+            message then goes to standard error.
 
     >>> say_written("scores.txt")
     wrote scores.txt
@@ -139,7 +137,7 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
 
 @contextmanager
 def written_said_last() -> Iterator[None]:
-    """Hold back the lines of :func:`say_written` until the end of this context, so that they follow its table."""
+    """Print the lines of :func:`say_written` at the end of this context, after the table that it prints."""
     lines: list[tuple[str, TextIO]] = []
     token = _deferred_lines.set(lines)
     try:

@@ -1,4 +1,4 @@
-"""Lists, scores and labels: long text files, read within limits and split into lines and fields."""
+"""Read long text files (lists, scores, labels) within limits, and split them into lines and fields."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from nes2net.lib.errors import InputError, counted, shown
 from nes2net.lib.files import read_bounded
 
-#: Limits of a list or a score file. The largest published ones, of ASVspoof 5 and of ASVspoof 2021
-#: DF, have 681,000 lines and 54 MB.
+#: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
+#: 2021 DF).
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
-#: Limit of a table of numbers, such as 10⁶ rows of 100.
+#: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
 MOST_TABLE_BYTES = 4 << 30
-_LONGEST_LINE = 1 << 20  # characters of a line that a message looks at
+_LONGEST_LINE = 1 << 20  # characters of a wrong line that are examined for the message
 
-# What a spreadsheet would compute, or has an apostrophe before it already.
+# Start of a text that a spreadsheet would compute, possibly after apostrophes.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
@@ -29,7 +29,7 @@ _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=Non
 
 @contextmanager
 def recorded_digests() -> Iterator[dict[Path, str]]:
-    """Path → SHA-256 (hexadecimal) of each file that :func:`read_text` reads in this context."""
+    """Yield a mapping that gets path → SHA-256 (hexadecimal) of each file that is read in this context."""
     digests: dict[Path, str] = {}
     token = _digests.set(digests)
     try:
@@ -42,14 +42,14 @@ def read_text(path: Path) -> str:
     """The text of ``path`` (UTF-8, with or without a byte-order mark), with ``\\n`` as line ends.
 
     Raises:
-        InputError: if it cannot be read, is not text, or is longer than any list.
+        InputError: if the file cannot be read, is not text, or is longer than the limits.
     """
     text = decoded_text(path)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def decoded_text(path: Path) -> str:
-    """The text of ``path`` as :func:`read_text` reads it, with its own line ends."""
+    """The text of ``path`` as by :func:`read_text`, but with the line ends of the file."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if (digests := _digests.get()) is not None:
         digests[path] = hashlib.sha256(content).hexdigest()
@@ -70,10 +70,12 @@ def decoded_text(path: Path) -> str:
 
 
 def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a long table, some ``size`` bytes at a time, each block with the number of its first line from 1.
+    """Yield the lines of a long table in blocks of about ``size`` bytes: (number of the first line, lines).
+
+    Lines are numbered from 1.
 
     Raises:
-        InputError: if it cannot be read, is not text in UTF-8, or is larger than any table.
+        InputError: if the file cannot be read, is not UTF-8 text, or is larger than the limit.
     """
     digest = hashlib.sha256()
     number = 1
@@ -110,9 +112,9 @@ def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
 
 
 def as_cell(value: Any) -> Any:
-    """``value`` for a CSV file: an apostrophe comes before a text that a spreadsheet would compute.
+    """``value`` for a CSV file: text that a spreadsheet would compute gets an apostrophe in front.
 
-    Numbers stay numbers. :func:`of_cell` gives the same text again.
+    Numbers are unchanged. :func:`of_cell` removes the apostrophe again.
 
     >>> as_cell("=1+1.wav"), as_cell("LA_E_1"), as_cell(-1.5)
     ("'=1+1.wav", 'LA_E_1', -1.5)
@@ -132,7 +134,7 @@ def of_cell(cell: str) -> str:
 
 
 def has_control(id: str) -> bool:
-    """Whether ``id`` holds control characters, such as the escape that begins what a terminal obeys.
+    """Whether ``id`` contains control characters, such as the escape character that terminals obey.
 
     >>> has_control("LA_E_1"), has_control("a\\x1b[2J")
     (False, True)
@@ -141,15 +143,16 @@ def has_control(id: str) -> bool:
 
 
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line of ``path`` that is not blank.
+    """Yield number and fields of each line of ``path`` that is not blank; white space separates fields.
 
-    White space separates the fields.
+    Args:
+        fields: the names of the fields, for messages.
 
     Raises:
-        InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
+        InputError: if a line does not have ``num_fields`` fields.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # just enough fields to see that there are too many
+        row = line.split(None, num_fields)  # at most num_fields + 1 fields, enough to see that there are too many
         if len(row) == num_fields:
             yield number, row
         elif row:
@@ -160,10 +163,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
-    """Read ``number``, in ASCII and without Python's ``_`` between digits, as a float.
+    """Read the text ``number`` as a float; only ASCII, and no ``_`` between digits as in Python.
 
     Raises:
-        InputError: with file and line, if it is anything else.
+        InputError: if the text is not such a number; the message states file and line.
     """
     try:
         if number.isascii() and "_" not in number:

@@ -1,4 +1,4 @@
-"""What this process has: its share of the processors, its memory, and its place among ``torchrun``'s processes."""
+"""Facts about this process: its share of the processors, its memory, its number among ``torchrun``'s processes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """Count the processors for this process: its share among the processes on this machine."""
+    """Number of processors for this process: its share if ``torchrun`` started several on this machine."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
         processors = os.cpu_count() or 1
-    # Set by torchrun and accelerate.
+    # torchrun and accelerate set LOCAL_WORLD_SIZE.
     return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def processor_name() -> str:
-    """Name the processor as the system does."""
+    """Name of the processor, as the system states it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -33,20 +33,20 @@ def processor_name() -> str:
 
 def process_count() -> int:
     """The number of processes that were started together; 1 for a process alone."""
-    # All four must be set, because schedulers set some of them too.
+    # Check all four variables, because schedulers set some of them, too.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1
 
 
 def is_first() -> bool:
-    """Tell whether this process is the one that reports: number 0, or alone."""
+    """Whether this process prints messages: it is number 0, or alone."""
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 
 if sys.platform != "win32":
     import resource
 
-# Of torch on the CPU and on CUDA, cuBLAS, cuDNN, onnxruntime and the operating system.
+# Parts of the messages of PyTorch on CPU and CUDA, cuBLAS, cuDNN, onnxruntime and the operating system.
 _WORDS = (
     "out of memory",
     "not enough memory",
@@ -58,7 +58,7 @@ _WORDS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether ``error`` of torch, onnxruntime or the system means that memory ran out.
+    """Whether ``error`` of PyTorch, onnxruntime or the system means that memory ran out.
 
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
     True
@@ -68,10 +68,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
-    """Turn running out of memory in this context into an :class:`InputError`.
+    """Raise an :class:`InputError` if memory runs out in this context.
 
     Args:
-        problem: gives the message; it is called when memory has run out.
+        problem: function that returns the message; called only if memory has run out.
     """
     try:
         yield
@@ -82,10 +82,10 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 
 
 def peak_bytes() -> int | None:
-    """The most memory, in bytes, that this process has held so far; None if the system keeps no count.
+    """The largest memory, in bytes, that this process has held so far; None if the system does not count it.
 
-    Linux counts it in ``/proc/self/status``; there ``ru_maxrss`` may be the
-    parent's, if the parent held more when it started this process.
+    On Linux the number comes from ``/proc/self/status``: ``ru_maxrss`` may be the parent's number,
+    if the parent held more memory when it started this process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

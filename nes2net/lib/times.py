@@ -1,25 +1,29 @@
-"""Durations in words, and places in a recording as a clock shows them."""
+"""Durations in words, and positions in a recording as a clock shows them."""
 
 from __future__ import annotations
 
 
 def readable_duration(seconds: float, exact: bool = False) -> str:
-    """Write a duration for a person: about, in its two largest units, or to the second (below a minute to three digits).
+    """A duration in words, rounded to its two largest units.
+
+    Args:
+        exact: give all units down to the second; below a minute, three digits.
 
     >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
     ('42 s', '21 min', '1 h 23 min', '3 d 11 h')
     >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
     ('4.04 s', '1 min 30 s', '2 h')
     """
-    exact_below = 59.5
+    one_minute = 59.5  # rounds to 60 s
     if exact:
-        exact_below = 60
-    if seconds < exact_below:
+        one_minute = 60
+    if seconds < one_minute:
         return f"{seconds:.3g} s" if exact else f"{seconds:.0f} s"
     if exact:
         minutes, seconds_left = divmod(round(seconds), 60)
     else:
-        minutes, seconds_left = (round(seconds / 60), 0)
+        minutes = round(seconds / 60)
+        seconds_left = 0
     hours, minutes = divmod(minutes, 60)
     if exact:
         return " ".join(
@@ -33,7 +37,7 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
 
 
 def clock(seconds: float, digits: int = 0) -> str:
-    """Write a place in a recording, with ``digits`` behind the second.
+    """A position in a recording, as h:mm:ss or m:ss, with ``digits`` decimal places.
 
     >>> clock(75), clock(5.25, 2), clock(3725.5, 1), clock(59.96, 1)
     ('1:15', '0:05.25', '1:02:05.5', '1:00.0')

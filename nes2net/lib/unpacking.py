@@ -1,4 +1,4 @@
-"""ZIP and tar archives from outside, unpacked into one folder within a budget."""
+"""Unpack ZIP and tar archives from outside into a folder, within limits."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ from nes2net.lib.this_process import is_out_of_memory
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CHUNK = 1 << 20
 _MB = 1_000_000
-# An archive of recordings grows a little; one that grows a hundredfold is a trap. Even an empty file
-# or a folder takes a block of the disk, and some bytes of the archive.
-# bytes
-_MOST_GROWTH = 100
-_ALWAYS_ALLOWED = 1_000_000_000
-_BLOCK = 4096
-_MEMBERS_ALWAYS_ALLOWED = 10_000
-_BYTES_OF_MEMBER = 256
-_LONGEST_HEADER = 1 << 16  # bytes of a member of a tar file, its long name included
+# An archive of recordings grows a little; an archive that grows a hundredfold is a trap.
+_MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
+_ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes, also of a small archive
+_BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
+_MEMBERS_ALWAYS_ALLOWED = 10_000  # also in a small archive
+_BYTES_OF_MEMBER = 256  # least bytes of the archive for each further member
+_LONGEST_HEADER = 1 << 16  # bytes of the header of a member in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 class _Member(NamedTuple):
-    """``open`` gives its content; None if it is a folder."""
+    """A file or folder in an archive."""
 
     name: str
     size: int
     open: Callable[[], IO[bytes]] | None
+    """Opens the content of the file; None for a folder."""
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file of this name is an archive that can be unpacked here.
+    """Whether a file with this name is an archive that :func:`unpack` reads.
 
     >>> is_archive("flac_T_aa.tar"), is_archive("LA.ZIP"), is_archive("habla.rar")
     (True, True, False)
@@ -56,14 +55,15 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(archive: Path, folder: Path, title: str) -> int:
-    """Unpack ``archive`` into ``folder`` and return the number of its files.
+    """Unpack ``archive`` into ``folder`` and return the number of files in the archive.
 
-    Each file appears whole or not at all. One that is there already with the same size is left as
-    it is, so an interrupted call can be repeated.
+    An interruption leaves no partial file. Files that exist already with the right size are
+    skipped, so that an interrupted call can be repeated.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, holds a path that leads out of
-            ``folder``, a link or a device, or grows to more than a hundred times its size.
+        InputError: if the archive cannot be read, is damaged or encrypted, contains a path that
+            leads out of ``folder``, a link or a device, or grows to more than a hundred times its
+            size.
         Unfinished: if the disk is full.
     """
     count = 0
@@ -99,7 +99,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
                     display.update(max(0, file.tell() // _MB - display.done))
     except (InputError, Unfinished):
         raise
-    except Exception as error:  # a damaged archive can cause any
+    except Exception as error:  # a damaged archive can cause errors of any class
         if is_out_of_memory(error):
             raise InputError(
                 f"{archive}: needs more memory than there is ({first_line(error)}); unpack it by hand if you trust it"
@@ -111,15 +111,16 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
 
 
 def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+    """Yield the members of a ZIP archive, after checking all of them."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
         for info in members:  # all names and sizes, before the first file is written
             _place(info.filename, Path(), archive)
             budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
-            kind = info.external_attr >> 16
+            kind = info.external_attr >> 16  # the mode of a Unix file; 0 if the archive has none
             if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_IFMT(kind) == 0o100000)):
                 raise _refused(archive, info.filename, "a link or a device")
-            if info.flag_bits & 1:
+            if info.flag_bits & 1:  # encrypted
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
             open_member = None
@@ -129,6 +130,7 @@ def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]
 
 
 def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+    """Yield the members of a tar archive, which may be compressed; check each of them."""
     beginning = file.read(8)
     file.seek(0)
     for magic, opener in _COMPRESSION.items():
@@ -140,21 +142,20 @@ def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
-                yield _Member(
-                    info.name, info.size, cast(Any, partial(opened.extractfile, info))
-                )  # None only of a folder
+                # cast: extractfile() returns None only for folders.
+                yield _Member(info.name, info.size, cast(Any, partial(opened.extractfile, info)))
             else:
                 raise _refused(archive, info.name, "a link or a device")
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
-    """Open a tar file that is not compressed; :func:`tar_headers` gives its members.
+    """Open an uncompressed tar file; :func:`tar_headers` yields its members.
 
     Args:
         name: name of the file, for messages.
 
     Raises:
-        tarfile.TarError: if it is of another kind.
+        tarfile.TarError: if the file is of another kind.
         InputError: as :func:`tar_headers`.
     """
     source: Any = _TarSource(file, name)
@@ -162,11 +163,11 @@ def open_tar(file: Any, name: str) -> tarfile.TarFile:
 
 
 def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar file one after the other; none of them is kept.
+    """Yield the headers of a tar file one after the other, without keeping them in memory.
 
     Raises:
-        tarfile.TarError: if it is damaged.
-        InputError: if a header is longer than 64 kB: tarfile would read a name of gigabytes.
+        tarfile.TarError: if the file is damaged.
+        InputError: if a header is longer than 64 kB; tarfile would read a name of gigabytes.
     """
     source: Any = opened.fileobj
     while True:
@@ -176,7 +177,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         if entry is None:
             return
         yield entry
-        opened.members = []  # type: ignore[attr-defined]  # they would pile up
+        opened.members = []  # type: ignore[attr-defined]  # tarfile would keep all headers
 
 
 class _TarSource:
@@ -190,6 +191,7 @@ class _TarSource:
         self.left: int | None = _LONGEST_HEADER
 
     def read(self, size: int = -1) -> bytes:
+        """Read ``size`` bytes; of a header, at most :attr:`left` bytes."""
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
         if size < 0:
@@ -199,7 +201,7 @@ class _TarSource:
         content = b""
         if self.left >= 0:
             content = self._file.read(size)
-        # Some versions of Python search for numbers in a time that is quadratic in their digits.
+        # In some versions of Python, tarfile takes a time that is quadratic in the digits of a number.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
                 f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
@@ -209,7 +211,7 @@ class _TarSource:
 
 
 def _place(name: str, folder: Path, archive: Path) -> Path:
-    """Where a member goes, in ``folder`` or below."""
+    """The path in ``folder`` for a member; raise :class:`InputError` if its ``name`` leads out of the folder."""
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused(archive, name, "a path that leads out of the folder")
@@ -217,11 +219,13 @@ def _place(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused(archive: Path, name: str, problem: str) -> InputError:
+    """The error for a member that must not be unpacked."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    assert member.open is not None
+    """Write the content of a file, and check its size."""
+    assert member.open is not None  # the caller handles folders
     with (
         _room_for(target, archive),
         member.open() as source,
@@ -240,10 +244,11 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
 
 @contextmanager
 def _room_for(target: Path, archive: Path) -> Iterator[None]:
+    """Turn errors of writing ``target`` into errors that say what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # of the archive: gzip says so by an OSError
+        if error.errno is None:  # gzip raises such an OSError for a damaged archive
             raise
         reason = os.strerror(error.errno)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

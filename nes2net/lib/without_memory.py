@@ -1,4 +1,4 @@
-"""Networks without memory: names, types and shapes of their tensors alone."""
+"""Build networks without memory: their tensors have names, types and shapes, but no numbers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _DRAWN = (torch.randn, torch.rand)
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Draws no random numbers: for tensors without memory PyTorch imports its compiler to do so, which takes seconds."""
+    """Skips random initialisation: on the meta device, PyTorch would import its compiler for it, which takes seconds."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        """Call ``func``, but without drawing numbers."""
         if func in _DRAWN_IN_PLACE:
             return args[0]
         create = func

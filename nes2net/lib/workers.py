@@ -30,12 +30,9 @@ from nes2net.lib.errors import InputError, Unfinished, first_line, readable_size
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
-# Seconds without any batch after which waiting ends: hours of audio are decoded in less.
-_PATIENCE = 1800.0
-# Seconds from a signal whose handler waits for the end of a step to the end of waiting.
-_GRACE = 5.0
-# Seconds after which waiting looks at the workers and at signals.
-_LOOK = 1.0
+_PATIENCE = 1800.0  # seconds without any batch after which waiting ends; hours of audio are decoded in less
+_GRACE = 5.0  # seconds that waiting for a batch goes on after a signal
+_LOOK = 1.0  # seconds of waiting between two looks at workers and signals
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -45,17 +42,20 @@ def usable_workers(num_workers: int) -> int:
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
-    """``torch.stack``; in a worker in shared memory, from which the main process takes it.
+    """``torch.stack``; a worker puts the result into shared memory, where the main process reads it.
 
-    If there is no room, the tensor goes through a pipe instead. PyTorch would move it later, in a
-    thread whose errors lose the batch, and the main process would wait for it for ever.
+    If shared memory is full, the tensor goes through a pipe instead. Otherwise PyTorch would move
+    the tensor to shared memory later, in a thread whose errors lose the batch, and the main process
+    would wait for the batch for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
     try:
         storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate
     except (OSError, RuntimeError) as error:
-        if leftover := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
+        if leftover := re.search(
+            r"/(torch_\w+)", str(error)
+        ):  # PyTorch does not remove the file that it failed to fill
             (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
         return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
     shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
@@ -63,18 +63,21 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """A tensor of a worker, pickled with its content; it arrives as a tensor."""
+    """A worker's tensor that is pickled with its numbers; unpickling makes a tensor again."""
 
     arrived = False
+    """Whether such a tensor has arrived in this process."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
 
     def __reduce__(self) -> tuple:
+        """Pickle as a call of :func:`_arrived`."""
         return _arrived, (self.array,)
 
 
 def _arrived(array: np.ndarray) -> Tensor:
+    """Unpickle a tensor in the main process, and note that shared memory was full."""
     _Piped.arrived = True
     return torch.from_numpy(array)
 
@@ -83,16 +86,16 @@ class Loader(DataLoader[Any]):
     """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
 
     Args:
-        collate: makes a batch; it makes each tensor by :func:`stacked`.
-        num_workers: number of workers; 0 for reading in this process.
+        collate: makes a batch from items, and each tensor of the batch by :func:`stacked`.
+        num_workers: number of workers; 0 to read in this process.
         setting: name of the setting for the number of workers, for messages.
 
     Iterating raises:
-        InputError: if the machine cannot start the workers, or open more files.
-        Unfinished: if a worker ended or hangs, or SIGTERM came and no batch afterwards.
+        InputError: if the machine cannot start the workers, or cannot open more files.
+        Unfinished: if a worker ended or hangs, or if no batch comes after SIGTERM.
     """
 
-    _told = False
+    _told = False  # whether the warning about full shared memory was printed
 
     def __init__(
         self,
@@ -108,8 +111,8 @@ class Loader(DataLoader[Any]):
         secure_multiprocessing()
         options: dict[str, Any] = {}
         if num_workers:
-            # Up to 8 workers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
-            # GPU its memory is pinned.
+            # Up to 8 workers prefetch 8 batches together. A batch of 64 utterances of 4 s takes 16 MB, of pinned memory
+            # if there is a GPU.
             options["prefetch_factor"] = max(1, min(2, 8 // num_workers))
             options["worker_init_fn"] = _begin_worker
             options["timeout"] = _PATIENCE
@@ -120,7 +123,7 @@ class Loader(DataLoader[Any]):
             pin_memory=pin_memory,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            # So that starting workers draws nothing from the global generator, which dropout uses.
+            # With its own generator, starting workers draws nothing from the global generator, which dropout uses.
             generator=torch.Generator().manual_seed(0),
             **options,
         )
@@ -128,6 +131,7 @@ class Loader(DataLoader[Any]):
         self.worker_processes: list[BaseProcess] = []
 
     def __iter__(self) -> Any:
+        """Start the workers if necessary, and yield the batches of a pass."""
         if not self.num_workers:
             return super().__iter__()
         with _attentive(self._check_workers) as early:
@@ -140,11 +144,12 @@ class Loader(DataLoader[Any]):
                 raise self._refusal("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # At the program's end with a priority, so before multiprocessing waits for the workers.
+            # With a priority, _end runs at the program's end before multiprocessing waits for the workers.
             Finalize(self, _end, args=(self.worker_processes,), exitpriority=0)
         return self._read(batches, early)
 
     def _read(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
+        """Yield the batches, and warn once if shared memory is full."""
         while True:
             try:
                 batch = self._next(batches, early)
@@ -158,21 +163,25 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def _next(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Wait for the next batch; ``early`` are signals that came while the workers were started."""
+        """Wait for the next batch.
+
+        Args:
+            early: signals that came while the workers were started.
+        """
         began = time.monotonic()
         with _attentive(self._check_workers) as signals:
             signals += early
             while True:
                 self._check_workers()
-                # A time-out of PyTorch's iterator leaves it as it was. The public setting would also
-                # hold for the start of a pass, where it does not.
+                # After a time-out, PyTorch's iterator can be asked again. The public setting ``timeout`` would also apply
+                # at the start of a pass, where the iterator cannot be asked again.
                 batches._timeout = _LOOK
                 try:
                     return next(batches)
                 except StopIteration:
                     raise
                 except Exception as error:
-                    if isinstance(error, (OSError, EOFError)):  # a connection to a worker that is dying
+                    if isinstance(error, (OSError, EOFError)):  # the connection to a worker broke, so it may be dying
                         dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
                         for worker in self.worker_processes:
                             if worker.sentinel in dying:
@@ -212,9 +221,11 @@ class Loader(DataLoader[Any]):
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _refusal(self, problem: str, reason: str) -> InputError:
+        """The error for a machine that cannot run so many workers."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
+        """What to do if workers need too much memory, in words."""
         fewer = f"lower `{self.setting}` (now {self.num_workers})"
         try:
             size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)
@@ -224,9 +235,10 @@ class Loader(DataLoader[Any]):
 
 
 def _check_locks(num_workers: int) -> None:
-    """Raise :class:`OSError` if the locks of so many processes have no room in shared memory.
+    """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise it too, and print a traceback later because it is half made.
+    PyTorch's iterator would raise the same error, but also print a traceback when its unfinished
+    object is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()
@@ -234,11 +246,12 @@ def _check_locks(num_workers: int) -> None:
 
 @contextmanager
 def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
-    """Call ``check`` when a process of this one ends, and list signals whose handler only notes them.
+    """Call ``check`` when a child process ends, and yield a list of the signals SIGINT and SIGTERM that come.
 
-    PyTorch's own handler may raise in the middle of a step; this context replaces it. The list has the
-    numbers of the signals, and the time of each. A signal that came before, and that the owner of its
-    handler still defers (its ``requested``), counts from now on.
+    PyTorch's own handler for the end of a child may raise in the middle of a step; this context
+    replaces it. An item of the list is the number of a signal and its time. If a signal came before
+    this context, and the owner of its handler still defers the signal (``requested``), the signal
+    is listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -253,7 +266,7 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.append((number, time.monotonic()))
-        call(number, frame)  # this may raise, and Python ignores what is raised while it forks
+        call(number, frame)  # last, because it may raise; note first, because Python ignores errors while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
         handler = before[number]
@@ -263,7 +276,8 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handlers = {number: note for number, handler in before.items() if callable(handler)}
     if sys.platform != "win32":
-        before[signal.SIGCHLD], handlers[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD), child_ended
+        before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        handlers[signal.SIGCHLD] = child_ended
     try:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -272,7 +286,7 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
                 noted.append((number, time.monotonic()))
         try:
             yield noted
-        finally:  # a second worker that ends now must not keep the handlers from being put back
+        finally:  # so that ``check`` does not raise while the handlers are being restored
             watching = False
     finally:
         for number in handlers:
@@ -282,12 +296,13 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
 def _begin_worker(_number: int) -> None:
     """Set up a worker.
 
-    It ignores a signal to all processes: the main process finishes its step and ends its workers.
+    A worker ignores SIGINT and SIGTERM, which a terminal or scheduler sends to all processes: the
+    main process finishes its step and ends the workers.
     """
 
     def cannot_hand_over(error: Exception, _batch: Any) -> None:
         print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
-        os._exit(1)  # the main process would wait for the lost batch for ever
+        os._exit(1)  # otherwise the main process would wait for the lost batch for ever
 
     parent = parent_process()
     if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
@@ -295,12 +310,12 @@ def _begin_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
-    # At its end, before it waits to hand over batches that nobody takes if the main process was killed.
+    # End at once: otherwise a worker would wait to hand over batches, for ever if the main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 
 def _end(workers: list[BaseProcess]) -> None:
-    """End ``workers`` at once at the program's end; otherwise, end those that hang after a second."""
+    """Kill ``workers``: at once at the program's end, otherwise after a second, if they still run."""
 
     def kill() -> None:
         for worker in workers:
@@ -308,7 +323,7 @@ def _end(workers: list[BaseProcess]) -> None:
 
     if is_exiting():
         kill()
-    else:  # killing a worker while it ends could leave a lock that PyTorch waits for
+    else:  # a worker that is killed while it ends could leave a lock that PyTorch waits for
         timer = threading.Timer(_LOOK, kill)
         timer.daemon = True
         timer.start()

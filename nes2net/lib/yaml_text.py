@@ -1,4 +1,4 @@
-"""YAML of recipes and detector folders, read within limits; what is written reads the same again."""
+"""Read the YAML of recipes and detector folders within limits, and write YAML that reads the same again."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MAX_BYTES = 200_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Read numbers as they look, which PyYAML does not.
+    """A loader for which a number is what looks like one, unlike PyYAML's.
 
-    1e-6 is a number, as in YAML 1.2. The octal numbers, base-60 numbers and dates of YAML 1.1 are
-    text. No number has more digits than numbers of its kind can have.
+    1e-6 is a number, as in YAML 1.2. Octal numbers, base-60 numbers and dates of YAML 1.1 are text.
+    A whole number of more than 19 decimal digits is text, too.
     """
 
 
@@ -51,9 +51,10 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Write text that :class:`_Loader` reads as text, and no aliases."""
+    """A dumper that quotes text which :class:`_Loader` would not read as text, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Write an object again each time it occurs."""
         return True
 
 
@@ -80,20 +81,20 @@ def write_yaml(values: dict[str, Any]) -> str:
 
 
 def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
-    """Read a small YAML file, as :func:`read_yaml`."""
+    """Read a small YAML file by :func:`read_yaml`."""
     return read_yaml(read_small_text(path, _MAX_BYTES), hint, name)
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
+    """Read ``text`` as plain data. If ``hint`` declares a value as text, it is read as written: ``date: 0520``.
 
     Args:
-        hint: the model or the type that the data is for.
-        name: names the text in messages.
+        hint: the pydantic model or the type that the data are for; None for neither.
+        name: name of the text in messages.
 
     Raises:
-        InputError: if the text is not valid YAML, has tags or aliases, has too many values, is nested
-            too deep, or names a key twice.
+        InputError: if the text is not valid YAML, has tags or aliases, has too many values, is
+            nested too deep, or has a key twice.
 
     >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
@@ -101,7 +102,7 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
     try:
         budget = Budget(name, _MAX_BYTES, 2 * _MAX_VALUES)
         depth = 0
-        for event in yaml.parse(text, yaml.SafeLoader):  # before anything is built
+        for event in yaml.parse(text, yaml.SafeLoader):  # check all events before any object is built
             budget.take("values", steps=1)
             has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
             if has_tag or isinstance(event, yaml.AliasEvent):
@@ -124,9 +125,9 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 
 
 def read_value(text: str, hint: Any, name: str) -> Any:
-    """Read the value of an override ``key=text``: as it stands if ``hint`` has text, else as YAML.
+    """Read the value of an override ``key=text``: as written if ``hint`` is text, otherwise as YAML.
 
-    A quoted value is always YAML, and so is ``{…}`` where ``hint`` also takes a mapping.
+    A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -143,13 +144,14 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
 
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
-    """Set the value at ``keys``, one key inside the other, to what ``text`` says, in mappings that are copied.
+    """Set ``values[keys[0]][keys[1]]…`` to the value of ``text``; mappings within ``values`` are copied first.
 
-    A name alone that is given options, or that is the default of its key, becomes a mapping with this name.
+    If a part is given by its name alone, or by the default of its key, it becomes a mapping with
+    this ``name``, so that it can have options.
 
     Args:
-        hint: the model of ``values``, or None.
-        name: the value in messages.
+        hint: the pydantic model of ``values``, or None.
+        name: name of the value in messages.
 
     >>> values = {"model": {"backend": "aasist"}}
     >>> set_value(values, ["model", "backend", "num_logits"], "1", None, "num_logits")
@@ -163,7 +165,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
         if isinstance(default, str):
             named_default = default
         child = section.get(parent, named_default)
-        if isinstance(child, str) and section is not values:  # a bare name that is given options
+        if isinstance(child, str) and section is not values:  # the name of a part, which gets an option now
             child = {"name": child}
         section[parent] = {}
         if isinstance(child, dict):
@@ -174,19 +176,20 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """The type of ``key`` in the model ``hint``; None if there is no such model or key."""
+    """The type of ``key`` in the pydantic model ``hint``; None if ``hint`` is no model or lacks the key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 
 
 def _takes(hint: Any, kind: type) -> bool:
+    """Whether the type ``hint`` allows a ``kind``, perhaps among other types."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_takes(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind
 
 
 def _prepare(node: yaml.Node, hint: Any) -> None:
-    """Mark as text the scalars that ``hint`` says are text, and refuse a key that stands twice."""
+    """Mark scalars as text if ``hint`` declares text, and refuse a mapping that has a key twice."""
     if isinstance(node, yaml.ScalarNode) and _takes(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
@@ -198,7 +201,7 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
         seen_keys = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # a list or a mapping as a key, which PyYAML refuses when it builds the data
+                continue  # the key is a list or a mapping: PyYAML refuses it when it builds the data
             if key.value in seen_keys:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen_keys.add(key.value)
@@ -206,5 +209,6 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
 
 
 def _refuse(problem: str, position: yaml.Event | yaml.Node) -> typing.NoReturn:
+    """Raise an error of PyYAML that states the line and column of ``position``."""
     mark: Any = position.start_mark
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

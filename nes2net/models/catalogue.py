@@ -10,27 +10,27 @@ from nes2net.models.published_results import published_rows
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A detector that :meth:`nes2net.Detector.from_pretrained` fetches by its ``name``."""
+    """A detector that :meth:`nes2net.Detector.from_pretrained` downloads by its ``name``."""
 
     name: str
     good_for: str
     parameters: int
     size: int
-    """Bytes to fetch; if they are not known, four for each parameter."""
+    """Size of the download in bytes; if unknown, estimated as 4 bytes for each parameter."""
     trained_on: tuple[str, ...]
     until: int | None
-    """Year of the newest attacks that it may have been trained on."""
+    """Year of the newest attacks that may be in the training data."""
     reported: tuple[str, ...]
-    """Published figures of this detector among the rows of ``nes2net info published``."""
+    """Published figures of this detector, as in ``nes2net info published``."""
     licence: str
     score: str
-    """The kind of its score: ``logit``, ``probability``, …"""
+    """The kind of score: ``logit``, ``probability``, …"""
     scored: str
-    """How its authors score."""
+    """How the authors score."""
     source: str
     address: str
     known_by: str
-    """What identifies its file: a digest, a commit of the hub, or nothing (``not pinned``)."""
+    """How the file is identified: by a digest, by a commit on the hub, or not at all (``not pinned``)."""
 
 
 def list_models() -> list[ListedModel]:

@@ -1,9 +1,10 @@
-"""One-class distillation: a student that hears bona fide speech only imitates a teacher that knows both classes.
+"""One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
 2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
-fide speech only, so a low similarity of the two means spoofed speech. Teacher and student are the
-halves of one front-end and of one back-end, which form an ordinary detector.
+fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed. One
+front-end contains the front-ends of both, and one back-end the back-ends of both, so that the two
+form an ordinary detector.
 """
 
 from __future__ import annotations
@@ -39,13 +40,12 @@ class TeacherStudent(Frontend):
     """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
 
     The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
-    the file of its weights; the student may start from them too.
+    the file of the teacher's weights; the student may start from the same weights.
 
     Args:
         teacher: name and options of the teacher's front-end.
-        student: the options in which the student's front-end differs from the teacher's, or another
-            name with its options; null for the first 6 layers of the teacher, if it has more. Their
-            number is an assumption.
+        student: options in which the student's front-end differs from the teacher's, or another
+            name and its options. null for the teacher's front-end cut to 6 layers, an assumption.
 
     Raises:
         InputError: if the two do not give frames of one size at the same times.
@@ -71,35 +71,37 @@ class TeacherStudent(Frontend):
                 "trained detector with `train.task.teacher`"
             )
         name, options = _half("teacher", teacher, "checkpoint")
-        first = create_frontend(name, **options)
+        teacher_frontend = create_frontend(name, **options)
+        teacher_config = teacher_frontend.config
         if student is None:
-            deeper = first.config.get("encoder_layers", 0) > _STUDENT_LAYERS
             student = {}
-            if deeper:
+            if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:
                 student["encoder_layers"] = _STUDENT_LAYERS
-        if not isinstance(student, str) and student.get("name", first.config["name"]) == first.config["name"]:
-            student = {**first.config, **student}
+        if not isinstance(student, str) and student.get("name", teacher_config["name"]) == teacher_config["name"]:
+            student = {**teacher_config, **student}
         name, options = _half("student", student, "checkpoint")
-        second = create_frontend(name, **options)
-        if any(True for _ in first.parameters()) != any(True for _ in second.parameters()):
+        student_frontend = create_frontend(name, **options)
+        teacher_weight = next(teacher_frontend.parameters(), None)
+        student_weight = next(student_frontend.parameters(), None)
+        if (teacher_weight is None) != (student_weight is None):
             raise InputError("teacher and student must both have weights, or neither: give both front-ends of one kind")
         for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
-            of_teacher = getattr(first, fact)
-            of_student = getattr(second, fact)
+            of_teacher = getattr(teacher_frontend, fact)
+            of_student = getattr(student_frontend, fact)
             if of_teacher != of_student:
                 raise InputError(
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
-        # The name under which published checkpoints hold a front-end.
-        self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
-        self.config = {"name": "teacher_student", "teacher": first.config, "student": second.config}
-        self.out_dim = first.out_dim
-        self.hop_length = first.hop_length
-        self.min_samples = first.min_samples
-        self.full_precision = first.full_precision
-        self.used_samples = first.used_samples
-        self.num_unused = first.num_unused + second.num_unused
+        # ``model`` is the name of the front-end's tensors in published checkpoints.
+        self.model = nn.ModuleDict({"teacher": teacher_frontend.requires_grad_(False), "student": student_frontend})
+        self.config = {"name": "teacher_student", "teacher": teacher_config, "student": student_frontend.config}
+        self.out_dim = teacher_frontend.out_dim
+        self.hop_length = teacher_frontend.hop_length
+        self.min_samples = teacher_frontend.min_samples
+        self.full_precision = teacher_frontend.full_precision
+        self.used_samples = teacher_frontend.used_samples
+        self.num_unused = teacher_frontend.num_unused + student_frontend.num_unused
         self.train()
 
     def train(self, mode: bool = True) -> TeacherStudent:
@@ -112,17 +114,17 @@ class TeacherStudent(Frontend):
         """Compute the last hidden states of ``waveform`` B×N.
 
         Args:
-            layers: ``"all"`` for the teacher's and the student's, ``"last"`` for the student's alone.
-            final_norm: as for the two front-ends.
+            layers: ``"all"`` for the states of teacher and student, ``"last"`` for the student's.
+            final_norm: passed to both front-ends.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
         return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The student's transformer layers, the only ones that training changes."""
+        """The student's transformer layers: training does not change the teacher's."""
         student = self.model["student"]
-        assert isinstance(student, Frontend)
+        assert isinstance(student, Frontend)  # for mypy: a ModuleDict only knows modules
         return student.transformer_layers
 
     @property
@@ -141,16 +143,18 @@ class TeacherStudent(Frontend):
 class OneClassDistillation(Backend):
     """Hidden states of teacher and student, B×T×``feature_dim`` each → (−s, s), B×2; s is the score.
 
-    s is the mean of two cosines between teacher and student. One compares the means over time of
-    their hidden states, the other their back-ends' embeddings before the last layer. These two
-    levels, with equal weights, are an assumption. The back-ends have no last layers. The teacher's
-    back-end is never trained and always in eval mode. The front-end must be ``teacher_student``.
+    s is the mean of two cosines between teacher and student: the cosine between the means over time
+    of their hidden states, and the cosine between the embeddings of their back-ends. These two
+    levels, with equal weights, are an assumption. The last layers of the back-ends are removed. The
+    teacher's back-end is never trained and always in eval mode. The front-end must be
+    ``teacher_student``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        backend: name and options of the back-end that teacher and student have.
-        frontend_level: compare the hidden states too. If false, s is the cosine of the embeddings
-            alone; this is for front-ends without weights, such as ``lps``, whose states are equal.
+        backend: name and options of the back-end, the same for teacher and student.
+        frontend_level: compare the hidden states too. If false, s is the cosine between the
+            embeddings alone, for front-ends without weights, such as ``lps``: teacher and student
+            have equal hidden states there.
         num_logits: n, always 2.
 
     Raises:
@@ -205,15 +209,17 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×2E of the two hidden states: the teacher's levels, then the student's.
+        """Embeddings B×2E of the two hidden states: the teacher's E numbers, then the student's.
 
-        The levels are the mean over time, of size D, and the embedding of the back-end.
+        The E numbers are the hidden state's mean over time (D numbers, if :attr:`frontend_level`)
+        and the embedding of the back-end.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
+        """The vectors to compare, of the back-end ``half`` and its input ``state`` B×T×D."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -224,7 +230,7 @@ class Similarity(nn.Module):
     """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
 
     Args:
-        first: sizes of all levels but the last; the last level is the rest of the E numbers.
+        first: sizes of all levels but the last. The last level has the remaining numbers.
     """
 
     def __init__(self, first: Sequence[int]) -> None:
@@ -232,7 +238,7 @@ class Similarity(nn.Module):
         self.first = list(first)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The teacher's and the student's part of each level, in at least float32."""
+        """For each level, the teacher's vectors and the student's, in at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first, size - sum(self.first)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))
@@ -248,10 +254,14 @@ class Similarity(nn.Module):
 
 
 def _half(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of the front-end or back-end in ``value``, whose option ``reserved`` is set elsewhere.
+    """Name and options of the teacher's or student's front-end or back-end, from ``value``.
+
+    Args:
+        option: the name of the option that has this ``value``, for messages.
+        reserved: an option that ``value`` must not contain, because this module sets it.
 
     Raises:
-        InputError: if it has no name, or is itself made of teacher and student.
+        InputError: if ``value`` has no name, or names a part that consists of teacher and student.
     """
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):

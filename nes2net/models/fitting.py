@@ -1,9 +1,10 @@
 """Read options of a detector from the shapes of its tensors.
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
-groups, the size of a hidden layer. The search needs no rules for single parts, only their declared
-options: it changes one option after another as long as fewer tensors differ. Options that change no
-shape, such as a dilation, are not changed.
+groups, the size of a hidden layer. The search only uses the declared options of the parts, and no
+rule for a particular part. Each step changes the one option that leaves the fewest tensors
+different, until no tensor differs or no change helps. Options that change no shape, such as a
+dilation, keep their values.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from nes2net.models.network import Network
 from nes2net.models.registry import Registry, aggregations, backends
 
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
-_OF_FRONTEND = ("feature_dim",)  # options that the front-end decides
-_MOST_SHARE = 0.5  # if a larger share of names differs, the parts are others, and no options can fit
-_MOST_NUMBERS = 40  # numbers that are tried for an option
-_MOST_TRIES = 400  # tries of a few milliseconds each
+_OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
+_MOST_SHARE = 0.5  # if more than half of the names differ, the parts are other ones, and no options can fit
+_MOST_NUMBERS = 40  # most counts, sizes and ratios, of each kind, that are tried for an option
+_MOST_TRIES = 400  # each try builds the parts, which takes a few milliseconds
 
 
 def fitted_config(
@@ -43,8 +44,8 @@ def fitted_config(
     tensors = _without_frontend(state_dict)
     model = dict(config)
     misfit, expected = _misfit(tensors, frontend, model)
-    heard = of_frontend(state_dict)
-    if heard and not fits_frontend(heard, frontend):
+    frontend_tensors = of_frontend(state_dict)
+    if frontend_tensors and not fits_frontend(frontend_tensors, frontend):
         return None
     if misfit is None or share_of_other_kinds(tensors, expected) > _MOST_SHARE:
         return None
@@ -56,10 +57,10 @@ def fitted_config(
             tries += 1
             if tries > _MOST_TRIES:
                 return None
-            new_misfit, its_tensors = _misfit(tensors, frontend, candidate)
+            new_misfit, new_expected = _misfit(tensors, frontend, candidate)
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
-                best = new_misfit, candidate, its_tensors
+                best = new_misfit, candidate, new_expected
         if best is None:
             return None
         misfit, model, expected = best
@@ -67,16 +68,16 @@ def fitted_config(
 
 
 def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
-    """Whether ``tensors``, under published names, are all tensors of ``frontend``."""
+    """Whether ``tensors`` have exactly the published names, the shapes and the types of ``frontend``'s tensors."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
 def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The options of ``after`` that differ from ``before``, such as ``backend.num_logits=1``."""
     changes = []
-    for role, (_, usual) in _PARTS.items():
-        _, options_before = name_and_options(before, role, usual)
-        _, options_after = name_and_options(after, role, usual)
+    for role, (_, default_name) in _PARTS.items():
+        _, options_before = name_and_options(before, role, default_name)
+        _, options_after = name_and_options(after, role, default_name)
         changes += [
             f"{role}.{key}={value}"
             for key, value in options_after.items()
@@ -86,6 +87,7 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 
 def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of aggregation and back-end in a whole-model state dict."""
     left_out = of_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 
@@ -93,7 +95,11 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _misfit(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Compare ``tensors`` with aggregation and back-end of ``model``; None if these cannot be built."""
+    """Compare ``tensors`` with the aggregation and back-end of ``model``.
+
+    Returns the differences, and the tensors of aggregation and back-end. The differences are None
+    if ``model`` cannot be built.
+    """
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -103,7 +109,11 @@ def _misfit(
 
 
 def share_of_other_kinds(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """The share of names, without their numbers, that only one side has; the front-end's names do not count."""
+    """The share of tensor names that only one of the two has, without the names of the front-end.
+
+    Names that differ only in numbers, such as ``layers.0.weight`` and ``layers.1.weight``, count as
+    one name.
+    """
     found_kinds = {_kind(name) for name in _without_frontend(state_dict)}
     expected_kinds = {_kind(name) for name in _without_frontend(expected)}
     all_kinds = found_kinds | expected_kinds
@@ -111,6 +121,7 @@ def share_of_other_kinds(state_dict: Mapping[str, Tensor], expected: Mapping[str
 
 
 def _kind(name: str) -> str:
+    """``name`` with ``#`` for each number between dots: ``layers.0.weight`` → ``layers.#.weight``."""
     return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 
@@ -119,8 +130,8 @@ def _candidates(
 ) -> Iterator[dict[str, Any]]:
     """``model`` with one option of one part changed, for each value that the tensors suggest."""
     counts, sizes, factors = _numbers(tensors, expected)
-    for role, (registry, usual) in _PARTS.items():
-        name, options = name_and_options(model, role, usual)
+    for role, (registry, default_name) in _PARTS.items():
+        name, options = name_and_options(model, role, default_name)
         if name not in registry.names():
             continue
         for key, option in declared(registry.get(name)).items():
@@ -135,7 +146,7 @@ def _candidates(
 def _values(
     value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Other values of an option, whose present one is ``value``."""
+    """Yield values to try for an option that now has ``value``; for a list, change one element at a time."""
     if choices:
         yield from choices
     elif isinstance(value, bool):
@@ -152,12 +163,17 @@ def _values(
 def _numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Numbers that options may have: lengths of lists of modules, sizes, and ratios of found and expected sizes."""
+    """Numbers that the values of options may be computed from, where ``tensors`` and ``expected`` differ.
+
+    These are lengths of lists of modules, sizes of dimensions, and ratios of found to expected
+    sizes, as pairs of numerator and denominator.
+    """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # An option may be one larger than the number of modules in a list, such as the groups of Nes2Net.
+                # Index i means i + 1 modules at least; an option may be one larger than the number of modules, such
+                # as the groups of Nes2Net.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_MOST_WRAPPERS = 4  # nested modules around a detector
+_MOST_WRAPPERS = 4  # modules around a detector, one in the other, whose prefixes are removed
 
 
 class SavedNetwork(Network):
@@ -80,11 +80,11 @@ class SavedNetwork(Network):
         """Build a detector with random weights, except those in the front-end's ``checkpoint``.
 
         Args:
-            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
-                name alone means its default options; or the name of a published model, such as
-                ``"wav2vec2_Nes2Net_X"``.
-            checkpoint: the front-end's pre-training file or folder, or the name of a published size
-                such as ``"xlsr_300m"``, which is fetched once.
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, or the
+                name of a published model, such as ``"wav2vec2_Nes2Net_X"``. A part that is given
+                by its name alone has its default options.
+            checkpoint: the front-end's pre-training file or folder, or the name of a published
+                size, such as ``"xlsr_300m"``, whose file is downloaded once.
 
         Raises:
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -104,7 +104,8 @@ class SavedNetwork(Network):
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
         """Build the architecture on the meta device, without memory, for weights from a file.
 
-        None if a part computes tensors when it is built that checkpoints do not hold.
+        None if a part computes tensors at construction that are not in checkpoints: on the meta
+        device, these tensors would have no values.
         """
         with without_memory():
             detector = cls.from_config(config)
@@ -112,16 +113,16 @@ class SavedNetwork(Network):
 
     @property
     def _saves_all(self) -> bool:
-        """Whether its state dict has all its tensors, so that none has to be computed when it is built."""
+        """Whether the state dict contains all parameters and buffers, so that a file can replace them all."""
         saved_ids = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
         return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
 
     def base_names(self) -> set[str]:
-        """Names in its state dict of the frozen tensors of an adapted front-end; empty without one."""
+        """State-dict names of the frozen tensors of an adapted front-end; empty for other front-ends."""
         return {f"ssl_model.{name}" for name in self.frontend.base}
 
     def trained_state_dict(self) -> dict[str, Tensor]:
-        """Its state dict without the frozen tensors of an adapted front-end."""
+        """The state dict without the frozen tensors of an adapted front-end."""
         state_dict = self.state_dict()
         for name in self.base_names():
             del state_dict[name]
@@ -132,19 +133,20 @@ class SavedNetwork(Network):
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
-        """Leave the frozen tensors of an adapted front-end, which ``file`` holds, out of checkpoints from now on."""
+        """From now on, :meth:`save` leaves out the frozen tensors of the adapted front-end: ``file`` holds them."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
-        """Write the frozen tensors of an adapted front-end to ``file``, and leave them out from now on."""
+        """Write the frozen tensors of an adapted front-end to ``file``; from now on, :meth:`save` leaves them out."""
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
     def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
-        These are the base of an adapted front-end, or the whole front-end in files that have all
-        other tensors, such as Spoof-SUPERB's.
+        For an adapted front-end these are its frozen tensors. For another front-end these are all
+        of its tensors, if ``state_dict`` has exactly the tensors of the other parts, as in
+        Spoof-SUPERB's files. In all other cases the set is empty.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -157,20 +159,20 @@ class SavedNetwork(Network):
         return bool(self.left_out(state_dict))
 
     def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors that ``state_dict`` must have: all of its own, except those that may be left out."""
+        """The tensors of this detector that ``state_dict`` must contain: all but :meth:`left_out`."""
         left_out = self.left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
 
     def load_base(
         self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
     ) -> None:
-        """Load the frozen tensors of its adapted front-end, which ``checkpoint`` leaves out.
+        """Load the frozen tensors of the front-end, which ``checkpoint`` leaves out.
 
         Args:
-            record: the record of the base in the checkpoint, :attr:`base` of the saved detector.
-            checkpoint: a file or folder; its base may lie beside it.
+            record: :attr:`base` of the saved detector, from the checkpoint.
+            checkpoint: a file or folder. The file of the frozen tensors may lie beside it.
             base: as for :meth:`from_pretrained`.
-            remedy: what to do if the tensors are not found or differ, for the message.
+            remedy: the part of the error message that says what to do.
 
         Raises:
             InputError: if the tensors are not found, or have another digest.
@@ -199,13 +201,14 @@ class SavedNetwork(Network):
         self.base = dict(record)
 
     def _base_tensors(self) -> dict[str, Tensor]:
+        """The frozen tensors of an adapted front-end, by their state-dict names."""
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
     def merged(self) -> Self:
-        """A copy whose trained tensors are folded into the weights of its front-end: an ordinary detector.
+        """A copy in which the trained tensors of an adapted front-end are added to its frozen weights.
 
-        Adapters and prompts, which no weight can hold, are kept. In either case :meth:`save` writes
+        Adapters and prompts cannot be added to a weight; the copy keeps them. :meth:`save` writes
         all tensors of the copy.
         """
         detector = copy.deepcopy(self)
@@ -220,13 +223,13 @@ class SavedNetwork(Network):
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
         """Load a whole-model state dict strictly.
 
-        If the frozen tensors of an adapted front-end are left out, those of this detector are kept.
+        If ``state_dict`` leaves out frozen tensors, this detector keeps its own.
 
         Args:
             path: file of the state dict, for messages.
 
         Raises:
-            InputError: if it does not fit; the message names keys and shapes.
+            InputError: if ``state_dict`` does not fit; the message names keys and shapes.
         """
         state_dict = unwrap_frontend(state_dict)
         partial = self.is_partial(state_dict)
@@ -236,11 +239,11 @@ class SavedNetwork(Network):
     def save(self, path: str | Path, **record: Any) -> None:
         """Write a state dict with the published names, or a folder with a model card.
 
-        The folder holds safetensors, YAML and the model card. The tensors of a :attr:`base` are
-        left out.
+        The folder holds safetensors, YAML and the model card. If :attr:`base` is set, the frozen
+        tensors are left out.
 
         Args:
-            path: a file that ends in ``.pth`` or ``.pt``, or a folder.
+            path: a file that ends in ``.pth`` or ``.pt``; any other path is a folder.
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
@@ -288,21 +291,23 @@ class SavedNetwork(Network):
         exists.
 
         Args:
-            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
-                name: of a published model that can be fetched (:func:`nes2net.list_models`), or
-                ``owner/name`` on the Hugging Face hub. A file or folder of that name comes first.
-            device: ``"auto"`` for CUDA if there is one, else the CPU.
-            dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
-                precision; if it has several, the type that holds all numbers.
+            path_or_name: a ``.pth`` whole-model state dict; a folder written by :meth:`save`; the
+                name of a published model that can be fetched (:func:`nes2net.list_models`); or
+                ``owner/name`` on the Hugging Face hub. An existing file or folder of that name
+                takes precedence.
+            device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
+            dtype: the precision of scores, see :meth:`set_precision`. ``"auto"`` keeps the
+                precision of the checkpoint; if its tensors have several types, the type that can
+                represent the numbers of all of them.
             config: the architecture, for a checkpoint that does not contain it, such as those of
                 the published code. It is given as for :meth:`from_config`; options may follow a
-                name, as in ``"Nes2Net-X,backend.dilation=1"``. None for the published model with
-                the keys of the checkpoint. Options such as the number of logits are read from
-                shapes, and a note says so.
-            base: the file or folder with the frozen tensors of an adapted front-end, which its
-                checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
-                the ``base.pth`` of a run.
-                None for the file that the checkpoint names, there or beside the checkpoint.
+                name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such
+                as the number of logits, are read from the checkpoint, and a note names them. None
+                for the published model whose tensors have the names and shapes of the checkpoint's.
+            base: the file or folder with the frozen tensors that the checkpoint leaves out: a
+                pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
+                ``base.pth`` of a run. None for the file that the checkpoint names; if it is not
+                there, a file of that name beside the checkpoint.
 
         Raises:
             InputError: if there is no such checkpoint, it is damaged or does not fit, or its base
@@ -311,18 +316,18 @@ class SavedNetwork(Network):
         precision = None
         if dtype not in ("auto", "fastest"):
             precision = named_precision(dtype)
-        on = choose_device(device)
+        target_device = choose_device(device)
         if precision is not None:
-            check_precision(precision, on)
+            check_precision(precision, target_device)
         path = Path(path_or_name)
-        by_name = ""
+        fetched_name = ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
             path = fetched(name)
             config = config or name
-            by_name = name
+            fetched_name = name
         elif not exists(path):
-            if "/" not in name and (meant := nearest(name, PUBLISHED_MODELS)):
-                raise InputError(f"checkpoint {name} not found{meant}")
+            if "/" not in name and (suggestion := nearest(name, PUBLISHED_MODELS)):
+                raise InputError(f"checkpoint {name} not found{suggestion}")
             path = download(name)
         if path.suffix == ".onnx":
             raise InputError(
@@ -354,14 +359,14 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        if architecture is None and by_name:  # the shelf has checked it
-            provenance = replace(provenance, published_model=by_name)
+        if architecture is None and fetched_name:  # ``fetched`` has checked the file
+            provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
             provenance = replace(provenance, published_model=published_name)
             if not holds_weights_of(published_name, state_dict, path, str(path_or_name)):
                 provenance = provenance.without_weights()
         state_dict = unwrap_frontend(state_dict)
-        assert isinstance(config, dict) or architecture is not None
+        assert isinstance(config, dict) or architecture is not None  # for mypy: see the branches above
         if architecture is None and config is not None:
             architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
         with sound_description(str(path_or_name)), without_memory():
@@ -369,7 +374,7 @@ class SavedNetwork(Network):
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
-        # Read the weights in the file before memory is reserved for the weights that it describes.
+        # Check the tensors of the file first: a small file could describe a model that fills the memory.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
         detector = empty
         if not empty._saves_all:
@@ -381,27 +386,28 @@ class SavedNetwork(Network):
         detector.source = str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
-            return detector.to(on).set_precision(dtype).eval()
+            return detector.to(target_device).set_precision(dtype).eval()
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
-        return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
+        return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
 
 
-# Bases of adapted detectors
+# Frozen tensors of adapted detectors
 
 
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
-    """Tensors of a front-end in a detector, in the base of a run or in a pre-training file, by published names.
+    """Read the tensors of a front-end; the keys are the published names.
 
     Args:
-        frontend: its name and options.
+        path: a detector, the ``base.pth`` of a run, or a pre-training file.
+        frontend: name and options of the front-end.
     """
     state_dict: Mapping[str, Tensor] = {}
     is_detector = (path / CONFIG).is_file()
     if is_detector:
         state_dict = read_folder(path)[0]
     elif path.is_file():
-        with suppress(InputError):  # a pre-training file may be no state dict; the front-end says what is wrong
+        with suppress(InputError):  # perhaps a pre-training file of another form: create_frontend reads it below
             state_dict = load_state_dict(path)
             is_detector = "model" in read_record(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -416,10 +422,10 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def fetched(name: str) -> Path:
-    """The file of the published model ``name`` on this machine; it is fetched once.
+    """The file of the published model ``name`` on this machine; the first call downloads the file.
 
     Raises:
-        InputError: if no program can fetch it, or the file has another digest.
+        InputError: if the model has no address for programs, or the file has another digest.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -432,7 +438,7 @@ def fetched(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Architecture of the published model in ``name``, a name and possibly options.
+    """The architecture that ``name`` describes: the name of a published model, and possibly options.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
@@ -467,12 +473,12 @@ def split_options(name: str) -> list[str]:
 def _with_options_of(
     state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
-    """``config`` with the options that follow from the shapes of ``state_dict``; a note names them."""
+    """``config`` with the options that fit the shapes of ``state_dict``; a note names the changed options."""
     with sound_description(path):
         check_model(config)
         frontend = _meta_frontend(json.dumps(config["frontend"]))
     fitted = fitted_config(state_dict, frontend, config)
-    if fitted is None:  # the loader will raise an error with the differences
+    if fitted is None:  # check_fit, which the caller calls next, raises an error with the differences
         return config
     if changes := changed_options(config, fitted):
         example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
@@ -501,10 +507,10 @@ def sound_description(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove prefixes before all names, such as ``net.``, that the detector's names do not have.
+    """Remove a prefix that all names share, such as ``net.``, unless the detector's own names have it.
 
     Args:
-        config: architecture of the detector; None for any published model; these have no such
+        config: architecture of the detector. None for a published model: their names share no
             prefix.
     """
     for _ in range(_MOST_WRAPPERS):
@@ -561,7 +567,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """The front-end in the JSON ``config``, on the meta device; many published models share one."""
+    """The front-end in the JSON ``config``, on the meta device; cached, as many published models have the same."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
@@ -570,17 +576,17 @@ def _meta_frontend(config: str) -> Frontend:
 def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Name and architecture of the only published model that a checkpoint fits.
 
-    If no model has its shapes, the result is the model whose options can be chosen so that it has
-    them.
+    If no published model has the checkpoint's shapes, the result is the model whose options can be
+    set to match them.
 
     Args:
-        path_note: text after ``path`` in the message.
+        path_note: text after ``path`` in the error message.
 
     Raises:
         InputError: if no published model fits, or several do.
     """
-    # The few models without a pre-trained front-end come first: the others are built by the transformers library,
-    # which takes seconds to import. No file fits models of both kinds.
+    # First try the few models without a pre-trained front-end: the front-ends of the others need the transformers
+    # library, which takes seconds to import. No file fits models of both kinds.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:
@@ -603,8 +609,8 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> t
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """The published models that ``state_dict`` fits, with their architectures.
 
-    If it fits no model, these are the models that need the fewest changed options to fit its
-    shapes.
+    If ``state_dict`` fits no model, the result is the models that need the fewest changed options
+    to match its shapes.
 
     Args:
         misfits: the result of :func:`recognise`.

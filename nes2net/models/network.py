@@ -46,10 +46,11 @@ EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 class Network(nn.Module):
     """A waveform B×N → logits B×n, or a score.
 
-    The back-end's ``score_rule`` makes the score from the logits: in most systems the score is the
-    second of two logits, or the only one. Higher means more bona fide. It is not calibrated: choose
-    a threshold on a development set of your own conditions. ``state_dict()`` and
-    ``load_state_dict`` use the parameter names of the published whole-model checkpoints.
+    The back-end's ``score_rule`` computes the score from the logits: in most systems the score is
+    the second of two logits, or the only logit. A higher score means more bona fide. Scores are not
+    calibrated: choose a threshold on a development set recorded in your own conditions.
+    ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
+    checkpoints.
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
@@ -57,12 +58,13 @@ class Network(nn.Module):
         backend: features B×T×D → logits B×n.
 
     Attributes:
-        provenance: origin of its weights by its checkpoint; empty for a detector that was not
+        provenance: origin of the weights, as the checkpoint states it; empty for a detector that
+            was not loaded from a checkpoint.
+        source: the file, folder or name of the checkpoint; empty for a detector that was not
             loaded.
-        source: the file, folder or name that it was loaded from; empty if it was not loaded.
-        base: for a detector with an adapted front-end (:mod:`nes2net.models.frontends.adaptation`),
-            ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
-            came from. :meth:`save` leaves them out. None if they are in no file.
+        base: ``{"digest": …, "file": …}`` for a detector with an adapted front-end
+            (:mod:`nes2net.models.frontends.adaptation`): the SHA-256 of the frozen tensors, and the
+            file that holds them. :meth:`save` leaves out these tensors. None if no file holds them.
 
     Printing a network gives a few lines; print a part to see its layers, as in
     ``print(detector.backend)``.
@@ -91,19 +93,19 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._asked_for = ""  # a precision that does not follow from the type of the weights
+        self._asked_for = ""  # set_precision's last choice: the type of the weights does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
-        self._replayed: Replayed | None = None  # once it is compiled
+        self._replayed: Replayed | None = None  # computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
     @classmethod
     def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
-        """Build the other parts of ``config`` for ``frontend``."""
+        """Build the aggregation and the back-end of ``config`` for ``frontend``."""
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
-        if name in backends.names():
+        if name in backends.names():  # create_backend raises for unknown names
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
@@ -118,6 +120,7 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
+        """A line for each part, with its number of parameters and main facts."""
         name = self.backend.config["name"]
         options = self.backend.config
         if name in backends.names():
@@ -150,22 +153,22 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of its weights."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes, which holds its weights."""
+        """The device that computes: the device of the weights."""
         return self.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of its weights."""
+        """Type of the weights."""
         return next(self.parameters()).dtype
 
     @property
     def precision(self) -> str:
-        """Precision of its scores: the type of its weights, ``"tf32"`` or ``"int8"``."""
+        """Precision in which scores are computed: the type of the weights, ``"tf32"`` or ``"int8"``."""
         if self._asked_for == "int8" or (self._asked_for == "tf32" and self.dtype == torch.float32):
             return self._asked_for
         return str(self.dtype).removeprefix("torch.")
@@ -174,10 +177,11 @@ class Network(nn.Module):
         """Compute scores in ``precision`` from now on; return this detector.
 
         Args:
-            precision: one of :data:`nes2net.lib.devices.PRECISIONS`. ``"float32"`` keeps its
-                whole mantissa on a GPU too; ``"tf32"`` is faster there. ``"int8"`` quantises the
-                weights, see :mod:`nes2net.models.quantisation`, which cannot be undone. ``"fastest"`` is
-                one of them (:func:`nes2net.models.quantisation.fastest_precision`).
+            precision: one of :data:`nes2net.lib.devices.PRECISIONS`, or ``"fastest"``, which
+                chooses one (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"``
+                uses all 23 bits of the mantissa, on a GPU too; ``"tf32"`` uses 10 bits and is
+                faster on a GPU. ``"int8"`` quantises the weights
+                (:mod:`nes2net.models.quantisation`), which cannot be undone.
 
         Raises:
             InputError: if the precision is unknown, the device does not compute it, or the weights
@@ -201,33 +205,33 @@ class Network(nn.Module):
 
     @property
     def min_samples(self) -> int:
-        """Samples of the shortest waveform that gives the back-end enough frames."""
+        """Number of samples of the shortest waveform that gives the back-end enough frames."""
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
 
     @property
     def score_rule(self) -> str:
-        """The rule that computes its scores from its logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
+        """The rule that computes scores from logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
         return self.backend.score_rule
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that it tells apart, bona fide last; usually ``("spoof", "bonafide")``."""
+        """Names of the classes that the detector tells apart, bona fide last; usually ``("spoof", "bonafide")``."""
         return self.backend.classes
 
     @property
     def num_scores(self) -> int:
-        """Number of scores of other systems that it takes besides a waveform; 0 for most detectors."""
+        """Number of scores of other systems that the detector takes besides a waveform; mostly 0."""
         return self.backend.num_scores
 
     @property
     def published(self) -> PublishedModel | None:
-        """The facts of the published model whose weights it has; None for other weights."""
+        """The facts of the published model whose weights the detector has; None for other weights."""
         name_and_facts = self.provenance.published
         return name_and_facts[1] if name_and_facts else None
 
     @property
     def used_samples(self) -> UsedSamples:
-        """The number of leading samples of a waveform that its scores depend on."""
+        """Length of a waveform → the number of its leading samples that the scores depend on."""
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
@@ -236,11 +240,11 @@ class Network(nn.Module):
         The waveform is float32 for any precision of the detector.
 
         Args:
-            scores: B×``num_scores`` scores of other systems, normalised as in training
-                (:func:`nes2net.scoring.system_scores.normalised`), for a detector that fuses them.
+            scores: scores of other systems, B×``num_scores``, for a detector that fuses them,
+                normalised as in training (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
-            InputError: if it fuses scores and no scores are given, or the other way round.
+            InputError: if a detector that fuses scores gets none, or another detector gets scores.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -258,7 +262,7 @@ class Network(nn.Module):
         """The hidden states B×T×D of the front-end.
 
         Args:
-            layers: ``"last"`` or ``"all"``; None for those that aggregation and back-end need.
+            layers: ``"last"`` or ``"all"``; None for the layers that aggregation and back-end need.
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
@@ -267,14 +271,14 @@ class Network(nn.Module):
                 dtype = torch.promote_types(dtype, torch.float32)
             waveform = waveform.to(dtype)
         states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
-        if weight is None:  # such as a spectrum, which computes in the waveform's precision
+        if weight is None:  # a front-end without weights, such as a spectrum, computes in the waveform's precision
             return [state.to(self.dtype) for state in states]
         return states
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them.
+        """Input of the back-end: the aggregated hidden states, B×T×D, or the list of all hidden states.
 
-        Zeros fill them up to the back-end's ``feature_dim`` if that is more than D.
+        If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
         """
         padding = 0, self.num_zeros
         if self.backend.wants_layers != "all":
@@ -286,7 +290,7 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Number of zeros appended to a hidden state, for a back-end that reads a larger size."""
+        """Number of zeros appended to each frame, for a back-end whose ``feature_dim`` is larger than D."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
@@ -296,9 +300,9 @@ class Network(nn.Module):
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
                 mean of the back-end's input, ``"backend"`` for the input of the back-end's last
                 layer.
-            layer: hidden state of the front-end: ``"last"``; a number from 0, the input of the
-                first transformer layer, to L − 1, the last state; or ``"all"`` for all L in a row,
-                E = L·D.
+            layer: hidden state of the front-end: ``"last"``; a number from 0 (the input of the
+                first transformer layer) to L − 1 (the last state); or ``"all"`` for all L states
+                concatenated, E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -335,7 +339,7 @@ class Network(nn.Module):
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if no class is bona fide, so that there is no score."""
+        """Raise :class:`InputError` if no class is bona fide: such a detector has no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
                 f"this detector names {listed(self.classes, 5)}, and bona fide is none of its classes: it has no score; take "
@@ -343,41 +347,42 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Compute :meth:`scores` without a CUDA graph."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))
         return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:
-        """Posteriors B×K, float64, of the K :attr:`classes` of ``waveform`` B×N, in the current mode and precision.
+        """Posteriors B×K (float64) of the K :attr:`classes`, for ``waveform`` B×N.
 
-        They are the softmax of the logits, and not calibrated.
+        They are the softmax of the logits, in the current mode and precision, and not calibrated.
         """
         return self.backend.posteriors(self(waveform))
 
     @property
     def frame_ms(self) -> float:
-        """Milliseconds from one frame of its front-end to the next."""
+        """Milliseconds from one frame of the front-end to the next."""
         return self.frontend.hop_length * 1000 / SAMPLE_RATE
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
+        """Lengths in ms of the segments that the detector scores, ascending; empty if it scores no segments."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
-        """How many segments it scores of a waveform of ``num_samples``, by the length of a segment in ms."""
+        """Segment length in ms → number of segments that the detector scores in a waveform of ``num_samples``."""
         num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
         counts = self.backend.num_segments(num_frames)
         return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the scores of its segments were trained, by its recipe or its back-end.
+        """Whether the detector was trained to score segments.
 
-        The recipe of a checkpoint of this toolkit decides. Without a recipe, back-ends that are
-        made for segments count as trained on segments. Other back-ends do not, because their frames
-        share the last layer with the utterance.
+        If the checkpoint contains a recipe, the recipe decides. Without a recipe, a back-end that
+        is made for segments counts as trained on segments. Other back-ends do not: their last layer
+        was trained on utterances.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -385,17 +390,17 @@ class Network(nn.Module):
         return self.backend.made_for_segments
 
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.
+        """Segment length in ms → logits B×T×n of the T segments of ``waveform`` B×N.
 
         Raises:
-            InputError: if its back-end sees no segments.
+            InputError: if the back-end cannot score segments.
         """
         return self.backend.segments(self.features(self.hidden_states(waveform)), self.frame_ms)
 
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Scores B×T of the segments of ``waveform`` B×N, by the length of a segment in ms.
+        """Segment length in ms → scores B×T of the T segments of ``waveform`` B×N.
 
-        Segment t begins t times its length after the beginning. Higher means more bona fide.
+        Segment t begins t segment lengths after the start. Higher means more bona fide.
         """
         return {
             resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])
@@ -403,10 +408,10 @@ class Network(nn.Module):
         }
 
     def compile(self, **options: Any) -> None:
-        """Compile its parts in place, and a front-end of equal layers layer by layer.
+        """Compile the parts in place; a front-end of equal layers is compiled layer by layer.
 
-        Each part is compiled at its next computation, and again for further shapes. On a GPU the
-        kernels of a batch are also replayed as a CUDA graph.
+        Each part is compiled when it next computes, and again for a new shape of its input. On a
+        GPU the kernels of a batch are also recorded and replayed as a CUDA graph.
 
         Args:
             options: options of ``torch.compile``.
@@ -416,20 +421,21 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
+        """Drop CUDA graphs before ``to()``, ``half()``, … replace the weights: graphs hold their addresses."""
         self.forget_recordings()
         return super()._apply(*args, **options)
 
     def forget_recordings(self) -> None:
         """Drop the CUDA graphs of :meth:`compile`, which hold the addresses of the weights.
 
-        They are also dropped when the detector is moved or converted, and when weights are loaded.
-        Call this after moving a part of a compiled detector.
+        Moving or converting the detector, or loading weights, drops the graphs too. Call this
+        method after moving a single part of a compiled detector.
         """
         if self._replayed is not None:
             self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the architecture and the weights; in int8, of the weights before quantisation."""
+        """SHA-256 of the architecture and the weights; for int8, of the weights before quantisation."""
         if self.precision == "int8":
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()
@@ -437,7 +443,7 @@ class Network(nn.Module):
 
 
 def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
-    """A line of a detector's text."""
+    """The line of a part in the text of a detector."""
     facts = [description] if description else []
     if num_parameters := _count(module):
         facts.insert(0, f"{num_parameters:,} parameters")
@@ -448,13 +454,16 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 
 def _count(module: nn.Module) -> int:
+    """Number of parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
+    """The hook after ``state_dict()``: rename the tensors in ``state_dict`` to the published names."""
     write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
+    """The hook before ``load_state_dict()``: rename the tensors from the published names."""
     network.forget_recordings()
     read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)

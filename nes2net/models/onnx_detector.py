@@ -20,17 +20,17 @@ from nes2net.models.provenance import Provenance
 class OnnxDetector(OnnxFile):
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`.
 
-    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. It takes the arguments of
-    :class:`OnnxFile` and raises the same errors.
+    An exported detector is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. Arguments
+    and errors are those of :class:`OnnxFile`.
 
-    A quantised file computes one waveform after another, because onnxruntime quantises activations
-    with one range for the whole batch. In a batch, a score would depend on the other utterances.
+    A quantised file computes one waveform at a time: onnxruntime quantises activations with one
+    range for the whole batch, so in a batch a score would depend on the other utterances.
 
     Attributes:
-        device: the CPU; waveforms are given on it even if onnxruntime computes on CUDA
+        device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA
             (:attr:`computes_on`).
-        provenance: data of its training (:meth:`nes2net.models.provenance.Provenance.start`), by
-            its checkpoint.
+        provenance: the training data, as the exported checkpoint stated them
+            (:meth:`nes2net.models.provenance.Provenance.start`).
     """
 
     device = torch.device("cpu")
@@ -51,11 +51,11 @@ class OnnxDetector(OnnxFile):
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """No modules: there is no train mode."""
+        """No modules: a caller that looks for modules in train mode finds none."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Raise :class:`InputError` for train mode; it is always in eval mode."""
+        """Raise :class:`InputError` for train mode: an exported detector is always in eval mode."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
@@ -65,6 +65,7 @@ class OnnxDetector(OnnxFile):
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
+        """Compute the ``output`` of the graph, ``"logits"`` or ``"scores"``, and check its shape."""
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = accepted_lengths(self.min_samples, self.max_samples)
@@ -84,7 +85,7 @@ class OnnxDetector(OnnxFile):
                     f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it anew"
                 ) from error
             shape = computed[-1].shape
-            expected_shape = len(batch), *shape[1:2]
+            expected_shape = len(batch), *shape[1:2]  # B×n, for any n
             if output == "scores":
                 expected_shape = (len(batch),)
             if shape != expected_shape:

@@ -8,21 +8,17 @@ from typing import Any, NamedTuple
 
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
-#: Keys of the record in a checkpoint. Name of the published model whose weights the detector has.
+# Keys of the record in a checkpoint; the fields of ``Provenance`` with the same values explain them.
 RECORD_KEY = "published_model"
-#: Name of the published model whose architecture it has, with other or unknown weights.
 ARCHITECTURE_KEY = "architecture_of"
-#: Provenance of the detectors that its training started from.
 START_KEY = "started_from"
-#: Description of its trials, which tells them from others in the same layout (``Corpus.describe_trials``).
 TRIALS_KEY = "trials"
-#: How trials name its classes.
 CLASSES_KEY = "class_labels"
 
-# Keys of a recipe's ``data``, and of each of its ``corpora``, that a copy keeps.
+# Keys of a recipe's ``data``, and of each item of its ``corpora``, that a copy of the detector keeps.
 _DATA = ("num_samples", "crop")
 _OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
-_MOST_STARTS = 100  # a limit, because a record may come from anywhere
+_MOST_STARTS = 100  # a limit, because anyone may have written the record
 
 
 class UsedCorpus(NamedTuple):
@@ -30,51 +26,53 @@ class UsedCorpus(NamedTuple):
 
     name: str
     root: str
-    """Its folder or list; empty if unknown."""
+    """Folder or list of the corpus; empty if unknown."""
     train_split: str | None
-    """None if it was not trained on."""
+    """None if the detector was not trained on this corpus."""
     dev_split: str | None
-    """None if no epoch was selected on it."""
+    """None if the epoch was not selected on this corpus."""
     dev_phase: str | None
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a detector's weights, by its checkpoint; empty for a detector that was just built.
+    """The origin of a detector's weights, as its checkpoint states it; empty for a detector that was just built.
 
-    A checkpoint may hold anything. Values of the wrong form are ignored when it is read.
+    :meth:`read` ignores values of the wrong type, because a checkpoint may contain anything.
     """
 
     published_model: str = ""
-    """Name of the published model whose weights it has."""
+    """Name of the published model whose weights the detector has."""
     architecture_of: str = ""
-    """Name of the published model whose architecture it has, with other or unknown weights."""
+    """Name of the published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The recipe of its training, plain data; in a copy only the keys of the data."""
+    """The recipe of the training, as plain data; :meth:`start` keeps only the keys about data."""
     trials: tuple[Mapping[str, Any], ...] = ()
-    """Descriptions of its trials, with ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
+    """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
+    keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
     started_from: tuple[Provenance, ...] = ()
-    """Provenance of the detectors that its training started from."""
+    """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
     """How a fusion normalises the scores of other systems; None for other detectors."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """How trials name its classes: ``field`` of a trial and ``aliases``; and ``known``, the scores of development trials of
-    known classes. Empty for a detector that tells bona fide from spoof."""
+    """For a detector of other classes than bona fide and spoof: ``field``, the field of a trial that
+    names the class; ``aliases`` of the classes; and ``known``, the scores of development trials of
+    known classes. Otherwise empty."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Further facts in its checkpoint, such as ``epoch`` and the figures of the development set."""
+    """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
         """Read the record of a checkpoint, a detector folder or a score file."""
         facts = dict(record)
         published = facts.pop(RECORD_KEY, "")
-        alike = facts.pop(ARCHITECTURE_KEY, "")
+        architecture = facts.pop(ARCHITECTURE_KEY, "")
         recipe = facts.pop("recipe", None)
         trials = facts.pop(TRIALS_KEY, None)
         starts = facts.pop(START_KEY, None)
         return cls(
             _if_is(published, str) or "",
-            _if_is(alike, str) or "",
+            _if_is(architecture, str) or "",
             _if_is(recipe, dict),
             tuple(_mappings(trials)),
             tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
@@ -84,7 +82,7 @@ class Provenance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, which :meth:`read` reads."""
+        """Plain data, from which :meth:`read` restores this provenance."""
         record = dict(self.facts)
         if self.recipe is not None:
             record["recipe"] = dict(self.recipe)
@@ -104,7 +102,7 @@ class Provenance:
 
     @property
     def published(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose weights it has; None for other weights.
+        """Name and facts of the published model whose weights the detector has; None for other weights.
 
         >>> Provenance(architecture_of="AASIST").published is None
         True
@@ -113,24 +111,24 @@ class Provenance:
 
     @property
     def architecture(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose architecture it has, with its weights or others."""
+        """Name and facts of the published model whose architecture the detector has, whatever its weights."""
         return _named(self.published_model or self.architecture_of)
 
     @property
     def name(self) -> str:
-        """The name of its recipe, or else of the published model; empty if neither is known."""
+        """Name of the recipe, or else of the published model; empty if neither is known."""
         if name := (self.recipe or {}).get("name"):
             return str(name)
         return self.published[0] if self.published else ""
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The section ``data`` of its recipe; empty if that is not known."""
+        """The section ``data`` of the recipe; empty if unknown."""
         return _if_is((self.recipe or {}).get("data"), dict) or {}
 
     @property
     def corpora(self) -> list[UsedCorpus]:
-        """The corpora of its recipe."""
+        """The corpora of the recipe."""
         corpora = []
         for corpus in _mappings(self.data.get("corpora")):
             if isinstance(corpus.get("name"), str):
@@ -140,26 +138,30 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Description of the trials of a corpus that it used for ``part``, ``train`` or ``dev``; None if unknown."""
+        """Description of the trials in a corpus's ``split`` that served as ``part``; None if unknown.
+
+        Args:
+            part: ``"train"`` or ``"dev"``.
+        """
         for trials in self.trials:
             if (trials.get("part"), trials.get("corpus"), trials.get("split")) == (part, corpus, split):
                 return trials
         return None
 
     def ancestors(self) -> Iterator[Provenance]:
-        """This provenance, the detectors that its training started from, their starts, and so on: at most 100."""
+        """Yield this provenance and those of all detectors it descends from, nearest first, at most 100."""
         waiting = [self]
-        for number, provenance in enumerate(waiting):  # grows
+        for number, provenance in enumerate(waiting):  # the loop extends ``waiting``
             if number == _MOST_STARTS:
                 return
             yield provenance
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """The facts about its training that a copy of the detector, or a detector that starts from it, keeps.
+        """The training facts to keep in a copy of the detector, or in a detector initialised from it.
 
         Args:
-            places: keep the folders of the data; false for files that other people get.
+            places: keep the folders of the data; false for files that are given to other people.
 
         >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
         >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
@@ -182,7 +184,7 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, facts={})
 
     def without_weights(self) -> Provenance:
-        """The same without the claim to a published model's weights; only its architecture is kept.
+        """This provenance, with a published model named for its architecture only, not for its weights.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}
@@ -193,7 +195,7 @@ class Provenance:
 
 
 def architecture_words(*names: str) -> str:
-    """Describe weights with the names and shapes of these published models, but without a known digest.
+    """Describe weights that have the names and shapes of published models, but an unknown digest.
 
     >>> architecture_words("AASIST")
     'architecture of AASIST, weights unknown'
@@ -202,14 +204,16 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """The mappings in ``listed``; none if that is no list."""
+    """Yield the mappings in ``listed``; nothing if ``listed`` is not a list."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 
 
 def _if_is(value: Any, kind: type) -> Any:
+    """``value`` if it is a ``kind``, otherwise None."""
     return value if isinstance(value, kind) else None
 
 
 def _named(name: str) -> tuple[str, PublishedModel] | None:
+    """Name and facts of the published model ``name``; None if there is no such model."""
     return (name, PUBLISHED[name]) if name in PUBLISHED else None

@@ -1,7 +1,7 @@
 """The published detectors: architectures, scoring by their authors, licences and training data.
 
-In reading order: ``PublishedModel`` has the fields; the functions after it build families of equal
-facts; ``PUBLISHED`` is the table.
+In reading order: ``PublishedModel`` has the fields; the functions after it build the models of
+families that share most facts; ``PUBLISHED`` is the table.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _DEEPFENSE_CROP = 64_000
 class PublishedModel:
     """A published detector.
 
-    A corpus of this toolkit has its name of ``nes2net info``, with the part after a colon if the
-    source names the part: ``"asvspoof2019_la:train"``. Corpora that the toolkit does not read have
-    the names that their authors gave them.
+    A corpus that the toolkit reads is named as in ``nes2net info``. If the source states the split,
+    it follows a colon: ``"asvspoof2019_la:train"``. Other corpora have the names that their authors
+    gave them.
     """
 
     config: Mapping[str, Any]
-    """Its architecture, as for :meth:`nes2net.Detector.from_config`. It holds the rule of the score
-    and the normalisation of the waveform."""
+    """The architecture, as for :meth:`nes2net.Detector.from_config`. It includes the rule that
+    computes the score, and whether the waveform is normalised."""
     source: str
     """Publication, and the addresses of code or weights."""
     licence: str
@@ -37,40 +37,42 @@ class PublishedModel:
     code_licence: str = "none"
     """Licence of the published code."""
     trained_on: tuple[str, ...] = ()
-    """Corpora whose trials trained it."""
+    """Corpora whose trials trained the detector."""
     selected_on: tuple[str, ...] = ()
-    """Corpora on which its epoch was selected."""
+    """Corpora on which the epoch was selected."""
     until: int | None = None
-    """Year of the newest attacks that it may have been trained on: the year of the newest corpus, or of
-    the publication."""
+    """Year of the newest attacks that may be in the training data: the year of the newest corpus, or
+    of the publication."""
     num_samples: int | Literal["corpus"] | None = "corpus"
-    """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
-    utterance, ``"corpus"`` for the corpus's own number."""
+    """Number of samples of each utterance that the authors score; shorter utterances are repeated.
+    None for the whole utterance; ``"corpus"`` if the number depends on the corpus."""
     crop: Literal["head", "random"] = "head"
-    """The place in the utterance where its authors cut these samples. This toolkit's default is always the head."""
+    """Where the authors cut these samples: at the start or at a random position. This toolkit cuts
+    at the start unless told otherwise."""
     scored_in: str = ""
-    """Files of the authors' code, or a card, that show how they score. Empty if nothing public shows
-    it; :attr:`scored` is then an assumption."""
+    """Files of the authors' code, or a card, that show how the authors score. Empty if nothing public
+    shows the scoring: :attr:`scored` is then an assumption."""
     code: str = ""
-    """The code whose layout its files have; set if other models have the same names and shapes."""
+    """Name of the code that wrote the checkpoint, if checkpoints of several codes have the same names
+    and shapes."""
     file: PublishedFile | None = None
-    """The file that is fetched by its name; None if no program can fetch it, because it is behind a page
-    for people, or the publisher does not say which file it is."""
+    """The file that a program can download. None if a person must download it from a web page, or if
+    the publisher does not say which file it is."""
     tensors_sha256: str = ""
-    """SHA-256 of its tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), which identifies them in any file;
-    empty if unknown."""
+    """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), which identifies
+    the weights in any file; empty if unknown."""
     by_hand: str = ""
-    """The place where a person finds its file, if it is released but no program can fetch it."""
+    """Where a person finds the file, if it is released but no program can download it."""
     parameters: int | None = None
-    """Count of its trainable numbers, stated where :attr:`file` is."""
+    """Number of trainable parameters; set if :attr:`file` is."""
     good_for: str = ""
-    """Purpose for which a user without a detector may choose it, stated where :attr:`file` is."""
+    """The purpose for which a user may choose this detector; set if :attr:`file` is."""
     notes: tuple[str, ...] = ()
     """Further facts that a user should know."""
 
     @property
     def scored(self) -> str:
-        """How its authors score, in words.
+        """How the authors score, in words.
 
         >>> PUBLISHED["df_arena_1b"].scored
         'the first 64,600 samples, shorter utterances repeated; probability'
@@ -90,7 +92,7 @@ class PublishedModel:
 
     @property
     def score_rule(self) -> str:
-        """The rule that computes its score from the logits."""
+        """The rule that computes the score from the logits."""
         backend = self.config["backend"]
         if isinstance(backend, str):
             return "logit"
@@ -98,7 +100,7 @@ class PublishedModel:
 
     @property
     def trained(self) -> str:
-        """Its training data in short.
+        """The training data in short: at most two corpora by name, otherwise their number.
 
         >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained
         ('asvspoof2019_la:train', '9 corpora')
@@ -109,19 +111,19 @@ class PublishedModel:
 
     @property
     def frontend(self) -> str:
-        """Name of its front-end."""
+        """Name of the front-end."""
         frontend = self.config["frontend"]
         return frontend if isinstance(frontend, str) else frontend["name"]
 
     @property
     def backend(self) -> str:
-        """Name of its back-end."""
+        """Name of the back-end."""
         backend = self.config["backend"]
         return backend if isinstance(backend, str) else backend["name"]
 
     @property
     def non_commercial(self) -> bool:
-        """Whether the licence of its weights forbids commercial use."""
+        """Whether the licence of the weights forbids commercial use."""
         return "NC" in self.licence or "non-commercial" in self.licence
 
     def facts(self) -> dict[str, Any]:
@@ -254,7 +256,7 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
     )
 
 
-#: Other than AASIST's authors, it keeps 0.7 of the temporal nodes.
+#: Keeps 0.7 of the temporal nodes, unlike the code of AASIST's authors.
 _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
@@ -283,8 +285,9 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     """A detector of Spoof-SUPERB: a frozen encoder, the weighted sum of its layers, and a linear head.
 
     Args:
-        upstream: s3prl's name of the encoder, if it is another one.
-        normalize: whether s3prl layer-normalises the waveform for it, by its pre-training file.
+        upstream: s3prl's name of the encoder; empty if it equals ``frontend``.
+        normalize: whether s3prl layer-normalises the waveform for this encoder. The pre-training
+            file of the encoder says so.
     """
     return PublishedModel(
         {
@@ -479,5 +482,5 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Names of the published models → their architectures.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
 
-#: Name → code, for models that differ from others only in the layout of their files.
+#: Name → :attr:`PublishedModel.code`, for the models that have one.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}

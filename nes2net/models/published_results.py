@@ -23,8 +23,8 @@ _PACKAGED = Path(__file__).with_name("published_results.yaml")
 class PublishedRow:
     """A published result, the facts that its source states, and the settings that measure it again.
 
-    The head of ``published_results.yaml`` explains the fields. ``best``, ``mean`` and EERs in general are
-    in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
+    The comment at the top of ``published_results.yaml`` explains the fields. ``best`` and ``mean``
+    are EERs in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
     """
 
     id: str
@@ -64,9 +64,9 @@ class PublishedRow:
 
     @property
     def ways(self) -> list[str]:
-        """The ways to measure the figure again here: ``"recipe"``, ``"checkpoint"``, both, or none.
+        """The ways to measure the figure again with this toolkit: ``"recipe"``, ``"checkpoint"``, both, or none.
 
-        A checkpoint counts if the toolkit has its model.
+        ``"checkpoint"`` needs a public checkpoint whose model the toolkit can build.
         """
         ways = []
         if self.recipe:
@@ -77,7 +77,7 @@ class PublishedRow:
 
     @property
     def cell(self) -> str:
-        """The figures as a table prints them: best and, in brackets, mean."""
+        """The figures for the cell of a table: best and, in brackets, mean."""
         figures = self.percent(self.best)
         if self.mean is not None:
             figures += f" ({self.percent(self.mean)})"
@@ -89,7 +89,7 @@ class PublishedRow:
 
     @property
     def figures(self) -> str:
-        """The figures in words, with the test."""
+        """Metric, test and figures in words."""
         figures = f"mean {self.percent(self.mean)}"
         if self.best is None:
             figures += " %"
@@ -100,17 +100,18 @@ class PublishedRow:
         return f"{self.metric} on {self.test} {figures}{self._tdcf}"
 
     def describe(self) -> str:
-        """One line: system, corpora, figures, source."""
+        """One line with system, training data, figures and source."""
         return f"{self.system}, trained on {self.train}: {self.figures} [{self.source}]"
 
     @property
     def _tdcf(self) -> str:
+        """The min t-DCF, to append to other figures; empty without one."""
         return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of results: ``columns`` is test → heading; ``systems`` has a mapping test → row for each system."""
+    """A table of results. ``columns`` maps a test to its heading; each of ``systems`` maps a test to a result."""
 
     title: str
     about: str = ""
@@ -140,6 +141,7 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
+    """The rows of all tables in ``path``, and the tables."""
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -154,12 +156,13 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 
 
 def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
-    """Read the tables of a file; each result gets the fields of its test, table and system."""
+    """Read the tables of a file. A result inherits fields from its test, its table and its system, in this order."""
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping(content.get("tests"), f"{path}, tests")
     texts = _mapping(content.get("notes"), f"{path}, notes")
 
-    def written(names: Any, where: str) -> list[str]:
+    def note_texts(names: Any, where: str) -> list[str]:
+        """The texts of the notes ``names``; ``where`` tells their place in the file, for messages."""
         if not isinstance(names, list):
             raise InputError(f"{where}: notes is a list of names, not {shown(names)}")
         check_known(map(str, names), texts, f"{where}: no note")
@@ -170,7 +173,7 @@ def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
         table = dict(_mapping(table, where))
         check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
         shared, systems = (_mapping(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
-        table["notes"] = written(table.get("notes", []), where)
+        table["notes"] = note_texts(table.get("notes", []), where)
         if not isinstance(table.get("title"), str):
             raise InputError(f"{where}: lacks title")
         check_options(PublishedTable, table, where)
@@ -183,17 +186,18 @@ def _tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
             check_known(results, columns, f"{where}, {system}: no column")
             rows = {}
             for test, result in results.items():
-                of_it = f"{path}, {system}-{test}"
-                fields = {"id": f"{system}-{test}"}
+                id = f"{system}-{test}"
+                fields: dict[str, Any] = {"id": id}
                 for mapping in (tests[test], shared, facts, result):
-                    fields |= _mapping(mapping, of_it)
-                rows[test] = _row({**fields, "notes": written(fields.get("notes", []), of_it)}, of_it)
+                    fields |= _mapping(mapping, f"{path}, {id}")
+                fields["notes"] = note_texts(fields.get("notes", []), f"{path}, {id}")
+                rows[test] = _row(fields, f"{path}, {id}")
             rows_of_systems.append(rows)
         yield PublishedTable(**table, systems=rows_of_systems)
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    """``value``, or an empty mapping for None."""
+    """Return ``value``, or an empty mapping for None; raise :class:`InputError` if it is no mapping."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -202,6 +206,7 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _row(values: Mapping[str, Any], where: str) -> PublishedRow:
+    """Check the fields of a result, and build its row; ``where`` names the result in messages."""
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}

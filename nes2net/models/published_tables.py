@@ -28,7 +28,7 @@ def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """A row for each system: the facts that its source states, its figures, and the numbers of its notes."""
+    """A row for each system, with the facts that the source states, the figures, and the numbers of the notes."""
     rows = []
     for results in table.systems:
         row = next(iter(results.values()))
@@ -53,7 +53,10 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """A row for each system with the ways to measure it again, or the reason why not; equal rows once."""
+    """A row for each system with the ways to measure its figures again, or the reason why there is none.
+
+    Systems whose rows are equal share one row.
+    """
     rows = []
     for table in tables:
         for results in table.systems:
@@ -71,12 +74,13 @@ def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
 
 
 def _label(row: PublishedRow) -> str:
+    """Name of the system, marked with ‡ if it fuses several systems."""
     label = row.label or row.system
     return f"{label}‡" if row.fusion else label
 
 
 def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
-    """Each table with its results and all their fields, as plain data."""
+    """Each table with all fields of its results, as plain data."""
     return [
         {
             "title": table.title,

@@ -1,8 +1,8 @@
-"""Int8 products on the CPU: weights are quantised per output channel, activations per row when they occur.
+"""Int8 products on the CPU: weights are quantised per output channel, activations per row during scoring.
 
-A row is quantised by itself, so that no score depends on the other utterances of a batch, and
-nothing has to be calibrated. The transformer's linear layers are such products. The rest is
-computed in bfloat16 if the processor has instructions for it, otherwise in float32.
+Each row has its own scale. A score therefore does not depend on the other utterances of a batch,
+and no calibration data are needed. The linear layers of transformers compute in int8. The other
+layers compute in bfloat16 if the processor has instructions for bfloat16, otherwise in float32.
 
 In reading order: ``quantised_rows`` and ``Int8Linear``; the products by oneDNN and in float32; the
 modules that replace the parts of a transformer layer; ``fastest_precision`` and ``quantise``.
@@ -26,8 +26,8 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
 _OFFSET = 128  # added to activations: the fast products take unsigned activations and signed weights
-_LARGEST = 126  # largest quantised activation; rounding its scale to bfloat16 may turn 126 into 127
-_TINY = 1e-30  # smallest magnitude by which a row is scaled, for rows of zeros
+_LARGEST = 126  # largest quantised activation: rounding the scale to bfloat16 may turn 126 into 127, but not into 128
+_TINY = 1e-30  # smallest magnitude that a scale is computed from: prevents a division by 0 for a row of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 #: Linear layers in the transformer layers of Whisper and of w2v-BERT 2.0 that are quantised one by one.
 _SINGLE = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
@@ -44,22 +44,23 @@ class Rows(NamedTuple):
 
 def quantised_rows(x: Tensor) -> Rows:
     """Quantise each row of ``x`` …×K, bfloat16 or float32, by its largest magnitude."""
-    if torch.compiler.is_compiling():  # in float32, in one pass
+    if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # Without the sign, the bits of floating-point numbers, read as integers, have the order of the
-    # numbers. PyTorch finds the largest integer several times as fast.
+    # The bits of a magnitude, read as an integer, grow with the magnitude: the mask removes the sign bit. PyTorch
+    # finds the largest integer several times as fast as the largest floating-point number.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
     values = (x * factor).round_().to(torch.int8).view(torch.uint8)
-    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))
+    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # flipping the top bit adds 128
 
 
 class Int8Linear(nn.Module):
     """Linear layers with int8 weights that read the same input; their outputs are concatenated.
 
-    There are no gradients. A state dict would lack the weights, so asking for one is an error.
+    There are no gradients. The weights are not parameters, so ``state_dict()`` raises an error
+    instead of leaving them out.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -82,6 +83,7 @@ class Int8Linear(nn.Module):
         self.register_state_dict_pre_hook(_refuse_saving)
 
     def _apply(self, *args: Any, **options: Any) -> Int8Linear:
+        """Refuse to move to another device: the packed weights stay on the CPU."""
         super()._apply(*args, **options)
         if self.bias.device.type != "cpu":
             raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
@@ -93,6 +95,7 @@ class Int8Linear(nn.Module):
 
 
 def _refuse_saving(*_: Any) -> None:
+    """The hook before ``state_dict()``."""
     raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
 
 
@@ -116,6 +119,7 @@ def onednn_product(weight: Tensor, scale: Tensor) -> Product:
 
 
 def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
+    """The product of :func:`onednn_product`: ``values`` have scale 1 and zero point 128, weights ``scale`` and 0."""
     onednn: Any = torch.ops.onednn
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
@@ -128,7 +132,7 @@ _compilable.register_fake(
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the same product in float32, for every processor."""
+    """Prepare the product of :func:`onednn_product` in float32, for every processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
         return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
@@ -146,15 +150,15 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers exactly on this processor.
 
-    It does so with VNNI or AMX. Without them, pairs of products are summed in int16 and overflow.
-    Builds of PyTorch without oneDNN or for ARM do not have such products.
+    Products are exact on processors with VNNI or AMX. Without them, oneDNN sums pairs of products
+    in int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8 products.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-127, 128, (32, 64), dtype=torch.int8, generator=generator)
     values = torch.randint(1, 256, (8, 64), dtype=torch.uint8, generator=generator)
-    weight[:8] = 127  # the largest sums
+    weight[:8] = 127  # the largest numbers make the largest sums, which would overflow
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
@@ -165,20 +169,20 @@ def has_fast_product() -> bool:
 
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
-    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # missing from other builds
-    return any(getattr(torch.cpu, question, bool)() for question in questions)
+    check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # bool() is False, for builds without a check
 
 
 def has_fast_float16() -> bool:
     """Whether this processor has instructions for products of float16 numbers; True if PyTorch does not say."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # newer versions have it
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
     return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Say that the processor of this machine emulates ``precision`` on ``device``; empty if it does not."""
+    """A note that this processor emulates ``precision``; empty if it does not, or if ``device`` is not the CPU."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # unknown for other processors
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks know no other processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
         return ""
     return (
@@ -194,30 +198,31 @@ class Int8Rows(Int8Linear):
     """One linear layer with int8 weights that quantises its own input, …×K → …×N."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute x Wᵀ + b."""
+        """Compute x Wᵀ + b of ``x`` …×K: …×N."""
         return super().forward(quantised_rows(x))
 
 
 class Int8FeedForward(nn.Module):
     """The feed-forward part of a transformer layer, B×T×D → B×T×D."""
 
-    def __init__(self, original: Any) -> None:
+    def __init__(self, original: Any) -> None:  # a feed-forward module of the transformers library
         super().__init__()
         self.intermediate_dense = Int8Linear(original.intermediate_dense)
         self.intermediate_act_fn = original.intermediate_act_fn
         self.output_dense = Int8Linear(original.output_dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply it to ``x`` B×T×D."""
+        """Apply both layers and the activation to ``x`` B×T×D."""
         return _in_parts(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
+        """The output B×T×D for a few utterances ``x`` B×T×D."""
         activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
         return self.output_dense(quantised_rows(activations))
 
 
 class Int8Attention(nn.Module):
-    """Self-attention, B×T×D → B×T×D. Queries, keys and values are one product."""
+    """Self-attention, B×T×D → B×T×D. One product computes queries, keys and values."""
 
     def __init__(self, original: Any) -> None:
         super().__init__()
@@ -226,10 +231,11 @@ class Int8Attention(nn.Module):
         self.out_proj = Int8Linear(original.out_proj)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D; the output is the first of what a layer expects."""
+        """Attend over ``hidden_states`` B×T×D; return (output B×T×D, None), as transformer layers expect."""
         return _in_parts(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The output B×T×D for a few utterances ``x`` B×T×D; ``bias`` …×T×T is added to the scores."""
         qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
         out = attend(query, key, value, bias)
@@ -246,11 +252,15 @@ class Int8RelativeAttention(Int8Attention):
         self.original = original
 
     def position_bias(self, frames: int) -> Tensor:
-        """Bias 1×H×T×T of T ``frames``, before the gate."""
+        """Ungated bias 1×H×T×T for T ``frames``."""
         return self.original.position_bias(frames)
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D with the bias 1×H×T×T, which is returned last."""
+        """Attend over ``hidden_states`` B×T×D; return (output B×T×D, None, ungated bias 1×H×T×T).
+
+        The layers of a transformer share the bias: the first layer computes it, the others get it
+        as ``position_bias``.
+        """
         if position_bias is None:
             position_bias = self.position_bias(hidden_states.shape[1])
 
@@ -261,10 +271,10 @@ class Int8RelativeAttention(Int8Attention):
 
 
 def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to parts of the batch ``x`` B×T×D.
+    """Apply ``compute`` to a few utterances of the batch ``x`` B×T×D at a time.
 
-    For a few hundred rows per thread, intermediate results fit into the cache; for a whole batch
-    they do not.
+    The intermediate results of about 256 rows per thread fit into the processor's cache; those of a
+    whole batch do not.
     """
     if torch.compiler.is_compiling():
         return compute(x)
@@ -278,12 +288,13 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
-    """Choose the precision in which ``model`` scores fastest on ``device``, by a rule that measures nothing.
+    """Choose the precision in which ``model`` scores fastest on ``device``, by rule, without measuring times.
 
-    A machine therefore always takes the same precision. On a GPU it is bfloat16 if the GPU computes
-    it. On a CPU only the transformers of pre-trained front-ends become faster: by int8 if the
-    processor multiplies it (:func:`has_fast_product`), otherwise by bfloat16
-    (:func:`has_fast_bfloat16`). All other cases are float32.
+    A machine therefore always chooses the same precision. On a GPU the choice is bfloat16 if the
+    GPU supports it. On a CPU only models with a pre-trained transformer become faster: the choice
+    is int8 if the processor multiplies int8 numbers exactly (:func:`has_fast_product`), otherwise
+    bfloat16 if it multiplies bfloat16 numbers (:func:`has_fast_bfloat16`). In all other cases the
+    choice is float32.
     """
     if device.type == "cuda":
         with suppress(InputError):
@@ -291,16 +302,18 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
             return "bfloat16"
     if device.type != "cpu" or not _transformer_layers(model):
         return "float32"
-    if has_fast_product() and not _why_not(model):
+    if has_fast_product() and not _obstacle(model):
         return "int8"
     return "bfloat16" if has_fast_bfloat16() else "float32"
 
 
 def _transformer_layers(model: nn.Module) -> list[nn.Module]:
+    """The transformer layers of all front-ends in ``model``."""
     return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
 
 
-def _why_not(model: nn.Module) -> str | None:
+def _obstacle(model: nn.Module) -> str | None:
+    """Why the transformer layers of ``model`` cannot be quantised, and what to do; None if they can."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
@@ -311,31 +324,33 @@ def _why_not(model: nn.Module) -> str | None:
 def quantise(model: nn.Module) -> nn.Module:
     """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
 
-    These are the layers of the pre-trained front-ends. Everything else becomes bfloat16, or float32
-    (:func:`has_fast_bfloat16`). The result is for scoring: it has no gradients and no dropout, and
-    cannot be saved.
+    Transformer layers are the layers of pre-trained front-ends. All other weights become bfloat16
+    if :func:`has_fast_bfloat16`, otherwise float32. The quantised model can only score: it has no
+    gradients and no dropout, and cannot be saved.
 
     Raises:
-        InputError: if the model has no such layers, they have adapters, or fairseq computes them.
+        InputError: if the model has no transformer layers, or the layers have adapters, or the
+            engine of the front-end is fairseq.
     """
-    if reason := _why_not(model):
+    if reason := _obstacle(model):
         raise InputError(reason)
     layers = _transformer_layers(model)
-    in_layers = {id(module) for layer in layers for module in layer.modules()}  # a back-end may have the same names
-    for module in list(model.modules()):
+    in_layers = {id(module) for layer in layers for module in layer.modules()}
+    for module in list(model.modules()):  # a list: the loop replaces modules
         for name, child in module.named_children():
-            linear = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
-            if linear.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):
+            linear_names = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
+            if linear_names.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):  # WavLM
                 setattr(module, name, Int8RelativeAttention(child))
-            elif linear.issuperset(_PROJECTIONS):
+            elif linear_names.issuperset(_PROJECTIONS):
                 setattr(module, name, Int8Attention(child))
-            elif linear.issuperset(("intermediate_dense", "output_dense")):
+            elif linear_names.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
-                setattr(module, name, Int8Rows(child))
+                setattr(module, name, Int8Rows(child))  # in_layers: a back-end may have layers of the same name
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # Take the weight that ``child`` computes in each call, from norm and direction. (Removing the
-                # parametrization would remove it from copies of ``child`` too.) embed_positions() pads.
+                # The positional convolution computes its weight from a norm and a direction in each call: compute the
+                # weight once. (Removing the parametrization would remove it from copies of ``child`` too.) The new
+                # layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
                 plain.weight = nn.Parameter(child.weight.detach())

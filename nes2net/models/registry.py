@@ -3,8 +3,8 @@
 In reading order: ``Registry`` and the tables of names; then the functions ``create_…`` that build a
 part from its name and options.
 
-The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
-which is imported when it is first needed, so that listing the names costs nothing. Installed
+The command line and the recipes use the same names. Each name stands for ``"module:attribute"``.
+The module is imported when the object is first needed, so that listing names is fast. Installed
 packages add their own names by entry points of the groups ``nes2net.frontends``,
 ``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.heads``, ``nes2net.losses``,
 ``nes2net.tasks``, ``nes2net.judgements``, ``nes2net.corpora``, ``nes2net.effects`` and
@@ -36,10 +36,10 @@ Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
 
 class Registry(Generic[T]):
-    """The names of one kind of thing: factories of parts, or corpora.
+    """A table of names, each of which stands for an object in a module: a factory of parts, a corpus, ….
 
     Args:
-        kind: word for such a thing in messages.
+        kind: word for such an object in messages, such as ``"back-end"``.
         group: name of the entry points by which installed packages add names.
         table: name → ``"module:attribute"``.
     """
@@ -51,15 +51,15 @@ class Registry(Generic[T]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Names of this package and of installed ones; this package's names take precedence."""
+        """Name → target, of this package and of installed packages; this package's names take precedence."""
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
 
     def names(self, *, installed: bool = True) -> list[str]:
-        """All registered names, sorted; without ``installed``, those of this package alone."""
+        """All registered names, sorted; only this package's names if ``installed`` is false."""
         return sorted(self._table if installed else self._own)
 
     def module(self, name: str) -> str:
-        """The name of the module of the object that is registered under ``name``."""
+        """Name of the module that holds the object registered under ``name``."""
         return self._table[name].partition(":")[0]
 
     def add(self, name: str, target: str) -> None:
@@ -78,8 +78,8 @@ class Registry(Generic[T]):
         """Import the object that is registered under ``name``.
 
         Raises:
-            InputError: if there is no such name, with the nearest one; or if an installed package
-                registers something that it does not have.
+            InputError: if the name is unknown (the message suggests the nearest name), or if the
+                object of an installed package cannot be imported.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         module, _, attribute = self._table[name].partition(":")
@@ -97,8 +97,8 @@ class Registry(Generic[T]):
         """Get the factory ``name``, and check its ``options``.
 
         Raises:
-            InputError: if there is no such name or option, with the nearest one; or if an option has
-                another type or range than the factory declares.
+            InputError: if a name or option is unknown (the message suggests the nearest name), or
+                if the value of an option has another type or range than the factory declares.
         """
         from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
 
@@ -124,10 +124,10 @@ class Registry(Generic[T]):
 
 
 class CorpusRegistry(Registry["Corpus"]):
-    """The names of corpora, and the names of data sets of the Hugging Face hub, ``hub:OWNER/NAME``."""
+    """The names of corpora; ``hub:OWNER/NAME`` names a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """As :meth:`Registry.get`; for a data set of the hub, a corpus that downloads it when needed."""
+        """As :meth:`Registry.get`; ``hub:OWNER/NAME`` gives a corpus that downloads the data set when needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -204,7 +204,7 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
-heads: Registry[Any] = Registry(  # of nes2net.models.backends.heads.Head
+heads: Registry[Any] = Registry(  # subclasses of nes2net.models.backends.heads.Head, and the linear layer
     "head",
     "nes2net.heads",
     {
@@ -216,7 +216,7 @@ heads: Registry[Any] = Registry(  # of nes2net.models.backends.heads.Head
         "prototypes": "nes2net.models.backends.heads:PrototypeHead",
     },
 )
-losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, which stands above
+losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, a type that ``models`` must not import
     "loss",
     "nes2net.losses",
     {
@@ -231,7 +231,7 @@ losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, which
         "prototypes": "nes2net.training.losses:Prototypes",
     },
 )
-tasks: Registry[Any] = Registry(  # of nes2net.training.tasks.task.Task, which stands above
+tasks: Registry[Any] = Registry(  # of nes2net.training.tasks.task.Task, a type that ``models`` must not import
     "task",
     "nes2net.tasks",
     {
@@ -331,8 +331,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
 }
-#: The same by name, with the commands of installed packages.
-judgements: Registry[Any] = Registry(  # of nes2net.scoring.judgement.Judgement, which stands above
+judgements: Registry[Any] = Registry(  # of nes2net.scoring.judgement.Judgement, a type that ``models`` must not import
     "judgement",
     "nes2net.judgements",
     {
@@ -342,6 +341,7 @@ judgements: Registry[Any] = Registry(  # of nes2net.scoring.judgement.Judgement,
         "classes": "nes2net.evaluation.classes:Classes",
     },
 )
+#: The commands of :data:`COMMANDS` by name, and those of installed packages.
 commands: Registry[Callable[..., int | None]] = Registry(
     "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
 )
@@ -360,7 +360,7 @@ def takes_checkpoint(name: str) -> bool:
 
     factory = frontends.get(name)
     while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # bound to None
+        if "checkpoint" in factory.keywords:  # the partial binds it to None: a front-end without pre-training
             return False
         factory = factory.func
     if inspect.isclass(factory) and issubclass(factory, Frontend):
@@ -373,12 +373,12 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
     Args:
         name: one of ``nes2net.models.registry.frontends.names()``.
-        checkpoint: a pre-training file of its kind, or the name of a published size
-            (:data:`nes2net.models.frontends.sizes.SIZES`), which is fetched once; None for random weights.
-            For a front-end of a published size the file must have this size.
-        options: keyword arguments of its class or function, and ``adapt``, which every front-end
-            has: a mapping of the options of :class:`nes2net.models.frontends.adaptation.Adaptation`, or
-            None.
+        checkpoint: a pre-training file, or the name of a published size
+            (:data:`nes2net.models.frontends.sizes.SIZES`), whose file is downloaded once. None for
+            random weights. If ``name`` is a published size, the file must have this size.
+        options: keyword arguments of the front-end's class or function. Every front-end also takes
+            ``adapt``: None, or a mapping of the options of
+            :class:`nes2net.models.frontends.adaptation.Adaptation`.
 
     Raises:
         InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -386,7 +386,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     from nes2net.models.frontends.base import Frontend  # start-up: names are listed without torch
 
     adaptation = options.pop("adapt", None)
-    if adaptation is not None:  # before a checkpoint is read
+    if adaptation is not None:  # checked first: reading a checkpoint takes long
         from nes2net.models.frontends.adaptation import adapt, check_adaptation  # start-up, as above
 
         adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
@@ -408,7 +408,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     Args:
         name: one of ``nes2net.models.registry.aggregations.names()``.
         num_layers, feature_dim: the front-end's ``num_layers`` and ``out_dim``.
-        options: keyword arguments of its class.
+        options: keyword arguments of the aggregation's class.
 
     Raises:
         InputError: if a name or option is unknown.
@@ -424,10 +424,9 @@ def create_backend(name: str, **options: Any) -> Backend:
 
     Args:
         name: one of ``nes2net.models.registry.backends.names()``.
-        options: keyword arguments of its function or class, such as ``feature_dim`` and
-            ``num_logits``, and the options of every back-end
-            (:class:`nes2net.models.backends.heads.GeneralOptions`): ``head``, ``score_rule`` and
-            ``classes``.
+        options: keyword arguments of the back-end's function or class, such as ``feature_dim`` and
+            ``num_logits``. Every back-end also takes ``head``, ``score_rule`` and ``classes``
+            (:class:`nes2net.models.backends.heads.GeneralOptions`).
 
     Raises:
         InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
@@ -455,7 +454,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         head: one of ``nes2net.models.registry.heads.names()``, or a mapping of ``name`` and options.
 
     Raises:
-        InputError: if the name or an option is unknown, or the head has another number of logits.
+        InputError: if the name or an option is unknown, or the head cannot have ``num_logits``.
     """
     from nes2net.lib.options import name_and_options  # start-up: names are listed without pydantic
     from nes2net.models.backends.heads import Head  # start-up: names are listed without torch
@@ -475,7 +474,7 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
     """Build a condition, an effect at one strength: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
 
     Raises:
-        InputError: if there is no such name, or the strength or a source does not fit.
+        InputError: if the name is unknown, or the strength or a source does not fit.
     """
     name, colon, strength = text.partition(":")
     condition = effects.get(name)
@@ -493,13 +492,13 @@ class ConditionSuite(NamedTuple):
     """The default conditions of a robustness report."""
 
     names: list[str]
-    """Conditions such as ``"mp3:16"``: family by family, and from mild to hard."""
+    """Conditions such as ``"mp3:16"``, grouped by effect, and within an effect from mild to hard."""
     left_out: dict[str, str]
-    """The conditions that are not possible here: name → reason."""
+    """The effects that this machine or the given sources do not allow: name → reason."""
 
 
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
-    """Every condition at each of its default strengths, as far as ``sources`` and libraries allow.
+    """Every effect at each of its default strengths, as far as ``sources`` and installed libraries allow.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
@@ -526,7 +525,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
 
 def _checked(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
-    """Check that ``module`` is an object of its ``contract``, and set ``module.config`` unless its class sets it.
+    """Check that ``module`` is a ``contract``, such as :class:`Backend`, and set ``module.config`` if it is missing.
 
     Raises:
         InputError: if ``module`` is an object of another class.

@@ -20,11 +20,12 @@ TENSORS_KEY = "tensors_sha256"
 
 
 def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
-    """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes do not suffice.
+    """Whether ``state_dict`` has the weights of the published model ``name``, not only its names and shapes.
 
     Args:
         path: the file or folder of ``state_dict``.
-        given_name: ``owner/name`` on the hub, if it was fetched from there.
+        given_name: the name or path that the user gave. If it is the model's ``owner/name`` on the
+            hub and not a file, the weights came from the hub.
     """
     model = PUBLISHED.get(name)
     if model is None:
@@ -42,8 +43,8 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
 
-    It names a published model only if the tensors are the saved ones; otherwise only its
-    architecture.
+    If the tensors have changed since, a published model in the record is named for its architecture
+    only, not for its weights.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

@@ -24,7 +24,7 @@ class AttentiveMerging(Aggregation):
     torch.Size([2, 5, 16])
     """
 
-    min_layers = 2  # the gates squeeze them to a half
+    min_layers = 2  # the gates' hidden layer has L // 2 units
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
@@ -37,22 +37,24 @@ class AttentiveMerging(Aggregation):
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means over time.
+        """Gate of each utterance and layer, B×L in (0, 1), computed from the layers' means over time.
 
-        A linear map of each layer follows its gate.
+        The linear map after the gates also weighs the layers, but not by one number per layer.
         """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
 
     def maps(self) -> Tensor:
-        """Sort the linear map by layer, L×D×D.
+        """The linear map split by layer, L×D×D.
 
-        It is made contiguous, because each read of a strided map would touch all of it.
+        The copy is contiguous: reading one layer of the interleaved map would touch the memory of
+        all layers.
         """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         merged: Tensor = self.linear_proj.bias

@@ -28,11 +28,11 @@ class Aggregation(nn.Module):
     config: dict[str, Any]
     """The name and options that build this aggregation again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
-    """``"last"`` if it reads the last hidden state only."""
+    """``"last"`` if the aggregation reads the last hidden state only."""
     min_layers: int = 1
-    """Smallest L."""
+    """Smallest allowed L."""
     penalty: Tensor | None = None
-    """The term that the last forward pass in train mode adds to the loss; None for no term."""
+    """A term to add to the loss, set by the last forward pass in train mode; None for no term."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class Aggregation(nn.Module):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
-        A weight is the mean over time of the factor of its layer: a gate of 0 to 1, or a share of
-        1.
+        A layer's weight is the mean over time of the factor that multiplies the layer. Factors lie
+        between 0 and 1; in some aggregations the weights of the layers add up to 1.
         """
         return None
 
@@ -82,7 +82,7 @@ def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tenso
         gates: one tensor per layer: a single number, or B×1×1 for one number per utterance.
     """
     products = zip(hidden_states, gates)
-    layer, gate = next(products)
+    layer, gate = next(products)  # starts the sum, without a tensor of zeros
     total = layer * gate
     for layer, gate in products:
         total = torch.addcmul(total, layer, gate)

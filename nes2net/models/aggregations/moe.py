@@ -1,4 +1,4 @@
-"""Mixture of experts over the layers: for each frame, a gate chooses a few experts of the layers."""
+"""Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Expert(nn.Module):
 
 
 class Choice(NamedTuple):
-    """The gate's choice of experts for F frames; n is the number of experts and k the number of chosen ones."""
+    """The k experts, of n, that the gate chose for each of F frames."""
 
     experts: Tensor
     """The chosen experts, F×k."""
     log_gates: Tensor
-    """Logarithms of their gates, F×k."""
+    """Logarithms of the gates of the chosen experts, F×k."""
     clean: Tensor
     """Logits without noise, F×n."""
     noisy: Tensor
-    """Logits by which the experts were chosen, F×n."""
+    """Logits with noise, by which the experts were chosen, F×n."""
     deviation: Tensor | None
     """Standard deviation of the noise, F×n; None without noise."""
 
@@ -50,21 +50,21 @@ class MixtureOfExperts(Aggregation):
     """log Σ_e gate_e · exp(expert_e(layer of e)) over the chosen experts of each frame.
 
     Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
-    ICASSP 2025, arXiv 2409.11909. The inputs of the L − 1 transformer layers have
-    ``experts_per_layer`` experts each; the last hidden state, after the final layer norm, feeds the
-    gate alone. In training, noise of a learned size is added to the gate's logits (Shazeer et al.,
-    "Outrageously large neural networks", ICLR 2017, eqs. 3–5).
+    ICASSP 2025, arXiv 2409.11909. Each of the first L − 1 hidden states has ``experts_per_layer``
+    experts. The last hidden state, after the final layer norm, is only the input of the gate. In
+    training, noise of a learned size is added to the gate's logits (Shazeer et al., "Outrageously
+    large neural networks", ICLR 2017, eqs. 3–5).
 
     Gate and sum are computed in at least float32. Only the chosen experts compute. In a compiled or
     exported detector all experts compute, with the same result.
 
     Args:
-        experts_per_layer: experts for each of the first L − 1 hidden states.
-        top_k: number of experts for a frame.
+        experts_per_layer: number of experts of each of the first L − 1 hidden states.
+        top_k: number of experts that the gate chooses for a frame.
         hidden_dim: hidden size of an expert.
         noise_epsilon: least standard deviation of the noise.
-        underflow: an element whose sum of exponentials is 0 in float32 is −36.04 without a gradient
-            (``floor``, published) or its true value (``exact``).
+        underflow: value of an element whose sum of exponentials is 0 in float32: −36.04 without a
+            gradient (``floor``, published) or its true value (``exact``).
         balance_weight: weight of the balancing loss in training, :meth:`balance_loss`.
 
     >>> MixtureOfExperts(25, 16)([torch.randn(2, 5, 16)] * 25).shape
@@ -96,10 +96,10 @@ class MixtureOfExperts(Aggregation):
         self.noise_epsilon = noise_epsilon
         self.underflow = underflow
         self.balance_weight = balance_weight
-        # Zeros: at first ties are broken by the noise alone.
+        # With zeros, all logits are equal at first: the noise alone chooses.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # Parameters of the noise's distribution in the published code; its files hold them.
+        # Mean and deviation of the noise before scaling. They never change, but published files contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -107,8 +107,8 @@ class MixtureOfExperts(Aggregation):
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D.
 
-        In train mode, noise is drawn for the gate, and :attr:`penalty` becomes the weighted
-        balancing loss if it has a weight.
+        In train mode, noise is drawn for the gate, and :attr:`penalty` becomes ``balance_weight`` ·
+        :meth:`balance_loss` unless the weight is 0.
         """
         self.check_hidden_states(hidden_states)
         frames = hidden_states[-1].flatten(0, 1)
@@ -133,7 +133,8 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # Among equal logits take the first. The initial gate, of zeros, makes all equal; top-k differs on a GPU.
+            # A stable sort takes the first of equal logits, on every device; topk() would differ on a GPU. All logits
+            # are equal for the initial gate of zeros.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
@@ -147,17 +148,17 @@ class MixtureOfExperts(Aggregation):
         return torch.nn.functional.pad(of_layers.mean(1), (0, 1))
 
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
-        """Add up the chosen experts' outputs in the exponential domain: L tensors B×T×D → B×T×D."""
+        """Add up the exponentials of the chosen experts' outputs: L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
-        if torch.compiler.is_compiling():  # without operations whose shapes depend on the choice
+        if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
             for e, expert in enumerate(self.experts):
                 output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
                 outputs = torch.where((choice.experts == e).unsqueeze(2), output, outputs)
-        else:  # each expert reads the frames that chose it
+        else:  # each expert reads only the frames that chose it
             chosen_experts = choice.experts.flatten()  # of frame 0, then of frame 1, …
             order = chosen_experts.argsort(stable=True)
-            if chosen_experts.is_meta:  # costs are counted without numbers: any split of the frames costs the same
+            if chosen_experts.is_meta:  # without values, for counting costs: every split of the frames costs the same
                 counts = [len(frames) for frames in chosen_experts.tensor_split(self.num_experts)]
             else:
                 counts = F.one_hot(chosen_experts, self.num_experts).sum(dim=0).tolist()
@@ -169,7 +170,7 @@ class MixtureOfExperts(Aggregation):
             outputs = torch.cat(expert_outputs).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
         outputs = at_least_float32(outputs)
         merged = torch.logsumexp(outputs + choice.log_gates.unsqueeze(2), dim=1)
-        if self.underflow == "floor":
+        if self.underflow == "floor":  # as the published code, which sums exponentials in float32
             plain = (choice.log_gates.float().exp().unsqueeze(2) * outputs.float().exp()).sum(dim=1)
             merged = torch.where(plain == 0, merged.new_tensor(_FLOOR), merged)
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
@@ -195,5 +196,5 @@ class MixtureOfExperts(Aggregation):
 
 
 def _squared_variation(x: Tensor) -> Tensor:
-    """Variance over squared mean of ``x``."""
+    """Squared coefficient of variation of ``x``: variance divided by squared mean."""
     return x.var() / (x.mean().square() + 1e-10)

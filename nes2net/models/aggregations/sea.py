@@ -21,7 +21,7 @@ class SqueezeExcitationAggregation(Aggregation):
     torch.Size([2, 5, 16])
     """
 
-    min_layers = 3  # the gates squeeze them to a third
+    min_layers = 3  # the gates' hidden layer has L // 3 units
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
@@ -38,6 +38,7 @@ class SqueezeExcitationAggregation(Aggregation):
         return self.fc_att_merge(means)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
         return gated_sum(hidden_states, gates.unbind(dim=1))

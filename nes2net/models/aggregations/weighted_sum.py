@@ -28,5 +28,6 @@ class WeightedSum(Aggregation):
         return torch.softmax(self.weight_hidd, dim=0).expand(len(hidden_states[0]), -1)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         return gated_sum(hidden_states, torch.softmax(self.weight_hidd, dim=0).unbind())

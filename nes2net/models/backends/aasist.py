@@ -1,9 +1,9 @@
 """AASIST on self-supervised features: a residual encoder, then graph attention.
 
 J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
-networks", ICASSP 2022 (arXiv 2110.01200); after XLS-R as in H. Tak et al., "Automatic speaker
-verification spoofing and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022
-(arXiv 2202.12233). "Sec." below refers to the first paper. The detector on the waveform is in
+networks", ICASSP 2022 (arXiv 2110.01200). H. Tak et al., "Automatic speaker verification spoofing
+and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022 (arXiv 2202.12233),
+put AASIST after XLS-R. "Sec." below refers to the first paper. The detector on the waveform is in
 :mod:`nes2net.models.backends.raw_aasist`.
 """
 
@@ -26,7 +26,11 @@ PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions of 2×3 and a skip: B×C×F×T → B×C'×F×T."""
+    """Two convolutions of size 2×3 and a skip connection: B×C×F×T → B×C'×F×T.
+
+    Args:
+        first: leave out the normalisation of the input, as in the encoder's first block.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, first: bool = False) -> None:
         super().__init__()
@@ -42,7 +46,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and not self.first:
-            self.bn1(x)  # the published code drops the result: only the running statistics move
+            self.bn1(x)  # the published code ignores the result: the call only updates the running statistics
         y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # conv1 gives F + 1 rows, conv2 F again
         if self.reshape_skip:
             x = self.conv_downsample(x)
@@ -50,7 +54,11 @@ class ResidualBlock(nn.Module):
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
-    """Chain residual blocks from one channel to ``channels``, each with ``after_block``."""
+    """Chain residual blocks with 1 input channel and ``channels`` output channels.
+
+    Args:
+        after_block: modules that follow each block.
+    """
     inputs = [1, *channels[:-1]]
     return nn.Sequential(
         *(
@@ -61,6 +69,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
+    """Learned vector ``size``×1 whose products with pairs of nodes are attention scores."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
@@ -70,15 +79,15 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Batch normalisation of ``x`` B×N×D that counts each node as one example."""
+    """Batch normalisation of ``x`` B×N×D in which each node is an example."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
 class GraphAttention(nn.Module):
     """Graph attention over one type of nodes, B×N×D → B×N×D' (Sec. 2.2).
 
-    Each node becomes a linear map of itself plus a linear map of the attention-weighted mean of all
-    nodes.
+    The new node is a linear map of the old node plus a linear map of the attention-weighted mean of
+    all nodes.
     """
 
     temperature = 2.0
@@ -138,7 +147,8 @@ class HeterogeneousGraphAttention(nn.Module):
         gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
         master = self.proj_with_attM(gathered) + self.proj_without_attM(master)
 
-        h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D' of N = N₁ + N₂; each pair of types has a vector
+        # N = N₁ + N₂. Each pair of node types has an attention vector.
+        h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
         scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
@@ -151,7 +161,7 @@ class HeterogeneousGraphAttention(nn.Module):
 
 
 class GraphPool(nn.Module):
-    """Keep the nodes with the highest scores, each times its score (Sec. 2.2).
+    """Keep the nodes with the highest scores, and multiply each by its score (Sec. 2.2).
 
     B×N×D → B×max(⌊N·ratio⌋, 1)×D.
     """
@@ -165,8 +175,8 @@ class GraphPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool the nodes ``x`` B×N×D."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
-        # In floating point ⌊90·0.7⌋ is 62, as published, also for a traced number of nodes. A half is
-        # an integer division, which makes tracing several times faster.
+        # As published, ⌊N·ratio⌋ is computed in floating point, in which ⌊90·0.7⌋ is 62; sym_int() also does so for a
+        # traced number of nodes. For the ratio 0.5, integer division has the same result and traces several times faster.
         nodes = x.shape[1]
         if self.ratio == 0.5:
             num_kept = nodes // 2
@@ -176,17 +186,17 @@ class GraphPool(nn.Module):
 
 
 class SpectroTemporalGraph(Backend):
-    """The graph part that both AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
+    """The graph part that all AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
     Args:
         feature_dim: D of the back-end.
         channels: C, size of a node.
-        spectral_nodes: N_S.
+        spectral_nodes: N_S, number of spectral nodes.
         num_logits: n.
         gat_dims: sizes of a node after the first and after the heterogeneous attention.
         pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
-            graphs. The published configurations name a fourth ratio and a fourth temperature, which
-            are not used.
+            graphs. The published configurations state a fourth ratio and a fourth temperature,
+            which the published code does not use.
     """
 
     last_layer_name = "out_layer"
@@ -224,7 +234,7 @@ class SpectroTemporalGraph(Backend):
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
         """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        ``spectral`` is given without its positions.
+        This method adds the learned positions to ``spectral``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
@@ -235,7 +245,7 @@ class SpectroTemporalGraph(Backend):
         ):
             mixed_temporal, mixed_spectral, master = first(temporal, spectral, start.expand(temporal.shape[0], -1, -1))
             nodes = pool_temporal(mixed_temporal), pool_spectral(mixed_spectral), master
-            branches.append([x + more for x, more in zip(nodes, second(*nodes))])
+            branches.append([x + update for x, update in zip(nodes, second(*nodes))])
         temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(*branches))
         pooled_temporal = torch.cat([temporal.abs().amax(dim=1), temporal.mean(dim=1)], dim=1)
         pooled_spectral = torch.cat([spectral.abs().amax(dim=1), spectral.mean(dim=1)], dim=1)
@@ -245,20 +255,20 @@ class SpectroTemporalGraph(Backend):
 class Aasist(SpectroTemporalGraph):
     """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
-    are left after both poolings.
+    T is at least 3. In a graph of ``torch.export``, T is at least 24, so that two temporal nodes
+    are left after the pooling of frames by 3 and both poolings of nodes.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
         pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
-            graphs; the second is 0.7 in DeepFense.
+            graphs. DeepFense keeps 0.7 of the temporal nodes.
 
     >>> sum(p.numel() for p in Aasist().parameters())
     447242
     """
 
-    min_frames = 3  # one step of the 3×3 max-pooling
+    min_frames = 3  # the 3×3 max-pooling makes one temporal node of three frames
 
     def __init__(
         self,

@@ -17,13 +17,13 @@ from nes2net.models.registry import create_head
 
 
 class Res2NetBlock(nn.Module):
-    """Groups of 3×3 convolutions that see one another, squeeze-excitation and a skip: B×C×F×T → B×C'×F×T.
+    """A Res2Net block of 3×3 convolutions with squeeze-excitation and a skip: B×C×F×T → B×C'×F×T.
 
     Args:
         width: channels of a group.
-        scale: number of groups; the first passes unchanged, and from the third on each group first
-            adds the output of the one before.
-        se_ratio: how many times narrower the squeeze-excitation is than C'.
+        scale: number of groups. The first group passes unchanged. From the third group on, the
+            output of the previous group is added before the convolution.
+        se_ratio: the hidden layer of the squeeze-excitation has C'/``se_ratio`` channels.
         first: leave out the normalisation of the input.
     """
 
@@ -65,16 +65,16 @@ class Aasist2(Aasist):
     """AASIST2 after a self-supervised front-end: B×T×``feature_dim`` → cosines B×2.
 
     Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv
-    2309.08279): :class:`~nes2net.models.backends.aasist.Aasist` with Res2Net blocks instead of residual
-    ones, and trained with additive-margin softmax. The authors published no code, so nothing here
-    could be compared with their numbers. The order within a block, the width, the scale and the
-    squeeze-excitation are assumptions; the last three are taken from other people's code.
+    2309.08279): :class:`~nes2net.models.backends.aasist.Aasist` with Res2Net blocks instead of
+    residual blocks, trained with additive-margin softmax. The authors published no code, so nothing
+    here could be compared with their numbers. The order within a block, the width, the scale and
+    the squeeze-excitation are assumptions; the last three are taken from other people's code.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         width: channels of each group of a Res2Net block.
-        scale: groups of a Res2Net block.
-        se_ratio: how many times narrower the squeeze-excitation is than the block.
+        scale: number of groups of a Res2Net block.
+        se_ratio: the squeeze-excitation is this many times narrower than the block.
         num_logits: n.
         head: last layer: a name, or a mapping of ``name`` and its options.
 

@@ -16,21 +16,21 @@ from nes2net.models.registry import create_head
 
 
 class AspCosine(LayerSum):
-    """Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a cosine layer.
+    """Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a one-class head.
 
     J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2
     for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): the back-end of FIR-NB and FIR-WB.
     Neither code nor checkpoints are published, so nothing here could be compared with the paper's
     numbers. The trunk follows the co-author's later code (:class:`LayerSum`). Assumptions: the
     first hidden state is left out, the two feed-forward layers of ``hidden_dim`` end in ReLU, and
-    the bottleneck of the attention is as wide as they are.
+    the bottleneck of the attention has ``hidden_dim`` channels.
 
     Args:
         feature_dim: D, size of a hidden state.
-        num_layers: layers of the front-end whose outputs are summed.
+        num_layers: number of layers of the front-end whose outputs are summed.
         hidden_dim: size of a frame after the trunk and after each feed-forward layer.
-        layer_weights: how the weights of the layers are normalised: divided by their plain ``sum``,
-            by a ``softmax``, or not at all (``plain``).
+        layer_weights: how the weights of the layers are normalised: divided by their ``sum``, by a
+            ``softmax``, or not at all (``plain``).
         dropout: dropout after each feed-forward layer.
         num_logits: n.
         head: last layer: a name, or a mapping of ``name`` and its options.

@@ -22,9 +22,9 @@ from nes2net.models.backends.base import Backend, LogitLayer
 class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
-    The published code passes ``nn.Linear`` where SiLU expects its ``inplace`` flag, so its
-    checkpoints hold that layer. It is kept here so that checkpoints load and save completely; it
-    gets no gradient.
+    The published code passes ``nn.Linear`` where SiLU expects its ``inplace`` flag, so that its
+    checkpoints contain the layer. The layer is kept here so that checkpoints load and save
+    completely. It gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -36,9 +36,9 @@ class SiLU(nn.Module):
 
 
 class Merging(AttentiveMerging):
-    """Attentive merging whose last map is two layers deep: L tensors B×T×D → B×T×D."""
+    """Attentive merging with two linear layers after the gates: L tensors B×T×D → B×T×D."""
 
-    linear_proj: nn.Sequential  # type: ignore[assignment]  # only the gates are shared
+    linear_proj: nn.Sequential  # type: ignore[assignment]  # replaces the base class's linear map; the gates stay
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
@@ -70,20 +70,20 @@ class Decoder(nn.Module):
 class AttMLSTM(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    It merges the layers itself, by a projection L·D → L·D/4 → D that differs from the ``attm``
-    aggregation's, so no aggregation stands before it. State 0, the input of the first layer, is
-    dropped. States 1 to L = ``num_layers`` are merged: the outputs of the first L layers, for any
-    depth of the front-end. The paper's system with half of the front-end takes 12 of WavLM-Large's
-    24 layers. As in the published code, the front-end's last layer is taken before its final layer
-    norm.
+    The back-end merges the layers itself, without an aggregation, because its projection L·D →
+    L·D/4 → D differs from the ``attm`` aggregation's. State 0, the input of the first layer, is not
+    used. States 1 to L = ``num_layers``, the outputs of the first L layers, are merged; the
+    front-end may be deeper. The paper's system with half of the front-end merges 12 of
+    WavLM-Large's 24 layers. As in the published code, the front-end's last layer is taken before
+    its final layer norm.
 
-    No complete checkpoint of this system is published; the outputs of the published code with
-    random weights are reproduced. ``torch.export`` fixes the number of frames, a limit of
-    ``nn.LSTM``; an ONNX file does not.
+    No complete checkpoint of this system is published. This back-end gives the outputs of the
+    published code for random weights. ``torch.export`` fixes the number of frames, because
+    ``nn.LSTM`` does; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        num_layers: L, the layers that are merged.
+        num_layers: L, number of layers that are merged.
         lstm_dim: hidden size of the LSTM.
         num_logits: n.
 
@@ -111,7 +111,7 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates B×L; 0 for the first state and for states after the layers that it reads."""
+        """The gates, with a column for each hidden state; 0 for states that are not merged."""
         read = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
 

@@ -15,7 +15,7 @@ from nes2net.lib.errors import InputError, counted
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """The rule that computes a score from logits, see :func:`scores_of`."""
-#: Rule → description of the score for readers; by every rule, higher means more bona fide.
+#: Rule → description of the score for users. By every rule, a higher score means more bona fide.
 NATURE: dict[ScoreRule, str] = {
     "logit": "no probability",
     "difference": "no probability",
@@ -29,11 +29,11 @@ class Backend(nn.Module):
 
     The last layer computes logits from an embedding: ``last_layer(embed(features))``. A subclass
     defines :meth:`embed` and names its last layer. A back-end with ``wants_layers = "all"`` takes
-    the sequence of hidden states instead of the features. State-dict keys are the published ones,
+    the sequence of hidden states instead of the features. State-dict keys are the published names
     without :attr:`checkpoint_prefix`.
 
     Args:
-        feature_dim: D; None if the class sets it, or the back-end does not declare it.
+        feature_dim: D; None if the class sets :attr:`feature_dim` or does not declare a size.
     """
 
     config: dict[str, Any]
@@ -41,34 +41,34 @@ class Backend(nn.Module):
     feature_dim: int = 0
     """D, the size of a feature vector; 0 if the back-end does not declare it."""
     checkpoint_prefix: str = ""
-    """Prefix of its keys in the whole-model checkpoints of the published code."""
+    """Prefix of the back-end's keys in the whole-model checkpoints of the published code."""
     wants_layers: Literal["last", "all"] = "last"
-    """``"all"`` if it reads the hidden states of all layers, without an aggregation."""
+    """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation."""
     wants_final_norm: bool = True
     """Whether the last hidden state is taken after the front-end's final layer norm."""
     num_scores: int = 0
-    """Number of scores of other systems that it takes as the second argument."""
+    """Number of scores of other systems that the back-end takes as the second argument."""
     num_states: int = 1
-    """Least number of hidden states, if it reads all layers."""
+    """Least number of hidden states, if ``wants_layers`` is ``"all"``."""
     min_frames: int = 1
     """Smallest T."""
     max_frames: int | None = None
     """Largest T; None for no limit."""
     fixed_frames: int | None = None
-    """The only T that it takes; None for any T."""
+    """The only T that the back-end takes; None for any T."""
     receptive_field: int | None = None
-    """Frames that its convolutions see; None for the whole utterance."""
+    """Number of frames that the convolutions see; None for the whole utterance."""
     score_rule: ScoreRule = "logit"
-    """The rule that computes its score from its logits; higher means more bona fide."""
+    """The rule that computes the score from the logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    """Names of the classes, one for each logit, bona fide last; two if there is a single logit."""
+    """Names of the classes, one for each logit, bona fide last. A single logit has two classes."""
     resolutions: tuple[int, ...] = ()
-    """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives no segments."""
+    """Lengths, in frames, of the segments that :meth:`segments` scores; empty if it scores no segments."""
     made_for_segments: bool = False
-    """Whether it is built to score segments. Any other back-end with segments was trained on
-    utterances, unless its recipe says otherwise."""
+    """Whether the back-end is built to score segments. Other back-ends with :attr:`resolutions` are
+    trained on utterances, unless a recipe says otherwise."""
     last_layer_name: str = ""
-    """Name of its last layer, as in ``get_submodule``; empty if no layer can be replaced."""
+    """Name of the last layer, as in ``get_submodule``; empty if no layer can be replaced."""
 
     def __init__(self, feature_dim: int | None = None) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Backend(nn.Module):
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
     def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
-        """Logits B×n of ``features`` B×T×D, or of hidden states if it reads all layers."""
+        """Logits B×n of ``features`` B×T×D; of hidden states if ``wants_layers`` is ``"all"``."""
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
@@ -88,23 +88,23 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Logits B×T×n of the segments of ``features``, by the length of a segment in ms.
+        """Segment length in ms → logits B×T×n of the T segments of ``features``.
 
         Args:
             features: as for :meth:`forward`.
-            frame_ms: milliseconds from one frame of ``features`` to the next, the front-end's hop.
+            frame_ms: the front-end's hop: milliseconds from one frame of ``features`` to the next.
 
         Raises:
-            InputError: if the back-end sees no segments, only the whole utterance.
+            InputError: if the back-end cannot score segments, only whole utterances.
         """
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Number of segments of each of its :attr:`resolutions` in ``num_frames`` frames."""
+        """Number of segments in ``num_frames`` frames, for each of the :attr:`resolutions`."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance, even if :meth:`forward` gives the frames' logits."""
+        """Logits B×n of the utterance, even for a back-end whose :meth:`forward` gives logits of frames."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
@@ -130,16 +130,17 @@ class Backend(nn.Module):
     def posteriors(logits: Tensor) -> Tensor:
         """Posteriors B×K of the :attr:`classes` from ``logits`` B×n: their softmax, in float64.
 
-        They are not calibrated. For a head that was not trained by a softmax, such as
-        ``one_class``, they only rank.
+        Posteriors are not calibrated. If the head was not trained with a softmax, such as
+        ``one_class``, only their order means something.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
 
-        They are defined as in :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`,
-        with 0 for layers that the back-end does not read. None if it does not weigh layers.
+        :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` defines the weights.
+        Layers that the back-end does not read have weight 0. None if the back-end does not weigh
+        layers.
         """
         return None
 
@@ -199,7 +200,7 @@ class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
     Logits are not rounded to half precision, not even within autocast or with half-precision weights.
-    In bfloat16 most of a thousand scores are equal to another score, and ties change error rates.
+    In bfloat16, most of a thousand scores would equal another score, and ties change error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -207,13 +208,13 @@ class LogitLayer(nn.Linear):
     """
 
     score_rule: ScoreRule = "logit"
-    """The rule that computes the score from its logits, unless the back-end has another rule."""
+    """The rule that computes the score from the logits, unless the back-end has another rule."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int) -> None:  # nn.Linear's other arguments are no head options
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E, in float32, or in float64 for float64 embeddings."""
+        """Logits B×n of ``embeddings`` B×E: float32, or float64 if the embeddings are float64."""
         return precise_linear(embeddings, self.weight, self.bias)
 
 
@@ -229,11 +230,11 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """Scores (B,) of ``logits`` B×n, whose last column is bona fide.
 
     Args:
-        rule: ``"logit"`` takes the last logit, and so does ``"cosine"``, whose logits are cosines.
-            ``"difference"`` is the last logit − logsumexp of the others, the log odds of a softmax;
-            of two logits it is their difference, and a single logit is the log odds itself.
-            ``"probability"`` is the probability of this softmax. It ranks like the difference, but
-            in float32 it is 1 for all differences above about 17, so that scores tie.
+        rule: ``"logit"`` and ``"cosine"`` take the last logit, which is a cosine for ``"cosine"``.
+            ``"difference"`` is the last logit − logsumexp of the others: the log odds of bona fide
+            by a softmax. For two logits this is their difference; a single logit is the log odds.
+            ``"probability"`` is the softmax probability of bona fide. It ranks like
+            ``"difference"``, but in float32 all differences above about 17 tie at probability 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -250,7 +251,7 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """``logits`` B×n; before a single logit, the log odds of bona fide, the logit 0 of spoof is put."""
+    """A logit for each class, B×n. A single logit is the log odds of bona fide: the logit of spoof is then 0."""
     if logits.shape[1] == 1:
         return F.pad(logits, (1, 0))
     return logits
@@ -265,6 +266,7 @@ def check_divides(option: str, divisor: int, size: str, number: int) -> None:
     """
     if number % divisor:
         advice = f"give another {size}"
+        # Divisors up to 64 only, to keep the message short.
         if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
             advice = f"it can be divided by {divisors}"
         raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")

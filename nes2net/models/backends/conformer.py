@@ -26,9 +26,9 @@ MAX_FRAMES = 10_000
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
     """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, else cosine.
 
-    Vaswani et al. (2017), Sec. 3.5. As in the published table, the angles are computed in float64
-    and rounded to float32, and sine and cosine are computed in float32. At position 10,000 a
-    float32 angle has an error of 5e-4, so a table in float64 throughout would differ.
+    Vaswani et al. (2017), Sec. 3.5. As in the published table, angles are computed in float64 and
+    rounded to float32; then sine and cosine are computed in float32. At position 10,000 the rounded
+    angle has an error of 5e-4. A table computed entirely in float64 would therefore differ.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])
@@ -78,9 +78,9 @@ class SelfAttention(nn.Module):
 class HeadTokenAttention(SelfAttention):
     """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Afterwards the mean
-    of the frames and the mean of the head tokens are added to the class token, and the head tokens
-    are dropped.
+    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Then the mean of the
+    frames and the mean of the head tokens are added to the class token, and the head tokens are
+    removed.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -91,8 +91,8 @@ class HeadTokenAttention(SelfAttention):
         self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the tokens ``x`` B×N×E, the class token first, and the head tokens."""
-        # One token per head, from the mean of its channels over all tokens.
+        """Attend over the tokens ``x`` B×N×E, whose first is the class token, and the head tokens."""
+        # A head token is computed from the means of the head's channels over all tokens.
         means = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
         tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
         head_tokens = F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed  # B×h×E
@@ -106,7 +106,7 @@ class HeadTokenAttention(SelfAttention):
 class DepthwiseConv(nn.Module):
     """A convolution per channel that keeps the length, B×C×N → B×C×N.
 
-    An even kernel reads one more token of the past than of the future.
+    A kernel of even size reads one more past token than future tokens.
     """
 
     def __init__(self, channels: int, kernel_size: int) -> None:
@@ -119,7 +119,7 @@ class DepthwiseConv(nn.Module):
 
 
 class Transpose(nn.Module):
-    """Swap tokens and channels, B×N×C ↔ B×C×N; a module because the published keys count it."""
+    """Swap tokens and channels, B×N×C ↔ B×C×N. A module, because the published keys count the modules in order."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2)
@@ -152,7 +152,7 @@ class Convolution(nn.Module):
 
 
 class PreNorm(nn.Module):
-    """``fn`` after a layer norm, B×N×E → B×N×E."""
+    """Apply ``fn`` to the layer norm of the input, B×N×E → B×N×E."""
 
     def __init__(self, embed_dim: int, fn: nn.Module) -> None:
         super().__init__()
@@ -164,10 +164,7 @@ class PreNorm(nn.Module):
 
 
 class Half(nn.Module):
-    """Half of the output of ``fn``, B×N×E → B×N×E.
-
-    A block counts each of its two feed-forward layers by half (Gulati et al., eq. 1).
-    """
+    """Halve the output of ``fn``, B×N×E → B×N×E, as for the feed-forward layers in Gulati et al., eq. 1."""
 
     def __init__(self, fn: nn.Module) -> None:
         super().__init__()
@@ -178,9 +175,9 @@ class Half(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Feed-forward, attention, convolution, feed-forward and a layer norm: B×N×E → B×N×E.
+    """Feed-forward, attention, convolution and feed-forward, each with a skip connection; then a layer norm.
 
-    The first four have a skip each.
+    B×N×E → B×N×E.
     """
 
     def __init__(self, embed_dim: int, attention: nn.Module, kernel_size: int, dropout: float) -> None:
@@ -198,18 +195,18 @@ class ConformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Add positions to the frames and a class token before them: B×T×E → the class token B×E."""
+    """Add positions, prepend a class token, apply the blocks: frames B×T×E → class token B×E."""
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
-        # Never trained, but a parameter: the published checkpoints hold it as one.
+        # A parameter, as in the published checkpoints, but never trained.
         self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
         self.encoder_blocks = nn.ModuleList(blocks)
         self.class_token = nn.Parameter(torch.rand(1, embed_dim))
         self.fc5 = LogitLayer(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The class token B×E after the frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
+        """The class token B×E after all blocks, for frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
         x = x + self.positional_emb[:, : x.shape[1]]
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:
@@ -223,11 +220,11 @@ class Conformer(Backend):
     :data:`conformer` and :data:`tcm` are the published variants.
 
     Args:
-        attention: the self-attention of each block.
+        attention: class of the self-attention of each block.
         feature_dim: D, the front-end's ``out_dim``.
         embed_dim: E, channels of a token, a multiple of ``num_heads``.
-        num_blocks: conformer blocks.
-        num_heads: h, heads of the self-attention.
+        num_blocks: number of conformer blocks.
+        num_heads: h, number of heads of the self-attention.
         kernel_size: kernel of the depthwise convolution, in frames.
         dropout: dropout in the feed-forward layers and after the convolution, 0 in the published
             code.
@@ -267,9 +264,9 @@ class Conformer(Backend):
         self.conformer = Encoder(blocks, embed_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D, the class token."""
+        """Embeddings B×E of ``features`` B×T×D: the class tokens."""
         self.check_features(features)
-        image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
 
@@ -278,7 +275,7 @@ tcm = partial(Conformer, HeadTokenAttention)
 conformer = partial(Conformer, SelfAttention)
 """The plain conformer: :data:`tcm` without head tokens.
 
-Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ only in the head
-tokens. The code of Rosello et al. learns relative positions inside the attention and names its
-parameters differently, so its checkpoints do not load here.
+Assumption: the fixed sinusoidal positions of TCM, so that the two variants differ only in the head
+tokens. The code of Rosello et al. learns relative positions in the attention and has other
+parameter names. Its checkpoints therefore do not load here.
 """

@@ -24,46 +24,47 @@ _PERCEPTRON_DIM = 40
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer whose weights have bona fide in row 0; its logits have our order, bona fide last."""
+    """A last layer with bona fide in row 0 of its weights, as published, but last in its logits, as everywhere here."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E, the first row of the weights last."""
+        """Logits B×n of ``embeddings`` B×E, in reverse order of the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 
 class Ensemble(LayerSum):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
 
-    Each layer is normalised by itself, over time and features of an utterance together. A weighted
+    Each layer is normalised separately, over time and features of an utterance together. A weighted
     sum of the layers, a linear map, batch normalisation over the whole map, SELU and LSTM layers
-    follow; the last frame of the LSTM describes the utterance. From it two perceptrons compute one
-    weight for each system and class. A logit is Σ weight·(score − bias) over the S systems.
+    follow. The last frame of the LSTM describes the utterance. Two perceptrons, one for each class,
+    compute a weight for each system from this frame. A logit is Σ weight·(score − bias) over the S
+    systems.
 
     State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
     before the front-end's final layer norm. ``scores`` come from other systems, in the order of
     training and normalised as in training (:mod:`nes2net.scoring.system_scores`). The published
     order is CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2, the baselines of ASVspoof 2021.
 
-    In the published code column 0 is bona fide; here it is column 1, as everywhere. The tensors
-    keep the published order, and the columns are swapped on the way out. The score is the published
-    one, the logit of bona fide alone. The weights of the layers are divided by their plain sum,
-    without a softmax, and may become negative; with ``kind="classification"`` they are not divided.
+    Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
+    back-ends. The weights keep the published order. As published, the score is the logit of bona
+    fide alone. The weights of the layers are divided by their sum, without a softmax, and may be
+    negative; with ``kind="classification"`` they are not divided.
 
-    ``torch.export`` fixes the number of frames, a limit of ``nn.LSTM``; an ONNX file does not.
+    ``torch.export`` fixes the number of frames, because ``nn.LSTM`` does; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        kind: ``"fusion"``, or ``"classification"``: no scores are taken, and a perceptron computes
-            the logits from the last frame of the LSTM.
-        num_layers: L, the layers that are summed.
+        kind: ``"fusion"``; or ``"classification"``, which takes no scores and computes the logits
+            from the last frame of the LSTM by a perceptron.
+        num_layers: L, number of layers that are summed.
         projection_dim: size of a frame after the linear map.
         hidden_dim: hidden size of the LSTM.
-        lstm_layers: layers of the LSTM.
-        num_scores: S, the systems whose scores are fused; not used by ``"classification"``.
+        lstm_layers: number of layers of the LSTM.
+        num_scores: S, number of systems whose scores are fused; not used by ``"classification"``.
         num_logits: n; 2 for ``"fusion"``.
 
     Raises:
-        InputError: if a fusion is asked for another number of logits than 2.
+        InputError: if ``num_logits`` is not 2 for ``"fusion"``.
 
     >>> backend = Ensemble(feature_dim=16, num_layers=4)
     >>> backend([torch.randn(2, 50, 16)] * 5, torch.rand(2, 4)).shape
@@ -110,21 +111,21 @@ class Ensemble(LayerSum):
             return super().forward(hidden_states)
         weights_bonafide, weights_spoof = self.weights(hidden_states)
         self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch of an exported graph
-        assert scores is not None
-        with without_autocast(scores.device):  # scores are not rounded to half precision
+        assert scores is not None  # check_scores() raises for None
+        with without_autocast(scores.device):  # half precision would round the scores
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
     def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The weights B×S of each system for bona fide and for spoof, of a fusion."""
+        """The weights of the systems in a fusion: B×S for bona fide, and B×S for spoof."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings of ``hidden_states``, as computed by :meth:`summary`.
+        """Embeddings of ``hidden_states``: for a fusion, :meth:`summary`.
 
-        With ``kind="classification"`` the hidden layer B×40 of the perceptron, the input of the
-        last layer.
+        With ``kind="classification"``, the hidden layer B×40 of the perceptron, which is the input
+        of the last layer.
         """
         summary = self.summary(hidden_states)
         if self.kind == "fusion":
@@ -136,7 +137,7 @@ class Ensemble(LayerSum):
         x = self.trunk(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
-        # Layer by layer: torch.onnx leaves the number of frames free for one layer only.
+        # Layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
         zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
         for weights in self.lstm.all_weights:
             x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
@@ -144,4 +145,5 @@ class Ensemble(LayerSum):
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
+    """A hidden layer of 40 units with ReLU, and the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -1,8 +1,8 @@
-"""GF, LGF and LLGF: one vector of the utterance, after nothing, two LSTMs or a light CNN and LSTMs.
+"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two LSTMs.
 
 X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing
 countermeasures", Odyssey 2022, arXiv 2111.07725. The published systems read the last hidden state
-of the waveform without normalisation, and score by the difference of the two logits.
+of the unnormalised waveform, and score by the difference of the two logits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class GF(Backend):
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
-        # Lists of one, because the published code has one entry for each of several front-ends.
+        # Lists, because the published code has an entry for each of several front-ends.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
@@ -47,7 +47,7 @@ class GF(Backend):
 
 
 class BLSTM(nn.Module):
-    """A bidirectional LSTM, B×T×E → B×T×E, with E/2 a direction."""
+    """A bidirectional LSTM, B×T×E → B×T×E, with E/2 units in each direction."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -58,11 +58,11 @@ class BLSTM(nn.Module):
 
 
 class LGF(GF):
-    """GF with two bidirectional LSTMs, and a connection past them, before the mean over time.
+    """GF with two bidirectional LSTMs and a skip connection around both, before the mean over time.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The LSTMs read the whole length, zeros
-    behind a shorter utterance of a training batch included. ``torch.export`` fixes the number of
-    frames, a limit of ``nn.LSTM``; an ONNX file does not.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. In a training batch, the LSTMs also read
+    the zeros that pad a shorter utterance. ``torch.export`` fixes the number of frames, because
+    ``nn.LSTM`` does; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -91,7 +91,8 @@ class MaxFeatureMap(nn.Module):
         return torch.maximum(*x.chunk(2, dim=1))
 
 
-# Of each convolution of the light CNN: channels before the maximum, kernel, whether it is pooled and normalised.
+# For each convolution of the light CNN: channels before the maximum, kernel size, whether max-pooling follows, and
+# whether batch normalisation follows.
 _LIGHT_CNN = (
     (64, 5, True, False),
     (64, 1, False, True),
@@ -108,15 +109,15 @@ _LIGHT_CNN = (
 class LLGF(Backend):
     """LGF with a light CNN between the linear map and the LSTMs.
 
-    Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The output of the linear map is
-    read as an image of one channel, T×H, which the CNN turns into 32 channels of T/16×H/16. A frame
-    is then a vector of E = 32·⌊H/16⌋ numbers. ``torch.export`` fixes the number of frames, a limit
-    of ``nn.LSTM``; an ONNX file does not.
+    Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN reads the output of the
+    linear map as an image T×H with one channel, and makes an image T/16×H/16 with 32 channels. A
+    frame is then a vector of E = 32·⌊H/16⌋ numbers. ``torch.export`` fixes the number of frames,
+    because ``nn.LSTM`` does; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         hidden_dim: H, size of the linear map.
-        dropout: chance of dropping a number at the end of the CNN.
+        dropout: probability of dropout at the end of the CNN.
         num_logits: n.
 
     >>> LLGF(feature_dim=16)(torch.randn(2, 50, 16)).shape
@@ -125,7 +126,7 @@ class LLGF(Backend):
 
     score_rule = "difference"
     last_layer_name = "m_output_act.0"
-    min_frames = 16
+    min_frames = 16  # four max-poolings by 2
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
-Any back-end takes a head by its option ``head``, instead of its linear layer. Losses of
-:mod:`nes2net.training.losses` that need such vectors train the vectors of the head.
+The option ``head`` of every back-end replaces its last linear layer by a head. Losses of
+:mod:`nes2net.training.losses` that compare embeddings with class vectors train the head's vectors.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Head(nn.Module):
     """
 
     score_rule: ScoreRule = "logit"
-    """The rule that computes the score from its logits."""
+    """The rule that computes the score from the logits."""
     compares_two = False
-    """Whether n is 2: spoof and bona fide."""
+    """Whether the head only compares spoof with bona fide, n = 2."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ class Head(nn.Module):
 class AngularHead(Head):
     """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
-    A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
-    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
-    is no bias (A-softmax, Liu et al., CVPR 2017).
+    Subtracting the logit of class 0 does not change a softmax. Of two logits, the last is then the
+    cosine-logit difference, which is the score. The rows of ``weight`` n×E are scaled to unit
+    length, and there is no bias (A-softmax, Liu et al., CVPR 2017).
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -61,14 +61,14 @@ class AngularHead(Head):
 
 
 class CosineHead(Head):
-    """Scaled cosines of embeddings and class vectors: B×E → B×n; of two, their difference is the score.
+    """Scaled cosines between embeddings and class vectors: B×E → B×n; for two, the difference is the score.
 
-    ``centers`` is n×E, the last row for bona fide. Additive-margin softmax trains it (Wang et al.,
-    IEEE SPL 2018).
+    ``centers`` is n×E; the last row is bona fide. Additive-margin softmax trains the vectors (Wang
+    et al., IEEE SPL 2018).
 
     Args:
-        scale: factor of the cosines. Training takes the scale of its loss, so that a softmax of the
-            logits gives posteriors.
+        scale: factor of the cosines. Training sets it to the scale of the loss, so that a softmax
+            of the logits gives posteriors.
     """
 
     score_rule = "difference"
@@ -83,10 +83,10 @@ class CosineHead(Head):
 
 
 class OneClassHead(Head):
-    """Cosine s of embeddings and the vector of bona fide speech: B×E → (−s, s), B×2.
+    """Cosine s between embeddings and the vector of bona fide speech: B×E → (−s, s), B×2; s is the score.
 
-    ``center`` is 1×E. One-class softmax trains it (Zhang, Jiang, Duan, IEEE SPL 2021, arXiv
-    2010.13995, eq. 3); s is the score.
+    One-class softmax trains the vector, ``center`` 1×E (Zhang, Jiang, Duan, IEEE SPL 2021, arXiv
+    2010.13995, eq. 3).
     """
 
     score_rule = "cosine"
@@ -108,7 +108,7 @@ class OneClassHead(Head):
 
 
 class OneClassColumnHead(OneClassHead):
-    """A one-class head whose vector is a column, ``weight`` E×1, as AntiDeepfake's files have it.
+    """A one-class head whose vector is a column, ``weight`` E×1, as in AntiDeepfake's files.
 
     The column is scaled as in :class:`P2SGradHead`.
     """
@@ -129,11 +129,12 @@ class OneClassColumnHead(OneClassHead):
 
 
 class P2SGradHead(Head):
-    """Cosines of embeddings and class vectors: B×E → B×n; the cosine of bona fide is the score.
+    """Cosines between embeddings and class vectors: B×E → B×n; the cosine of bona fide is the score.
 
-    ``weight`` is E×n, the last column for bona fide. The mean squared error of the cosines trains it (Wang
-    & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the published
-    code, so that a cosine is true to 1e-7 only, and a column shorter than 1e-5 stays short.
+    ``weight`` is E×n; the last column is bona fide. The mean squared error of the cosines trains
+    the vectors (Wang & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the
+    published code: a cosine is exact to 1e-7 only, and a column shorter than 1e-5 does not get unit
+    length.
     """
 
     score_rule = "cosine"
@@ -147,10 +148,10 @@ class P2SGradHead(Head):
 
 
 class PrototypeHead(Head):
-    """Largest scaled cosine of an embedding and the prototypes of a class: B×E → B×2.
+    """Largest scaled cosine between an embedding and the prototypes of a class: B×E → B×2.
 
-    The difference of both classes is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss that
-    trains them is :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
+    The difference of the two numbers is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss
+    :class:`nes2net.training.losses.Prototypes` trains them (Huang et al., ICASSP 2025, arXiv
     2501.14240).
 
     Args:
@@ -179,35 +180,36 @@ class PrototypeHead(Head):
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
-    """Cosines B×n of ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
+    """Cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
         embeddings, vectors = _of_one_type(embeddings, vectors)
         return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
 
 
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """Cosines B×n of ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
+    """Cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
-    The columns are scaled as published: PyTorch's ``renorm``, which adds 1e-7 to the length,
-    shortens columns longer than 1e-5 to this length; then all are multiplied by 1e5.
+    The columns are scaled as published. First PyTorch's ``renorm``, which adds 1e-7 to a length,
+    shortens columns that are longer than 1e-5 to the length 1e-5. Then all columns are multiplied
+    by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _of_one_type(embeddings, weight)
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
-        # A vector of zeros has the cosine 0.
+        # The limit gives an embedding of zeros the cosine 0.
         norm = embeddings.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return (embeddings @ unit / norm).clamp(-1, 1)
 
 
 def _of_one_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both tensors in the finer of their types, and in at least float32."""
+    """Convert both tensors to the more precise of their types, and to at least float32."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """Largest cosine of ``embeddings`` B×E and the vectors K×E of each of n ``classes``: B×n."""
+    """Largest cosine between ``embeddings`` B×E and the vectors K×E of each of n ``classes``: B×n."""
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 
@@ -222,11 +224,11 @@ class GeneralOptions:
     """The options that every back-end takes besides its own.
 
     Args:
-        head: last layer: a name, or a mapping of ``name`` and its options; null leaves the
-            back-end's own.
-        score_rule: rule that computes the score from the logits; null leaves the rule of the head.
-        classes: a name for each logit, bona fide last; null names two classes spoof and bonafide,
-            and of more classes all but the last spoof_1, spoof_2 and so on.
+        head: last layer: a name, or a mapping of ``name`` and options; null for the back-end's own
+            last layer.
+        score_rule: rule that computes the score from the logits; null for the rule of the head.
+        classes: a name for each logit, bona fide last; null for spoof and bonafide, or for spoof_1,
+            spoof_2, … and bonafide if there are more than two logits.
     """
 
     def __init__(
@@ -241,13 +243,14 @@ class GeneralOptions:
         self.classes = classes
 
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
-        """Give ``backend``, which makes ``num_logits`` logits, the head, the score rule and the classes.
+        """Set the head, the score rule and the classes of ``backend``, which has ``num_logits`` logits.
 
         Args:
-            create_head: :func:`nes2net.models.registry.create_head`.
+            create_head: :func:`nes2net.models.registry.create_head`, passed in because the
+                registry imports this module.
 
         Raises:
-            InputError: if the head does not fit, or there is another number of classes.
+            InputError: if the last layer cannot be replaced, or the number of classes is wrong.
         """
         if self.head is not None:
             last = backend.last_layer

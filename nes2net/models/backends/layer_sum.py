@@ -18,21 +18,21 @@ from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.models.backends.base import Backend
 
 LayerWeights = Literal["sum", "softmax", "plain"]
-"""How the weights of the layers are normalised: divided by their plain sum, by a softmax, or not at all."""
+"""How the weights of the layers are normalised: divided by their sum, by a softmax, or not at all."""
 
 
 class LayerSum(Backend):
-    """Hidden states B×T×``feature_dim`` → B×T×``projection_dim``, for back-ends that begin so.
+    """The common start of two back-ends: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
 
-    1. Each layer is normalised by itself, per utterance, over time and features together,
-       to mean 0 and (biased) variance 1 in at least float32.
-    2. Weighted sum over the layers; the first hidden state, the input of the first layer, is left
-       out.
-    3. A linear layer, batch normalisation over the whole map, and SELU.
+    1. Each layer of each utterance is normalised, over time and features together, to mean 0 and
+       (biased) variance 1, in at least float32.
+    2. The layers are added with learned weights. The first hidden state, the input of the first
+       layer, is left out.
+    3. A linear layer, batch normalisation over the whole map, and SELU follow.
 
     Args:
         feature_dim: D, size of a hidden state.
-        num_layers: L, layers of the front-end; it gives L + 1 hidden states.
+        num_layers: L, number of layers of the front-end, which gives L + 1 hidden states.
         projection_dim: size of a frame after the linear layer.
         layer_weights: see :data:`LayerWeights`.
     """
@@ -43,8 +43,8 @@ class LayerSum(Backend):
         super().__init__(feature_dim)
         self.num_states = num_layers + 1
         self._divisor = layer_weights
-        first = torch.zeros if layer_weights == "softmax" else torch.rand
-        self.pesos_capas_W2V = nn.Parameter(first(1, num_layers, 1, 1))
+        draw_weights = torch.zeros if layer_weights == "softmax" else torch.rand
+        self.pesos_capas_W2V = nn.Parameter(draw_weights(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)
         self.first_bn = nn.BatchNorm2d(1)
 
@@ -62,7 +62,7 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The weights B×L, the same for every utterance; 0 for the first state and for states that it does not read."""
+        """The weights, the same for every utterance, with a column for each hidden state; 0 if it is not read."""
         weights = F.pad(self.weights_of_layers(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 

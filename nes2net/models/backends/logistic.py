@@ -14,8 +14,8 @@ class Logistic(Backend):
     O. Pascu, A. Stan, D. Oneata, E. Oneata, H. Cucu, "Towards generalisable and calibrated audio
     deepfake detection with self-supervised representations", Interspeech 2024 (arXiv 2309.05384),
     fit logistic regression on frozen representations. The mean over time is an assumption. The
-    parameters are ``linear.weight`` n×D and ``linear.bias``; with one logit these are D + 1
-    numbers. `train.optimizer: logistic` of a recipe fits them in one go.
+    parameters are ``linear.weight`` n×D and ``linear.bias``: D + 1 numbers for one logit. In a
+    recipe, `train.optimizer: logistic` fits them directly, without gradient steps.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

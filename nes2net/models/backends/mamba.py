@@ -37,16 +37,13 @@ def fused_selective_scan() -> Callable[..., Tensor] | None:
 
 
 def draw_delta_bias(count: int) -> Tensor:
-    """Draw ``count`` numbers whose softplus is log-uniform from 0.001 to 0.1, as Δ at first (Mamba, Sec. 3.6)."""
+    """Draw ``count`` biases whose softplus, the initial Δ, is log-uniform from 0.001 to 0.1 (Mamba, Sec. 3.6)."""
     delta = torch.empty(count).uniform_(math.log(1e-3), math.log(1e-1)).exp()
     return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
 
 
 class Mixer(nn.Module):
-    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E.
-
-    It is causal in time.
-    """
+    """The Mamba block without norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E, causal in time."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -59,7 +56,7 @@ class Mixer(nn.Module):
         self.x_proj = nn.Linear(inner_dim, self.delta_rank + 2 * STATE_DIM, bias=False)
         self.dt_proj = nn.Linear(self.delta_rank, inner_dim)
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
-        bound = self.delta_rank**-0.5  # weights in it keep the variance of their input
+        bound = self.delta_rank**-0.5  # as in Mamba's code: keeps the variance of the input
         nn.init.uniform_(self.dt_proj.weight, -bound, bound)
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
@@ -67,22 +64,25 @@ class Mixer(nn.Module):
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
-        delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; its bias is added at the precision of the scan
+        delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; the scan adds the bias in its own precision
         scan = self._fused_scan if self._takes_fused_scan(x) else self._scan
         return self.out_proj(scan(x, delta, B, C, z))
 
     @staticmethod
     def _takes_fused_scan(x: Tensor) -> bool:
-        """Whether mamba_ssm's kernel scans; its backward pass adds in any order (atomicAdd)."""
-        repeatable = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
-        usable = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
-        return usable and not repeatable and fused_selective_scan() is not None
+        """Whether to use mamba_ssm's kernel: not if training must be deterministic.
+
+        The kernel's backward pass adds numbers in any order (atomicAdd).
+        """
+        must_repeat = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
+        can_run = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
+        return can_run and not must_repeat and fused_selective_scan() is not None
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Scan and gate, all B×T×2E.
+        """Scan ``x`` and multiply the result by the gate SiLU(``z``): B×T×2E.
 
-        It is computed in at least float32, as in the kernel, because states decay over hundreds of
-        frames.
+        As in the kernel, the scan is computed in at least float32, because states add up over
+        hundreds of frames.
         """
         wide = torch.promote_types(x.dtype, torch.float32)
         delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
@@ -91,9 +91,9 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Compute what :meth:`_scan` does by the kernel of mamba_ssm, which expects time last."""
+        """Compute :meth:`_scan` with the kernel of mamba_ssm, which expects time as the last axis."""
         fused = fused_selective_scan()
-        assert fused is not None
+        assert fused is not None  # see _takes_fused_scan()
         y = fused(
             x.mT.contiguous(),
             delta.mT.contiguous(),
@@ -109,7 +109,7 @@ class Mixer(nn.Module):
 
 
 class Layer(nn.Module):
-    """A mixer after an RMS norm, B×T×E → B×T×E, to be added to the residual."""
+    """A mixer after an RMS norm, B×T×E → B×T×E. The caller adds the output to the residual."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -121,9 +121,10 @@ class Layer(nn.Module):
 
 
 class DualColumn(nn.Module):
-    """Read frames B×T×E forwards and backwards and pool both by attention → B×E.
+    """Read frames forwards and backwards, and pool both columns by attention: B×T×E → B×E.
 
-    See :class:`Mamba` for ``final_norm``.
+    Args:
+        final_norm: see :class:`Mamba`.
     """
 
     def __init__(self, embed_dim: int, layers_per_column: int, final_norm: str, num_logits: int) -> None:
@@ -136,7 +137,7 @@ class DualColumn(nn.Module):
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
         self.classifier = LogitLayer(embed_dim, num_logits)
-        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers add up to the variance of one
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm: n layers together add the variance of one layer
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
@@ -147,12 +148,16 @@ class DualColumn(nn.Module):
         return self.LL(torch.cat(pooled, dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """Pass ``x`` B×T×E through a column; the residual is at least float32, as published."""
+        """Pass ``x`` B×T×E through a column; the residual is at least float32, as published.
+
+        Args:
+            unreversed: the frames in forward order, which the published final norm reads.
+        """
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # The published code passes the model's input to the final norm instead of the last layer's
-        # output, so that layer need not be computed.
+        # The published code adds the model's input to the residual instead of the last layer's output: the last layer
+        # need not be computed.
         last = unreversed
         if self.final_norm != "published":
             last = layers[-1](residual)
@@ -167,18 +172,18 @@ def attend(x: Tensor, score: nn.Linear) -> Tensor:
 class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). On CUDA, outside
-    torch.compile and torch.export, the kernel of mamba_ssm is used if that package is installed.
+    The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). If mamba_ssm is
+    installed, its kernel is used on CUDA, except in torch.compile and torch.export.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         embed_dim: E, channels of a frame.
         num_layers: Mamba layers of both columns together, an even number.
-        final_norm: ``"output"`` norms the output of a column, as the paper draws it.
-            ``"published"``, which the published weights need, norms the sum of the residual and the
-            model's own input. The last layer of each column then has no effect and gets no
-            gradient. In the backward column the input is in forward order, but the residual is
-            reversed.
+        final_norm: input of a column's final norm. ``"output"``, as drawn in the paper: the output
+            of the column. ``"published"``, as in the published code, which published weights need:
+            the residual plus the model's input instead of the last layer's output. The last layer
+            of each column then has no effect and gets no gradient. In the backward column the
+            residual is reversed in time, but the input is not.
         num_logits: n.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
@@ -201,11 +206,11 @@ class Mamba(Backend):
         super().__init__(feature_dim)
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)
-        # "conformer" is its name in the published checkpoints.
+        # Published checkpoints name these layers "conformer".
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D."""
         self.check_features(features)
-        image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

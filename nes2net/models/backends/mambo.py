@@ -1,8 +1,8 @@
 """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba-2 (T. Dao, A. Gu,
-ICML 2024, arXiv 2405.21060), Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941), which reads
-the utterance in both directions, and Mamba.
+Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba, Mamba-2 (T. Dao, A.
+Gu, ICML 2024, arXiv 2405.21060) and Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941). Hydra
+reads the utterance in both directions.
 
 In reading order: the mixers ``Mamba2`` and ``Hydra``, perceptron and attention, ``Block`` and
 ``Stack``, and ``MamBo``, which is built of them.
@@ -28,7 +28,7 @@ CAUSAL_KERNEL = 4
 
 
 class Norm(nn.RMSNorm):
-    """An RMS norm in the type of its weight, also within autocast: …×E → …×E."""
+    """An RMS norm that computes in the type of its weight, also within autocast: …×E → …×E."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=NORM_EPS)
@@ -38,7 +38,7 @@ class Norm(nn.RMSNorm):
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution per channel, B×T×C → B×T×C, over frames before and after a frame, or only before it."""
+    """A convolution per channel over time, B×T×C → B×T×C; if ``causal``, without later frames."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
@@ -53,9 +53,10 @@ class FrameConv(nn.Conv1d):
 
 
 class Mamba2(nn.Module):
-    """The mixer of Mamba-2, B×T×E → B×T×E; it is causal in time.
+    """The mixer of Mamba-2, B×T×E → B×T×E, causal in time.
 
-    I = ``expand``·E channels in h heads of ``head_dim``, each with a state ``head_dim``×S.
+    ``expand``·E inner channels are split into h heads of ``head_dim`` channels. Each head has a
+    state ``head_dim``×S.
     """
 
     both_ways = False
@@ -65,7 +66,7 @@ class Mamba2(nn.Module):
         inner_dim = expand * embed_dim
         scans = 2 if self.both_ways else 1
         heads = inner_dim // head_dim
-        # Sizes of z, of x and each scan's B and C together, and of each scan's Δ.
+        # Sizes of the outputs of ``in_proj``: z; x with B and C of each scan; Δ of each scan.
         self.sizes = [inner_dim, inner_dim + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
@@ -74,7 +75,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         log_decays = torch.zeros(heads)
         if not self.both_ways:
-            log_decays = torch.empty(heads).uniform_(1, 16).log()
+            log_decays = torch.empty(heads).uniform_(1, 16).log()  # as in Mamba-2's code; Hydra's starts at log 1
         self.A_log = nn.Parameter(log_decays)
         self.D = nn.Parameter(torch.ones(heads))
         if self.both_ways:
@@ -85,7 +86,7 @@ class Mamba2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
-        with without_autocast(x.device):  # states decay over hundreds of frames
+        with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
             x, B, C = at_least_float32(xBC).split([self.sizes[0], self.state_dim, self.state_dim], dim=2)
             heads = x.unflatten(2, (self.sizes[2], -1))  # B×T×h×P
             delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_bias))
@@ -95,10 +96,10 @@ class Mamba2(nn.Module):
 
 
 class Hydra(Mamba2):
-    """The mixer of Hydra, B×T×E → B×T×E: two scans, one of them backwards in time.
+    """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
-    Each scan is read one frame later, and the frame itself is added with a learned factor per head.
-    Sizes are defined as in :class:`Mamba2`.
+    The output of each scan is delayed by a frame, so that no scan contains the current frame. The
+    current frame is added with a learned factor per head. Sizes are those of :class:`Mamba2`.
     """
 
     both_ways = True
@@ -108,9 +109,9 @@ class Hydra(Mamba2):
         inner_dim = self.sizes[0]
         x, BC = F.silu(self.conv1d(xBC)).split([inner_dim, self.sizes[1] - inner_dim], dim=2)
         factor = self.fc_D(x)  # B×T×h
-        with without_autocast(x.device):  # states decay over hundreds of frames
+        with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
             heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
-            # Both scans are one, the backward one in the second half of the batch.
+            # One call computes both scans: the second half of the batch scans backwards.
             B, C, later_B, later_C = at_least_float32(BC).chunk(4, dim=2)
             delta, later_delta = at_least_float32(delta).chunk(2, dim=2)
             delta = F.softplus(_and_reversed(delta, later_delta) + at_least_float32(self.dt_bias))
@@ -121,14 +122,15 @@ class Hydra(Mamba2):
                 _and_reversed(B, later_B),
                 _and_reversed(C, later_C),
             )
-            forwards, backwards = F.pad(y, (0, 0, 0, 0, 1, -1)).unflatten(0, (2, -1)).unbind()
+            delayed = F.pad(y, (0, 0, 0, 0, 1, -1))  # by a frame
+            forwards, backwards = delayed.unflatten(0, (2, -1)).unbind()
             skip = at_least_float32(factor) + at_least_float32(self.D)
             y = (forwards + backwards.flip(1) + skip.unsqueeze(3) * heads).flatten(2)
         return self.out_proj(self.norm(y) * F.silu(z))
 
 
 def _and_reversed(x: Tensor, backward: Tensor) -> Tensor:
-    """``x`` B×T×… and ``backward``, reversed in time, as one batch of 2B."""
+    """Concatenate ``x`` B×T×… and ``backward`` B×T×…, which is reversed in time, to a batch 2B×T×…."""
     return torch.cat([x, backward.flip(1)])
 
 
@@ -137,7 +139,7 @@ class GatedPerceptron(nn.Module):
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        hidden = 8 * embed_dim // 3
+        hidden = 8 * embed_dim // 3  # as many weights as two layers with 4·E hidden units and no gate
         self.w1_w3_combined = nn.Linear(embed_dim, 2 * hidden, bias=False)
         self.w2_out = nn.Linear(hidden, embed_dim, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -147,16 +149,13 @@ class GatedPerceptron(nn.Module):
 
 
 def _gated(x: Tensor) -> Tensor:
-    """SiLU of the first half of ``x`` …×2k times its second half, …×k."""
+    """The second half of ``x`` …×2k times the SiLU of the first half: …×k."""
     gate, value = x.chunk(2, dim=-1)
     return F.silu(gate) * value
 
 
 class Attention(nn.Module):
-    """Self-attention over all frames, B×T×E → B×T×E.
-
-    A causal convolution over queries, keys and values stands before it.
-    """
+    """Self-attention over all frames, B×T×E → B×T×E, after a causal convolution of queries, keys and values."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -172,12 +171,12 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Add the output of a module on the RMS norm of frames B×T×E to the frames."""
+    """A residual block: frames B×T×E plus ``module`` applied to their RMS norm."""
 
     def __init__(self, embed_dim: int, kind: str, module: nn.Module) -> None:
         super().__init__()
         self.norm = Norm(embed_dim)
-        self.kind = kind  # its name in the published files
+        self.kind = kind  # the module's name in the published files
         self.add_module(kind, module)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,7 +184,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """Blocks and an RMS norm, B×T×E → B×T×E; the sum that passes through is at least float32."""
+    """Blocks and an RMS norm, B×T×E → B×T×E; the residual sum is at least float32."""
 
     def __init__(self, blocks: list[Block], embed_dim: int) -> None:
         super().__init__()
@@ -212,7 +211,7 @@ class Projection(nn.Module):
 
 
 class GatedPooling(nn.Module):
-    """The mean of frames B×T×E, weighted by a softmax over time of gated scores → B×E."""
+    """The mean of frames, weighted by a softmax over time: B×T×E → B×E. A gated perceptron gives the scores."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -227,31 +226,31 @@ class GatedPooling(nn.Module):
 class MamBo(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    ``num_layers`` groups of blocks follow each other. With N = ``num_mixers`` a group is, by
-    ``topology``: ``mambo_1``, N mixers and a perceptron; ``mambo_2``, N mixers and attention;
+    The network is a sequence of ``num_layers`` equal groups. With N = ``num_mixers``, the blocks of
+    a group are: ``mambo_1``, N mixers and a perceptron; ``mambo_2``, N mixers and attention;
     ``mambo_3``, N mixers, a perceptron, attention and a perceptron; ``mambo_4``, N mixers, a
     perceptron, N mixers and attention.
 
     The published systems read 66,800 samples and are scored by the difference of the logits, in
-    bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised as one block
-    (``normalize="batch"`` of the front-end). Their configuration has a head dimension of 32, but
-    this never reaches the mixers, which have 64. The published code also offers the mixers ``GDN``
-    (Gated DeltaNet) and ``Bi_add`` (two of Mamba, one of them backwards), which are not built here.
-    The default topology, the mixer and the numbers of groups and mixers are assumptions. The scans
+    bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised together
+    (``normalize="batch"`` of the front-end). The published configuration states a head dimension of
+    32, but the code does not pass this number to the mixers, which use 64. The mixers ``GDN``
+    (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are not built
+    here. The default topology, mixer, and numbers of groups and mixers are assumptions. The scans
     are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         embed_dim: E, channels of a frame.
-        topology: blocks of a group.
-        mixer: ``"hydra"``, ``"mamba2"`` or ``"mamba"``; the last always has a state of 16 and twice
-            as many channels inside as outside.
-        num_layers: groups.
-        num_mixers: N, mixers in a row.
-        state_dim: S, size of the state of a channel, of ``hydra`` and ``mamba2``.
-        head_dim: channels of a head of ``hydra`` and ``mamba2``, which divides ``expand``·E.
-        expand: channels inside these mixers, as a multiple of E.
-        num_heads: heads of the attention, which divide E.
+        topology: blocks of a group, see above.
+        mixer: ``"hydra"``, ``"mamba2"`` or ``"mamba"``. ``"mamba"`` always has a state of size 16
+            and 2·E inner channels.
+        num_layers: number of groups.
+        num_mixers: N, number of mixers in a row.
+        state_dim: S, size of the state of a channel in ``hydra`` and ``mamba2``.
+        head_dim: channels of a head of ``hydra`` and ``mamba2``; must divide ``expand``·E.
+        expand: ``hydra`` and ``mamba2`` have ``expand``·E inner channels.
+        num_heads: number of heads of the attention; must divide E.
         dropout: dropout after perceptrons and the pooling.
         num_logits: n.
 
@@ -305,7 +304,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # The published names contain "mamba2" for every mixer.
+        # "mamba2" is part of the published tensor names, whatever the mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

@@ -1,4 +1,4 @@
-"""Mean and linear: the mean over time and one layer, the detectors of AntiDeepfake and of Spoof-SUPERB.
+"""Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB.
 
 W. Ge, X. Wang, X. Liu, J. Yamagishi, "Post-training for deepfake speech detection", ASRU 2025,
 arXiv 2506.21090. H. Ali, N. S. Adupa, S. Subramani, H. Malik, "A SUPERB-style benchmark of
@@ -24,19 +24,19 @@ class MeanLinear(FrameBackend):
     (``normalize=True`` of the front-end). They score whole utterances by the probability of bona
     fide, or by the cosine of the one-class head.
 
-    The mean is taken over all frames that are given. Zeros behind a shorter utterance of a training
-    batch are included, as published; batches to be scored have no such zeros.
+    The mean includes all frames. In a training batch, these include the zeros that pad a shorter
+    utterance, as published. Scoring never pads utterances.
 
     Args:
-        feature_dim: D, the front-end's ``out_dim``, which is the size of the embedding.
-        head: ``"linear"``, or ``"one_class"``, the published vector of bona fide speech, D×1, or a
-            head that every back-end takes.
+        feature_dim: D, the front-end's ``out_dim``.
+        head: ``"linear"``; ``"one_class"``, the published vector of bona fide speech, D×1; or any
+            other head (:mod:`nes2net.models.backends.heads`).
         num_logits: n; 2 for a head that compares two classes.
-        projection_dim: size to which a linear layer brings features before the mean, which is then
-            the size of the embedding: 256 in Spoof-SUPERB. None for no such layer.
-        pool: ``"mean"``; None gives the logits of each frame, B×T×``num_logits``, with the same
-            weights: a linear detector of segments.
-        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+        projection_dim: output size of a linear layer before the mean, and size of the embedding:
+            256 in Spoof-SUPERB. None for no such layer and embeddings of size D.
+        pool: ``"mean"``. None gives the logits of each frame, B×T×``num_logits``, from the same
+            weights: a linear detector of spoofed segments.
+        utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
 
     >>> import torch
@@ -77,7 +77,8 @@ class MeanLinear(FrameBackend):
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D; E is D, or the size of the projection."""
-        if self.projector is None or self.utterance != "mean":
-            return super().embed(features)
-        self.check_features(features)
-        return self.projector(features.mean(dim=1))  # the mean of the projection is the projection of the mean
+        if self.projector is not None and self.utterance == "mean":
+            # A linear layer commutes with the mean: projecting one vector is cheaper than T frames.
+            self.check_features(features)
+            return self.projector(features.mean(dim=1))
+        return super().embed(features)

@@ -32,10 +32,10 @@ class Attention(nn.Module):
 
 
 class ThirdPartyPooling(Pooling):
-    """Attentive pooling as in a public code of other authors: B×D×T → B×2D.
+    """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
-    The code divides the weighted mean by T once more, and uses the variance instead of the
-    deviation.
+    Unlike usual statistics, the weighted mean is divided by T once more, and the variance stands in
+    place of the standard deviation.
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -51,7 +51,11 @@ class ThirdPartyPooling(Pooling):
 
 
 class MultiFusion(nn.Module):
-    """L tensors B×T×D → B×D: pooled over time with weights of each layer, then over the layers."""
+    """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
+
+    Args:
+        poolings: one pooling for each layer, and last the pooling over layers.
+    """
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
         super().__init__()
@@ -71,18 +75,18 @@ class MultiFusion(nn.Module):
 class MFA(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The published system fine-tunes WavLM-Large. Its code is not public: the paper says that
-    attentive statistics pooling is done over time in each layer and then over layers. Everything
-    else in the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of
-    128 (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`), the layers' outputs 1 to L,
-    and linear maps 2D → D after each pooling, the first one shared by the layers. The
-    ``third_party`` variant has the numbers of a public code of other authors: the weighted mean is
-    divided by T once more, the variance stands for the deviation, and the layers' inputs, 0 to L −
-    1, are read.
+    The published system fine-tunes WavLM-Large. Its code is not public. The paper says that
+    attentive statistics pooling is done over time in each layer, and then over layers. The rest of
+    the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of 128
+    (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`), the hidden states 1 to
+    L, a linear map 2D → D after the pooling over time, which all layers share, and another after
+    the pooling over layers. The ``third_party`` variant computes as the public code of other
+    authors: it reads the hidden states 0 to L − 1, divides the weighted mean by T once more, and
+    uses the variance in place of the standard deviation.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        num_layers: L, the layers that are read.
+        num_layers: L, number of layers that are read.
         variant: ``paper`` or ``third_party``.
         bottleneck_dim: hidden size of the attention in the ``paper`` variant.
         num_logits: n.

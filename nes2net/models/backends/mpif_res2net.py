@@ -1,4 +1,4 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms whose groups are fused from several perspectives.
+"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
 S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with
 random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is meant to keep
@@ -22,10 +22,10 @@ from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
 
-#: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
+#: Perspective → the axes of an image B×C×T×F that its gate averages.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_MOST_NUMBERS = 5 * 10**8  # of an utterance between two layers; 479 million on the features of XLS-R 2B
-_ASSUMED_FRAMES = 600  # if the number of frames depends on the utterance
+_MOST_NUMBERS = 5 * 10**8  # largest feature map of an utterance; the default on XLS-R 2B features has 479 million
+_ASSUMED_FRAMES = 600  # for this limit, if the number of frames depends on the utterance
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -34,14 +34,12 @@ Stages = Field(min_length=1, max_length=8)
 
 
 class PerspectiveFusion(nn.Module):
-    """Fuse a group's own split with the previous group's output: B×C×T×F.
+    """Fuse a group's own split x with the previous group's output p to g ⊙ x + (1 − g) ⊙ p, all B×C×T×F.
 
-    The result is g ⊙ own + (1 − g) ⊙ previous.
-
-    g is the mean of one gate per perspective. A gate averages own + previous over the axes that the
-    perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and
-    a sigmoid. The convex sum follows attentional feature fusion (Dai et al., WACV 2021). The
-    bottleneck has SiLU, because so few units could all die under a ReLU.
+    g is the mean of the gates of all perspectives. The gate of a perspective averages x + p over
+    the other axes, and passes the mean through a bottleneck of 1×1 convolutions and a sigmoid. The
+    convex sum follows attentional feature fusion (Dai et al., WACV 2021). The bottleneck has few
+    units, which could all die under a ReLU: it has SiLU.
     """
 
     def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
@@ -61,9 +59,9 @@ class PerspectiveFusion(nn.Module):
 
 
 class LocalChannelAttention(nn.Module):
-    """A gate per channel from the means of it and its neighbours, B×C×T×F → B×C×T×F.
+    """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: a gate per channel.
 
-    ECA (Wang et al., CVPR 2020).
+    A convolution over the means of the channel and of its neighbours computes the gate.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -78,11 +76,17 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride``. It is Res2Net's "stage" type: the groups are
-    convolved independently, because a split does not have the resolution of the previous group's
-    output; the last group is average-pooled; and the shortcut is average pooling with a 1×1
-    convolution. In every other block the input of a group is ``join(own split, previous group's
-    output)``.
+    The first block of a stage has a ``stride`` and is Res2Net's "stage" type. Its groups are
+    convolved independently, because the previous group's output has a lower resolution than a
+    split. The last group is average-pooled. The shortcut is average pooling and a 1×1 convolution.
+    In all other blocks the input of a group is ``join(own split, previous group's output)``.
+
+    Args:
+        width: channels of a group.
+        scale: number of groups.
+        stride: stride of the first block of a stage; None for other blocks.
+        joins: modules that join a split with the previous output; None to add them.
+        attention_kernel: channels that the local channel attention sees; 0 for no attention.
     """
 
     def __init__(
@@ -136,40 +140,40 @@ class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     The abstract names the purpose of the multi-perspective fusion, but no details. The paper
-    reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. Everything else is an
-    assumption, mostly taken from the code that the same group published for SR-LA Res2Net with F0
-    sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers:
+    reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are
+    assumptions, mostly taken from the code that the same group published for SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers.
 
-    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with
-       ``num_bins=45``). Shorter utterances are repeated and longer ones cut to T = ``num_frames``,
-       600; None leaves T as it is.
-    2. Stem: ``stem_convolutions`` 3 of size 3×3 with ``stem_channels`` 16, each with BatchNorm and
-       ReLU. Stages: ``blocks`` (2, 2, 2, 2) with ``planes`` (16, 32, 64, 128), ``strides`` (1, 2,
-       2, 2) and ``expansion`` 2. Each block has ``scale`` 8 groups of ⌊planes·``base_width``/64⌋
-       channels, ``base_width`` 26. Then comes global average pooling. All convolutions except in
-       the gates have Kaiming initialisation (fan out).
-    3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other. All
-       other blocks have the fusion.
+    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
+       ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames. None
+       leaves T as it is.
+    2. Stem: ``stem_convolutions`` = 3 convolutions of size 3×3 with ``stem_channels`` = 16, each
+       followed by BatchNorm and ReLU. Four stages: ``blocks`` = (2, 2, 2, 2), ``planes`` = (16, 32,
+       64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
+       of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
+       All convolutions except those of the gates have Kaiming initialisation (fan out).
+    3. The first block of a stage is Res2Net's "stage" type, in which groups do not see each other.
+       All other blocks have the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
-       channel, time and frequency, each with a bottleneck of C/``fusion_reduction`` (4) but at
-       least 4 channels. Without fusion, groups are added as in Res2Net.
-    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for no
+       channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
+       ``fusion_reduction`` = 4, but at least 4. Without fusion, groups are added as in Res2Net.
+    5. Each block ends with local channel attention over ``attention_kernel`` = 3 channels; 0 for no
        attention.
     6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
        score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        num_frames: T that every utterance is cut or repeated to; None for its own.
+        num_frames: T, to which utterances are cut or repeated; None for no change of length.
         stem_channels, stem_convolutions: channels and number of the convolutions of the stem.
         planes, blocks, strides: planes, number of blocks and stride of each stage.
-        expansion: output channels of a block for each of its planes.
-        base_width: width of a group's channels, per 64 planes.
-        scale: groups of a block.
-        fusion: fuse the groups through gates; otherwise they are added up.
-        perspectives: the axes that the gates look along.
-        fusion_reduction: how many times narrower the bottleneck of a gate is.
-        attention_kernel: channels that the local channel attention sees; 0 for no attention.
+        expansion: a block has ``expansion``·planes output channels.
+        base_width: channels of a group per 64 planes.
+        scale: number of groups of a block.
+        fusion: fuse the groups through gates; otherwise add them.
+        perspectives: the axes along which gates differ.
+        fusion_reduction: the bottleneck of a gate is this many times narrower than the group.
+        attention_kernel: number of channels that the local channel attention sees; 0 for none.
         head: last layer, see 6; ``"linear"`` or any other of :mod:`nes2net.models.backends.heads`.
         num_logits: n.
 
@@ -254,7 +258,8 @@ class MpifRes2Net(Backend):
         self.blocks = nn.ModuleList(stages)
         self.head = create_head(head, channels, num_logits)
         for name, module in self.named_modules():
-            if isinstance(module, nn.Conv2d) and ".gates." not in name:  # a gate begins near one half
+            # The gates keep PyTorch's smaller initial weights, so that they begin near one half.
+            if isinstance(module, nn.Conv2d) and ".gates." not in name:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def embed(self, features: Tensor) -> Tensor:

@@ -24,15 +24,15 @@ from nes2net.models.backends.heads import P2SGradHead
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
-_STATE_WEIGHTS = 30  # in every published file; weights beyond the hidden states are not used
+_STATE_WEIGHTS = 30  # number of state weights in published files; more than there are hidden states
 _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale
 
 
 class SpatialGating(nn.Module):
     """Gate one half of the channels by the other half, mixed over time: B×T×2C → B×T×C.
 
-    ``weight`` is ``max_frames``², row t for the output frame t; it begins near zero and ``bias`` at
-    one, so that the gate is open at first.
+    ``weight`` is ``max_frames``×``max_frames``; row t weighs the input frames for output frame t.
+    Initially ``weight`` is near 0 and ``bias`` is 1, so that the gate is near 1.
     """
 
     def __init__(self, channels: int, max_frames: int) -> None:
@@ -79,9 +79,9 @@ class GmlpNet(nn.Module):
 
 
 class Halving(nn.Module):
-    """The maximum of two frames and two channels, B×T×d → B×⌊T/2⌋×d/2.
+    """Maximum over two frames and two channels, B×T×d → B×⌊T/2⌋×d/2.
 
-    With ``padding`` a frame of −∞ is put at either end of time: B×(⌊T/2⌋ + 1)×d/2.
+    With ``padding``, a frame of −∞ is added at both ends: B×(⌊T/2⌋ + 1)×d/2.
     """
 
     def __init__(self, padding: bool) -> None:
@@ -93,7 +93,7 @@ class Halving(nn.Module):
 
 
 class Scales(nn.Module):
-    """The maps of all scales, the gMLP networks over them, and the utterance's gMLP network."""
+    """The layers that halve the features for each scale, and the gMLP networks of scales and utterance."""
 
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
@@ -107,42 +107,42 @@ class Scales(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def maps(self, features: Tensor) -> list[Tensor]:
-        """The input of each scale, B×T_i×d_i, made from the input of the scale before."""
+        """The input of each scale, B×T_i×d_i. Scale 0 reads ``features``, scale i the halved input of scale i − 1."""
         maps = [features]
         for block in list(self.blocks)[1:]:
             maps.append(block(maps[-1]))
         return maps
 
     def utterance(self, maps: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×d/2 of the utterances, from the last of ``maps``, B×T×d."""
+        """Embeddings B×d/2 of the utterances, from the input of the last scale, ``maps[-1]`` B×T×d."""
         return self.post_nets_utt.mean(self.dropout(maps[-1]))
 
 
 class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
-    Scale i scores segments of 2^i frames, d_i = ``feature_dim``/2^i numbers each; it reads the input
-    of scale i − 1, halved by maxima. Each scale has gMLP blocks and two class vectors of its own.
-    The utterance has its own blocks over the last scale's input, and shares that scale's class
-    vectors. The utterance therefore cannot be trained alone: train it beside the segments, or the
-    segments alone. The networks of a single resolution have the same weights, but only one scale of
-    them is trained.
+    Scale i scores segments of 2^i frames. Its input has d_i = ``feature_dim``/2^i channels: the
+    input of scale i − 1, halved by maxima over pairs of frames and channels. Each scale has its own
+    gMLP blocks and two class vectors. The utterance has its own blocks, which read the last scale's
+    input, but shares the last scale's class vectors. Train the utterance together with segments, or
+    segments alone, but not the utterance alone. A network for a single resolution has the same
+    weights, of which only one scale is trained.
 
-    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states. The weights of
-    these states, a softmax, are learned with it. The halving before the last scale begins one frame
-    early: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, so it lies 320 ms before the
-    label that it is compared with. This is kept, because the published weights were trained in this
-    way.
+    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states. A softmax of
+    learned numbers weighs the states. The halving before the last scale begins one frame early:
+    frame j of 640 ms consists of frames 2j − 1 and 2j of 320 ms, and therefore lies 320 ms before
+    the label with which it is compared. This back-end does the same, because the published weights
+    were trained in this way.
 
-    The gates mix all frames of an utterance. Zeros behind a shorter utterance of a training batch
-    therefore change its scores, as published; batches to be scored have no such zeros.
+    The gates mix all frames of an utterance. In a training batch, the zeros that pad a shorter
+    utterance therefore change its scores, as published. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        num_layers: L, hidden states that are read, from the first one on.
-        gmlp_layers: blocks of each scale.
-        max_frames: M, the gates of scale i have weights for M // 2^i frames. The halving of the last
-            scale gives one frame more, so that the back-end takes 32·(M // 32) − 1 frames at most.
+        num_layers: L, number of hidden states that are read, starting with the first.
+        gmlp_layers: number of gMLP blocks of each scale.
+        max_frames: M; the gates of scale i have weights for M // 2^i frames. The back-end takes at
+            most 32·(M // 32) − 1 frames, because the last halving adds a frame.
         resolutions: lengths in ms of the segments that are scored, for frames of 20 ms.
         dropout: dropout of the utterance's branch.
         num_logits: n, always 2.
@@ -187,15 +187,15 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # A list of one, because the published code has one entry for each of several front-ends.
+        # A list, because the published code has an entry for each of several front-ends.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
-        # Named by the length of a segment in labels of 10 ms.
+        # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
             {str(2 * 2**i): P2SGradHead(dim // 2, num_logits) for i, dim in enumerate(dims)}
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Shares of 1, B×L, the same for every utterance; 0 for states that it does not read."""
+        """Weights B×L that add up to 1, the same for every utterance; 0 for states that are not read."""
         weights = F.pad(self._shares(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
@@ -204,29 +204,32 @@ class MultiresGmlp(Backend):
         return self._scales.utterance(self._maps(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Cosines B×T_i×2 of each of the ``resolutions``, by the length of a segment in ms."""
+        """Segment length in ms → cosines B×T_i×2, for each of the ``resolutions``."""
         return self._segments(self._maps(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
+        """Compute :meth:`segments` and :meth:`embed` from the same inputs of scales."""
         maps = self._maps(hidden_states)
         return self._segments(maps, frame_ms), self._scales.utterance(maps)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
+        """Number of segments for each of the :attr:`resolutions`; the padded last halving adds one."""
         counts = zip(self.resolutions, super().num_segments(num_frames))
-        return tuple(count + (factor == _LONGEST) for factor, count in counts)  # the last halving is padded
+        return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Put ``layer`` in the place of the last scale's class vectors, which are the utterance's too."""
+        """Replace the class vectors of the last scale by ``layer``. The utterance shares them."""
         if not isinstance(layer, P2SGradHead):
             raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
         super().replace_last_layer(layer)
 
     @property
     def _scales(self) -> Scales:
+        """The layers of all scales."""
         scales = self.m_transform[0]
-        assert isinstance(scales, Scales)
+        assert isinstance(scales, Scales)  # for mypy: a ModuleList only knows modules
         return scales
 
     def _maps(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
@@ -235,10 +238,11 @@ class MultiresGmlp(Backend):
         return self._scales.maps(gated_sum(hidden_states[: self.num_states], self._shares().unbind()))
 
     def _shares(self) -> Tensor:
-        """Share of each hidden state that is read, (L,)."""
+        """Weights (L,) of the hidden states that are read; they add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segments(self, maps: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
+        """Compute :meth:`segments` from the inputs of all scales."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

@@ -5,12 +5,12 @@ outer level and the back-end; ``Nes2NetLA`` follows with its attention between g
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-differ only in the inner block and the activation. One part of each split passes through unchanged:
-the first one in the paper, the last one in its code and here.
+differ only in the inner block and the activation. Channels are split into groups, and one group
+passes through unchanged: the first group in the paper, the last group in its code and here.
 
-Inside, a feature map is an image of height one, B×C×1×T. Features B×T×D, transposed, are such an
-image in the channels-last layout without a copy. In that layout every operation below reads and
-writes contiguous channels; 1-D convolutions have no such layout.
+Inside, a feature map is an image of height 1, B×C×1×T. Transposing features B×T×D gives such an
+image in the channels-last memory layout, without a copy. In this layout all operations below read
+and write contiguous channels. PyTorch's 1-D convolutions do not support the layout.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Conv(nn.Conv1d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve in 2-D with a kernel of height 1."""
         return F.conv2d(
             x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
         )
@@ -47,17 +48,18 @@ class Conv(nn.Conv1d):
 class ColumnConv(nn.Conv2d):
     """A convolution over time with the published weights C'×C×3×1: B×C×1×T → B×C'×1×T.
 
-    Time is the first axis of the published image and the second axis here.
+    Time is the first image axis in the published code, and the second here.
     """
 
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve with the image axes of weight, padding and dilation swapped."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
 class SqueezeExcitation(nn.Module):
-    """A gate per channel from the mean over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
+    """Scale each channel by a gate computed from the means over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -72,7 +74,7 @@ class SqueezeExcitation(nn.Module):
 class Res2NetBlock(nn.Module):
     """The inner level: a Res2Net bottleneck (Gao et al., TPAMI 2021), B×C×1×T → B×C×1×T.
 
-    The order is convolution, activation, normalisation throughout.
+    Everywhere, activation and then normalisation follow a convolution.
     """
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
@@ -87,12 +89,13 @@ class Res2NetBlock(nn.Module):
         self.activation = activation
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
+        """Build the layers of :meth:`hierarchy`, for splits of ``width`` channels."""
         steps = range(self.scale - 1)
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Convolve each split B×C/scale×1×T but the last, with the output of the split before it."""
+        """Convolve each of the ``splits`` B×C/scale×1×T but the last, after adding the previous output."""
         outputs: list[Tensor] = []
         for split, conv, bn in zip(splits, self.convs, self.bns):
             if outputs:
@@ -104,22 +107,24 @@ class Res2NetBlock(nn.Module):
         return self.bottleneck(x) + x
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """The branch that is added to ``x``, B×C×1×T like ``x``."""
+        """The residual branch, B×C×1×T, of ``x`` B×C×1×T."""
         splits = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
         y = torch.cat([*self.hierarchy(splits), splits[-1]], dim=1)  # B×C×1×T
         return self.se(self.bn3(self.activation(self.conv3(y))))
 
 
 class Res2NetXBlock(Res2NetBlock):
-    """The inner level of Nes2Net-X, whose parts are columns and are not added up on the way.
+    """The inner level of Nes2Net-X, which keeps splits side by side as columns instead of adding them.
 
-    The columns start with the last part. Step i appends part i, convolves all columns with the same
-    kernel, and outputs their weighted sum. The published code keeps the N columns in a fourth axis,
-    B×C×T×N. Convolution, activation and normalisation treat a column like one more utterance, so
-    here the columns lie in the batch axis, N·B×C×1×T, and no step has to move them.
+    The first column is the last split. Step i appends split i as a column, convolves all columns
+    with the same kernel, and outputs their weighted sum. The published code keeps the N columns in
+    a fourth axis, B×C×T×N. Here the columns lie in the batch axis, N·B×C×1×T, because convolution,
+    activation and normalisation treat a column like another utterance: no step copies the columns
+    to another axis.
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
+        """Build the layers of :meth:`hierarchy`; step i has i + 2 columns, weighted equally at first."""
         steps = range(self.scale - 1)
         self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, step + 2), 1 / (step + 2)) for step in steps)
         self.convs = nn.ModuleList(
@@ -128,12 +133,13 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
+        """The weighted sums of columns, one for each of the ``splits`` B×C/scale×1×T but the last."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
             columns = bn(self.activation(conv(torch.cat([columns, split]))))  # N·B×C/scale×1×T
-            apart = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
-            outputs.append((apart * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
+            by_column = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
+            outputs.append((by_column * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
         return outputs
 
 
@@ -141,19 +147,19 @@ class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
     :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels are split into ``nes_ratio[0]`` groups. Each group but the last passes through an inner
-    block, together with the output of the group before it. The number of channels never changes.
+    channels are split into ``nes_ratio[0]`` groups. Each group but the last is added to the output
+    of the previous group and passes through an inner block. The number of channels never changes.
 
     Args:
         block, activation: block and activation of the inner level.
         feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
-            scale, which must divide the quotient C.
+        nes_ratio: number of outer groups, which must divide ``feature_dim`` into C channels each;
+            and number of inner splits, which must divide C.
         dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
             and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
-        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`); None gives the logits of
-            each frame, B×T×``num_logits``, with the weights of ``"mean"``.
-        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
+            logits of each frame, B×T×``num_logits``; its checkpoints are those of ``"mean"``.
+        utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
             max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
@@ -192,7 +198,7 @@ class Nes2Net(FrameBackend):
         check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
         check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        # Without squeeze-excitation, which sees all frames.
+        # Frames that the convolutions see. The squeeze-excitation, which sees all frames, is not counted.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
@@ -208,7 +214,7 @@ class Nes2Net(FrameBackend):
         return self.join(self.groups_of(features))
 
     def groups_of(self, features: Tensor) -> list[Tensor]:
-        """The groups of ``features`` B×T×D after their blocks, B×C×1×T each, C = D/groups."""
+        """The outputs of the inner blocks, and the unchanged last group: B×C×1×T each, C = D/groups."""
         self.check_features(features)
         groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
@@ -219,28 +225,30 @@ class Nes2Net(FrameBackend):
         return [*outputs, groups[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
-        """The embeddings of frames, B×T×D, of ``groups`` B×C×1×T."""
+        """Concatenate ``groups`` B×C×1×T to embeddings of frames, B×T×D."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 
 
 class DropoutBlock(Res2NetXBlock):
-    """The inner level of Nes2Net-LA: the inner level of Nes2Net-X, with dropout before its input is added."""
+    """The inner level of Nes2Net-LA: as for Nes2Net-X, with dropout at the end of the residual branch."""
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__(channels, scale, dilation, activation, se_channels)
         self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
+        """The residual branch after dropout, B×C×1×T."""
         return self.dropout(super().bottleneck(x))
 
 
 class LocalBlockAttention(nn.Module):
     """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
 
-    A group is a token, its mean over time. It attends to itself and its neighbours; the first and
-    the last group take the place of missing neighbours, and so count several times. The result is
-    added to each of its frames. The learned position is added to queries, keys and values alike.
+    The mean of a group over time is a token. A token attends to itself and its neighbours. A
+    missing neighbour of the first groups is replaced by the first group, a missing neighbour of the
+    last groups by the last group. The result is added to each frame of the group. Queries, keys and
+    values all contain the learned position.
     """
 
     def __init__(self, groups: int, channels: int, window: int) -> None:
@@ -255,7 +263,7 @@ class LocalBlockAttention(nn.Module):
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Add to each of ``groups`` the output of its attention to its neighbours."""
+        """Add the output of the attention to each of ``groups``."""
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
         near_keys, near_values = (
@@ -274,18 +282,19 @@ class Nes2NetLA(Nes2Net):
     B×``num_logits``. In training, 20 % of an inner block's output and 10 % of the attention weights
     are dropped.
 
-    The published files hold an attention over all channels, ``global_attn``, that is never called.
-    Its weights are kept, so that files load and are written completely, and are never trained.
+    The published files contain an attention over all channels, ``global_attn``, that the published
+    code never calls. Its weights are kept so that files load and save completely; they are never
+    trained.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
-            scale, which must divide the quotient C.
-        window: how many groups a group attends to, itself in the middle.
+        nes_ratio: number of outer groups, which must divide ``feature_dim`` into C channels each;
+            and number of inner splits, which must divide C.
+        window: number of groups that a group attends to; the group itself is in the middle.
         dilation: dilation of the inner convolutions of three frames.
-        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`); None gives the logits of
-            each frame, B×T×``num_logits``, with the weights of ``"mean"``.
-        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
+            logits of each frame, B×T×``num_logits``; its checkpoints are those of ``"mean"``.
+        utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
             max(C // ``se_ratio``, ``se_floor``) channels.
@@ -326,7 +335,7 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # Its tensors are the same for any number of heads.
+        # One head, because the shapes of the tensors do not depend on the number of heads.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class MeanPooling(Pooling):
 class AttentivePooling(Pooling):
     """Attention-weighted mean over time: B×D×T → B×D.
 
-    A frame has one weight for all channels, the softmax over time of vᵀ tanh(W x_t + b).
+    Frame t has one weight for all channels: the softmax over time of vᵀ tanh(W x_t + b).
 
     W. Cai, J. Chen, M. Li, "Exploring the encoding layer and loss function in end-to-end speaker
     and language recognition system", Odyssey 2018, Sec. 3.2; Okabe et al., Interspeech 2018, eqs.
@@ -58,13 +58,11 @@ class AttentivePooling(Pooling):
 class AttentiveStatisticsPooling(Pooling):
     """Attention-weighted mean and standard deviation over time: B×D×T → B×2D.
 
-    The weight is learned per channel and frame.
-
     Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
-    3–6. The weight is per channel, as in ECAPA-TDNN, Sec. 2.1, but without its global context.
-    ``linear1`` and ``linear2`` are 1×1 convolutions, as in the published checkpoints. The
-    statistics are computed in at least float32, because the variance is a difference of two nearly
-    equal numbers.
+    3–6. Each channel has its own weights over time, as in ECAPA-TDNN, Sec. 2.1, but without
+    ECAPA-TDNN's global context. ``linear1`` and ``linear2`` are 1×1 convolutions, as in the
+    published checkpoints. The statistics are computed in at least float32, because the variance is
+    a difference of two nearly equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])

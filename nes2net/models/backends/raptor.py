@@ -1,7 +1,7 @@
-"""RAPTOR: a gate for each hidden state, and the conformer of TCM, the detectors of DF Arena.
+"""RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM.
 
-arXiv 2603.06164; the detectors of 500M and 1B parameters come from the hub's organisation
-Speech-Arena-2025. How they were trained is not public.
+arXiv 2603.06164. The organisation Speech-Arena-2025 on the Hugging Face hub publishes detectors
+with 500M and 1B parameters. Their training is not public.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encode
 class Raptor(Backend):
     """Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
 
-    All hidden states that the front-end gives are read, the input of the first layer included. Each
-    is pooled by attention over time, with one vector for all layers; a sigmoid of a linear map of
-    the pooled vector is the state's gate. The sum of gate · state is normalised as one map, and read
-    by the conformer of :data:`~nes2net.models.backends.conformer.tcm` at width D, without a linear map
-    before it.
+    The back-end reads all hidden states, including the input of the first layer. Attention over
+    time, with one vector for all layers, pools each state; a linear map and a sigmoid compute the
+    gate of the state from the result. The sum of gate · state is batch-normalised as an image with
+    one channel. The conformer of :data:`~nes2net.models.backends.conformer.tcm` reads this sum at
+    width D, without a linear map in between.
 
     Assumption: the last hidden state is taken after the front-end's final layer norm, as the
     transformers library of 2025 gave it (``final_norm``).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``, a multiple of ``num_heads``.
-        num_blocks: conformer blocks.
-        num_heads: heads of the self-attention.
+        num_blocks: number of conformer blocks.
+        num_heads: number of heads of the self-attention.
         kernel_size: kernel of the depthwise convolution, in frames.
         dropout: dropout in the feed-forward layers and after the convolution.
         final_norm: whether the last hidden state is taken after the front-end's final layer norm.
@@ -77,9 +77,9 @@ class Raptor(Backend):
         self.conformer = Encoder(blocks, feature_dim, num_logits)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×D of the ``hidden_states`` B×T×D, the class token."""
+        """Embeddings B×D of the ``hidden_states`` B×T×D: the class tokens."""
         self.check_hidden_states(hidden_states)
-        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: one mean and variance for all channels
+        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm has one mean and variance for D channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
     def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:

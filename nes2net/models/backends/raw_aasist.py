@@ -2,8 +2,8 @@
 
 J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
 (H. Tak et al., ICASSP 2021). The published weights load into :data:`raw_aasist` and
-:data:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose
-only hidden state is the waveform, B×N×1.
+:data:`raw_aasist_l` unchanged. In a Detector, the front-end ``waveform`` precedes these back-ends;
+its only hidden state is the waveform, B×N×1.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encode
 
 
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
-    """Band-pass filters ``num_filters``×1×``num_taps``, their edges equally spaced in mel.
+    """Band-pass filters ``num_filters``×1×``num_taps`` with edges equally spaced in mel.
 
-    The edges go from 0 to half the sampling rate.
+    The edges range from 0 to half the sampling rate.
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
-    The edges are computed in float64 and the rest in float32, as for the published weights;
-    entirely in float64 the taps would differ by 2.4e-5. NumPy is used because torch's sine differs
-    from it in the last bit of some taps.
+    As for the published weights, the edges are computed in float64 and the rest in float32. Filters
+    computed entirely in float64 would differ by 2.4e-5. NumPy is used because PyTorch's sine
+    differs from NumPy's in the last bit of some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])
@@ -50,11 +50,11 @@ class RawAasist(SpectroTemporalGraph):
     """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``.
 
     :data:`raw_aasist` and :data:`raw_aasist_l` are the published variants. A frame is one sample
-    here; at least 2,315 are needed.
+    here; N is at least 2,315.
 
     Args:
-        channels, gat_dims, pool_ratios: channels of the encoder, and the rest as for
-            :class:`SpectroTemporalGraph`.
+        channels: output channels of each block of the encoder.
+        gat_dims, pool_ratios: as for :class:`SpectroTemporalGraph`.
         feature_dim: 1, a sample.
         num_logits: n.
 
@@ -65,7 +65,7 @@ class RawAasist(SpectroTemporalGraph):
     sample_rate = 16000
     num_filters = 70
     num_taps = 129
-    min_frames = num_taps - 1 + 3**7  # seven poolings by 3 must leave one temporal node
+    min_frames = num_taps - 1 + 3**7  # so that one temporal node is left after the filters and seven poolings by 3
     filters: Tensor
 
     def __init__(

@@ -3,13 +3,13 @@
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A loop over all T frames is slow, and an export of it has a fixed T. Here time is cut into K chunks
-of 16 frames, and all chunks step together, twice. The first pass starts from zero and gives the
-contribution of each chunk to the state after it. The second pass starts each chunk from its true
-state. Decays are multiplied by adding their logarithms, which are never positive, and are never
-divided, so nothing overflows and the result equals the loop's up to rounding.
+A loop over all T frames is slow, and an exported loop has a fixed T. Here time is cut into K chunks
+of 16 frames, and two passes step through all chunks in parallel. The first pass starts each chunk
+from zero and gives the contribution of the chunk to the state after it. The second pass starts each
+chunk from its true state. Decays are multiplied by adding their logarithms, which are never
+positive, and are never divided. Nothing overflows, and the result equals the loop's up to rounding.
 
-Every operation has a deterministic implementation on CUDA. ``torch.cumsum`` of floats has none.
+All operations are deterministic on CUDA; ``torch.cumsum`` of floats, which is not, is avoided.
 """
 
 from collections import deque
@@ -27,18 +27,19 @@ CHUNK = 16
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
-    Time and memory are linear in T up to many minutes of speech. For torch.compile, which would
-    take minutes over the parts, it is one operator, ``nes2net::selective_scan``. For torch.export
-    it is ordinary tensor operations, and for torch.onnx a loop, for which ONNX has an operator.
+    Time and memory are linear in T up to many minutes of speech. The scan has three forms. For
+    torch.compile it is one operator, ``nes2net::selective_scan``, because compiling its parts would
+    take minutes. For torch.export it consists of ordinary tensor operations. For torch.onnx it is a
+    loop, because ONNX has an operator for loops.
 
     Args:
-        x: B×T×D, as all others of one dtype.
+        x: B×T×D; all arguments have one dtype.
         delta: Δ > 0, B×T×D.
         A: negative, D×N.
         B, C: B×T×N.
 
     Returns:
-        y, B×T×D. It has first derivatives only.
+        y, B×T×D; only its first derivatives can be computed.
 
     >>> frames, one = torch.ones(1, 3, 1), torch.ones(1, 1)
     >>> selective_scan(frames, frames, -0.6931472 * one, frames, frames).flatten()  # each state half the last, plus one
@@ -49,12 +50,12 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # Frame by frame: five nodes of an ONNX graph; the chunks would need hundreds.
+    # Frame by frame, the scan takes five nodes of an ONNX graph; chunks would take hundreds.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
-        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # carried tensors must be new ones
+        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # scan() must carry new tensors: clone
 
     return scan(step, (x.new_zeros(x.shape[0], x.shape[2], A.shape[1]), A.clone()), (x, delta, B, C), dim=1)[1]
 
@@ -70,22 +71,24 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 
     Tensor i holds the states at frame i of all K chunks.
     """
-    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # only the last states, B×K×D×N
-    # The state before each chunk k, of s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. The K steps are cut into
-    # chunks again: step by step within a chunk, and all pairs between chunks, which is quadratic, but in T / 256.
+    # First pass from zero: the deque keeps only the states after the last frame of each chunk, B×K×D×N.
+    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()
+    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k, again a scan, of K steps. It is cut
+    # into chunks of CHUNK steps, too. Between these outer chunks, all pairs are computed, which is quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
-    since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of a chunk
-    # Between chunks, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} since_i)·states_j, of what each has at its last step.
+    since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of an outer chunk
+    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j, with each outer chunk's total log decay
+    # d_i = since[-1] and its own end state e_j = states[-1].
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    # In float64, which neither TF32 nor a long sum rounds much.
+    # In float64: TF32 does not apply to it, and a long sum is rounded little.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
-    earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk starts in the last state of the chunk before it
+    earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # an outer chunk starts from the end state of the previous one
     before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], first=1)
     return _run(_transitions(u, delta, A, b), before)
 
@@ -93,14 +96,14 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield exp(Δ_t A) and u_t b_t, CHUNK pairs B×K×D×N.
 
-    Computing them twice is faster than keeping them.
+    Both passes compute the pairs, which is faster than storing them.
     """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """States of s ← decay·s + drive over the pairs (decay, drive), from ``state`` or from zero."""
+    """Yield the states of s ← decay·s + drive for each pair (decay, drive), starting from ``state`` or zero."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -111,23 +114,25 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
 def chunks(x: Tensor, size: int) -> Tensor:
     """Cut time into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the end.
 
-    One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a
-    single chunk as a special case. It can follow neither a reshape to K×``size`` nor a slice back to
-    T, hence unfolding here and negative padding on the way back.
+    One or two chunks are spare, so that K is at least 2 for any T: torch.export treats size 1 as a
+    special case. With T unknown, torch.export supports neither a reshape to K×``size`` nor a slice
+    back to T; unfolding and negative padding replace them.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
 
 
 def _steps(x: Tensor) -> Tensor:
-    """The frames of all chunks, B×T×… → CHUNK×B×K×…; after the end, Δ = 0 leaves a state unchanged."""
+    """The frames of all chunks, B×T×… → CHUNK×B×K×…; zeros after the end (Δ = 0) leave a state unchanged."""
     return chunks(x, CHUNK).movedim(-1, 0)
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tensor:
     """Undo :func:`_steps`, B×``num_frames``×….
 
-    ``first`` zeros come before the first frame and push out as many of the last frames.
+    Args:
+        first: number of zero frames to put before the first frame; as many frames are dropped at
+            the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
@@ -135,6 +140,7 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tenso
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """:func:`_scan` as one operator, which the compiler does not look into."""
     with torch.autocast(x.device.type, enabled=False):
         return _scan(x, delta, A, B, C)
 
@@ -145,8 +151,8 @@ def _backward_operator(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the five inputs, from ``grad`` = ȳ, B×T×D.
 
-    The states are computed again. Their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are the
-    same scan backwards in time.
+    The states are computed again, because storing them would take more memory. The gradients of the
+    states, g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1}, are a scan of the same form, backwards in time.
     """
     num_frames = x.shape[1]
     with torch.autocast(x.device.type, enabled=False):
@@ -159,7 +165,7 @@ def _backward_operator(
         grad_log_decay = g * _in_order(steps, num_frames, first=1) * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
-    # Contiguous, as the fake operator below tells the compiler.
+    # Contiguous, as the fake operator below promises the compiler.
     grad_x = (grad_u * delta).contiguous()
     return grad_x, grad_delta.contiguous(), grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
 

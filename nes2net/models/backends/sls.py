@@ -31,21 +31,19 @@ class LogProbabilityLayer(LogitLayer):
 
 
 class SLS(Backend):
-    """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``.
+    """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``; T is fixed.
 
-    T is fixed.
-
-    The output is log-softmax(SELU(·)), as published: column 1 is the score. Cross-entropy leaves it
-    unchanged in training, because the log-softmax of log-probabilities is the identity. As in the
-    published code, the front-end's last layer is taken before its final layer norm.
+    The output is log-softmax(SELU(·)), as published; its last column is the score. Training with
+    cross-entropy works as usual, because the log-softmax of log-probabilities changes nothing. As
+    in the published code, the front-end's last layer is taken before its final layer norm.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        num_layers: L; the last L of the given hidden states are read. A front-end of 24 layers
-            gives 25 states; the first one, the input of its first layer, is not read.
-        num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on it, because the
-            feature map is flattened. Pooling drops up to two further frames, as in the published
-            code; any other T is an error.
+        num_layers: L; the back-end reads the last L of the given hidden states. A front-end of 24
+            layers gives 25 states; with L = 24, the input of the first layer is not read.
+        num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on T, because the feature
+            map is flattened. T may be up to two frames longer if pooling by 3 drops these frames,
+            as in the published code. Any other T is an error.
         num_logits: n, at least 2.
 
     >>> backend = SLS(feature_dim=48, num_layers=4, num_frames=9)
@@ -82,7 +80,7 @@ class SLS(Backend):
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates B×L; 0 for all but the last L' layers, which it reads."""
+        """The gates, with a column for each hidden state; 0 for states that are not read."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 
@@ -96,7 +94,7 @@ class SLS(Backend):
         return F.selu(self.fc1(x))
 
     def check_frames(self, num_frames: int) -> None:
-        """Raise :class:`InputError` unless pooling makes the size of ``fc1`` of ``num_frames``."""
+        """Raise :class:`InputError` if ``num_frames``, after pooling, do not fit the size of ``fc1``."""
         if num_frames // POOL != self.num_frames // POOL:
             raise InputError(
                 f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that "

@@ -1,12 +1,13 @@
 """The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any T.
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
-decay alike, so a chunk of frames is one masked product of two matrices, as in attention, and only
-the states between chunks are left to a recurrence. With few chunks the recurrence is a product too.
+have the same decay. Within a chunk of frames the scan is therefore a masked product of two
+matrices, as in attention. Only the states between chunks need a recurrence; there are few chunks,
+so that the recurrence is computed as a product too.
 
-Decays are multiplied by adding their logarithms, which are never positive, in float64, so that a
-difference of two long sums is exact and nothing overflows. Every operation has a deterministic
-implementation on CUDA. ``torch.cumsum`` of floats has none.
+Decays are multiplied by adding their logarithms, which are never positive. The sums are in float64:
+a difference of two long sums stays accurate, and nothing overflows. All operations are
+deterministic on CUDA; ``torch.cumsum`` of floats, which is not, is avoided.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ CHUNK = 32
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
 
-    A head has a state P×N and a decay of its own. All heads share B and C.
+    Each head has a state P×N and its own decay. All heads share B and C.
 
     Args:
-        x: B×T×h×P, as all others of one dtype.
+        x: B×T×h×P; all arguments have one dtype.
         delta: Δ > 0, B×T×h.
         A: negative, h.
         B, C: B×T×N.
@@ -45,7 +46,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the contribution of a frame's own chunk
-    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after a chunk from zero
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after each chunk, from zero
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]
@@ -58,9 +59,9 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
 
 
 def _decays(log_decay: Tensor) -> Tensor:
-    """exp(Σ_{j < i ≤ k} log_decay_i) for all k ≥ j, else 0: …×N → …×N×N, k before j."""
+    """Row k and column j are exp(Σ_{j < i ≤ k} log_decay_i) if k ≥ j, else 0: …×N → …×N×N."""
     index = torch.arange(log_decay.shape[-1], device=log_decay.device)
     ahead = index[:, None] < index  # k < j
-    total = log_decay.double() @ (~ahead).double().mT  # sums of the first 1, 2, … of them
+    total = log_decay.double() @ (~ahead).double().mT  # cumulative sums, …×N
     log_weight = (total.unsqueeze(-1) - total.unsqueeze(-2)).to(log_decay.dtype)
     return torch.exp(log_weight.masked_fill(ahead, -torch.inf))

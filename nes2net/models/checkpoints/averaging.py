@@ -28,23 +28,23 @@ MODES = ("mean", "legacy")
 def average_checkpoints(
     paths: Sequence[str | Path], mode: str = "mean", weights: Sequence[float] | None = None
 ) -> OrderedDict[str, Tensor]:
-    """State dict of the average of checkpoints with the same names and shapes.
+    """Average checkpoints with the same names and shapes, and return the state dict.
 
-    Memory holds one accumulator and one checkpoint, independent of the number of files.
+    Memory holds the sum and one checkpoint, whatever the number of files.
 
     Args:
         paths: one or more checkpoint files.
-        mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer
-            counters get the integer mean. ``"legacy"`` repeats the published code, in which the
-            accumulator shares the first checkpoint's tensors, and loading the second checkpoint
-            overwrites them: (2·c2 + c3 + … + cn)/n (deviation 1).
-        weights: one weight of at least 0 for each checkpoint; they are divided by their sum.
+        mode: ``"mean"`` computes the mean of each tensor in float64 and casts the mean back;
+            integer counters get an integer mean. ``"legacy"`` repeats a fault of the
+            published code, in which loading the second checkpoint overwrites the first one in the
+            sum: (2·c2 + c3 + … + cn)/n (deviation 1).
+        weights: a weight of at least 0 for each checkpoint; the weights are divided by their sum.
             None for equal weights.
 
     Raises:
-        InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
-            checkpoints do not fit each other or hold numbers that have no mean; the message names
-            the tensors. Adapted detectors do not fit each other if their bases differ.
+        InputError: if there are no paths, the mode is unknown, the weights are unusable, the
+            checkpoints do not fit each other, or tensors are neither weights nor counters; the
+            message names the tensors. Adapted detectors with different bases do not fit each other.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -58,15 +58,15 @@ def average_checkpoints(
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        # Halve the weights, which is exact, so that their sum is finite.
+        # Scale the weights by a power of 2, which is exact, so that their sum cannot overflow.
         exponent = max(math.frexp(weight)[1] for weight in weights)
         scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
         shares = [weight / sum(scaled_weights) for weight in scaled_weights]
     state = _read(paths[0])
     like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
-    state.clear()  # free it before the next checkpoint is read
+    state.clear()  # free the tensors before the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
-    # In the published code, the second checkpoint overwrites the accumulator and is then added to it again.
+    # In the published code, the second checkpoint overwrites the first one in the sum, and is then added again.
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
@@ -95,7 +95,7 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint to average; check that it fits ``like``, and holds only weights and counters."""
+    """Read a checkpoint; check that its tensors are weights and counters and fit those of ``like``."""
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
@@ -114,7 +114,7 @@ def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> Ordered
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """The first digits of the SHA-256 of the base of an adapted detector; ``"none"`` for other checkpoints."""
+    """First 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for other checkpoints."""
     base = read_record(state_dict).get("base")
     if not isinstance(base, dict):
         return "none"

@@ -1,7 +1,7 @@
 """Read checkpoints of fairseq without fairseq, and translate its names of tensors.
 
 In reading order: the tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
-``model_type_of`` and ``encoder_tensors`` recognise one; ``parse_convolutions`` reads an option.
+``model_type_of`` and ``encoder_tensors`` recognise a file; ``parse_convolutions`` reads an option.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import state_dict_in, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.
-# Names that both share are not listed.
+# fairseq's name and the transformers library's name; {n} is a number, {rest} the end of the name. Names that are
+# equal in both are not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -41,14 +41,14 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
+# The name of a group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") has one number less than a layer norm's.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
 # The prefix of the pre-trained model in fairseq's fine-tuned models, which also have a head.
 _PRETRAINED = "w2v_model."
 # A tensor in every file of fairseq and unilm.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Tensors that only the pre-training of UniSpeech-SAT uses, and all of HuBERT's and UniSpeech-SAT's.
+# Tensors that only pre-training uses: of UniSpeech-SAT alone, and of HuBERT and UniSpeech-SAT together.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
@@ -72,7 +72,7 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# A name that only torchaudio uses.
+# The end of a tensor's name that only torchaudio uses.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
@@ -82,6 +82,8 @@ _Rules = list[tuple[re.Pattern, str]]
 
 
 def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
+    """Compile pairs of names with {n} and {rest} to pairs of a pattern and a template."""
+
     def pattern(name: str) -> re.Pattern:
         return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
 
@@ -99,9 +101,9 @@ _TO_FAIRSEQ = {
 
 
 def to_transformers(name: str) -> str:
-    """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's.
+    """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's name.
 
-    A name that both share is returned unchanged.
+    A name that is equal in both is returned unchanged.
 
     >>> to_transformers("encoder.layers.3.fc1.weight")
     'encoder.layers.3.feed_forward.intermediate_dense.weight'
@@ -110,7 +112,7 @@ def to_transformers(name: str) -> str:
 
 
 def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate the transformers library's name of a tensor to fairseq's.
+    """Translate the transformers library's name of a tensor to fairseq's name.
 
     ``extractor_mode`` is ``"layer_norm"``, or ``"default"`` for an extractor with group norm.
 
@@ -121,7 +123,7 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate torchaudio's name of a wav2vec 2.0 tensor, of a bundle or of its model, to fairseq's.
+    """Translate torchaudio's name of a wav2vec 2.0 tensor, with or without ``model.``, to fairseq's name.
 
     >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
     'encoder.layers.3.fc1.weight'
@@ -134,6 +136,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
+    """Apply the first rule that matches; without one, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -148,23 +151,23 @@ def read_ssl_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
-    Fine-tuned models of fairseq and files that s3prl converted are read too; a prefix before all
-    names is removed. For a state dict without a configuration, such as torchaudio's, the caller
-    must give the options of its model.
+    Fine-tuned models of fairseq and files converted by s3prl are read too. A prefix that all names
+    share is removed. If the file has no configuration, such as torchaudio's, the caller must give
+    the options of the model.
 
     Args:
-        types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
-            expected.
-        known: options that the front-end has; others are left out.
+        types: the expected types of models
+            (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
+        known: names of the front-end's options; other options of the file are ignored.
 
     Returns:
-        The state dict under the file's names; the options in the file's configuration, with
-        fairseq's defaults for options that it lacks; and the type. The option ``pretraining_heads``
-        says whether the file has the mask embedding and the heads of its type; the heads of
-        UniSpeech-SAT are left out.
+        The state dict under fairseq's names; the options in the file's configuration, with
+        fairseq's defaults for missing options; and the type. The option ``pretraining_heads`` says
+        whether the file has the mask embedding and the pre-training heads of its type. The heads of
+        UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing, is not such a checkpoint, is of another type, or calls
+        InputError: if the file is missing, is not a pre-training file, has another type, or calls
             functions.
     """
     path = Path(path)
@@ -207,7 +210,7 @@ def read_ssl_checkpoint(
         heads = targets is not None and targets.ndim == 2
         if targets is not None and heads:
             options["num_targets"], options["final_dim"] = targets.shape
-    if model_type == "wav2vec2":  # a fine-tuned model keeps the mask embedding alone
+    if model_type == "wav2vec2":  # a fine-tuned model has the mask embedding, but no heads
         heads = heads and "quantizer.vars" in state_dict
     if not heads:
         state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_HUBERT_HEADS)}
@@ -216,10 +219,10 @@ def read_ssl_checkpoint(
 
 
 def model_type_of(content: Any) -> str | None:
-    """The type of the model in the content of a file of fairseq or unilm, by its tensors.
+    """The type of the model in a file of fairseq or unilm; None for any other file.
 
-    None for any other file. wav2vec 2.0 and HuBERT without the heads of pre-training have the same
-    tensors; their configurations differ.
+    The tensors tell most types. wav2vec 2.0 and HuBERT without pre-training heads have the same
+    tensors; their configurations tell them apart.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -239,8 +242,8 @@ def model_type_of(content: Any) -> str | None:
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     """The tensors of a pre-trained model in the content of a file, by fairseq's names; None for any other file.
 
-    A prefix before all names is removed, and the head of a fine-tuned model of fairseq is left out.
-    The result is None for a detector.
+    A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
+    out. A detector does not count as a pre-trained model.
     """
     tensors = state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
@@ -256,16 +259,16 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
 
 
 def is_head(name: str) -> bool:
-    """Whether the tensor ``name`` of a file of fairseq is one of pre-training alone."""
+    """Whether only pre-training uses the tensor with fairseq's ``name``."""
     return name.startswith(_HUBERT_HEADS)
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the model's part of the configuration.
+    """Return the model's part of the configuration in a file.
 
-    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), in ``model_cfg`` of s3prl's files, or
-    in ``args`` (Namespace) of older files. A fine-tuned model has the configuration of its
-    pre-training in ``w2v_args``.
+    The configuration is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), in ``model_cfg`` of
+    s3prl's files, or in ``args`` (Namespace) of older files. For a fine-tuned model, the
+    configuration of the pre-trained model is in ``w2v_args``.
     """
     config: dict[str, Any] = {}
     for key in ("cfg", "model_cfg", "args"):
@@ -278,7 +281,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     """``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise empty."""
-    for _ in range(4):
+    for _ in range(4):  # records within records
         if isinstance(value, Record):
             value = content_of(value)
     return value if isinstance(value, dict) else {}
@@ -287,13 +290,15 @@ def _mapping(value: Any) -> dict[str, Any]:
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
 
-    fairseq evaluates the expression as Python code; here only these three are understood.
+    fairseq evaluates the expression as Python code. This function never does: it only understands
+    lists of tuples of numbers, sums, and repetitions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
     """
 
     def value(node: ast.expr) -> Any:
+        """The value of ``node``; ValueError for any other expression."""
         match node:
             case ast.List(elts=items):
                 return [value(item) for item in items]
@@ -308,6 +313,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     def few(layers: Any) -> Any:
+        """``layers`` if it is a list that is not too long; repetitions within repetitions could fill the memory."""
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers

@@ -1,7 +1,7 @@
 """Detector folders (safetensors, YAML configuration, model card), also on the Hugging Face hub, and their bases.
 
-The base of an adapted detector is the frozen tensors of its front-end, which its checkpoint leaves
-out. A checkpoint records the SHA-256 of its base and the file that it came from.
+The base of an adapted detector is the set of frozen tensors of its front-end, which the checkpoint
+leaves out. The checkpoint records the SHA-256 of the base and the file that holds the base.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FIL
 from nes2net.models.checkpoints.model_types import types_of
 from nes2net.models.checkpoints.state_dict import digest, load_state_dict
 
-#: If there is a file of the head, the weights belong to the front-end alone, under the names of
-#: the transformers library.
+#: All tensors of a detector under the published names. If the folder also has :data:`HEAD`, only the tensors of the
+#: front-end, under the names of the transformers library.
 WEIGHTS = "model.safetensors"
+#: The tensors of aggregation and back-end, in a folder whose front-end the transformers library can read.
 HEAD = "head.safetensors"
 CONFIG = "config.yaml"
 _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or remove its description, so that a half-written folder is not taken for a detector."""
+    """Make ``folder``, or remove its description, so that a half-written folder cannot be loaded as a detector."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
@@ -42,8 +43,8 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
-    The tensors may be mapped from the very file that is replaced. safetensors also writes a
-    temporary file beside its target, so the target is put into a folder of its own.
+    ``path`` may be the file that the tensors are mapped from, so it is not overwritten. safetensors
+    writes a temporary file of its own beside its target, so the target is in a temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -52,9 +53,9 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the weights of a detector's folder under the published names, and its description.
+    """Read the weights of a detector's folder under the published names, and the description.
 
-    The description holds the architecture as ``"model"``, and the record beside it.
+    The description contains the architecture under the key ``"model"``, and the keys of the record.
 
     Raises:
         InputError: if the folder has no description, or a part is missing or damaged.
@@ -99,7 +100,7 @@ _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
     """Upload a detector's folder to the Hugging Face hub as ``owner/name`` and return its address.
 
-    The repository is made if it does not exist.
+    The repository is created if it does not exist.
     """
     from huggingface_hub import HfApi  # start-up
 
@@ -115,7 +116,7 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
 def download(name: str) -> Path:
     """Download a model from the Hugging Face hub and return its folder.
 
-    A name that cannot be one of the hub is taken for a missing file.
+    A name that cannot be a repository on the hub is reported as a missing file.
     """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
@@ -127,25 +128,26 @@ def download(name: str) -> Path:
 
 
 _SHOWN = 12  # digits of a SHA-256 in a message
-#: End of the message about a missing or wrong base, if the user can name the base.
+#: What the message about a missing or wrong base advises, if the caller has an argument ``base``.
 NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the names, types, shapes and numbers of a base, in any order."""
+    """SHA-256 of the names, types, shapes and numbers of tensors; their order does not matter."""
     return digest(dict(sorted(base.items()))).hex()
 
 
 def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: str = NAME_IT) -> Path:
-    """The file or folder of the base of ``checkpoint``.
+    """The file or folder that holds the base of ``checkpoint``.
 
     Args:
-        record: ``{"digest": …, "file": …}`` of the checkpoint; the file may also stand beside it.
-        base: the file or folder that the user names; None for the base in the record.
-        remedy: what to do if the base is missing, for the message.
+        record: ``{"digest": …, "file": …}`` from the checkpoint. The file may also be beside the
+            checkpoint.
+        base: the file or folder that the user names; None for the file in the record.
+        remedy: the part of the error message that says what to do.
 
     Raises:
-        InputError: if there is no such file or folder, or the record does not say which base it is.
+        InputError: if the file or folder is missing, or ``record`` does not identify a base.
     """
     if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
@@ -159,7 +161,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):
-            if exists(path) and path != checkpoint:  # the checkpoint may have the name of its base
+            if exists(path) and path != checkpoint:  # the checkpoint and its base may have the same name
                 return path
     raise InputError(
         f"{checkpoint} holds only the trained part of its front-end, and its base {shown(file)} is neither there "
@@ -178,13 +180,13 @@ def read_base(
     """Read and check the base of ``checkpoint``; return its tensors under their published names.
 
     Args:
-        path: see :func:`find_base`.
-        names: the published names of its tensors.
+        path: the result of :func:`find_base`.
+        names: the published names of the base's tensors.
         record, remedy: as for :func:`find_base`.
-        read: reads a file or folder with more tensors than these.
+        read: function that reads ``path``; the result may contain further tensors.
 
     Raises:
-        InputError: if it cannot be read, or is another base.
+        InputError: if ``path`` cannot be read, or its tensors have another digest.
     """
     try:
         tensors = read(path)

@@ -1,4 +1,4 @@
-"""Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM, and translate options and names to fairseq's."""
+"""Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM, with fairseq's names for options and tensors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
-_OUR_NORMALIZE = "nes2net_normalize"  # how an exported front-end normalises, if not as the library does
+_OUR_NORMALIZE = "nes2net_normalize"  # an exported front-end's option ``normalize``, if the library has no equivalent
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
-# fairseq's option → the transformers library's, for options with the same values.
+# fairseq's option → the transformers library's option with the same values.
 _OPTIONS = {
     "conv_bias": "conv_bias",
     "layer_norm_first": "do_stable_layer_norm",
@@ -43,7 +43,7 @@ _OPTIONS = {
 }
 EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
 
-# Tensors of pre-training, and the names under which older releases wrote the weight norm.
+# The library's name → fairseq's name, for tensors of pre-training and for the weight norm of older releases.
 _RENAMED = {
     "masked_spec_embed": "mask_emb",
     "quantizer.codevectors": "quantizer.vars",
@@ -52,7 +52,7 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Heads of fine-tuned models, and convolutions after the encoder, which a front-end does not have.
+# Tensors that a front-end does not have: heads of fine-tuned models, and convolutions after the encoder.
 _HEADS = (
     "adapter.",
     "lm_head.",
@@ -63,7 +63,7 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# Heads of the pre-training of UniSpeech-SAT; HuBERT's folders have none.
+# Pre-training heads in folders of UniSpeech-SAT; folders of HuBERT have no heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",
@@ -72,18 +72,18 @@ _HUBERT_HEADS = (
     "label_embeddings_concat",
     "layer_norm_for_extract.",
 )
-# Options whose other values make another network.
+# Option → the only value that this toolkit's network computes.
 _SUPPORTED = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
     "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # adapters in the layers, of a fine-tuned MMS
+    "adapter_attn_dim": None,  # no adapters in the layers, which fine-tuned MMS models have
 }
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Translate fairseq's options to the transformers library's.
+    """Translate fairseq's options to the transformers library's options.
 
     Masking and layer drop, which the library applies in training, are switched off.
     """
@@ -94,7 +94,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
         "conv_dim": channels,
         "conv_kernel": kernels,
         "conv_stride": strides,
-        "layerdrop": 0.0,  # our own forward drops layers
+        "layerdrop": 0.0,  # the front-end's forward() drops layers itself
         "apply_spec_augment": False,
         "mask_time_prob": 0.0,
         "mask_feature_prob": 0.0,
@@ -102,7 +102,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the transformers library's configurations of a front-end and of its preprocessing."""
+    """The transformers library's configurations of a front-end and of the preprocessing of waveforms."""
     kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
@@ -118,17 +118,17 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
 def read_huggingface_folder(
     folder: str | Path, types: Iterable[str], known: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Read a Hugging Face folder: its state dict under fairseq's names, its options, and its type.
+    """Read a Hugging Face folder: the state dict under fairseq's names, the options, and the type.
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
-    A ``preprocessor_config.json`` is not needed: these models read the waveform itself. If there is
-    such a file, :func:`says_normalize` reads it.
+    The folder does not need a ``preprocessor_config.json``, because these models read the waveform.
+    If there is such a file, :func:`says_normalize` reads it.
 
     Args:
-        types: the types of models (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`) that are
-            expected.
-        known: options that the front-end has; others are left out.
+        types: the expected types of models
+            (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
+        known: names of the front-end's options; other options of the folder are ignored.
 
     Raises:
         InputError: if the folder has no configuration or weights, or holds another type of model.
@@ -169,7 +169,7 @@ def read_huggingface_folder(
 
 
 def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
-    """The option ``normalize`` by ``do_normalize`` of preprocessor_config.json; None if the file is missing.
+    """The option ``normalize`` that preprocessor_config.json implies; None if the file is missing.
 
     Raises:
         InputError: if the file is damaged, or ``do_normalize`` is neither true nor false.
@@ -190,7 +190,7 @@ def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | Non
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's.
+    """Translate a tensor's name in files of any release of the transformers library to fairseq's name.
 
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'
@@ -199,7 +199,7 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def holds_other_model(folder: Path) -> bool:
-    """Whether a folder is a Hugging Face folder, but of another model than a front-end."""
+    """Whether ``folder`` is a Hugging Face folder of a model that is not a front-end."""
     if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
         return False
     if not (folder / CONFIG_FILE).is_file():
@@ -209,10 +209,10 @@ def holds_other_model(folder: Path) -> bool:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read the tensors of a Hugging Face folder, in one file or several, under the names in it.
+    """Read the tensors of a Hugging Face folder, from one file or several, under the names in the files.
 
     Raises:
-        InputError: if there are no tensors, or they are damaged.
+        InputError: if there are no weights, or a file is damaged.
     """
     for name in _WEIGHT_FILES:
         if (folder / name).is_file():
@@ -239,7 +239,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """Read the configuration of a Hugging Face folder.
 
     Raises:
-        InputError: if the folder has no configuration, or it is damaged.
+        InputError: if the folder has no configuration, or the configuration is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():

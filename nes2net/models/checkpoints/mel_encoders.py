@@ -1,7 +1,7 @@
 """Pre-trained encoders of log-mel features: Hugging Face folders of w2v-BERT 2.0 and Whisper.
 
-OpenAI's own files of Whisper are read too. Options have the names of fairseq's configurations, as
-for the other front-ends; tensors have the transformers library's names.
+OpenAI's own files of Whisper are read too. Options have fairseq's names, as for the other
+front-ends. Tensors have the transformers library's names.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
-#: Where newer releases of the transformers library write the feature extractor of a processor.
+#: File in which newer releases of the transformers library write the settings of the feature extractor.
 _PROCESSOR_FILE = "processor_config.json"
 
 
 @dataclass(frozen=True)
 class Family:
-    """The layout of the folders of one type of model."""
+    """The layout of Hugging Face folders of a type of model."""
 
     model_type: str
-    """The type, in the configuration."""
+    """The type, as the configuration names it."""
     title: str
-    """Its name in the literature."""
+    """The type, as the literature names it."""
     options: Mapping[str, str]
-    """Option of the front-end → the configuration's; the values are the same."""
+    """Option of the front-end → key of the configuration with the same values."""
     presumed: Mapping[str, Any]
-    """Further entries of the configuration, and the only value of each that is computed here."""
+    """Further key of the configuration → the only value that the front-end computes."""
     prefixes: tuple[str, ...]
-    """Prefix of the encoder's tensors in models that hold more than the encoder."""
+    """Prefixes that the encoder's tensors may have, in models with more parts than the encoder."""
     left_out: tuple[str, ...]
-    """Beginnings of the names, without these prefixes, of tensors outside the encoder."""
+    """Beginnings of the names of tensors outside the encoder, after removal of a prefix."""
     extractor: str
     """Class of the feature extractor."""
     features: Mapping[str, Any]
-    """Entries that the feature extractor may have, and the only value of each; a name stands for that option."""
+    """Key of the feature extractor's settings → the only supported value, or the option that gives this value."""
 
 
 W2V_BERT2 = Family(
@@ -135,13 +135,13 @@ _OPENAI_DIMS = {
 
 
 def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a Hugging Face folder, or for Whisper a file of OpenAI: tensors and options of the encoder.
+    """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
     Heads, adapters and decoders are left out.
 
     Raises:
-        InputError: if it holds another type of model, a model that is not computed here, or no
-            feature extractor with the settings of the front-end.
+        InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
+            does not compute, or if its feature extractor is missing or has other settings.
     """
     path = Path(checkpoint)
     if path.is_dir():
@@ -178,6 +178,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a Hugging Face folder: :func:`read_mel_encoder` for folders."""
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     for name, value in family.presumed.items():
@@ -220,6 +221,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
 
 
 def _seconds(positions: Any, path: Path) -> int:
+    """The length in seconds of an encoder with so many ``positions``."""
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
             f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
@@ -228,7 +230,7 @@ def _seconds(positions: Any, path: Path) -> int:
 
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Put ``prefix`` before the names, and convert numbers of any precision to float32."""
+    """Put ``prefix`` before the names, and convert floating-point numbers to float32."""
     converted = {}
     for name, tensor in state_dict.items():
         if tensor.is_floating_point():

@@ -10,13 +10,13 @@ from nes2net.lib.errors import InputError, MissingLibrary, first_line, listed, s
 
 
 class ModelType(NamedTuple):
-    """A type of model: its title, and the name of the front-end that reads any size of it."""
+    """A type of model: its title, and the name of the front-end that reads models of this type and any size."""
 
     title: str
     frontend: str
 
 
-#: Hugging Face's ``model_type`` → the model. fairseq's and unilm's files are of the same types.
+#: Hugging Face's ``model_type`` → the type. Files of fairseq and unilm are sorted into the same types.
 MODEL_TYPES = {
     "wav2vec2": ModelType("wav2vec 2.0", "wav2vec2"),
     "hubert": ModelType("HuBERT", "hubert"),
@@ -28,7 +28,7 @@ MODEL_TYPES = {
 
 
 def is_openai(content: object) -> bool:
-    """Whether the content of a file is a checkpoint of Whisper as OpenAI writes it."""
+    """Whether the content of a file is a checkpoint of Whisper in OpenAI's own format."""
     return isinstance(content, dict) and all(isinstance(content.get(k), dict) for k in ("dims", "model_state_dict"))
 
 
@@ -44,7 +44,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
         types: the expected types; by default all types.
 
     Raises:
-        InputError: if it is another one; the message names the front-end that reads it.
+        InputError: if the type is unknown or not expected; the message names the front-end for it.
     """
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
@@ -61,8 +61,8 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 def from_transformers(*names: str) -> list[Any]:
     """Return classes of the transformers library by their names.
 
-    The library imports torchaudio if it is installed, which fails if it was built for another
-    torch.
+    If torchaudio is installed, the library imports it. This import fails if torchaudio was built
+    for another version of PyTorch.
 
     Raises:
         MissingLibrary: if the library cannot be imported; the message says what to do.
@@ -74,8 +74,8 @@ def from_transformers(*names: str) -> list[Any]:
     except (ImportError, OSError, RuntimeError) as error:
         try:
             import torchaudio  # noqa: F401  (optional: installed with some other packages)
-        except Exception as other:
-            if not isinstance(other, ModuleNotFoundError) or other.name != "torchaudio":
+        except Exception as torchaudio_error:
+            if not isinstance(torchaudio_error, ModuleNotFoundError) or torchaudio_error.name != "torchaudio":
                 raise MissingLibrary(
                     "the installed torchaudio does not fit the installed torch, so the transformers library cannot be "
                     "imported: pip uninstall torchaudio (nothing here needs it)"

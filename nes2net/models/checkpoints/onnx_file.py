@@ -21,16 +21,16 @@ from nes2net.models.checkpoints.onnx_format import damaged, foreign, read_onnx
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-#: Key of the file's metadata under which its description stands, as JSON.
+#: Key of a file's metadata whose value is the description of the detector, as JSON.
 METADATA = "nes2net"
 #: Inputs and outputs of the graph: name, type and number of dimensions.
 _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # samples; the shortest input of a back-end is far below an hour
-_ALIGNMENT = 2**16  # bytes, the largest that ONNX pads tensors in a file to
-_LARGEST_CONSTANT = 2**28  # bytes that onnxruntime may compute ahead for one constant
+_LONGEST = 16_000 * 3600  # samples in an hour, a limit for ``min_samples`` and ``max_samples``
+_ALIGNMENT = 2**16  # bytes, the largest alignment of tensors in a file of ONNX
+_LARGEST_CONSTANT = 2**28  # bytes of a constant that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
@@ -38,27 +38,29 @@ _CUDA = "CUDAExecutionProvider"
 class OnnxFile:
     """A detector's ONNX file, open for computing.
 
-    onnxruntime computes with as many threads as torch would. It loads only a file that
-    :func:`nes2net.models.checkpoints.onnx_format.read_onnx` found to be of this toolkit's kind, with all
-    weights in the file or in the one that it declares beside it.
+    onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
+    :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
+    written it. All weights must be in the file, or in the file beside it that its description
+    names.
 
     Args:
         path: the file.
-        device: ``"auto"`` takes CUDA if onnxruntime has it (the package onnxruntime-gpu) and the
-            file is not quantised; or ``"cpu"``, ``"cuda"``, ``"cuda:N"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` takes CUDA if onnxruntime supports
+            it (the package onnxruntime-gpu) and the file is not quantised.
 
     Attributes:
-        session: onnxruntime's.
-        computes_on: the device of the provider that the session really uses.
-        description: the description in the file, as JSON holds it.
+        session: the session of onnxruntime.
+        computes_on: the device that the session really uses.
+        description: the description in the file's metadata.
         precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.
         config: configuration of the detector that was exported.
-        min_samples, max_samples: lengths of the shortest and longest waveform that it takes. The
-            longest is None without a limit, and equal to the shortest if time is fixed.
+        min_samples, max_samples: lengths in samples of the shortest and longest waveform that the
+            file takes. ``max_samples`` is None if there is no limit, and equals ``min_samples`` if
+            the length is fixed.
 
     Raises:
-        InputError: if the file is missing, damaged or not of this toolkit; if onnxruntime is
-            missing or has no CUDA; or if a quantised file is to compute on CUDA.
+        InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
+            is missing or does not support CUDA; or if ``device`` is CUDA for a quantised file.
     """
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
@@ -73,7 +75,7 @@ class OnnxFile:
             self._files.append(self.path.parent / beside)
         self.precision: str = self.description["quantize"] or "float32"
         if self.precision == "int8":
-            # On a GPU, onnxruntime computes quantised graphs through TensorRT only.
+            # On a GPU, onnxruntime needs TensorRT for quantised graphs.
             if device != "auto" and named_device(device).type == "cuda":
                 raise InputError(
                     f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
@@ -119,7 +121,7 @@ class OnnxFile:
 
 
 def require(*modules: str) -> None:
-    """Raise :class:`MissingLibrary` unless the libraries that ONNX files need can be imported."""
+    """Raise :class:`MissingLibrary` if one of the ``modules``, which ONNX files need, cannot be imported."""
     for name in modules:
         try:
             __import__(name)
@@ -128,7 +130,7 @@ def require(*modules: str) -> None:
 
 
 def accepted_lengths(shortest: int, longest: int | None) -> str:
-    """Say which numbers of samples a detector takes.
+    """Which numbers of samples a detector takes, in words.
 
     >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
@@ -141,14 +143,14 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
-    """The available providers that onnxruntime is to use for ``device``.
+    """The providers that onnxruntime should use for ``device``, with their options.
 
-    On CUDA, float32 has its whole mantissa: TF32 products have ten bits of it, and the scores would
-    not be torch's. cuDNN estimates which convolution is fast, because the exhaustive search, the
-    default, would be done again for each new length.
+    On CUDA, TF32 is switched off: its products have a mantissa of 10 bits, and scores would differ
+    from PyTorch's. cuDNN chooses convolutions by a heuristic, because its default, an exhaustive
+    search, would run again for each new length of waveforms.
 
     Raises:
-        InputError: if the device is unknown or onnxruntime does not have it.
+        InputError: if the device is unknown or onnxruntime does not support it.
 
     >>> providers("auto", ["CPUExecutionProvider"])
     ['CPUExecutionProvider']
@@ -167,7 +169,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
-    """The device that computes, from the options of a session's providers by their names.
+    """The device that computes, from a mapping of a session's providers to their options.
 
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
@@ -178,7 +180,7 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
 
 
 class _Description(BaseModel):
-    """The description in a file's metadata; further keys are for people."""
+    """The fields of the description in a file's metadata that are checked; programs ignore other keys."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -192,11 +194,11 @@ class _Description(BaseModel):
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    """Read the description in a file, and check the file that its weights are in.
+    """Read the description in a file, and check the file beside it that holds weights, if there is one.
 
     Raises:
-        InputError: if the file is missing or not of this toolkit, or its weights are not in the
-            file that it names.
+        InputError: if the file is missing or not written by this toolkit, or if the weights are not
+            in the file that the description names.
     """
     if path.suffix != ".onnx":
         raise InputError(

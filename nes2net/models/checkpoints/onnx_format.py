@@ -1,8 +1,8 @@
 """Check the content of an ONNX file from its bytes, before onnxruntime loads it.
 
-The format is protobuf (onnx.proto). A file may contain only what an export of this toolkit writes,
-because onnxruntime expands functions and sparse tensors to any size, runs operators of other
-domains, and reads tensors from any file that is named.
+The format is protobuf (onnx.proto). Parts that this toolkit never exports are refused, because
+onnxruntime expands functions and sparse tensors to any size, runs operators of other domains, and
+reads tensors from any file that an ONNX file names.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 1_000_000  # outside the tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
-_LARGEST_METADATA = 2**20  # bytes, of all its texts outside the computation
+_LARGEST_METADATA = 2**20  # bytes of all texts in the metadata
 _LONGEST_DOMAIN = 1000  # bytes
-_MOST_PER_BYTE = 4  # numbers of a tensor, in ONNX's smallest types
-_MANY = 2**63  # more numbers than any file holds
+_MOST_PER_BYTE = 4  # numbers in a byte of a tensor, for ONNX's smallest types
+_MANY = 2**63  # more numbers than any file holds; a limit for products of sizes
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 _Slice: TypeAlias = tuple[int, int]
 
-#: The fields of onnx.proto that lead to tensors, to domains of operators or to metadata, by message.
+#: Message of onnx.proto → number of a field → kind of its value, for fields that lead to tensors, domains or metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},
@@ -45,12 +45,12 @@ _REFUSED = ("training information", "functions", "sparse tensors")
 
 
 class OnnxContent(NamedTuple):
-    """The content of an ONNX file outside its computation."""
+    """The metadata of an ONNX file, and the files that it needs."""
 
     metadata: dict[str, str]
-    """Texts by name."""
+    """Name → text."""
     beside: dict[str, int]
-    """Other files that hold tensors, and the bytes that each must have."""
+    """Name of another file that holds tensors → the bytes that this file must have."""
 
 
 class _Damaged(Exception):
@@ -58,10 +58,10 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Read an ONNX file up to its tensors.
+    """Check an ONNX file, and read all but the numbers of its tensors.
 
     Raises:
-        InputError: if it is damaged, or holds anything that this toolkit does not export.
+        InputError: if the file is damaged, or contains parts that this toolkit never exports.
     """
     size = path.stat().st_size
     if size > _LARGEST_FILE:
@@ -80,14 +80,21 @@ def read_onnx(path: Path) -> OnnxContent:
 
 
 def damaged(path: Path, why: str) -> InputError:
+    """The error for a file that is damaged or not ONNX."""
     return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
 
 
 def foreign(path: Path, why: str) -> InputError:
+    """The error for an ONNX file that this toolkit did not write."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
 class _Reader:
+    """Reads the bytes of an ONNX file as protobuf messages, and collects :attr:`found`.
+
+    A message is given by the slice of its bytes in the file.
+    """
+
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path = path
         self.content = content
@@ -95,6 +102,7 @@ class _Reader:
         self.found = OnnxContent({}, {})
 
     def message(self, kind: str, where: _Slice, depth: int) -> None:
+        """Check the message ``where`` and the messages in it; ``kind`` is a key of :data:`PARTS`."""
         if depth > _DEEPEST:
             raise _Damaged(f"more than {_DEEPEST} messages within each other")
         for number, value in self.fields(where):
@@ -116,11 +124,11 @@ class _Reader:
                 self.message(kind_of_field, value, depth + 1)
 
     def tensor(self, where: _Slice) -> None:
-        """Check that a tensor holds as many numbers as its dimensions say, and record the file that holds it."""
+        """Check that the bytes of a TensorProto suffice for its dimensions; record the other file that holds them."""
         count = 1
         location = 0
         outside: dict[str, str] = {}
-        for number, value in self.fields(where):
+        for number, value in self.fields(where):  # 1: dims, 13: external_data, 14: data_location
             if number == 1:
                 sizes = [value] if isinstance(value, int) else self.varints(value)
                 for size in sizes:
@@ -146,13 +154,16 @@ class _Reader:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def entry(self, where: _Slice) -> tuple[str, str]:
-        """A StringStringEntryProto: key and value."""
+        """Key and value of a StringStringEntryProto."""
         self.budget.take("texts", bytes=where[1] - where[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(where) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 
     def fields(self, where: _Slice) -> Iterator[tuple[int, int | _Slice]]:
-        """Yield the number and value of each field: a varint as a number, bytes as their slice."""
+        """Yield the number and value of each field: a number for a varint, a slice for bytes.
+
+        Fields of 4 or 8 bytes, such as floats, are skipped.
+        """
         position, end = where
         while position < end:
             tag, position = self.varint(position, end)
@@ -179,12 +190,14 @@ class _Reader:
             position += length
 
     def varints(self, where: _Slice) -> Iterator[int]:
+        """Yield the numbers of a packed field."""
         position, end = where
         while position < end:
             value, position = self.varint(position, end)
             yield value
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
+        """Read a number of 7 bits a byte, lowest first; return the number and the position after it."""
         self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):

@@ -23,16 +23,16 @@ class PublishedFile:
     """
 
     url: str
-    """Address of the file; or of one at the hub, ``hub:OWNER/NAME[@REVISION]/FILE``; without the
-    file, the folder of a model of the transformers library."""
+    """A web address, or ``hub:OWNER/NAME[@REVISION]/FILE`` for a file on the Hugging Face hub. Without
+    ``/FILE``, the folder of a model of the transformers library."""
     size: int | None = None
-    """Bytes; None if not known."""
+    """Size in bytes; None if unknown."""
     sha256: str = ""
-    """Hexadecimal; empty if not known."""
+    """SHA-256 in hexadecimal; empty if unknown."""
 
     @property
     def hub(self) -> re.Match[str] | None:
-        """``repository``, ``revision`` and ``file`` at the hub; None for another server."""
+        """The groups ``repository``, ``revision`` and ``file`` of a hub address; None for another server."""
         return _HUB.fullmatch(self.url)
 
     @property
@@ -57,7 +57,7 @@ class PublishedFile:
 
     @property
     def pinned(self) -> str:
-        """What identifies the file: a digest, or a commit of the hub; empty if only its address is known."""
+        """The digest or the commit on the hub that identifies the file; empty if neither is known."""
         if self.sha256:
             return f"SHA-256 {self.sha256}"
         hub = self.hub
@@ -67,7 +67,7 @@ class PublishedFile:
 
     @property
     def known_by(self) -> str:
-        """What identifies the file, and its size, in words."""
+        """The digest or commit that identifies the file, and the file's size, in words."""
         identity = self.pinned or "not pinned"
         if self.size is None:
             return identity

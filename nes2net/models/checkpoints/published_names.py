@@ -1,7 +1,7 @@
 """Names of tensors in whole-model checkpoints of the published code.
 
-The front-end's names are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The names of a
-back-end begin with its own prefix, which may be empty.
+Names of the front-end begin with ``ssl_model.model.``, and names of the aggregation with
+``ssl_model.``. Names of a back-end begin with the prefix of this back-end, which may be empty.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from nes2net.models.checkpoints.huggingface import from_library
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Replace the modules' own names by the published ones, where they begin with ``prefix``.
+    """Rename the tensors under ``prefix`` from this package's module names to the published ones, in place.
 
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
     >>> state_dict
     {'ssl_model.model.mask_emb': 1, 'TDNN.fc.bias': 2}
     """
+    # The published code keeps front-end and aggregation in one module, ``ssl_model``.
     published = {"frontend": "ssl_model.", "aggregation": "ssl_model.", "backend": backend_prefix}
     for key in [k for k in state_dict if k.startswith(prefix)]:
         module, _, name = key[len(prefix) :].partition(".")
@@ -33,7 +34,7 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Replace the published names by the modules' own, where they begin with ``prefix``.
+    """Rename the tensors under ``prefix`` from the published names to this package's module names, in place.
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")
@@ -56,20 +57,20 @@ class Layout:
     """Names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
-    """Tensors that all its files have; files of other code lack some of them."""
+    """Tensors that all files of this layout have; files of other layouts lack at least one of them."""
     prefixes: Mapping[str, str]
     """Beginning of a name → beginning of the name here; other names are not changed."""
     library_encoder: str = ""
-    """Beginning of the encoder's names, if it names tensors as the transformers library does."""
+    """Prefix of the encoder's names, if the rest of a name is the transformers library's name."""
     torchaudio_encoder: str = ""
-    """Beginning of the encoder's names, if it names tensors as torchaudio does."""
+    """Prefix of the encoder's names, if the rest of a name is torchaudio's name."""
     unused: str = r"(?!)"
-    """Pattern of the names of tensors that no part of a detector has."""
+    """Pattern of the names of tensors that no part of a detector has; the default matches no name."""
     code: str = ""
-    """The code that writes it, if its models share all tensors with models of other code."""
+    """Name of the code that writes this layout, if models of other codes have the same tensors."""
 
     def name_here(self, name: str) -> str:
-        """The name that a detector saves for the tensor ``name`` of such a file."""
+        """This toolkit's name for the tensor ``name`` of a file with this layout."""
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
@@ -80,22 +81,22 @@ class Layout:
 
 
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
-    """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
+    """The layout of DeepFense: a front-end, a back-end, and a loss that contains the last layer.
 
-    Its states hold all, one or none of the tensors that only the encoder's pre-training uses. No
-    score depends on these tensors.
+    Some files of DeepFense also contain tensors that only the encoder's pre-training uses. No score
+    depends on these tensors.
 
     Args:
-        mark: a tensor of the back-end.
+        mark: a tensor of the back-end that tells it from other back-ends.
         backend: beginning of the back-end's names here.
-        last: name of the last layer here.
+        last: beginning of the last layer's names here.
         prefixes: further beginnings of names in the back-end → beginnings here.
     """
     of_backend = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
         prefixes={"losses.0.fc.": last, **of_backend, "backend.": backend},
-        library_encoder="frontend.model.",  # or fairseq's names, by its option `source`
+        library_encoder="frontend.model.",  # with DeepFense's option `source`, names may also be fairseq's
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",
@@ -140,15 +141,15 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The published layout of a whole-model file; None if its code has no layout of its own."""
+    """The layout of a whole-model file; None if its names are those of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give the tensors of a whole-model file the names that a detector saves.
 
-    Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
-    a prefix to WavLM's keys.
+    Files of other published codes have other layouts, and a wrapper such as s3prl's ``upstream``
+    adds a prefix to WavLM's keys.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']

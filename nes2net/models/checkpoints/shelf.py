@@ -1,9 +1,9 @@
-"""Published files on this machine: fetched once, checked, and kept in huggingface_hub's folders.
+"""Published files on this machine: downloaded once, checked, and kept in huggingface_hub's folders.
 
-A file of the hub is kept in huggingface_hub's cache. A file of another server is kept below the
-folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``): ``nes2net/models/NAME/FILE``. Any file that
-somebody put there by hand counts as fetched. ``NAME.json`` beside that folder records the address
-and the digest that were first seen.
+A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
+``nes2net/models/NAME/FILE`` below the folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``). A
+user may also put a file there by hand. ``NAME.json`` beside the folder ``NAME`` records the address
+and the digest of the file when it was first seen.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# Patterns of the files of a hub folder that are read here.
+# Patterns of the files that a front-end needs of a folder on the hub.
 _OF_A_FOLDER = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # in a row without a byte: who is offline gets an error after three seconds
+_MOST_TRIES = 3  # in a row that receive no byte: without a network, the error comes after three seconds
 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """The facts of a file when it was first fetched from an address, or put in its place by hand."""
+    """The facts of a file when it was first seen: downloaded from an address, or put there by hand."""
 
     url: str
     first_seen: str
@@ -42,11 +42,11 @@ class FirstSeen:
     """Empty for a folder."""
     size: int | None = None
     revision: str = ""
-    """Commit of the hub; empty for other servers, and for files that were put there by hand."""
+    """Commit on the hub; empty for other servers, and for files that were put there by hand."""
 
 
 class _Record(RootModel[FirstSeen]):
-    """A record on disk."""
+    """The content of ``NAME.json``."""
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,37 @@ class Shelf:
     """The place of a published file on this machine."""
 
     name: str
-    """Name by which the file is asked for, such as ``"AASIST"``."""
+    """Name of the model or front-end, such as ``"AASIST"``."""
     file: PublishedFile
     licence: str = ""
-    """Licence, printed once when the file is fetched."""
+    """Licence, printed when the file is downloaded."""
 
     @property
     def folder(self) -> Path:
+        """The folder for files of servers other than the hub, and for files put there by hand."""
         from huggingface_hub import constants  # start-up
 
         return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "models" / self.name
 
     @property
     def place(self) -> Path:
-        """The path to which the file may be copied by hand; files of servers other than the hub are kept there."""
-        return self.folder / self.file.name  # the folder itself without a name
+        """The path for a file of a server other than the hub, or for a file that a user puts there by hand."""
+        return self.folder / self.file.name  # without a name, this is the folder itself
 
     @property
     def record(self) -> Path:
-        """The file that records what was first seen."""
+        """The file that records the facts of :class:`FirstSeen`."""
         return self.folder.with_name(f"{self.name}.json")
 
     def first_seen(self) -> FirstSeen | None:
-        """The facts recorded when the file was first fetched; None if it never was, or from another address."""
+        """The facts of the file when it was first seen; None if it was never seen, or at another address."""
         if not self.record.is_file():
             return None
         record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file in that folder, is the published file, by its known digest."""
+        """Whether ``path``, or a file in this folder, has the digest of the published file."""
         if path.is_dir() and self.file.name:
             path = path / self.file.name
         if not path.is_file():
@@ -96,7 +97,7 @@ class Shelf:
         return sha256_of(path) == identity.sha256
 
     def here(self) -> Path | None:
-        """The file, or the folder, if it is on this machine; no server is asked."""
+        """The file or folder on this machine; None if it is not here. No server is asked."""
         if self.place.exists():
             return self.place
         if (hub := self.file.hub) is None:
@@ -110,23 +111,23 @@ class Shelf:
             return Path(cached_path) if isinstance(cached_path, str) else None
         with suppress(OSError):
             folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-            # Another program may have fetched the configuration alone.
+            # Another program may have downloaded only the configuration.
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 return folder
         return None
 
     def take(self) -> Path:
-        """The file, or the folder: fetched if it is not here, checked and recorded when it is first seen.
+        """The file or folder on this machine; downloaded if it is not here, checked when it is first seen.
 
         Raises:
-            InputError: if the file is not here and cannot be fetched, or its digest differs from
-                the known one, or from the one that was first seen.
-            Unfinished: if the connection breaks; the same call resumes.
+            InputError: if the file is not here and cannot be downloaded, or if its digest differs
+                from the known digest or from the digest that was first seen.
+            Unfinished: if the connection breaks; the same call resumes the download.
         """
         path = self.here()
         first_seen = self.first_seen()
         if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
-            # A file of the same size is not hashed again: it may have gigabytes.
+            # A file of the same size is not hashed again, because it may have gigabytes.
             if path.is_dir() or path.stat().st_size == first_seen.size:
                 return path
         if path is None:
@@ -135,6 +136,7 @@ class Shelf:
         return path
 
     def _fetched(self) -> Path:
+        """Download the file, and print where it comes from and its licence."""
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:
@@ -152,6 +154,7 @@ class Shelf:
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
+        """Download the file or folder from the hub into huggingface_hub's cache."""
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
         repository = hub["repository"]
@@ -162,6 +165,7 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=_OF_A_FOLDER))
 
     def _from_server(self) -> Path:
+        """Download the file from another server to :attr:`place`."""
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 
@@ -174,14 +178,14 @@ class Shelf:
         if self.file.sha256:
             digests["sha256"] = self.file.sha256
         remote = RemoteFile(self.file.url, self.file.size, digests)
-        # One process fetches the file; other processes wait.
+        # One process downloads the file; other processes wait.
         with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
             if not self.place.exists():
                 client.fetch(client.described(remote), self.place, f"fetching {self.name}")
         return self.place
 
     def _check(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare the digest of ``path`` with the known digest and the first one seen, and record it."""
+        """Compare the digest of ``path`` with the known digests; record it if the file is first seen."""
         from nes2net.lib.http_files import digests_of  # start-up
 
         sha256 = revision = ""

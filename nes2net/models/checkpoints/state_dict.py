@@ -1,8 +1,8 @@
 """Read, write and compare state dicts in files. No code in a file is run.
 
-A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. This
-toolkit keeps further facts (the architecture, the recipe, the epochs of an average) in the state
-dict's own metadata, which PyTorch preserves and other code ignores.
+A detector's ``.pth`` is a bare state dict, which the published code can load strictly. This toolkit
+keeps further facts (the architecture, the recipe, the epochs of an average) in the state dict's own
+metadata, which PyTorch preserves and other code ignores.
 
 In reading order: ``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes,
 ``compare`` and ``check_fit`` compare names and shapes, ``digest`` identifies the tensors.
@@ -32,12 +32,12 @@ from nes2net.models.checkpoints.unpickling import Record, plain
 _METADATA = "nes2net"
 _MOST_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
-# Keys under which training programs save a model, and the dictionaries around it.
+# Keys under which training programs save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
-_MOST_CONTAINERS = 2
-_MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
+_MOST_CONTAINERS = 2  # dictionaries around a state dict, one in the other
+_MOST_HEADER = 1 << 24  # bytes of the header of a safetensors file, which has about 150 bytes for each tensor
 
-#: Types of the numbers of weights, and of counters such as those in batch normalisation.
+#: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -45,14 +45,14 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    It reads a bare state dict (``.pth``, ``.pt``, ``.bin``), a state dict in a dictionary with
-    other things such as the epoch, and safetensors. If a dictionary has several state dicts,
-    ``"model"``, ``"state_dict"`` or ``"model_state"`` is read. The ``module.`` that
-    ``DataParallel`` puts before every name is removed. The tensors are views of the memory-mapped
-    file: do not write to the file while they are in use.
+    The file is a bare state dict (``.pth``, ``.pt``, ``.bin``), a dictionary that contains a state
+    dict and other objects such as the epoch, or a safetensors file. If a dictionary has several
+    state dicts, the state dict with the key ``"model"``, ``"state_dict"`` or ``"model_state"`` is
+    read. The prefix ``module.`` of ``DataParallel`` is removed. The tensors are views of the
+    memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: also read a file that calls functions; they are not called.
+        tensors_only: also read a file that calls functions, without calling them.
 
     Raises:
         InputError: if the file is missing or damaged, has no state dict, or calls functions.
@@ -67,7 +67,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
         if header > min(_MOST_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
-    except Exception as error:  # of the library, or of PyTorch for a type or a shape that it does not have
+    except Exception as error:  # any class: from safetensors, or from PyTorch for an unknown type or shape
         raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
     return state_dict_of(tensors, path)
 
@@ -76,7 +76,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     """Return the state dict in the content of a checkpoint file.
 
     Raises:
-        InputError: if there is no state dict in it, or several, or too much metadata.
+        InputError: if ``content`` has no state dict, several state dicts, or too much metadata.
     """
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
@@ -96,9 +96,9 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
             f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
         )
     metadata: OrderedDict[str, dict[str, Any]] | None = None
-    if (stated := metadata_of(content)) is not None:
-        metadata = OrderedDict()  # the versions of modules, which PyTorch reads, and our record
-        for module, entries in stated.items():
+    if (file_metadata := metadata_of(content)) is not None:
+        metadata = OrderedDict()  # keep only the versions of modules, which PyTorch reads, and our record
+        for module, entries in file_metadata.items():
             if isinstance(module, str) and isinstance(entries, dict):
                 version = entries.get("version")
                 record = entries.get(_METADATA)
@@ -113,7 +113,10 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 
 
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
-    """The outermost state dicts in ``content``, by the keys that lead to them; only the usual key's, if it is there."""
+    """The state dicts at the outermost level of ``content`` that has any, by the keys that lead to them.
+
+    If one of the state dicts has a key of ``_USUAL_KEYS``, the result is only this state dict.
+    """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
         distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
@@ -131,6 +134,7 @@ def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
 
 
 def _is_state_dict(value: Any) -> bool:
+    """Whether ``value`` is a dictionary of names and tensors, with at least one entry."""
     if not isinstance(value, dict) or not value:
         return False
     if not all(isinstance(tensor, Tensor) for tensor in value.values()):
@@ -139,19 +143,19 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """The state dict in the content of a checkpoint file, unchanged; None if there is none or several."""
+    """The state dict in the content of a checkpoint file, unchanged; None unless there is exactly one."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
 
 def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Return the metadata that PyTorch keeps in an attribute of its state dicts, if there are any."""
+    """The metadata that PyTorch keeps in an attribute of a state dict; None if there are no metadata."""
     metadata = getattr(state_dict, "_metadata", None)
     return metadata if isinstance(metadata, dict) else None
 
 
 def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | None) -> OrderedDict[str, Tensor]:
-    """Copy a state dict, with ``metadata`` instead of its own."""
+    """Copy a state dict, and give the copy ``metadata``; None for no metadata."""
     copy = OrderedDict(state_dict)
     if metadata is not None:
         copy._metadata = metadata  # type: ignore[attr-defined]  # PyTorch's own attribute
@@ -161,7 +165,7 @@ def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | N
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
     """Write a bare state dict as ``torch.save`` does, with ``record`` (plain data) in its metadata.
 
-    The file appears whole or not at all. Equal content gives equal bytes.
+    An interrupted write leaves no partial file. Equal content gives equal bytes.
     """
     metadata = OrderedDict(metadata_of(state_dict) or {})
     metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _canonical(record, {}, {})}
@@ -172,20 +176,20 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
     """Copy plain data so that equal parts become one object.
 
-    A pickle tells equal objects apart: without this, the file of a resumed run would differ from
-    the file of an uninterrupted run. The time is linear in the number of objects, also for lists
-    that hold one list many times.
+    A pickle stores the same object once, but equal objects separately. Without this function, the
+    file of a resumed run would therefore differ from the file of an uninterrupted run. The time is
+    linear in the number of different objects, even if a list contains another list many times.
 
     Args:
-        copies: earlier copies, by the id of the original.
-        parts: all copies by their content.
+        copies: id of an original → its copy.
+        canonical: type and content of a copy → the copy.
     """
     if id(value) in copies:
         return copies[id(value)]
     copy = value
     key: Any = (type(value), id(value))
     if isinstance(value, (str, int, float)):
-        key = (type(value), repr(value))
+        key = (type(value), repr(value))  # repr: 0.0 and −0.0 are equal, and NaN is not equal to itself
     if isinstance(value, dict):
         copy = {
             _canonical(name, copies, canonical): _canonical(item, copies, canonical) for name, item in value.items()
@@ -200,7 +204,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the record of :func:`save_state_dict`; empty for a checkpoint of other code."""
+    """The ``record`` that :func:`save_state_dict` wrote; empty for a checkpoint of other code."""
     record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
         if isinstance(record, dict):
@@ -219,7 +223,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's writer replaces the error of the system by its own
+        except RuntimeError as error:  # PyTorch's writer hides the system's error, such as a full disk, behind its own
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -232,9 +236,10 @@ class Misfit:
     Attributes:
         missing: names that only the model has.
         left_over: names that only the state dict has.
-        shapes: for each tensor of another shape, its name and both shapes.
-        types: name and type of each tensor that is not a weight or counter where one is needed.
-        values: names of tensors with NaN or infinite numbers (:func:`not_finite`), if asked for.
+        shapes: name and both shapes of each tensor whose shapes differ.
+        types: name and both types of each tensor whose types do not fit, such as a counter in place
+            of a weight.
+        values: names of tensors with NaN or infinite numbers; :func:`compare` leaves it empty.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -244,6 +249,7 @@ class Misfit:
     values: list[str] = field(default_factory=list)
 
     def _parts(self) -> list[tuple[str, list[str]]]:
+        """Title and content of each list of differences."""
         return [
             ("missing", self.missing),
             ("left over", self.left_over),
@@ -253,17 +259,19 @@ class Misfit:
         ]
 
     def __len__(self) -> int:
+        """Number of differences: a misfit is false if there are none."""
         return sum(len(names) for _, names in self._parts())
 
     def __str__(self) -> str:
+        """The differences in words, at most 5 of each kind."""
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
 
 
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
     """Compare the names and shapes of two state dicts, and the kinds of their numbers.
 
-    Weights are floating-point numbers of any precision. In averages by other programs, counters are
-    floating-point numbers too.
+    Weights may have any floating-point type, and counters any integer type. A counter of the model
+    may also be a floating-point number in ``state_dict``, because other programs average counters.
     """
     return Misfit(
         missing=[k for k in expected if k not in state_dict],
@@ -294,8 +302,8 @@ def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
     """Check that two state dicts have the same names and shapes, and weights where weights are needed.
 
     Raises:
-        InputError: if they differ, or ``state_dict`` has NaN or infinite numbers; the message names the
-            tensors.
+        InputError: if the state dicts differ, or ``state_dict`` has NaN or infinite numbers; the
+            message names the tensors.
     """
     if misfit := compare(state_dict, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
@@ -312,7 +320,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
             continue
-        total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))  # much faster than isfinite
+        # The sum is finite only if all numbers are, and much faster than isfinite(). It may also overflow.
+        total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
         if not total.isfinite() and not tensor.isfinite().all():
             names.append(name)
     return names
@@ -321,8 +330,7 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     """SHA-256 of the names, types, shapes and numbers of all tensors.
 
-    Several threads hash the tensors one by one, so that hashing is not slower than reading the
-    file.
+    Several threads hash one tensor each, so that hashing is not slower than reading the file.
     """
 
     def digest_of(item: tuple[str, Tensor]) -> bytes:

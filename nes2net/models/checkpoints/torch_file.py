@@ -1,8 +1,8 @@
 """Read files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
 
-Archives are memory-mapped, with verified checksums. PyTorch's own safe reader (``torch.load`` with
-``weights_only=True``) runs nothing either, but a file can make it crash, hang or reserve memory
-without limit: docs/architecture.md.
+Archives are memory-mapped, and their checksums are verified. PyTorch's own safe reader
+(``torch.load`` with ``weights_only=True``) runs no code either, but a file can make it crash, hang
+or reserve memory without limit (docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
 # The beginning of a file of torch.save before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# Bytes that tensors may take, as a multiple of the file's bytes. A tensor that repeats its storage
-# (a stride of 0) or shares it (tied weights) takes more memory when it is copied.
+# Tensors may take 4 times the bytes of the file. Copying takes more memory than the file has if a tensor repeats its
+# storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
-_ALWAYS_FIT = 1 << 28
-# Marks of files of other kinds: offset, bytes, kind.
+_ALWAYS_FIT = 1 << 28  # bytes that tensors may take in any case
+# Files of other kinds: offset of their mark, the mark, and a name for the kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
     (8, b"AIF", "a recording (AIFF)"),
@@ -59,15 +59,15 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # a checkpoint of 1,000 tensors takes some 110,000
+_MOST_STEPS = 6_000_000  # instructions of a pickle; a checkpoint of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
     """Return the content of a file of ``torch.save``, and the names of classes that were read as records.
 
-    The tensors of a zip archive are views of the memory-mapped file: do not write to it while they
-    are in use. With ``tensors_only``, refused names are read as records too.
+    The tensors of a zip archive are views of the memory-mapped file: do not write to the file while
+    the tensors are in use. With ``tensors_only``, refused names are read as records too.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or calls functions.
@@ -125,6 +125,7 @@ def check_file(path: Path) -> None:
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
+    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member for each storage."""
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
@@ -132,7 +133,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
                 f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
             )
         members: dict[str, zipfile.ZipInfo] = {}  # by their names below the archive's folder
-        for member in archive.infolist():  # what torch.save never writes is refused
+        for member in archive.infolist():  # refuse members that torch.save never writes
             folder, _, name = member.filename.partition("/")
             odd = {"..", "."} & set(member.filename.split("/")) or "\\" in member.filename or ":" in folder
             if not folder or not name or odd:
@@ -158,13 +159,13 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
                     raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
+                # The local header has 30 bytes, whose last 4 are the lengths of two fields after it; then come the data.
                 file.seek(member.header_offset + 26)
-                # The bytes stand after a local header of variable length.
                 start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:
+                if start % 8:  # views need aligned numbers
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]
@@ -174,7 +175,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
+    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
@@ -190,13 +191,13 @@ def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # byte order and integer sizes of the machine that wrote it; today's machines are little-endian
+    load()  # skip byte order and integer sizes of the machine that wrote the file: all machines today are little-endian
     content = load()
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
     for key in keys:
-        file.read(8)  # the number of elements, known from the pickle
+        file.read(8)  # skip the number of elements, which the pickle has stated
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")
@@ -225,7 +226,7 @@ def _expanded(content: Any) -> int:
         elif parts_are_known:
             sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _parts(value))
         elif id(value) not in sizes and (items := _parts(value)):
-            sizes[id(value)] = 0  # a part may hold the whole: a node of omegaconf holds its parent
+            sizes[id(value)] = 0  # ends cycles: a node of omegaconf contains its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

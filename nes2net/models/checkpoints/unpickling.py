@@ -1,10 +1,10 @@
-"""An unpickler that runs no code, and a copy of foreign metadata as plain data.
+"""An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
-A pickle is a program: it names functions and calls them. Here only tensors and plain containers are
-built. Every other class becomes a :class:`Record`, which stores its arguments and does nothing. A
-name that does not belong into a checkpoint (``os.system``) raises an error.
+A pickle is a program: it names functions and calls them. This unpickler builds only tensors and
+plain containers. Every other class becomes a :class:`Record`, which stores its arguments and does
+nothing. A name that does not belong in a checkpoint, such as ``os.system``, raises an error.
 
-In reading order: ``TensorUnpickler`` reads a pickle, with the functions below it in place of
+In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below it in place of
 PyTorch's; ``plain`` copies metadata.
 """
 
@@ -43,7 +43,7 @@ _STORAGES = {
     "UntypedStorage": torch.uint8,
 }
 
-# Data classes of the standard library and of PyTorch in real checkpoints; they become records.
+# Classes and modules of the standard library and of PyTorch that real checkpoints contain; they become records.
 _HARMLESS = (
     "argparse.Namespace",
     "typing.",
@@ -68,14 +68,16 @@ _HARMLESS_BUILTINS = {
     "builtins.Ellipsis",  # in types such as Tuple[int, ...]
 }
 
-#: Classes that became records, and characters of a class's name.
-MOST_CLASSES = 1000
-LONGEST_NAME = 500
+MOST_CLASSES = 1000  # different classes that become records
+LONGEST_NAME = 500  # characters of the name of a class
 _MOST_DIMENSIONS = 64  # of a tensor
 
 
 class Record:
-    """Stands for an object of a class that is not built: its arguments, items, elements and state."""
+    """The arguments, items, elements and state of an object in a pickle whose class is never built.
+
+    The methods are those that the unpickler calls to fill an object.
+    """
 
     __slots__ = ("arguments", "elements", "items", "state")
     class_name = ""
@@ -85,6 +87,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
+        """Keep the arguments of the call. Without ``__init__``, an unpickler may also call ``__new__`` alone."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -110,8 +113,8 @@ class TensorUnpickler(GuardedUnpickler):
 
     Args:
         budget: see :class:`GuardedUnpickler`.
-        storage_of: returns a tensor's storage for its key and number of bytes.
-        records: receives the names of classes that became records.
+        storage_of: returns the storage of a tensor with this key and number of bytes.
+        records: name of a class → its subclass of :class:`Record`; the unpickler fills it.
         tensors_only: read refused names as records too.
     """
 
@@ -134,11 +137,12 @@ class TensorUnpickler(GuardedUnpickler):
         self.tensors_only = tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
+        """The object that stands for ``module.name`` of the pickle; never an import."""
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
         if module == "torch" and isinstance(dtype := vars(torch).get(name), torch.dtype):
             return dtype
-        if self.proto < 3:  # torch.save writes protocol 2, which has Python 2's names
+        if self.proto < 3:  # torch.save writes protocol 2, in which modules have the names of Python 2
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full_name = f"{module}.{name}"
         if function := _FUNCTIONS.get(full_name):
@@ -147,7 +151,8 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        # Names of the standard library and of PyTorch are refused unless they are known as data classes.
+        # A record runs nothing, but a file that asks for os.system or the like is an attack, and should be reported.
+        # Of the standard library and PyTorch, only known data classes are therefore accepted.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
         if (
@@ -166,7 +171,7 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Make a container of the argument at ``position``, or an empty one without it."""
+        """Make a container of the items in the argument at ``position``; empty if the call has no such argument."""
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
             raise TypeError(f"a {kind.__name__} is made of items")
@@ -176,6 +181,7 @@ class TensorUnpickler(GuardedUnpickler):
         return kind(self.copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
+        """The storage that ``saved_id`` describes as ``torch.save`` does: type, key and number of elements."""
         match saved_id:
             case ("storage", torch.dtype() as dtype, str() | int() as key, _, int() as numel, *view) if (
                 numel >= 0 and len(view) <= 1
@@ -188,7 +194,7 @@ class TensorUnpickler(GuardedUnpickler):
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
     def load_build(self) -> None:
-        # In an ordered dictionary, a file may set only PyTorch's metadata.
+        """Set the state of an object; of an ordered dictionary, only PyTorch's metadata."""
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
         state = self.stack.pop()
@@ -208,40 +214,44 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+    """Make a tensor that views ``storage``, as PyTorch's function of the same name does."""
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
-    return flat.as_strided(size, stride, offset)  # set_ would enlarge a small storage
+    return flat.as_strided(size, stride, offset)  # raises for a storage that is too small; set_() would enlarge it
 
 
 def _rebuild_tensor_of(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
+    """Make a tensor that views the bytes of ``storage`` as numbers of ``dtype``."""
     return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
 
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
+    """A parameter becomes a tensor."""
     if not isinstance(data, Tensor):
         raise TypeError("a parameter is not a tensor")
     return data
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
+    """An object that ``copyreg`` would build becomes an empty record."""
     if not (isinstance(cls, type) and issubclass(cls, Record)):
         raise TypeError("an object has no class")
     return cls()
 
 
 def _annotation(*_: Any) -> Record:
-    """Stand for a type such as ``Tuple[int, str]``; structured configurations hold it as a call."""
+    """A type such as ``Tuple[int, str]``, which structured configurations store as a call, becomes an empty record."""
     return Record()
 
 
 def _enum_member(cls: type, name: Any) -> Record:
-    """Make a record of ``getattr(Class, "MEMBER")``, as Python 3.11 writes enumerations.
+    """``getattr(Class, "MEMBER")``, as Python 3.11 stores a member of an enumeration, becomes a record.
 
     Raises:
-        Refused: for any other ``getattr``.
+        Refused: if a pickle calls ``getattr`` with other arguments.
     """
     if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
         raise Refused("it asks for builtins.getattr")
@@ -256,14 +266,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,
     "copyreg._reconstructor": _reconstruct,
-    "builtins.type": _annotation,  # of None
+    "builtins.type": _annotation,  # the call type(None), in types such as Optional[int]
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,
     "types.GenericAlias": _annotation,
 }
 
-# Containers, and the place of the items among the arguments of their call.
+# Name of a container → the type to build, and the position of the items among the arguments of the call.
 _CONTAINERS: dict[str, tuple[type, int]] = {
     "torch.Size": (tuple, 0),
     "collections.OrderedDict": (OrderedDict, 0),
@@ -281,10 +291,11 @@ def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings from text, lists, tuples, text, numbers, truth values, None.
 
     A :class:`Record` becomes its content (:func:`content_of`); any other object becomes a short
-    description. An object that occurs several times is copied and counted each time.
+    text that describes the object. An object that occurs several times is copied and counted each
+    time.
 
     Args:
-        owner: beginning of the message, such as the name of the file.
+        owner: beginning of the error message, such as the name of the file.
 
     Raises:
         InputError: if there are more values, characters or levels than any model needs.

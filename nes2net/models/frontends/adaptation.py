@@ -1,7 +1,8 @@
 """Parameter-efficient fine-tuning: train a few added tensors in a front-end whose own weights are frozen.
 
-The tensors of the front-end, its base, keep their names in the state dict. Added tensors have names
-such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the library peft.
+The frozen tensors are called the base; they keep their names in the state dict. Added tensors have
+names such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the library
+peft.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nes2net.lib.errors import InputError, check_known, shown
 from nes2net.lib.options import Probability, Takes, check_options
 from nes2net.models.frontends.base import Frontend
 
-#: Options of each kind.
+#: Kind of adaptation → its options.
 KINDS: dict[str, tuple[str, ...]] = {
     "lora": ("rank", "alpha", "targets", "dropout"),
     "dora": ("rank", "alpha", "targets", "dropout"),
@@ -46,23 +47,23 @@ class Adaptation:
 
     Args:
         kind: ``"lora"`` adds a product of two small matrices to the weight of linear layers,
-            W + (alpha / rank)·B·A (Hu et al., "LoRA", arXiv 2106.09685, Sec. 4.1); ``"dora"``
-            trains the length of each row of W besides (Liu et al., "DoRA", arXiv 2402.09353).
+            W + (alpha / rank)·B·A (Hu et al., "LoRA", arXiv 2106.09685, Sec. 4.1). ``"dora"`` also
+            trains the length of each row of W (Liu et al., "DoRA", arXiv 2402.09353).
             ``"adapter"`` puts a small network of two linear layers after the attention and after the
             feed-forward network of each transformer layer (Houlsby et al., arXiv 1902.00751,
             Sec. 2.1). ``"prompt"`` puts learned vectors before the frames that the transformer
             layers read (Jia et al., "Visual prompt tuning", arXiv 2203.12119). ``"bitfit"`` trains
             the biases of the transformer layers (Ben Zaken et al., arXiv 2106.10199).
-        rank: for LoRA and DoRA: rows of A and columns of B.
+        rank: for LoRA and DoRA: number of rows of A and of columns of B.
         alpha: for LoRA and DoRA: the product is multiplied by alpha / rank.
         targets: for LoRA and DoRA: the linear layers that get a product: ``"attention"`` (queries,
-            keys, values and output), ``"feed_forward"``, ``"all"`` of these, or their names, such
-            as ``["q_proj", "v_proj"]``.
-        dropout: for LoRA and DoRA: chance of dropping a number of the input of A, in training.
-        bottleneck: for adapters: size between their two linear layers; the paper has 8, 64 and 256.
+            keys, values and output), ``"feed_forward"``, ``"all"`` for both, or a list of names of
+            layers, such as ``["q_proj", "v_proj"]``.
+        dropout: for LoRA and DoRA: probability of dropout at the input of A, in training.
+        bottleneck: for adapters: size between the two linear layers; the paper has 8, 64 and 256.
         tokens: for prompts: number of vectors; 10 is an assumption.
-        deep: for prompts: each transformer layer has vectors of its own, which replace the output
-            of the layer before for its vectors (VPT-Deep).
+        deep: for prompts: give each transformer layer its own vectors, in place of the previous
+            layer's outputs for its vectors (VPT-Deep).
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
@@ -84,11 +85,11 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     """Check a mapping of the options of :class:`Adaptation`.
 
     Args:
-        owner: beginning of the message, such as ``"`train.adapt`"``.
+        owner: beginning of the error message, such as ``"`train.adapt`"``.
 
     Raises:
-        InputError: if it is not a mapping, or an option is unknown, out of its range or of another
-            kind.
+        InputError: if ``options`` is not a mapping, or an option is unknown, out of its range or
+            belongs to another kind.
 
     >>> check_adaptation({"kind": "lora", "rank": 4}, "`train.adapt`").options
     {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
@@ -114,14 +115,14 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 
 
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Freeze all parameters of ``frontend`` and add the ones to train instead, in place.
+    """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit trains biases instead.
 
-    LoRA, DoRA and adapters begin as the identity, so the hidden states first equal the base's.
-    Random numbers come from PyTorch's generator, in the order of the layers.
+    LoRA, DoRA and adapters change no hidden state at first. Random numbers come from PyTorch's
+    generator, in the order of the layers. ``frontend`` is changed in place.
 
     Raises:
-        InputError: if it is adapted already, has no transformer layers of its own, or these lack
-            the named linear layers or are too small for the rank.
+        InputError: if ``frontend`` is adapted already or has no transformer layers, or if the
+            layers lack the named linear layers or are too small for the rank.
     """
     name = frontend.config["name"]
     kind = adaptation.kind
@@ -136,13 +137,9 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
+        # An adapter follows the last linear layer of the attention, and of the feed-forward network.
         for layer_name, linear in _linear_layers(frontend, "all").items():
-            if _last(layer_name) in (
-                "out_proj",
-                "linear_out",
-                "output_dense",
-                "fc2",
-            ):  # the last of attention or of the rest
+            if _last(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
                 parent = frontend.get_submodule(layer_name.rpartition(".")[0])
                 setattr(parent, _last(layer_name), _rename(Bottleneck(linear, adaptation.bottleneck)))
     elif kind == "prompt":
@@ -151,7 +148,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
-        # An assumption: as large as the output of the layer norm before the layers.
+        # Assumption: standard normal numbers, as large as the output of the layer norm before the layers.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
@@ -165,10 +162,10 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def merge(frontend: Frontend) -> None:
-    """Fold the trained tensors into the weights of ``frontend``, in place; all weights can then be trained again.
+    """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    LoRA and DoRA become part of the weights, and the biases of BitFit are part of them already.
-    Adapters and prompts are kept, because no weight can hold them.
+    LoRA and DoRA are added to weights. The biases of BitFit are weights already. Adapters and
+    prompts cannot be added to a weight, and are kept.
     """
     if not frontend.adapted:
         return
@@ -182,7 +179,7 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """The linear layers of the transformer layers that ``targets`` names, by their names in ``frontend``.
+    """Name in ``frontend`` → linear layer, for the layers in the transformer that ``targets`` names.
 
     Raises:
         InputError: if ``targets`` names a layer that does not exist.
@@ -197,7 +194,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # fairseq's names, which checkpoints have → the transformers library's names
+        # Name that a user may give, fairseq's or the transformers library's → the library's name.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(
@@ -209,10 +206,12 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
 
 
 def _last(name: str) -> str:
+    """The last word of a dotted ``name``."""
     return name.rpartition(".")[2]
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
+    """Replace linear layers by peft's layers with LoRA or DoRA, under this toolkit's names of tensors."""
     from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
@@ -221,7 +220,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
         raise InputError(f"rank {adaptation.rank} is larger than a layer to adapt, whose smaller size is {smallest}")
     config = LoraConfig(
         r=adaptation.rank,
-        lora_alpha=adaptation.alpha,  # type: ignore[arg-type]  # it divides by the rank
+        lora_alpha=adaptation.alpha,  # type: ignore[arg-type]  # peft divides it by the rank, so floats are fine
         lora_dropout=adaptation.dropout,
         target_modules=list(layers),
         use_dora=adaptation.kind == "dora",
@@ -233,7 +232,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """The layers of peft in ``frontend``, each with the module that holds it and its name there."""
+    """For each layer of peft in ``frontend``: the parent module, the name of the layer in it, and the layer."""
     return [
         (parent, name, child)
         for parent in frontend.modules()
@@ -243,12 +242,12 @@ def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
 
 
 class Bottleneck(nn.Module):
-    """``linear``, then an adapter: y + W₂·GELU(W₁·y + b₁) + b₂ of its output y, …×D → …×D.
+    """``linear`` with output y, followed by an adapter: y + W₂·GELU(W₁·y + b₁) + b₂, …×D' → …×D.
 
-    W₂ and b₂ begin as zeros, so that it begins as ``linear`` alone.
+    W₂ and b₂ are 0 at first, so that the adapter first changes nothing.
 
     Args:
-        size: rows of W₁.
+        size: number of rows of W₁.
     """
 
     def __init__(self, linear: nn.Linear, size: int) -> None:
@@ -262,12 +261,12 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.adapter_up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both to ``x`` …×D'."""
+        """Apply ``linear`` and the adapter to ``x`` …×D'."""
         y = self.base_layer(x)
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Names of a layer's tensors in its module, and in state dicts.
+# Name of a tensor in its module, and in state dicts.
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),
@@ -278,13 +277,14 @@ _NAMES = [
 
 
 def _rename(layer: nn.Module) -> nn.Module:
-    """Let a layer that replaced a linear one keep the names of its tensors in state dicts."""
+    """Let ``layer``, which replaces a linear layer, keep the names of the linear layer in state dicts."""
     layer.register_state_dict_post_hook(partial(_hook, _NAMES))
     layer.register_load_state_dict_pre_hook(partial(_hook, [(new_name, name) for name, new_name in _NAMES]))
     return layer
 
 
 def _hook(names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    """Rename the ``tensors`` under ``prefix`` by the pairs ``names``, in place."""
     for source, target in names:
         if prefix + source in tensors:
             tensors[prefix + target] = tensors.pop(prefix + source)

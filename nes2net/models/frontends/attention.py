@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, in the way that is fastest for a few seconds of speech on the CPU."""
+"""Scaled dot-product attention that is fast for a few seconds of speech on the CPU."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # frames; the weights of longer recordings take much memory
+_SHORT = 512  # frames; for longer recordings, whole matrices of weights would take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Attend with ``query``, ``key`` and ``value`` B×H×T×D/H: B×H×T×D/H.
 
-    PyTorch's own kernel computes the weights in blocks. For few frames in bfloat16, whole matrices
-    of weights take two thirds of its time (``scripts/bench scoring``).
+    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16,
+    computing whole matrices of weights takes two thirds of the time (``scripts/bench scoring``).
 
     Args:
-        bias: …×T×T, added to the weights before their softmax.
+        bias: …×T×T, added to the scores before the softmax.
 
     >>> query, key, value = torch.randn(3, 1, 2, 50, 8, dtype=torch.bfloat16)
     >>> bias = torch.randn(1, 2, 50, 50, dtype=torch.bfloat16)
@@ -27,7 +27,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     ...     bool((attend(query, key, value, bias) - exact).abs().max() < 0.05)
     True
     """
-    in_one_product = (
+    whole_matrices = (
         query.device.type == "cpu"
         and query.dtype == torch.bfloat16
         and query.shape[2] <= _SHORT
@@ -35,7 +35,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
     )
-    if not in_one_product:
+    if not whole_matrices:
         return functional.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
     queries, keys, values = (x.flatten(0, 1) for x in (query, key, value))
     scale = query.shape[3] ** -0.5
@@ -50,5 +50,5 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def for_transformers(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, dropout: float = 0.0, **_: Any
 ) -> tuple[Tensor, None]:
-    """:func:`attend` as the transformers library calls it: B×T×H×D/H, and None in place of the weights."""
+    """:func:`attend` with the interface of the transformers library: return B×T×H×D/H and None for the weights."""
     return attend(query, key, value, mask, dropout).transpose(1, 2), None

@@ -18,15 +18,15 @@ from nes2net.lib.errors import InputError
 class UsedSamples:
     """The number of leading samples that the hidden states depend on, in a front-end without padding.
 
-    Called with a number of samples, it returns the number of samples up to the end of the last
-    complete frame; later samples are never read. Utterances with the same result can be cut to it
-    and share a batch, and each has exactly the same hidden states as alone. The defaults are for a
+    A call with the length of a waveform returns the number of samples up to the end of the last
+    complete frame; later samples are never read. Utterances with the same result can be cut to this
+    length and share a batch, without any change of their hidden states. The defaults are for a
     front-end that reads all samples.
 
     Args:
-        first: samples of the shortest waveform that gives a frame.
-        step: samples from one frame to the next.
-        most: samples after so many are not read; None for no limit.
+        first: number of samples of the shortest waveform that gives a frame.
+        step: number of samples from one frame to the next.
+        most: number of samples after which nothing is read; None for no limit.
 
     >>> used = UsedSamples(400, 320)  # wav2vec 2.0
     >>> used(64600), used(64720), used(64719), used(399)
@@ -45,12 +45,12 @@ class UsedSamples:
         return self.first + (num_samples - self.first) // self.step * self.step
 
 
-#: The hidden states that a caller asks for: the last one, or all of them.
+#: The hidden states that a front-end returns: the last state or all states.
 Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Raise an error for a hop so short that the frames of a short waveform would take all memory.
+    """Check that a hop is not so short that the frames of a short waveform would fill the memory.
 
     Raises:
         InputError: if ``hop_length`` is below ``min_hop_length`` samples.
@@ -71,29 +71,29 @@ class Frontend(nn.Module):
     num_layers: int = 1
     """L, the number of hidden states for ``layers="all"``."""
     hop_length: int
-    """Samples from one frame to the next."""
+    """Number of samples from one frame to the next."""
     min_samples: int
-    """Samples of the shortest waveform that gives a frame."""
+    """Number of samples of the shortest waveform that gives a frame."""
     used_samples: UsedSamples = UsedSamples()
-    """The number of leading samples that the hidden states depend on; by default all samples."""
+    """Length of a waveform → number of leading samples that the hidden states depend on; by default all."""
     full_precision: bool = False
-    """Whether it takes the waveform in at least float32, for any type of its weights."""
+    """Whether the waveform must be at least float32, for any type of the weights."""
     model_type: str = ""
-    """Type of the model that its checkpoint holds (:mod:`nes2net.models.checkpoints.model_types`), if it has one."""
+    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without one."""
     note: str = ""
-    """A note for users about an option that its checkpoint decided; usually empty."""
+    """A note for users about an option that the checkpoint decided; usually empty."""
     num_unused: int = 0
-    """Numbers in the pre-training tensors that are only kept for its checkpoints."""
+    """Count of numbers in tensors of pre-training, which are only kept for checkpoints."""
     base: frozenset[str] = frozenset()
-    """Names in its state dict of the frozen tensors, if it is adapted."""
+    """State-dict names of the frozen tensors of an adapted front-end; empty if it is not adapted."""
     encoder_layerdrop: float = 0.0
-    """Chance of skipping a transformer layer in training."""
+    """Probability of skipping a transformer layer in training."""
     takes_checkpoint: ClassVar[bool] = True
-    """Whether its constructor takes a pre-training file."""
+    """Whether the constructor takes a pre-training file."""
     takes_prompt: bool = False
-    """Whether its ``forward`` puts a prompt before the frames, by :meth:`with_prompt`."""
+    """Whether ``forward`` can put a prompt before the frames, by :meth:`with_prompt`."""
     model: Any
-    """Its network, under the name that published checkpoints give to it."""
+    """The network, under the name that it has in published checkpoints."""
 
     if TYPE_CHECKING:  # torch.nn.Module does not type its call
 
@@ -118,12 +118,12 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether a few tensors are trained instead of its weights (:mod:`nes2net.models.frontends.adaptation`)."""
+        """Whether a few tensors are trained instead of all weights (:mod:`nes2net.models.frontends.adaptation`)."""
         return "adapt" in self.config
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """Its transformer layers, from the first to the last; empty if it has none."""
+        """The transformer layers, from the first to the last; empty without a transformer."""
         return ()
 
     @property
@@ -132,12 +132,13 @@ class Frontend(nn.Module):
         return ()
 
     def with_prompt(self, x: Tensor, layer: int) -> Tensor:
-        """Put a prompt of P vectors before the frames of ``x`` B×T×D, the input of transformer layer ``layer``.
+        """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer ``layer``.
 
-        The result is B×(P+T)×D. After the first layer, the frames of ``x`` already follow a prompt,
-        which a deep prompt replaces. Without a prompt ``x`` is returned.
+        Layer 0 reads frames B×T×D; the result is B×(P+T)×D. The input of a later layer is
+        B×(P+T)×D already: a deep prompt replaces the P vectors, another prompt leaves them. Without
+        a prompt, ``x`` is returned.
         """
-        prompt = getattr(self.model, "prompt", None)  # 1×P×D, or L'×P×D for L' layers
+        prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
             return x
         if layer:
@@ -145,14 +146,14 @@ class Frontend(nn.Module):
         return torch.cat([prompt[layer].expand(len(x), -1, -1).to(x.dtype), x], dim=1)
 
     def without_prompt(self, x: Tensor) -> Tensor:
-        """Frames B×T×D of ``x`` B×(P+T)×D."""
+        """The frames B×T×D of ``x`` B×(P+T)×D, without the vectors of a prompt."""
         prompt = getattr(self.model, "prompt", None)
         if prompt is None:
             return x
         return x[:, prompt.shape[1] :]
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply one transformer layer to ``x`` B×T×D; each layer passes ``shared`` to the next."""
+        """Apply one transformer layer to ``x`` B×T×D; return the output, and ``shared`` for the next layer."""
         out = layer(x, None)  # no mask
         if isinstance(out, tuple):
             out = out[0]
@@ -166,7 +167,7 @@ class Frontend(nn.Module):
             x = self.with_prompt(x, number)
             if layers == "all":
                 hidden_states.append(self.without_prompt(x))
-            # Layer drop (arXiv 1909.11556), drawn on the CPU, so that no step waits for a GPU.
+            # Layer drop (arXiv 1909.11556). The random number is drawn on the CPU, so that no step waits for a GPU.
             if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
                 continue
             x, shared = self.run_layer(layer, x, shared)
@@ -177,14 +178,14 @@ class Frontend(nn.Module):
         return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:
-        """Compute each transformer layer's activations again in the backward pass, from now on.
+        """From now on, compute the activations of transformer layers again in the backward pass.
 
-        This takes less memory and about a third more time. The gradients are the same, because
-        dropout draws the same numbers again (T. Chen et al., "Training deep nets with sublinear
-        memory cost", arXiv 1604.06174).
+        Training then takes less memory and about a third more time. The gradients are the same,
+        because dropout draws the same numbers again (T. Chen et al., "Training deep nets with
+        sublinear memory cost", arXiv 1604.06174).
 
         Raises:
-            InputError: if it has no transformer layers.
+            InputError: if the front-end has no transformer layers.
         """
         if not self.transformer_layers:
             raise InputError(
@@ -195,16 +196,16 @@ class Frontend(nn.Module):
             layer.forward = partial(recomputed, layer.forward, use_reentrant=False)
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile it in place, with the arguments of ``torch.compile``.
+        """Compile the front-end in place, with the arguments of ``torch.compile``.
 
-        In a transformer only the layers are compiled, and they share the code that is compiled for
-        the first one. The convolutions before them are not compiled, because compiling does not
-        make them faster on a CPU.
+        In a transformer only the layers are compiled; all layers share the code that was compiled
+        for the first layer. The convolutions before the layers are not compiled, because this would
+        not make them faster on a CPU.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # activations are recomputed: compile the inner function
+            if isinstance(layer.forward, partial):  # of checkpoint_activations(): compile the function inside
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

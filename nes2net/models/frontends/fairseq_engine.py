@@ -2,7 +2,7 @@
 
 Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations.
 The module is built from this toolkit's options. fairseq never reads a checkpoint itself, because
-that would let the file run code.
+its reader lets a file run code.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from nes2net.lib.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
-# Options here that fairseq's Wav2Vec2Config lacks, or that only its pre-training uses.
+# Options that fairseq's Wav2Vec2Config lacks, or that only pre-training uses.
 _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    Its state dict has the published keys. It also loads the keys of the transformers library,
-    because the front-end converts a checkpoint's keys to them.
+    The state dict of the module has the published keys. The module also loads the keys of the
+    transformers library, because the front-end translates the keys of all checkpoints to these.
 
     Raises:
         MissingLibrary: if fairseq cannot be imported.
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
+    except (ImportError, ValueError, AttributeError) as error:  # 0.12.2 raises the last two on current Python and NumPy
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
@@ -41,7 +41,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
         ) from error
     fields = {k: v for k, v in options.items() if k not in _OTHERS}
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
-    with torch.device("cpu"):  # its initialisation cannot run on the meta device
+    with torch.device("cpu"):  # fairseq's initialisation cannot run on the meta device
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
         if model.post_extract_proj is None:  # fairseq omits it if the size does not change; the published keys have it
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
@@ -57,6 +57,7 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     inputs: dict[Any, Tensor] = {}
 
     def keep(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
+        """A hook that stores the input of a module."""
         inputs[name] = args[0]
 
     hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
@@ -73,8 +74,7 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     states = [out if final_norm else last]
     if layers != "all":
         return states
-    # For a dropped layer, report the next layer's input. Layers work on T×B×D, T padded to an even
-    # number.
+    # For a dropped layer, report the next layer's input. fairseq's layers read T×B×D with T padded to an even number.
     state = last
     for i in reversed(range(len(encoder.layers))):
         if i in inputs:
@@ -84,5 +84,6 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
 
 def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
+    """The hook before ``load_state_dict()``: rename the transformers library's names to fairseq's, in place."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

@@ -12,10 +12,10 @@ from torch.nn import functional
 def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
-    The library normalises over channels between two transpositions, each of which copies
-    everything. With the channels innermost in memory, as 2-D convolutions of height 1, nothing is
-    copied. On the CPU this takes about half the time, in float32 and bfloat16. On other devices the
-    library's own forward runs.
+    Before and after a layer norm over channels, the library transposes the feature map, and each
+    transposition copies the map. Here 2-D convolutions of height 1 keep the channels innermost in
+    memory, and nothing is copied. On the CPU this takes about half the time, in float32 and
+    bfloat16. On other devices the library's own forward runs.
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)
@@ -23,15 +23,15 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # Utterance by utterance: the activations of the first layers fit into the cache for one utterance,
-    # but not for a batch.
+    # One utterance at a time: the activations of the first layers then fit into the processor's cache.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
     """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C."""
     for layer, weight in zip(extractor.conv_layers, weights):
-        if x.shape[1] == 1:  # first layer: in bfloat16, a product with frames of the waveform takes a third of the time
+        # First layer: in bfloat16, a matrix product with frames of the waveform takes a third of a convolution's time.
+        if x.shape[1] == 1:
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:
@@ -48,7 +48,8 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     """Compute the positional ``embedding`` of the transformers library for ``x`` B×T×D: B×T×D.
 
-    On the CPU this grouped convolution takes half of the library's time in bfloat16, two thirds in float32.
+    On the CPU, this grouped convolution takes half of the library's time in bfloat16, and two
+    thirds in float32.
     """
     if x.device.type != "cpu":
         return embedding(x)
@@ -60,5 +61,5 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
 
 
 def _channels_last(weight: Tensor) -> Tensor:
-    """The ``weight`` of a 1-D convolution for a 2-D one of height 1."""
+    """The ``weight`` of a 1-D convolution as the weight of a 2-D convolution of height 1, channels innermost."""
     return weight.unsqueeze(2).clone(memory_format=torch.channels_last)

@@ -21,32 +21,32 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
     M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
-    detection", Interspeech 2015. Each frame goes through pre-emphasis, a symmetric Hamming window,
-    |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and
-    an orthonormal DCT-II. Its lowest coefficients are kept, including the 0th. Then Δc[t] =
-    ``delta_scale``·(c[t+1] − c[t−1]), with the first and last frame repeated at the ends, and ΔΔ
-    likewise from Δ.
+    detection", Interspeech 2015. The steps for each frame are: pre-emphasis, a symmetric Hamming
+    window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``,
+    log10(· + 2.2e-16) and an orthonormal DCT-II, of which the lowest coefficients are kept,
+    including the 0th. Differences are Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]); the first and the
+    last frame are repeated at the ends. ΔΔ is computed from Δ in the same way.
 
-    The defaults are the LFCC-GMM baseline of ASVspoof 2019. The baseline of 2021 LA in MATLAB is
+    The defaults are the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA has
     ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA goes to 8000 Hz. Only the MATLAB
-    baseline halves the differences. The baseline in Python with spafe 0.3.3 is the same with
-    ``max_frequency=8000, delta_scale=1``: spafe's filters always go to 8000 Hz. The baselines pad
-    the last frame with zeros. Here an incomplete frame is dropped, as in every other front-end.
+    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA has ``max_frequency=8000``. Only
+    the MATLAB baseline of 2021 halves the differences. The Python baseline with spafe 0.3.3 has the
+    same options with ``max_frequency=8000, delta_scale=1``, because spafe's filters always go to
+    8000 Hz. The baselines pad the last frame with zeros. Here an incomplete frame is dropped, as in
+    every other front-end.
 
     Args:
         window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
-        num_filters: triangular filters.
-        num_coefficients: cepstral coefficients to keep, at most ``num_filters``.
+        num_filters: number of triangular filters.
+        num_coefficients: number of cepstral coefficients to keep, at most ``num_filters``.
         max_frequency: upper edge of the last filter in Hz.
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
-        deltas: how many orders of differences are appended, 0 to 2; D is
-            (1 + deltas)·num_coefficients.
-        delta_scale: ½ in the baseline of 2021 in MATLAB, 1 in the others.
-        num_samples: how many leading samples of a waveform are read; None for all.
+        deltas: orders of differences to append, 0 to 2; D is (1 + deltas)·num_coefficients.
+        delta_scale: factor of the differences: 0.5 in the MATLAB baseline of 2021, otherwise 1.
+        num_samples: number of leading samples of a waveform to read; None for all.
 
     Raises:
-        InputError: if options do not go together.
+        InputError: if options do not fit each other.
 
     >>> [tuple(state.shape) for state in LinearFrequencyCepstrum()(torch.zeros(2, 16000))]
     [(2, 99, 60)]

@@ -1,7 +1,8 @@
-"""Log-mel features of waveforms as w2v-BERT 2.0 and Whisper read them, on the waveform's device.
+"""Log-mel features for w2v-BERT 2.0 and Whisper, computed on the waveform's device.
 
-Each utterance of a batch has the same features as alone. The features are differentiable, and equal
-to those of the transformers library's extractors, which compute them in NumPy one by one.
+The features of an utterance do not depend on the other utterances of the batch. They are
+differentiable, and equal the features of the transformers library's extractors, which use NumPy and
+take one utterance at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-#: Window and hop of both, in samples: 25 ms every 10 ms.
+#: Window and hop of both kinds of features, in samples: 25 ms every 10 ms.
 WINDOW = 400
 HOP = 160
 
@@ -21,18 +22,19 @@ HOP = 160
 def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     """Compute Kaldi's log-mel filter bank as ``SeamlessM4TFeatureExtractor`` does: B×N → B×T×bins.
 
-    Samples are scaled to 16 bits. Each frame loses its mean, gets pre-emphasis 0.97, a Povey window
-    and an FFT of 512. Powers go through triangles on the mel scale from 20 Hz to 8 kHz and a
-    logarithm. Each bin is then normalised to mean 0 and variance 1 over the utterance.
+    Samples are scaled to 16 bits. The steps for each frame are: subtract the mean, pre-emphasis
+    0.97, a Povey window, an FFT of length 512, powers, triangular filters on the mel scale from 20
+    Hz to 8 kHz, and a logarithm. Then each bin is normalised to mean 0 and variance 1 over the
+    utterance.
 
-    The logarithms are computed in float64, because in float32 a quiet band beside a loud one is
-    mostly rounding error: the normalised bins of 40 real recordings would differ by up to 0.011
-    (7e-5 root mean square), the bins of a tone by 0.12. For 4 s this is 2·10⁷ of some 10¹¹
-    operations, so float64 costs little even on a GPU with few units for it. Apple's GPUs have only
-    float32 and use it.
+    The computation is in float64, because in float32 a quiet band beside a loud band is mostly
+    rounding error: normalised bins of 40 real recordings would differ by up to 0.011 (7e-5 root
+    mean square), the bins of a tone by 0.12. For 4 s of speech these are 2·10⁷ of about 10¹¹
+    operations, so that float64 costs little even on a GPU with few float64 units. Apple's GPUs do
+    not support float64: there the computation is in float32.
 
     Args:
-        waveform: in [−1, 1], of at least 560 samples, two frames.
+        waveform: in [−1, 1], at least 560 samples (two frames).
 
     Returns:
         T = 1 + (N − 400) // 160 frames.
@@ -55,10 +57,10 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     """Compute Whisper's log-mel spectrogram of a padded waveform: B×N → B×bins×T, T = N // 160.
 
-    A periodic Hann window and an FFT of 400, with frames centred every 160 samples; Slaney's mel
-    triangles up to 8 kHz; log10; values more than 8 below the utterance's largest one are raised to
-    that limit; (x + 4) / 4. It is computed in float32, as published, or in float64 if the waveform
-    is.
+    The steps are: frames centred every 160 samples, a periodic Hann window, an FFT of length 400,
+    powers, Slaney's mel triangles up to 8 kHz, and log10. Values below the utterance's largest
+    value − 8 are raised to this limit; then x becomes (x + 4) / 4. As published, the computation is
+    in float32; for a float64 waveform it is in float64.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T
@@ -69,16 +71,16 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
 
 def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Kaldi's triangles for an FFT of 512, 257×bins, straight on the mel scale."""
+    """Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale."""
     lowest, highest = (1127 * math.log1p(frequency / 700) for frequency in (20, SAMPLE_RATE / 2))
     edges = torch.linspace(lowest, highest, num_bins + 2, dtype=_precise(like), device=like.device)
     return _triangles(1127 * torch.log1p(_frequencies(257, like) / 700), edges).to(like.dtype)
 
 
 def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Slaney's triangles of equal area for an FFT of 400, 201×bins, straight on the scale of hertz.
+    """Slaney's filters for an FFT of length 400, 201×bins: triangles of equal area with straight sides in Hz.
 
-    His mel scale is linear below 1000 Hz, 15 mel, and logarithmic above.
+    Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above.
     """
     step = math.log(6.4) / 27
     highest = 15 + math.log(SAMPLE_RATE / 2000) / step
@@ -88,16 +90,17 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
 
 
 def _precise(like: Tensor) -> torch.dtype:
+    """The most precise type on the device of ``like``; Apple's GPUs have no float64."""
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _frequencies(num_bins: int, like: Tensor) -> Tensor:
-    """Frequencies of the bins of a spectrum in Hz."""
+    """Frequencies in Hz of the bins of a spectrum."""
     return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_precise(like), device=like.device)
 
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
-    """Triangles of height 1 between the neighbours of each inner edge, positions×(edges − 2)."""
+    """Triangles of height 1 at each inner edge, 0 at its neighbours: values at ``positions``, positions×(edges − 2)."""
     lower = edges[:-2]
     centre = edges[1:-1]
     upper = edges[2:]

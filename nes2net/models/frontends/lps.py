@@ -22,23 +22,24 @@ _WINDOWS = {
 class LogPowerSpectrum(SpectralFrontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
-    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
-    + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
-    2024). That MPIF-Res2Net shares it is an assumption, see docs/deviations.md. Its F0 sub-band, 0 to
-    416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
+    The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
+    log(|X| + e^−80). The defaults are the full-band setting of SR-LA Res2Net (Neural Networks
+    2024), by the authors of MPIF-Res2Net. That MPIF-Res2Net has the same setting is an assumption,
+    see docs/deviations.md. The F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, is ``num_bins=45``; the
+    network reads the first 80,000 samples (``num_samples``).
 
     Args:
         n_fft: length of the FFT and of the window in samples.
         hop_length: samples from one frame to the next.
         window: ``"blackman"``, ``"hamming"`` or ``"hann"``.
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
-        num_bins: how many of the lowest bins to keep; None for all n_fft/2 + 1.
+        num_bins: number of the lowest bins to keep; None for all n_fft/2 + 1.
         normalize: subtract the mean of each bin over the utterance, and divide by the standard
-            deviation over all bins and frames. No value of it is published.
-        num_samples: how many leading samples of a waveform are read; None for all.
+            deviation over all bins and frames. No publication states whether to do so.
+        num_samples: number of leading samples of a waveform to read; None for all.
 
     Raises:
-        InputError: if options do not go together.
+        InputError: if options do not fit each other.
 
     >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
     >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]

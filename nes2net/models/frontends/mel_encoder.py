@@ -21,16 +21,16 @@ from nes2net.models.frontends.onednn import with_onednn
 class MelEncoder(Frontend):
     """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
 
-    L, the number of hidden states for ``layers="all"``, is one per layer and one for the final
-    output. Tensors have the transformers library's names, after ``model.``. A ``checkpoint`` gives
-    the options and the weights; without one the weights are random. The features are computed in
-    float32 for any precision of the encoder.
+    L, the number of hidden states for ``layers="all"``, is the number of layers plus 1 for the
+    final output. Names of tensors are ``model.`` and the transformers library's name. A
+    ``checkpoint`` determines the options and the weights. Without a checkpoint the weights are
+    random. The features are computed in at least float32 for any precision of the encoder.
     """
 
     name: str
     """Name of the front-end in the registry."""
     family: ClassVar[Family]
-    """The layout of its checkpoints."""
+    """The layout of the checkpoints."""
     full_precision = True
     takes_prompt = True
     model: Any
@@ -40,12 +40,12 @@ class MelEncoder(Frontend):
         super().__init__()
         state_dict = None
         if checkpoint is not None:
-            state_dict, in_file = read_mel_encoder(checkpoint, self.family)
+            state_dict, checkpoint_options = read_mel_encoder(checkpoint, self.family)
             self.model_type = self.family.model_type
             if "pretraining_heads" in options:
-                in_file["pretraining_heads"] = "masked_spec_embed" in state_dict
-            check_options(type(self), in_file, str(checkpoint))
-            options = {**options, **in_file}
+                checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
+            check_options(type(self), checkpoint_options, str(checkpoint))
+            options = {**options, **checkpoint_options}
         dim = options["encoder_embed_dim"]
         heads = options["encoder_attention_heads"]
         if dim % heads:
@@ -54,7 +54,8 @@ class MelEncoder(Frontend):
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.out_dim = dim
         self.num_layers = options["encoder_layers"] + 1
-        with nullcontext() if state_dict is None else torch.device("meta"):  # the file's tensors replace its own
+        # With a checkpoint, build on the meta device: the tensors of the file become the parameters.
+        with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = with_onednn(self.build_model(options))
         if state_dict is not None:
             state_dict = as_float32(state_dict, "model.")
@@ -66,11 +67,11 @@ class MelEncoder(Frontend):
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the features that the encoder reads of ``waveform`` B×N, float32 or float64."""
+        """Compute the encoder's input features from ``waveform`` B×N, float32 or float64."""
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute the input B×T×D of the first layer."""
+        """Compute the input B×T×D of the first layer from ``features``."""
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
@@ -81,8 +82,8 @@ class MelEncoder(Frontend):
             final_norm: whether the last state is taken after the final layer norm, if there is one.
 
         Returns:
-            For ``"all"`` L tensors B×T×D: the input of each layer, then the final output. For
-            ``"last"`` only the final output.
+            For ``"all"``, L tensors B×T×D: the input of each layer, then the final output. For
+            ``"last"``, only the final output.
 
         Raises:
             InputError: if the waveform is too short for one frame.
@@ -93,5 +94,5 @@ class MelEncoder(Frontend):
         return [self.covering(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
+        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, for an encoder that pads waveforms."""
         return x

@@ -1,12 +1,13 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
-PyTorch passes float32 products to MKL, which uses only AVX2 on processors that are not Intel's. On
-an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. PyTorch passes
-lower precisions to oneDNN anyway.
+PyTorch computes float32 products by MKL, which uses only AVX2 on processors of other makers than
+Intel. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
+precisions need no change: PyTorch computes them by oneDNN.
 
-PyTorch's own product is used where oneDNN's is unknown or has no rule: in ``torch.compile``,
-``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap, gradients per sample, jvp)
-and forward-mode differentiation.
+oneDNN's operator is not used in modes that do not know it or lack a rule for its derivative or
+batching: ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap,
+gradients per sample, jvp) and forward-mode differentiation. There PyTorch's own product takes its
+place.
 """
 
 from __future__ import annotations
@@ -21,34 +22,37 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# An operator of PyTorch's compiler; None if layers are not to be replaced. Without AVX-512, MKL is as fast on any
-# processor.
+# oneDNN's product, an operator that PyTorch's compiler uses; None for PyTorch's own product. Without AVX-512, MKL is as
+# fast as oneDNN on any processor.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
     with suppress(AttributeError, RuntimeError):  # a build of PyTorch without oneDNN
         _operator = torch.ops.mkldnn._linear_pointwise
-        if torch.equal(
+        if torch.equal(  # the operator is not public, so check that it computes x Wᵀ + b: 4 + 1
             _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
         ):
             _product = _operator
 
 
 class _Linear(torch.autograd.Function):
-    """x Wᵀ + b. Its gradients are products of the same kind, so that second derivatives exist."""
+    """x Wᵀ + b. Its gradients are computed by the same function, so that second derivatives exist."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        assert _product is not None
+        """Compute x Wᵀ + b, …×D → …×D'."""
+        assert _product is not None  # OneDNNLinear checks it
         return _product(x, weight, bias, "none", [], "")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        """Keep what the gradients depend on."""
         x, weight, _ = inputs
         ctx.save_for_backward(x, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, W and b, as far as they are needed."""
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         for_x, for_weight, for_bias = ctx.needs_input_grad
@@ -63,7 +67,7 @@ class _Linear(torch.autograd.Function):
 
 
 class OneDNNLinear(nn.Linear):
-    """``linear`` with the same parameters and, up to rounding, the same outputs and gradients."""
+    """A linear layer on oneDNN, with the parameters of ``linear`` and, up to rounding, its outputs and gradients."""
 
     def __init__(self, linear: nn.Linear) -> None:
         nn.Module.__init__(self)
@@ -83,7 +87,7 @@ class OneDNNLinear(nn.Linear):
             or x.numel() == 0
             or torch.is_autocast_enabled("cpu")
             or torch._C._are_functorch_transforms_active()
-            # forward-mode differentiation: a tensor carries a tangent
+            # in forward-mode differentiation, a tensor carries a tangent
             or any(t is not None and unpack_dual(t).tangent is not None for t in (x, self.weight, self.bias))
         )
         if plain:
@@ -100,5 +104,5 @@ def with_onednn(model: nn.Module) -> nn.Module:
     return model
 
 
-if _product is not None:
+if _product is not None:  # let PyTorch's counter of operations count oneDNN's product
     register_flop_formula(_product)(lambda x, weight, *_, **__: 2 * math.prod(x) * weight[0])

@@ -4,20 +4,22 @@
 has this size. The front-ends in :data:`MODEL_TYPES` read any size.
 
 In reading order: ``PublishedSize`` and the table ``SIZES``; ``check_size`` compares a file with the
-table; ``pretraining_file`` fetches one; ``obtain`` says where to get one.
+table; ``pretraining_file`` downloads a file; ``obtain`` says where to get a file.
 
-Checked against lists of the tensors of published files: names, shapes, counts and options of
-``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
-``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``, and the dropouts of all of these but the last.
+The following facts were checked against lists of the tensors of published files. Names, shapes,
+counts and options: ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``,
+``mms_300m``, ``mms_1b``, ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts: the
+same without ``wavlm_large``.
 
 The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
-digests of Whisper are part of its addresses; several users of ``xlsr_300m`` state its digest.
+addresses of Whisper's files contain their digests. Several users of ``xlsr_300m`` state its digest.
 
-Written from memory and not checked: every licence and ``normalize``; ``hub_options``; the options
-of ``xlsr_53``, taken from ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
-``mhubert_147`` (its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed);
-the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the counts that follow from them. We
-had no pre-training file at hand: ``nes2net info FILE`` says whether a file agrees with this table.
+The following facts were written from memory and not checked: all licences, ``normalize`` and
+``hub_options``; the options of ``xlsr_53``, taken from ``xlsr_300m``; all facts of ``hubert``,
+``unispeech_sat_large`` and ``mhubert_147``, whose 1,004 targets (1,000 clusters and fairseq's four
+special symbols) are assumed; the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the
+counts computed from them. No pre-training file was at hand: ``nes2net info FILE`` compares a file
+with this table.
 """
 
 from __future__ import annotations
@@ -40,38 +42,38 @@ class PublishedSize:
     """A pre-trained model that can be downloaded."""
 
     title: str
-    """Its name in the literature."""
+    """Name of the model in the literature."""
     model_type: str
-    """Its type, one of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
+    """Type of the model, one of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
     parameters: int
-    """Count of the numbers that the front-end reads from its pre-training file."""
+    """Number of parameters that the front-end reads from the pre-training file."""
     file: str
-    """Name of its pre-training file; empty if only the Hugging Face folder is read."""
+    """Name of the pre-training file; empty if only the Hugging Face folder can be read."""
     source: str
-    """Where to get that file."""
+    """Where to get the pre-training file."""
     hub: str
-    """Its repository on the Hugging Face hub."""
+    """Repository on the Hugging Face hub."""
     licence: str
     """Licence of the weights, as the hub or the authors state it."""
     normalize: bool | None
-    """Whether its own configuration layer-normalises waveforms; None for a spectrum's own scaling.
-    The front-ends of the published detectors do so only if their recipes say so."""
+    """Whether the model's own configuration layer-normalises waveforms; None if the model reads a
+    spectrum. A published detector normalises waveforms only if its recipe says so."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options that make this size and differ from the front-end's defaults."""
+    """Options of this size that differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Dropouts and the like of its file that differ from the defaults. The values in a file take precedence."""
+    """Dropouts and similar options of the file that differ from the defaults. A given file takes precedence."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the folder on the hub that differ from the pre-training file's."""
+    """Options of the folder on the hub that differ from those of the pre-training file."""
     notes: str = ""
     """Further facts that a user must know."""
     size: int | None = None
-    """Bytes of its pre-training file; None if not known."""
+    """Size of the pre-training file in bytes; None if unknown."""
     sha256: str = ""
-    """Of its pre-training file; empty if not known."""
+    """SHA-256 of the pre-training file; empty if unknown."""
 
     @property
     def published(self) -> PublishedFile:
-        """The file that is fetched by its name: its pre-training file, or its folder on the hub."""
+        """The file to download: the pre-training file, or else the folder on the hub."""
         if (address := _ADDRESSES.get(self.source)) is None:
             return PublishedFile(f"hub:{self.hub}")
         return PublishedFile(address.format(file=self.file, sha256=self.sha256), self.size, self.sha256)
@@ -82,8 +84,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: The options that define a size: a checkpoint with other values has another size. Dropouts,
-#: normalisation and tensors that only pre-training uses do not count.
+#: The options that define a size: a checkpoint with other values has another size. Dropouts, normalisation and
+#: tensors that only pre-training uses are not among them.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -165,7 +167,7 @@ _WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
 
 
 def _whisper(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
-    """The options of a size of Whisper: heads have 64 numbers, feed-forward networks 4·D."""
+    """Options of a Whisper encoder of width ``dim``: heads of size 64, feed-forward layers of size 4·``dim``."""
     return {
         "num_mel_bins": num_mel_bins,
         "encoder_layers": layers,
@@ -265,7 +267,7 @@ SIZES: dict[str, PublishedSize] = {
 
 
 def __getattr__(name: str) -> Any:
-    """The constructor of a published size, by which the registry builds it."""
+    """The constructor of the published size ``name``: the registry finds it as an attribute of this module."""
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     size = SIZES[name]
@@ -274,19 +276,22 @@ def __getattr__(name: str) -> Any:
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
-    """The published sizes that fit a front-end's ``config``; several may be equal."""
+    """The published sizes with the options of ``config``; several sizes may have the same options."""
     return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
 
 
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
-    """Check that the checkpoint ``path``, of a front-end with ``config``, has the size ``name``.
+    """Check that the checkpoint ``path`` has the published size ``name``.
 
-    For a name that is not a published size, or that stands for any size of its type, nothing is
-    checked.
+    Nothing is checked if ``name`` is not a published size, or if it is also the name of a front-end
+    of any size.
+
+    Args:
+        config: configuration of the front-end that was built from the checkpoint.
 
     Raises:
-        InputError: if the checkpoint has another size or type, or if its file has the name of
-            another model of this size.
+        InputError: if the checkpoint has another size or type, or if its file name is the file name
+            of another model of the same size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
@@ -297,9 +302,8 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         fitting_size = SIZES[fitting_name]
         if Path(path).name in (fitting_size.file, fitting_size.hub.rpartition("/")[2]):
             same_named.append(fitting_name)
-    if (
-        not differences and same_named and name not in same_named
-    ):  # the networks are equal: only the name of the file tells them apart
+    # Models such as xlsr_53 and xlsr_300m have equal networks: only the name of the file tells them apart.
+    if not differences and same_named and name not in same_named:
         raise InputError(
             f"{path} is by its name {SIZES[same_named[0]].title} ({same_named[0]}), not {size.title} ({name}), which has the same "
             f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
@@ -317,11 +321,11 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     """The file or folder ``path_or_name``, or the published file of the size with this name.
 
-    A published file is fetched once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing
-    file or folder of this name takes precedence.
+    A published file is downloaded once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An
+    existing file or folder with the name of a size takes precedence.
 
     Raises:
-        InputError: if a published file cannot be fetched, or has another digest.
+        InputError: if a published file cannot be downloaded, or has another digest.
     """
     if path_or_name is None:
         return None
@@ -334,10 +338,10 @@ def pretraining_file(path_or_name: str | Path | None) -> Path | None:
 
 
 def check_exists(name: str, path: str | Path) -> None:
-    """Check that there is a pre-training file ``path`` for the published size ``name``.
+    """Check that ``path`` exists, if ``name`` is a published size.
 
     Raises:
-        InputError: if there is no such file; the message says where to get it.
+        InputError: if ``path`` does not exist; the message says where to get the pre-training file.
     """
     if name in SIZES and not Path(path).exists():
         raise InputError(
@@ -351,7 +355,8 @@ def check_pretrained(name: str) -> None:
     """Refuse to train the published size ``name`` without its pre-training file.
 
     Raises:
-        InputError: if ``name`` is a published size, and not a front-end of any size.
+        InputError: if ``name`` is a published size, but not also the name of a front-end of any
+            size.
     """
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
@@ -362,7 +367,7 @@ def check_pretrained(name: str) -> None:
 
 
 def obtain(name: str) -> str:
-    """Where to get the pre-training file of a published size, in words; empty if no place is known.
+    """Where to get the pre-training file of a published size, in words; empty if ``name`` is not a published size.
 
     >>> obtain("wavlm_large")
     'WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm, or the folder https://huggingface.co/microsoft/wavlm-large'
@@ -377,16 +382,22 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """How ``config`` differs from the size ``name``, option by option."""
-    defaults = {key: parameter.default for key, parameter in signature(__getattr__(name)).parameters.items()}
+    """How ``config`` differs from the size ``name``, in a text for each option.
+
+    Values of the size's folder on the hub count as equal.
+    """
+    constructor = __getattr__(name)
+    defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}
     differences = []
     for key in SHAPE:
         if key in config and key in defaults:
             expected = _plain(defaults[key])
-            if _plain(config[key]) not in (expected, _plain(SIZES[name].hub_options.get(key, defaults[key]))):
+            expected_on_hub = _plain(SIZES[name].hub_options.get(key, defaults[key]))
+            if _plain(config[key]) not in (expected, expected_on_hub):
                 differences.append(f"{key} is {shown(config[key])}, not {shown(expected)}")
     return differences
 
 
 def _plain(value: Any) -> Any:
+    """``value`` with lists in place of tuples, so that both compare equal."""
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

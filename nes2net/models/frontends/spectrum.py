@@ -1,4 +1,4 @@
-"""The base of the front-ends without weights: options, precision, pre-emphasis; they take no checkpoint."""
+"""The base of spectral front-ends, which have no weights: options, precision and pre-emphasis."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
 class SpectralFrontend(Frontend):
     """Waveform B×N → features of frames B×T×D, after pre-emphasis.
 
-    The features are float32 in any precision, also within autocast, and float64 for a float64
-    waveform, because powers of a spectrum exceed the range of float16.
+    The features are float32 in any precision, also within autocast, because powers of a spectrum
+    exceed the range of float16. For a float64 waveform they are float64.
     """
 
     takes_checkpoint = False
     name: str
     """Name of the front-end in the registry."""
     length_option: str
-    """The option that sets the number of samples of a frame."""
+    """Name of the option that sets the number of samples of a frame."""
 
     def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
@@ -68,5 +68,5 @@ class SpectralFrontend(Frontend):
             return [self.features(x)]
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the features B×T×D of ``x`` B×N, float32 or float64, after pre-emphasis."""
+        """Compute the features B×T×D of ``x`` B×N, a float32 or float64 waveform after pre-emphasis."""
         raise NotImplementedError

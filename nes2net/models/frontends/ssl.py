@@ -1,8 +1,8 @@
 """Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
 
-One network serves wav2vec 2.0, HuBERT and WavLM, whose checkpoints have fairseq's parameter names.
-WavLM differs in its attention, which has a gated bias of relative positions; the others differ only
-in tensors of pre-training. :mod:`nes2net.models.frontends.sizes` has their published sizes.
+One network serves wav2vec 2.0, HuBERT and WavLM; checkpoints have fairseq's parameter names. The
+attention of WavLM has a gated bias of relative positions. wav2vec 2.0 and HuBERT differ only in the
+tensors of pre-training. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
 
 In reading order: ``SSLFrontend`` reads the checkpoint, builds the network and computes the hidden
 states; the functions below it check options and translate names; ``wav2vec2``, ``hubert`` and
@@ -44,16 +44,17 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → the options that only this network has.
+#: Network → options that not all networks have.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
     "wavlm": {"num_buckets", "max_distance"},
 }
 _OF_SOME = set().union(*OWN_OPTIONS.values())
+# Limits, so that a short configuration cannot describe a network that fills the memory.
 _LONGEST_FRAME = 160_000  # samples; 400 in XLS-R
 _LEAST_HOP = 128  # samples; 320 in XLS-R
-_MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
+_MOST_NUMBERS = 1024  # outputs of a convolution for each sample of the waveform; 103 in XLS-R
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
 Convolutions = Annotated[
@@ -72,57 +73,57 @@ _HUGGINGFACE_EPS = 1e-7  # added to the variance by Wav2Vec2FeatureExtractor
 class SSLFrontend(Frontend):
     """Waveform B×N → hidden states B×T×D of a self-supervised transformer.
 
-    L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for
-    the final output. A ``checkpoint``, a fairseq file or a Hugging Face folder, gives the options
-    and the weights; without one the weights are random.
+    L, the number of hidden states for ``layers="all"``, is the number of transformer layers plus 1
+    for the final output. A ``checkpoint`` determines the options and the weights. Without a
+    checkpoint the weights are random.
 
     Args:
-        name: the network, ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``; options that it does not have
-            (:data:`OWN_OPTIONS`) have no effect.
-        checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder, whose
-            configuration then replaces the options except ``normalize``; None for random weights.
-        normalize: layer-normalise each waveform first. ``"batch"`` normalises the whole batch B×N
-            as one block, as torchaudio's bundles and systems on them do; a score then depends on
-            the utterances that share its batch. ``"huggingface"`` adds 1e-7 instead of 1e-5 to the
+        name: the network: ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``. Options that belong to other
+            networks (:data:`OWN_OPTIONS`) have no effect.
+        checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. Its
+            configuration replaces all options except ``normalize``. None for random weights.
+        normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
+            batch B×N together, as torchaudio's bundles and systems on them do; a score then depends
+            on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead of 1e-5 to the
             variance, as the transformers library's feature extractor does, so that quiet waveforms
             become as loud as others. None takes ``"huggingface"`` or false from the folder's
-            ``preprocessor_config.json``; without this file waveforms are not normalised.
+            ``preprocessor_config.json``; without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until each hop that begins in the waveform has a frame,
             as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
-        extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
-            group norm follows the first one.
+        extractor_mode: ``"layer_norm"`` for a layer norm after each convolution; ``"default"`` for
+            a group norm after the first convolution.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
         conv_bias: whether these convolutions have a bias.
         layer_norm_first: normalise before attention and feed-forward network, not after them.
-        encoder_layers: transformer layers, L − 1.
+        encoder_layers: number of transformer layers, L − 1.
         encoder_embed_dim: D, size of a hidden state.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
-        encoder_attention_heads: heads of the self-attention.
-        conv_pos: kernel of the convolution that encodes positions, in frames.
-        conv_pos_groups: groups of that convolution.
-        num_buckets, max_distance: buckets of the relative position bias. All frames further apart
-            than ``max_distance`` share a bucket.
-        dropout: chance of dropping a number of a layer's output. This and the chances below apply
-            only in training.
-        attention_dropout: chance of dropping an attention weight.
-        activation_dropout: chance of dropping a number inside a feed-forward network.
-        dropout_input: chance of dropping a number of the convolutions' output.
-        encoder_layerdrop: chance of skipping a transformer layer.
+        encoder_attention_heads: number of heads of the self-attention.
+        conv_pos: kernel size in frames of the convolution that encodes positions.
+        conv_pos_groups: groups of the convolution that encodes positions.
+        num_buckets, max_distance: number of buckets of the relative position bias, and the distance
+            in frames beyond which all pairs of frames share a bucket.
+        dropout: probability of dropout at a layer's output. All probabilities apply in training
+            only.
+        attention_dropout: probability of dropout of attention weights.
+        activation_dropout: probability of dropout inside a feed-forward network.
+        dropout_input: probability of dropout at the convolutions' output.
+        encoder_layerdrop: probability of skipping a transformer layer.
         feature_grad_mult: factor of the gradient of the convolutions, 0 to 1.
-        pretraining_heads: keep the mask embedding, for wav2vec 2.0 also the quantizer and the
-            projections, and for HuBERT the embeddings of the targets and the projections. The
-            detector never uses them, but the published checkpoints hold them and the published code
-            loads strictly.
+        pretraining_heads: keep the tensors that only pre-training uses: the mask embedding; for
+            wav2vec 2.0 also the quantizer and the projections; for HuBERT also the embeddings of
+            the targets and the projections. The published checkpoints contain these tensors, and
+            the published code loads strictly.
         final_dim: size of the projections of pre-training.
-        num_targets: targets of pre-training: the clusters and fairseq's four special symbols.
-        latent_vars: entries of each codebook of pre-training.
-        latent_groups: codebooks of pre-training.
+        num_targets: number of targets of pre-training: clusters and fairseq's four special symbols.
+        latent_vars: number of entries of each codebook of pre-training.
+        latent_groups: number of codebooks of pre-training.
         engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
-            installed. Names, shapes and outputs are the same, so a checkpoint does not depend on
-            the engine.
+            installed. A checkpoint does not depend on the engine: names, shapes and outputs are the
+            same.
 
     Raises:
-        InputError: if options do not go together, or the checkpoint cannot be used.
+        InputError: if options do not fit each other, or the checkpoint cannot be used.
 
     >>> frontend = wavlm(encoder_layers=2, encoder_embed_dim=48, encoder_ffn_embed_dim=48)
     >>> [tuple(state.shape) for state in frontend(torch.randn(1, 8000), layers="all")]
@@ -131,7 +132,7 @@ class SSLFrontend(Frontend):
 
     takes_prompt = True
     normalize: bool | str = False
-    """How waveforms are normalised first, see the option."""
+    """How waveforms are normalised: the value of the option ``normalize``."""
     model: Any
     """The network of the transformers library, or of fairseq."""
 
@@ -207,9 +208,9 @@ class SSLFrontend(Frontend):
             )
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
-            state_dict, in_file, self.model_type = read(checkpoint, types_of(name), known=options)
-            check_options(type(self), in_file, str(checkpoint))
-            options = {**options, **in_file}
+            state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), known=options)
+            check_options(type(self), checkpoint_options, str(checkpoint))
+            options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_together(options)
         self.engine = options.pop("engine", "transformers")
@@ -234,17 +235,16 @@ class SSLFrontend(Frontend):
             self.used_samples = UsedSamples()
         self.set_normalize(normalize or False)
 
-        # With a checkpoint no random weights are drawn: its memory-mapped tensors become the
-        # parameters.
+        # With a checkpoint, build on the meta device, without random weights: the memory-mapped tensors of the file
+        # become the parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = _build_model(options, self.engine)
-            self.unused = nn.Module()  # buffers have ``__`` in place of dots
+            self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces them
             if options["pretraining_heads"]:
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # Without this, the library makes the waveform require a gradient in train mode, for gradient
-        # checkpointing.
+        # Otherwise the library makes the waveform require a gradient in train mode, for gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -255,12 +255,12 @@ class SSLFrontend(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """Its transformer layers, from the first to the last."""
+        """The transformer layers, from the first to the last."""
         return self.model.encoder.layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The final layer norm, if the network normalises before each sublayer; otherwise its norm comes first."""
+        """The final layer norm if ``layer_norm_first``; otherwise empty, because the norm precedes the layers."""
         if not self.layer_norm_first:
             return []
         return [self.model.encoder.layer_norm]
@@ -272,14 +272,14 @@ class SSLFrontend(Frontend):
 
         Args:
             layers: ``"all"`` or ``"last"``.
-            final_norm: whether the last state is taken after the final layer norm. Otherwise it is
-                the last layer's own output, as in fairseq's ``layer_results``, which SLS and AttM
-                read.
+            final_norm: whether the last state is taken after the final layer norm. If false, the
+                last state is the output of the last layer, as in fairseq's ``layer_results``, which
+                SLS and AttM read.
 
         Returns:
-            For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final
-            output. For ``"last"`` only the final output. T is the number of frames after the
-            convolutions: 64,600 samples give 201, unless ``repeat_last`` repeats the last.
+            For ``"all"``, L tensors B×T×D: the input of each transformer layer, then the final
+            output. For ``"last"``, only the final output. T is the number of frames after the
+            convolutions, 201 for 64,600 samples; ``repeat_last`` may add a frame.
 
         Raises:
             InputError: if the waveform is too short for one frame.
@@ -293,19 +293,19 @@ class SSLFrontend(Frontend):
             waveform = functional.layer_norm(waveform, shape, eps=eps)
         states = self._encode(waveform, layers, final_norm)
         if self.repeat_last:
-            num_frames = -(-waveform.shape[-1] // self.hop_length)
+            num_frames = -(-waveform.shape[-1] // self.hop_length)  # rounded up
             frames = torch.arange(num_frames, device=waveform.device).clamp(max=states[-1].shape[1] - 1)
             states = [state[:, frames] for state in states]
         return states
 
     def _encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Compute the hidden states of a waveform that is normalised already."""
+        """Compute the hidden states of a waveform after normalisation."""
         if self.engine == "fairseq":
             return fairseq_engine.encode(self.model, waveform, layers, final_norm)
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
         if (scale := self.config["feature_grad_mult"]) != 1:
-            x = x.detach() + scale * (x - x.detach())
+            x = x.detach() + scale * (x - x.detach())  # the same numbers; the gradient is multiplied by ``scale``
         x = self.model.feature_projection(x)[0]  # B×T×D
         x = x + embed_positions(encoder.pos_conv_embed, x)
         if not self.layer_norm_first:
@@ -313,22 +313,22 @@ class SSLFrontend(Frontend):
         return self.through_layers(encoder.dropout(x), layers, final_norm)
 
     def set_normalize(self, normalize: bool | str) -> None:
-        """Normalise waveforms from now on as the option ``normalize`` says."""
+        """Change how waveforms are normalised; ``normalize`` is a value of the option."""
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply one transformer layer to ``x`` B×T×D; WavLM's share the bias of their attention."""
+        """Apply one transformer layer to ``x`` B×T×D; in WavLM, ``shared`` is the position bias of all layers."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # made here, so that it exists even if layer drop skips the first layer
+        if shared is None:  # computed here and not in the first layer, which layer drop may skip
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Samples that one frame sees, which is also the length of the shortest input with a frame.
+    """Number of samples that one frame depends on; a shorter waveform has no frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -340,10 +340,11 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check_together(options: dict[str, Any]) -> None:
-    """Check the options that limit each other.
+    """Check options that depend on each other.
 
     Raises:
-        InputError: if options exclude each other, or make too many or too long frames.
+        InputError: if sizes are not divisible, or the convolutions make too many numbers or too
+            long frames.
     """
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
@@ -366,7 +367,7 @@ def _check_together(options: dict[str, Any]) -> None:
 
 
 def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
-    """Build the network for ``options``; for HuBERT too a Wav2Vec2Model, which computes the same as a HubertModel."""
+    """Build the network for ``options``. HuBERT is a Wav2Vec2Model, too: a HubertModel computes the same."""
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options
@@ -382,7 +383,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that only pre-training uses; they are never trained."""
+    """Name → shape of the tensors that only pre-training uses; detectors never train them."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
@@ -405,6 +406,7 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
+    """The hook after ``state_dict()``: rename the tensors to fairseq's names, in place."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
         published = name.replace("__", ".")
@@ -414,6 +416,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
+    """The hook before ``load_state_dict()``: rename the tensors from fairseq's names, in place."""
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
@@ -424,6 +427,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
 
 
 def _network(name: str, description: str, **defaults: Any) -> Preset:
+    """The constructor of the network ``name``: without other networks' options, and with these defaults."""
     return Preset(SSLFrontend, name, summary=description, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 
@@ -431,15 +435,15 @@ wav2vec2 = _network(
     "wav2vec2",
     """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
 
-    The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv
-    2111.09296.
+    Baevski et al., "wav2vec 2.0" (NeurIPS 2020), define the network, and Babu et al., "XLS-R"
+    (arXiv 2111.09296), the size XLS-R 300M.
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
-    The published detectors, on fairseq's file, do not normalise it either, although XLS-R's task
-    configuration asks for it (see docs/deviations.md).
+    The published detectors read fairseq's file and do not normalise the waveform, although XLS-R's
+    task configuration says ``normalize`` (see docs/deviations.md).
 
     The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``engine``. The defaults are XLS-R 300M's, from its pre-training file, with every dropout 0: 24
+    ``engine``. The defaults are those of XLS-R 300M's pre-training file, with every dropout 0: 24
     layers of 1024, and 317,390,592 parameters with the pre-training heads.
     """,
 )
@@ -453,8 +457,8 @@ hubert = _network(
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
     options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``num_targets``. The defaults are HuBERT Base's, with every dropout 0: 12 layers of 768.
-    UniSpeech-SAT's heads of pre-training are not read.
+    ``num_targets``. The defaults are those of HuBERT Base, with every dropout 0: 12 layers of 768.
+    UniSpeech-SAT's pre-training heads are not read.
     """,
     extractor_mode="default",
     conv_bias=False,
@@ -470,17 +474,18 @@ wavlm = _network(
     """Waveform B×N → hidden states B×T×D of a WavLM transformer.
 
     Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative
-    position bias. The first layer holds the embedding of that bias, and all layers share it.
+    position bias. The first layer contains the embedding of the bias; all layers share the bias.
 
-    The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration), the
+    The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration); the
     ASVspoof 5 systems do not. The options have unilm's names and meanings, except ``normalize`` and
-    ``pretraining_heads``. The defaults are WavLM-Large's: 24 layers of 1024, 315,453,120 parameters.
+    ``pretraining_heads``. The defaults are those of WavLM-Large: 24 layers of 1024, 315,453,120
+    parameters.
     """,
     conv_bias=False,
 )
 
-#: Options of a front-end that learns from scratch in minutes on a CPU; its four convolutions have a hop of
-#: 16 ms. It is not a published model.
+#: Options of a front-end that learns from scratch in minutes on a CPU. Its four convolutions have a hop of 16 ms. It is
+#: not a published model.
 SMALL: dict[str, Any] = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,
@@ -491,5 +496,5 @@ SMALL: dict[str, Any] = {
     "conv_pos_groups": 4,
     "pretraining_heads": False,
 }
-#: The front-end of :data:`SMALL`, for tests and the demonstration: 0.6 M parameters, and no pre-training.
+#: The front-end with the options :data:`SMALL`, for tests and the demonstration: 0.6 M parameters, no pre-training.
 wav2vec2_small = partial(wav2vec2, checkpoint=None, **SMALL)

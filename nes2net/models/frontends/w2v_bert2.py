@@ -2,7 +2,7 @@
 
 Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
 2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. Options
-that fairseq's ``Wav2Vec2Config`` has too have the names there.
+have the names of fairseq's ``Wav2Vec2Config``, if it has such an option.
 """
 
 from __future__ import annotations
@@ -31,34 +31,35 @@ Positions = Annotated[int, Field(ge=0, le=4096)]
 class W2VBert2Frontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of a w2v-BERT 2.0 Conformer.
 
-    It reads 80 log-mel bins of Kaldi, normalised per bin and utterance, in pairs of frames: T is half
-    the number of 10 ms frames, rounded down. An odd frame at the end counts in the normalisation, as
-    published. Each layer ends with a layer norm, so that there is no final one, and ``final_norm``
-    has no effect.
+    The front-end reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and
+    utterance. T is half the number of 10 ms frames, rounded down. As published, an odd last frame
+    counts in the normalisation. Each layer ends with a layer norm, so there is no final layer norm,
+    and ``final_norm`` has no effect.
 
-    The defaults are the published model's, with every dropout 0: 24 layers of 1024.
+    The defaults are those of the published model, with every dropout 0: 24 layers of 1024.
 
     Args:
-        checkpoint: a Hugging Face folder, whose configuration then replaces the options; heads and
+        checkpoint: a Hugging Face folder. Its configuration replaces the options; heads and
             adapters of fine-tuned models are left out. None for random weights.
-        encoder_layers: Conformer layers, L − 1.
+        encoder_layers: number of Conformer layers, L − 1.
         encoder_embed_dim: D, size of a hidden state.
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
-        encoder_attention_heads: heads of the self-attention.
-        conv_kernel: kernel of the causal depthwise convolutions, in frames; odd.
-        left_positions, right_positions: distance in frames beyond which keys before and after the
-            query share a position.
-        dropout: chance of dropping a number of the encoder's input or of a feed-forward network's
-            output. This and the chances below apply only in training.
-        attention_dropout: chance of dropping an attention weight, and a number of its output.
-        activation_dropout: chance of dropping a number inside a feed-forward network.
-        dropout_input: chance of dropping a number of the projected features.
-        conv_dropout: chance of dropping a number of a convolution module's output.
-        encoder_layerdrop: chance of skipping a layer.
-        pretraining_heads: keep the mask embedding, which the published files hold.
+        encoder_attention_heads: number of heads of the self-attention.
+        conv_kernel: kernel size of the causal depthwise convolutions, in frames; odd.
+        left_positions, right_positions: distances in frames beyond which all keys before or after
+            the query share a position.
+        dropout: probability of dropout at the encoder's input and at a feed-forward network's
+            output. All probabilities apply in training only.
+        attention_dropout: probability of dropout of attention weights and of the attention's
+            output.
+        activation_dropout: probability of dropout inside a feed-forward network.
+        dropout_input: probability of dropout of the projected features.
+        conv_dropout: probability of dropout at a convolution module's output.
+        encoder_layerdrop: probability of skipping a layer.
+        pretraining_heads: keep the mask embedding, which the published files contain.
 
     Raises:
-        InputError: if options do not go together, or the checkpoint cannot be used.
+        InputError: if options do not fit each other, or the checkpoint cannot be used.
 
     >>> small = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
     >>> frontend = W2VBert2Frontend(encoder_layers=2, **small)
@@ -112,11 +113,12 @@ class W2VBert2Frontend(MelEncoder):
             self.num_unused = self.out_dim
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
+        """Build the transformers library's ``Wav2Vec2BertModel`` with this toolkit's attention."""
         if options["conv_kernel"] % 2 == 0:
             raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
         config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
-        # Our own forward drops layers, and nothing is masked.
+        # The front-end's forward() drops layers itself, and nothing is masked.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
         model = model_class(config_class(**{**config, **W2V_BERT2.presumed, **unused}))
         for layer in model.encoder.layers:
@@ -126,7 +128,7 @@ class W2VBert2Frontend(MelEncoder):
         return model
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the features B×T×160 of ``waveform`` B×N."""
+        """Compute the features B×T×160 of ``waveform`` B×N: pairs of frames with 80 bins."""
         log_mel = kaldi_log_mel(waveform, 80)
         return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)
 
@@ -136,5 +138,5 @@ class W2VBert2Frontend(MelEncoder):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """Its Conformer layers, from the first to the last."""
+        """The Conformer layers, from the first to the last."""
         return self.model.encoder.layers

@@ -1,8 +1,8 @@
 """Whisper front-ends, the encoder alone, on the transformers library.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
-2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
-``Wav2Vec2Config`` has too have the names there.
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options have the names
+of fairseq's ``Wav2Vec2Config``, if it has such an option.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ Seconds = Annotated[int, Field(ge=1, le=30)]
 class WhisperFrontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of Whisper's encoder.
 
-    The waveform is padded with zeros to 30 s, the fixed length of the encoder's positions, and
-    attention reads all of it, as published. Only the frames of the waveform are returned, T = N //
-    320. This is an assumption, because Whisper has no such interface. A waveform of 30 s, or one
-    repeated to 480,000 samples, has all 1500 frames. Only the first 30 s of a longer waveform are
-    read: cut it, as training, '4sec' protocols and `track` do.
+    As published, the waveform is padded with zeros to 30 s, the fixed length of the encoder's
+    positions, and the attention also reads the padding. Only the T = N // 320 frames of the
+    waveform itself are returned, which is an assumption, because Whisper has no such interface. A
+    waveform of 30 s (480,000 samples) has 1500 frames. Of a longer waveform, only the first 30 s
+    are read: cut it, as training, '4sec' protocols and `track` do.
 
-    The defaults are Whisper Base's, with every dropout 0: 6 layers of 512.
+    The defaults are those of Whisper Base, with every dropout 0: 6 layers of 512.
 
     Args:
-        checkpoint: a Hugging Face folder or a file of OpenAI, whose configuration then replaces the
-            options; only the encoder is read. None for random weights.
-        num_mel_bins: bins of the log-mel spectrogram: 80, or 128 in large-v3.
-        chunk_length: seconds that a waveform is padded to.
-        encoder_layers: transformer layers, L − 1.
+        checkpoint: a Hugging Face folder or a file of OpenAI, of which only the encoder is read.
+            Its configuration replaces the options. None for random weights.
+        num_mel_bins: number of bins of the log-mel spectrogram: 80, or 128 in large-v3.
+        chunk_length: length in seconds to which waveforms are padded.
+        encoder_layers: number of transformer layers, L − 1.
         encoder_embed_dim: D, size of a hidden state; even.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
-        encoder_attention_heads: heads of the self-attention.
-        dropout: chance of dropping a number of a layer's output. This and the chances below apply
-            only in training.
-        attention_dropout: chance of dropping an attention weight.
-        activation_dropout: chance of dropping a number inside a feed-forward network.
-        encoder_layerdrop: chance of skipping a layer.
+        encoder_attention_heads: number of heads of the self-attention.
+        dropout: probability of dropout at a layer's output. All probabilities apply in training
+            only.
+        attention_dropout: probability of dropout of attention weights.
+        activation_dropout: probability of dropout inside a feed-forward network.
+        encoder_layerdrop: probability of skipping a layer.
 
     Raises:
-        InputError: if options do not go together, or the checkpoint cannot be used.
+        InputError: if options do not fit each other, or the checkpoint cannot be used.
 
     >>> small = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
     >>> frontend = WhisperFrontend(encoder_layers=2, chunk_length=2, **small)
@@ -100,6 +100,7 @@ class WhisperFrontend(MelEncoder):
         self.used_samples = UsedSamples(most=self.most_samples)
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
+        """Build the transformers library's ``WhisperEncoder``."""
         if options["encoder_embed_dim"] % 2 or options["encoder_embed_dim"] < 4:
             raise InputError(
                 f"encoder_embed_dim must be an even number of at least 4, not {options['encoder_embed_dim']}"
@@ -107,13 +108,13 @@ class WhisperFrontend(MelEncoder):
         config_class, models = from_transformers("WhisperConfig", "models")
         config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
-        config["encoder_layerdrop"] = 0.0  # our own forward drops layers
+        config["encoder_layerdrop"] = 0.0  # the front-end's forward() drops layers itself
         return models.whisper.modeling_whisper.WhisperEncoder(
             config_class(**config, **WHISPER.presumed, attn_implementation="sdpa")
         )
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N, padded to 30 s or cut."""
+        """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N after padding or cutting it to 30 s."""
         silence = waveform.new_zeros(waveform.shape[0], self.most_samples)
         return whisper_log_mel(
             torch.cat([waveform, silence], dim=1)[:, : self.most_samples], self.config["num_mel_bins"]
@@ -131,7 +132,7 @@ class WhisperFrontend(MelEncoder):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """Its transformer layers, from the first to the last."""
+        """The transformer layers, from the first to the last."""
         return self.model.layers
 
     @property
