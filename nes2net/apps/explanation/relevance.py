@@ -39,7 +39,7 @@ class Relevance:
     cells: NDArray
     """(F, T) float64, relevance of the cells, lowest band first."""
     additive: bool
-    """Whether sums of ``cells`` are ``over_time`` and ``over_bands``, and the sum of each is one difference of scores."""
+    """Whether sums of ``cells`` are ``over_time`` and ``over_bands``, and each of these sums to one score difference."""
 
     def stretches(self) -> list[Part]:
         """The three stretches of time that move the score most, strongest first.
