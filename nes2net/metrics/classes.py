@@ -14,7 +14,7 @@ from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.eer import checked_scores
 
 Over = Literal["present", "union", "all"]
-"""Which classes a macro-F1 is the mean over (:func:`macro_f1`)."""
+"""The classes over which :func:`macro_f1` is the mean."""
 
 
 class ClassRates(NamedTuple):
@@ -32,10 +32,10 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
         true, predicted: numbers of classes from 0 to ``num_classes`` − 1, shape (N,).
 
     Returns:
-        K×K counts, int64: rows are true classes, columns predicted ones.
+        K×K counts, int64: rows are true classes, columns are predicted classes.
 
     Raises:
-        InputError: if the lengths differ or a number is no class.
+        InputError: if the lengths differ or a number is not a class.
 
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
     [[1, 1], [0, 1]]
@@ -70,7 +70,7 @@ def class_rates(confusion: ArrayLike) -> ClassRates:
 
 
 def accuracy(confusion: ArrayLike) -> float:
-    """Compute the share of trials whose class is predicted; NaN without trials.
+    """Compute the fraction of trials whose predicted class is the true class; NaN without trials.
 
     >>> accuracy([[1, 1], [0, 2]])
     0.75
@@ -80,7 +80,7 @@ def accuracy(confusion: ArrayLike) -> float:
 
 
 def balanced_accuracy(confusion: ArrayLike) -> float:
-    """Compute the mean recall of the classes with a true trial; NaN without trials.
+    """Compute the mean recall over the classes that have trials; NaN without trials.
 
     >>> balanced_accuracy([[1, 1], [0, 2]])
     0.75
@@ -90,12 +90,13 @@ def balanced_accuracy(confusion: ArrayLike) -> float:
 
 
 def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
-    """Compute the mean F1 of classes, each with the same weight; NaN without such classes.
+    """Compute the mean F1 of classes with equal weights; NaN without such classes.
 
     Args:
-        over: ``"present"`` are the classes with a true trial; ``"union"`` are also those that are
-            only predicted, as in scikit-learn's ``f1_score(average="macro")``; ``"all"`` are all K
-            classes, of which absent ones have F1 0.
+        over: classes of the mean. ``"present"`` takes classes with true trials; ``"union"`` also
+            takes classes that are only predicted, as in scikit-learn's
+            ``f1_score(average="macro")``; ``"all"`` takes all K classes, and the F1 of an absent
+            class is 0.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
@@ -118,10 +119,11 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     """Compute the area under the ROC curve: P(known > unknown) + ½·P(known = unknown).
 
     Args:
-        known, unknown: scores, shapes (N,) and (M,); higher for known.
+        known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
+            higher is more likely known.
 
     Raises:
-        InputError: if a class has no scores or a score is NaN.
+        InputError: if one of the two has no scores or a score is NaN.
 
     >>> auroc([2.0, 1.0], [1.0, 0.0])
     0.875
@@ -134,20 +136,21 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the share of unknown trials that are taken for known where 95 % of the known ones are.
+    """Compute the fraction of unknown trials accepted as known at the threshold that accepts 95 % of known trials.
 
-    The threshold is the ⌈95n/100⌉-th largest of n known scores; a trial at or above it is taken for
-    known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020). OpenOOD exchanges
-    the roles: ``fpr95(-unknown, -known)``.
+    The threshold is the ⌈95n/100⌉-th largest of n known scores; a trial at or above the threshold
+    is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
+    In OpenOOD the roles of known and unknown are exchanged: ``fpr95(-unknown, -known)``.
 
     Args:
-        known, unknown: scores, shapes (N,) and (M,); higher for known.
+        known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
+            higher is more likely known.
 
     Returns:
         ``(rate, threshold)``.
 
     Raises:
-        InputError: if a class has no scores or a score is NaN.
+        InputError: if one of the two has no scores or a score is NaN.
 
     >>> fpr95([3.0, 2.0, 1.0], [2.5, 0.5])
     (0.5, 1.0)
@@ -164,11 +167,12 @@ def accepting(known: NDArray, percent: int = 95) -> float:
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
+    """Divide elementwise; the result is 0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """The mean over the last axis of the ``values`` that are ``counted``; NaN without any."""
+    """The mean over the last axis of the ``values`` where ``counted`` is true; NaN if it is nowhere true."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

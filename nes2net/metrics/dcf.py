@@ -41,10 +41,11 @@ def compute_min_dcf(
         method: Source of the thresholds: ``"asvspoof"`` takes them from
             :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` from
             :func:`~nes2net.metrics.eer.roc_points`. The two differ if the classes share a score.
-        normalize: Divide by the cost of accepting all or rejecting all, whichever is cheaper.
+        normalize: Divide by the cost of accepting all trials or of rejecting all, whichever is
+            smaller.
 
     Returns:
-        The cost, 0 or more. Normalised it is at most 1, which is the cost of a useless system.
+        The cost, 0 or more. The normalised cost is at most 1, the cost of a useless system.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is
@@ -70,10 +71,11 @@ def compute_act_dcf(
 ) -> float:
     """Compute the actual detection cost (actDCF) of scores read as natural-log likelihood ratios.
 
-    It is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
-    log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). Its difference from
-    minDCF is the loss by calibration. actDCF is 0 or more and may exceed 1. Arguments and errors
-    are the same as for :func:`compute_min_dcf`. Source: evaluation plan of ASVspoof 5, track 1.
+    actDCF is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
+    log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The difference between
+    actDCF and minDCF is the calibration loss. actDCF is 0 or more and may exceed 1. Arguments and
+    errors are the same as for :func:`compute_min_dcf`. Source: evaluation plan of ASVspoof 5, track
+    1.
 
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
@@ -89,9 +91,9 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute the cost of log-likelihood ratios (Cllr) in bits, for scores in natural logarithms.
 
     Cllr = ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)) over the bona fide scores b and the
-    spoofed scores s. It is 0 or more: 0 for perfect scores, 1 for scores that are all 0, above 1
-    for scores that mislead. Source: Brümmer and du Preez, "Application-independent evaluation of
-    speaker detection", Computer Speech & Language 20, 2006.
+    spoofed scores s. Cllr is 0 for perfect scores, 1 if all scores are 0, and above 1 for
+    misleading scores. Source: Brümmer and du Preez, "Application-independent evaluation of speaker
+    detection", Computer Speech & Language 20, 2006.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -100,16 +102,16 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     1.0
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
-    of_bonafide, of_spoof = cllr_terms(bonafide, spoof)
-    return float((np.mean(of_bonafide) + np.mean(of_spoof)) / 2)
+    bonafide_costs, spoof_costs = cllr_terms(bonafide, spoof)
+    return float((np.mean(bonafide_costs) + np.mean(spoof_costs)) / 2)
 
 
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    This is the loss by discrimination alone; the difference from :func:`compute_cllr` is the loss
-    by calibration. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section
-    5), with equal scores in one pool. Errors as in :func:`compute_cllr`.
+    This is the discrimination loss; the difference from :func:`compute_cllr` is the calibration
+    loss. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5), and
+    equal scores are always in one pool. Errors as in :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
@@ -117,15 +119,16 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = walk(bonafide, spoof)
     ends = last_of_ties(scores)
-    of_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)
-    return min_cllr_of_counts(of_bonafide, np.diff(ends, prepend=-1) - of_bonafide)
+    num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # at each distinct score
+    return min_cllr_of_counts(num_bonafide, np.diff(ends, prepend=-1) - num_bonafide)
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
     """Compute Cllr after the best monotone calibration, from the numbers of trials at ascending scores.
 
-    ``bonafide`` and ``spoof`` are the numbers of each class, shape (N,), at N scores that at least
-    one trial has.
+    Args:
+        bonafide, spoof: number of trials of each class at N distinct scores, shape (N,); each score
+            has at least one trial.
     """
     # For start-up time: loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
@@ -133,7 +136,8 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
     trials = bonafide + spoof
     pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
     shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
-    # log2(1 + 1/LR) and log2(1 + LR) with LR = bona fide share / spoof share; a share of 0 costs nothing.
+    # In a pool, LR is the bona fide share over the spoof share; a trial costs log2(1 + 1/LR) or log2(1 + LR), with
+    # the weight of the share of its class, so that a share of 0 costs nothing.
     both = shares[0] + shares[1]
     return float(sum(share[share > 0] @ np.log2(both[share > 0] / share[share > 0]) for share in shares) / 2)
 
@@ -144,7 +148,7 @@ def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """Compute the threshold of least expected cost for natural-log likelihood ratios.
+    """Compute the threshold with the least expected cost, for natural-log likelihood ratios.
 
     Raises:
         InputError: if a cost is not positive or ``p_spoof`` is not between 0 and 1.

@@ -1,7 +1,7 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-On continuous scores the rules agree to about one trial. With tied scores they differ, so a
-published figure is reproduced only by its own rule.
+On continuous scores the results of the rules differ by about one trial. With tied scores they
+differ more, so a published figure is reproduced only by its own rule.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
-    With finitely many trials the two rates are rarely equal, so a rule chooses the value:
+    With finitely many trials the two rates are rarely equal, so a rule defines the EER:
 
-    - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
-      bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
+    - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step;
+      among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the first step where
       ``|FRR − FAR|`` is smallest.
-    - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step, in file order
-      among equal scores. FRR is interpolated linearly where FAR − FRR first changes its sign.
+    - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step; equal scores
+      are in file order. FRR is interpolated linearly where FAR − FRR first changes its sign.
     - ``"arena"``, the Speech Anti-Spoofing Arena: equal scores are one step. Both rates and the
-      threshold are interpolated linearly where FAR − FRR first changes its sign. If it stays
-      positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at that score.
-    - ``"roc"``, known against unknown classes: as ``"arena"``, but the ROC curve goes on to the point
-      where everything is rejected. So the EER is 0.5 if all scores are equal, and the EERs of
-      scores and of negated scores add up to 1.
+      threshold are interpolated linearly where FAR − FRR first changes its sign. If FAR − FRR stays
+      positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the highest score.
+    - ``"roc"``, known against unknown classes: as ``"arena"``, but the ROC curve also has the point
+      where everything is rejected. The EER is therefore 0.5 if all scores are equal, and the EERs
+      of scores and of negated scores add up to 1.
     - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
       ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
     If all scores are equal, the EER is 0.5 by ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1 by
-    ``"asvspoof"``, as those programs give it. By ``"interpolated"`` it lies between 0 and 1 and
-    depends only on ``order``, because the published program's sorting is unstable for equal scores.
+    ``"asvspoof"``, as in those programs. By ``"interpolated"`` it lies between 0 and 1 and depends
+    only on ``order``; the published program sorts equal scores in an unstable order.
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -51,9 +51,9 @@ def compute_eer(
 
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. By ``"asvspoof"``
-        the threshold is the highest rejected score, as the evaluation packages report it. By
-        ``"arena"`` and ``"roc"`` it lies between two scores or is the highest one, and by the other
-        rules it is the lowest accepted score.
+        the threshold is the highest rejected score, as in the evaluation packages. By ``"arena"``
+        and ``"roc"`` it lies between two scores or is the highest score. By the other rules it is
+        the lowest accepted score.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -75,7 +75,7 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = walk(bonafide, spoof, order)
-    # Without the trials at the threshold, which are accepted.
+    # The numbers of trials before each step, because a trial at the threshold is accepted.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
@@ -100,23 +100,25 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
 
     Args:
         scores: (N,), ascending; among equal scores bona fide comes first.
-        bonafide, spoof: (N,), number of trials of each class with this score; one of them is 0.
+        bonafide, spoof: (N,), for each element the number of its trials; the other class has 0.
     """
     cumulative_counts = bonafide.cumsum(), spoof.cumsum()
     sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        """FRR and FAR after the numbers ``rejected`` of trials of each class are rejected."""
+        """FRR and FAR if these numbers of bona fide and spoofed trials are rejected."""
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
     def reached(rejected: Sequence[int]) -> bool:
+        """Whether FRR is at least FAR."""
         return operator.ge(*rates(rejected))
 
-    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where it changes its sign, or a step before.
+    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes, or a step before.
+    # First find the element in which the sign changes, then the trial in the element.
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: reached([int(counts[i]) for counts in cumulative_counts])
     )
-    tied = int(bonafide[crossing]), int(spoof[crossing])
+    tied = int(bonafide[crossing]), int(spoof[crossing])  # trials of the element
     below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
     steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
     after = bisect_left(steps, True, key=reached)
@@ -126,19 +128,19 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     elif crossing:
         threshold = scores[crossing - 1]
     else:
-        threshold = scores[0] - 0.001
+        threshold = scores[0] - 0.001  # accepts all trials, as in the evaluation packages
     return sum(rates(steps[nearest])) / 2, float(threshold)
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
     """Compute FRR and FAR at every threshold by the ASVspoof rule.
 
-    Every trial is a step, bona fide first among equal scores.
+    Every trial is a step; among equal scores, bona fide comes first.
 
     Returns:
         ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point everything is
-        accepted; its threshold is the smallest score − 0.001. Point i > 0 has the rates after the
-        i lowest trials are rejected, and its threshold is the score of the last of them.
+        accepted; its threshold is the lowest score − 0.001. At point i > 0 the i lowest trials are
+        rejected, and the threshold is the highest of their scores.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -182,7 +184,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Find where each run of equal values ends in sorted ``scores``."""
+    """Find the index of the last value of each run of equal values in sorted ``scores``."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 
@@ -198,7 +200,7 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
     """Convert ``scores`` to a float64 vector; ``name`` is for the messages.
 
     Raises:
-        InputError: if there are no scores, one is NaN, or they are not a vector.
+        InputError: if there are no scores, a score is NaN, or the scores are not a vector.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1:
@@ -219,9 +221,12 @@ def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDA
 
 
 def walk(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
-    """Sort all scores in ascending order, and say for each whether it is bona fide.
+    """Sort all scores in ascending order.
 
     Equal scores are sorted by ``order``; by default bona fide comes first.
+
+    Returns:
+        The sorted scores, and whether each score is bona fide.
     """
     index = walk_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
@@ -248,13 +253,13 @@ def interpolated_crossing(
             from 0.
 
     Returns:
-        ``(eer, after, share)``: ``after`` is the later of the two steps. The rates are equal at
-        ``share``, in [0, 1], of the way from the earlier step to ``after``. If FAR − FRR stays
-        positive, these are the last step and 1.
+        ``(eer, after, share)``: ``after`` is the index of the later step. The rates are equal at
+        the fraction ``share``, in [0, 1], of the way from the earlier step to the later step. If
+        FAR − FRR stays positive, ``after`` is the last step and ``share`` is 1.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof
-    # In integers, so that equality is exact.
+    # Compare integers, so that equality is exact.
     crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
     if not crossed[-1]:
         return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0

@@ -28,13 +28,13 @@ from nes2net.metrics.resampling import any_metric, quick_metric
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # errors: weight of the variance of independent trials, against the variance of the draws
+_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
 Draw = Callable[[np.random.Generator], NDArray]
 
 
 class Draws(TypedDict, total=False):
-    """How a bootstrap resamples: the keywords that all functions of this module share."""
+    """Settings of the bootstrap: keywords that all functions of this module share."""
 
     num_resamples: int
     """Number of draws, at least 1; by default 1,000."""
@@ -44,13 +44,13 @@ class Draws(TypedDict, total=False):
     """The speaker of each bona fide trial, length B; give both groups or neither.
 
     With groups, whole speakers are drawn, each with all its trials of both classes. Without groups,
-    B bona fide and S spoofed trials are drawn. A draw that lacks a class, possible with few
-    speakers, is repeated."""
+    B bona fide and S spoofed trials are drawn. With few speakers a draw may lack a class; it is
+    then repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     num_threads: int | None
-    """Threads for the metrics that :func:`bootstrap_interval` names, by default as many as
-    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on it."""
+    """Number of threads for the metrics that :func:`bootstrap_interval` lists, by default as chosen by
+    :class:`~concurrent.futures.ThreadPoolExecutor`. The result does not depend on this number."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
     """Function of the draws and their number that yields the draws and shows how many are done, such as
     :func:`nes2net.lib.progress.bootstrap_progress`; by default nothing is shown."""
@@ -76,18 +76,19 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    For ``compute_eer`` it is :func:`rate_interval`, for any other metric the percentile interval. A
-    bootstrap cannot see errors that are not in the sample. A percentile interval is therefore too
-    narrow if few trials are errors, and any interval is too narrow if there are few speakers.
+    For ``compute_eer`` this is the interval of :func:`rate_interval`, for any other metric the
+    percentile interval. A bootstrap cannot draw errors that are not in the sample. A percentile
+    interval is therefore too narrow if few trials are errors, and any interval is too narrow if
+    there are few speakers.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
             ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted once for all
-            resamples; their options are given as ``functools.partial(compute_eer, method=…)``.
-            Other functions are called on each resample.
+            resamples; give options as ``functools.partial(compute_eer, method=…)``. Any other
+            function is called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
-        confidence: Share of the draws inside the interval, between 0 and 1.
+        confidence: Fraction of the draws inside the interval, between 0 and 1.
         draws: ``num_resamples``, ``seed`` and so on, see :class:`Draws`.
 
     Raises:
@@ -113,21 +114,21 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    It is Wilson's interval for an effective number of trials: the number of independent trials
-    whose share of errors would have the variance of the draws. Surveys of clusters use it for
+    This is Wilson's interval for an effective number of trials: the number of independent trials
+    whose error rate would have the variance of the draws. Surveys of clusters use this interval for
     rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
     proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
-    With many errors it is as wide as the percentile interval. With few errors, and most of all
-    without errors, the draws vary too little. The variance of ``num_trials`` independent trials is
-    therefore added with the weight of ten errors, unless the draws vary more. In simulations with
-    40 bona fide and 400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97
-    times of 100, the percentile interval 80 times (``scripts/bench intervals``).
+    With many errors, the interval is as wide as the percentile interval. With few errors or none,
+    the draws vary too little. The variance of ``num_trials`` independent trials is therefore added
+    with the weight of ten errors, unless the draws vary more. In simulations with 40 bona fide and
+    400 spoofed trials and an EER of 2.3 %, an interval with confidence 95 % contains the EER 97
+    times out of 100, the percentile interval 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
         draws: Rates of the resamples, shape (R,).
-        num_trials: Number of independent trials whose share of errors would vary like the rate; see
-            :func:`trials_behind`.
+        num_trials: Number of independent trials whose error rate would vary as much as the rate;
+            see :func:`trials_behind`.
         confidence: Between 0 and 1.
 
     Raises:
@@ -140,19 +141,19 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
-    # The variance of a share, divided by p · (1 − p), is the inverse of the number of trials.
-    of_independent = of_draws = 1 / num_trials
+    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. Without variance, use that of num_trials.
+    inverse_of_trials = inverse_of_draws = 1 / num_trials
     if variance:
-        of_draws = variance / (mean * (1 - mean))
+        inverse_of_draws = variance / (mean * (1 - mean))
     errors = min(rate, 1 - rate) * num_trials
-    weighted = (errors * of_draws + _ERRORS * of_independent) / (errors + _ERRORS)
-    return wilson_interval(rate, 1 / max(of_draws, weighted), confidence)
+    weighted = (errors * inverse_of_draws + _ERRORS * inverse_of_trials) / (errors + _ERRORS)
+    return wilson_interval(rate, 1 / max(inverse_of_draws, weighted), confidence)
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
     """The number of trials behind the EER and each of :class:`~nes2net.metrics.Rates`, for :func:`rate_interval`.
 
-    A mean of the rates of two classes varies like the share of errors among 4 / (1/B + 1/S) trials:
+    A mean of the rates of two classes varies as much as the error rate of 4 / (1/B + 1/S) trials:
     Bengio and Mariéthoz, "A statistical significance test for person authentication", Odyssey 2004.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
@@ -165,9 +166,9 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has five, the fields of its result. The difference of
-    two columns gives the interval of the difference of two figures, by :func:`percentiles`.
-    Arguments and errors are the same as for :func:`bootstrap_interval`.
+    A metric has one column; ``compute_rates`` has five columns, the fields of its result. For the
+    interval of the difference of two figures, take the difference of their columns and
+    :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
@@ -194,9 +195,9 @@ def compare_systems(
             same trials in the same order.
 
     Returns:
-        A :class:`Comparison`. If k of R resamples lie beyond zero on the rarer side, ``p_value`` is
-        min(1, 2 · (k + 1) / (R + 1)), two-sided. Resamples without any difference count half on
-        each side.
+        A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k is
+        the number of positive or of negative differences in R resamples, whichever is smaller. A
+        difference of 0 counts half as positive and half as negative.
 
     Raises:
         InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
@@ -234,7 +235,7 @@ def two_sided_p(differences: NDArray) -> float:
 
 
 def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Compute Wilson's interval ``(low, high)`` of a share of ``number`` independent trials.
+    """Compute Wilson's interval ``(low, high)`` of a fraction ``share`` of ``number`` independent trials.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
 
@@ -246,7 +247,8 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     squared = float(ndtri((1 + confidence) / 2)) ** 2
     centre = (share + squared / (2 * number)) / (1 + squared / number)
     half = math.sqrt(squared * (share * (1 - share) / number + squared / (4 * number**2))) / (1 + squared / number)
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # without rounding beyond
+    # Rounding must not move a bound beyond the share, 0 or 1.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def _check_confidence(confidence: float) -> None:
@@ -255,7 +257,7 @@ def _check_confidence(confidence: float) -> None:
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
-    """Find the interval that holds the share ``confidence`` of ``values``, with equal parts outside.
+    """Find the interval that contains the fraction ``confidence`` of ``values``, with equal fractions on both sides.
 
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
@@ -276,8 +278,12 @@ def _resample(
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
-    The other arguments are :class:`Draws`. Each resample has its own generator, so that the result
-    does not depend on threads.
+    Each resample has its own random generator, so that the result does not depend on threads.
+
+    Args:
+        systems: metric, bona fide scores and spoof scores of each system.
+
+    The other arguments are described in :class:`Draws`.
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
@@ -293,7 +299,7 @@ def _resample(
 
     with ExitStack() as stack:
         values: Iterable[NDArray] = map(resample, range(num_resamples))
-        # With fewer trials, a resample takes less time than starting a thread.
+        # With fewer trials, a resample takes less time than the start of a thread.
         if None not in quick and bonafide.size + spoof.size >= 20_000:
             values = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, range(num_resamples))
         if progress:
@@ -310,7 +316,7 @@ def check_draws(num_resamples: int, seed: int) -> None:
 
 
 def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int) -> Draw:
-    """Make the function that draws a resample: how often it contains each trial of [bonafide, spoof]."""
+    """Make the function that draws a resample, as counts (B + S,) of the trials of [bonafide, spoof]."""
     if bonafide_groups is None and spoof_groups is None:
         return lambda rng: np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
     if bonafide_groups is None or spoof_groups is None:
@@ -333,5 +339,5 @@ def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_b
 
 
 def draw_counts(rng: np.random.Generator, size: int) -> NDArray:
-    """Draw ``size`` times from ``size`` items, and count how often each is drawn."""
+    """Draw ``size`` times from ``size`` items with replacement, and count how often each item is drawn."""
     return np.bincount(rng.integers(size, size=size), minlength=size)

@@ -1,4 +1,4 @@
-"""Error rates at one given threshold, such as a threshold that was chosen on other trials."""
+"""Error rates at a given threshold, for example a threshold that was chosen on other trials."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Rates(NamedTuple):
     false_alarm: float
     """Share of spoofed trials at or above the threshold."""
     hter: float
-    """Half total error rate, the mean of the two; 1 − HTER is the balanced accuracy."""
+    """Half total error rate, the mean of miss and false alarm; 1 − HTER is the balanced accuracy."""
     accuracy: float
-    """Share of all trials on the right side."""
+    """Share of all trials that are on the right side of the threshold."""
     f1: float
     """F1 of spoof: 2 · hits / (2 · hits + false alarms + misses); a hit is a spoofed trial below the threshold."""
 
 
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
-    """Compute the error rates at ``threshold``: trials at or above it are accepted as bona fide.
+    """Compute the error rates at ``threshold``; trials at or above the threshold are accepted as bona fide.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.

@@ -2,7 +2,7 @@
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
 Each resample then takes a few passes over the counts in that order: O(n) instead of O(n log n).
-A metric without such a form is computed from the repeated scores.
+This is the quick form of a metric. A metric without a quick form is computed from repeated scores.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: Function from the counts of the trials of [bonafide, spoof], shape (B + S,), to a number or Rates.
+#: Function from the counts of the trials of [bonafide, spoof] in a resample, (B + S,), to a number or Rates.
 Resampled = Callable[[NDArray], Any]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """Make the form of ``metric`` that does not sort again; None if the metric has no such form."""
+    """Make the quick form of ``metric``, which does not sort again; None if the metric has no quick form."""
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
@@ -50,7 +50,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make the form of ``metric`` that repeats each trial as often as it was drawn."""
+    """Make the form of any ``metric``, which repeats each trial as often as it was drawn."""
 
     def evaluate(counts: NDArray) -> Any:
         value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
@@ -64,6 +64,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
 
 
 def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
+    """Make the quick form of :func:`compute_eer`."""
     if method in ("arena", "roc", "sklearn"):
         return _eer_of_ties(bonafide, spoof, method)
     if method == "asvspoof":
@@ -76,16 +77,16 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof a step. Multiplied by
-        # num_bonafide · num_spoof, it is an integer.
+        # num_bonafide · num_spoof, the rise is an integer, and FRR reaches FAR at this product.
         rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
-        crossing = int(np.searchsorted(rise, to_climb))  # the trial during whose copies FRR reaches FAR
+        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at one of the copies of this trial
         climbed = int(rise[crossing - 1]) if crossing else 0
         rejected_bonafide = int(counts[:crossing] @ bonafide_weights[:crossing])
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
-        copies = -((climbed - to_climb) // step)  # rounded up
+        copies = -((climbed - to_climb) // step)  # rounded up: the copies up to the crossing
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
         frr = after[0] / num_bonafide
@@ -104,8 +105,8 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
 
 
 def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
-    """Make the EER by a rule that treats equal scores as one step."""
-    index = walk_index(bonafide, spoof)[::-1]
+    """Make the quick form of :func:`compute_eer` by a rule that treats equal scores as one step."""
+    index = walk_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
@@ -113,7 +114,7 @@ def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
-        drawn = np.diff(accepted, prepend=0) > 0
+        drawn = np.diff(accepted, prepend=0) > 0  # the scores that the resample contains
         accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
         accepted_spoof = accepted[drawn] - accepted_bonafide
         if method != "sklearn":
@@ -131,15 +132,16 @@ def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
 
 
 def _min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) -> Resampled:
+    """Make the quick form of :func:`compute_min_tdcf`; the ASV scores are not resampled."""
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _minimum(bonafide, spoof, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
 
 def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
-    """Make the minimum over all thresholds of a cost that is linear in FRR and FAR.
+    """Make the quick form of the minimum over all thresholds of a ``cost`` that is linear in FRR and FAR.
 
-    Between the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
-    smallest at an end. The steps between are therefore skipped.
+    Over the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
+    smallest at one of the two ends. The steps between the ends are therefore skipped.
     """
     index = walk_index(bonafide, spoof)
     is_bonafide = index < bonafide.size
@@ -154,19 +156,24 @@ def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_
         rejected_spoof = (np.cumsum(counts) - rejected_bonafide)[steps]
         frr = rejected_bonafide[steps] / num_bonafide
         far = (num_spoof - rejected_spoof) / num_spoof
-        return float(min(cost(frr, far).min(), cost(0.0, 1.0)))
+        return float(min(cost(frr, far).min(), cost(0.0, 1.0)))  # the last cost accepts all trials
 
     return evaluate
 
 
-def _of_means(of_bonafide: NDArray, of_spoof: NDArray, combine: Callable) -> Resampled:
-    """Make a figure that combines the means of a number per bona fide and per spoofed trial."""
+def _of_means(bonafide_terms: NDArray, spoof_terms: NDArray, combine: Callable) -> Resampled:
+    """Make the quick form of a metric that combines the mean terms of the classes.
+
+    Args:
+        bonafide_terms, spoof_terms: a number for each trial, (B,) and (S,).
+        combine: function from the means of both classes to the metric.
+    """
 
     def evaluate(counts: NDArray) -> float:
-        num_bonafide, num_spoof = _class_sizes(counts, of_bonafide.size)
+        num_bonafide, num_spoof = _class_sizes(counts, bonafide_terms.size)
         means = (
-            counts[: of_bonafide.size] @ of_bonafide / num_bonafide,
-            counts[of_bonafide.size :] @ of_spoof / num_spoof,
+            counts[: bonafide_terms.size] @ bonafide_terms / num_bonafide,
+            counts[bonafide_terms.size :] @ spoof_terms / num_spoof,
         )
         return float(combine(*means))
 
@@ -174,18 +181,19 @@ def _of_means(of_bonafide: NDArray, of_spoof: NDArray, combine: Callable) -> Res
 
 
 def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make the minimum of Cllr; neighbouring trials are first merged if no pool can end between them.
+    """Make the quick form of :func:`compute_min_cllr`; tie groups that always share a pool are merged first.
 
-    A pool ends where the share of bona fide trials rises. For any counts, this never happens after
-    bona fide trials alone or before spoofed trials alone.
+    A tie group is a run of equal scores. A pool ends where the fraction of bona fide trials rises.
+    Whatever the counts, no pool ends after a tie group of bona fide trials only, or before a tie
+    group of spoofed trials only.
     """
     index = walk_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-    of_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
-    of_spoof = np.diff(ends, prepend=-1) - of_bonafide
-    begins = np.append(True, (of_spoof[:-1] > 0) & (of_bonafide[1:] > 0))
+    num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)  # in each tie group
+    num_spoof = np.diff(ends, prepend=-1) - num_bonafide
+    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # a pool may begin with this group
     pool = np.empty(index.size, dtype=np.int64)
-    pool[index] = np.repeat(np.cumsum(begins) - 1, of_bonafide + of_spoof)
+    pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())
 
@@ -202,6 +210,7 @@ def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
 
 
 def _rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
+    """Make the quick form of :func:`compute_rates`."""
     missed = np.flatnonzero(bonafide < threshold)
     accepted = np.flatnonzero(spoof >= threshold) + bonafide.size
 
@@ -213,9 +222,11 @@ def _rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
 
 
 def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
+    """The numbers of bona fide and of spoofed trials in a resample."""
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
+#: Metric → function from its arguments to its quick form.
 _QUICK: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _eer,
     compute_min_dcf: lambda bonafide, spoof, method, **costs: _minimum(

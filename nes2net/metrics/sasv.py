@@ -26,15 +26,16 @@ def compute_a_dcf(
     The system should accept bona fide trials of the target speaker only. With the priors π and
     costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
     C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of
-    accepting all or rejecting all, whichever is cheaper.
+    accepting all trials or of rejecting all, whichever is smaller.
 
     Args:
-        target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); higher is
-            more the claimed speaker and bona fide.
-        method: The thresholds, above which a trial is accepted. ``"asvspoof5"``, the evaluation
-            package of ASVspoof 5: every trial is a step, targets before nontargets before spoofed
-            trials among equal scores, after a first threshold that accepts all. ``"distinct"``:
-            the distinct scores, so a useless system may cost up to 1.58.
+        target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
+            score speaks for the claimed speaker and for bona fide speech.
+        method: The thresholds, above which a trial is accepted. With ``"asvspoof5"``, as in the
+            evaluation package of ASVspoof 5, the first threshold accepts all, and then every trial
+            is a step; among equal scores, targets come first, then nontargets, then spoofed trials.
+            With ``"distinct"``, thresholds are the distinct scores, so the cost of a useless system
+            may be up to 1.58.
 
     Returns:
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
@@ -51,7 +52,7 @@ def compute_a_dcf(
     )
     weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
     cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
-    if method == "distinct":
+    if method == "distinct":  # without the threshold that accepts all
         thresholds = thresholds[1:]
         cost = cost[1:]
     best = np.argmin(cost)
@@ -68,28 +69,29 @@ def compute_t_eer(
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
-    It is the error rate where the tandem misses targets, accepts nontargets and accepts spoofed
-    trials equally often. For each threshold of the ASV system, the countermeasure's threshold is
-    the one where misses are nearest to the mean of the two false alarm rates.
+    The t-EER is the error rate at which the tandem misses targets, accepts nontargets and accepts
+    spoofed trials equally often. Each threshold of the ASV system is paired with the threshold of
+    the countermeasure at which misses are nearest to the mean of the two false alarm rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds come
             from :func:`~nes2net.metrics.eer.det_curve`.
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
             threshold.
-        method: The choice among these pairs of thresholds. ``"asvspoof5"``, the evaluation package
-            of ASVspoof 5: every ASV trial is a step. Of the ASV thresholds with fewer misses than
-            the mean of the two false alarm rates, the first is taken where P_fa,nontarget /
-            P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the countermeasure.
-            ``"distinct"``: equal ASV scores are one step, and the first pair is taken whose rates
-            of misses and accepted nontargets are nearest to each other.
+        method: How one of these pairs of thresholds is chosen. With ``"asvspoof5"``, as in the
+            evaluation package of ASVspoof 5, every ASV trial is a step, and only ASV thresholds
+            with fewer misses than the mean of the two false alarm rates count; the first of them is
+            taken where P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 −
+            P_miss) of the countermeasure. With ``"distinct"``, equal ASV scores are one step, and
+            the first pair is taken where the rates of misses and of accepted nontargets are nearest
+            to each other.
 
     Returns:
-        The rate at which the tandem accepts spoofed trials there, a fraction in [0, 1].
+        The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
 
     Raises:
         InputError: if a class has no scores, a score is NaN, the method is unknown, or
-            ``"asvspoof5"`` finds no such pair: both systems rank the classes the wrong way round.
+            ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -102,21 +104,24 @@ def compute_t_eer(
     )
     _, miss, nontarget_alarm, spoof_alarm = _rates(asv, method)
     if method == "asvspoof5":
-        # These are the first thresholds, because misses rise and alarms fall. The ratio needs accepted spoofed trials.
+        # Misses rise and alarms fall with the threshold, so these are the lowest thresholds. The later division needs
+        # accepted spoofed trials.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
         spoof_alarm = spoof_alarm[allowed]
 
     def tandem(index: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Compute the rates of misses and of accepted nontargets and spoofs at each ASV threshold.
+        """Compute the tandem's rates of misses, accepted nontargets and accepted spoofs at each ASV threshold.
 
-        ``index`` is the countermeasure's threshold for each of them.
+        Args:
+            index: index of the countermeasure's threshold for each ASV threshold.
         """
         passed = 1 - cm_miss[index]
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
     def imbalance(index: NDArray) -> NDArray:
+        """Misses minus the mean of the two false alarm rates."""
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
@@ -153,8 +158,8 @@ def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDAr
     By ``"asvspoof5"`` every trial is a step, by ``"distinct"`` every distinct score.
 
     Returns:
-        The thresholds, the first of which accepts all trials; the share of rejected targets; the
-        shares of accepted nontargets and of accepted spoofed trials.
+        The thresholds, and at each threshold the rates of rejected targets, accepted nontargets and
+        accepted spoofed trials. The first threshold accepts all trials.
     """
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'; known: {', '.join(METHODS)}")
@@ -166,7 +171,7 @@ def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDAr
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If thresholds are equally near, the last bit decides: subtract shares from one, as the package does.
+    # If two thresholds are equally near, the last bit decides: subtract rejected shares from 1, as the package does.
     nontarget_alarm = 1 - shares[0]
     spoof_alarm = 1 - shares[1]
     if method == "distinct":

@@ -14,8 +14,8 @@ from nes2net.metrics.eer import checked_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# The CtrSVDD test set has a source outside the challenge, and an attack that was trained on the bona
-# fide singers. The table leaves both out; ``_ATTACKS`` are the other attacks.
+# The CtrSVDD test set has a source that does not belong to the challenge, and an attack that was
+# trained on the bona fide singers. The table leaves both out; ``_ATTACKS`` are the other attacks.
 _LEFT_OUT_SOURCE = "acesinger"
 _LEFT_OUT_ATTACK = "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
@@ -24,8 +24,8 @@ _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 class CtrSvddRow(NamedTuple):
     """A row of the CtrSVDD table, with figures as fractions; None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; a subset is named after the trials that
-    it leaves out.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset lists the trials
+    that it leaves out.
     """
 
     kind: str
@@ -49,11 +49,12 @@ def ctrsvdd_rows(
             first trial.
         is_bonafide: Whether each trial is bona fide, shape (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
-        attacks: A09–A14 of each trial, length N; anything for bona fide trials.
+        attacks: The attack of each trial, A09 to A14, length N; any value for bona fide trials.
 
     Returns:
-        One row per source except acesinger, with A14; then all trials without A14, and without A14
-        and acesinger; then each of A09–A13 against all bona fide trials except acesinger's.
+        First a row for each source except acesinger, with A14. Then two rows of all trials: without
+        A14, and without A14 and acesinger. Then a row for each of A09 to A13, against all bona fide
+        trials except those of acesinger.
 
     Raises:
         InputError: if the arguments have different lengths, or a score is NaN.

@@ -28,7 +28,7 @@ C_FALSE_ALARM_SPOOF = 10.0
 class AsvErrorRates(NamedTuple):
     """Error rates of a speaker-verification (ASV) system at its EER threshold, in [0, 1].
 
-    ``spoof_false_alarm`` is the share of spoofed trials that the ASV system accepts.
+    ``spoof_false_alarm`` is the fraction of spoofed trials that the ASV system accepts.
     """
 
     miss: float
@@ -44,9 +44,9 @@ class TandemWeights(NamedTuple):
     c2: float
 
 
-_ASVSPOOF5_ASV_COST = 0.019469691934153443
-#: Track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system,
-#: independent of the submitted ASV system.
+_ASVSPOOF5_ASV_COST = 0.019469691934153443  # c0 of the organisers' ASV system
+#: Weights of track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system, which
+#: accepts 50501 of 109616 spoofed trials. They do not depend on the submitted ASV system.
 ASVSPOOF5_WEIGHTS = TandemWeights(
     _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
 )
@@ -60,25 +60,25 @@ def compute_min_tdcf(
     asv_spoof: ArrayLike,
     version: int = 2021,
 ) -> float:
-    """Compute the normalised minimum t-DCF of a countermeasure before an ASV system.
+    """Compute the normalised minimum t-DCF of a countermeasure in tandem with an ASV system.
 
     t-DCF(θ) = (c0 + c1 · FRR(θ) + c2 · FAR(θ)) / (c0 + min(c1, c2)) with the weights of
     :func:`tandem_weights`, minimised over the thresholds θ of the countermeasure.
 
     Args:
         bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
-        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; higher is more the
-            claimed speaker. The ASV system decides at the threshold of its EER, target against
-            nontarget, by the ASVspoof rule.
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; a higher score speaks
+            for the claimed speaker. The ASV system decides at the threshold of the EER between
+            targets and nontargets, by the ASVspoof rule.
         version: 2021 for the revised form, 2019 for the legacy form.
 
     Returns:
-        The minimum, in [0, 1]; a countermeasure that does not help costs 1.
+        The minimum, in [0, 1]; the cost of a useless countermeasure is 1.
 
     Raises:
-        InputError: if a class is empty, a score is NaN or infinite, fewer than three countermeasure
-            scores are distinct (decisions, not scores), the ASV system is useless (a weight is
-            negative), or the version is unknown.
+        InputError: if a class is empty, a score is NaN or infinite, countermeasure scores have
+            fewer than three distinct values (decisions, not scores), the ASV system is useless (a
+            weight is negative), or the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)

@@ -1,4 +1,4 @@
-"""Build the effects that augment training utterances, in their order, and the random stream of the legacy order."""
+"""Build the effects that augment training utterances, in order, and the random stream of ``augment.rng: legacy``."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def effects_of(
     """Build the effects of ``augment`` in their order.
 
     Args:
-        speech: recordings that babble is made of.
-        stream: random stream of RawBoost in the order of reading (``augment.rng: legacy``).
+        speech: recordings of speech, from which the condition babble is mixed.
+        stream: random stream of RawBoost for ``augment.rng: legacy``, which draws in the order of
+            reading.
         aligned: remove the delay of a reverberation, so that labels of frames stay aligned.
         every: apply all conditions one after another, instead of one drawn at random.
 
@@ -39,7 +40,7 @@ def effects_of(
         InputError: if a folder of noise is missing or nothing uses it, or if a condition is unknown or
             not available on this machine.
     """
-    sources = Sources(augment.musan, augment.rir, speech)  # shared by all effects: it lists its folders once
+    sources = Sources(augment.musan, augment.rir, speech)  # shared by all conditions, so that folders are listed once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
     needed = set().union(*(condition.needs for condition in conditions))
     for folder in ("musan", "rir"):
@@ -68,14 +69,14 @@ def effects_of(
 def training_effects(
     recipe: Recipe, trials: Sequence[Trial], stream: LegacyStream | None, *, labelled: bool = False
 ) -> list[Effect]:
-    """Build the effects of ``recipe`` for training utterances; babble is made of the speech of ``trials``.
+    """Build the effects of ``recipe`` for training utterances; babble is mixed from the speech of ``trials``.
 
     Args:
         labelled: whether frames have labels; effects must then not move sounds in time.
 
     Raises:
-        InputError: as :func:`effects_of`, and if no folder of noise is named, or a condition moves
-            sounds away from their labels of frames.
+        InputError: as :func:`effects_of`, or if no folder of noise is named, or a condition moves
+            sounds in time although labels of frames or pieces do not allow this.
     """
     recipe.check_noise()
     fixed_in_time = None
@@ -102,8 +103,8 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if nothing in the recipe draws random numbers, if an effect draws whose order
-            was not published, or if several processes would have to share the stream.
+        InputError: if the recipe has no RawBoost, if it has other effects or random crops, for which
+            no order of draws was published, or if several processes would have to share the stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

@@ -1,4 +1,4 @@
-"""Average the checkpoints of a run: choice of epochs, name of the file, new batch statistics."""
+"""Average the checkpoints of a run: choose epochs, name the file, estimate new batch statistics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RunAverage(NamedTuple):
 
     path: Path
     checkpoints: list[Path]
-    #: an earlier file of that name was reused as the average, was replaced, or did not exist
+    #: whether an earlier file at ``path`` was used as the average, was replaced, or did not exist
     earlier: Literal["used", "replaced", "absent"]
 
 
@@ -63,19 +63,19 @@ def average_run(
     SHA-256 of the checkpoints that are in the folder now; otherwise it is computed again.
 
     Args:
-        ids: epochs to average, such as those of :func:`nes2net.training.selection.best_epochs`; the
-            published averages take 3 and 5. Or give ``last``.
-        last: average this many of the folder's last epochs: stochastic weight averaging (Izmailov
-            et al., UAI 2018).
+        ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
+            published averages take 3 and 5 epochs. None if ``last`` is given.
+        last: number of the last saved epochs to average: stochastic weight averaging (Izmailov et
+            al., UAI 2018).
         weights: see :func:`average_checkpoints`.
-        batch_norm_batches: estimate the batch statistics of the average anew on this many training
-            batches of the run's recipe (section 3.1 of the paper above). None averages the
-            statistics of the checkpoints.
+        batch_norm_batches: number of training batches of the run's recipe on which the batch
+            statistics of the average are estimated again (Izmailov et al., section 3.1). None
+            averages the statistics of the checkpoints.
         out: file to write instead; an existing file is replaced.
 
     Raises:
-        InputError: if not exactly one of ``ids`` and ``last`` is given, a checkpoint is missing
-            (even if the average exists, because only the checkpoint can confirm it), the
+        InputError: if both or neither of ``ids`` and ``last`` are given, a checkpoint is missing
+            (also if the average exists, because only the checkpoint can confirm the average), the
             checkpoints do not fit each other, or ``out`` cannot be written.
     """
     folder = Path(folder)
@@ -108,7 +108,7 @@ def average_run(
     check_target(target)
     provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     plain = not weights and batch_norm_batches is None and out is None
-    with suppress(InputError):  # a damaged file is made anew
+    with suppress(InputError):  # a damaged average is computed again
         if plain and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
@@ -124,16 +124,16 @@ def average_run(
 
 
 def check_target(path: str | Path) -> None:
-    """Raise :class:`InputError` if an average cannot be written to ``path``; make its folder."""
+    """Make the folder of ``path``; raise :class:`InputError` if an average cannot be written there."""
     with writing(path):
         make_folder(Path(path).parent)
     check_writable(path)
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """Record model, training and base of the first checkpoint, and the ``provenance`` of the average."""
+    """The record of an average: model, training and base of the first checkpoint, and the average's ``provenance``."""
     first = Provenance.read(read_record(average)).without_weights()
-    # The scores of its development trials are those of its weights alone.
+    # The first checkpoint's scores of known classes do not apply to the averaged weights.
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
     record = replace(first, class_labels=class_labels).to_dict()
     return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
@@ -146,7 +146,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """The file in ``folder`` of an average; the arguments are those of :func:`average_run`.
+    """The path of the file of an average in ``folder``; arguments as for :func:`average_run`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
@@ -157,7 +157,7 @@ def average_path(
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
-    if len(name) > 230:  # file systems end at 255, and the temporary file's name is longer
+    if len(name) > 230:  # file systems allow 255 bytes, and the temporary file's name is longer
         raise InputError(
             f"the file name of an average of {counted(len(ids), 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
@@ -168,6 +168,7 @@ def average_path(
 def _with_new_batch_statistics(
     state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
 ) -> Mapping[str, Tensor]:
+    """Estimate the batch statistics of ``state_dict`` again, on training batches of the recipe in ``folder``."""
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
@@ -194,7 +195,7 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # A teacher is never trained and keeps its statistics, which update_bn would reset.
+    # A teacher stays in eval mode and keeps its statistics; update_bn resets them, so restore them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
@@ -223,7 +224,7 @@ def average_files(
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:
-        InputError: as that function, or if ``out`` cannot be written.
+        InputError: as :func:`nes2net.average_checkpoints`, or if ``out`` cannot be written.
     """
     check_target(out)
     average = average_checkpoints(checkpoints, mode, weights)
@@ -238,7 +239,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """The recipe in the record of ``average``; None for an average by another program or an earlier version."""
+    """The recipe in the record of ``average``; None if another program or an earlier version wrote the average."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

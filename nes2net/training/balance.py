@@ -21,25 +21,25 @@ class Level(NamedTuple):
     groups: Sequence[Hashable]
     """The group of each item."""
     shares: Mapping[Hashable, float] | None = None
-    """The share of each group relative to the others; None for equal shares."""
+    """Group → its share of the draws, relative to the other groups; None for equal shares."""
 
 
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    Each level divides the groups of the level before. Within a batch, the draws of a group are
-    divided among its subgroups, and subgroups that rounding left short get more in the next
-    batches. No share is left to chance. In a group of the last level the items are drawn in turn.
-    Once all are drawn, they are drawn again in another order, so their counts differ by at most
-    one.
+    Each level divides the groups of the level before into subgroups. In each batch, the draws of a
+    group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
+    in the next batches. No share is left to chance. In a group of the last level, all items are
+    drawn once in random order, then all again in another order, and so on, so the counts of the
+    items differ by at most one.
 
     Args:
         length: number of items.
-        levels: outermost first; without them all items are one group.
+        levels: outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: most items of a speaker in an epoch; each epoch draws others. None for all.
-            Items without a speaker are always included.
-        draws: number of draws in an epoch; None for the number of items that ``most_of_speaker`` leaves.
+        most_of_speaker: largest number of items of a speaker in an epoch; each epoch draws others.
+            None for no limit. Items without a speaker are always included.
+        draws: number of draws in an epoch; None for the number of items under this limit.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -87,7 +87,13 @@ class Balance:
         return digest.hexdigest()
 
     def _drawn(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Choose one of ``items``, a group of the level before, for each draw; ``steps`` are their steps, ascending."""
+        """Choose an item for each draw.
+
+        Args:
+            items: the items of a group of the level before.
+            steps: the optimisation step of each draw, ascending.
+            level: the level that divides the group.
+        """
         if level == len(self._levels):
             return items[_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
@@ -95,23 +101,25 @@ class Balance:
         if (shares == shares[0]).all():
             drawn_groups = _in_turn(len(shares), steps, rng)
         else:
-            # In each step every group gets its share rounded down; groups owed most from earlier steps get one more.
+            # In each step every group gets its share rounded down. The remaining draws go to the groups that have
+            # lost most by rounding so far.
             shares = shares / shares.max()  # the sum of huge shares would overflow
             shares = shares / math.fsum(shares)
             owed = np.zeros(len(shares))
-            of_steps = []
+            groups_of_draws = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
+                # 1e-9: a share that is a whole number up to rounding is not rounded down further.
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
                 most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
                 counts[most_owed] += 1
                 owed[most_owed] -= 1
-                of_steps.append(np.repeat(np.arange(len(shares)), counts))
-            drawn_groups = np.concatenate(of_steps)
+                groups_of_draws.append(np.repeat(np.arange(len(shares)), counts))
+            drawn_groups = np.concatenate(groups_of_draws)
         drawn = np.empty(len(steps), items.dtype)
-        for of_group, positions in zip(_places(members, len(groups)), _places(drawn_groups, len(groups))):
-            if len(positions):
-                drawn[positions] = self._drawn(items[of_group], steps[positions], level + 1, rng)
+        for in_group, draws_of_group in zip(_positions(members, len(groups)), _positions(drawn_groups, len(groups))):
+            if len(draws_of_group):
+                drawn[draws_of_group] = self._drawn(items[in_group], steps[draws_of_group], level + 1, rng)
         return drawn
 
 
@@ -123,28 +131,29 @@ class _Capped:
         self.speaker_cap = speaker_cap
         self.unknown = np.array([speaker is None for speaker in speakers], dtype=bool)
         counts = np.bincount(self.speakers[~self.unknown])
-        #: number of items that are drawn
+        #: number of items drawn in an epoch
         self.draws = int(np.minimum(counts, speaker_cap).sum() + self.unknown.sum())
 
     def draw(self, rng: np.random.Generator) -> NDArray:
-        """The items of an epoch, in ascending order."""
+        """Draw the items of an epoch, and return them in ascending order."""
+        # Shuffle the items, sort them by speaker, and take the first ones of each speaker.
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]
         speakers = self.speakers[order]
-        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among the speaker's items
+        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # position among the speaker's items
         return np.sort(order[(rank < self.speaker_cap) | self.unknown[order]])
 
 
 def _numbered(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
-    """Number the groups in the order of their first items; return the number of each item, and the groups."""
+    """Number the groups in the order of their first items; return the group number of each item, and the groups."""
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 
 
-def _places(numbers: NDArray, count: int) -> list[NDArray]:
-    """The places of each number from 0 to below ``count``, in ascending order.
+def _positions(numbers: NDArray, count: int) -> list[NDArray]:
+    """For each number from 0 to ``count`` − 1, its positions in ``numbers``, in ascending order.
 
-    >>> [places.tolist() for places in _places(np.array([1, 0, 1]), 3)]
+    >>> [positions.tolist() for positions in _positions(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
     """
     order = np.argsort(numbers, kind="stable")
@@ -152,34 +161,39 @@ def _places(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose one of ``count`` equals for each draw: all of them in turn, in another order each time.
+    """Choose a number below ``count`` for each draw: all numbers in random order, then again in another order.
 
-    Within each step, too, the counts differ by at most one.
+    Over all draws and within each step, the counts of the numbers differ by at most one.
+
+    Args:
+        steps: the optimisation step of each draw, ascending.
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
-    everyone = np.arange(count)
+    all_numbers = np.arange(count)
     waiting = np.arange(0)
-    drawn_items = []
-    for number in np.unique(steps, return_counts=True)[1].tolist():
-        rounds, remainder = divmod(number, count)
-        next_ones = waiting[:remainder]
+    drawn = []
+    for num_draws in np.unique(steps, return_counts=True)[1].tolist():
+        rounds, remainder = divmod(num_draws, count)
+        drawn_now = waiting[:remainder]
         waiting = waiting[remainder:]
-        if missing := remainder - len(next_ones):
+        if num_missing := remainder - len(drawn_now):
             order = rng.permutation(count)
-            again = np.isin(order, next_ones)  # drawn just before: they wait until the others are drawn
-            order = np.concatenate([order[~again], order[again]])
-            next_ones = np.concatenate([next_ones, order[:missing]])
-            waiting = order[missing:]
-        drawn_items += [everyone] * rounds + [next_ones]
-    return np.concatenate(drawn_items)
+            # Numbers already drawn in this step go to the end of the new order.
+            already_drawn = np.isin(order, drawn_now)
+            order = np.concatenate([order[~already_drawn], order[already_drawn]])
+            drawn_now = np.concatenate([drawn_now, order[:num_missing]])
+            waiting = order[num_missing:]
+        drawn += [all_numbers] * rounds + [drawn_now]
+    return np.concatenate(drawn)
 
 
 def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
 
     Raises:
-        InputError: if no trial has a field of ``data.balance``, or a speaker for ``data.speaker_cap``.
+        InputError: if a field of ``data.balance`` is empty in all trials, or the speaker is for
+            ``data.speaker_cap``.
     """
     if not data.balanced:
         return None
@@ -200,7 +214,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
 
 
 def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """The group of each trial by the field ``name``; None for a trial without a value."""
+    """The group of each trial by the field ``name``, for the setting ``key``; None for a trial without a value."""
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
@@ -213,7 +227,7 @@ def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | Non
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # they mean something only within a corpus: A07 of two corpora are two attacks
+    if name in ("attack", "speaker"):  # ids hold within a corpus only: A07 of two corpora are two attacks
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

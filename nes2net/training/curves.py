@@ -36,13 +36,13 @@ def plot_curves(
 
     Args:
         title: name of the run.
-        saved: epochs whose checkpoints are kept; they are marked.
-        offered: the measures of the task. The prominent ones are drawn: all rates in one panel, and
-            each other measure in its own.
+        saved: epochs whose checkpoints are kept; the picture marks them.
+        offered: the measures of the task. Prominent measures are drawn: all rates in one panel, and
+            each other measure in a panel of its own.
 
-    The file is replaced as a whole. Epochs without validation have no points in its curves. An
-    error only prints one line on standard error, so that training does not end because of a
-    picture.
+    The file is replaced as a whole. Epochs without validation have no points in the curves of the
+    development set. An error only prints one line on standard error, so that training does not end
+    because of a picture.
     """
     try:
         with replacing(path) as temporary:
@@ -78,7 +78,7 @@ def _draw(
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
-    if marked:  # the marks stay below the curves of the loss, for any values
+    if marked:  # marks at 3 % of the axis's height are below the curves of the loss, whatever its values
         axes[0].plot(
             marked,
             [0.03] * len(marked),
@@ -105,7 +105,7 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
-        # Within a decade, an axis with powers of ten would have at most one number.
+        # If all losses are within a decade, an axis with powers of ten has at most one number.
         if losses.max() > 10 * losses.min():
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         else:

@@ -1,8 +1,8 @@
 """The data of a run: the trials of its corpora, and the batches of training and development.
 
-In reading order: ``read_trials`` lists the trials, ``check_unseen`` compares the two sets,
-``examples`` cuts recordings into pieces, ``training_batches`` and ``development_batches`` load
-them.
+In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the two sets;
+``examples`` cuts recordings into pieces; ``training_batches`` and ``development_batches`` load
+batches of examples.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_trials(
 
     If several corpora have this part, the id of a trial begins with the alias of its corpus, such
     as ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is the
-    alias too; only a single list of your own keeps its own column of that name.
+    alias too, except if the only corpus is a list of your own with a column ``corpus``.
 
     Args:
         labels: labels of the trials to list; the corpora need no trials of other labels.
@@ -86,7 +86,7 @@ def read_trials(
                     f"name one with `dev_split`{other_corpus}"
                 )
             corpus_trials = corpus.trials(root, split, protocols=corpus_config.protocols)
-            if corpus.key_files:  # the labels are in files of their own
+            if corpus.key_files:  # the labels are not in the protocols but in other files
                 labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
                 labelled_trials = []
                 for trial in corpus_trials:
@@ -97,7 +97,7 @@ def read_trials(
                 raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
             elif keys != root:
                 raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
-        except InputError as error:
+        except InputError as error:  # name the corpus and the keys as this recipe writes them
             text = str(error)
             if not is_short:
                 text = f"corpus {corpus_config.called} of `data.corpora`: {text}"
@@ -132,7 +132,10 @@ def read_trials(
 
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of :func:`read_trials` by corpus, to tell them from others in the same layout."""
+    """Describe the ``trials`` of :func:`read_trials`, corpus by corpus.
+
+    The facts distinguish corpora that have the same layout.
+    """
     described = []
     corpus_configs = data.parts(part)
     for corpus_config in corpus_configs:
@@ -151,7 +154,7 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
     """Raise :class:`InputError` if all development trials of a corpus are training trials too.
 
-    Trials of a class that no training trial has do not count.
+    Development trials of a class without training trials do not count.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     which = "" if len(classes) == 2 else "bona fide "
@@ -182,13 +185,13 @@ def examples(
     labels: FrameLabels | None = None,
     shown: bool = True,
 ) -> Examples:
-    """List the examples of ``trials``: the trials themselves, or their pieces with ``data.crop: pieces``.
+    """List the examples of ``trials``: the trials themselves, or with ``data.crop: pieces`` their pieces.
 
-    A piece is a trial of its own, such as ``LA_T_1000137[64000:128000]``, with its first sample and
-    the sample after its last. The lengths of most recordings are read from headers.
+    Each piece is a trial, such as ``LA_T_1000137[64000:128000]`` for samples 64000 to 127999. The
+    lengths of most recordings are read from headers.
 
     Args:
-        part: name of the part, for the progress.
+        part: name of the part, for the progress display.
         labels: labels of the frames of the ``trials``.
         shown: whether this process shows the progress.
 
@@ -198,8 +201,8 @@ def examples(
     """
     if data.crop != "pieces" or data.num_samples is None:
         return Examples(trials, labels=labels)
-    of_pieces: dict[str, NDArray] = {}
-    cut = list[Trial]()
+    labels_of_pieces: dict[str, NDArray] = {}
+    cut_pieces = list[Trial]()
     excerpts = list[tuple[int, int]]()
     errors = list[str]()
     for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
@@ -216,16 +219,20 @@ def examples(
         if not length:
             errors.append(f"audio file {path} has no samples")
         for start, size in pieces(length, data.num_samples, data.min_piece):
-            cut.append(replace(trial, id=f"{trial.id}[{start}:{start + size}]"))
+            piece = replace(trial, id=f"{trial.id}[{start}:{start + size}]")
+            cut_pieces.append(piece)
             excerpts.append((start, size))
             if frames is not None:
-                of_pieces[cut[-1].id] = frames[start // LABEL_SAMPLES : -(-(start + size) // LABEL_SAMPLES)]
-    if {trial.target for trial in cut} != {trial.target for trial in trials}:
+                end = -(-(start + size) // LABEL_SAMPLES)  # rounded up
+                labels_of_pieces[piece.id] = frames[start // LABEL_SAMPLES : end]
+    if {piece.target for piece in cut_pieces} != {trial.target for trial in trials}:
         raise InputError(
             f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {counted(len(trials), 'file')} cannot "
             f"be cut; the first of them: {errors[0]}"
         )
-    return Examples(cut, excerpts, errors, labels and replace(labels, of_trial=of_pieces))
+    if labels is not None:
+        labels = replace(labels, of_trial=labels_of_pieces)
+    return Examples(cut_pieces, excerpts, errors, labels)
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
@@ -246,10 +253,10 @@ def training_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Load the batches of training: this process's ``share`` of the parts of each step.
+    """Make the loader of the training batches: this process's ``share`` of the parts of each step.
 
     Args:
-        stream: random stream of RawBoost if ``augment.rng`` is ``legacy``.
+        stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
     """
     data = recipe.data
@@ -291,16 +298,16 @@ def development_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
-    """Load the batches of this process's ``share`` of each pass over the development set.
+    """Make a loader for each pass over the development set, with this process's ``share`` of the batches.
 
-    Validation only has RawBoost and crops at the head; all other effects and crops are for
-    training. Whole utterances and pieces are in order of length, the longest first.
+    In validation RawBoost is the only effect and the head the only crop. Whole utterances and
+    pieces are sorted by length, longest first.
     """
     data = recipe.data
     excerpts = development.excerpts
     whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
     if whole_utterances:
-        assert excerpts is None
+        assert excerpts is None  # Run.examples cuts no pieces then
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
@@ -344,7 +351,7 @@ def development_batches(
 
 
 def _lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """The length to which each piece is padded, at least ``data.min_piece``; None without pieces."""
+    """The lengths of the pieces, at least ``data.min_piece``; None if recordings are not cut into pieces."""
     if excerpts is None:
         return None
     return [max(size, data.min_piece) for _, size in excerpts]

@@ -29,12 +29,12 @@ from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
-#: Name under which an example carries the labels of its frames of 10 ms.
+#: Name of the carried tensor with the labels of an example's frames of 10 ms.
 FRAMES = "frames"
 
 
 class LostFile(InputError):
-    """A file cannot be read at present because its disk fails or is gone; it need not be damaged."""
+    """A file cannot be read at present because its disk fails or is gone; the file need not be damaged."""
 
 
 class Examples(NamedTuple):
@@ -43,24 +43,27 @@ class Examples(NamedTuple):
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one for each recording without pieces, because its length is unknown or differs from its labels'
+    #: one message for each recording without pieces: its length is unknown or differs from the labels' length
     errors: Sequence[str] = ()
-    #: labels of frames; None if frames are not trained on
+    #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
 
 
 class Example(NamedTuple):
     """One prepared trial."""
 
-    #: (N,) float32; None if the file could not be used: ``error`` or ``lost`` says why
+    #: (N,) float32; None if the file could not be used
     waveform: Tensor | None
+    #: class number
     target: int
+    #: message about a file that failed
     error: str | None = None
+    #: message about a file that cannot be read at present
     lost: str | None = None
     #: tensors that the example carries beside the waveform, by name
     carried: Mapping[str, Tensor] = {}
-    #: place of the trial in the list of trials
-    place: int = -1
+    #: index of the trial in the list of trials; −1 if the file could not be used
+    trial_index: int = -1
 
 
 class Batch(NamedTuple):
@@ -68,65 +71,66 @@ class Batch(NamedTuple):
 
     #: B×N
     waveforms: Tensor
-    #: (B,), numbers of the classes, 1 for bona fide of two
+    #: (B,), class numbers; of two classes, bona fide is 1
     targets: Tensor
-    #: one for each file that failed
+    #: one message for each file that failed
     errors: list[str]
-    #: one for each file that cannot be read at present
+    #: one message for each file that cannot be read at present
     lost: list[str]
     #: tensors that the examples carry beside their waveforms, B×… by name
     carried: dict[str, Tensor]
-    #: (B,), places of these trials in the list of trials
-    places: Sequence[int] = ()
+    #: (B,), indices of the trials in the list of trials
+    trial_indices: Sequence[int] = ()
 
 
 #: Function from a trial to the tensors that its example carries beside waveform and class, by name.
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 
-#: The number of a trial's class; None if it has none.
+#: Function from a trial to the number of its class; None for a trial without a class.
 Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
 def nothing(trial: Trial) -> Mapping[str, Tensor]:
-    """Carry nothing beside waveform and class."""
+    """The default of :data:`Carries`: no tensors beside waveform and class."""
     return {}
 
 
-#: 1 for bona fide, 0 for spoof.
+#: 1 for bona fide, 0 for spoof, None without a label.
 binary_target: Target = attrgetter("target")
 
 
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    A third number, as in ``(epoch, index, 32000)``, is the length of this example.
+    A third number, as in ``(epoch, index, 32000)``, is the length of the example in samples.
 
-    The whole utterance, or its piece, is augmented first and cropped last. Every (seed, epoch,
-    utterance) has its own random stream, from which augmentation and crop draw in turn. An
-    utterance is therefore augmented alike by every worker and in every order (deviation 8). If the
-    crop is the head and nothing augments, only the head is decoded; damage after the head then does
-    not matter.
+    The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
+    utterance) has its own random stream, from which the augmentation draws first and the crop next.
+    The result therefore depends neither on the worker nor on the order of reading (deviation 8). If
+    the crop is the head and nothing augments, only the head is decoded; damage after the head then
+    does not matter.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
-    frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. The zeros after a piece are unknown too.
+    frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros that pad a piece have the label −1.
 
     Args:
-        effects: effects on a waveform, in this order.
-        num_samples: length of an example; None keeps the length of each utterance. A shorter piece
+        examples: trials, with their excerpts and the labels of their frames.
+        num_samples: samples of an example; None keeps the length of each utterance. A shorter piece
             is padded with zeros at the end.
-        part: distinguishes the streams of training and development.
-        crop: part of a longer utterance to take: ``head``, ``random``, ``random_tiled``, or
-            ``dynamic``, which is random too.
-        cache: keeps decoded audio.
+        effects: effects on a waveform, applied in this order.
+        part: ``train`` or ``dev``, which have different random streams.
+        crop: which samples of a longer utterance to take: ``head``, ``random``, ``random_tiled``,
+            or ``dynamic``, which is random too.
+        cache: cache of decoded audio.
         carries: function from a trial to the tensors that its example carries.
-        target: function from a trial to the number of its class. Workers get both functions by
-            pickle.
+        target: function from a trial to the number of its class. Both functions must be picklable
+            for the workers.
     """
 
     def __init__(
         self,
-        found: Examples,
+        examples: Examples,
         num_samples: int | None,
         effects: Sequence[Effect] = (),
         *,
@@ -137,8 +141,8 @@ class TrainingSet(Dataset):
         carries: Carries = nothing,
         target: Target = binary_target,
     ) -> None:
-        self.found = found
-        self.trials = found.trials
+        self.examples = examples
+        self.trials = examples.trials
         self.num_samples = num_samples
         self.augmentation = InOrder(effects)
         self.seed = seed
@@ -167,13 +171,13 @@ class TrainingSet(Dataset):
         carried = dict(self.carries(trial))
         if frames is not None:
             carried[FRAMES] = torch.from_numpy(frames)
-        return Example(torch.from_numpy(waveform), target, carried=carried, place=index)
+        return Example(torch.from_numpy(waveform), target, carried=carried, trial_index=index)
 
     def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Prepare the trial ``index`` for ``epoch``: (num_samples,) float32, and labels of its frames (T,) int8.
+        """Prepare the trial ``index`` for ``epoch``: waveform (num_samples,) float32, labels of frames (T,) int8.
 
         Args:
-            num_samples: length of the example; None for the common length of all examples.
+            num_samples: samples of the example; None for the data set's ``num_samples``.
 
         Raises:
             LostFile: if the file, or a file of noise, cannot be read at present.
@@ -181,8 +185,8 @@ class TrainingSet(Dataset):
                 labels.
         """
         trial = self.trials[index]
-        labelled = self.found.labels
-        excerpt = None if self.found.excerpts is None else self.found.excerpts[index]
+        labelled = self.examples.labels
+        excerpt = None if self.examples.excerpts is None else self.examples.excerpts[index]
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         if num_samples is None:
@@ -222,7 +226,7 @@ class TrainingSet(Dataset):
             return self._decode(path, excerpt)
         except (InputError, OSError):
             check_readable(path)
-        return self._decode(path, excerpt)  # a passing fault may be over; damage is found again
+        return self._decode(path, excerpt)  # the file is readable now: decode again, or raise the error of damage
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         if excerpt is not None:
@@ -245,7 +249,7 @@ def _check_there(*paths: Path) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """Raise :class:`LostFile` if ``path`` cannot be read to its end now, but perhaps later.
+    """Raise :class:`LostFile` if ``path`` cannot be read to its end because the disk fails or is gone.
 
     Raises:
         InputError: if the file lies in a damaged shard.
@@ -257,7 +261,7 @@ def check_readable(path: Path) -> None:
                 pass
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's errors about damage have only a text
+        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow raises OSError without strerror for damage
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 
@@ -265,14 +269,14 @@ def check_readable(path: Path) -> None:
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
 
-    The first utterance then needs the most memory. Processes that run in parallel have utterances
-    of similar length, and no long one comes at the end.
+    The first utterance then needs the most memory, so that a lack of memory shows at once. Parallel
+    processes get utterances of similar length, and none waits for a long utterance at the end.
     """
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Stack the usable examples; if there are none, the batch has no rows."""
+    """Stack the usable examples; if no example is usable, the batch has no rows."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]
@@ -285,7 +289,7 @@ def collate(examples: list[Example]) -> Batch:
         errors,
         lost,
         {name: stacked([example.carried[name] for example in used]) for name in used[0].carried},
-        [example.place for example in used],
+        [example.trial_index for example in used],
     )
 
 
@@ -296,16 +300,16 @@ class BatchLoader(Loader):
     batch_sampler: EpochBatches
 
     def begin(self, epoch: int, start: int = 0) -> None:
-        """Let the next iteration run over ``epoch``, from its step ``start`` on."""
+        """Let the next iteration run over ``epoch``, beginning with step ``start``."""
         self.batch_sampler.epoch = epoch
         self.batch_sampler.start = start
 
 
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:
-    """Load ``dataset`` in ``batches``.
+    """Make the loader of ``dataset`` in ``batches``.
 
-    A data set with a :class:`LegacyStream` is read in this process, one batch at a time, for any
-    ``num_workers``.
+    A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
+    ``num_workers`` is.
     """
     workers = 0 if dataset.augmentation.in_turn else num_workers
     return BatchLoader(dataset, batches, collate, workers, pin_memory=pin_memory, setting="data.num_workers")

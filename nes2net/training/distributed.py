@@ -1,4 +1,4 @@
-"""Training in one process or several: device, precision, and the agreement of the processes on each step."""
+"""Training in one process or several: device, precision, and how the processes agree on each step."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from torch import Tensor, nn
 from nes2net.lib.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError
 
-#: Name of a precision in a recipe → accelerate's name, and our name in scoring.
+#: Name of a precision in a recipe → accelerate's name.
 PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+#: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
-#: How long a process waits for the others. Only the main process saves: 4 GB take over an hour at
-#: 1 MB/s. PyTorch's limit on GPUs is 10 minutes. If a process dies, torchrun ends the others.
+#: How long a process waits for the others. PyTorch's limit on GPUs, 10 minutes, is too short, because the other
+#: processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
+#: the others.
 _PATIENCE = timedelta(hours=2)
 
 
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
-    """Make accelerate's handle of this process.
+    """Make the :class:`Accelerator` of this process.
 
     A process that was started alone trains alone. Each process started by ``torchrun`` or
-    ``accelerate launch`` computes on the GPU of its number, or on the CPU.
+    ``accelerate launch`` computes on the GPU with its local rank, or on the CPU.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``, of the forward pass.
+        precision: precision of the forward pass: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
 
     Raises:
         InputError: if there is no such device, there are fewer GPUs than processes, or the device
@@ -75,7 +77,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # until then, later runs in this process use the group
+        atexit.register(dist.destroy_process_group)  # not earlier, because later runs in this process use the group
     return accelerator
 
 
@@ -87,16 +89,16 @@ def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> li
 
 
 def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
-    """Collect each process's ``value``, plain data, in the order of the processes."""
+    """Collect the ``value`` of each process, plain data, in the order of the processes."""
     if accelerator.num_processes == 1:
         return [value]
     return gather_object([value])
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
-    """Let only the main process ``write``; if it fails, all processes raise its error.
+    """Let only the main process ``write``; if this fails, all processes raise the error.
 
-    Otherwise the other processes would wait for the main process, which has ended.
+    Otherwise the other processes would wait for a main process that has ended.
     """
     failure: BaseException | None = None
     try:
@@ -110,10 +112,10 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisations in ``module`` train with the statistics of all processes' batches.
+    """Let batch normalisations in ``module`` train with statistics over the batches of all processes.
 
-    Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; on other devices the
-    layer is a :class:`SyncedBatchNorm`.
+    Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; on other devices
+    :class:`SyncedBatchNorm` is used.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -125,10 +127,12 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """``norm`` for inputs B×C×…, with statistics over the batches of all processes in train mode.
+    """Batch normalisation of inputs B×C×…; in train mode, statistics are over the batches of all processes.
 
-    Parameters and buffers are taken from ``norm``. Mean and variance are over all elements of all
-    processes, whose batches may differ in size, and gradients flow through both.
+    Batches of processes may differ in size. Gradients flow through mean and variance.
+
+    Args:
+        norm: the layer to replace, whose parameters and buffers are used.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
@@ -150,25 +154,26 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         x = input.double()  # so that long sums do not depend on the number of processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
-        if total[-1] < 2:  # as torch.nn.functional.batch_norm
+        if total[-1] < 2:  # the error of torch.nn.functional.batch_norm
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         mean = total[:-1] / total[-1]
         count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        # As F.batch_norm in eval mode, but gradients flow through the statistics.
+        # The formula of F.batch_norm in eval mode, with these statistics, through which gradients flow.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # under autocast, the weights have another type
+        return x.to(input.dtype)  # under autocast, the float32 weights have changed the type
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the running statistics; without a momentum they are means over all batches, as in PyTorch."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var
-        assert number is not None and running_mean is not None and running_var is not None
+        assert number is not None and running_mean is not None and running_var is not None  # track_running_stats
         number += 1
         momentum = 1 / float(number) if self.momentum is None else self.momentum
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
@@ -176,7 +181,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sums a tensor over all processes, and its gradient too."""
+    """Sums a tensor over all processes; backward sums the gradient over all processes too."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
@@ -192,9 +197,9 @@ class _SumOverProcesses(torch.autograd.Function):
 class StepPlan(NamedTuple):
     """Facts about a step that all processes know before its first forward pass."""
 
-    #: places of the parts that have utterances in every process; all processes skip the other parts
+    #: numbers of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
-    #: sum of the weights of these parts: the denominator of each loss of the step
+    #: denominator of each term of the loss, summed over these parts and all processes
     denominators: list[float]
     #: utterances in these parts, in all processes
     utterances: int
@@ -216,15 +221,17 @@ def plan_step(
     save: bool,
     lost: int = 0,
 ) -> StepPlan:
-    """Agree on a step, in one reduction.
+    """Agree with the other processes on a step, in one reduction.
 
-    A signal to any process stops all processes, and all save if one wants to save. If one process
-    could read no file of a part, all skip that part, because DistributedDataParallel and batch
-    normalisation wait for every process.
+    A signal to one process stops all processes, and all save if one process wants to save. If one
+    process could read no file of a part, all skip that part, because DistributedDataParallel and
+    batch normalisation wait for every process.
 
     Args:
-        weights: weight of each of this process's parts in each loss.
+        weights: for each of this process's parts, the denominator of each term of the loss.
         counts: number of utterances in each of these parts.
+        signal: number of the signal that this process received; 0 for no signal.
+        save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
     by_loss = list(zip(*weights))
@@ -241,7 +248,7 @@ def plan_step(
         agreed_signal = SIGINT
     return StepPlan(
         used,
-        [sum(of_loss[number] for number in used) for of_loss in all_weights],
+        [sum(term_weights[number] for number in used) for term_weights in all_weights],
         utterances,
         int(sum(all_counts)) - utterances,
         agreed_signal,

@@ -1,4 +1,4 @@
-"""Crop labels of frames of 10 ms with the waveform, and pool them to longer frames."""
+"""Crop labels of 10-ms frames together with the waveform, and pool the labels to longer frames."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 
-#: Seconds by which the lengths of labels and recording may differ; frames without a label are not trained on.
+#: Seconds by which the lengths of labels and recording may differ; frames without a label do not count in the loss.
 _TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels of the frames of 10 ms of trials; crops and pads them with the waveform of an example.
+    """Labels of 10-ms frames for each trial. They are cropped and padded in step with the example's waveform.
 
     Args:
-        of_trial: labels by the id of a trial, 1 bona fide, 0 spoof; other trials have no labels.
-        boundary_share: share of the random crops that hold a boundary (:func:`drawn_start`).
+        of_trial: id of a trial → labels of its frames, 1 bona fide, 0 spoof; trials without an
+            entry have no labels.
+        boundary_share: fraction of the random crops that contain a boundary (:func:`drawn_start`).
     """
 
     of_trial: Mapping[str, NDArray]
     boundary_share: float | None = None
 
     def of_samples(self, id: str, num_samples: int, whole: bool = True) -> NDArray[np.int8]:
-        """The label of each sample of the trial ``id``, (num_samples,): −1 for no label.
+        """The label of each sample of the trial ``id``, (num_samples,); −1 for a sample without a label.
+
+        Args:
+            whole: False if ``num_samples`` is only the beginning of the recording.
 
         Raises:
             InputError: as :func:`check_lengths`.
@@ -47,7 +51,7 @@ class FrameLabels:
     ) -> NDArray[np.integer]:
         """Choose a crop of the trial ``id``, and return the indices of its samples.
 
-        A random crop begins with a frame.
+        A random crop begins at the beginning of a frame, except with ``random_tiled``.
 
         Args:
             samples: labels of all samples of the trial, (N,).
@@ -62,7 +66,7 @@ class FrameLabels:
 
 
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
-    """Raise :class:`InputError` if labels and recording differ by over half a second.
+    """Raise :class:`InputError` if the lengths of labels and recording differ by over half a second.
 
     Such labels are assumed to belong to another recording.
 
@@ -79,7 +83,7 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
 
 
 def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
-    """The label of each sample, (num_samples,), from ``labels`` of 10 ms; −1 after their end.
+    """The label of each sample, (num_samples,), from ``labels`` of 10-ms frames; −1 after the last frame.
 
     >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
     array([ 1,  1,  0,  0, -1], dtype=int8)
@@ -91,7 +95,7 @@ def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
 
 
 def stretched(samples: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
-    """Labels (num_samples,) of an utterance played at another speed, from the labels of its ``samples`` (N,).
+    """Labels (num_samples,) of an utterance played at another speed, from the labels ``samples`` (N,) before.
 
     >>> stretched(np.array([1, 1, 0, 0], np.int8), 6)
     array([1, 1, 1, 0, 0, 0], dtype=int8)
@@ -100,16 +104,16 @@ def stretched(samples: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
 
 
 def labels_of_frames(samples: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Labels (⌈N/160⌉,) of frames of 10 ms, from the labels of ``samples`` (N,).
+    """Labels (⌈N/160⌉,) of 10-ms frames, from the labels ``samples`` (N,).
 
-    A frame is unknown, −1, if any of its samples is; otherwise it is spoof if any of them is.
+    A frame with an unknown sample is unknown, −1; any other frame with a spoofed sample is spoof.
 
     >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
     array([0, 0, 1], dtype=int8)
     """
     if not len(samples):
         return samples
-    return np.minimum.reduceat(samples, np.arange(0, len(samples), LABEL_SAMPLES))
+    return np.minimum.reduceat(samples, np.arange(0, len(samples), LABEL_SAMPLES))  # −1 unknown < 0 spoof < 1
 
 
 def drawn_start(
@@ -117,14 +121,13 @@ def drawn_start(
 ) -> int:
     """Draw the first sample of a crop of ``num_samples``: a multiple of 10 ms, all multiples equally likely.
 
-    A boundary lies between two frames if one is spoof and the other is not. With
-    ``boundary_share``, this share of the crops holds a boundary, and the others do not. If all
-    crops of an utterance are of one kind, any of them is drawn.
+    A boundary lies between two labelled frames of different classes. With ``boundary_share``, this
+    fraction of the crops contains a boundary, and the others contain none. If only one kind of crop
+    is possible in the utterance, the crop is drawn from that kind.
 
     Args:
-        labels: labels of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
-        length: samples of the utterance; the start is 0 if the utterance is not longer than the
-            crop.
+        labels: labels of the 10-ms frames, 1 bona fide, 0 spoof, −1 unknown.
+        length: samples of the utterance; if it is not longer than the crop, the start is 0.
 
     >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
     >>> starts = [drawn_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
@@ -136,10 +139,11 @@ def drawn_start(
     starts = np.arange((length - num_samples) // LABEL_SAMPLES + 1)
     if boundary_share is not None:
         changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
-        before = np.concatenate([[0], np.cumsum(changes)])  # boundaries up to the beginning of each frame
-        holds = before[starts - (-num_samples // LABEL_SAMPLES) - 1] > before[starts]
+        before = np.concatenate([[0], np.cumsum(changes)])  # number of boundaries before or at each frame's beginning
+        last_frames = starts - (-num_samples // LABEL_SAMPLES) - 1  # of a crop of ⌈num_samples/160⌉ frames
+        has_boundary = before[last_frames] > before[starts]
         with_boundary = rng.random() < boundary_share
-        matching_starts = starts[holds == with_boundary]
+        matching_starts = starts[has_boundary == with_boundary]
         if len(matching_starts):
             starts = matching_starts
     return LABEL_SAMPLES * int(starts[rng.integers(len(starts))])
@@ -148,9 +152,9 @@ def drawn_start(
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Labels B×T' of frames ``factor`` times as long as the frames of ``labels`` B×T.
 
-    Each row is pooled by :func:`nes2net.metrics.localisation.pool_labels` up to its first −1, and
-    the remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets
-    the minimum of their labels.
+    Each row is pooled up to its first −1, as by :func:`nes2net.metrics.localisation.pool_labels`,
+    and the remaining frames are −1. If a row has labels of fewer than ``factor`` frames, the first
+    frame gets their minimum.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],
@@ -163,7 +167,8 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
         width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
+    # Of the first window, ignore −1, so that a short utterance keeps a label.
     first = windows[:, 0]
-    shortest = torch.where(first < 0, 1, first).amin(1)
-    pooled[:, 0] = torch.where((first >= 0).any(1), shortest.to(pooled.dtype), pooled[:, 0])
+    lowest_label = torch.where(first < 0, 1, first).amin(1)
+    pooled[:, 0] = torch.where((first >= 0).any(1), lowest_label.to(pooled.dtype), pooled[:, 0])
     return pooled

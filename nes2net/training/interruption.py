@@ -25,12 +25,12 @@ class StopRequests:
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
     SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``. A
-    second Ctrl-C no longer waits. Signals reach the main thread only; in other threads this context
-    does nothing.
+    second Ctrl-C ends the run at once. Python handles signals in the main thread only; in other
+    threads this context does nothing.
 
-    Several processes end together if ``agree`` is set: a function from this process's signal, 0 for
-    none, to the signal that ends all processes. A signal then always waits for the end of a
-    :meth:`deferred`, where the processes agree.
+    For several processes to end together, set ``agree`` to a function from the signal of this
+    process to the signal that ends all processes; 0 is no signal. A signal then always waits for
+    the end of a :meth:`deferred` context, where the processes agree.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -45,7 +45,7 @@ class StopRequests:
     """
 
     def __init__(self) -> None:
-        #: number of the signal received, 0 for none
+        #: number of the received signal, 0 for no signal
         self.requested = 0
         self.agree: Callable[[int], int] | None = None
         self._deferred = False
@@ -83,10 +83,10 @@ class StopRequests:
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a forked worker: its parent decides
+        if os.getpid() != self._process:  # in a forked worker, which leaves the signal to its parent
             return
-        # torchrun repeats what the terminal or scheduler has sent to all processes: a second SIGINT
-        # within a second is the same signal.
+        # The terminal or scheduler sends a signal to all processes, and torchrun sends it again. A second
+        # SIGINT within a second is therefore the same signal.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
             self.requested = number
@@ -96,11 +96,11 @@ class StopRequests:
 
 
 def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
-    """End a run whose files cannot be read at present.
+    """End a run because files cannot be read at present.
 
     Args:
-        lost: one line for each file of this process that cannot be read.
-        stage: where in the run it happened.
+        lost: one message for each file of this process that cannot be read.
+        stage: epoch and step, or validation, in words.
 
     Raises:
         Unfinished: always.

@@ -1,4 +1,4 @@
-"""The training loop: steps over parts and processes, validation, selection, saving at any step."""
+"""The training loop: steps in parts on all processes, validation, selection, saving at any step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Trainer:
 
     recipe: Recipe
     objective: Objective
-    loader: BatchLoader  # this process's parts of the steps, see EpochBatches
+    loader: BatchLoader  # of this process's parts of the steps, see EpochBatches
     validator: Validator
     state: RunState
     accelerator: Accelerator
@@ -44,11 +44,11 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate(self.recipe.train, self.steps_per_epoch)
-        self.model = self.accelerator.prepare_model(self.objective)  # autocast, DistributedDataParallel
-        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # the GradScaler of fp16
+        self.model = self.accelerator.prepare_model(self.objective)  # adds autocast and DistributedDataParallel
+        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # adds the GradScaler of fp16
 
     def fit(self) -> None:
-        """Train the remaining epochs. A signal waits for the end of a step or of a save."""
+        """Train the remaining epochs. A signal to stop waits for the end of a step or of a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
@@ -60,7 +60,7 @@ class Trainer:
                 self.end_epoch(epoch, values)
 
     def train_epoch(self, epoch: int) -> None:
-        """Do the remaining steps of ``epoch``; a signal ends it after the current step of all processes."""
+        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step."""
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
             return
@@ -87,6 +87,9 @@ class Trainer:
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
         """Do a step; return the number of the signal that stops the run (0: none), and whether to save.
 
+        Args:
+            due: whether this process asks for a save.
+
         Raises:
             Unfinished: if a file of the step cannot be read at present, or no process can use any
                 file of the step. Nothing of the step is done or saved.
@@ -108,10 +111,10 @@ class Trainer:
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # Besides messages between processes and fp16's GradScaler, only this line of a step waits for a GPU.
-            loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
-            if accelerator.scaler:  # a GradScaler skips steps that are not finite
-                length = 0.0
-            check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)
+            loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
+            if accelerator.scaler:  # a GradScaler skips steps whose gradients are not finite
+                gradient_norm = 0.0
+            check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             progress.loss_sum += loss_of_step * plan.utterances
@@ -120,7 +123,10 @@ class Trainer:
         return plan.signal, plan.save
 
     def prepared(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
-        """Move the part ``number`` of a step to the device and mix it, and weigh its losses; it may be empty."""
+        """Move the part ``number`` of a step to the device, mix it, and compute the denominators of its losses.
+
+        The part is empty if no file of it could be used.
+        """
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
         step_part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
@@ -131,11 +137,11 @@ class Trainer:
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """The number of a step over all epochs, from 0."""
+        """The number of a step, counted from 0 over all epochs."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
-        """Add up the gradients of the loss of a step, over its parts and all processes; return the loss."""
+        """Sum the gradients of a step over its parts and all processes; return the loss of the step."""
         accelerator = self.accelerator
         denominators = plan.denominators
         factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
@@ -158,7 +164,7 @@ class Trainer:
         return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
+        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints."""
         state = self.state
         selection = self.state.selection
         path = selection.folder / f"epoch_{epoch}.pth"

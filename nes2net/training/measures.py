@@ -1,4 +1,4 @@
-"""Measures of the development set: those that a task offers, and the error rates of scores."""
+"""Measures of the development set: their names and columns, and the error rates of scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
 
-#: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.
+#: Bootstrap resamples for the interval of the EER. They give its width to two digits, and take 1 s for 25,000 trials.
 NUM_RESAMPLES = 200
 
 
@@ -31,11 +31,11 @@ class Measure(NamedTuple):
     name: str
     #: heading in tables and pictures
     title: str
-    #: its name in the history, if it differs from ``name``
+    #: name of the measure in the history, if it differs from ``name``
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: shown in lines of epochs and in pictures, and in tables also with RawBoost and by corpus
+    #: whether lines of epochs and pictures show the measure, and tables also its values with RawBoost and by corpus
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
@@ -47,10 +47,10 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """The keys of the measure in ``history``, rows of epochs, and a heading for each.
+        """Key of the measure in ``history``, the rows of epochs → heading of the key.
 
-        Keys without values are included. Keys with RawBoost and by corpus are included only for a
-        prominent measure.
+        Some of the keys may have no values in the history. Keys for the pass with RawBoost and for
+        each corpus are included only for a prominent measure.
         """
         headings = {}
         if self.prominent:
@@ -67,19 +67,19 @@ class Measure(NamedTuple):
 
 EER = Measure("eer", "EER")
 MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
-#: The measures of one score an utterance.
+#: The measures of a detector with one score an utterance.
 ERROR_RATES = (EER, MIN_DCF)
 
 
 class Validated(NamedTuple):
-    """A pass over the development set: N trials, in its order."""
+    """The results of a pass over the development set: N trials, in the order of the set."""
 
     #: name of the pass (:func:`nes2net.training.validation.passes`)
     name: str
     trials: Sequence[Trial]
-    #: (N,), numbers of the classes
+    #: (N,), class numbers
     targets: NDArray
-    #: the outputs of the objective (:class:`nes2net.training.objective.Outcome`), float64, of all batches
+    #: outputs of all batches (:class:`nes2net.training.objective.Outcome`), float64, by name
     outputs: Mapping[str, NDArray]
     #: trials of the development set whose files failed
     num_failed: int = 0
@@ -90,15 +90,15 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
     The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
     the pass without augmentation, ``val_eer_wo_aug_low`` to ``…_high`` is the EER's 95 % bootstrap
-    interval. If there are several corpora, these are values of all trials pooled, and
+    interval. If there are several corpora, these values are pooled over all trials, and
     ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
     ``val_eer_wo_aug_worst`` come from :class:`nes2net.evaluation.breakdown.OverCorpora`.
     ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
 
     Args:
         bonafide: the number of the class bona fide.
-        eer_methods: the rule for the EER of each corpus by its alias. The pooled EER uses the rule
-            that all corpora share.
+        eer_methods: alias of a corpus → the rule for its EER. The pooled EER uses the common rule
+            of all corpora, or ``asvspoof`` if they have several.
         seed: seed of the bootstrap.
 
     Raises:
@@ -115,8 +115,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     }
     if name != "wo_aug":
         return values
-    # Speakers are resampled if every trial has a speaker and there are enough speakers, otherwise trials.
-    # If files failed, the speakers of the scores are not known.
+    # Resample speakers if every trial has a speaker and there are enough speakers; otherwise resample trials.
+    # If files failed, resample trials too.
     low, high = metrics.bootstrap_interval(
         partial(metrics.compute_eer, method=eer_method),
         genuine,
@@ -133,7 +133,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
 
 def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
-    """Divide ``scores`` into those of bona fide and of spoof; :class:`InputError` if a class has no scores."""
+    """Divide ``scores`` into bona fide and spoof scores; :class:`InputError` if a class has no scores."""
     genuine = scores[is_bonafide]
     spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
@@ -145,7 +145,7 @@ def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[
 
 
 def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
-    """The rates of each corpus, their mean and the highest, and the EER of each attack."""
+    """EER and minDCF of each corpus, their mean and their highest value, and the EER of each attack."""
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

@@ -1,7 +1,7 @@
 """The monitor of a run: lines, progress, a log, TensorBoard, other trackers, a table and a picture.
 
 Only the main process reports. Results go to standard output, remarks and progress to standard
-error, and all of it to ``train.log``. A :class:`RunReporter` has standard output to itself.
+error, and both to ``train.log``. With a :class:`RunReporter`, nothing else is on standard output.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from nes2net.training.selection import Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker
 
 CURVES_FILE = "curves.png"
-_DRAW_EVERY = 60.0  # seconds between two pictures at least; drawing takes about one
+_DRAW_EVERY = 60.0  # smallest time in seconds between two pictures; drawing takes about 1 s
 
 T = TypeVar("T")
 
 
 class RunReporter(Protocol):
-    """Prints a run in the lines of another program; only the main process calls it."""
+    """Prints the lines of a run for another program; only the main process calls it."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print that training begins.
@@ -50,19 +50,19 @@ class RunReporter(Protocol):
         """
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the epoch that has just ended, the last one of ``history``."""
+        """Print the epoch that has just ended, the last row of ``history``."""
 
 
 class Monitor:
     """Reports a run.
 
-    On exit it draws the curves and closes the logs.
+    On exit the monitor draws the curves and closes the logs.
 
     Args:
         selection: the history of the run.
         log: folder of TensorBoard's log.
-        shown: False in all processes but the main one; the others only name unreadable files.
-        reporter: prints the run in the lines of another program; nothing else is then on standard
+        shown: True in the main process only; other processes only name failed files.
+        reporter: prints the lines of the run for another program; nothing else is then on standard
             output.
     """
 
@@ -81,13 +81,13 @@ class Monitor:
         self._advised = False
         #: utterances of this epoch that were read but not trained on
         self.unused = 0
-        #: seconds that the last validation took, for the time left
+        #: duration of the last validation in seconds, for the estimate of the time left
         self.validation_seconds = 0.0
         self._drawn_at = time.monotonic()
         self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs; values of ``first_epoch`` and later epochs are removed from TensorBoard's.
+        """Open the logs; TensorBoard then hides earlier values of ``first_epoch`` and later epochs.
 
         Raises:
             InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
@@ -96,7 +96,7 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            # Nobody can have made a link under a name that cannot be guessed.
+            # A random suffix, so that nobody can place a link under the name of the log beforehand.
             suffix = f".{secrets.token_hex(4)}"
             self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -126,7 +126,7 @@ class Monitor:
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
-        """Make the meter of the training ``steps`` of ``epoch``, which knows the steps that follow in the run."""
+        """Make the meter of the training ``steps`` of ``epoch``; its time left covers the rest of the run."""
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
@@ -135,15 +135,15 @@ class Monitor:
         return meter
 
     def say(self, text: str, *, remark: bool = False) -> None:
-        """Print a result, the state of the run, or on standard error a ``remark``."""
+        """Print a result or the state of the run; with ``remark``, print on standard error."""
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # without it, the text would appear in a file hours later
+            stream.flush()  # otherwise a file that standard output is written to gets the text hours later
             self.run_log.write(worded(text))
 
     def left_out(self, errors: Sequence[str]) -> None:
-        """Name each unusable file once in a run; every process names its own files."""
+        """Print each message about a failed file once in a run; every process prints its own messages."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
@@ -151,7 +151,7 @@ class Monitor:
                 self.run_log.write(f"failed: {error}")
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
-        """Report unused utterances, and once in a run how to shorten long waits for data."""
+        """Report unused utterances; once in a run, say how to shorten long waits for data."""
         if self.unused:
             self.say(
                 f"{counted(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
@@ -169,7 +169,7 @@ class Monitor:
             self.say(line, remark=True)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
-        """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
+        """Report an epoch: a line, the published scalars of TensorBoard, and at most once a minute the curves."""
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         for measure in self.selection.offered:
             if measure.prominent:
@@ -189,7 +189,7 @@ class Monitor:
             self._draw()
 
     def track(self, epoch: int, values: dict[str, float]) -> None:
-        """Hand the values of an epoch to the recipe's tracker; a slow server delays this call."""
+        """Send the values of an epoch to the recipe's tracker; a slow server delays this call."""
         if self.tracker is not None:
             self.tracker.log(values, epoch)
 
@@ -203,7 +203,7 @@ class Monitor:
 
 
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
-    """Raise :class:`InputError` if the loss or the gradients' norm of a step is not finite.
+    """Raise :class:`InputError` if the loss of a step or the norm of its gradients is not finite.
 
     The message names the step and its utterances, and says what to try.
     """

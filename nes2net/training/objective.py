@@ -1,7 +1,8 @@
-"""The objective of training: it mixes a batch by Specmix if the recipe says so, and computes its loss.
+"""The objective of training: it may mix a batch by Specmix, and computes the loss of the batch.
 
-In reading order: ``Part`` goes in; ``Objective`` mixes it, computes the detector's outputs and the
-numerators and denominators of the loss in training, and an ``Outcome`` in validation.
+In reading order: ``Part`` is the input. In training, ``Objective`` mixes a part, and computes the
+detector's outputs and the numerators and denominators of the loss; in validation, it computes an
+``Outcome``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
-# These numbers keep the draws apart from other streams of the same (seed, epoch).
+# Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
@@ -39,20 +40,24 @@ class Part(NamedTuple):
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
     inputs: Tensor
-    #: (B,), numbers of the classes, 1 for bona fide of two, or B×K, each class's share in a mixed sample
+    #: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each class in a mixed sample
     targets: Tensor
     #: tensors that the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
     carried: Mapping[str, Tensor] = {}
     #: number of the optimisation step, from 0 over all epochs; None in validation
     iteration: int | None = None
-    #: seed of latent augmentation; None does not perturb the embeddings
+    #: seed of latent augmentation; None leaves the embeddings as they are
     latent_seed: int | None = None
 
     @classmethod
     def of(
         cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
     ) -> Part:
-        """Move ``batch`` and the ``carried`` tensors of its examples to ``device``."""
+        """Build a part from ``batch`` and the ``carried`` tensors of its examples, copied to ``device``.
+
+        Args:
+            iteration: number of the optimisation step; None in validation.
+        """
         return cls(
             batch.waveforms.to(device, non_blocking=True),
             batch.targets.to(device, non_blocking=True),
@@ -65,21 +70,20 @@ class Outcome(NamedTuple):
     """The loss and the outputs of a batch in validation."""
 
     loss: Tensor
-    #: outputs from which figures are computed, such as ``scores`` (B,); the rows of all batches are joined
+    #: outputs from which figures are computed, such as ``scores`` (B,); rows of all batches are concatenated
     outputs: Mapping[str, Tensor]
 
 
 class Objective(nn.Module):
-    """Loss of a batch for ``detector`` with one score an utterance; other tasks override parts of it.
+    """Computes the loss of a batch for ``detector``, with one score an utterance; other tasks override methods.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    With ``train.freeze_frontend`` the front-end of ``detector`` no longer requires gradients, and
-    with ``train.freeze_layers`` its lower part. With ``train.optimizer: logistic`` only the last
-    layer of ``detector`` requires gradients.
+    With ``train.freeze_frontend`` the front-end of ``detector`` no longer requires gradients; with
+    ``train.freeze_layers`` only its lower layers no longer do. With ``train.optimizer: logistic``
+    only the last layer of ``detector`` requires gradients.
 
     Args:
-        recipe: settings of the loss, of Specmix and of latent augmentation, and the seed of their
-            draws.
+        recipe: settings of the loss, Specmix and latent augmentation, and the seed of their draws.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
@@ -88,8 +92,8 @@ class Objective(nn.Module):
     (torch.Size([1]), [1.0])
 
     Raises:
-        InputError: if the losses, Specmix, latent augmentation or freezing the front-end do not fit
-            the detector.
+        InputError: if a loss, Specmix, latent augmentation or the freezing of the front-end does
+            not fit the detector.
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
@@ -124,7 +128,7 @@ class Objective(nn.Module):
             )
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # with everything before them
+        if train.freeze_layers is not None:  # freezes everything before the layers too
             layers = frontend.transformer_layers
             name = frontend.config["name"]
             if not layers:
@@ -143,7 +147,7 @@ class Objective(nn.Module):
 
     @property
     def bonafide(self) -> int:
-        """The number of the class bona fide; without such a class K, which is no class's number."""
+        """The number of the class bona fide; K, which is no class's number, if bona fide is not a class."""
         classes = self.detector.classes
         return len(classes) - (classes[-1] == BONAFIDE)
 
@@ -152,10 +156,10 @@ class Objective(nn.Module):
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the optimiser: all except those that are never trained.
+        """List the parameters that the optimiser gets: all except those that are never trained.
 
-        Never trained are a frozen front-end or its frozen layers, the base of an adapted front-end,
-        a teacher, and with ``train.optimizer: logistic`` everything but the last layer.
+        These are never trained: a frozen front-end or its frozen layers, the base of an adapted
+        front-end, a teacher, and with ``train.optimizer: logistic`` everything but the last layer.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -166,22 +170,23 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose and prepare the carried tensors of a batch that the losses take.
+        """Choose the carried tensors of a batch that the losses need, and prepare them.
 
         Args:
-            num_samples: samples of each waveform.
+            num_samples: number of samples of each waveform.
         """
         return carried
 
     def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
-        """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
+        """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has these.
 
-        With Specmix, waveforms become spectrograms B×T×F and targets B×K. The front-ends that it
-        takes have no parameters. Each (seed, epoch, step, ``number`` of the part) has its own
-        random stream, so that a resumed run draws the same numbers as an uninterrupted one.
+        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. It is
+        allowed only with front-ends without parameters. Each (seed, epoch, step, ``number``) has
+        its own random stream, so that a resumed run draws the same numbers as an uninterrupted run.
 
         Args:
             targets: the targets of ``part``, on the CPU.
+            number: number of the part in the step, over all processes.
 
         Returns:
             The part, and its targets on the CPU, for :meth:`denominators`.
@@ -197,12 +202,13 @@ class Objective(nn.Module):
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
+        """The seed of ``stream`` for the part ``number`` of a step; the first part's stream has no part number."""
         numbers = [number] if number else []
         sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """The denominator of each term of the loss, which is known before any forward pass.
+        """The denominator of each term of the loss, known before any forward pass.
 
         Args:
             targets, carried: targets and carried tensors of a part, on the CPU.
@@ -217,44 +223,44 @@ class Objective(nn.Module):
         iteration: int | None = None,
         latent_seed: int | None = None,
     ) -> Tensor:
-        """Compute the numerators of the terms of the loss of a :class:`Part`.
+        """Compute the numerator of each term of the loss of a :class:`Part`.
 
-        The loss is the sum of the quotients of numerators and :meth:`denominators`. The penalty of
-        the aggregation, if it has one, is added to the loss of the utterance.
+        The loss is the sum over terms of numerator/denominator (:meth:`denominators`). If the
+        aggregation has a penalty, it is added to the first term, the loss of the utterance.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             first, *further_numerators = self.numerators(self.computed(features, part), part)
         aggregation = self.detector.aggregation
-        penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
+        penalty, aggregation.penalty = aggregation.penalty, None  # a reference would keep its graph in memory
         if penalty is not None:
             first = first + penalty * self.criterion.weight_of(targets).to(first.dtype)
         return torch.stack([first, *further_numerators])
 
     def validated(self, part: Part) -> Outcome:
-        """Compute loss and outputs of a batch of the development set.
+        """Compute loss and outputs of a batch of the development set, without mixing.
 
-        No mixing. Angular softmax uses its final margin.
+        Angular softmax uses its final margin.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
             computed = self.computed(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = None  # left by train mode, although nothing is trained here
+        self.detector.aggregation.penalty = None  # set if `validation.mode` is train, but not used here
         return self.outcome(computed, part)
 
     def computed(self, features: Tensor | list[Tensor], part: Part) -> Any:
-        """Compute the outputs of the back-end that the losses take, here embeddings or logits."""
+        """Compute the outputs of the back-end from which losses are computed, here embeddings or logits."""
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.of_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits; this detector takes only waveforms."""
+        """Compute the logits, here from ``features`` alone; a fusion also needs the carried scores of ``part``."""
         return self.detector.logits(features)
 
     def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
-        """Perturb ``embeddings`` if ``part`` has a seed; return embeddings or logits, as the loss requires."""
+        """Perturb ``embeddings`` if ``part`` has a seed; return them, or logits if the loss takes logits."""
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
             embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
@@ -263,11 +269,11 @@ class Objective(nn.Module):
         return self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerator of each term of the loss; the term of the utterance comes first."""
+        """Compute the numerator of each term of the loss; the loss of the utterance comes first."""
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss and the outputs of a batch, here ``scores``, from which :meth:`figures` are computed."""
+        """Compute the loss of a batch, and the outputs that :meth:`figures` needs, here ``scores``."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
@@ -275,7 +281,7 @@ class Objective(nn.Module):
         """Compute the figures of a pass over the development set, here :func:`error_rates`, by key in the history.
 
         The keys are the columns of the task's measures
-        (:meth:`nes2net.training.measures.Measure.column`) and possibly further ones.
+        (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
 
         Raises:
             InputError: if the pass lacks the trials that the figures need, such as a class.
@@ -283,13 +289,13 @@ class Objective(nn.Module):
         return error_rates(validated, self.bonafide, eer_methods(self.data), self.seed)
 
     def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
-        """Compute the back-end's input: B×T×D, or all hidden states."""
+        """Compute the back-end's input: B×T×D, or a list of all hidden states."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.detector.hidden_states(waveforms)
         return self.detector.features(states)
 
     def _durations(self, inputs: Tensor) -> Tensor:
-        """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
+        """Durations (B,) in seconds of ``inputs``: waveforms B×N, or with Specmix spectrograms B×T×F."""
         samples = inputs.shape[1]
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length
@@ -298,7 +304,12 @@ class Objective(nn.Module):
 
 @contextmanager
 def _enough_for_statistics(batch: str, remedy: str) -> Iterator[None]:
-    """Explain the error of PyTorch's batch normalisation about a single value in each channel."""
+    """Replace PyTorch's error about batch normalisation over a single value by one that says what to do.
+
+    Args:
+        batch: words for what has too few utterances.
+        remedy: what to do about it.
+    """
     try:
         yield
     except ValueError as error:

@@ -13,7 +13,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
-# `logistic` takes no step of Adam, because there are no gradients: nes2net.training.tasks.logistic fits the last layer.
+# With `logistic`, Adam only fills the place of an optimiser: nes2net.training.tasks.logistic fits without steps.
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
@@ -22,9 +22,10 @@ def create_optimizer(
 ) -> torch.optim.Optimizer:
     """Make the optimiser of ``train`` over ``parameters``, or over :func:`parameter_groups`.
 
-    Weight decay is an L2 term of the gradient with ``adam`` (ASVspoof recipes) and separate from
-    the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe). The same number
-    therefore acts differently. On CUDA a step is a single kernel (``fused``).
+    With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
+    (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), it is separate from the gradient. The same
+    ``train.weight_decay`` therefore has different effects. On CUDA a step is a single kernel
+    (``fused``).
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
@@ -40,18 +41,18 @@ def create_optimizer(
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
-        fused=all(parameter.is_cuda for parameter in trained) or None,  # None: as PyTorch does by default
+        fused=all(parameter.is_cuda for parameter in trained) or None,  # None is PyTorch's default
     )
 
 
 def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, Any]]:
-    """Group the trained parameters of ``detector`` by their factor of the learning rate, from ``train.layer_decay`` x.
+    """Group the trained parameters of ``detector`` by the factor of their learning rate; x is ``layer_decay``.
 
     The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). Parameters before these
     layers have x^(L + 1); parameters after them, in front-end, aggregation and back-end, have 1.
-    The code of BEiT (Bao et al., arXiv 2106.08254) does the same, after ELECTRA (Clark et al.,
-    arXiv 2003.10555), whose code decays once more for all but the head. The groups go from bottom
-    to top.
+    The code of BEiT (Bao et al., arXiv 2106.08254) has the same factors. It follows ELECTRA (Clark
+    et al., arXiv 2003.10555), whose code multiplies by x once more for everything but the head. The
+    groups are in order from bottom to top.
 
     Raises:
         InputError: if the front-end has no transformer layers.
@@ -108,21 +109,22 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
 def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
     """Make the function from an optimisation step to its learning rate.
 
-    Steps count from 0 over all epochs, and a step that changed no weight counts too. The rate is
-    ``lr`` times one of these, with r = ``min_lr``/``lr``, T steps in the run, and e the epoch of
-    the step, counted from 0:
+    Steps are counted from 0 over all epochs, including steps that changed no weight. The rate is
+    ``lr`` times the factor of the schedule. Here r is ``min_lr``/``lr``, T is the number of steps
+    in the run, and e is the epoch of the step, counted from 0:
 
     - ``constant``: 1;
     - ``cosine``: r + (1 − r)·½(1 + cos(π·step/T)) (ASVspoof 5: 0.1 + 0.45·(1 + cos …));
-    - ``cosine_epochs``: the same with (e − W)/(``t_max`` − W) for step/T, W = ``warmup_epochs``;
-      beyond ``t_max`` it rises and falls again without a restart (CtrSVDD, with W = 0). In the
-      first W epochs it is (e + 1)/(W + 1), or e/W with ``warmup_from_zero`` (MoE, with W = 3);
+    - ``cosine_epochs``: the same with (e − W)/(``t_max`` − W) in place of step/T, W =
+      ``warmup_epochs``; beyond ``t_max`` the factor rises and falls again without a restart
+      (CtrSVDD, with W = 0). In the first W epochs the factor is (e + 1)/(W + 1), or e/W with
+      ``warmup_from_zero`` (MoE, with W = 3);
     - ``inverse_sqrt``: min((step + 1)/W, √(W/(step + 1))) with W = ``warmup_steps`` (Vaswani et
       al., 2017; MPIF-Res2Net);
     - ``step``: ``decay_factor``^⌊e/``decay_epochs``⌋ (GF, LGF and LLGF: 0.5^⌊e/5⌋).
 
-    In the first ``warmup_steps`` steps all but ``inverse_sqrt`` are multiplied by a factor that
-    rises linearly to 1, (step + 1)/(``warmup_steps`` + 1).
+    In the first ``warmup_steps`` steps, the factors of all schedules but ``inverse_sqrt`` are
+    multiplied by (step + 1)/(``warmup_steps`` + 1), which rises linearly to 1.
 
     >>> rate = learning_rate(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]

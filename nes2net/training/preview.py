@@ -16,7 +16,7 @@ from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
 _WINDOW = 512  # samples: 32 ms
-# more columns than pixels cannot be seen
+# About as many columns as the picture has pixels.
 _SPECTRUM_COLUMNS = 1500
 _WAVEFORM_COLUMNS = 2000
 
@@ -41,7 +41,7 @@ def augment(
         num_samples: crop to this length; None for the whole recording.
 
     Raises:
-        InputError: if there is nothing to do, a file cannot be read, or a folder changes nothing.
+        InputError: if there is nothing to do, a file cannot be read, or nothing uses a given folder.
     """
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech`: there is no folder {speech}")
@@ -67,7 +67,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     top = max(s.max() for s in spectrograms)
     titles = (before_title, after_title)
     for wave, image, waveform, levels, title in zip(axes[0], axes[1], (before, after), spectrograms, titles):
-        # For any length: each column shows the band between its smallest and its largest sample.
+        # A long waveform has more samples than pixels: draw each column from its smallest to its largest sample.
         starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
         low = np.minimum.reduceat(waveform, starts)
         high = np.maximum.reduceat(waveform, starts)

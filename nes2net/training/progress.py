@@ -1,4 +1,4 @@
-"""Show the progress of a pass: loss, speed, learning rate, time left and the share of waiting for data."""
+"""Show the progress of a pass: loss, speed, learning rate, time left, and the time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nes2net.lib.errors import counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 
-#: :func:`advice` speaks if a larger share of a pass, and at least a second, is spent waiting for data.
+#: :func:`advice` gives advice if waiting for data takes a larger fraction of a pass than this, and at least 1 s.
 WAIT_LIMIT = 0.2
 
 T = TypeVar("T")
 
 
 class Meter(Generic[T]):
-    """Iterates over ``batches``, measures speed and waiting, and shows both (:class:`ProgressDisplay`).
+    """Iterates over ``batches``, and measures and shows speed and waiting (:class:`ProgressDisplay`).
 
     >>> meter = Meter([3, 4], title="epoch 1 of 9")
     >>> for batch in meter:
@@ -26,21 +26,22 @@ class Meter(Generic[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    The first batch counts neither as time nor as waiting, because the workers start with it. The
-    waiting is that of the process that feeds the GPU. The GPU is idle meanwhile only if each step
-    waits for its result, for example to read the loss.
+    Time and waiting are measured after the first batch, because the workers start before it.
+    Waiting is measured in the process that feeds the GPU. During that time the GPU is idle only if
+    each step waits for a result of the GPU, for example to read the loss.
 
     Attributes:
         waited: seconds spent waiting for batches.
-        display: shows the pass, and the time left if ``later_steps`` and ``later_seconds`` are set.
+        display: shows the pass; the time left includes ``later_steps`` and ``later_seconds`` of the
+            display.
 
     Args:
         title: text before the counts.
-        unit: word for one of ``batches``.
+        unit: word for an item of ``batches``.
         total: batches of the whole pass; by default ``len(batches)``, if they have a length.
         start: batches that were done before this run resumed.
         shown: False in processes other than the main one.
-        clock: gives the time in seconds.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Meter(Generic[T]):
         self.batches = batches
         self.clock = clock
         self._began: float | None = None  # time at which the first batch was done
-        self._utterances = 0  # since then
+        self._utterances = 0  # since that time
         self.waited = self._elapsed = 0.0
         if total is None and isinstance(batches, Sized):
             total = len(batches)
@@ -94,13 +95,14 @@ class Meter(Generic[T]):
 
     @property
     def wait_share(self) -> float:
-        """Share of the time up to the last :meth:`update` spent waiting for batches, 0 to 1."""
+        """Fraction of the time up to the last :meth:`update` that was spent waiting for batches, 0 to 1."""
         if self._elapsed:
             return self.waited / self._elapsed
         return 0.0
 
     @property
     def utterances_per_second(self) -> float:
+        """Mean speed up to the last :meth:`update`, without the first batch."""
         if self._elapsed:
             return self._utterances / self._elapsed
         return 0.0
@@ -114,29 +116,29 @@ def advice(
     cached: bool = False,
     most: int | None = None,
 ) -> str | None:
-    """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
+    """Advise in one line how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
 
     Args:
-        num_workers: workers that the recipe asks for in each training process; at most ``most``
-            run.
-        waited: seconds of waiting; below one second there is no advice.
+        num_workers: number of workers that the recipe sets for each training process.
+        waited: seconds of waiting; below 1 s there is no advice.
         cached: whether decoded audio is cached.
-        most: largest possible number of workers; by default
+        most: largest number of workers that can run; by default
             :func:`nes2net.lib.this_process.usable_processors`.
 
     >>> advice(0.3, 1, most=4)
     'training waits for data for more than 20 % of its time with 1 worker: try `data.num_workers=2`'
     >>> advice(0.1, 1)
     """
-    if wait_share <= WAIT_LIMIT or waited < 1:  # second
+    if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # see worker_options
+    num_workers = min(num_workers, most_workers)  # the loader starts no more (nes2net.lib.workers)
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # Enough workers to read as fast as a step computes, if each adds the same speed. Without workers, all
-        # waiting is reading.
+        # The number of workers that read as fast as steps compute, if each worker adds the same speed: reading takes
+        # the whole time of the workers, and steps compute during 1 − wait_share of it. Without workers, this process
+        # reads while it waits.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:

@@ -1,4 +1,4 @@
-"""The file ``resume.pt``: its content, and the check of a file from an unknown source."""
+"""The file ``resume.pt``: its content, and the check of the file, which may be of any origin."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from nes2net.training.selection import HistoryRow
 RESUME_FILE = "resume.pt"
 #: File of the frozen tensors of an adapted front-end that began with random weights.
 BASE_FILE = "base.pth"
-# Version of the content.
+#: Version of the content of ``resume.pt``.
 VERSION = 4
 #: End of the message about a file that no version of nes2net wrote.
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
-# Types of the file's content with their limits, and the parts of the file that hold tensors.
+# Limits of the plain data in a part of the file, and the parts that hold tensors.
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "optimizer", "stream")
@@ -50,8 +50,8 @@ class _Part(BaseModel):
 class Progress(_Part):
     """The epoch and step that a run has reached.
 
-    Together with the recipe's seed it determines all random numbers, except with ``augment.rng:
-    legacy``.
+    Except with ``augment.rng: legacy``, they and the seed of the recipe determine all random
+    numbers.
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
@@ -61,6 +61,7 @@ class Progress(_Part):
     loss_sum: FiniteFloat = 0.0
     """Σ batch loss × utterances over these steps."""
     utterances: Natural = 0
+    """Utterances trained on in these steps."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
     seconds: NotNegative = 0.0
@@ -81,7 +82,7 @@ class Progress(_Part):
         self._since = now
 
     def state_dict(self) -> dict[str, Any]:
-        """All fields, with the time up to now."""
+        """All fields; ``seconds`` includes the time up to now."""
         self.count_time()
         return self.model_dump()
 
@@ -93,10 +94,12 @@ class Progress(_Part):
 
 
 class _Trials(_Part):
+    """:func:`nes2net.training.state.fingerprint` of a set."""
+
     trials: Natural
     digest: str
     draws: Natural | None = None
-    """Draws of an epoch, if ``data.balance`` or the like determines them."""
+    """Number of draws of an epoch; None if an epoch draws each trial once."""
     groups: str | None = None
     """:meth:`nes2net.training.balance.Balance.digest` of the balance."""
 
@@ -109,10 +112,12 @@ class _Data(_Part):
 class _Optimizer(_Part):
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
-    """Not read, because the recipe determines it."""
+    """Ignored, because the recipe determines the groups."""
 
 
 class _Scaler(_Part):
+    """The state of the GradScaler of fp16."""
+
     scale: Annotated[FiniteFloat, Field(gt=0)]
     growth_factor: Annotated[FiniteFloat, Field(gt=1)]
     backoff_factor: Annotated[float, Field(gt=0, lt=1)]
@@ -121,13 +126,14 @@ class _Scaler(_Part):
 
 
 def _words(value: Tensor) -> Tensor:
+    """Check that ``value`` is (N,) int64 with values from 0 to 2^32 − 1."""
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")
     return value
 
 
 class _Stream(_Part):
-    """Two Mersenne Twisters, each of 624 words and a position in them."""
+    """Two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), each with 624 words and a position."""
 
     keys: Annotated[Tensor, AfterValidator(_words)]
     position: Annotated[int, Field(ge=0, le=624)]
@@ -145,7 +151,7 @@ class _Stream(_Part):
 
 
 class _SavedRow(HistoryRow):
-    """The row of an epoch; the values of a validation are further keys."""
+    """The row of an epoch; a validation adds keys with its values."""
 
     __pydantic_extra__: dict[str, FiniteFloat]
     epoch: Annotated[int, Field(ge=1)]
@@ -164,6 +170,8 @@ class _SavedRow(HistoryRow):
 
 
 class _Base(_Part):
+    """The file of the frozen weights of an adapted front-end, and its digest."""
+
     digest: str
     file: str
 
@@ -198,7 +206,7 @@ class _ResumeFile(_Part):
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
     """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
 
-    The caller still has to compare its tensors with the run's.
+    The caller still has to compare the tensors with the run (:meth:`RunState.load`).
 
     Raises:
         InputError: if the file is damaged, holds anything but the state of a run, or was written by

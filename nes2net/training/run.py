@@ -61,18 +61,18 @@ def train(
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    The folder gets ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, ``recipe.yaml``,
-    ``history.json``, ``curves.png``, ``train.log``, and ``resume.pt`` every few minutes and after
-    each epoch.
+    The folder gets ``epoch_{n}.pth`` (n from 1) for the epochs of ``train.keep``, ``recipe.yaml``,
+    ``history.json``, ``curves.png``, ``train.log``, and ``resume.pt``, which is saved every few
+    minutes and after each epoch.
 
-    Calling this again with the same recipe resumes the run. On one device the weights then equal an
-    uninterrupted run's bit for bit; on a GPU this requires ``train.deterministic``. Processes
-    started by ``torchrun`` or ``accelerate launch`` share each batch and reach the weights of a
-    single process up to rounding.
+    A second call with the same recipe resumes the run. On one device the final weights are then
+    bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
+    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each
+    batch, and their weights equal the weights of a single process up to rounding.
 
     Args:
-        reporter: prints the run on standard output in lines of its own; this package's own messages
-            then go to standard error.
+        reporter: prints the run on standard output; this package's messages then go to standard
+            error.
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, the folder holds
@@ -88,7 +88,8 @@ def train(
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
-        if recipe.data.crop != "pieces" and not recipe.data.balanced:  # an epoch may have more pieces or draws
+        # With pieces or a balance, an epoch may have more examples than trials; training_batches checks these.
+        if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
         accelerator = create_accelerator(device, recipe.train.precision)
@@ -110,14 +111,14 @@ class Run:
     reporter: RunReporter | None = None
 
     def resume(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
-        """Build the parts, load their state from the folder if it is there, and train the remaining epochs."""
+        """Build the parts, load their state if the folder holds a save, and train the remaining epochs."""
         recipe = self.recipe
         accelerator = self.accelerator
         writes = self.accelerator.is_main_process
         resume = read_resume_file(self.folder)
         if resume is not None:
             check_same_run(self.folder / RESUME_FILE, recipe, resume["recipe"])
-        # The data first: wrong folders of noise are found before a large model is read.
+        # Build the data first, so that errors such as a missing noise folder show before a large model is read.
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
@@ -159,7 +160,7 @@ class Run:
                 with enough_memory(lambda: too_large):
                     state.load(resume)
             del resume
-            # All processes must have read the same folder before one of them writes to it.
+            # All processes must have read the folder, and found the same, before the main process writes to it.
             start = (state.progress.epoch, state.progress.step, state.data)
             if any(process_start != start for process_start in gathered(accelerator, start)):
                 raise InputError(
@@ -177,7 +178,7 @@ class Run:
                 self.fit(trainer)
 
     def examples(self, part: Literal["train", "dev"], trials: list[Trial]) -> Examples:
-        """The examples of ``trials`` of ``part``, with their labels if frames are trained on."""
+        """The examples of ``trials`` of ``part``, with labels of frames if the task trains on frames."""
         labels = self.task.labels(part, trials)
         if part == "dev" and self.recipe.validation.whole_utterances:
             return Examples(trials, labels=labels)
@@ -185,7 +186,7 @@ class Run:
         return examples(self.recipe.data, trials, name, labels=labels, shown=self.accelerator.is_main_process)
 
     def objective(self, detector: Detector) -> Objective:
-        """Change the layers of ``detector`` as the recipe says, and make its objective."""
+        """Set checkpointing, batch normalisation and compilation of ``detector``, and make its objective."""
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
         if self.accelerator.num_processes > 1:
@@ -193,7 +194,7 @@ class Run:
         modules = (detector.frontend, detector.backend)
         learned = [module for module in modules if any(p.requires_grad for p in module.parameters())]
         objective = self.task.objective(detector)
-        if self.recipe.train.compile:  # in place, so that the names of weights stay
+        if self.recipe.train.compile:  # Module.compile works in place, so the names of weights stay
             for module in learned:
                 module.compile()
         return objective
@@ -202,14 +203,14 @@ class Run:
         """Write the recipe and the base, open the logs, and remove leftovers of an interrupted save."""
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # its random weights are in no file yet
+        if detector.frontend.adapted and detector.base is None:  # no file has the random weights of its front-end yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Say in a few lines which detector is trained on which data."""
+        """Describe in a few lines the detector and the data that it is trained on."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
@@ -225,10 +226,11 @@ class Run:
         if detector.frontend.note:
             lines.append(f"note: {worded(detector.frontend.note)}")
         if detector.num_zeros:
-            read = detector.backend.feature_dim
+            feature_dim = detector.backend.feature_dim
             frontend_dim = detector.frontend.out_dim
             lines.append(
-                f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {read} that the back-end reads"
+                f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
+                "reads"
             )
         data = self.recipe.data
         for title, data_set, corpora in (
@@ -262,7 +264,7 @@ class Run:
         elif progress.epoch > 1:
             monitor.say(f"resuming after epoch {progress.epoch - 1}")
         if self.accelerator.num_processes > 1:
-            # The largest number decides: SIGTERM, 15, before SIGINT, 2.
+            # The largest signal number of all processes decides: SIGTERM is 15, SIGINT is 2, and no signal is 0.
             self.stop.agree = lambda signal: max(gathered(self.accelerator, signal))
         trainer.fit()
         monitor.say(selection.table())
@@ -274,16 +276,20 @@ class Run:
 
 
 def _numbers(trials: Sequence[Trial]) -> str:
+    """The number of ``trials``, in total and by class."""
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
 
 def batch_too_large(trainer: Trainer) -> str:
-    """Say for which batch memory ran out, and which settings take less memory, in this run or in a new one."""
+    """Say for which batch memory ran out, and which settings take less memory.
+
+    Settings that keep the results apply to this run; other settings need a new run.
+    """
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
-    utterances = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
+    utterances = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # largest part
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
     stage = "validation" if validates else f"step {progress.step}"
@@ -299,7 +305,7 @@ def batch_too_large(trainer: Trainer) -> str:
     learned = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and learned and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and utterances >= 4:  # parts keep two utterances, for batch statistics
+    if not validates and utterances >= 4:  # half of a part must have two utterances, for batch statistics
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")
@@ -314,4 +320,5 @@ def batch_too_large(trainer: Trainer) -> str:
 
 
 def _one_of(settings: list[str]) -> str:
+    """Join ``settings`` as in "a, b or c"."""
     return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -25,29 +25,32 @@ from nes2net.training.tracker import TRACKER_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
-# Names that training gives to files in the folder.
+# Names of the files that training writes to the folder, besides the lock.
 _NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
 _OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
-# Keys that may change when a run is resumed: folders, speed, memory, how often to save. Precision,
-# compilation and accumulation may not change, because they change numbers: batch statistics are
-# computed on the parts.
+# Keys that may change when a run resumes: folders, speed, memory, how often to save. Precision,
+# compilation and accumulation may not change, because they change the results; accumulation does so
+# through batch statistics, which are computed on the parts.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
     *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders may move, but must still be given or absent
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders that may move, but not be added or left out
 
 
 @contextmanager
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
-    """Hold ``folder`` for ``recipe`` and this process alone; make it if it does not exist.
+    """Hold ``folder`` for ``recipe`` and this process alone; make the folder if it does not exist.
 
     Leftovers of an interrupted save are removed. A new folder is removed too if nothing is written
-    to it. A process that does not write only compares the recipe.
+    to it.
+
+    Args:
+        writes: False for a process that does not write; it only compares the recipe.
 
     Raises:
         InputError: if the folder cannot be written to, holds another or an unknown run, or another
@@ -67,7 +70,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        for path in folder.iterdir():  # a file may be a link
+        # A name that training writes must be free or a regular file. Other than the lock, the file may be a link.
+        for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE
             linked = stat.S_ISLNK(mode) and not is_lock and not path.is_dir()
@@ -80,7 +84,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Save the resolved recipe if the folder has no run yet."""
+    """Save the complete recipe if the folder has no run yet."""
     if not _is_begun(folder) or _saved_recipe(folder) is None:
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
 
@@ -91,12 +95,12 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     A run without its ``recipe.yaml`` is recognised by its ``resume.pt``. If a run ended before its
     first save, for example because memory was too small, any recipe may take its folder.
     """
-    there = _saved_recipe(folder)
-    if there is not None:
+    saved_recipe = _saved_recipe(folder)
+    if saved_recipe is not None:
         if _is_begun(folder):
-            check_same_run(folder / RECIPE_FILE, recipe, there)
+            check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _completed(folder / RECIPE_FILE, there)
+            _completed(folder / RECIPE_FILE, saved_recipe)  # raises if the file is not a recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -105,12 +109,13 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Whether a run in ``folder`` has saved anything but its recipe."""
-    saved = (path for path in folder.glob("*.pth") if path.name != BASE_FILE)
-    return any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)) or any(saved)
+    if any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)):
+        return True
+    return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
 
 
 def _saved_recipe(folder: Path) -> Any:
-    """Content of the folder's ``recipe.yaml``; None if there is no such file or it is empty."""
+    """Content of the folder's ``recipe.yaml``; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
     if not path.is_file():
         return None
@@ -120,9 +125,9 @@ def _saved_recipe(folder: Path) -> Any:
         raise InputError(_UNUSABLE.format(path, error)) from error
 
 
-def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
-    """Raise :class:`InputError`, which names the keys, if ``recipe`` differs from ``there``, the recipe in ``file``."""
-    names = differing(_compared(_completed(file, there)), _compared(recipe.to_dict()))
+def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> None:
+    """Raise :class:`InputError` with the keys in which ``recipe`` differs from the ``saved_recipe`` in ``file``."""
+    names = differing(_compared(_completed(file, saved_recipe)), _compared(recipe.to_dict()))
     if names:
         raise InputError(
             f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "
@@ -131,7 +136,7 @@ def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
 
 
 def _completed(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Check the ``recipe`` in ``file``, and give keys added since then their defaults."""
+    """Check the ``recipe`` in ``file``, and add the defaults of keys that newer versions have."""
     try:
         return recipe_from_dict(recipe).to_dict()
     except InputError as error:
@@ -139,7 +144,10 @@ def _completed(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compared(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """The values that a run must keep, by dotted names; for a folder that may move, whether it is given."""
+    """Values that must not change when a run resumes, by dotted key. Of a folder that may move, only whether it is set.
+
+    A key of a list of sections has the values of all sections.
+    """
     values: dict[str, list[Any]] = {}
     for key, value in recipe.items():
         name = prefix + key
@@ -150,6 +158,6 @@ def _compared(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
             values[name] = [value is not None if name in _COMPARED_IF_GIVEN else value]
             continue
         for section in sections:
-            for inner, inner_values in _compared(section, f"{name}.").items():
-                values.setdefault(inner, []).extend(inner_values)
+            for key_of_section, section_values in _compared(section, f"{name}.").items():
+                values.setdefault(key_of_section, []).extend(section_values)
     return values

@@ -27,7 +27,7 @@ LOG_FILE = "train.log"
 class RunLog(logging.FileHandler):
     """Appends messages of :data:`nes2net.lib.progress.LOGGER` to ``path``, from :meth:`open` to :meth:`close`.
 
-    If this fails, one line on standard error says so, and the run continues.
+    If writing fails, one warning is printed on standard error, and the run continues.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,13 +36,14 @@ class RunLog(logging.FileHandler):
         self._failed = False
 
     def open(self) -> None:
-        """Append the logger's messages from now on; they go nowhere else."""
+        """Append the logger's messages from now on; no other handler gets them."""
         self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)
         LOGGER.propagate = False
 
     def close(self) -> None:
+        """Give the logger its earlier settings, and close the file."""
         if self in LOGGER.handlers:
             LOGGER.removeHandler(self)
             LOGGER.level, LOGGER.propagate = self._before
@@ -55,15 +56,18 @@ class RunLog(logging.FileHandler):
             LOGGER.info("%s", printable_name(line))
 
     def _open(self) -> TextIOWrapper:
+        """Open the file as :class:`logging.FileHandler` does, but refuse a link."""
         return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write ``record``; an error in opening the file does not end the run either."""
         try:
             super().emit(record)
         except (OSError, InputError):  # the file cannot be opened
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
+        """Print a warning for the first error only; logging would print a traceback for each."""
         if not self._failed:
             self._failed = True
             error = sys.exc_info()[1]

@@ -1,4 +1,4 @@
-"""Choose the utterances of each training step, and each process's share of them."""
+"""Choose the utterances of each training step, and the share of each process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BLOCK = 4  # batches; pieces of similar length are shuffled within such a block
 
 
 def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``position`` in it.
+    """Make the seed, for NumPy's generators, of the random stream of ``epoch`` or of a ``position`` in the epoch.
 
-    Epochs count from 1, their streams from 0.
+    Epochs are counted from 1, but streams from 0.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -30,14 +30,14 @@ def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
 
 
 class StepShare(NamedTuple):
-    """The parts of a step that a process takes: every ``world_size``-th of ``accumulate`` × ``world_size``."""
+    """The parts of a step that a process takes: of ``accumulate`` × ``world_size`` parts every ``world_size``-th."""
 
     rank: int = 0
     world_size: int = 1
     accumulate: int = 1
 
 
-#: A process alone takes whole steps.
+#: The share of a process that trains alone: whole steps.
 WHOLE = StepShare()
 
 
@@ -53,10 +53,10 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
     in all its parts and processes, get the same length. With ``lengths``, the items are sorted by
-    length, equal ones in random order. They are then shuffled within blocks of 4 batches, and the
-    blocks are shuffled too, except for an incomplete last block.
+    length, items of equal length in random order. They are then shuffled within blocks of 4
+    batches, and the blocks are shuffled too, except for an incomplete last block.
 
-    With ``balance``, the balance instead of the permutation chooses the items of an epoch.
+    With ``balance``, the balance replaces the permutation and chooses the items of an epoch.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -67,13 +67,13 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     Args:
         chunk_samples: lowest and highest length of a step; the length is drawn uniformly, from
             (seed, epoch, step).
-        lengths: length of each item; a batch is as long as its longest item.
+        lengths: length of each item; all items of a batch get the length of the longest item.
         balance: draws the items of an epoch, also from (seed, epoch); not together with
             ``lengths``.
 
     Attributes:
-        epoch: epoch of the next iteration, counted from 1. It is the first item of the pairs, and
-            seeds the permutation. Set it before each iteration.
+        epoch: epoch of the next iteration, counted from 1; set it before each iteration. It is the
+            first number of the pairs, and part of the seed of the permutation.
         start: first step of the next iteration.
 
     Raises:
@@ -115,7 +115,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
-        """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
+        """Number of steps in an epoch; without ``shuffle``, number of this process's batches."""
         if self.shuffle:
             return self.draws // self.batch_size
         return len(self._firsts)
@@ -130,12 +130,13 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
         order = rng.permutation(self.length) if self.balance is None else self.balance.order(rng, self.batch_size)
         if self.balance is None and self.lengths is not None:
-            # Blocks of items of similar length, in random order; an incomplete last block stays at the end.
+            # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
             order = order[np.argsort(self.lengths[order], kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
             num_whole = self.length // size
-            order = np.concatenate([*(blocks[number] for number in rng.permutation(num_whole)), *blocks[num_whole:]])
+            shuffled_blocks = [blocks[number] for number in rng.permutation(num_whole)]
+            order = np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             length = self._length(batch, step)
@@ -144,7 +145,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """The common length of the items of ``batch``, as a tuple; empty if items keep their own lengths."""
+        """The common length of the items of ``batch``, in a tuple; the tuple is empty if items keep their lengths."""
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
             rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))

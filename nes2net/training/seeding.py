@@ -14,10 +14,10 @@ import torch.utils.deterministic
 from nes2net.lib.errors import InputError, first_line
 from nes2net.training.sampling import stream_of_epoch
 
-# These numbers keep the seeds apart from other streams of the same (seed, epoch, step).
+# Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch, step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
-# NVIDIA's cuBLAS manual, 2.1.4
+# Workspaces with which cuBLAS repeats its results (NVIDIA's cuBLAS manual, 2.1.4).
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
 
@@ -30,7 +30,7 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
-    """Seed an optimisation step of process ``rank``, so that a resumed step draws the same numbers.
+    """Seed an optimisation step of process ``rank``, so that a resumed run draws the same numbers in this step.
 
     >>> seed_step(1, epoch=1, step=7)
     >>> first = torch.rand(2)
@@ -50,13 +50,14 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
-    """Choose algorithms within this context, mainly on CUDA; then restore the settings.
+    """Switch deterministic algorithms on or off within this context, mainly on CUDA; then restore the settings.
 
-    ``torch.backends.cudnn.benchmark``, by which cuDNN times its algorithms, is not changed.
+    ``torch.backends.cudnn.benchmark``, with which cuDNN times its algorithms, is not changed.
 
     Args:
-        deterministic: every operation must repeat itself bit for bit, the strict mode of
-            ``torch.use_deterministic_algorithms``. It changes no number on the CPU.
+        deterministic: whether every operation must give the same result bit for bit each time, as
+            in the strict mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not
+            depend on this.
 
     Raises:
         InputError: if an operation has no deterministic algorithm on its device, or the environment
@@ -76,7 +77,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     if deterministic:
         os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads it at its first use in the process
     cudnn.deterministic = deterministic
-    # Filling new tensors, which strict mode does by default, would only take time.
+    # By default, strict mode fills new tensors, which only takes time.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(deterministic)
     try:
@@ -85,7 +86,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
         if "deterministic" not in str(error):
             raise
         remedy = "take `train.deterministic=false`"
-        if "CuBLAS" in str(error) and workspace is None:  # cuBLAS had read it before this context
+        if "CuBLAS" in str(error) and workspace is None:  # cuBLAS had read the variable before this context set it
             remedy = f"start Python with {_CUBLAS}={_REPEATABLE_WORKSPACES[0]} in the environment, or {remedy}"
         raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error
     finally:

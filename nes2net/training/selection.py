@@ -1,7 +1,8 @@
 """The history of a run: its best epochs, the checkpoints to keep, and early stopping.
 
-In reading order: ``read_history`` checks a file, ``Selection`` decides during training, ``choices``
-and ``best_epochs`` choose among saved epochs afterwards, ``columns_of`` lays out the tables.
+In reading order: ``read_history`` checks a file; ``Selection`` chooses epochs during training;
+``choices`` and ``best_epochs`` choose among saved epochs after training; ``columns_of`` lays out
+the tables.
 """
 
 from __future__ import annotations
@@ -26,23 +27,25 @@ from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 
-#: A list with a row per epoch.
+#: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # bytes of a history; the row of an epoch has some 400
+_LARGEST = 16 << 20  # bytes that a history may have; the row of an epoch has about 400
 
 Row = dict[str, Any]
-#: Numbers of checkpoints in the published averages.
+#: How many checkpoints the published averages take.
 AVERAGES = (3, 5)
 
 
 class HistoryRow(BaseModel):
-    """A row: its epoch, and values by name."""
+    """A row of the history: the number of the epoch, and further values by name."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     epoch: Annotated[int, Field(ge=1, lt=10**9)]
 
 
 class _History(RootModel):
+    """The rows of a history; no two rows are of the same epoch."""
+
     root: Annotated[list[HistoryRow], FailFast()]
 
     @model_validator(mode="after")
@@ -53,7 +56,7 @@ class _History(RootModel):
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read the rows of a history, each of another epoch, from a file of unknown origin.
+    """Read the rows of a history, one for each epoch, and check the file, which may be of any origin.
 
     Raises:
         InputError: if the file is not a history.
@@ -63,11 +66,11 @@ def read_history(path: Path) -> list[Row]:
 
 
 class Selection:
-    """The epochs of a run so far; chooses the best ones and the ones to keep.
+    """The epochs of a run so far; chooses the best epochs and the epochs to keep.
 
-    Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
-    of the ``measures`` is at most the best so far, as published. An epoch without these measures,
-    for example without validation, is never improved.
+    Everything is derived from ``history``, plain data with a row for each epoch. As published, an
+    epoch is improved if one of the ``measures`` is at most the lowest value so far. An epoch that
+    lacks these measures, for example because it was not validated, is never improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -75,9 +78,10 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: the values whose minimum marks the best epoch: the loss of each pass, as
-            published; a measure of the task in the pass without augmentation (deviations 13 and
-            14), or its mean or worst over corpora; or the training loss, ``loss``.
+        measures: keys of the history whose lowest value marks the best epoch. They are the losses
+            of all passes, as published; or a measure of the task in the pass without augmentation
+            (deviations 13 and 14), pooled, or as the mean or the highest value of the corpora; or
+            the training loss, ``loss``.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """The history; everything else follows from it."""
+        """The history, from which everything else follows."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -112,7 +116,8 @@ class Selection:
         """Add ``epoch`` and return whether it is improved.
 
         Args:
-            values: ``loss``, ``lr``, ``seconds`` and, after a validation, its values.
+            values: ``loss``, ``lr``, ``seconds`` and, if the epoch was validated, the values of the
+                validation.
         """
         improved = False
         for name in self.measures:
@@ -124,10 +129,16 @@ class Selection:
 
     @property
     def is_done(self) -> bool:
-        """Whether no epoch is left, or no measure became lower in the last ``patience`` epochs that have them."""
+        """Whether training ends: all epochs are done, or early stopping applies.
+
+        Early stopping applies if in the last ``patience`` rows that have the measures, no measure
+        became lower than in the rows before.
+        """
         rows = self._measured()
-        if len(self.history) >= self.epochs or self.patience is None or len(rows) <= self.patience:
-            return len(self.history) >= self.epochs
+        if len(self.history) >= self.epochs:
+            return True
+        if self.patience is None or len(rows) <= self.patience:
+            return False
         before = rows[: -self.patience]
         last = rows[-self.patience :]
         for name in self.measures:
@@ -137,7 +148,7 @@ class Selection:
         return True
 
     def kept_epochs(self) -> set[int]:
-        """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
+        """Choose the epochs to keep by ``train.keep``; the best epochs of each measure count."""
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
         epochs: set[int] = set()
@@ -150,7 +161,7 @@ class Selection:
         return epochs
 
     def files_to_remove(self) -> list[Path]:
-        """List the run's checkpoints in the folder that are not to be kept."""
+        """List the checkpoints in the run folder that are no longer kept."""
         kept_epochs = self.kept_epochs()
         files = []
         for row in self.history:
@@ -160,7 +171,7 @@ class Selection:
         return files
 
     def write_history(self) -> None:
-        """Write ``history.json``: a list with a row per epoch."""
+        """Write ``history.json``, a list of rows, one for each epoch."""
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
@@ -190,6 +201,7 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _averages(self) -> list[str]:
+        """For each loss and measure, the best epochs that an average takes, and the command that averages them."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
@@ -202,6 +214,7 @@ class Selection:
         return lines
 
     def _measured(self) -> list[Row]:
+        """The rows that have all measures."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -209,7 +222,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged: the ``number`` best or last of the saved ones."""
+    """Epochs that could be averaged: the ``number`` best or last of the saved epochs."""
 
     which: Literal["best", "last"]
     number: int
@@ -222,7 +235,8 @@ def choices(
     """List the choices of epochs to average in a run folder, and lay out its saved epochs as a table.
 
     Args:
-        by: the value whose lowest ones are the best, as in :func:`best_epochs`.
+        by: the key of the history whose lowest values mark the best epochs, as in
+            :func:`best_epochs`.
         offered: the measures of the run's task.
 
     Raises:
@@ -254,20 +268,22 @@ def choices(
 
 def saved_epochs(folder: Path) -> list[int]:
     """The epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
-    return sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth") if p.stem[6:].isdecimal())
+    numbers = [path.stem.removeprefix("epoch_") for path in folder.glob("epoch_*.pth")]
+    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest ``by`` among those with a checkpoint in ``folder``.
+    """Find the ``count`` epochs with the lowest ``by`` among the epochs with a checkpoint in ``folder``.
 
     The epochs are in ascending order. If values are equal, the earlier epoch is taken.
 
     Args:
-        by: a value of the development set in the folder's ``history.json``, such as
+        by: a key of the folder's ``history.json``: a value of the development set, such as
             ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
-        InputError: if the folder has no history, fewer checkpoints, or no such value.
+        InputError: if the folder has no history, it has fewer than ``count`` checkpoints, or the
+            history has no value ``by``.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():
@@ -276,7 +292,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        is_limit = "/" not in key and key.endswith(("_low", "_high"))
+        is_limit = "/" not in key and key.endswith(("_low", "_high"))  # of an interval; after '/' is a corpus's name
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -302,7 +318,7 @@ def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:
 
 
 def _matching(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
-    """The values of ``row`` whose keys match ``pattern``, by the pattern's group."""
+    """The values of ``row`` whose keys match ``pattern``, by the text that the pattern's group matches."""
     values = {}
     for key, value in row.items():
         if match := pattern.fullmatch(key):
@@ -310,7 +326,7 @@ def _matching(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     return values
 
 
-#: The EER of a development corpus, by its alias, and of one of its attacks.
+# Keys of the EER of a development corpus (group: its alias), and of an attack in it (group: alias/attack).
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 
@@ -321,12 +337,14 @@ _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 class Column(NamedTuple):
     """A column of the table of epochs."""
 
+    #: key of the history
     key: str
     heading: str
+    #: format string of a value
     form: str
 
     def cell(self, row: Row) -> str:
-        """The value of ``row``, with its interval if it has one."""
+        """The text of the value of ``row``, with its interval if the row has the interval."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if not _is_number(row.get(self.key)):
@@ -340,7 +358,7 @@ class Column(NamedTuple):
 
 
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
-    """The columns of the table that have values: losses, then the ``offered`` measures, rates in percent."""
+    """The columns of the table that have values: losses, then the ``offered`` measures; rates are in percent."""
     columns = [Column("epoch", "epoch", "{:d}")]
     for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug"):
         columns.append(Column(key, key, "{:.6f}"))

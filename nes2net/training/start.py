@@ -1,4 +1,4 @@
-"""Build the detector that a run starts from: new, from a checkpoint, or from the run's own last save."""
+"""Build the detector that a run starts from: new, from a checkpoint, or from the last save of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Check losses and settings of layers before the corpus is read.
+    """Check losses and settings of transformer layers, before the corpus is read.
 
     Raises:
         InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
@@ -63,7 +63,7 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """``recipe``, without its pre-training file if its front-end has no pre-training; a note says so."""
+    """Remove the pre-training file from ``recipe``, with a note, if the front-end has no pre-training."""
     name = recipe.model.get("frontend", {}).get("name", "")
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
@@ -77,13 +77,14 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
     Args:
         folder: the run folder.
-        resume: content of the resume file, with the architecture and weights of the run.
+        resume: content of the resume file; its weights are loaded later (:meth:`RunState.load`). None
+            for a new run.
 
     Raises:
         InputError: if the parts do not fit each other, or a file of weights does not fit them.
     """
     frontend = recipe.model.get("frontend", {})
-    if resume is not None:  # the same detector again, with the base of an adapted one
+    if resume is not None:  # build the same detector again, and load the base of an adapted front-end
         path = folder / RESUME_FILE
         model = resume["model"]
         if "engine" in frontend:
@@ -96,16 +97,16 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         if detector.frontend.adapted:
             if "base" not in resume:
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None
+            moved = None  # where the base file is now
             if recipe.train.init_from:
                 remedy = "restore the file of `train.init_from`"
             elif recipe.ssl_checkpoint is None:
                 remedy = "restore that file"
             else:
-                moved = recipe.ssl_checkpoint  # the file may have moved
+                moved = recipe.ssl_checkpoint
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # weights that are not trained may be saved in half precision
+            detector.float()  # the file may hold its weights in half precision
             if moved is not None:
                 detector.base = {**resume["base"], "file": moved}
         return detector
@@ -120,7 +121,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # The checkpoint of a whole detector holds the pre-trained weights, and the options if this package wrote it.
+    # A checkpoint of a whole detector holds the pre-trained weights too. It holds options if this package wrote it.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -133,8 +134,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         start = Provenance.read(record).start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may have the architecture of every published model that it fits. If some of these
-        # models have the front-end of the run, only they count. A digest tells whether it has the weights of a model.
+        # A checkpoint of other code may fit several published models; models with the front-end of the run take
+        # precedence. If its digest is the digest of a published model, the checkpoint is that model.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
@@ -160,13 +161,13 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
 def _start_from(
     path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
 ) -> Detector:
-    """Build a detector from the checkpoint ``path``, and adapt its front-end if it is not adapted yet.
+    """Build a detector from the checkpoint ``path``, and adapt its front-end if the checkpoint is not adapted.
 
     Raises:
         InputError: if the checkpoint does not fit, or is adapted in another way.
     """
     before = _frontend_of(record).get("adapt")
-    if before is not None:  # train the added weights further
+    if before is not None:  # continue to train the adapted weights
         before = check_adaptation(before, f"{path}: adapt").options
         if adapt is None or check_adaptation(adapt, "`train.adapt`").options != before:
             options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())

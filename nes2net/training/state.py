@@ -1,4 +1,4 @@
-"""The state of a run in ``resume.pt``, from which it resumes at any optimisation step."""
+"""The state of a run in ``resume.pt``, from which the run resumes at any optimisation step."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from nes2net.training.selection import Selection
 
 
 class Stateful(Protocol):
-    """A part of a run that writes its state as plain data and tensors, and reads it back."""
+    """A part of a run whose state is saved as plain data and tensors, and restored later."""
 
     def state_dict(self) -> Any:
-        """The state; its tensors are the part's own, not copies."""
+        """The state; its tensors are not copies."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Check ``state``, and restore it.
+        """Check ``state``, and restore the part from it.
 
         Raises:
             ValueError: if ``state`` does not fit the part.
@@ -42,7 +42,7 @@ class Stateful(Protocol):
 
 @dataclass
 class TrainedWeights:
-    """The weights of a detector, without the frozen tensors of an adapted front-end, whose file is named instead."""
+    """The weights of a detector, except the frozen tensors of an adapted front-end, which another file holds."""
 
     detector: Detector
 
@@ -58,7 +58,7 @@ class TrainedWeights:
 
 @dataclass
 class OptimizerState:
-    """The moments of an optimiser; the other values of its groups follow from the recipe."""
+    """The moments of an optimiser; its other values follow from the recipe."""
 
     optimizer: Optimizer
 
@@ -72,7 +72,7 @@ class OptimizerState:
         parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
         saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
-        for number, moments in state["state"].items():  # a parameter without a gradient so far has none
+        for number, moments in state["state"].items():  # a parameter without a gradient so far has no moments
             saved.update({f"{number}.{name}": moment for name, moment in moments.items()})
             if 0 <= number < len(parameters):
                 expected.update({f"{number}.{name}": parameters[number] for name in names})
@@ -81,12 +81,15 @@ class OptimizerState:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
         for moments in self.optimizer.state.values():
             for name, moment in moments.items():
-                if isinstance(moment, Tensor) and moment.device.type == "cpu":  # otherwise it is a copy already
+                # On the CPU the tensor is mapped from the file; loading to a GPU has copied it already.
+                if isinstance(moment, Tensor) and moment.device.type == "cpu":
                     moments[name] = moment.clone()
 
 
 def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Compare names, shapes and types, and refuse values that are not finite if the expected ones are.
+    """Check names, shapes, types and finite values of the tensors in ``state``.
+
+    Values may be infinite only where the ``expected`` tensor has infinite values too.
 
     Raises:
         ValueError: if ``state`` does not fit.
@@ -104,19 +107,19 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 
 @dataclass
 class RunState:
-    """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
+    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote."""
 
-    ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each set) identify the run.
-    ``scaler`` is for fp16 only, and ``stream`` for ``augment.rng: legacy`` only.
-    """
-
+    #: the recipe as plain data
     recipe: dict[str, Any]
+    #: :func:`fingerprint` of the training set and of the development set
     data: dict[str, dict[str, int | str]]
 
     detector: Detector
     optimizer: Optimizer
     selection: Selection
+    #: the GradScaler of fp16; None for other precisions
     scaler: Any = None
+    #: the stream of ``augment.rng: legacy``; None if each utterance has its own stream
     stream: LegacyStream | None = None
     progress: Progress = field(default_factory=Progress)
 
@@ -133,7 +136,7 @@ class RunState:
         }
 
     def save(self) -> None:
-        """Replace ``resume.pt`` as a whole, and only then remove checkpoints not to be kept."""
+        """Replace ``resume.pt`` as a whole, and only then remove checkpoints that are no longer kept."""
         content: dict[str, Any] = {
             "version": VERSION,
             "recipe": self.recipe,
@@ -149,14 +152,14 @@ class RunState:
         self.remove_files()
 
     def remove_files(self) -> None:
-        """Remove checkpoints that are not to be kept; call this once the history is saved."""
+        """Remove checkpoints that are no longer kept; call this only after the history is saved."""
         for file in self.selection.files_to_remove():
             file.unlink()
 
     def load(self, content: dict[str, Any]) -> None:
         """Restore the ``content`` from :func:`nes2net.training.resume_file.read_resume_file`.
 
-        The tensors are copied, so that the file does not stay mapped.
+        The tensors are copied, so that the file does not stay mapped into memory.
 
         Raises:
             InputError: if the training or the development trials have changed, or the content
@@ -173,9 +176,10 @@ class RunState:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
-        set_learning_rate(self.optimizer, self.progress.lr)  # the rest of a group is the recipe's
+        set_learning_rate(self.optimizer, self.progress.lr)  # all other values of a group come from the recipe
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
+        """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
         for name, data_set in self.data.items():
             if data_set != saved[name]:
                 counts = f"{saved[name]['trials']} then and {data_set['trials']} now"
@@ -185,7 +189,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if the file is beyond the last step of this run, or has other parts."""
+        """Raise :class:`InputError` if ``content`` is beyond the last step of this run, or has other parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -201,7 +205,7 @@ class RunState:
 
     @property
     def num_bytes(self) -> int:
-        """Approximate size of ``resume.pt`` once the optimiser has its two moments."""
+        """Approximate size of ``resume.pt`` in bytes, with all moments of the optimiser: two, or three with amsgrad."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
@@ -214,10 +218,10 @@ def fingerprint(
     balance: Balance | None = None,
     target: Target = binary_target,
 ) -> dict[str, int | str]:
-    """Identify a list of trials by its length and the ids and classes in order; paths of audio do not count.
+    """Facts that identify a list of trials: its length, and a digest of the ids and classes in order.
 
-    Scores of other systems count too if a detector fuses them, and so do ``labels`` of frames and
-    the groups of a ``balance`` with the number of its draws.
+    The digest includes scores of other systems, if a detector fuses them, and ``labels`` of frames,
+    but not the paths of audio. A ``balance`` adds a digest of its groups and the number of draws.
     """
     frame_labels = {} if labels is None else labels.of_trial
 

@@ -1,4 +1,4 @@
-"""Send the values of a run to Weights & Biases or MLflow, by accelerate's trackers."""
+"""Send the values of a run to Weights & Biases or MLflow, with accelerate's trackers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from nes2net.training.recipes.recipe import Recipe
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
 TRACKER_FILE = "tracker.json"
 _TITLES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
-#: Name of the tracker's project for all runs; a run has the name of its folder.
+#: Name of the project of all runs in the tracker; a run has the name of its run folder.
 _PROJECT = "nes2net"
 
 
 class Say(Protocol):
-    """Prints a line."""
+    """A function that prints a line, such as :meth:`nes2net.training.monitor.Monitor.say`."""
 
     def __call__(self, text: str, *, remark: bool = False) -> None: ...
 
 
 class _Ids(BaseModel):
-    """Id of the run by the tracker's name."""
+    """Name of a tracker → id of the run there."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     wandb: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
@@ -39,7 +39,7 @@ class _Ids(BaseModel):
 
 
 class Tracker:
-    """Hands values to a tracker that has started; after its first failure the tracker is not called again."""
+    """Sends values to a tracker that has started; after its first failure the tracker is not called again."""
 
     def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
         self.name = name
@@ -47,11 +47,11 @@ class Tracker:
         self._tracker: GeneralTracker | None = tracker
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
-        """Hand over the ``values`` of an epoch."""
+        """Send the ``values`` of an epoch."""
         self._try(lambda tracker: tracker.log(dict(values), step=epoch))
 
     def finish(self, finished: bool) -> None:
-        """End the tracker's run, as interrupted unless the training has ``finished``."""
+        """End the run in the tracker; without ``finished``, the tracker shows the run as interrupted."""
         self._try(lambda tracker: _end(tracker, finished))
 
     def _try(self, call: Callable[[GeneralTracker], Any]) -> None:
@@ -74,14 +74,16 @@ def require_library(name: str | None) -> None:
 
 
 def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
-    """Start or resume the run of the recipe's tracker, in the project ``nes2net``, with the name of the folder.
+    """Start or resume the run in the recipe's tracker, in the project ``nes2net``, with the name of the folder.
+
+    Returns:
+        The tracker; None, after a warning, if the tracker of a resumed run cannot start.
 
     Raises:
-        InputError: if the tracker of a new run cannot start. For a resumed run, a warning is
-            printed, and the result is None.
+        InputError: if the tracker of a new run cannot start.
     """
     name = recipe.tracker
-    assert name is not None
+    assert name is not None  # Monitor.open_logs asks for a tracker only then
     path = folder / TRACKER_FILE
     ids = read_json_as(_Ids, path, 1 << 16, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
     earlier = getattr(ids, name)
@@ -97,15 +99,16 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             )
             tracker.start()
         else:
-            # MLflow's default is to wait for minutes for a server that does not answer; training would wait too.
+            # By default MLflow waits for minutes for a server that does not answer, and training would wait too.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
             tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
             tracker.start()
             id = tracker.tracker.info.run_id
-        if earlier is None:  # MLflow refuses values that have changed, such as the folder of the corpus
+        # Only for a new run: MLflow refuses changed values, such as a corpus folder that has moved.
+        if earlier is None:
             tracker.store_init_configuration(_flat(recipe.to_dict()))
-    except Exception as error:  # of the network, of its settings, …
+    except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
         if earlier is None:
             raise InputError(f"{_failed(name, error)}: mend that, or leave out `tracker={name}`") from error
         say(f"warning: {_failed(name, error)}; training continues without it", remark=True)
@@ -115,6 +118,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
 
 
 def _end(tracker: GeneralTracker, finished: bool) -> None:
+    """End the run in the tracker, with its state; accelerate's trackers do not pass a state on."""
     if tracker.name == "wandb":
         tracker.tracker.finish(exit_code=int(not finished))
         return
@@ -128,7 +132,7 @@ def _failed(name: str, error: Exception) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name values in sections as the keys of a recipe.
+    """Name values in nested sections by dotted keys, as in a recipe.
 
     >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}

@@ -46,10 +46,10 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
 
 
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
-    """Tell whether ``epoch``, numbered from 1, ends with a validation; the last epoch always does.
+    """Whether ``epoch``, counted from 1, ends with a validation; the last epoch always does.
 
-    ``around_minima`` is CtrSVDD's rule. With T = ``t_max``, it validates epoch 1 and every epoch n
-    above 2T + 1 for which (n − T) mod 2T is 2T − 1, 0 or 1.
+    ``around_minima`` is the rule of CtrSVDD. With T = ``t_max``, it validates epoch 1 and every
+    epoch n above 2T + 1 for which (n − T) mod 2T is 2T − 1, 0 or 1.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]
@@ -69,7 +69,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 class _BatchResult(NamedTuple):
     """Result of one batch; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
 
-    #: place in the order of the development set
+    #: number of the batch in the order of the development set, over all processes
     number: int
     loss: float
     #: the outputs of the objective; empty if no file could be used
@@ -77,8 +77,8 @@ class _BatchResult(NamedTuple):
     targets: np.ndarray
     errors: list[str]
     lost: list[str]
-    #: places of the used trials in the development set
-    places: Sequence[int]
+    #: indices of the used trials in the development set
+    trial_indices: Sequence[int]
 
 
 class Validator:
@@ -88,12 +88,12 @@ class Validator:
 
     Args:
         objective: computes loss and outputs of a batch, and the figures of all batches.
-        loaders: this process's batches of each pass, by the names of :func:`passes`, in the order
-            of the set (:class:`nes2net.training.sampling.EpochBatches`).
+        loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
+            the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: names the files that failed.
-        recipe: ``seed`` of the bootstrap and of dropout in train mode, and ``validation.mode``:
-            ``train`` leaves dropout on, and lets batch normalisation learn from the development
-            set.
+        recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
+            ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
+            batch normalisation move on development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -122,12 +122,12 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
 
-        For any precision of training, outputs are computed as ``nes2net score`` computes them: in
-        eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
+        Whatever the precision of training, outputs are computed as ``nes2net score`` computes them:
+        in eval mode, unless ``mode`` is ``train``, and in float32, the type of the weights.
 
-        For any number of processes, the loss is the published Σ(batch loss × batch size)/N over the
-        weighted means of batches, summed in float64 (deviation 19: the published code printed half
-        of it for the pass without augmentation).
+        Whatever the number of processes, the loss is as published: Σ(batch loss × batch size)/N,
+        summed in float64, where a batch loss is a weighted mean. Deviation 19: the published code
+        printed half of this loss for the pass without augmentation.
 
         Raises:
             InputError: if no file can be used, a loss or output is not finite, or the figures lack
@@ -136,11 +136,11 @@ class Validator:
         values: dict[str, float] = {}
         began = time.monotonic()
         detector = self.objective.detector
-        if self.mode == "train":  # batch statistics that move here are not restored
+        if self.mode == "train":  # the running statistics that move here are not restored
             self.objective.begin_training(epoch)
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
-                # All processes' results in the order of the set.
+                # Bring the results of all processes into the order of the set.
                 batch_results = self._pass(name, loader, epoch)
                 results = list(chain.from_iterable(gathered(self.accelerator, batch_results)))
                 results.sort(key=lambda result: result.number)
@@ -177,11 +177,11 @@ class Validator:
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
                 outcome = self.objective.validated(inputs)
-            # A worker's tensor keeps a file open until it is freed, so keep a copy.
-            results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.places))
+            # A tensor from a worker is shared memory with an open file, so keep a copy instead.
+            results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.trial_indices))
             meter.update(len(batch.targets) * accelerator.num_processes)
         batch_results = []
-        for number, (outcome, targets, errors, lost, places) in enumerate(results):
+        for number, (outcome, targets, errors, lost, trial_indices) in enumerate(results):
             batch_results.append(
                 _BatchResult(
                     accelerator.process_index + number * accelerator.num_processes,
@@ -190,12 +190,13 @@ class Validator:
                     targets.numpy(),
                     errors,
                     lost,
-                    places,
+                    trial_indices,
                 )
             )
         return batch_results
 
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
+        """Compute the loss and the figures of the pass ``name`` from the results of all batches."""
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):
             raise InputError("the development set has no usable file: mend the files named above")
@@ -210,7 +211,7 @@ class Validator:
             )
         used_trials = []
         for result in results:
-            for place in result.places:
-                used_trials.append(trials[place])
+            for index in result.trial_indices:
+                used_trials.append(trials[index])
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         return {f"val_loss_{name}": loss, **self.objective.figures(validated)}

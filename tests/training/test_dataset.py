@@ -278,7 +278,7 @@ def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tm
     assert all(same(other, heard[0]) for other in heard[1:])
     lengths = [batch.shape[1] for batch in heard[0]]
     assert min(lengths) >= 3000 and max(lengths) == 8000 and len(set(lengths)) > 1
-    sizes = [size for _, size in loaders[-1].dataset.found.excerpts]
+    sizes = [size for _, size in loaders[-1].dataset.examples.excerpts]
     assert sizes == sorted(sizes, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""The file of an experiment: the runs that are trained, their seeds, and how they are evaluated."""
+"""The file of an experiment: runs, seeds, and evaluations."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 #: A name that becomes a part of a file's name.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$")]
 Whole = Annotated[int, Field(ge=1)]
-#: Text of one line: a line feed in a value would begin a line of its own in a batch script or a table.
+#: Text without control characters: a line feed would begin a new line in a batch script or a table.
 Line = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. Without `/` it names no file, and it has no character that a shell interprets.
+#: A value in a batch script. It cannot be a path, because it has no `/`, and has no character that a shell interprets.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
-#: Options of `sbatch` that say where a job runs and with which resources. Others name files, commands or an environment.
+#: Allowed options of `sbatch`: where a job runs, and its resources. Other options name files, commands or variables.
 _BATCH_OPTIONS = (
     "account|clusters|comment|constraint|cpus-per-gpu|exclude|exclusive|gres|hint|licenses|mail-type|mail-user|"
     "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
@@ -54,7 +54,7 @@ class Average(_Section):
 
     @property
     def name(self) -> str:
-        """A part of file names, such as ``best3`` or ``best3_legacy_val_loss_w_aug``."""
+        """Name of the average in file names, such as ``best3`` or ``best3_legacy_val_loss_w_aug``."""
         name = f"best{self.best}"
         if self.mode == "legacy":
             name += "_legacy"
@@ -64,6 +64,7 @@ class Average(_Section):
 
     @property
     def words(self) -> str:
+        """Name of the average in tables."""
         text = "single" if self.best == 1 else f"{self.best} averaged"
         if self.mode == "legacy" and self.best > 1:
             text += " as published"
@@ -118,10 +119,12 @@ class EvaluationSet(_Section):
 
     @property
     def key_path(self) -> Path:
+        """File or folder of the labels."""
         return Path(self.root if self.keys is None else self.keys)
 
     @property
     def key_phase(self) -> str:
+        """Phase of the labels."""
         return self.split if self.phase is None else self.phase
 
 
@@ -147,7 +150,7 @@ class SlurmSettings(_Section):
 
 
 def _averages(values: Any) -> Any:
-    """Replace each number of checkpoints by the section with that number."""
+    """Replace a number N in ``values`` by the mapping ``best: N``."""
     if not isinstance(values, list):
         return values
     averages = []
@@ -221,13 +224,13 @@ def load_experiment(
     """Read the experiment in a YAML file, or a packaged one by name.
 
     ``${NAME}`` in the file is replaced by its value in ``assignments``, else by the environment
-    variable, else by the default in the section ``places`` of the file. A name without an assignment
-    must be in that section: otherwise a stranger's file could copy any environment variable. ``~`` at
-    the beginning of a text is the home folder.
+    variable ``NAME``, else by the default in the section ``places`` of the file. A name without an
+    assignment must be in this section; otherwise a file of unknown origin could copy any environment
+    variable. ``~`` at the beginning of a text is the home folder.
 
     Args:
         assignments: texts ``NAME=VALUE``.
-        overrides: texts ``KEY=VALUE`` for the recipe; they win over the file's.
+        overrides: texts ``KEY=VALUE`` for the recipe, which take precedence over the file.
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
@@ -245,7 +248,7 @@ def load_experiment(
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     declared = values.get("places")
-    defaults = declared if isinstance(declared, dict) else {}  # anything else is refused below
+    defaults = declared if isinstance(declared, dict) else {}  # model_validate refuses any other value below
     variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
     assigned = _pairs(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
@@ -267,7 +270,7 @@ def load_experiment(
         settings = {}
         for key, text in _pairs(texts, "an override").items():
             settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
-        if settings and isinstance(values.get(section) or {}, dict):  # otherwise it is refused below
+        if settings and isinstance(values.get(section) or {}, dict):  # model_validate refuses any other value below
             values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)
@@ -280,10 +283,12 @@ def load_experiment(
 
 
 def packaged_experiments() -> list[str]:
+    """Names of the packaged experiments."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
 def _pairs(texts: Iterable[str], subject: str) -> dict[str, str]:
+    """Split texts ``NAME=VALUE`` into name → value; ``subject`` names such a text in messages."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -306,7 +311,7 @@ def _filled(value: Any, value_of: Mapping[str, str]) -> Any:
 
 
 def _problem(error: ValidationError) -> str:
-    """The first problem; for an unknown key, the nearest known one, too."""
+    """Words for the first problem; for an unknown key, they suggest the nearest known key."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_problem(error)

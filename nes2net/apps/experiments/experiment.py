@@ -1,7 +1,7 @@
 """An experiment as a whole: missing inputs, unfinished jobs and their times, and the table of the figures.
 
-Times are estimated from earlier jobs: their seconds per epoch and trials per second. If no job of the
-same kind was done, the time is unknown. Evaluating takes seconds to minutes and is not estimated.
+Times are estimated from the seconds per epoch and trials per second of earlier jobs. If no similar job
+was done, the time is unknown. The time of evaluation, seconds to minutes, is not estimated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
-    """Sum up the measured seeds and the unfinished jobs, then list all jobs with their times."""
+    """Lay out the number of measured seeds of each system, the work that is left, and all jobs with their times."""
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -75,7 +75,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
 
 
 def _estimates(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
-    """Seconds that each unfinished training and scoring will take, None if unknown, and the basis of the estimate."""
+    """Unfinished training or scoring → estimate in seconds, None if unknown, and the basis of the estimate."""
     num_epochs: dict[str, int] = {}  # name of a run → epochs that are done
     epochs: list[tuple[Run, float]] = []  # runs, and seconds of an epoch
     rates: list[tuple[ScoreJob, int, float]] = []  # scorings, their trials, and trials per second
@@ -108,12 +108,12 @@ def _estimates(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job,
 
 
 def _unlikeness(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Sorts first the same run, then another seed, then another left-out corpus, then another grid point."""
+    """Sort key of runs by similarity: the same run, another seed, another left-out corpus, another grid point."""
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 
 
 def _rate_of(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Trials of ``scoring``, and trials per second; None if its record does not state them."""
+    """Number of trials of ``scoring``, and trials per second; None if the record does not state them."""
     record = scoring.record()
     if record is None:
         return None
@@ -132,7 +132,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     """Write the table of the figures in all its forms, and the description of the experiment; return result and paths.
 
     Raises:
-        InputError: if nothing is measured yet, a report is damaged, or a file cannot be written.
+        InputError: if no figure is measured yet, a report is damaged, or a file cannot be written.
     """
     experiment = plan.experiment
     unfinished_jobs = unfinished(plan.jobs)

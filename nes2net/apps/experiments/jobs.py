@@ -1,9 +1,9 @@
-"""The jobs of an experiment: train, score, evaluate; and whether each is done, by its own records.
+"""The jobs of an experiment: train, score, evaluate. The records of a job tell whether it is done.
 
 Whether a job is done is decided from records, timestamps and checksums of small files, without
-loading a detector or decoding a recording. If a job is not done, it calls its actions
-(:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …), which compare the
-contents and resume finished work.
+loading a detector or decoding a recording. A job that is not done calls its actions
+(:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …), which compare
+contents and resume earlier work.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from nes2net.version import __version__
 
 @dataclass(frozen=True)
 class Machine:
-    """How this machine computes; no result depends on these settings.
+    """Settings of this machine, on which no result depends.
 
-    ``batch_size`` and ``num_workers`` hold for scoring. ``overwrite`` replaces the scores of changed
-    recordings or of another device.
+    ``batch_size`` and ``num_workers`` apply to scoring. With ``overwrite``, scores of changed
+    recordings or of another device are replaced.
     """
 
     device: str = "auto"
@@ -64,8 +64,8 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` has the grid's values as a table shows them; it is empty without a grid. ``sets`` has the
-    names of the evaluation sets that the run's detectors are scored on.
+    ``point`` has the values of the grid as shown in tables; it is empty without a grid. ``sets`` has the
+    names of the evaluation sets on which detectors of the run are scored.
     """
 
     name: str
@@ -76,9 +76,11 @@ class Run:
 
     @property
     def folder(self) -> Path:
+        """The run folder."""
         return Path(self.recipe.output) / self.recipe.tag
 
     def history(self) -> list[Row]:
+        """The rows of the finished epochs; empty before the first epoch has ended."""
         path = self.folder / HISTORY_FILE
         if not path.is_file():
             return []
@@ -87,7 +89,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs; it begins after the job that it ``needs``.
+    """A piece of work with inputs and outputs, which begins after the job that it ``needs``.
 
     ``name`` has the action and its subject, such as ``score seed1 best3 LA``.
     """
@@ -98,7 +100,7 @@ class Job(ABC):
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether its outputs exist and were made of its present inputs.
+        """Whether the outputs of the job exist and were made from its present inputs.
 
         Raises:
             InputError: if the outputs belong to another job, or are damaged.
@@ -110,14 +112,14 @@ class Job(ABC):
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
-        """List missing inputs, apart from the outputs of other jobs."""
+        """List missing inputs, except outputs of other jobs."""
 
 
 class TrainJob(Job):
     """Train a run."""
 
     def is_done(self) -> bool:
-        """Whether the run folder holds this run, with all its epochs or stopped early."""
+        """Whether the run folder holds this run, and all its epochs are done or it was stopped early."""
         recipe = self.run.recipe
         history = self.run.history()
         if not history:
@@ -129,7 +131,7 @@ class TrainJob(Job):
         return selection.is_done
 
     def do(self, machine: Machine) -> None:
-        _detector.cache_clear()  # to free its memory
+        _detector.cache_clear()  # frees the memory of the last scored detector
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:
@@ -138,7 +140,7 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Score an evaluation set with the best checkpoint of a run, or with an average of several, into ``scores``."""
+    """Score an evaluation set into ``scores``, with the best checkpoint of a run or an average of the best."""
 
     average: Average
     tested: EvaluationSet
@@ -151,10 +153,10 @@ class ScoreJob(Job):
         return Part(tested.corpus, Path(tested.root), tested.split, protocols)
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints; the last path is the one to score, which is the average of the others if there are several.
+        """The checkpoints of the best epochs, followed by their average if there are several; the last one is scored.
 
         Raises:
-            InputError: if the run has not saved as many.
+            InputError: if the run has fewer saved epochs.
         """
         folder = self.run.folder
         average = self.average
@@ -172,7 +174,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, and of these trials and checkpoints; no checkpoint may be newer."""
+        """Whether the scores are complete, belong to these trials and checkpoints, and are newer than these."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._differs(record):
             return False
@@ -223,7 +225,7 @@ class ScoreJob(Job):
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
             return True
-        # The name of the run folder has the run's settings. Folders above it may differ, because it may be a copy.
+        # The name of the run folder identifies the settings. Its parent folders may differ, because it may be a copy.
         if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {
@@ -245,13 +247,13 @@ class ScoreJob(Job):
 
 @lru_cache(1)
 def _detector(checkpoint: Path, _changed: int, device: str) -> Detector:
-    """The detector of the last call, if it is the same."""
+    """Load a detector; the detector of the last call is kept. ``_changed`` is the time of the file's last change."""
     return Detector.from_pretrained(checkpoint, device)
 
 
 @cache
 def _digest_of(corpus_part: Part) -> str | None:
-    """Digest of the trials of a part; None if they are not on this machine."""
+    """Digest of the trials of a part; None if the trials are not on this machine."""
     corpus = corpora.get(corpus_part.corpus)
     try:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -270,9 +272,9 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluate a score file: write ``page``, and beside it the figures as ``.json``.
+    """Evaluate a score file: write ``page``, and the figures to a ``.json`` file beside it.
 
-    ``tested`` may exclude other trials than the set that was scored.
+    ``tested`` may exclude other trials than the evaluation set of the scoring job.
     """
 
     needs: ScoreJob
@@ -292,7 +294,7 @@ class EvaluateJob(Job):
         }
 
     def read(self) -> ReportFile | None:
-        """The report; None if it was not written yet.
+        """The report; None if it has not been written yet.
 
         Raises:
             InputError: if the file is damaged.
@@ -303,7 +305,7 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report has these settings, and its files did not change."""
+        """Whether the report has these settings, and the files that it was made from have not changed."""
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
             return False
@@ -330,7 +332,7 @@ class EvaluateJob(Job):
         )
         row = result.tables[0].rows[0]
         interval = row["eer"].interval
-        assert interval is not None
+        assert interval is not None  # the EER always has an interval
         (facts,) = result.header["systems"]
         metrics = {}
         for name in METRICS:
@@ -364,10 +366,10 @@ class EvaluateJob(Job):
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
     """The jobs that are not done, and the jobs that need one of them.
 
-    A job that cannot be checked counts as not done; doing it will say what is wrong.
+    A job that cannot be checked counts as not done; when it is done, it will report the error.
 
     Args:
-        jobs: a job stands after the job that it needs, if that is among them.
+        jobs: jobs in an order in which each job follows the job that it needs.
     """
     unfinished_jobs: list[Job] = []
     for job in jobs:

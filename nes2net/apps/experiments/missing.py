@@ -33,7 +33,7 @@ def training_parts(recipe: Recipe) -> list[Part]:
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
-    """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
+    """List the missing inputs of training by ``recipe``, which is in the file ``name``."""
     search = search or Search()
     missing = []
     for corpus_part in training_parts(recipe):
@@ -41,7 +41,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     ssl = recipe.ssl_checkpoint
     frontend = recipe.model["frontend"]
     frontend_name = frontend["name"]
-    is_downloaded = ssl in SIZES  # by its name
+    is_downloaded = ssl in SIZES  # the name of a published file, which training downloads
     if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
@@ -60,7 +60,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
 
 def missing_part(corpus_part: Part) -> list[Finding]:
-    """List a missing protocol and missing recordings of a part; those of the hub are downloaded when needed."""
+    """List a missing protocol and missing recordings of a part; corpora of the hub are downloaded when needed."""
     if corpus_part.corpus.startswith("hub:"):
         return []
     corpus = corpus_called(corpus_part.corpus)
@@ -74,7 +74,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     check = CorpusCheck(corpus, Path(corpus_part.root))
     name = f"{corpus.title} {corpus_part.split}"
     split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
-    # The folder itself may be that of the corpus; only audio files in it show this.
+    # Without a protocol, only audio files show that the folder is the corpus.
     if (
         split.protocol is None
         and split.audio == corpus_part.root
@@ -85,7 +85,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
-    """List the keys of ``phase`` of a corpus if they cannot be read."""
+    """List the keys of ``phase`` of a corpus as missing if they cannot be read."""
     corpus = corpus_called(name)
     if corpus is None:
         return []
@@ -98,7 +98,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Searches for parts of corpora and for keys, each only once, because a large corpus takes a while."""
+    """Searches for each part of a corpus and for each key only once, because a large corpus takes long."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)
@@ -106,7 +106,7 @@ class Search:
 
 
 def corpus_called(name: str) -> Corpus | None:
-    """The corpus of this name; None if it is unknown."""
+    """The corpus with this name; None if the name is unknown."""
     if name not in corpora.names():
         return None
     return corpora.get(name)

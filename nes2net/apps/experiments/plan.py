@@ -26,13 +26,14 @@ _MOST_EVALUATIONS = 10_000
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a grid point (see :class:`Run`), and which checkpoints of its runs are scored."""
+    """A row of the table: a grid point (see :class:`Run`), and the checkpoints of its runs that are scored."""
 
     point: str
     average: Average
 
     @property
     def title(self) -> str:
+        """The name of the row."""
         return ", ".join(filter(None, (self.point, self.average.words)))
 
 
@@ -40,7 +41,7 @@ class System:
 class Task:
     """Jobs that one process does one after another: train a run, or score and evaluate one of its averages.
 
-    ``needs`` is the name of the task that must be done before.
+    ``needs`` is the name of the task that must be done before this task.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Plan:
 
     @property
     def systems(self) -> list[System]:
+        """The rows of the table: each grid point with each average."""
         systems = []
         for point in dict.fromkeys(run.point for run in self.runs):
             systems += [System(point, average) for average in self.experiment.averages]
@@ -120,7 +122,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
     Raises:
         InputError: if a recipe or a value of the grid is wrong, two runs would share a folder, or
-            `leave_one_out` meets a corpus that is not trained on or not evaluated.
+            with `leave_one_out` a corpus is not trained on or not evaluated.
     """
     out = Path(out)
     keys = list(experiment.grid)
@@ -157,7 +159,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Alias of each left-out corpus → its evaluation sets; without `leave_one_out`, None → all sets.
 
-    The sets of a corpus are named by its alias; if there is no such set, they have the same corpus.
+    The set of a left-out corpus is the set with the name of its alias; if there is no such set, all
+    sets of the same corpus.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}
@@ -196,14 +199,14 @@ def _short(key: str) -> str:
 
 
 def _word(value: Any) -> str:
-    """A value as an override of a recipe is written."""
+    """A value as text, as in an override of a recipe."""
     if isinstance(value, str):
         return value
     return json_text(value, ensure_ascii=False)
 
 
 def _label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """A grid point as a part of folder names; a long text is shortened, and a checksum is appended."""
+    """A grid point as a part of folder names; long or unusual text is shortened, with a checksum at the end."""
     words = [f"{_short(key)}{_word(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -1,4 +1,4 @@
-"""Reproduction of a published result: train if necessary, score, evaluate, and compare figures and conditions."""
+"""Reproduce a published result: train if necessary, score, evaluate, and compare figures and conditions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PARTS: dict[str, tuple[str, Registry[Any]]] = {
     "aggregation": ("aggregation", aggregations),
     "backend": ("back-end", backends),
 }
-# Options that no score depends on: the source of the weights, settings of training, and sizes of
+# Options on which no score depends: the source of the weights, settings of training, and sizes of
 # tensors that only pre-training uses.
 _IRRELEVANT = frozenset(
     "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
@@ -49,9 +49,9 @@ _IRRELEVANT = frozenset(
 class Paths:
     """The files and folders of a reproduction.
 
-    ``data`` holds the corpora side by side, or each in a folder of its registered name. ``keys``
-    and ``protocols`` default to the folder of the corpus, ``ssl_checkpoint`` to the recipe's, and
-    ``recipe`` to the row's. Everything is written to ``out``.
+    ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
+    name. By default, ``keys`` and ``protocols`` are in the folder of the corpus, ``ssl_checkpoint``
+    comes from the recipe, and ``recipe`` from the row. Everything is written to ``out``.
     """
 
     data: Path
@@ -63,15 +63,16 @@ class Paths:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
+        """The folder of ``corpus``."""
         folder = self.data / corpus
         return folder if folder.is_dir() else self.data
 
     def key(self, row: PublishedRow) -> Path:
-        """The labels of ``row``."""
+        """File or folder of the labels of ``row``."""
         return self.keys or self.root(row.corpus)
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
-        """The recipe that trains ``row``; None if there is none."""
+        """The recipe that trains ``row``; None if there is no recipe."""
         if self.recipe is not None:
             return self.recipe
         if row.recipe is None:
@@ -128,7 +129,7 @@ def _recipe(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """The differences between a measurement and a published one, and what could not be checked, each in words."""
+    """Differences between the conditions of a measurement and the published conditions, and unchecked conditions."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -184,7 +185,7 @@ def _asv_numbers(counts: tuple[int, ...]) -> str:
 
 
 def _architecture_differences(config: dict[str, Any], published_config: dict[str, Any]) -> list[str]:
-    """The parts and options of ``config`` that differ from the published ones, in words."""
+    """The parts and options in which ``config`` differs from the published configuration, in words."""
     measured = _options(config)
     published = _options(published_config)
     differences = []
@@ -217,13 +218,13 @@ def published_architecture(row: PublishedRow) -> dict[str, Any]:
 
 
 def recipe_path(recipe: str) -> Path:
-    """Find the ``recipe`` of a row: a packaged one by the name of its file, or any file."""
+    """Find the ``recipe`` of a row: a packaged recipe with this file name, or any file."""
     packaged = PACKAGED / Path(recipe).name
     return packaged if packaged.is_file() else Path(recipe)
 
 
 def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Collect the name and the options of each part that scores depend on, as JSON has them."""
+    """The name and the options of each part on which scores depend, with the types of JSON."""
     options = {}
     for kind, (_, registry) in _PARTS.items():
         parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()
@@ -252,7 +253,7 @@ class Reproduction:
         figures_of_system = self.result.rows("systems")[0]
         eer = METRICS["eer"]
         interval = figures_of_system["eer"].interval
-        assert interval is not None
+        assert interval is not None  # the EER always has an interval
         low, high = (100 * bound for bound in interval)
         published = [(name, value) for name, value in (("best", row.best), ("mean", row.mean)) if value is not None]
         figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in published)
@@ -300,15 +301,15 @@ def reproduce(
 ) -> Reproduction:
     """Train if there is no checkpoint, score, evaluate, and compare with ``row``.
 
-    Scores, ``report.html`` and ``report.json`` are written to ``paths.out``. Finished work there is
-    not repeated: training and scoring resume where they were stopped.
+    Scores, ``report.html`` and ``report.json`` are written to ``paths.out``. Finished work is not
+    repeated; interrupted training and scoring resume.
 
     Args:
         overwrite: Score again, and replace the scores of another checkpoint.
 
     Raises:
-        InputError: if something is missing (:func:`find_missing` lists all of it), malformed, or of
-            another run.
+        InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
+            malformed, or the folder belongs to another run.
     """
     checkpoint = paths.checkpoint
     if checkpoint is None:
@@ -325,7 +326,7 @@ def reproduce(
         else:
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # for a file that records none
+    config = None if row.model is None else published_architecture(row)  # used if the file has no configuration
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(
@@ -354,9 +355,9 @@ def reproduce(
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:
-    """Say where a published figure lies relative to a measured interval, all in percent.
+    """Say whether a published figure is within a measured interval, above or below it; all in percent.
 
-    The published figure is taken to be rounded to ``digits`` decimal places.
+    The published figure is assumed to be rounded to ``digits`` decimal places.
 
     >>> judge(1.65, 1.50, 1.80), judge(1.65, 1.10, 1.40), judge(1.65, 1.654, 1.9)
     ('within the interval', 'better: the whole interval lies below it', 'within the interval')

@@ -1,4 +1,4 @@
-"""Figures of several training runs of each system: best, mean and deviation, in the form of a paper's table."""
+"""Tables for a paper: best, mean and deviation of the figures of each system over several training runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 
-#: Metric → how its figures are written.
+#: Metric → its column in tables.
 METRICS = {
     "eer": replace(EER, text_digits=None),
     "min_tdcf": Measure("min_tdcf", "min t-DCF", "cost", 4),
@@ -30,10 +30,10 @@ _OVER_SEEDS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One detector on one evaluation set. Rates are fractions, costs normalised.
+    """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
     ``trials`` and ``key`` are checksums of the recordings and of the labels; ``page`` is the path of
-    the report below the experiment's folder. ``metrics`` lacks those that cannot be computed.
+    the report in the experiment's folder. ``metrics`` has only the metrics that can be computed.
     """
 
     run: str
@@ -65,7 +65,7 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Seed → its figure of ``metric``."""
+        """Seed → figure of ``metric``."""
         figures = {}
         for measured in self.measured:
             if metric in measured.metrics:
@@ -74,11 +74,11 @@ class SystemOnSet:
 
 
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
-    """Summarise the figures of the seeds. Lower is better; of equal figures, the first is the best.
+    """Summarise the figures of the seeds. Lower is better; among equal figures, the first is the best.
 
     Returns:
-        ``metric`` of the best seed, ``best_seed``, ``mean``, ``num_seeds`` and, of several seeds, ``deviation``: the
-        standard deviation of the sample (n − 1). Empty without figures.
+        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the sample's standard deviation, with
+        n − 1) and ``num_seeds``. Mean and deviation have values only for several seeds. Empty without figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -113,13 +113,13 @@ def experiment_result(
     Args:
         measurements: every system on every set, by system.
         metrics: names of :data:`METRICS`.
-        left_out_in_turn: whether each set was measured with detectors that were trained without that corpus; the
-            tables then have the mean and the worst value over the sets.
-        notes: what is missing or cannot be compared.
+        left_out_in_turn: whether detectors were trained without the corpus of the set; the tables then also have
+            the mean and the worst value over the sets.
+        notes: remarks about missing or incomparable figures.
 
     Returns:
-        A table of each metric in the paper's form, ``over the seeds`` with the details of each EER, and ``reports``
-        with the figures of each detector.
+        A table for each metric, a table ``over the seeds`` with the details of each EER, and a table ``reports`` with
+        the figures of each detector.
     """
     details = []
     reports = []
@@ -163,7 +163,7 @@ def experiment_result(
 
 
 def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
-    """The best seed and the mean of each system on each set; the lowest figures of each set are marked."""
+    """The best seed and the mean of each system on each set; the lowest figure on each set is marked."""
     rows = []
     for on_set in measurements:
         labels = {"system": on_set.system, "set": on_set.set}
@@ -203,7 +203,7 @@ def _across(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
 
 
 def comparability(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """Name the sets on which detectors were measured with different trials or labels, or partially."""
+    """List the sets on which detectors were measured with different trials or labels, or with missing scores."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
     for on_set in measurements:

@@ -1,4 +1,4 @@
-"""Doing the jobs of an experiment on this machine: in this process, or in several."""
+"""Do the jobs of an experiment on this machine, in this process or in several processes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _TAIL = 4096  # bytes at the end of a log that are searched for the reason of a 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or could not begin because another one failed."""
+    """A job or task that failed, or that did not begin because another one failed."""
 
     name: str
     problem: str
     status: int | None = None
-    """Exit status, as of a command; None if it was not begun."""
+    """Exit status, as of a command; None if the job did not begin."""
 
     def __str__(self) -> str:
         if self.status is None:
@@ -41,10 +41,10 @@ class Failure:
 def do_here(
     jobs: Sequence[Job], machine: Machine, logs: Path, *, say: Callable[[str], None] = lambda _: None
 ) -> list[Failure]:
-    """Do the unfinished ``jobs``, one after another, and return what failed.
+    """Do the unfinished ``jobs``, one after another, and return the failures.
 
-    A failed job stops only the jobs that need it. The traceback of an unexpected error is written to
-    the folder ``logs``.
+    After a failure, only the jobs that need the failed job are not done. The traceback of an
+    unexpected error is written to the folder ``logs``.
 
     Raises:
         Unfinished: if SIGTERM came, or a disk is full.
@@ -79,16 +79,17 @@ def do_in_processes(
     num_processes: int,
     gpus: Sequence[str] = (),
 ) -> list[Failure]:
-    """Do ``tasks`` in up to ``num_processes`` processes at once, and return what failed.
+    """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
     Args:
-        command: gives the command line of a task.
-        logs: folder of the output of each process, ``{task}.log``.
-        gpus: values of ``CUDA_VISIBLE_DEVICES`` for the processes, in turn; if empty, it is not set.
+        command: function from a task to its command line.
+        logs: folder for the output of the processes, ``{task}.log``.
+        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process; if empty, the variable is left
+            unset.
 
     Raises:
-        Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes received the signal, too, and
-            have ended.
+        Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes have received the signal too,
+            and have ended.
     """
     waiting = list(tasks)
     free = list(range(num_processes))
@@ -96,7 +97,7 @@ def do_in_processes(
     failures: dict[str, Failure] = {}
     with writing(logs):
         make_folder(logs)
-    # Equal shares of the processors: two processes with as many threads as processors hold each other up.
+    # Divide the processors equally: processes that together have more threads than processors slow each other down.
     num_threads = max(1, usable_processors() // num_processes)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
     with StopRequests() as stop, display:

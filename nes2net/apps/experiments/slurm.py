@@ -1,8 +1,8 @@
-"""The tasks of an experiment as jobs of a Slurm cluster, by submitit.
+"""Submit the tasks of an experiment as jobs of a Slurm cluster, with submitit.
 
-The trainings are one array. The tasks of each run are an array that waits for the run's training, and
-a last job makes the table. A job that reaches its time limit, or has to make room for another one,
-saves and is queued again.
+All trainings are one array of jobs. The other tasks of each run are an array that waits for the
+training of the run, and a last job makes the table. A job that reaches its time limit, or has to make
+room for another job, saves and is queued again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from nes2net.lib.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
-_TO_SAVE = 80  # seconds that a process has to save; submitit's signal comes 90 s before the end
+_TO_SAVE = 80  # seconds for saving; submitit sends its signal 90 s before the end of a job
 
 
 class TaskCommand:
-    """A command as submitit runs it; when its time is over, it saves and is queued again."""
+    """A command that submitit runs; when its time is over, it saves and is queued again."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
@@ -39,7 +39,7 @@ class TaskCommand:
         """Run the command.
 
         Raises:
-            RuntimeError: if it fails, so that jobs that need this one do not begin.
+            RuntimeError: if the command fails, so that jobs that need this job do not begin.
         """
         self._process = subprocess.Popen(self.command)
         while (status := self._process.poll()) is None:
@@ -75,14 +75,14 @@ def submit(
     settings: SlurmSettings,
     name: str,
 ) -> dict[str, str]:
-    """Submit ``tasks`` and the table; return the id of each task's job.
+    """Submit ``tasks`` and the table; return task → id of its job.
 
-    A task whose job is still queued or running is not submitted again. ``local`` has no dependencies,
-    so there this function waits for each stage.
+    A task whose job is still queued or running is not submitted again. The cluster ``local`` has no
+    dependencies between jobs, so there this function waits for each stage.
 
     Args:
-        command: gives the command line of the task of this name.
-        folder: folder of submitit's files, and of the ids of the jobs.
+        command: function from the name of a task to its command line.
+        folder: folder for submitit's files and the ids of the jobs.
 
     Raises:
         MissingLibrary: if submitit is not installed.
@@ -138,7 +138,7 @@ def submit(
         after_all = None
         if before:
             after_all = f"afterany:{':'.join(job.job_id for job in before)}"
-        # This job runs whether or not the others succeeded: the table says what is missing.
+        # This job runs even if other jobs failed, because the table lists missing figures.
         put([TABLE], after_all, before)
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()

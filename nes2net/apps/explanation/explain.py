@@ -1,4 +1,4 @@
-"""Explain the score of one recording: its relevant parts, the weights of the layers, and a check of the explanation."""
+"""Explain the score of a recording: its relevant parts, the weights of the layers, and a check of the explanation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.scoring.score_length import length_of_training, samples_to_score
 
-#: Seconds of audio that are explained at once.
+#: Longest audio in seconds that is explained at once.
 LONGEST = 30.0
 #: Names of the methods.
 EXPLANATION_METHODS = ("occlusion", *METHODS)
@@ -35,29 +35,29 @@ class Explanation:
     score: float
     """Higher means more bona fide."""
     start: float
-    """Where the explained part begins in the recording, in seconds."""
+    """Beginning of the explained part in the recording, in seconds."""
     duration: float
-    """Seconds of the explained part."""
+    """Duration of the explained part in seconds."""
     method: str
     """One of :data:`EXPLANATION_METHODS`."""
     baseline: str
     """The replacement of removed parts, ``"floor"`` or ``"silence"``."""
     relevance: Relevance
-    """Relevance over time, in seconds of the recording, over frequency bands, and over both."""
+    """Relevance of time bins (with times in the recording), of frequency bands, and of their cells."""
     layers: Layers | None
     """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
     """Checks whether removing the most relevant tenth changes the score more than removing a random tenth."""
     difference: float | None = None
-    """For integrated gradients, the score minus the baseline's score; relevance should add up to it."""
+    """For integrated gradients, the score minus the score of the baseline, to which the relevance should add up."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
-    """(N,) the explained samples at 16 kHz."""
+    """(N,), the explained samples at 16 kHz."""
     remark: str = ""
     """A remark about the samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
 
     @property
     def unexplained(self) -> float | None:
-        """:attr:`difference` minus the sum of the relevance of integrated gradients."""
+        """For integrated gradients, :attr:`difference` minus the sum of the relevance; otherwise None."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
@@ -90,11 +90,13 @@ class How:
     Args:
         method: ``"occlusion"`` removes parts and works in every precision;
             ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
-        baseline: replacement of removed parts: noise of the recording's own floor, or silence.
-        bin_seconds, num_bands: the grid of time bins and of bands of equal width up to 8 kHz.
-        steps: steps of integrated gradients.
-        draws: random tenths that the check removes.
-        seed: seed of the floor's noise and of the random tenths.
+        baseline: replacement of removed parts: noise at the level of the recording's noise floor, or
+            silence.
+        bin_seconds: length of a time bin in seconds.
+        num_bands: number of frequency bands, of equal width up to 8 kHz.
+        steps: steps of the path of integrated gradients.
+        draws: number of random tenths that the check removes.
+        seed: seed of the noise and of the random tenths.
         batch_size: versions that are scored at once; None for a number that suits the device.
     """
 
@@ -124,14 +126,17 @@ def explain(
     The same arguments give the same explanation, up to the rounding of the device.
 
     Args:
-        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; the samples are
-            taken from ``start`` on.
-        duration: in seconds; None for all samples from ``start`` on.
-        progress: called after each batch with the number of new versions and of all versions.
+        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; ``num_samples`` are
+            counted from ``start``.
+        how: settings of the explanation.
+        start: beginning of the part in seconds.
+        duration: duration of the part in seconds; None for all samples from ``start`` on.
+        progress: called after each batch with the number of versions in the batch, and the number
+            of all versions.
 
     Raises:
-        InputError: as for :meth:`nes2net.Detector.score`; if the part is empty, or longer than
-            30 s; if a setting is out of its range; or if the detector has no gradients.
+        InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
+            if a setting is out of range; or if the detector has no gradients.
         MissingLibrary: if the method needs captum and it is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
@@ -177,14 +182,14 @@ def explain(
 def _read(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """The samples from ``start`` on, at most 30 s of them."""
+    """Read the chosen part of the recording; :class:`InputError` if it is empty or longer than 30 s."""
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):
         raise InputError(f"`duration` is more than 0 s, not {duration}")
     first = round(start * SAMPLE_RATE)
     longest = round(LONGEST * SAMPLE_RATE)
-    length = longest + 1
+    length = longest + 1  # one sample too many shows that the part is too long
     if samples is not None:
         length = min(length, samples)
     if duration is not None:

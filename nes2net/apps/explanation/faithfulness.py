@@ -1,7 +1,7 @@
-"""Check whether an explanation is faithful: removing its most relevant parts must change the score.
+"""Check whether an explanation is faithful: removing the most relevant parts must change the score.
 
-Samek et al., "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS
-28(11), 2017, make the same comparison with random removal.
+The change is compared with the change by random removal, as by Samek et al., "Evaluating the
+visualization of what a deep neural network has learned", IEEE TNNLS 28(11), 2017.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import numpy as np
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
-#: Share of a recording that is removed.
+#: Fraction of a recording that is removed.
 REMOVED = 0.1
 
 
 @dataclass(frozen=True)
 class Check:
-    """Change of the score without the most relevant tenth, and without random tenths."""
+    """Changes of the score by removing the most relevant tenth, and by removing random tenths."""
 
     of: str
     """The kind of removed parts: ``"time"`` bins or time-frequency ``"cells"``."""
     change: float
-    """Change without the most relevant tenth; above 0 in the direction that the relevance predicts."""
+    """Change by removing the most relevant tenth; positive in the direction that the relevance predicts."""
     random_changes: tuple[float, ...]
-    """Sizes of the changes without random tenths."""
+    """Absolute changes by removing random tenths."""
 
     @property
     def mean_random_change(self) -> float:
-        """Mean size of the change without a random tenth."""
+        """Mean absolute change by removing a random tenth."""
         return float(np.mean(self.random_changes))
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change; infinite if that is 0."""
+        """The change divided by the mean random change; infinite if only the mean random change is 0."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -45,7 +45,7 @@ class Check:
 
     @property
     def share_smaller(self) -> float:
-        """Share of the random tenths that change the score less."""
+        """Fraction of the random tenths that change the score less than the most relevant tenth."""
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,15 +76,15 @@ def in_words(checks: Sequence[Check]) -> str:
 def check(
     subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
-    """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
+    """Remove the most relevant tenth of the time bins and of the cells, and random tenths of both.
 
-    The most relevant tenth has the largest relevance in one direction, the direction with the
-    larger sum, so that effects of the two directions do not cancel. Random tenths have as many bins
-    or cells, drawn without replacement.
+    The most relevant tenth has the largest relevance towards bona fide, or towards spoof if this
+    tenth has the larger sum; so effects of the two directions do not cancel. Random tenths have
+    equally many bins or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.
-        draws: random tenths of each kind.
+        draws: number of random tenths of each kind.
     """
     rng = np.random.default_rng(seed)
     checks = []
@@ -100,7 +100,7 @@ def check(
         removed[0, most_relevant] = True
         for draw in range(1, 1 + draws):
             removed[draw, rng.choice(len(candidates), number, replace=False)] = True
-        # A bin of time is one row for all bands.
+        # Expand time bins to cells: a time bin covers all bands.
         num_bands, num_bins = grid.shape
         cells = np.broadcast_to(removed.reshape(1 + draws, -1, num_bins), (1 + draws, num_bands, num_bins))
         changes = subject.changes(grid, cells.copy(), score)

@@ -1,11 +1,12 @@
 """Gradient × input and integrated gradients of the score, over the cells of the Fourier transform.
 
-The waveform is the inverse transform of its cells, so the score is a function of the cells. The
-relevance of a cell by gradient × input is the real part of its gradient times the cell, the
-derivative by the logarithm of its magnitude. Integrated gradients add up this derivative on the way
-from the baseline's magnitudes to the recording's, along straight lines in their logarithms; the
-phases are the recording's. Straight lines between complex cells would pass near 0, where the
-logarithm of a spectrum has no gradient. Cells are summed to relevance over time, and over bands.
+The waveform is the inverse transform of its cells, so the score is a function of the cells. By
+gradient × input, the relevance of a cell is the real part of gradient times cell, which is the
+derivative of the score with respect to the logarithm of the cell's magnitude. Integrated gradients
+sum this derivative along a path from the magnitudes of the baseline to the magnitudes of the
+recording, a straight line in log magnitudes, with the phases of the recording. A straight line
+between complex cells would pass near 0, where the logarithm of a spectrum has no gradient. The
+relevance over time and the relevance over bands are sums over cells.
 
 Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
 "Axiomatic attribution for deep networks", ICML 2017 (integrated gradients, whose sum is the
@@ -27,7 +28,7 @@ from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
 METHODS = ("gradient_x_input", "integrated_gradients")
-# Magnitude of a cell of silence: 150 dB below a tone of full scale.
+# Smallest magnitude of a cell, 150 dB below a full-scale tone, because silence has no logarithm.
 _SILENCE = 1e-5
 
 
@@ -40,8 +41,8 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
         steps: steps of the path of integrated gradients.
 
     Returns:
-        The relevance, and the score of the recording minus the score of the baseline, which the
-        relevance should add up to; None for gradient × input.
+        The relevance; and for integrated gradients the score of the recording minus the score of
+        the baseline, to which the relevance should add up, otherwise None.
 
     Raises:
         MissingLibrary: if captum is not installed.
@@ -59,7 +60,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
     def score_of(spectrum: Tensor) -> Tensor:
         """Scores (B,) of transforms B×R×C."""
         subject.progress(len(spectrum))
-        return detector.backend.scores(detector(subject.heard(grid.waveform_of(spectrum))))
+        return detector.backend.scores(detector(subject.repeated(grid.waveform_of(spectrum))))
 
     spectrum = grid.spectrum[None].to(detector.device)
     with scoring_mode(detector), differentiable(detector):

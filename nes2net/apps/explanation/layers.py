@@ -16,15 +16,15 @@ from nes2net.scoring.kernel import scoring_mode
 
 @dataclass(frozen=True)
 class Layers:
-    """Weights of the L hidden states; 0 is the input of the first transformer layer."""
+    """Weights of the L hidden states; state 0 is the input of the first transformer layer."""
 
     weights: NDArray
-    """(L,) factor of each state: a gate from 0 to 1, or a share of 1; 0 if it is not read."""
+    """(L,), factor of each state: a gate from 0 to 1, or one of weights that add up to 1; 0 for an unused state."""
     shares: NDArray
-    """(L,) share of each state in the weighted sum: weight times root mean square. The shares add up to 1."""
+    """(L,), share of each state in the weighted sum: weight times root mean square, scaled to add up to 1."""
 
     def strongest(self, number: int = 3) -> list[int]:
-        """Numbers of the states with the largest shares, the largest first."""
+        """Numbers of the states with the largest shares, largest first."""
         return np.argsort(-self.shares, kind="stable")[:number].tolist()
 
     def to_dict(self) -> dict[str, Any]:
@@ -32,15 +32,15 @@ class Layers:
 
 
 def weigh_layers(subject: Subject) -> Layers | None:
-    """The weights that the aggregation, or a back-end that reads all layers, gives to ``subject``.
+    """The weights of the layers for ``subject``, from the aggregation or from a back-end that reads all layers.
 
     None if the detector does not weigh layers, or there is only one hidden state. Shares are needed
-    because the states differ in size a hundredfold, so that a weight alone says nothing.
+    because the sizes of the states differ by a factor of 100, so that a weight alone says little.
     """
     detector: Detector = subject.detector
     if detector.frontend.num_layers < 2:
         return None
-    waveform = subject.heard(subject.waveform[None]).to(detector.device)
+    waveform = subject.repeated(subject.waveform[None]).to(detector.device)
     with scoring_mode(detector), torch.inference_mode():
         states = detector.hidden_states(waveform)
         reader = detector.backend if detector.backend.wants_layers == "all" else detector.aggregation

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
-#: Time bins that are removed together, one bin apart: 0.2 s every 0.1 s.
+#: Number of time bins in a window that is removed, 0.2 s; windows begin at every bin, every 0.1 s.
 WINDOW_BINS = 2
-# Cells are removed in blocks: so many bands, and as many time bins as give at most so many blocks.
+# Cells are removed in blocks. A block has 2 bands, and so many time bins that there are at most 128 blocks.
 _BLOCK_BANDS = 2
 _MOST_BLOCKS = 128
 
 
 def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
-    """Remove stretches, bands and blocks of cells of ``grid`` one at a time, and compute the relevance of each.
+    """Remove windows of time, bands and blocks of cells of ``grid`` one at a time, and compute their relevance.
 
-    The relevance is ``score``, the score of the whole, minus the score without the part. A time bin
-    has the mean relevance of the two windows of 0.2 s that cover it; a cell has the relevance of
-    its block.
+    The relevance of a part is ``score``, the score of the whole recording, minus the score without
+    the part. A time bin has the mean relevance of the windows that cover it; a cell has the
+    relevance of its block.
     """
     windows, bands, blocks = _masks(grid)
     windows_cover = windows[:, 0].astype(float)
@@ -40,7 +40,7 @@ def num_occlusions(grid: Removable) -> int:
 
 
 def _masks(grid: Removable) -> tuple[NDArray, NDArray, NDArray]:
-    """The parts to remove, each ·×F×T: windows of time, bands, and disjoint blocks of cells."""
+    """The parts to remove: K windows of time, bands, and disjoint blocks of cells, each as masks K×F×T."""
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None]
     bins = np.arange(num_bins)

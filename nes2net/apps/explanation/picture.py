@@ -1,4 +1,4 @@
-"""Draw an explanation: its relevance over the spectrogram, with curves along time and frequency."""
+"""Draw an explanation: relevance over the spectrogram, over time, and over frequency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLoca
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
 
 _BAR = "#6b7785"
-_WINDOW = 400  # samples of a spectrum
+_WINDOW = 400  # samples of a spectrum: 25 ms
 _RANGE = 70.0  # dB from white to black
 _MOST_COLUMNS = 1200  # the picture has hardly more pixels
 #: Method → its name in a title.
@@ -74,7 +74,7 @@ def draw(
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))
-    # Ends: a few cells are stronger than the strongest tint.
+    # The colour bar has open ends, because a few cells are stronger than the strongest tint.
     figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
     scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
     scale.tick_params(colors=INK, labelsize=9)
@@ -88,7 +88,7 @@ def draw(
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Draw the spectrogram in grey, black for loud, and over it the relevance, opaque where it is strong.
+    """Draw the spectrogram in grey, loud is black, and over it the relevance, less transparent where it is stronger.
 
     Returns:
         The drawing of the relevance.
@@ -103,7 +103,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-    # A few cells may be far stronger than all others and would hide them.
+    # Scale by a quantile: a few cells may be far stronger than all others, which would then be invisible.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [

@@ -1,4 +1,4 @@
-"""Relevance: the change of the score by each part of a recording, in time and in frequency."""
+"""Relevance: how much each part of a recording, in time and in frequency, changes the score."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# A stretch or a band is named if it has at least this share of the largest relevance.
+# A stretch or a band is listed if its relevance is at least this fraction of the largest relevance.
 _LEAST_SHARE = 0.25
 
 
@@ -23,35 +23,35 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Relevance:
-    """Relevance over time bins, frequency bands and the cells of both, in units of the score.
+    """Relevance of time bins, frequency bands and their cells, in units of the score.
 
     Above 0, a part moves the score towards bona fide; below 0, towards spoof.
     """
 
     times: NDArray
-    """(T+1,) edges of the time bins in seconds of the recording, from first to last."""
+    """(T+1,), edges of the time bins in seconds from the beginning of the recording."""
     bands: NDArray
-    """(F+1,) edges of the bands in Hz."""
+    """(F+1,), edges of the bands in Hz."""
     over_time: NDArray
-    """(T,) float64."""
+    """(T,) float64, relevance of the time bins."""
     over_bands: NDArray
-    """(F,) float64."""
+    """(F,) float64, relevance of the bands."""
     cells: NDArray
-    """(F, T) float64, the lowest band first."""
+    """(F, T) float64, relevance of the cells, lowest band first."""
     additive: bool
-    """Whether cells add up to ``over_time`` and ``over_bands``, and both of these to one difference of scores."""
+    """Whether sums of ``cells`` are ``over_time`` and ``over_bands``, and each of these sums to one score difference."""
 
     def stretches(self) -> list[Part]:
-        """The three stretches of time that move the score most, the strongest first.
+        """The three stretches of time that move the score most, strongest first.
 
         Neighbouring bins of one direction make a stretch if each has at least a quarter of the
-        largest relevance. If relevance is additive, a stretch has the sum of its bins' relevance,
-        and otherwise its strongest bin's.
+        largest relevance. The relevance of a stretch is the sum over its bins if relevance is
+        additive, and otherwise the relevance of its strongest bin.
         """
         return _strongest(self.times, self.over_time, together=True, additive=self.additive)
 
     def strongest_bands(self) -> list[Part]:
-        """The three bands that move the score most, the strongest first."""
+        """The three bands that move the score most, strongest first."""
         return _strongest(self.bands, self.over_bands, together=False, additive=self.additive)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The subject of an explanation: a detector, and the part of a recording that it scores, with parts removed.
+"""The subject of an explanation: a detector, and the scored part of a recording, from which parts are removed.
 
-Removed parts are replaced, in the short-time Fourier transform, by noise of the recording's own
-floor. A hole of digital silence would itself be a cue to a detector that looks at the logarithm of
-a spectrum. The windows of the transform overlap, so that nothing clicks and the remaining parts do
-not change.
+Removed parts are replaced, in the short-time Fourier transform, by noise at the level of the
+recording's noise floor. Digital silence would itself be a cue to a detector that uses the logarithm
+of a spectrum. The windows of the transform overlap, so that no clicks arise and the remaining parts
+do not change.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import check_takes_audio_alone, default_batch_size, depends_on_batch, score_or_raise
 from nes2net.scoring.waveforms import WaveformReader
 
-#: Replacement of removed parts: noise of the recording's floor, or silence.
+#: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
 Fill = Literal["floor", "silence"]
 
-#: Samples of the transform's window and from one to the next: 32 and 8 ms, bins of 31.25 Hz.
+#: Samples of the transform's window, 32 ms, with bins of 31.25 Hz.
 WINDOW = 512
+#: Samples from one window to the next, 8 ms.
 HOP = 128
-# The floor of a frequency is this quantile of its magnitudes over time, the level while nobody speaks.
+# The noise floor of a frequency is this quantile of its magnitudes over time, the level while nobody speaks.
 _FLOOR_QUANTILE = 0.1
 _NYQUIST = SAMPLE_RATE / 2
 
@@ -38,7 +39,7 @@ class Removable:
 
     Args:
         waveform: (N,) float32, 16 kHz.
-        bin_seconds: length of a time bin; the last one takes the rest.
+        bin_seconds: length of a time bin; the last bin takes the rest.
         num_bands: F, bands of equal width from 0 to 8 kHz.
         fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.
@@ -46,10 +47,11 @@ class Removable:
     Attributes:
         spectrum: (R, C) complex64, the short-time Fourier transform.
         absent: (R, C) complex64, the replacement of the spectrum.
-        times, bands: (T+1,) edges in seconds and (F+1,) in Hz.
+        times: (T+1,), edges of the time bins in seconds.
+        bands: (F+1,), edges of the bands in Hz.
 
     Raises:
-        InputError: if the recording is shorter than two bins, or a setting is out of its range.
+        InputError: if the recording is shorter than two bins, or a setting is out of range.
     """
 
     def __init__(
@@ -80,22 +82,25 @@ class Removable:
         self.bands = np.linspace(0, _NYQUIST, num_bands + 1)
         rows, columns = self.spectrum.shape
         centres = torch.arange(columns) * HOP / SAMPLE_RATE
-        self._bin_of = (centres / bin_seconds + 1e-6).long().clamp(max=num_bins - 1)  # (C,)
-        self._band_of = (torch.arange(rows) * num_bands // (rows - 1)).clamp(max=num_bands - 1)  # (R,)
+        # (C,), the time bin of each column; 1e-6 keeps a centre at the edge of a bin from being rounded down
+        self._bin_of = (centres / bin_seconds + 1e-6).long().clamp(max=num_bins - 1)
+        # (R,), the band of each row
+        self._band_of = (torch.arange(rows) * num_bands // (rows - 1)).clamp(max=num_bands - 1)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """F and T."""
+        """(F, T), the numbers of bands and time bins."""
         return len(self.bands) - 1, len(self.times) - 1
 
     def without(self, cells: NDArray) -> Tensor:
-        """Waveforms B×N without the cells that are true in ``cells`` B×F×T."""
+        """Waveforms B×N in which the cells that are true in ``cells`` B×F×T are replaced by :attr:`absent`."""
         removed = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
+        # Spread the grid's F bands and T time bins over the R×C bins of the spectrum.
         removed = removed[:, self._band_of][:, :, self._bin_of]  # B×R×C
         return self.waveform_of(torch.where(removed, self.absent, self.spectrum))
 
     def waveform_of(self, spectrum: Tensor) -> Tensor:
-        """Waveforms B×N of transforms B×R×C; linear, and differentiable."""
+        """Waveforms B×N of transforms B×R×C; a linear, differentiable map."""
         return torch.istft(spectrum, WINDOW, HOP, window=self.window.to(spectrum.device), length=self.num_samples)
 
     def summed(self, values: Tensor) -> NDArray:
@@ -112,18 +117,18 @@ class Removable:
 class Subject:
     """A detector and a recording; scores changed versions of the recording like the recording itself.
 
-    A recording that is shorter than the detector takes is repeated after it was changed.
+    A recording that is too short for the detector is first changed and then repeated.
 
     Args:
-        waveform: (N,) float32, 16 kHz; what follows the samples that the detector uses is cut off.
-        num_samples: how many leading samples it scores, as for :meth:`nes2net.Detector.score`.
-        batch_size: None for a number that suits the device.
+        waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.
+        num_samples: number of leading samples to score, as for :meth:`nes2net.Detector.score`.
+        batch_size: versions that are scored at once; None for a number that suits the device.
 
     Attributes:
-        progress: called with the number of waveforms after each batch.
+        progress: called after each batch with its number of waveforms.
 
     Raises:
-        InputError: if the detector needs more than the recording, or a number is out of its range.
+        InputError: if the detector takes more than audio, or a number is out of range.
     """
 
     def __init__(
@@ -136,34 +141,40 @@ class Subject:
         check_takes_audio_alone(detector)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-        heard = WaveformReader.of(detector, num_samples).score_length(len(waveform))
+        score_length = WaveformReader.of(detector, num_samples).score_length(len(waveform))
         self.detector = detector
         self.progress: Callable[[int], object] = lambda _: None
-        self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:heard], dtype=np.float32))
-        self._places = torch.arange(heard) % len(self.waveform)  # of the recording, repeated
+        self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:score_length], dtype=np.float32))
+        self._indices = torch.arange(score_length) % len(self.waveform)  # of the samples of the repeated recording
         suitable = batch_size or default_batch_size(detector.computes_on)
         self.batch_size = 1 if depends_on_batch(detector) else suitable
 
-    def heard(self, waveforms: Tensor) -> Tensor:
-        """The detector's input B×M of versions B×N of the recording; differentiable."""
-        return waveforms[:, self._places.to(waveforms.device)]
+    def repeated(self, waveforms: Tensor) -> Tensor:
+        """The detector's input B×M: versions B×N of the recording, repeated if too short; differentiable."""
+        return waveforms[:, self._indices.to(waveforms.device)]
 
     def score(self) -> float:
+        """The score of the recording itself."""
         return float(self.scores(self.waveform[None])[0])
 
     def scores(self, waveforms: Tensor) -> NDArray:
         """The scores (B,) float64 of versions B×N of the recording.
 
         Raises:
-            InputError: if one is missing, such as for weights that are damaged.
+            InputError: if the detector gives no score, for example because its weights are damaged.
         """
         scores: list[float] = []
         for batch in waveforms.split(self.batch_size):
-            scores += score_or_raise(self.detector, self.heard(batch))
+            scores += score_or_raise(self.detector, self.repeated(batch))
             self.progress(len(batch))
         return np.array(scores)
 
     def changes(self, grid: Removable, cells: NDArray, score: float) -> NDArray:
-        """``score`` minus the scores (K,) without each of the sets of ``cells`` K×F×T."""
+        """``score`` minus the score without each of K sets of cells, (K,).
+
+        Args:
+            cells: K×F×T, true for the cells of a set.
+            score: score of the whole recording.
+        """
         batches = (cells[start : start + self.batch_size] for start in range(0, len(cells), self.batch_size))
         return score - np.concatenate([self.scores(grid.without(batch)) for batch in batches])

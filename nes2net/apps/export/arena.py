@@ -1,8 +1,8 @@
 """A folder with which the client of the Speech Anti-Spoofing Arena runs a detector: an adapter and ``meta.yaml``.
 
-The client (`speech-spoof-bench`) calls a class of the submitter's: ``load`` once, ``score_batch`` for
-every few recordings, ``unload`` at the end. :class:`ArenaModel` is that class; the adapter adds the
-client's own base class, which is not needed here.
+The client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once, ``score_batch``
+for every few recordings, ``unload`` at the end. :class:`ArenaModel` has these methods. The adapter adds
+the client's base class, which is not needed here.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class ArenaModel:
     name: ClassVar[str] = "unnamed"
     """Name of the system in the client's result."""
     expected_sample_rate: ClassVar[int] = SAMPLE_RATE
-    """Hz; the client resamples to it."""
+    """Rate in Hz to which the client resamples."""
     batch_size: ClassVar[int] = 16
-    """Recordings that the client gives at once, at most."""
+    """Largest number of recordings that the client gives at once."""
     checkpoint: ClassVar[str | Path] = ""
-    """What :meth:`nes2net.Detector.from_pretrained` loads."""
+    """File, folder or name for :meth:`nes2net.Detector.from_pretrained`."""
     num_samples: ClassVar[int | None] = None
-    """Leading samples that are scored, repeated if there are fewer; None for whole recordings."""
+    """Number of leading samples that are scored; shorter recordings are repeated. None for whole recordings."""
     precision: ClassVar[str] = "auto"
     """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
@@ -93,19 +93,19 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Recordings of one length share a batch, so a score does not depend on the others beyond 1e-6.
+        Only recordings of equal length share a batch, so other recordings change a score by at most 1e-6.
 
         Args:
             audios: floating-point samples (N,) in [−1, 1], of any lengths. The client gives float32
-                at 16 kHz; other rates are resampled, and the mean of (channels, N) is taken, as
-                `nes2net score` does.
-            srs: their rates in Hz.
+                at 16 kHz. As in `nes2net score`, other rates are resampled, and channels (channels,
+                N) are averaged.
+            srs: sample rates of the recordings in Hz.
 
         Raises:
-            InputError: if the detector is not loaded, or there are not as many rates as recordings;
-                if samples are whole numbers, not finite or far outside [−1, 1]; or if a score is
-                missing. The client then calls with one recording at a time, and leaves the faulty
-                one out.
+            InputError: if the detector is not loaded, the numbers of rates and recordings differ,
+                samples are whole numbers, not finite or far outside [−1, 1], or a score is missing.
+                The client then calls with one recording at a time, and leaves out recordings that
+                fail.
         """
         detector = self._detector
         if detector is None:
@@ -118,7 +118,7 @@ class ArenaModel:
         return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
 
     def unload(self) -> None:
-        """Let go of the detector and of a GPU's memory."""
+        """Free the detector and the memory of a GPU."""
         self._detector = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -149,7 +149,7 @@ class _System(_Strict):
 
 
 class _Meta(_Strict):
-    """What the Arena asks of a system."""
+    """Content of ``meta.yaml``, as the Arena requires it of a submission."""
 
     system: _System
     notes: str | None = None
@@ -157,17 +157,20 @@ class _Meta(_Strict):
 
 @dataclass(frozen=True)
 class About:
-    """What a submitter says of a system."""
+    """Facts that a submitter states about a system."""
 
     name: str | None = None
+    """None takes the name from the detector's facts."""
     slug: str | None = None
+    """Short name of a-z, 0-9 and -; None derives it from the name."""
     description: str | None = None
-    """None, as for ``name`` and ``slug``, takes what the detector says of itself."""
+    """None describes the parts of the detector and the scored samples."""
     code_url: str | None = None
+    """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """Where both are published; None if that is not known yet, but for a detector on the hub."""
+    """URL of the published checkpoint; None for the page of a detector on the hub, or if it is not known yet."""
     arxiv: str | None = None
-    """Number of its paper; None for the paper of a published system of the same front-end and
+    """arXiv number of the paper; None for the paper of a published system with the same front-end and
     back-end, ``"none"`` for no paper."""
 
 
@@ -185,15 +188,16 @@ def write_arena(
 
     Args:
         num_samples: as :attr:`ArenaModel.num_samples`.
-        hub_name: name of the detector on the Hugging Face hub, which the adapter then loads; None
-            to write the detector to the folder.
+        hub_name: name of the detector on the Hugging Face hub, from which the adapter then loads
+            it; None to write the detector to the folder.
 
     Returns:
-        The ``system`` of :data:`META`; what still has to be filled in (:func:`lacking`) is None.
+        The ``system`` of :data:`META`; a value that still has to be filled in (:func:`lacking`) is
+        None.
 
     Raises:
-        InputError: if an argument is not what the Arena accepts, the detector cannot score audio
-            alone, or a file cannot be written.
+        InputError: if the Arena does not accept an argument, the detector cannot score audio alone,
+            or a file cannot be written.
     """
     check_takes_audio_alone(detector)
     WaveformReader.of(detector, num_samples)  # checks the number

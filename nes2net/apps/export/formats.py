@@ -31,8 +31,8 @@ def export(
       loads strictly.
     - ``safetensors``: a folder with weights, architecture and a model card.
     - ``merged``: an adapted detector as a file or folder of this package with the record of its checkpoint.
-    - ``hf``: a folder in two parts. ``AutoModel.from_pretrained`` of transformers reads the
-      front-end; the head lies beside it.
+    - ``hf``: a folder with two files of weights. ``AutoModel.from_pretrained`` of transformers reads
+      the front-end; the other file has the rest of the detector.
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.apps.export.onnx.export_onnx`.
     - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given; see

@@ -38,24 +38,23 @@ from nes2net.models.provenance import Provenance
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
 
-#: The opset that torch.onnx translates to; it only converts to later ones.
+#: The opset of files, which is the lowest that torch.onnx translates to.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch, relative to a largest
-#: logit above 1.
+#: Largest accepted difference between the logits of onnxruntime and torch, relative to the largest
+#: logit if that is above 1.
 TOLERANCE = 1e-4
-#: The same for the shortest waveform, where the standard deviation of two similar frames magnifies
-#: rounding.
+#: The same for the shortest waveform, for which the standard deviation of two similar frames
+#: magnifies rounding.
 ROUGH_TOLERANCE = 1e-2
-#: The same for int8. It finds a quantisation that fails, not a small loss of accuracy.
+#: The same for int8, to detect a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
-#: Fewest inputs and outputs of a linear layer that int8 makes faster.
+#: Smallest number of inputs and outputs of a linear layer that int8 makes faster.
 _FEWEST_FEATURES = 64
-#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, and the graph needs a part of
-#: it.
+#: Most bytes of weights in one file: protobuf's limit is 2 GiB, and the graph needs a part of it.
 LARGEST_FILE = 2**31 - 2**26
 
 
-#: How the output `scores` of an ONNX file is made, by the score rule.
+#: Score rule → formula of the output `scores` of an ONNX file.
 _SCORES: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
     "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",
@@ -156,9 +155,9 @@ def export_onnx(
 
 
 def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """Samples of the shortest and of the longest waveform.
+    """The numbers of samples of the shortest and of the longest waveform.
 
-    The longest is None without a limit, and equal to the shortest if time is fixed.
+    The longest is None without a limit, and equal to the shortest if the length is fixed.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -272,9 +271,9 @@ def _is_fixed(description: dict[str, Any]) -> bool:
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """A length that leaves several frames after every pooling.
+    """A number of samples for tracing that leaves several frames after every pooling.
 
-    torch.export would take a size of one for a constant.
+    torch.export treats a size of 1 as a constant.
     """
     if _is_fixed(description):
         return description["min_samples"]
@@ -296,7 +295,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Compare with torch; return the largest difference between two logits, and the largest logit."""
+    """Compare onnxruntime with torch; return the largest difference between logits, and the largest logit."""
     exported = OnnxDetector(unchecked, device="cpu")
     traced = _traced_samples(detector, exported.description)
     if _is_fixed(exported.description):
@@ -337,7 +336,11 @@ def _noise(batch: int, samples: int) -> Tensor:
 
 
 def _training_of(provenance: Provenance) -> dict[str, Any]:
-    """What a file says of the training: it starts from a published model's weights, which nobody can check in it."""
+    """Facts about the training for the metadata.
+
+    A published model becomes a start of the training, because the weights in the file cannot be
+    verified.
+    """
     training = provenance.start(places=False)
     if training.published_model:
         starts = (Provenance(training.published_model), *training.started_from)

@@ -1,6 +1,6 @@
-"""Translate to ONNX some operators that spectral front-ends need.
+"""Translate some operators of spectral front-ends to ONNX.
 
-torch.onnx lacks them or translates them too roughly.
+torch.onnx lacks these operators or translates them too roughly.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from onnxscript import opset18 as op
 def translations() -> dict[Callable, Callable]:
     """Map PyTorch operators to functions that build their ONNX nodes.
 
-    A complex tensor is a real one with a last axis of two. Windows of a given length become
-    constants. Spectra become products with the Fourier matrix. For lengths other than powers of
-    two, onnxruntime's own transform errs by 1e-4 of the largest bin, so that the logarithm of a
-    small bin may be anything.
+    A complex tensor becomes a real tensor with a last axis of size 2. Windows of a given length
+    become constants. Spectra become products with the Fourier matrix, because for lengths other
+    than powers of two the error of onnxruntime's own transform is 1e-4 of the largest bin, so that
+    the logarithm of a small bin would be meaningless.
     """
 
     def constant(array: np.ndarray) -> Any:
@@ -38,8 +38,10 @@ def translations() -> dict[Callable, Callable]:
         if list(dim) not in ([-1], [len(x.shape) - 1]) or normalization or not onesided:
             raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
         basis = _fourier_basis(x.shape[-1])
-        spectrum = op.MatMul(x, op.CastLike(constant(basis.reshape(len(basis), -1)), x))
-        return op.Reshape(spectrum, constant(np.array([*[0] * (len(x.shape) - 1), *basis.shape[1:]])))
+        length, num_bins, parts = basis.shape
+        spectrum = op.MatMul(x, op.CastLike(constant(basis.reshape(length, -1)), x))  # …×(bins·2)
+        kept_axes = [0] * (len(x.shape) - 1)  # in ONNX's Reshape, 0 keeps the size of an axis
+        return op.Reshape(spectrum, constant(np.array([*kept_axes, num_bins, parts])))
 
     def stft(x: Any, n_fft: int, hop_length: int, win_length: int | None, window: Any, *options: Any, **_: Any) -> Any:
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
@@ -60,6 +62,6 @@ def translations() -> dict[Callable, Callable]:
 
 
 def _fourier_basis(length: int) -> np.ndarray:
-    """exp(−2πi·n·k/length), length×bins×2, for real signals; computed in float64, then float32."""
+    """exp(−2πi·n·k/length) for real signals, length×bins×2 float32 (real and imaginary part), computed in float64."""
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

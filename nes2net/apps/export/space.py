@@ -15,7 +15,7 @@ from nes2net.scoring.decisions import calibration as calibrations
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
-_GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
+_GRADIO = "6.0.0"  # the oldest version that works with the page, used if Gradio is not installed here
 _APP = '''\
 """The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
 
@@ -77,10 +77,11 @@ _ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 
 def write_space(detector: Detector, folder: Path, calibration: str | Path | None = None) -> None:
-    """Write the detector, its calibration if there is one, and what a Space needs, to ``folder``.
+    """Write the detector, the calibration if given, and the files of a Space to ``folder``.
 
     Raises:
-        InputError: if the calibration is not of this detector alone, or a file cannot be written.
+        InputError: if the calibration does not belong to this detector alone, or a file cannot be
+            written.
     """
     loaded = None if calibration is None else calibrations.load(calibration)
     if loaded is not None:

@@ -1,6 +1,6 @@
-"""Speed of a detector on this machine, by stage.
+"""Measure the speed of a detector on this machine, by stage.
 
-The stages are decoding, the front-end, the back-end, and all of it, from files to scores.
+The stages are decoding, the front-end, the back-end, and everything from files to scores.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 
-# Size of the square matrices whose product is the yardstick, by kind of device.
+# Kind of device → size of square matrices, whose product is measured for comparison.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
@@ -49,7 +49,7 @@ class Measured:
     seconds: float
     """Median duration of a round."""
     utterances: int
-    """Utterances in a round."""
+    """Number of utterances in a round."""
     audio: float
     """Seconds of audio in a round."""
     flops: float | None = None
@@ -75,11 +75,11 @@ def measure(
     """Measure every stage once in each of ``rounds`` rounds, after one round to warm up.
 
     Args:
-        files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
-        num_samples: samples of an utterance at 16 kHz.
-        batch_sizes: numbers of utterances that the network gets at once.
-        num_workers: workers, which read files while others are scored; None for the number of
-            :func:`nes2net.scoring.corpus.judge_trials`.
+        files: recordings to decode and score, repeated to fill a batch.
+        num_samples: number of leading samples to score, at 16 kHz.
+        batch_sizes: batch sizes to measure.
+        num_workers: number of workers, which read files while others are scored; None for the
+            default of :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
         The stages, and the speed of a matrix product in FLOP/s.
@@ -120,7 +120,7 @@ def measure(
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     linear = nn.Linear(product, product, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
-    # oneDNN computes it if it computes the detector's layers.
+    # Use oneDNN for the matrix product if it computes the layers of the detector.
     stages.append((partial(OneDNNLinear(linear), matrix), {}))
 
     wait = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
@@ -148,7 +148,7 @@ def _scored(batch_results: Iterable[BatchResult]) -> None:
     """Wait for all scores.
 
     Raises:
-        InputError: for the first file without one.
+        InputError: for the first file without a score.
     """
     for result in batch_results:
         for name, reason in result.failures.items():

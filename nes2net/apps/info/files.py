@@ -1,4 +1,4 @@
-"""What a file or folder is, for a person: detectors, runs, scores, calibrations and recipes."""
+"""Describe a file or folder for people: detectors, runs, scores, calibrations and recipes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         results: published results; the results of the detector's architecture are shown.
 
     Raises:
-        InputError: if ``path`` is missing, damaged, or of another kind.
+        InputError: if ``path`` is missing, damaged, or of an unknown kind.
     """
     path = Path(path)
     if path.is_dir():
@@ -83,7 +83,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
-        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints says why
+        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints will report the error
             start = file.read(4096)
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):  # a checkpoint begins as an archive or a pickle
         return _scores_sheet(path)
@@ -91,6 +91,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
+    """Describe a file or folder with weights."""
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -122,7 +123,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     model = " or ".join(models)
     if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(models):
         model = architecture_words(*models)
-    # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
+    # The adaptation of the front-end, and the base weights that the checkpoint omits.
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
@@ -171,7 +172,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
 
 
 def _recipe_of(provenance: Provenance) -> Recipe | None:
-    """The recipe of a training; None if this version can read no recipe there."""
+    """The recipe in ``provenance``; None if there is no recipe that this version can read."""
     if provenance.recipe is None:
         return None
     try:
@@ -181,14 +182,14 @@ def _recipe_of(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """What a checkpoint says about the training: recipe, epoch, data and values, in words."""
+    """Facts of a checkpoint about its training, in words: recipe, epoch, data and values."""
     recipe = _recipe_of(provenance)
     record = provenance.facts
     average = record.get("average")
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = recipe.name
-        if "seed" in (provenance.recipe or {}):  # a copy has the data alone
+        if "seed" in (provenance.recipe or {}):  # a copy of a detector keeps only the data of the recipe
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
@@ -221,6 +222,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
 
 
 def _start_in_words(start: Provenance) -> str:
+    """Words for a detector that training started from."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"
@@ -230,6 +232,7 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _value(name: str, value: Any) -> Any:
+    """A value of the history for a table; EERs are in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -238,7 +241,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _run_sheet(folder: Path) -> Sheet:
-    """What a run folder holds: its recipe, and its epochs with the checkpoints that are there."""
+    """Describe a run folder: its recipe, its epochs, and their checkpoints."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
     rows = []
@@ -265,15 +268,14 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
+    """The rows of a history for a table, with the checkpoint of each epoch if its file exists."""
     measures = [name for name in _HEADINGS if any(name in row for row in rows)]
     cells = []
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
         figures = {_HEADINGS[name]: _value(name, row.get(name)) for name in measures}
-        kept = ""
-        if checkpoint in checkpoints:
-            kept = checkpoint
-        cells.append({"epoch": row["epoch"], **figures, "kept": kept})
+        kept_checkpoint = checkpoint if checkpoint in checkpoints else ""
+        cells.append({"epoch": row["epoch"], **figures, "kept": kept_checkpoint})
     return cells
 
 
@@ -321,7 +323,7 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """What the record of a score file says, in words."""
+    """Facts of the record of a score file, in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}

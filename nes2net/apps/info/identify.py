@@ -1,4 +1,4 @@
-"""Identify a file or folder: its kind, and of a detector its model, record and missing tensors."""
+"""Identify a file or folder: its kind, and for a detector the model, record and missing tensors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
-_FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
+_FIT_LEAST = 0.5  # smallest fraction of fitting tensors at which a state dict is assigned to a published model
 
 
 @dataclass
@@ -48,30 +48,30 @@ class Identity:
     path: Path
     """The file or folder."""
     kind: str
-    """Its kind in words, such as ``"detector checkpoint"``."""
+    """Kind of the file or folder in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
-    """Published models, or published sizes of the front-end, with these tensors; several may be equal."""
+    """Published models, or published sizes of the front-end, whose tensors have these names and shapes."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Configuration of the detector or front-end, ``{"frontend": …}``; empty if it has none."""
+    """Configuration of the detector, or of the front-end as ``{"frontend": …}``; empty if unknown."""
     dtypes: dict[str, int] = field(default_factory=dict)
-    """Count of numbers of each type in the state dict, with buffers and pre-training heads."""
+    """Type → how many numbers of the state dict have it, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Difference from the file's own configuration, or else from the nearest published model."""
+    """Difference from the configuration in the file, or else from the nearest published model."""
     records: list[str] = field(default_factory=list)
-    """Names of classes in the file that were not rebuilt."""
+    """Names of classes in the file of which no objects were built."""
     provenance: Provenance = field(default_factory=Provenance)
-    """Facts of its training that it holds, such as the recipe and the epoch."""
+    """Facts in the file about the training, such as the recipe and the epoch."""
     notes: list[str] = field(default_factory=list)
     """Further lines of text."""
 
     @property
     def parameters(self) -> int:
-        """Count of all numbers in the state dict."""
+        """How many numbers the state dict has."""
         return sum(self.dtypes.values())
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The configuration, or the published model's if only one has these tensors."""
+        """The configuration; if it is unknown and only one published model fits, the configuration of this model."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config
@@ -137,7 +137,7 @@ def identify(path: str | Path) -> Identity:
             if len(encoder) < len(state_dict_of(content, path)):
                 identity.notes.append("of the whole model, only the encoder is read")
             read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
-            if not frontend.config["pretraining_heads"]:  # heads that it does not read are no misfit
+            if not frontend.config["pretraining_heads"]:  # heads that the front-end ignores are not a misfit
                 encoder = {k: v for k, v in encoder.items() if k in read or not is_head(k)}
             identity.misfit = compare(encoder, read)
     else:
@@ -147,6 +147,7 @@ def identify(path: str | Path) -> Identity:
 
 
 def _identify_folder(folder: Path) -> Identity:
+    """Identify a folder of a detector or of a Hugging Face model."""
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         description = checked_record(description, state_dict)
@@ -169,7 +170,7 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Say the configuration of ``frontend`` and the published sizes that have it."""
+    """Add to ``identity`` the configuration of ``frontend``, and the published sizes with this configuration."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)
@@ -183,6 +184,7 @@ def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
+    """Identify the state dict of a detector, of this package or of published code."""
     record = checked_record(read_record(state_dict), state_dict)
     dtypes = _dtypes(state_dict)
     if "model" not in record:
@@ -225,9 +227,10 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
 
 
 def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
-    """Compare ``state_dict`` with the state dict of the detector that ``path`` describes.
+    """Compare ``state_dict`` with the state dict of the detector with this ``config``.
 
-    An adapted detector may leave its base out. The second value says whether it does.
+    The file of an adapted detector may omit the base weights. The second value says whether this
+    file omits them.
     """
     with sound_description(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
@@ -238,7 +241,7 @@ def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path
 
 
 def _dtypes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    """Count the numbers of each type, the most frequent type first."""
+    """Type → how many numbers have it; the most frequent type comes first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()

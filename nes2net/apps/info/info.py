@@ -1,4 +1,4 @@
-"""Description of a model: parameters, multiply-adds, receptive field and published results."""
+"""Describe a model: parameters, multiply-adds, receptive field and published results."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ PAPER_FRAMES = 200
 _DIM = 1024
 _LAYERS = 25
 
-#: Operations per second that estimates of time assume: a fifth of an H100's or H200's dense peak in
-#: bfloat16 (989·10¹²), two fifths of its peak in float32 (67·10¹²).
+#: Operations per second that estimates of time assume: in bfloat16 a fifth of the dense peak of an
+#: H100 or H200 (989·10¹²), in float32 two fifths of the peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
-#: Bytes per second that they assume: the memory of an H100, 3.35·10¹².
+#: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
 
 
@@ -66,7 +66,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # the counter would hook into autograd
+        for parameter in trained:  # with gradients, the counter would hook into autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -77,9 +77,9 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Count the bytes that the results of one forward pass without gradients take at most at once.
+    """Count the most bytes that the results of a forward pass without gradients take at one time.
 
-    Parameters and inputs are not among them. On the meta device this takes no memory itself.
+    Parameters and inputs are not counted. On the meta device the count itself takes no memory.
 
     >>> peak_bytes(nn.Sequential(nn.Linear(10, 100), nn.Linear(100, 1)), torch.zeros(2, 10))
     808
@@ -94,7 +94,7 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
 
 
 class _Results(TorchDispatchMode):
-    """Follows the memory of what operations return, until it is freed."""
+    """Tracks the memory of the tensors that operations return, until it is freed."""
 
     def __init__(self, storages: set[int]) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
         registry: registry of the name, if parts of several kinds have this name.
 
     Raises:
-        InputError: if the name is unknown; the message has the nearest one.
+        InputError: if the name is unknown; the message suggests the nearest name.
     """
     if registry is None and name in PUBLISHED_MODELS:
         with torch.device("meta"):
@@ -158,11 +158,11 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
 
 
 def estimates(name: str) -> dict[str, str]:
-    """Estimate what the front-end ``name`` takes at batch 1, for 64,600 samples; nothing is measured.
+    """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
-    Memory counts the weights, and the most results that the forward pass holds at once, counted on
-    the network. Time is operations / :data:`SPEED`, or the time in which the weights are read once
-    (:data:`BANDWIDTH`) if that is longer; waiting for the first operation is not in it.
+    Memory is the weights and the most results that the forward pass holds at one time
+    (:func:`peak_bytes`). Time is operations / :data:`SPEED`, or the time to read the weights once
+    (:data:`BANDWIDTH`) if that is longer; the delay before the first operation is not included.
     """
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device="meta")
     with torch.device("meta"):
@@ -270,7 +270,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """A row for each part and for their sum: parameters and multiply-adds per second of audio."""
+    """A row for each part, and a row for their sum: parameters and multiply-adds per second of audio."""
     rows = []
     for description in descriptions:
         rows.append(

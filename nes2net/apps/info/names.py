@@ -48,20 +48,20 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 @dataclass(frozen=True)
 class Result:
-    """A published result, as the room of the experiments describes it."""
+    """A published result, in words."""
 
     id: str
     figure: str
-    """System and figure, in short."""
+    """System and figure, abbreviated."""
     line: str
     """Training and test corpus, figures and source, on one line."""
     about: frozenset[str]
-    """Names of its model, recipe and corpora."""
+    """Names of the model, the recipe and the corpora of the result."""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 def overview(results: Sequence[Result]) -> Sheet:
-    """The map: every name under the heading of its kind, with one line that says what it is."""
+    """The overview: every name under the heading of its kind, with one line that describes it."""
     tables = {kind.plural: kind.table() for kind in _kinds(results)}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
@@ -71,7 +71,7 @@ def overview(results: Sequence[Result]) -> Sheet:
 
 
 class _Kind(NamedTuple):
-    """Things of one kind: their names, the line of each in the map, and what describes one."""
+    """Things of one kind: their names, their lines in the overview, and the function that describes one of them."""
 
     name: str
     names: list[str]
@@ -83,18 +83,18 @@ class _Kind(NamedTuple):
         return PLURALS.get(self.name, f"{self.name}s")
 
     def table(self) -> list[dict[str, str]]:
-        """Each name with its line, or with the reason why an installed package's part has none."""
+        """Each name with its line, or with the reason why a part of an installed package has no line."""
         rows = []
         for name in self.names:
             try:
                 rows.append({"name": name, "meaning": self.line(name)})
-            except (InputError, ModuleNotFoundError) as error:  # the folder of an app may have been removed
+            except (InputError, ModuleNotFoundError) as error:  # a copy of nes2net may lack the folder of an app
                 rows.append({"name": name, "meaning": str(error)})
         return rows
 
 
 def _kinds(results: Sequence[Result]) -> list[_Kind]:
-    """Everything with a name, kind by kind."""
+    """All kinds of named things."""
     figures = {result.id: result.figure for result in results}
     parts = []
     for part_registry in REGISTRIES.values():
@@ -122,15 +122,15 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
 
 
 def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
-    """Kinds, such as ``corpora``, and the names of each."""
+    """Kind, such as ``corpora`` → its names."""
     return {kind.plural: kind.names for kind in _kinds(results)}
 
 
 def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
-    """Describe everything that is called ``name``, as a rule one thing, or list the names of the kind ``name``.
+    """Describe everything with this name, usually one thing, or list the names of the kind ``name``.
 
     Raises:
-        InputError: if nothing has this name; the message names the nearest.
+        InputError: if nothing has this name; the message suggests the nearest name.
     """
     if name.startswith("hub:"):
         return [corpus_sheet(name, results)]
@@ -189,7 +189,7 @@ def _condition_line(name: str) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """The parts of a model by name, with the options that it gives them.
+    """The names of a model's parts, with the options that the model sets.
 
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
     'lps + nes2net_x (dilation 1)'
@@ -205,7 +205,7 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The options of a model's parts that differ from the defaults; one row without them for a part at its defaults."""
+    """A row for each option of a model's parts that differs from its default; a part without such options has one."""
     rows = []
     for role, registry in REGISTRIES.items():
         if config.get(role) is None:
@@ -225,7 +225,7 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a front-end, an aggregation or a back-end is, what it costs, and its options."""
+    """Describe a front-end, an aggregation or a back-end, with its costs and options."""
     (cost,) = describe(name, registry)
     is_frontend = registry is frontends
     estimate = {}
@@ -256,10 +256,10 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
 
 
 def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a head, a loss or a task is, what it needs or offers, and its options.
+    """Describe a head, a loss or a task, with its requirements and options.
 
     Args:
-        key: the key of a recipe that names it.
+        key: the key of a recipe that names such a part.
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
@@ -282,14 +282,14 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
 
 
 def judgement_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a detector says with a judgement, and its options."""
+    """Describe a judgement and its options."""
     facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a command does, and its arguments and flags, or the commands below it."""
+    """Describe a command, with its arguments and flags, or its subcommands."""
     page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
@@ -303,7 +303,7 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a condition does to a recording, at which strengths, and what it needs."""
+    """Describe a condition, with its strengths and requirements."""
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
@@ -333,7 +333,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_size(name: str) -> dict[str, Any]:
-    """Where the weights of a published front-end are to be had, and under which licence."""
+    """Source and licence of the weights of a published front-end."""
     if name not in SIZES:
         return {}
     size = SIZES[name]
@@ -359,7 +359,7 @@ def published_size(name: str) -> dict[str, Any]:
 
 
 def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """The parts of a published model, their costs, and what was published for it."""
+    """Describe a published model: its parts, their costs, and its published results."""
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
@@ -403,7 +403,7 @@ def published_facts(name: str) -> dict[str, Any]:
 
 
 def weights_facts(shelf: Shelf) -> dict[str, Any]:
-    """Where published weights are fetched from, how they are known again, and whether they are on this machine."""
+    """Source and checksum of published weights, and whether they are on this machine."""
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
@@ -420,7 +420,7 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
 
 
 def comment(recipe: str) -> list[str]:
-    """The paragraphs at the head of a packaged recipe; a line that ends a sentence ends a paragraph."""
+    """The paragraphs of the comment at the head of a packaged recipe; each ends with a line that ends a sentence."""
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
     header = ""
@@ -431,7 +431,7 @@ def comment(recipe: str) -> list[str]:
 
 
 def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """What a packaged recipe trains, on what, and what differs from the defaults."""
+    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults."""
     sheet = describe_recipe(load_recipe(name), _value_comments(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
@@ -445,10 +445,10 @@ def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
-    """What a recipe trains, on what, and which keys differ from the defaults.
+    """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: key → where its value comes from.
+        sources: key → source of its value.
     """
     names = corpora.names()
     checked = "CORPUS"
@@ -493,7 +493,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
 
 
 def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe by their full names, without the model."""
+    """Full key → value, for all keys of a recipe outside the model."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
         if key in SECTIONS:
@@ -504,7 +504,7 @@ def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Key → the comment beside its value in a packaged recipe, or in its base."""
+    """Key → comment beside its value in a packaged recipe or in the base of the recipe."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
@@ -523,7 +523,7 @@ def _value_comments(recipe: str) -> dict[str, str]:
 
 
 def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """The parts of a corpus, where its files are expected, its official figures, how to check a copy."""
+    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
     corpus = corpora.get(name)
     rule = re.search(rf'- ``"{corpus.eer_method}"``, (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
     recipes = []
@@ -555,7 +555,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():
             protocols = list(files.protocols)
-            # Of several folders none is shown: a line of all of them would be too long to read.
+            # Show a single folder only: a line with several folders would be too long.
             if len(files.folders) == 1:
                 protocols = [os.path.normpath(f"{files.folders[0]}/{protocol}") for protocol in protocols]
             layout.append({"part": split, "protocol": " or ".join(protocols), "audio": " or ".join(files.audio)})
@@ -565,7 +565,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         tables[f"numbers of {edition}"] = _count_rows(counts)
     tables["official numbers of the labels"] = _count_rows(corpus.key_counts)
     tables["expected layout, the first that is there"] = layout
-    # The lines of the module's docstring without markup, with its columns where they are.
+    # The docstring of the module without markup; its line breaks and columns stay.
     notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
     for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
         notes = re.sub(pattern, text, notes, flags=re.MULTILINE)

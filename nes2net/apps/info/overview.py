@@ -1,4 +1,4 @@
-"""The map of all names, from a stored list: to make it, every part is imported, and torch with the parts.
+"""The overview of all names, from a stored list, because making it imports every part, and torch with the parts.
 
 ``python scripts/site/overview.py`` writes the list anew.
 """
@@ -30,9 +30,9 @@ COMMANDS = [
 
 
 def stored_overview(kind: str | None = None) -> Sheet | None:
-    """The map, or its table of one ``kind``, such as ``"corpora"``.
+    """The overview, or the table of one ``kind``, such as ``"corpora"``.
 
-    None if there is no such kind, or if installed packages have parts, which are not in the list.
+    None if there is no such kind, or if installed packages have parts, which the list lacks.
     """
     registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects, commands)
     if any(registry.names() != registry.names(installed=False) for registry in registries):

@@ -1,4 +1,4 @@
-"""The options of a part as its constructor declares them, and what its docstrings say of it."""
+"""The options of a part, from its constructor, and its description, from its docstrings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
 from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
-#: Parameters of constructors that are not options: what a detector gives to its parts.
+#: Kind of parts → parameters of constructors that are not options, because the detector sets them.
 _GIVEN = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
@@ -24,7 +24,7 @@ _GIVEN = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
+#: Key of a recipe whose value is a mapping → the class that declares its options; some of the modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -32,10 +32,10 @@ _DECLARED_BY = {
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
-#: Kind of parts → its plural, if that is not the kind with an s.
+#: Kind of parts → its plural, if irregular.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
-# To the end of the last sentence with a year; the point after a single capital belongs to a name.
+# Matches up to the end of the last sentence with a year; a point after a single capital letter belongs to a name.
 _UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
 
 
@@ -45,7 +45,7 @@ def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """The options that a part takes besides its own, as :func:`option_rows` gives them."""
+    """The options of all parts of a kind, besides the part's own options, as rows like :func:`option_rows`."""
     if registry.kind == frontends.kind:
         meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
@@ -71,14 +71,14 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """The options of a recipe's key whose value is a mapping, as :func:`option_rows` gives them; empty for other keys."""
+    """The options of a recipe's key whose value is a mapping, as in :func:`option_rows`; empty for other keys."""
     if key not in _DECLARED_BY:
         return []
     return rows_of(resolve_name(_DECLARED_BY[key]))
 
 
 def title(registry: Registry, name: str) -> str:
-    """What a part is: the first line of the module of its own, or of its class."""
+    """The title of a part: the first line of the docstring of its own module, or of its class."""
     factory = _written(registry.get(name))
     text = inspect.getdoc(factory)
     if registry.kind not in (frontends.kind, heads.kind, losses.kind, tasks.kind, judgements.kind):
@@ -87,13 +87,13 @@ def title(registry: Registry, name: str) -> str:
 
 
 def about(registry: Registry, name: str) -> list[str]:
-    """What the docstring of a part's class says before its arguments, in paragraphs."""
+    """The paragraphs before the arguments in the docstring of a part's class."""
     text = _SECTIONS.split(inspect.getdoc(_written(registry.get(name))) or "")[0]
     return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
 
 
 def source(registry: Registry, name: str) -> str:
-    """The publication of a part: the first paragraph of its module or class that has a year, up to it."""
+    """The publication of a part: the first paragraph with a year in its module or class, up to that sentence."""
     factory = _written(registry.get(name))
     for documented in (inspect.getmodule(factory), factory):
         text = _SECTIONS.split(inspect.getdoc(documented) or "")[0]
@@ -104,7 +104,7 @@ def source(registry: Registry, name: str) -> str:
 
 
 def variant(registry: Registry, name: str) -> str:
-    """What a part of a family is made of; empty if the class itself is the part."""
+    """The arguments with which a class makes this part of a family; empty if the class itself is the part."""
     factory = registry.get(name)
     arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):
@@ -117,7 +117,7 @@ def variant(registry: Registry, name: str) -> str:
 
 
 def _written(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """What has the docstring of a registered factory, which ``partial`` may have made of it."""
+    """The class or function with the docstring of a registered factory, which may be a ``partial`` of it."""
     while isinstance(factory, partial) and not isinstance(factory, Preset):
         factory = factory.func
     return factory

@@ -1,4 +1,4 @@
-"""A description of anything as facts and tables: text for a terminal, or plain data for JSON."""
+"""A description as facts and tables: text for a terminal, or plain data for JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 from nes2net.lib.terminal import printable_name, table_line, wrapped
 
 WIDTH = 100
-_AS_WRITTEN = ("value", "default")  # columns whose values are shown as a recipe has them
+_AS_WRITTEN = ("value", "default")  # columns whose values are shown as in a recipe
 
 
 @dataclass
 class Sheet:
-    """What ``nes2net info`` says about one thing.
+    """The description of one thing by ``nes2net info``.
 
     >>> options = [{"option": "a", "default": 1}]
     >>> sheet = Sheet("sea: aggregation", {"parameters": 1234}, tables={"options": options})
@@ -35,13 +35,13 @@ class Sheet:
 
     title: str
     facts: dict[str, Any] = field(default_factory=dict)
-    """Heading → text, number, or a list of texts. Empty ones are left out."""
+    """Heading → text, number, or a list of texts. Empty facts are left out."""
     notes: str = ""
     """Text whose lines stay as they are."""
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Heading → rows with the same columns."""
     commands: list[str] = field(default_factory=list)
-    """What to type next."""
+    """Commands to type next."""
     brief: bool = False
     """Whether tables have one line for each row, cut at the right, and no headings of columns."""
 
@@ -77,10 +77,10 @@ class Sheet:
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
-    """Lay out ``rows`` in columns below their headings, or, if ``brief``, on one line each, which is cut at the right.
+    """Lay out ``rows`` in columns below their headings.
 
     Cells are wrapped in the widest columns until the table fits. A column without any value is left
-    out.
+    out. A ``brief`` table has no headings and one line for each row, cut at the right.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     cells = [[_cell(name, row[name]) for name in columns] for row in rows]
@@ -98,7 +98,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         wide = [index for index, width in enumerate(widths) if width > words[index]]
         if not wide:
             break
-        # The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
+        # The last column, usually a text, is at least 46 wide if other columns can be narrower.
         is_long = widths[last] > max(words[last], 46)
         if is_long:
             longest_column = last
@@ -126,7 +126,7 @@ def _cell(column: str, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a person: numbers with separators, lists as in YAML, nothing as a dash.
+    """A value as text for people: numbers with separators, lists as in YAML, None as a dash.
 
     >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
     ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']

@@ -1,4 +1,4 @@
-"""An estimate of the memory that a recipe takes in training, counted on its network without a device."""
+"""Estimate the memory that training a recipe takes, from fake tensors: no GPU is needed."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes that a training step takes on its device, without the library's own (about 1 GB of CUDA).
+    """Bytes that a training step takes on its device, without the memory of libraries (about 1 GB for CUDA).
 
-    What a kernel needs while it computes, and what the allocator cannot use again, come on top.
+    Temporary memory of kernels, and memory that the allocator cannot reuse, are not counted.
     """
 
     trained: int
-    """Numbers that are trained."""
+    """Number of trained parameters."""
     weights: int
-    """All weights and buffers, trained or not, in float32."""
+    """Bytes of all weights and buffers, trained or not, in float32."""
     optimizer: int
-    """Gradients and Adam's averages of the trained parameters."""
+    """Bytes of the gradients of the trained parameters, and of Adam's averages."""
     activations: int
-    """What the forward pass of a part of the batch keeps for the backward pass, and with reduced
-    precision the copies of weights in it."""
+    """Bytes of tensors that the forward pass of a part of the batch keeps for the backward pass, and
+    with reduced precision of the copies of weights in that precision."""
 
     @property
     def total(self) -> int:
@@ -48,10 +48,11 @@ class TrainingMemory:
 def training_memory(recipe: Recipe) -> TrainingMemory:
     """Estimate the memory of a training step of ``recipe`` on one device.
 
-    The forward pass is done with tensors that have shapes but no numbers, and what automatic
-    differentiation keeps for the backward pass is counted, each storage once. With
-    ``train.activation_checkpointing``, of the transformer layers only their inputs count and what
-    the largest one keeps. **It is no measurement**: after training on CUDA, the log has the peak of that run.
+    The forward pass is computed with tensors that have shapes but no numbers. Tensors that automatic
+    differentiation keeps for the backward pass are counted, each storage once. With
+    ``train.activation_checkpointing``, only the inputs of the transformer layers and the tensors kept
+    by the largest layer are counted. **This is not a measurement**: after training on CUDA, the log has
+    the peak of that run.
     """
     train = recipe.train
     with torch.device("meta"):
@@ -62,7 +63,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     if reduced is not None:
         without_numbers = FakeTensorMode()
     with without_numbers:
-        if reduced is not None:  # the device "meta" knows no autocast: tensors of the CPU in a mode without numbers
+        if reduced is not None:  # the meta device has no autocast: use fake tensors of the CPU
             replaced: dict[int, Tensor] = {}
 
             def like(tensor: Tensor) -> Tensor:
@@ -104,18 +105,18 @@ def _kept(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[
     """Bytes that ``forward`` keeps for the backward pass, without the parameters of ``module``.
 
     Args:
-        recomputed: layers whose activations are computed again: only their inputs count and what
-            the largest one keeps.
+        recomputed: layers whose activations are computed again in the backward pass. Only their inputs
+            and the tensors kept by the largest layer are counted.
     """
     counted = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []
-    sizes = [0]  # bytes outside of these layers, then of each
+    sizes = [0]  # bytes outside of these layers, then bytes of each layer
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in counted:
             counted.add(storage._cdata)
-            storages.append(storage)  # no other one gets its address meanwhile
+            storages.append(storage)  # a reference, so that no other storage gets this address
             sizes[current[0]] += storage.nbytes()
         return tensor
 

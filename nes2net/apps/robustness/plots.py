@@ -22,7 +22,8 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
     """Draw the error rates under each condition, and explain the families.
 
     Args:
-        rows: the conditions, the most damaging one first.
+        clean: the clean trials.
+        rows: the conditions, in the order of the table: most damaging first.
     """
     families = families_of(rows)
     caption = _CAPTION.format(swatch_svg(0), swatch_svg(1))
@@ -38,7 +39,7 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
 
 
 def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The conditions by family, such as ``mp3`` for ``mp3:8``, the most damaging family and condition first."""
+    """Family → its conditions, such as ``mp3`` for ``mp3:8``; both in the order of ``rows``."""
     families: dict[str, list[Row]] = {}
     for row in rows:
         families.setdefault(row.labels["condition"].partition(":")[0], []).append(row)
@@ -46,10 +47,10 @@ def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
-    """Draw the EER and the HTER under each condition with their intervals; the clean trials' rates are dotted."""
+    """Draw EER and HTER under each condition with intervals; dotted lines show the rates of the clean trials."""
     groups = [[clean], *families]
     rows = [row for group in groups for row in group]
-    # A row each, and half a row between two families.
+    # Each condition has a row, and half a row is between two families.
     heights = np.arange(len(rows)) + 0.5 * np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     figure, axes = figure_of(4.6, 0.8 + 0.18 * float(heights[-1]))
     for number, name in enumerate(("eer", "hter")):

@@ -1,7 +1,7 @@
-"""A detector under conditions: its error rates on the same trials, clean and changed.
+"""Robustness of a detector: its error rates on the same trials, clean and under conditions.
 
-The threshold is chosen on the clean trials, or by a calibration, and is the same under all conditions,
-because a recording does not show its condition.
+The threshold is chosen on the clean trials, or by a calibration. It is the same under all
+conditions, because in use the condition of a recording is unknown.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
-#: Name of the trials as they are.
+#: Name of the unchanged trials.
 CLEAN = "clean"
-#: The usual rule for the threshold.
+#: The default rule for the threshold.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition that lacks scores for a larger share of the trials counts as failed, because all other
-# conditions would lose these trials, too.
+# A condition that lacks scores for a larger fraction of the trials counts as failed, because all other
+# conditions would lose these trials too.
 _MOST_MISSING = 0.1
 
 
@@ -65,22 +65,23 @@ def evaluate_robustness(
 
     Args:
         trials: labelled trials, in the order of the score files.
-        paths: score file of :data:`CLEAN` and of each condition. A condition that lacks scores for
-            more than a tenth of the trials counts as failed. A trial without a score under any other
-            condition is excluded under all of them.
-        rule: where the threshold comes from: the decider of a calibration, or the operating point
-            by which it is read off the clean trials.
-        num_resamples, seed: draws and seed of the bootstrap. It draws speakers if every trial has
-            one and there are at least ten, otherwise trials.
-        failed: conditions without scores → why.
-        num_available: number of trials of the phase if ``trials`` are a subset; None if they are all.
+        paths: :data:`CLEAN` or condition → score file. A condition that lacks scores for more than
+            a tenth of the trials counts as failed. A trial that lacks a score under one of the other
+            conditions is excluded under all of them.
+        rule: source of the threshold: the decider of a calibration, or an operating point on the
+            clean trials.
+        num_resamples, seed: number of draws and seed of the bootstrap. It draws speakers if every
+            trial has a speaker and there are at least ten speakers, otherwise trials.
+        failed: condition without scores → reason.
+        num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
+            are all of them.
 
     Returns:
-        The table ``conditions``: :data:`CLEAN`, then the conditions, the largest rise of the EER first.
+        The table ``conditions``: :data:`CLEAN`, then the conditions, largest rise of the EER first.
 
     Raises:
-        InputError: if a score file does not fit the trials, a class has no trials, or there is no
-            such threshold.
+        InputError: if a score file does not fit the trials, a class has no trials, or ``rule`` gives
+            no threshold.
     """
     scores, without_scores = _scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
@@ -151,7 +152,7 @@ def _rows(
     rules: Mapping[str, Callable[..., Any]],
     draws: dict[str, Any],
 ) -> list[Row]:
-    """The figures of the clean trials, then of each condition, the largest rise of the EER first."""
+    """The rows of the clean trials and of each condition, largest rise of the EER first."""
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rows = []
     conditions = [name for name in values if name != CLEAN]
@@ -164,7 +165,7 @@ def _rows(
 
 
 def _sources(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """The origin of the clean scores and of the threshold, without facts that differ when the run is repeated."""
+    """The origin of the clean scores and of the threshold, without facts that change if the run is repeated."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -190,7 +191,7 @@ def _lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _figures(measured: Measured) -> dict[str, Figure]:
-    """The error rates under a condition; misses and false alarms have no intervals."""
+    """The error rates of the clean trials or of a condition; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -200,14 +201,14 @@ def _figures(measured: Measured) -> dict[str, Figure]:
 
 
 def _against(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
-    """The difference of the EER from the clean one, on the same draws, and the share of changed decisions."""
+    """The difference between a condition's EER and the clean EER, on the same draws, and the changed decisions."""
     differences = measured.draws["eer"] - clean.draws["eer"]
     difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
     return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
-    """Say in sentences what stands out among ``rows``, the conditions by damage."""
+    """Summarise ``rows``, the conditions by damage, in sentences."""
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -260,7 +261,12 @@ def _plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
 def _scores(
     trials: Sequence[Trial], paths: Mapping[str, str | Path]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """The finite scores under each condition by id, of which a few may be missing; and why other conditions failed."""
+    """Read the score files.
+
+    Returns:
+        Condition → id of a trial → score, of which at most a tenth may be missing; and failed
+        condition → reason.
+    """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
     for name, path in paths.items():
@@ -281,7 +287,7 @@ def _scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """The ids of trials that lack a score under some conditions → these conditions."""
+    """Id of a trial that lacks scores → the conditions without a score of it."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]
@@ -297,7 +303,7 @@ def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoin
         clean: scores of the clean trials, bona fide and spoofed.
 
     Raises:
-        InputError: if there is no such threshold.
+        InputError: if ``rule`` gives no threshold.
     """
     if isinstance(rule, Decider):
         if rule.threshold is None:

@@ -1,7 +1,7 @@
-"""One detector on the same trials under many conditions: a folder of score files, and their evaluation.
+"""Score the same trials under many conditions into a folder of score files, and evaluate these.
 
 ``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. A complete file is
-not scored again, and an interrupted one is resumed.
+not scored again, and an interrupted file is resumed.
 """
 
 from __future__ import annotations
@@ -32,26 +32,27 @@ from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 from nes2net.scoring.record import computing
 
-# Largest number of recordings that babble is made of.
+# Largest number of recordings from which babble is mixed.
 _MOST_TALKERS = 200
 _RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
 class UnderCondition:
-    """The transform of utterances by a condition (:class:`nes2net.scoring.waveforms.Transform`).
+    """Applies a condition to utterances (:class:`nes2net.scoring.waveforms.Transform`).
 
-    Random draws depend only on the seed, the name of the condition and the utterance's id.
+    Random draws depend only on the seed, the name of the condition and the id of the utterance.
     """
 
     name: str
     condition: Effect
     seed: int
     sources: str = ""
-    """The recordings that it mixes in, in words."""
+    """The recordings that the condition mixes in, in words."""
 
     @property
     def identity(self) -> str:
+        """Text that differs if the condition changes waveforms differently, for the record of the scores."""
         return f"{self.name}, seed {self.seed}{self.sources}"
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
@@ -66,7 +67,7 @@ def _checksum(text: str) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a robustness run scores."""
+    """The trials and conditions of a robustness run."""
 
     part: Part
     phase: str
@@ -78,11 +79,11 @@ class Plan:
     """Conditions, without :data:`CLEAN`."""
     sources: Sources
     left_out: dict[str, str] = field(default_factory=dict)
-    """Conditions that are not possible here → why."""
+    """Condition that is not possible here → reason."""
     seed: int = 0
 
     def words(self) -> list[str]:
-        """Say which trials and conditions there are."""
+        """Describe the trials and the conditions."""
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
         numbers = f"{len(self.trials):,}"
         if len(self.trials) < self.num_available:
@@ -116,14 +117,14 @@ def plan(
 ) -> Plan:
     """Choose trials and conditions.
 
-    Trials that the published figures of the corpus exclude are excluded here, too. Babble is made of
-    up to 200 bona fide trials, independently of the subset.
+    Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
+    from up to 200 bona fide trials, which do not depend on the subset.
 
     Args:
-        phase: phase of the labels; the split if not given.
-        keys: file or folder of the labels; the corpus's if not given.
-        conditions: such as ``"mp3:16"``, or a name alone for all its strengths; all that are
-            possible with these sources and libraries if not given.
+        phase: phase of the labels; if None, the split.
+        keys: file or folder of the labels; if None, the folder of the corpus.
+        conditions: such as ``"mp3:16"``, or a name alone for all its strengths; if None, all
+            conditions that are possible with these sources and libraries.
         num_trials: size of the subset, stratified by label and attack; all trials if not given.
         seed: seed of the subset and of the conditions' random draws.
         musan, rir: folders of noises and of impulse responses.
@@ -152,12 +153,12 @@ def plan(
         if name in names[:number]:
             raise InputError(f"condition '{name}' is named twice: name each condition once")
     for name in names:
-        create_condition(name, sources)  # raises now, not when the other conditions are scored
+        create_condition(name, sources)  # raises an error now, not after hours of scoring
     return Plan(part, phase, trials, len(labelled), names, sources, {}, seed)
 
 
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
-    """The trials of ``phase`` with labels, paths of recordings, and without excluded ones."""
+    """The trials of ``phase`` with labels and paths of recordings, without excluded trials."""
     corpus = corpora.get(part.corpus)
     key = corpus.keys(part.root if keys is None else keys)
     corpus.check_phase(phase, key)
@@ -177,7 +178,7 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
 
 
 def _expanded(text: str) -> list[str]:
-    """The conditions that ``text`` names, with strengths as ``%g`` writes them."""
+    """The conditions that ``text`` names, one for each strength, with strengths in the format ``%g``."""
     name, colon, strength = text.partition(":")
     condition = effects.get(name)
     if not colon:
@@ -202,17 +203,17 @@ def run(
 ) -> Result:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
-    A condition under which no trial can be scored is named in the result and does not end the run. The
-    other arguments are those of :func:`nes2net.actions.scoring.score_corpus` and
+    A condition under which no trial can be scored is listed in the result and does not end the run. The
+    other arguments are described in :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
     Args:
         num_workers: worker processes that read and change audio; None for one per processor, at most 8.
 
     Raises:
-        InputError: if ``out`` belongs to another run or another run is writing there, if a file cannot
-            be written, if the trials are of one class or too few for the operating point, if the clean
-            trials cannot be scored, if no condition has scores, or under ``torchrun``.
+        InputError: if ``out`` belongs to another run or another run is writing there, a file cannot
+            be written, the trials lack a class or are too few for the operating point, the clean
+            trials cannot be scored, no condition has scores, or the run was started by ``torchrun``.
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
@@ -223,7 +224,7 @@ def run(
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
-    # The threshold is read off the clean scores later; whether there is one depends only on the numbers of trials.
+    # Check now, with zeros for scores, that there will be a threshold: this depends only on the numbers of trials.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim(out, scorer, plan, num_samples)
@@ -254,14 +255,14 @@ def run(
                             display=display,
                         ),
                     )
-                except NothingDone as error:  # any other error, such as a full disk, is not the condition's
+                except NothingDone as error:  # other errors, such as a full disk, do not come from the condition
                     if name == CLEAN:
                         if not path.parent.exists():  # the folder holds nothing yet, so it belongs to no run
                             (out / _RUN_FILE).unlink()
                         raise
                     failed[name] = one_line(str(error))
                 finished += not was_finished
-                if (behind := count * finished - display.done) > 0:  # failed, or from an earlier run
+                if (behind := count * finished - display.done) > 0:  # trials that failed or were scored earlier
                     display.update(behind)
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
@@ -287,11 +288,12 @@ def _evaluated(
 
 
 def _transform(name: str, plan: Plan) -> UnderCondition:
+    """Make the transform of a condition; its identity includes the recordings that the condition needs."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:
         source = getattr(plan.sources, source_name)
-        if isinstance(source, (list, tuple)):  # of speech
+        if isinstance(source, (list, tuple)):  # recordings of speech
             ids = [Trial(str(Path(path).resolve())) for path in source]
             identity += f", {len(source)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}"
         else:

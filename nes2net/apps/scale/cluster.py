@@ -1,4 +1,4 @@
-"""Ray itself: starting or reaching a cluster, and the resources that the scoring actors take from it."""
+"""Start or reach a Ray cluster, and compute the resources of the scoring actors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOCAL_STORE = 4 << 30  # bytes of shared memory, at most, of a Ray that is started here
+_LOCAL_STORE = 4 << 30  # most bytes of shared memory if Ray is started on this machine
 
 
 @dataclass(frozen=True)
 class Resources:
-    """How many actors score, and what Ray reserves for each.
+    """Number of scoring actors, and the resources that Ray reserves for each actor.
 
     Args:
-        num_actors: None for as many as the GPUs allow, or without GPUs, the processors but one.
-        cpus_per_actor: threads of an actor without a GPU.
-        gpus_per_actor: a part of a GPU, or several; None for one if there are GPUs.
+        num_actors: None for as many as fit on the GPUs, or without GPUs on all processors but one.
+        cpus_per_actor: number of threads of an actor without a GPU.
+        gpus_per_actor: number of GPUs, which may be a fraction; None for one GPU if there are GPUs.
         address: address of a Ray cluster, such as ``"auto"``; None for RAY_ADDRESS, or this
             machine.
     """
@@ -44,20 +44,22 @@ class Resources:
                 raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
     def on(self, available: dict[str, float], device: str) -> Resources:
-        """Complete them for the resources of a cluster.
+        """Replace None by numbers that suit the ``available`` resources of a cluster.
 
         Raises:
-            InputError: if it does not have the GPUs.
+            InputError: if the cluster does not have the GPUs.
         """
         gpus = available.get("GPU", 0.0)
-        each = 0.0 if device == "cpu" else self.gpus_per_actor
-        if each is None:
-            each = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
-        if each > gpus:
-            raise InputError(f"an actor is to have {each:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none")
-        if each:
+        gpus_per_actor = 0.0 if device == "cpu" else self.gpus_per_actor
+        if gpus_per_actor is None:
+            gpus_per_actor = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
+        if gpus_per_actor > gpus:
+            raise InputError(
+                f"an actor is to have {gpus_per_actor:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none"
+            )
+        if gpus_per_actor:
             cpus_per_actor: float = 0
-            fitting = gpus // each
+            fitting = gpus // gpus_per_actor
         else:
             cpus_per_actor = self.cpus_per_actor
             fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)
@@ -65,27 +67,27 @@ class Resources:
             self,
             num_actors=self.num_actors or max(1, int(fitting)),
             cpus_per_actor=cpus_per_actor,
-            gpus_per_actor=each,
+            gpus_per_actor=gpus_per_actor,
         )
 
     @property
     def device(self) -> str:
-        """The device of an actor, which sees no other GPUs than its own."""
+        """The device of an actor; Ray shows an actor only its own GPUs, so no number is needed."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
     def remote(self) -> dict[str, float]:
-        """As Ray's options for an actor."""
-        assert self.gpus_per_actor is not None
+        """The resources as Ray's options for an actor."""
+        assert self.gpus_per_actor is not None  # set by `on`
         return {"num_cpus": self.cpus_per_actor, "num_gpus": self.gpus_per_actor}
 
 
 def start_ray(resources: Resources) -> bool:
-    """Connect to Ray, unless this process is connected; whether it now is by this call.
+    """Connect to Ray, unless this process is connected; return whether this call made the connection.
 
-    Without an address and the variable RAY_ADDRESS, Ray is started on this machine: without a
-    dashboard, and with a small store.
+    Without an address and without the variable RAY_ADDRESS, Ray is started on this machine, without
+    a dashboard and with a small store.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise a warning without GPUs
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # prevents a warning on machines without GPUs
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray = library("ray")
     context = library("ray.data").DataContext.get_current()
@@ -95,7 +97,7 @@ def start_ray(resources: Resources) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    # As for a job of a client, so that Ray adds the current folder to no worker's search path.
+    # Run as a client's job, so that Ray does not add the current folder to the search path of workers.
     quiet["job_config"] = library("ray.job_config").JobConfig(_client_job=True)
     try:
         if resources.address or os.environ.get("RAY_ADDRESS"):
@@ -110,11 +112,11 @@ def start_ray(resources: Resources) -> bool:
         sys.stderr.flush()
         standard_error = os.dup(2)
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:  # drops what Ray's C++ says of its log level on standard error; errors are exceptions
+        try:  # drop a message of Ray's C++ code about its log level; errors are raised as exceptions
             os.dup2(nowhere, 2)
             ray.init(
                 address="local",
-                # One more, so that tasks read and decode even if actors have all processors.
+                # One more, so that tasks can read and decode even if the actors take all processors.
                 num_cpus=max(usable_processors(), processors) + 1,
                 include_dashboard=False,
                 object_store_memory=store,
@@ -132,10 +134,10 @@ def start_ray(resources: Resources) -> bool:
 
 @contextmanager
 def connected(resources: Resources) -> Iterator[None]:
-    """Be connected to Ray within this context, and not afterwards if it was not before."""
+    """Connect to Ray within this context; afterwards disconnect, unless it was connected before."""
     started_here = False
     try:
-        with StopRequests() as stop, stop.deferred():  # a Ray that is half started leaves processes behind
+        with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind
             started_here = start_ray(resources)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A collection to a folder of results, shard by shard; the same call resumes."""
+"""Score a collection shard by shard into a folder of results; the same call resumes."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ _LOST = "a process that read, decoded or scored it was killed, perhaps for memor
 
 @dataclass
 class Outcome:
-    """What :func:`score_collection` did, and what there is now."""
+    """Result of :func:`score_collection`."""
 
     out: Path
     """The folder of results."""
     shards: int
-    """Shards of the source."""
+    """Number of shards of the source."""
     kept: int = 0
-    """Shards that earlier runs had finished."""
+    """Number of shards that earlier runs had finished."""
     rows: int = 0
-    """Recordings in the shards that are finished."""
+    """Number of recordings in finished shards."""
     scored: int = 0
-    """Recordings with a score."""
+    """Number of recordings with a score."""
     audio_seconds: float = 0.0
-    """Total length of the recordings that could be read."""
+    """Total duration in seconds of the recordings that could be read."""
     unread: dict[str, str] = field(default_factory=dict)
-    """Reasons for shards without results, by address."""
+    """Address of a shard without results → reason."""
 
     @property
     def without_score(self) -> int:
-        """Recordings in finished shards that have an error instead."""
+        """Number of recordings in finished shards that have an error instead of a score."""
         return self.rows - self.scored
 
     @property
@@ -60,7 +60,7 @@ class Outcome:
         return not self.unread and not self.without_score
 
     def count(self, done: ShardScores) -> None:
-        """Add a finished shard."""
+        """Add the numbers of a finished shard."""
         self.rows += done.rows
         self.scored += done.scored
         self.audio_seconds += done.seconds
@@ -79,41 +79,42 @@ def score_collection(
 ) -> Outcome:
     """Score the shards of ``source`` into the folder ``out``, a Parquet file for each.
 
-    A row has ``id``, ``address``, the plain columns of the shard, ``seconds`` (length of the recording),
-    ``score``, higher for bona fide, and ``error``: why there is no score. A file appears complete or not
-    at all. The same call, after an interruption or when shards were added or replaced, scores what has
-    no results. A recording that cannot be read costs its row; a shard that cannot be read costs that
-    shard, and the next call tries it again.
+    A row has ``id``, ``address``, the plain columns of the shard, ``seconds`` (duration of the
+    recording), ``score`` (higher for bona fide), and ``error`` (reason for a missing score). Each file is
+    written as a whole. After an interruption, or if shards were added or replaced, the same call scores
+    the shards without results. A recording that cannot be read has an error in its row; a shard that
+    cannot be read has no results, and the next call tries it again.
 
-    The scores of a shard equal the scores that `nes2net score` gives its recordings in their order,
-    with the same number of threads: to the last bit in '4sec', and to the rounding of float32 for
-    whole utterances.
+    The scores of a shard equal the scores of `nes2net score` for its recordings, in the same order and
+    with the same number of threads: bit for bit in '4sec', and up to the rounding of float32 for whole
+    utterances.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
-        model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
-            :class:`~nes2net.apps.scale.engine.Model`, which also says how it computes.
-        num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.scoring.score_length.samples_to_score` chooses, 64,600 for most detectors.
-        batch_size: None for 8 on a CPU and 64 on a GPU.
-        resources: resources of the actors, and the cluster that has them; by default all of this
+        model: a checkpoint or folder that every machine can read, a name on the Hugging Face hub, or
+            a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None for all
+            samples; "auto" for the choice of :func:`nes2net.scoring.score_length.samples_to_score`,
+            64,600 for most detectors.
+        batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
+        resources: number and resources of the actors, and the Ray cluster; by default all of this
             machine.
-        overwrite: remove the results of another detector or setting, or of shards that the source does not
-            have, first.
-        retry_errors: score the shards again that have recordings without a score.
+        overwrite: first remove results of another detector or other settings, and results of shards
+            that the source does not have.
+        retry_errors: score shards again that have recordings without a score.
 
     Raises:
         InputError: if there is no such source or detector, ``out`` has results of another detector or
-            setting or of shards that the source does not have, another run is writing it, or an
-            argument is out of its range.
+            other settings or of shards that the source does not have, another run is writing to
+            ``out``, or an argument is out of range.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
-        Unfinished: if Ray stops, or SIGTERM comes; what is written is kept.
+        Unfinished: if Ray stops, or SIGTERM comes; finished shards are kept.
     """
     out = Path(out)
     check_no_device(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
-    RunSettings(batch_size=batch_size)  # checks it
+    RunSettings(batch_size=batch_size)  # checks the batch size
     shards = shards_of(source)
     resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
@@ -132,14 +133,14 @@ def score_collection(
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # Ray starts, and the detector is loaded, in half a minute
+            return outcome  # without starting Ray and loading the detector, which take half a minute
         stack.enter_context(connected(resources))
-        # Instead of Ray's handler of SIGTERM, which prints a stack trace and aborts.
+        # Replaces Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
         facts = facts_of(chosen_model, num_samples, batch_size, resources)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
-            path.unlink()  # now, for the new ones may be damaged
+            path.unlink()  # remove outdated results now: if a new shard cannot be read, they must not stay
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         outcome, unfinished = _left(out, done, shards, retry_errors)
@@ -177,7 +178,7 @@ def score_collection(
 
 
 def _stamps(model: Path) -> str:
-    """The stamps of the files of ``model``; empty for a name on the hub, which may mean another one tomorrow."""
+    """The stamps of the files of ``model``; empty for a name on the hub, whose files may change unnoticed."""
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
     else:
@@ -186,7 +187,10 @@ def _stamps(model: Path) -> str:
 
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
-    """Refuse results of shards that the source does not have, which would get into the scores, or remove them."""
+    """Refuse, or with ``overwrite`` remove, results of shards that the source does not have.
+
+    They would otherwise be among the scores.
+    """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
     _remove(
@@ -199,7 +203,7 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
 
 
 def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
-    """The results of shards that were replaced since."""
+    """The results of shards that have been replaced since they were scored."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     outdated = []
     for path, result in done.items():
@@ -209,7 +213,7 @@ def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Pa
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
-    """Refuse to mix the scores of two detectors or settings, or remove the others."""
+    """Refuse, or with ``overwrite`` remove, results of another detector or other settings."""
     try:
         record = read_record(out)
     except InputError:
@@ -221,7 +225,11 @@ def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], ov
 
 
 def _remove(out: Path, done: dict[Path, ShardScores], paths: list[Path], whose: str, overwrite: bool) -> None:
-    """Remove results, if any, that must not be mixed with this run's, or refuse to."""
+    """Remove the results in ``paths``, or raise :class:`InputError` without ``overwrite``.
+
+    Args:
+        whose: words for the origin of these results.
+    """
     if paths and not overwrite:
         raise InputError(f"{out} has results of {whose}: pass `overwrite=True` to remove them, or name another folder")
     for path in paths:
@@ -232,7 +240,7 @@ def _remove(out: Path, done: dict[Path, ShardScores], paths: list[Path], whose: 
 def _left(
     out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
-    """What is finished, and the shards that are left."""
+    """The outcome so far, and the shards that still have to be scored."""
     outcome = Outcome(out, len(shards))
     unfinished = []
     for shard in shards:
@@ -246,7 +254,7 @@ def _left(
 
 
 def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
-    """Score ``shards`` and write each one's results as soon as they are complete.
+    """Score ``shards``, and write the results of each shard as soon as they are complete.
 
     Raises:
         Unfinished: if Ray stops.
@@ -254,7 +262,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
     unseen = {shard.address: shard for shard in shards}
     gathered: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # A process that dies loses its pieces, not the run.
+    # -1 lets the run continue if a process dies, without the pieces of that process.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0
@@ -288,7 +296,7 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
 
 
 def _complete(pieces: Sequence[Piece]) -> list[Piece] | None:
-    """The pieces of a shard in order; None if one is missing."""
+    """The pieces of a shard in order; None if a piece is missing."""
     in_order = sorted(pieces, key=lambda piece: piece.number)
     last = in_order[-1]
     return in_order if last.last and len(in_order) == last.number + 1 else None

@@ -1,4 +1,4 @@
-"""The stages on Ray Data: tasks read shards, tasks decode, and a pool of actors scores."""
+"""Score on Ray Data in stages: tasks read shards, tasks decode, and a pool of actors scores."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-#: Batches in a piece: so many are computed without waiting for the next piece.
+#: Number of batches in a piece, which are computed without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Processors of the tasks that read shards. They mostly wait; and tasks that ask for as much as those
-# that decode would be joined with them, so that a shard would be decoded in one process.
+# Processors of a task that reads a shard. Such a task mostly waits. With the resources of a decoding task, Ray would
+# join both, and one process would decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # URLs; a store answers each after some 50 ms
+_FETCHED_AT_ONCE = 16  # URLs that are fetched at once; a store answers after about 50 ms
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A detector by name, and how it is to compute; the arguments of ``Detector.from_pretrained``.
+    """The arguments of ``Detector.from_pretrained``: a detector by name, its device and precision.
 
-    The name leads to a checkpoint, a folder or a model on the Hugging Face hub, where every machine
-    finds it.
+    The name is the path of a checkpoint or folder that every machine can read, or the name of a
+    model on the Hugging Face hub.
     """
 
     name: str
@@ -59,39 +59,40 @@ class Model:
 
     @classmethod
     def of(cls, model: str | Path | Model) -> Model:
-        """``model`` by its name; the path of a file or folder of this machine becomes absolute."""
+        """Make a :class:`Model` from ``model``; the path of a file or folder of this machine becomes absolute."""
         described = model if isinstance(model, Model) else cls(str(model))
         path = Path(described.name)
         return replace(described, name=str(path.resolve())) if path.exists() else described
 
     def loaded(self) -> Detector:
+        """Load the detector."""
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
 
 
 class Facts(NamedTuple):
-    """What a process that loaded the detector says of it."""
+    """Facts about a detector, from a process that has loaded it."""
 
     run: dict[str, Any]
     """Plain data that is equal for two runs if and only if their scores may be mixed."""
     record: dict[str, Any]
-    """The detector, software and hardware, for the record of a run."""
+    """Detector, software and hardware, for the record of a run."""
     reader: WaveformReader
     batch_size: int
     score_length: ScoreLength
-    """How much of a recording is scored."""
+    """The part of a recording that is scored."""
     model: Model
-    """The detector on the device of an actor."""
+    """The detector, with the device of an actor."""
     resources: Resources
-    """Of the actors, complete."""
+    """The resources of the actors, without None."""
 
 
 def facts_of(
     model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
 ) -> Facts:
-    """Load ``model`` in a process like the scoring ones of this cluster, and return its facts.
+    """Load ``model`` in a process with the resources of an actor, and return its facts.
 
     Raises:
-        InputError: if it cannot be loaded there, or cannot score single recordings.
+        InputError: if the detector cannot be loaded there, or cannot score audio alone.
     """
     ray = library("ray")
     resources = resources.on(ray.cluster_resources(), model.device)
@@ -110,7 +111,7 @@ def _facts(
         check_takes_audio_alone(scorer)
         score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
         reader = WaveformReader.of(scorer, score_length.num_samples)
-    except InputError as error:  # Ray would put a traceback into its message
+    except InputError as error:  # returned, because Ray would put a traceback into the message of a raised error
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
     run = computing(scorer, score_length.num_samples)
@@ -118,14 +119,14 @@ def _facts(
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
-    model = replace(model, dtype=scorer.precision)  # for "fastest" too the same everywhere
+    model = replace(model, dtype=scorer.precision)  # so that "fastest" means the same precision on all machines
     return Facts(run, record, reader, batch_size, score_length, model, resources)
 
 
 class Scoring:
     """An actor that loads a detector once and scores decoded pieces.
 
-    Another detector under the same name, as on a machine with an older copy, is refused.
+    A machine on which the same name leads to another detector, such as an older copy, is refused.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -144,10 +145,10 @@ class Scoring:
 
 
 def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int) -> Piece:
-    """Score a :func:`decoded` piece in the batches of `nes2net score`: ``score`` and ``error`` for ``waveform``."""
+    """Score a :func:`decoded` piece in the batches of `nes2net score`; ``score`` and ``error`` replace ``waveform``."""
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
-    # A text is the reason why there is no waveform.
+    # In place of a missing waveform, there is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
     read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
@@ -168,8 +169,8 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         return {"piece": decoded(row["piece"], facts.reader)}
 
-    # Ray joins two stages that ask for the same: on a CPU an actor decodes what it scores, and beside
-    # a GPU tasks decode ahead.
+    # Ray joins two stages with equal resources: on a CPU an actor also decodes, and with a GPU other tasks decode
+    # ahead of the actor.
     return pieces.map(decode, num_cpus=facts.resources.cpus_per_actor or 1).map(
         Scoring,
         fn_constructor_args=(facts,),
@@ -179,10 +180,10 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
 
 
 def decoded(piece: Piece, reader: WaveformReader) -> Piece:
-    """Decode the recordings of a piece: ``seconds`` and ``waveform`` for ``content`` and ``suffix``.
+    """Decode the recordings of a piece; ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
 
-    The seconds are those of the whole recording. A waveform is (N,) float32, 16 kHz, or a text, the reason
-    why it is missing.
+    ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz, or a text
+    with the reason why it is missing.
     """
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
@@ -199,6 +200,7 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
 
 
 def _recording(row: Row) -> AnyRecording:
+    """The recording of a row: its bytes, fetched from a URL if necessary, or its path."""
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
@@ -213,7 +215,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
     """A lazy dataset of the pieces of ``shards``; a task reads each shard.
 
     Args:
-        rows: recordings in a piece; a number of batches if not given.
+        rows: number of recordings in a piece; None for :data:`BATCHES_OF_PIECE` batches.
     """
     rows = rows or BATCHES_OF_PIECE * batch_size
 
@@ -227,7 +229,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _as_rows(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """The rows of a dataset of pieces, which have at least ``columns``."""
+    """A dataset of the rows of ``pieces``, with at least ``columns``."""
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
         (piece,) = batch["piece"]
@@ -241,9 +243,9 @@ def _as_rows(pieces: Any, columns: Sequence[str]) -> Dataset:
 def read(source: Source) -> Dataset:
     """The recordings of ``source`` as a lazy Ray dataset, for :func:`score` or anything else.
 
-    Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they are to be
-    fetched from the address), ``suffix`` (of the file) and the further columns of the shards. What a
-    source is, :func:`nes2net.apps.scale.sources.shards_of` says.
+    Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they have to be
+    fetched from the address), ``suffix`` (of the file) and the further columns of the shards. See
+    :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
 
     Raises:
         InputError: if there is no such source. A shard that cannot be read ends the run of the
@@ -265,27 +267,29 @@ def score(
 ) -> Dataset:
     """Score the recordings of a Ray dataset, lazily, by a pool of actors that each load ``model`` once.
 
-    The rows stay, without the bytes, and get ``seconds`` (length of the recording), ``score``, higher
-    for bona fide, and ``error``, which says why there is no score. Recordings share a batch with their
+    The rows lose the bytes of audio, and get ``seconds`` (duration of the recording), ``score`` (higher
+    for bona fide), and ``error`` (reason for a missing score). Recordings share a batch with their
     neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; the
     scores of :func:`nes2net.apps.scale.collection.score_collection` do not.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
-        model: see :class:`Model`; of a detector, a copy is saved in a temporary folder of this machine.
-        num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.scoring.score_length.samples_to_score` chooses, 64,600 for most detectors.
-        batch_size: None for 8 on a CPU and 64 on a GPU.
-        resources: resources of the actors; by default all that Ray has.
-        audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of
-            ``audio``, ``content``, ``bytes``, ``address``, ``path`` and ``url`` if not given.
+        model: see :class:`Model`; a copy of a :class:`Detector` is saved in a temporary folder of this
+            machine.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None for all
+            samples; "auto" for the choice of :func:`nes2net.scoring.score_length.samples_to_score`,
+            64,600 for most detectors.
+        batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
+        resources: number and resources of the actors; by default all resources of Ray.
+        audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs. If None, the
+            first of ``audio``, ``content``, ``bytes``, ``address``, ``path`` and ``url`` that exists.
 
     Raises:
-        InputError: if an argument is out of its range, the detector cannot be loaded, or there is no
-            such column.
+        InputError: if an argument is out of range, the detector cannot be loaded, or there is no
+            column of recordings.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
-    RunSettings(batch_size=batch_size)  # checks it
+    RunSettings(batch_size=batch_size)  # checks the batch size
     resources = resources or Resources()
     start_ray(resources)
     if isinstance(model, Detector):
@@ -304,10 +308,10 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """The recordings of a table of any rows; what else is in it stands beside them.
+    """Make a piece of the recordings in a table; further columns of the table are kept in ``beside``.
 
     Raises:
-        InputError: if it has no column of recordings.
+        InputError: if the table has no column of recordings.
     """
     names = table.column_names
     column = audio or next((name for name in _AUDIO_COLUMNS if name in names), "audio")
@@ -315,12 +319,12 @@ def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
         raise InputError(
             f"the rows have no column '{column}' of recordings, only {', '.join(names)}: name one with `audio`"
         )
-    of_recordings = []
+    recording_columns = []
     for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")):
         if name in names:
-            of_recordings.append(name)
+            recording_columns.append(name)
     rows = []
-    for row in table.select(of_recordings).to_pylist():
+    for row in table.select(recording_columns).to_pylist():
         content, address = content_of(row[column])
         address = address or next((row[name] for name in ("address", "path", "url") if row.get(name)), "")
         suffix = row.get("suffix") or os.path.splitext(address)[1]

@@ -1,4 +1,4 @@
-"""Ray, pyarrow and fsspec, which are imported when they are first used."""
+"""Import Ray, pyarrow and fsspec only when they are first used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def library(name: str) -> Any:
     """Import the module ``name`` of Ray, pyarrow or fsspec.
 
     Raises:
-        MissingLibrary: if it is not installed.
+        MissingLibrary: if the library is not installed.
     """
     try:
         return import_module(name)

@@ -1,4 +1,4 @@
-"""The recordings of a shard, read in order and piece by piece, from a disk or through fsspec."""
+"""Read the recordings of a shard in order, piece by piece, from a disk or through fsspec."""
 
 from __future__ import annotations
 
@@ -29,47 +29,48 @@ from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 
-#: Columns of the recordings of a piece that the shard does not have.
+#: Columns of the recordings of a piece that do not come from the shard.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
-#: Bytes of content after which a piece ends, if it has whole batches; and at any rate.
+#: Bytes of content after which a piece ends if it has whole batches.
 _FULL = 64 << 20
+#: Bytes of content after which a piece ends in any case.
 _OVERFULL = 512 << 20
 _MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recording
-# Members of a tar file that describe a recording, and the columns for them.
+# Suffix of a member of a tar file that describes a recording → column for its content.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
-#: What is known of a recording, by the names of columns.
+#: Facts about a recording, by the names of columns.
 Row: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some recordings of a shard, in their order: a row of Ray's.
+    """Some consecutive recordings of a shard. For Ray, a piece is a single row.
 
-    Ray cuts and joins blocks of rows by their size. What shares a batch would then depend on the
-    machine, and with it the last bit of a score.
+    Ray cuts and joins blocks of rows by their size. If a recording were a row, the recordings that
+    share a batch would depend on the machine, and so would the last bit of a score.
     """
 
     shard: str
     """Address of the shard."""
     number: int
-    """Its number in the shard, from 0."""
+    """Number of the piece in the shard, from 0."""
     last: bool
-    """Whether it is the last one of the shard."""
+    """Whether this is the last piece of the shard."""
     rows: list[Row]
-    """A row of each recording; none if there is a fault."""
+    """A row for each recording; empty if there is a fault."""
     fault: str | None = None
-    """Why the rest of the shard cannot be read."""
+    """Why the rest of the shard cannot be read; None if it can be read."""
     beside: Any = None
-    """A :class:`pyarrow.Table` of what else is known of the recordings; None if that is in the rows."""
+    """A :class:`pyarrow.Table` with further columns of the recordings; None if the rows have all columns."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
-    """Read ``shard`` in pieces of ``rows`` recordings, or of fewer whole batches if they are large.
+    """Read ``shard`` in pieces of ``rows`` recordings, or of fewer whole batches if recordings are large.
 
-    A recording has a row with ``id``, ``address``, ``content`` (None: it is to be fetched from its
-    address), ``suffix``, and what else the shard says of it. The last piece may have no recordings.
-    If the shard cannot be read to its end, that piece has the ``fault``.
+    The row of a recording has ``id``, ``address``, ``content`` (None if the content has to be
+    fetched from the address), ``suffix``, and the further columns of the shard. The last piece may
+    have no recordings. If the shard cannot be read to its end, the last piece has the ``fault``.
     """
     rows_of_piece: list[Row] = []
     number = 0
@@ -87,7 +88,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
                 size = 0
     except InputError as error:
         fault = str(error)
-    except Exception as error:  # a damaged file, or a store: each library has errors of its own
+    except Exception as error:  # libraries raise various errors for damaged files and stores
         fault = one_line(f"{shard.address} cannot be read to its end ({type(error).__name__}: {first_line(error)})")
     if fault:
         rows_of_piece = []
@@ -95,6 +96,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
 
 
 def _rows_of(shard: Shard) -> Iterator[Row]:
+    """The rows of all recordings of ``shard``."""
     if shard.rows:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
@@ -112,7 +114,7 @@ def _suffix(address: str) -> str:
 
 
 def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
-    """Recordings of a Parquet or Arrow file, with its columns of texts, numbers and truth values."""
+    """Rows of the recordings in a Parquet or Arrow file, with its columns of texts, numbers and booleans."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
@@ -151,7 +153,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
     """Open a file or a URL for reading in binary.
 
     Raises:
-        InputError: if it cannot be opened, or is not a regular file.
+        InputError: if ``address`` cannot be opened, or is not a regular file.
     """
     if not is_url(address):
         if not os.path.isfile(address):  # opening a pipe would wait for ever
@@ -171,7 +173,7 @@ def fetched(address: str) -> RecordingBytes:
     """The recording at a URL.
 
     Raises:
-        InputError: if it cannot be fetched, or is too large.
+        InputError: if the recording cannot be fetched, or is too large.
     """
     with opened(address) as file:
         try:
@@ -183,14 +185,14 @@ def fetched(address: str) -> RecordingBytes:
 
 
 def _row(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
-    """A row, with the id that its description or its notes give, or else its place in the shard."""
+    """The row of a recording, with the id from its description or notes, or else its name in the shard."""
     notes = _notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
     own_columns = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{name_in_shard}",
-        # Empty instead of None: there is nothing at the address to fetch.
+        # Not None, because nothing can be fetched from the address.
         "content": content or b"",
         "suffix": suffix,
     }
@@ -198,22 +200,25 @@ def _row(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, d
 
 
 def _notes(text: Any) -> dict[str, Any]:
-    """The mapping in the JSON ``text``; empty if there is none, because a recording can be scored all the same."""
+    """The mapping in the JSON ``text``; empty for anything else, because a recording can be scored without notes."""
     try:
-        found = parsed_json(text, "notes") if isinstance(text, str) else None
+        notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
-    """Recordings of a tar file; the members that describe one stand beside it, with the same key."""
+    """Rows of the recordings in a tar file.
+
+    The members that describe a recording are adjacent to it and share its key.
+    """
     for (_, stem), members in groupby(members_of(file, shard.address), _key):
         described: Row = {}
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # hidden, such as the files that macOS adds
+            if not stem:  # a hidden file, such as those that macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))
@@ -224,6 +229,6 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
 
 
 def _key(member: Member) -> tuple[str, str]:
-    """The folder and the name up to its first dot, which the members of one recording share."""
+    """The key of a member: its folder, and its name up to the first dot."""
     folder, name = os.path.split(member.name)
     return folder, name.partition(".")[0]

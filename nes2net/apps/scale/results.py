@@ -1,4 +1,4 @@
-"""The folder of results: a Parquet file for each shard, a record of the run, and a score file of them all."""
+"""The folder of results: a Parquet file for each shard, a record of the run, and a score file of all shards."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from nes2net.scoring.score_file import check_ids
 
 #: Name of the record in the folder.
 RECORD = "scale.json"
-#: Columns of the results that the shards do not have.
+#: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"
-_LARGEST_RECORD = 256 << 20  # bytes; a reason for each shard that could not be read is in it
-# Reasons of missing scores that the record of a score file keeps; the results have them all.
+_LARGEST_RECORD = 256 << 20  # bytes; the record has a reason for each shard that could not be read
+# Largest number of reasons for missing scores in the record of a score file; the results have all reasons.
 _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """What the file of a shard's results says of itself."""
+    """Facts about the results of a shard, in the metadata of their file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     shard: str
     """Address of the shard."""
     stamp: str
-    """Its stamp when it was listed."""
+    """Stamp of the shard when it was listed."""
     rows: int
-    """Its recordings."""
+    """Number of recordings."""
     scored: int
-    """Recordings with a score."""
+    """Number of recordings with a score."""
     seconds: float
-    """Total length of the recordings that could be read."""
+    """Total duration in seconds of the recordings that could be read."""
 
 
 def read_record(out: Path) -> WholeRecord | None:
-    """The record in ``out``; None without a record.
+    """The record in ``out``; None if there is no record.
 
     Raises:
-        InputError: if it is damaged.
+        InputError: if the record is damaged.
     """
     path = out / RECORD
     if not path.exists():
@@ -71,13 +71,13 @@ def write_record(out: Path, content: dict[str, Any]) -> None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """The file of the results of ``shard``: its name, and a digest of its address."""
+    """The path of the results of ``shard``; the file name has the name of the shard and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
 def finished(out: Path) -> dict[Path, ShardScores]:
-    """The files of results in ``out``, and what they say of themselves; a damaged file has to be made again."""
+    """Path of the results of each finished shard in ``out`` → facts; a damaged file counts as unfinished."""
     files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
         with suppress(OSError, ValueError, KeyError):
@@ -90,9 +90,9 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     """``rows``, which may have different columns, as a :class:`pyarrow.Table`.
 
     Args:
-        columns: names of columns that it has even if there are no rows; those of the rows alone follow the
+        columns: columns of the table even if there are no rows; further columns of the rows follow the
             first two.
-        beside: a table with further columns.
+        beside: a table whose columns come first.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
@@ -125,17 +125,17 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
 
 
 def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
-    """What is finished in ``out``: shard by shard, sorted by address, with ids, scores and errors."""
+    """The results in ``out``, shard by shard, sorted by address: facts, and rows with id, score and error."""
     for path, done in sorted(finished(out).items(), key=lambda item: item[1].shard):
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # a row is an id and a score
+            budget.most_steps = max(budget.most_steps, size)  # rows are short: an id and a score
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
             raise
-        except Exception as error:  # a damaged file can cause any
+        except Exception as error:  # a damaged file may cause any error
             raise InputError(
                 f"{path} is damaged ({first_line(error)}): remove it, and score its shard again"
             ) from error
@@ -144,8 +144,8 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
     """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
 
-    Recordings are sorted by the shards' addresses, and within a shard keep its order. Recordings
-    without a score are left out; the record has the reasons of the first ten thousand.
+    Recordings are sorted by the address of their shard; within a shard, the order is kept. Recordings
+    without a score are left out; the record has the reasons for the first ten thousand of them.
 
     Raises:
         InputError: if ``out`` has no scores, two recordings have the same id, a score file cannot hold

@@ -1,4 +1,4 @@
-"""Which shards a source has: Parquet, Arrow and tar files, and lists of recordings, here or in an object store."""
+"""List the shards of a source: Parquet, Arrow and tar files, and lists of recordings, here or in an object store."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
-#: A folder, a file, a pattern or a URL of them; or trials; or paths and URLs of recordings or shards.
+#: A folder, file or pattern, or a URL of one of these; or trials; or paths and URLs of recordings or shards.
 Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
-#: The stamp of a file if its store says nothing about it.
+#: The stamp of a file if its store gives no facts about the file.
 UNKNOWN = "-"
-_ROWS_OF_LIST = 1000  # recordings of a list that are one shard
+_ROWS_OF_LIST = 1000  # recordings of a list that make a shard
 _HUB = "hub:"
-# What stores call the version of a file, or the time of its change.
+# Names that stores use for the version of a file, or for the time of its last change.
 _CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
@@ -39,17 +39,17 @@ class Shard:
     """Recordings that are scored together, and whose results are one file."""
 
     address: str
-    """Path or URL of the file; of a list, with the number of its first recording."""
+    """Path or URL of the file, or of a list with the number of the first recording."""
     stamp: str
-    """Changes when the file, or the part of the list, changes."""
+    """Text that changes if the file, or the part of the list, changes."""
     name: str = ""
-    """Its path from the source; begins the ids of recordings that have none."""
+    """Path of the shard relative to the source; ids of recordings without an id begin with this name."""
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
 
 
 def is_url(address: str | Path) -> bool:
-    """Whether ``address`` is one that fsspec opens, rather than a path.
+    """Whether ``address`` is a URL, which fsspec opens, and not a path.
 
     >>> is_url("s3://bucket/a.parquet"), is_url("data/a.parquet"), is_url(Path("C:/a.parquet"))
     (True, False, False)
@@ -71,10 +71,10 @@ def shards_of(source: Source) -> list[Shard]:
     several paths and URLs                     shards of these kinds, and recordings
     ========================================== =========================================================
 
-    Recordings of a list are a thousand to a shard.
+    A thousand recordings of a list make a shard.
 
     Raises:
-        InputError: if there is nothing, or it cannot be listed.
+        InputError: if the source has no recordings, or cannot be listed.
         MissingLibrary: if a URL needs a library that is not installed.
     """
     if isinstance(source, (str, Path)):
@@ -102,6 +102,7 @@ def shards_of(source: Source) -> list[Shard]:
 
 
 def _shards_at(name: str) -> list[Shard]:
+    """The shards of a source given as a text."""
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
@@ -143,7 +144,7 @@ def _absolute(address: str) -> str:
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
-    """The id and the address in each line of a list."""
+    """The id and the address of the recording in each line of a list."""
     if is_url(name):
         folder = name.rpartition("/")[0]
         try:
@@ -173,19 +174,19 @@ def _is_shard(address: str) -> bool:
 
 
 def unreachable(address: str, error: Exception) -> InputError:
-    """The error for an address that fsspec cannot read; it may need a library or an account."""
+    """The error for an address that fsspec cannot read, for example because it needs a library or an account."""
     if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
 def _id_of(name: str) -> str:
-    """A name as one word, because spaces separate the fields of score files."""
+    """``name`` as an id: one word, because spaces separate the fields of score files."""
     return "%20".join(name.split())
 
 
 def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
-    """Shards of a list; their stamps include the stamps of the local files."""
+    """Make shards of a list; their stamps include the stamps of local files."""
     absolute_rows = ((id, _absolute(address)) for id, address in rows)
     start = 0
     while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
@@ -198,15 +199,15 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
 
 
 def _shard(address: str, name: str = "") -> Shard:
-    """The shard at ``address``; its ``name`` is the last part of that if not given."""
+    """The shard at ``address``; without a ``name``, it is named after the last part of the address."""
     name = name or PurePosixPath(address).name
     if not is_url(address):
-        # The same from any folder and in any process.
+        # An absolute path is the same in any folder and in any process.
         return Shard(os.path.abspath(address), stamp(address), name)
-    try:  # what its store says of its size and change
+    try:  # ask the store for size and last change of the file
         store, path = library("fsspec.core").url_to_fs(address)
         facts: dict[str, Any] = store.info(path)
-    except Exception:  # a file that cannot be asked is found out when it is read
+    except Exception:  # reading the shard later will report the error
         return Shard(address, UNKNOWN, name)
     changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
     return Shard(address, f"{facts.get('size')}:{changed}", name)

@@ -1,4 +1,4 @@
-"""The web application: the page, and the same over HTTP."""
+"""The web application: the page, and the HTTP API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nes2net.version import __version__
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE = "/api/score"
 _UPLOAD = "/gradio_api/upload"
-# All that is answered; Gradio has other routes, which nothing here needs.
+# All paths that are answered. Gradio has other routes, which the page does not need.
 _SENT_TO = {_SCORE, _UPLOAD, *ASKED}
 _FETCHED = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
@@ -36,15 +36,15 @@ _FETCHED = {
     DATA,
 }
 _FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/heard/", HEARTBEAT)
-_LONGEST_PATH = 250  # bytes of an address; files of the page have no longer ones
-_TIDYING = 20.0  # seconds from one look at what has to go to the next
+_LONGEST_PATH = 250  # bytes; no file of the page has a longer path
+_TIDYING = 20.0  # seconds from one removal of old files to the next
 
 
 def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
-        model: what the detector is called on the page.
+        model: name of the detector on the page.
         names, frames: see :class:`nes2net.apps.serve.guard.Guard`.
     """
     uploads = Uploads(desk)
@@ -63,8 +63,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     def info() -> dict[str, Any]:
         return about(desk, model)
 
-    # The whole body is read before this function is called; `admitted` limits how many of them come
-    # and wait. A plain function runs in a thread, in which it may wait.
+    # The whole body is read before this function is called; `admitted` limits the number of such requests.
+    # The function is not async, so it runs in a thread, in which it may wait.
     @app.post(_SCORE)
     def score(file: UploadFile = File(), track: bool = Query(True)) -> JSONResponse:  # noqa: B008
         name = printable(display_name(file.filename))
@@ -86,11 +86,11 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.get("/heard/{token}")
     def heard(token: str) -> Any:
-        """The file for the player, once: the browser keeps it, and the server does not."""
+        """Send the file for the player, and remove it, because the browser keeps it."""
         path = desk.player_files.pop(token, None)
         if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
-        remove = BackgroundTask(path.unlink, missing_ok=True)  # not called if sending fails: Desk.tidy is
+        remove = BackgroundTask(path.unlink, missing_ok=True)  # if sending fails, Desk.tidy removes the file instead
         return FileResponse(path, media_type="audio/wav", headers={"cache-control": "no-store"}, background=remove)
 
     @app.exception_handler(RequestValidationError)
@@ -109,7 +109,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
 
 def _admission(desk: Desk, uploads: Uploads) -> Admit:
-    """Decide which requests are answered, and how many bytes of each may come."""
+    """Make the function that decides which requests are answered, and how many bytes they may have."""
     slots = threading.BoundedSemaphore(desk.limits.waiting + 1)
 
     @contextmanager
@@ -135,14 +135,16 @@ def _admission(desk: Desk, uploads: Uploads) -> Admit:
 
 
 async def _tidy(desk: Desk, uploads: Uploads) -> None:
+    """Remove old files again and again, while the server runs."""
     while True:
         await asyncio.sleep(_TIDYING)
-        with suppress(OSError):  # the folder is being removed
+        with suppress(OSError):  # when the server stops, the folder is removed
             desk.tidy()
             uploads.tidy()
 
 
 def about(desk: Desk, model: str) -> dict[str, Any]:
+    """Facts about the server for the page and for ``/api/info``."""
     limits = desk.limits
     config = desk.detector.config
     return {

@@ -1,7 +1,7 @@
-"""Decoding of uploaded files in a process of its own, which can be stopped and may crash.
+"""Decode uploaded files in a separate process, which can be stopped and may crash.
 
-The files come from strangers and libsndfile and FFmpeg decode them in native code: whatever happens
-to the process that decodes a file, the server continues.
+Files of unknown origin are decoded by native code of libsndfile and FFmpeg. If this process
+crashes, the server continues.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration
 
-_LOOK = 0.2  # seconds after which waiting looks whether it should end
-_UNREADABLE = "was read by neither"
+_LOOK = 0.2  # seconds between two checks while waiting
+_UNREADABLE = "was read by neither"  # beginning of the reader's message about a file of unknown format
 
 
 class NotDecoded(InputError):
@@ -32,7 +32,7 @@ class NotDecoded(InputError):
 
 
 class TooSlow(InputError):
-    """A recording took longer than the server gives it."""
+    """A recording took longer than the server's time limit."""
 
 
 def decode(
@@ -44,14 +44,18 @@ def decode(
     check: Callable[[], object],
     num_samples: int | None = None,
 ) -> tuple[float, Channels]:
-    """Decode ``source`` to 16 kHz mono in another process, and return its seconds and what compared its channels.
+    """Decode ``source`` to 16 kHz mono in another process.
 
     Args:
-        full_wav: file to write: every sample as it goes to the detector (WAV of 32-bit floats).
+        full_wav: file to write with the samples for the detector (WAV of 32-bit floats).
         player_wav: file to write for a player (WAV of 16-bit integers), or None.
-        longest: seconds; a longer recording is refused.
-        check: called at once and every fraction of a second; what it raises ends the decoding.
-        num_samples: leading samples whose channels are compared; None for all.
+        longest: largest duration in seconds; a longer recording is refused.
+        check: called at once and several times a second; an exception that it raises ends the
+            decoding.
+        num_samples: number of leading samples whose channels are compared; None for all samples.
+
+    Returns:
+        The duration in seconds, and the comparison of the channels.
 
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
@@ -85,13 +89,14 @@ def decode(
 def _decode(
     source: Path, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels, answer: Connection
 ) -> None:
+    """The work of the process: send duration and channels, or a message about the file, to ``answer``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
         answer.send((_written(source, full_wav, player_wav, longest, channels), channels))
     except InputError as error:
-        # Without the name of the file, which is a temporary one.
+        # Remove the name of the file, which is temporary.
         reason = str(error).removeprefix(f"audio file {source} ").replace(str(source), "the file")
-        if reason.startswith(_UNREADABLE):  # what the two libraries say of it tells their makers more than others
+        if reason.startswith(_UNREADABLE):  # the messages of the two libraries would not help the user
             reason = "not a recording: neither libsndfile nor FFmpeg reads it"
         answer.send(reason)
     except OSError as error:
@@ -99,6 +104,7 @@ def _decode(
 
 
 def _written(source: Path, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels) -> float:
+    """Write the WAV files, compare the ``channels``, and return the duration in seconds."""
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)

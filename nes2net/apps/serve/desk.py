@@ -1,4 +1,4 @@
-"""The one place where uploaded recordings are scored and drawn, one at a time and within limits."""
+"""Score and draw uploaded recordings, one at a time and within limits."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ if TYPE_CHECKING:
 
 #: Seconds from one score of a track to the next, as in `nes2net predict --track`.
 HOP = 0.5
-#: The part of a desk's folder into which the page uploads.
+#: Subfolder of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
-_MOST_WAITING = 30  # each waits in a thread, and the server has 40 threads
-_OFFERED = 300.0  # seconds in which a browser can fetch what it plays
-_COLUMNS = 1200  # pictures are hardly wider on a page
+_MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads
+_OFFERED = 300.0  # seconds during which a browser can fetch a file for its player
+_COLUMNS = 1200  # a picture on the page has hardly more pixels
 _FFT = 512
 _FFT_HOP = 160  # samples from one spectrum to the next
-_MOST_FRAMES = 24  # spectra of one column; in a longer column they are spread over it
+_MOST_FRAMES = 24  # spectra of a column; in a longer column they are evenly spaced
 _RANGE = 70.0  # dB from white to black
-_LOUD = -10.0  # dB of what is black in a picture of silence; a sine of full scale has 42
-#: Called with the share that is done and what is being done.
+_LOUD = -10.0  # lowest level in dB that is drawn black, for silent recordings; a full-scale sine has 42
+#: Function that is called with the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
 
 class Busy(InputError):
-    """As many recordings wait as the server lets wait."""
+    """The largest number of recordings is waiting already."""
 
 
 class TooLarge(InputError):
-    """An upload has more bytes than are taken."""
+    """An upload is larger than allowed."""
 
 
 class Closed(InputError):
@@ -70,16 +70,16 @@ class Closed(InputError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one recording may take, and how many may wait."""
+    """Limits for a recording, and for the number of waiting recordings."""
 
     max_size: float = 200.0
-    """Size of an upload in MB, of 10⁶ bytes."""
+    """Largest size of an upload in MB (10⁶ bytes)."""
     max_duration: float = 7200.0
-    """Seconds of a recording."""
+    """Longest recording in seconds."""
     timeout: float = 600.0
-    """Seconds for one recording, from the beginning of its decoding."""
+    """Longest processing time of a recording in seconds, counted from the beginning of decoding."""
     waiting: int = 8
-    """Recordings that wait while one is scored."""
+    """Largest number of recordings that wait while another recording is scored."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -92,19 +92,20 @@ class Limits:
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of an upload."""
+        """Largest size of an upload in bytes."""
         return int(self.max_size * 1e6)
 
 
 @dataclass(frozen=True)
 class Fakes:
-    """The fake stretches of a recording, and how they were found."""
+    """The fake stretches of a recording, and the rule that found them."""
 
     stretches: list[Segment]
     resolution_ms: float
     rule: StretchRule
 
     def facts(self) -> dict[str, Any]:
+        """Plain data with the keys of `nes2net predict --segments --json`."""
         return {
             "segments": [
                 {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
@@ -116,25 +117,26 @@ class Fakes:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the score of a recording means, and on what that rests."""
+    """The decision about a recording, and the calibration behind the decision."""
 
     decision: Decision
     decider: Decider
 
     def row(self) -> dict[str, Any]:
+        """Plain data of the decision and of its basis."""
         return {**self.decision.row(), "basis": self.decider.basis()}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Waveform and spectrogram with the same columns."""
+    """Waveform and spectrogram with the same C columns over time."""
 
     low: np.ndarray
-    """(C,) the lowest sample of each column."""
+    """(C,), the lowest sample of each column."""
     high: np.ndarray
-    """(C,) the highest sample of each column."""
+    """(C,), the highest sample of each column."""
     spectrogram: bytes
-    """PNG in grey, black is loud: 0 Hz at the bottom, 8 kHz at the top."""
+    """PNG in grey, loud is black; 0 Hz is at the bottom, 8 kHz at the top."""
 
 
 @dataclass(frozen=True)
@@ -145,23 +147,23 @@ class Scored:
     score: float
     track: Track
     judged: float
-    """Share of the recording that was scored."""
+    """Fraction of the recording that was scored."""
     meaning: Meaning | None = None
-    """None without a calibration."""
+    """The decision; None without a calibration."""
     num_samples: int | None = None
-    """Leading samples that were scored; None for all."""
+    """Number of leading samples that were scored; None for all samples."""
     picture: Picture | None = None
     token: str = ""
-    """Key in :attr:`Desk.player_files` of its file for a player; empty without one."""
+    """Key in :attr:`Desk.player_files` of the file for a player; empty if there is no such file."""
     fakes: Fakes | None = None
     """None if the detector was not trained on segments."""
     remark: str = ""
-    """What is remarkable about what was scored (:mod:`nes2net.data.audio.remarks`); empty if nothing is."""
+    """A remark about the scored samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
 
     def row(self) -> dict[str, Any]:
         """Plain data with the keys of `nes2net predict --track --json`.
 
-        If the detector was trained on segments, the row has ``segments``, as with ``--segments``, too.
+        If the detector was trained on segments, the row also has the keys of ``--segments``.
         """
         track = self.track
         start, end, lowest = track.lowest
@@ -189,7 +191,7 @@ class Scored:
 
     @property
     def is_mean(self) -> bool:
-        """Whether the score is the mean along the track, as of long recordings in `nes2net predict`."""
+        """Whether the score is the mean of the track, as for long recordings in `nes2net predict`."""
         return self.num_samples is None and self.track.duration > LONG_RECORDING
 
 
@@ -197,12 +199,13 @@ class Desk:
     """Scores recordings one at a time, within limits.
 
     Args:
-        folder: for temporary files; only what :attr:`player_files` names stays, until :meth:`withdraw`,
-            or :meth:`tidy` minutes after :meth:`offer`.
-        decider: None for raw scores.
+        folder: folder for temporary files. Only files in :attr:`player_files` stay there, until
+            :meth:`withdraw` removes them, or :meth:`tidy` some minutes after :meth:`offer`.
+        decider: decider of a calibration; None for raw scores.
 
     Raises:
-        InputError: if the calibration is of another detector, or the detector needs longer windows.
+        InputError: if the calibration belongs to another detector, or the detector needs longer
+            windows.
     """
 
     def __init__(
@@ -212,31 +215,31 @@ class Desk:
         self.detector = detector
         self.folder = folder
         self.decider = decider
-        #: Leading samples of a recording that are scored; None for all.
+        #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
+        #: Notes for people: the part of a recording that is scored if not all of it, and doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
         self._one = threading.Lock()
-        self._here = 0  # recordings that are being scored or wait
+        self._here = 0  # number of recordings that are being scored or wait
         self._counting = threading.Lock()
         self._closed = threading.Event()
-        #: Files for the player by their tokens, each until it is fetched or its time is over.
+        #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
-        self._until: dict[str, float] = {}  # when the time of each offered one is over
+        self._until: dict[str, float] = {}  # token of an offered file → end of its time, by the monotonic clock
 
     def close(self) -> None:
-        """End what is being scored at its next step."""
+        """End the scoring of a recording at its next step."""
         self._closed.set()
 
     @property
     def is_full(self) -> bool:
-        """Whether no further recording may wait."""
+        """Whether another recording would have to be refused."""
         return self._here > self.limits.waiting
 
     def busy(self) -> Busy:
-        """The error for a recording that cannot wait."""
+        """The error for a recording that is refused because too many wait."""
         return Busy(
             f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
         )
@@ -250,12 +253,13 @@ class Desk:
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> Scored:
-        """Score the file ``source``, which is called ``name``, as soon as it is its turn.
+        """Score the file ``source`` as soon as the recordings before it are done.
 
         Args:
+            name: name of the recording in the result.
             look: whether to make a picture and a file for a player too.
-            progress: is told how far it is.
-            check: called every now and then; what it raises ends the work.
+            progress: called with the progress.
+            check: called often; an exception that it raises ends the work.
 
         Raises:
             InputError: if the file is not a recording, is damaged or too long; :class:`TooSlow`,
@@ -278,7 +282,7 @@ class Desk:
 
             def scored(seconds: float) -> None:
                 watch.check()
-                share = seconds / duration / (2 if finds_segments else 1)
+                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes is the second half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             watch.check()
@@ -296,8 +300,7 @@ class Desk:
             fakes = self._fakes(full_wav, duration, watch, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
-                # The recording is compared with the calibration's recordings, in one piece or along
-                # the track.
+                # Compare the recording, in one piece or along the track, with the recordings of the calibration.
                 measurer = Measurer.of(self.detector, self.decider)
                 traits = None
                 if measurer and recording:
@@ -313,14 +316,15 @@ class Desk:
             return Scored(name, score, track, judged, meaning, self.num_samples, picture, token, fakes, remark.text)
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
-        """The fake stretches of a recording, as in `nes2net predict --segments`."""
+        """The spoofed segments of a recording, as `nes2net predict --segments` finds them."""
 
-        def searched(seconds: float) -> None:
+        def show_progress(seconds: float) -> None:
             watch.check()
+            # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
 
         rule = StretchRule.of(self.detector.score_rule)
-        frames = frame_scores(self.detector, path, progress=searched)
+        frames = frame_scores(self.detector, path, progress=show_progress)
         stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
         return Fakes(stretches, frames.resolution_ms, rule)
 
@@ -328,18 +332,18 @@ class Desk:
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:
-        """Begin the minutes in which a browser can fetch these files for its player."""
+        """Let a browser fetch the files with these ``tokens`` for its player, for some minutes from now."""
         self._until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
-        """Remove these files for the player."""
+        """Remove the files for the player with these ``tokens``."""
         for token in tokens:
             self.player_files.pop(token, None)
-            with suppress(OSError):  # Windows: it is being sent
+            with suppress(OSError):  # Windows cannot remove a file while it is being sent
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove files for the player whose time is over, ``later`` seconds from now."""
+        """Remove files for the player whose time ends within ``later`` seconds."""
         for token, until in list(self._until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
@@ -347,7 +351,7 @@ class Desk:
 
     @contextmanager
     def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
-        """A folder that is removed, with all that is in it, at the end of this context."""
+        """A new folder that is removed with its content at the end of this context."""
         folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
         try:
             yield folder
@@ -356,6 +360,7 @@ class Desk:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
+        """Wait until no other recording is being scored, or raise :class:`Busy` if too many wait."""
         with self._counting:
             if self.is_full:
                 raise self.busy()
@@ -370,7 +375,7 @@ class Desk:
 
 @dataclass(frozen=True)
 class _Watch:
-    """Checks the time limit, that the server is not stopping, and that the answer is still waited for."""
+    """Checks whether work on a recording has to end."""
 
     deadline: float
     closed: threading.Event
@@ -378,6 +383,7 @@ class _Watch:
     also: Callable[[], object]
 
     def check(self) -> None:
+        """Raise an error if nobody waits for the answer, the server is being stopped, or the time is over."""
         self.also()
         if self.closed.is_set():
             raise Closed("the server is being stopped")
@@ -388,7 +394,7 @@ class _Watch:
 
 
 def safe_suffix(name: str) -> str:
-    """The end of a file's name that helps FFmpeg to recognise its format; empty if it is unusual.
+    """The suffix of the file ``name``, which helps FFmpeg to recognise the format; empty if it is unusual.
 
     >>> safe_suffix("talk.m4a"), safe_suffix("a/../b.x y")
     ('.m4a', '')
@@ -398,7 +404,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """The last part of a name that a stranger gave a file, for texts; never a path.
+    """The last part of a file name from a request, for texts; never a path.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
@@ -410,13 +416,14 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     """Draw the WAV file ``path``, 16 kHz mono.
 
     Args:
-        check: called for every column; what it raises ends the drawing.
+        check: called for every column; an exception that it raises ends the drawing.
     """
     low = []
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)  # with it the shortest column fills a window
+    # The samples before a column, which together with the shortest column fill a window.
+    before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
         while len(samples := file.read(samples_a_column, dtype="float32")):

@@ -1,4 +1,4 @@
-"""What the page asks of Gradio's queue: checked, and written anew, before Gradio sees it."""
+"""Check and rewrite the page's requests to Gradio's queue before Gradio gets them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import has_control
 
-#: Where the page announces what was dropped.
+#: Path to which the page sends a drop.
 JOIN = "/gradio_api/queue/join"
-#: Where it hears what becomes of that.
+#: Path from which the page gets progress and result of a drop.
 DATA = "/gradio_api/queue/data"
-#: Keeps a page open; a session follows.
+#: Path that keeps a page open; the name of a session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
-#: What each address takes.
+#: Path → keys of the JSON that it takes.
 ASKED = {
     JOIN: ("fn_index", "session_hash", "data"),
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
     "/gradio_api/reset": ("event_id",),
 }
 _LONGEST_NAME = 255  # bytes of the name of a file
-_WORD = re.compile(r"[A-Za-z0-9_-]{1,100}")  # names that Gradio gives to open pages and to their drops
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,100}")  # names that Gradio gives to sessions (open pages) and their drops
 
 
 class Understood:
-    """ASGI middleware that passes on what the page asks, and nothing besides; Gradio would fail on others.
+    """ASGI middleware that passes on only well-formed requests of the page; on others, Gradio may fail.
 
     Args:
-        events: number that Gradio gave to each event of the page → whether it takes a list of files.
-        sessions: the open pages.
-        folder: where uploads are, as ``folder/SHA-256/NAME``.
+        events: Gradio's number of an event of the page → whether the event takes a list of files.
+        sessions: the open pages, by name.
+        folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
 
     def __init__(self, app: Any, events: Mapping[int, bool], sessions: Mapping[str, Any], folder: Path) -> None:
@@ -72,17 +72,18 @@ class Understood:
         except Exception:
             if session is None or session in self.sessions:
                 raise
-            # Another request has ended the session meanwhile.
+            # Another request has ended the session meanwhile, which is not an error.
             await send({"type": "http.response.body", "body": b""})
 
     def _written_anew(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        """JSON of the named parts of a request, without anything else that it holds."""
+        """Check a request's JSON, and write it again with only these ``keys``."""
         request = parsed_json(content, "it")
         if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
         return json.dumps({key: self._part(key, request) for key in keys}).encode()
 
     def _part(self, key: str, request: Mapping[str, Any]) -> Any:
+        """The checked value of ``key``."""
         value = request.get(key)
         if key == "data":
             return [self._files(value, self.events[request["fn_index"]])]
@@ -93,7 +94,7 @@ class Understood:
         return value
 
     def _files(self, data: Any, takes_list: bool) -> Any:
-        """The only value of a drop, as Gradio takes it."""
+        """The files of a drop, as Gradio takes them: a list, a single file, or None."""
         if not isinstance(data, list) or len(data) != 1:
             raise ValueError("data is no list of one value")
         (value,) = data
@@ -106,10 +107,11 @@ class Understood:
         return [self._file(item) for item in value]
 
     def _file(self, item: Any) -> dict[str, Any]:
+        """An uploaded file, as Gradio takes it."""
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or has_control(path):
             raise ValueError("data holds what is no file")
-        name = Path(path).name.encode()  # which raises a ValueError if no file can be called so
+        name = Path(path).name.encode()  # raises a ValueError if no file can have this name
         if len(name) > _LONGEST_NAME or Path(path).resolve().parent.parent != self.folder:
             raise ValueError("data names a file that is not an uploaded one")
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
@@ -122,7 +124,7 @@ def _word(key: str, value: Any) -> str:
 
 
 def _replayed(content: bytes, receive: Any) -> Any:
-    """A function that receives ``content`` as the body, and then what ``receive`` gives."""
+    """An ASGI ``receive`` that first gives ``content`` as the body, and then the messages of ``receive``."""
     messages = iter([{"type": "http.request", "body": content}])
 
     async def again() -> Any:

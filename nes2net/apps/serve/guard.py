@@ -1,4 +1,4 @@
-"""What comes before every request: whose it is, how much it may send, what the page may load."""
+"""Check every request before the application gets it: where it comes from, and how much it sends."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from nes2net.lib.errors import InputError, readable_size
 
-#: Seconds in which a request must have come as a whole.
+#: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # bytes of a request besides the file
-# Bytes of a refused body that are read and thrown away: a client that is still sending may never see the answer.
+# Bytes of a refused body that are read and thrown away. Otherwise a client that is still sending may never see the
+# answer.
 _THROWN_AWAY = 64 << 20
 _THROWN_AWAY_WITHIN = 60.0  # seconds
-# The page and everything in it comes from this server, so nothing is fetched from elsewhere.
+# The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; "
@@ -32,33 +33,35 @@ _POLICY = (
 
 
 class Refused(Exception):
-    """A request that is not answered but with this status and error."""
+    """A request is refused with this HTTP status and error message."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
         self.status = status
 
 
-#: Called with the method, the path and the stated length of a request before its body is read: what
-#: it returns lasts as long as the request and gives the most bytes of the body. It may raise Refused.
+#: Function that is called before the body of a request is read, with method, path and stated length of the
+#: request. It raises Refused, or returns a context for the duration of the request, whose value is the largest
+#: number of bytes of the body.
 Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 
 class Guard:
     """ASGI middleware in front of the page and the API.
 
-    - A request must be addressed to this machine (``Host``) by an address or a known name. A web
-      page of a stranger whose name was made to lead here (DNS rebinding) is refused.
+    - A request must name this machine (``Host``) by an IP address or a known name. This refuses
+      foreign web pages whose host name resolves to this machine (DNS rebinding).
     - A request that a browser sends for a page of another site (``Origin``) is refused.
-    - A body longer than it may be is refused while it comes, and so is one that comes too slowly.
-    - Only a form may be as long as a file, and it holds files alone: fields of text would be kept in memory.
-    - The browser may load nothing from elsewhere and show the page in no other site's frame.
+    - A body that is too long, or arrives too slowly, is refused while it arrives.
+    - Only a form may be as long as a file. A form must hold files only, because text fields would be
+      kept in memory.
+    - The browser may load nothing from other servers, and other sites may not show the page in a frame.
 
     Args:
-        names: names of this machine, besides ``localhost`` and addresses.
-        admit: decides about the remaining requests.
-        frames: sites that may show the page in a frame.
-        patience: seconds in which a request must have come as a whole.
+        names: names of this machine, besides ``localhost`` and IP addresses.
+        admit: decides about requests that pass these checks.
+        frames: sites that may show the page in a frame nevertheless.
+        patience: seconds within which a whole request must arrive.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
-            return  # no WebSocket is served
+            return  # WebSockets are not served
         headers = {name.lower(): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         stated = headers.get(b"content-length", "")
         length = int(stated) if stated.isdecimal() else None
@@ -89,7 +92,7 @@ class Guard:
                 raise Refused(421, f"this server is not known by that name: {advice}")
             origin = headers.get(b"origin")
             foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
-            if foreign or (origin is not None and _place(origin) != host.lower()):
+            if foreign or (origin is not None and _host_and_port(origin) != host.lower()):
                 raise Refused(403, "a page of another site may not use this server")
             with self.admit(scope["method"], scope["path"], length) as room:
                 body.form = _Form.of(headers.get(b"content-type", ""))
@@ -101,12 +104,13 @@ class Guard:
             await _answer(body, send, refusal)
 
     async def _pass(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
+        """Call the application, add headers to its answer, and raise the refusal of the body if there is one."""
         started = False
 
         async def with_policy(message: dict[str, Any]) -> None:
             nonlocal started
             if body.refusal and not started:
-                return  # what the application makes of the interrupted body
+                return  # drop the application's answer to the interrupted body
             if message["type"] == "http.response.start":
                 started = True
                 headers = [header for header in message["headers"] if not header[0].startswith(b"access-control-")]
@@ -154,7 +158,7 @@ def is_loopback(host: str) -> bool:
 
 
 class _Body:
-    """The body of a request: so many bytes, within so many seconds, in a form of files if it is one."""
+    """The body of a request, with a limit on bytes and seconds; a form must hold files only."""
 
     def __init__(self, receive: Any, patience: float) -> None:
         self.receive = receive
@@ -167,7 +171,7 @@ class _Body:
         self.allow(0)
 
     def allow(self, room: int) -> None:
-        """Let ``room`` bytes come, and a few more for the form around the file."""
+        """Allow ``room`` bytes, and a few more for the form around the file."""
         self.left = room + _SLACK
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
@@ -188,7 +192,10 @@ class _Body:
         return message
 
     async def part(self) -> Any:
-        """The next message. After a complete body that is the end of the connection, which may take long."""
+        """Receive the next message.
+
+        After a complete body this is the end of the connection, for which there is no time limit.
+        """
         if not self.more:
             return await self.receive()
         message = await asyncio.wait_for(self.receive(), self.deadline - time.monotonic())
@@ -198,10 +205,10 @@ class _Body:
 
 
 class _Form:
-    """Looks whether a form, which comes in pieces, holds files alone."""
+    """Checks a form, which arrives in pieces: it must hold files only."""
 
     def __init__(self, boundary: bytes) -> None:
-        self.name = self.value = b""  # of a header
+        self.name = self.value = b""  # of the current header
         self.is_file = False
         watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
         callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
@@ -209,10 +216,10 @@ class _Form:
 
     @classmethod
     def of(cls, content_type: str) -> _Form | None:
-        """The form that a header announces; None if it announces something else.
+        """The form that the header ``content_type`` announces; None if it announces no form.
 
         Raises:
-            Refused: if the header does not say what divides the parts of the form.
+            Refused: if the header lacks the boundary between the parts of the form.
         """
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data":
@@ -223,7 +230,7 @@ class _Form:
             raise Refused(422, "not a form: its header gives no boundary, or too long a one") from None
 
     def refusal_of(self, content: bytes) -> Refused | None:
-        """Why the form is refused, after this piece of it."""
+        """Parse the next piece of the form; return why the form is refused, or None."""
         try:
             self.parser.write(content)
         except FormParserError:
@@ -231,6 +238,8 @@ class _Form:
         except Refused as refusal:
             return refusal
         return None
+
+    # Callbacks of the parser
 
     def part_begin(self) -> None:
         self.name = self.value = b""
@@ -253,6 +262,7 @@ class _Form:
 
 
 async def _answer(body: _Body, send: Any, refusal: Refused) -> None:
+    """Read the rest of the body, up to a limit, and answer with the refusal."""
     num_bytes = _THROWN_AWAY
     body.deadline = min(body.deadline, time.monotonic() + _THROWN_AWAY_WITHIN)
     with suppress(asyncio.TimeoutError):
@@ -267,8 +277,8 @@ async def _answer(body: _Body, send: Any, refusal: Refused) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def _place(origin: str) -> str | None:
-    """Host and port of an origin."""
+def _host_and_port(origin: str) -> str | None:
+    """Host and port of ``origin``; None if it is malformed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The page: drop files or record, listen, look at scores along time; built with Gradio."""
+"""The page, built with Gradio: drop files or record speech, listen, and see the scores over time."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
-#: Files that are scored after one drop.
+#: Largest number of files that are scored after one drop.
 MOST_FILES = 100
-_MOST_POINTS = 400  # of a line over the picture
-_BOXES = 1200  # pictures are hardly wider
-_MOST_LISTED = 200  # fake stretches below it
-_BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
+_MOST_POINTS = 400  # points of the score line over the picture
+_BOXES = 1200  # a picture has hardly more pixels
+_MOST_LISTED = 200  # fake stretches that are listed below the picture
+_BASIS = ("prior", "operating_point", "llr_threshold")  # facts of the calibration in the table of scores
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
     "which your browser makes.</p>"
@@ -68,14 +68,15 @@ def mounted(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, 
 
 
 def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
-    """Let ``component`` take files that were uploaded into ``folder`` alone.
+    """Let ``component`` accept only files that were uploaded into ``folder``.
 
-    Gradio would also fetch what is at an address, if a request names one in place of an upload.
+    By default, Gradio also downloads a URL that a request gives in place of an upload.
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
+            # Gradio stores an upload as FOLDER/HASH/NAME.
             if Path(url_or_file_path).parent.parent != folder:
                 raise gradio.Error("not an uploaded file", print_exception=False)
         return url_or_file_path
@@ -84,13 +85,15 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
 
 
 def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradio.Blocks:
+    """Build the page's components, and connect them with the desk."""
     template = _TEMPLATES.get_template("results.html.jinja")
 
-    def came(
+    def score_drop(
         paths: list[str] | str | None,
         request: gradio.Request,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
     ) -> tuple[str, None]:
+        """Score the dropped files or the recorded one; return the results as HTML, and None to empty the input."""
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
 
@@ -108,7 +111,7 @@ def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradi
             if isinstance(error, Closed):
                 raise gradio.Error(str(error), print_exception=False) from None
             raise
-        desk.offer(_tokens(results))  # their time begins now, not when the first of many files was scored
+        desk.offer(_tokens(results))  # only now, because scoring many files may take longer than their time
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
@@ -130,10 +133,9 @@ def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradi
         _uploads_only(dropped, uploads.folder)
         _uploads_only(spoken, uploads.folder)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
-        dropped.upload(came, dropped, [shown, dropped], **private)
-        spoken.stop_recording(came, spoken, [shown, spoken], **private)
-    # A page that is mounted, not launched, would take any path of this machine for the path of an
-    # upload.
+        dropped.upload(score_drop, dropped, [shown, dropped], **private)
+        spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
+    # Gradio accepts any path of this machine as an upload if a page is mounted but not launched.
     blocks.has_launched = blocks.is_running = True
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1, api_open=False)
     uploads.named = lambda: _named(blocks)
@@ -141,7 +143,7 @@ def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradi
 
 
 def _named(blocks: gradio.Blocks) -> Iterator[str]:
-    """The paths in the drops that wait or are being scored; a path comes once for each drop."""
+    """Paths of the files in waiting and running drops; a path is listed once for each drop."""
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running(blocks)):
@@ -154,6 +156,7 @@ def _named(blocks: gradio.Blocks) -> Iterator[str]:
 
 
 def _running(blocks: gradio.Blocks) -> list[Any]:
+    """The drops that are being scored, as events of Gradio's queue."""
     events = []
     for job in list(blocks._queue.active_jobs):
         for event in job or ():
@@ -170,7 +173,12 @@ def _row(
     progress: gradio.Progress,
     check: Callable[[], object],
 ) -> Scored | dict[str, str]:
-    """Score the uploaded file ``path``, which lies at ``source``, or say why that cannot be done."""
+    """Score the uploaded file ``path``, and return the result, or the name and the error of the file.
+
+    Args:
+        source: where the file is now; None if it was removed.
+        number, count: index of the file in the drop, and number of its files.
+    """
     name = printable_name(display_name(Path(path).name))
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
@@ -194,11 +202,12 @@ def _row(
 
 
 def _tokens(results: Sequence[Scored | dict[str, str]]) -> list[str]:
+    """The tokens of the files for the player."""
     return [result.token for result in results if isinstance(result, Scored)]
 
 
 def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
-    """What the template shows of a recording, or the error of one that was not scored."""
+    """Facts for the template about a recording, or the error of a recording that was not scored."""
     if isinstance(result, dict):
         return {"name": result["file"], "error": result["error"]}
     return {
@@ -220,8 +229,8 @@ def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
 
 
 def _picture(scored: Scored) -> dict[str, Any]:
-    """What the template draws; x in thousandths of the duration, y in per cent of the height from the top."""
-    assert scored.picture is not None
+    """Facts for the template about the picture; x is in ‰ of the duration, y in % of the height from the top."""
+    assert scored.picture is not None  # _row asks for it
     track = scored.track
     picture = scored.picture
     times, low, middle, high = thinned(track)
@@ -267,7 +276,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
 
 
 def _fakes(scored: Scored) -> dict[str, Any] | None:
-    """What the template says of fake stretches; x and width in thousandths of the duration."""
+    """Facts for the template about fake stretches; x and width of boxes are in ‰ of the duration."""
     if scored.fakes is None:
         return None
     stretches = scored.fakes.stretches
@@ -289,9 +298,10 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
 
 
 def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Times, lowest, median and highest scores of at most ``_MOST_POINTS`` groups of windows.
+    """Times, and lowest, median and highest scores, of at most ``_MOST_POINTS`` groups of windows.
 
-    The line begins and ends with the recording, because the first and last window do.
+    A first and a last point at the ends of the recording are added, because the first window begins
+    and the last window ends there.
     """
     groups = np.array_split(np.arange(len(track)), min(len(track), _MOST_POINTS))
     times = [float(track.times[group].mean()) for group in groups]
@@ -301,7 +311,7 @@ def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[f
 
 
 def span(track: Track, threshold: float | None) -> tuple[float, float]:
-    """The lowest and highest score of the axis: all scores and the threshold, and not too little."""
+    """The ends of the score axis: they include all scores and the threshold, and are at least LEAST_SPAN apart."""
     shown = [float(track.scores.min()), float(track.scores.max())]
     if threshold is not None:
         shown.append(threshold)
@@ -311,23 +321,25 @@ def span(track: Track, threshold: float | None) -> tuple[float, float]:
 
 
 def _levels(lowest: float, highest: float) -> list[float]:
+    """Round scores to label on the axis, in steps of 1, 2 or 5 times a power of ten, not too near the ends."""
     rough = (highest - lowest) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
     margin = 0.06 * (highest - lowest)
     first = np.ceil((lowest + margin) / step)
     last = np.floor((highest - margin) / step)
-    return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0: not -0
+    return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0 turns -0 into 0
 
 
 def _ticks(duration: float) -> list[float]:
+    """Times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
     return [float(t) for t in np.arange(0, duration * 0.85, step)]  # room for the last label on a narrow screen
 
 
 def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
-    """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
+    """Data URLs of a CSV with a line for each file, and of a JSON that has the tracks too."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [
         "file",
@@ -352,12 +364,13 @@ def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     writer.writeheader()
     writer.writerows({key: as_cell(value) for key, value in line.items()} for line in lines)
     return {
-        "csv": _address("text/csv", text.getvalue()),
-        "json": _address("application/json", json_text(rows, indent=1, ensure_ascii=False)),
+        "csv": _data_url("text/csv", text.getvalue()),
+        "json": _data_url("application/json", json_text(rows, indent=1, ensure_ascii=False)),
     }
 
 
-def _address(kind: str, text: str) -> str:
+def _data_url(kind: str, text: str) -> str:
+    """A URL that contains ``text``, for a link that downloads it."""
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
 
 

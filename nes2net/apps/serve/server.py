@@ -1,4 +1,4 @@
-"""The server: from a checkpoint to a page on an address, until it is stopped."""
+"""The server: load a detector, and serve the page at an address until it is stopped."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from nes2net.lib.terminal import printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
-#: The port that pages of Gradio have.
+#: Gradio's usual port.
 PORT = 7860
-_TRIED = 20  # ports from there on, if no port was named
-_CONNECTIONS = 500  # at once; more would use up the files that a process may open
-_PROMPT = 20.0  # seconds in which the head of a request must have come
-_GRACE = 2  # seconds for answers that are being sent when the server is stopped
+_TRIED = 20  # number of ports to try, from PORT on, if no port is given
+_CONNECTIONS = 500  # connections at once; more would use up the files that a process may open
+_PROMPT = 20.0  # seconds within which the head of a request must arrive
+_GRACE = 2  # seconds for the rest of an answer when the server is stopped
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a page is served, and to whom."""
+    """The address at which a page is served, and who may use it."""
 
     host: str = "127.0.0.1"
-    """Other machines reach all but loopback addresses."""
+    """Address to listen at; other machines cannot reach a loopback address."""
     port: int | None = None
-    """None for 7860, or the next one that is free."""
+    """None for 7860, or the next port that is free."""
     names: Sequence[str] = ()
     """Further names by which browsers may call this machine."""
     frames: Sequence[str] = ()
@@ -67,7 +67,7 @@ def serve(
         open_browser: open the page in a browser.
 
     Raises:
-        InputError: if the model or the calibration cannot be used, or the address cannot be listened at.
+        InputError: if the model or the calibration cannot be used, or no port of the address is free.
     """
     host = address.host
     local = is_loopback(host)
@@ -93,7 +93,8 @@ def serve(
         reason = getattr(failure, "strerror", None) or failure
         raise InputError(f"{refusal} ({reason}): name another `port`")
     with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+        # Exit on SIGTERM and SIGHUP, so that temporary files are removed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         detector = Detector.from_pretrained(model, **loading)
@@ -134,7 +135,7 @@ def set_up_gradio(folder: Path) -> None:
 
 
 def configured(app: Any) -> uvicorn.Config:
-    """How uvicorn serves the application."""
+    """The settings of uvicorn for the application."""
     return uvicorn.Config(
         app,
         http=_Prompt,
@@ -146,48 +147,52 @@ def configured(app: Any) -> uvicorn.Config:
 
 
 class _Prompt(H11Protocol):
-    """Cuts off a client that takes too long for the head of a request; uvicorn would wait without end."""
+    """Closes a connection that takes too long for the head of a request; uvicorn alone would wait without end."""
 
-    ends: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle | None = None  # closes the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the timer for the first request."""
         super().connection_made(transport)
-        self.ends = self.loop.call_later(_PROMPT, transport.close)
+        self.timer = self.loop.call_later(_PROMPT, transport.close)
 
     def data_received(self, data: bytes) -> None:
+        """Stop the timer once the head of a request has arrived; start it for the next request."""
         super().data_received(data)
-        has_come = self.cycle is not None and not self.cycle.response_complete
-        if has_come:
-            self._wait_on()
-        elif self.ends is None:
-            self.ends = self.loop.call_later(_PROMPT, self.transport.close)
+        has_head = self.cycle is not None and not self.cycle.response_complete
+        if has_head:
+            self._stop_timer()
+        elif self.timer is None:
+            self.timer = self.loop.call_later(_PROMPT, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait_on()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _wait_on(self) -> None:
-        if self.ends is not None:
-            self.ends.cancel()
-        self.ends = None
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = None
 
 
 class _Server(uvicorn.Server):
-    """Ends what is being scored as soon as the server is to stop."""
+    """Ends the scoring of a recording as soon as the server has to stop."""
 
     def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)
         self.desk = desk
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Close the desk, and stop the server without error messages."""
         self.desk.close()
-        # Open pages are answered without end: that this is cut off now is no error to tell of.
+        # The answers to open pages never end. Cutting them off is not an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
 
 def _names(host: str) -> list[str]:
-    """Names of this machine, besides addresses and ``localhost``."""
+    """Names of this machine at ``host``, besides IP addresses and ``localhost``."""
     if is_address(host) and is_loopback(host):
         return []
     name = socket.gethostname()

@@ -1,4 +1,4 @@
-"""Files that the page has sent: how many bytes may come, and when the files go."""
+"""Files uploaded by the page: limit their size, and remove them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from nes2net.apps.serve.desk import UPLOADS, Desk, safe_suffix
 from nes2net.apps.serve.guard import PATIENCE, Refused
 from nes2net.lib.errors import readable_size
 
-_FORGOTTEN = 300.0  # seconds after which nobody asks any more for the score of a file that was sent
-_DROP = "drop-"  # beginning of the names of folders that hold the recordings of one drop
+_FORGOTTEN = 300.0  # seconds after which a file that is in no drop is removed
+_DROP = "drop-"  # prefix of the folders that hold the recordings of one drop
 
 
 class Uploads:
-    """Files that wait to be scored for the page.
+    """Uploaded files that wait to be scored for the page.
 
-    Gradio writes what comes into temporary files in :attr:`folder`. When a request is complete, it
+    Gradio writes uploads into temporary files in :attr:`folder`. When a request is complete, Gradio
     moves them to ``SHA-256/NAME``, where uploads with the same content and name are one file.
     """
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.folder = (desk.folder / UPLOADS).resolve()
-        #: Returns the paths in the drops that wait or have begun; a path comes once for each drop.
+        #: Function that returns the paths in waiting and running drops; a path is listed once for each drop.
         self.named: Callable[[], Iterable[str]] = tuple
-        self._promised = 0  # bytes that may still come
-        self._running = 0  # requests that send files
+        self._promised = 0  # bytes that running requests may still send
+        self._running = 0  # number of requests that are sending files
         self._lock = threading.Lock()
 
     @contextmanager
     def promised(self, length: int | None) -> Iterator[int]:
-        """Reserve room for a request that states this length; its end removes what it leaves unfinished.
+        """Reserve room for a request of ``length`` bytes, None if unknown; afterwards remove unfinished files.
 
         Raises:
-            Refused: if it is too large, or there is no room now.
+            Refused: if there is not enough room now.
         """
         limits = self.desk.limits
         room = (limits.waiting + 1) * limits.max_bytes
@@ -61,9 +61,10 @@ class Uploads:
 
     @contextmanager
     def taken(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
-        """Take files of a drop to a folder of its own, which is removed at the end of this context.
+        """Move the files of a drop to a folder of its own, which is removed at the end of this context.
 
-        Paths that are not uploads or were taken already are left out.
+        The result maps a path to the new path. Paths that are not uploads, or were taken already, are
+        left out.
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}
@@ -71,7 +72,7 @@ class Uploads:
             for number, path in enumerate(dict.fromkeys(paths)):
                 source = Path(path).resolve()
                 if source.parent.parent == self.folder:
-                    # The same file may have been dropped into a second page, whose drop waits.
+                    # Copy the file if another waiting drop has the same file.
                     take = shutil.copyfile if drops[str(source)] > 1 else os.rename
                     target = folder / f"{number}{safe_suffix(source.name)}"
                     with suppress(OSError):
@@ -81,12 +82,12 @@ class Uploads:
             yield moved
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove unfinished files, and files that are forgotten ``later`` seconds from now."""
+        """Remove unfinished and forgotten files, as if ``later`` seconds had passed."""
         now = time.time() + later
         with self._lock:
             queued = {os.path.realpath(path) for path in self.named()}
             for path in list(_files(self.folder)):
-                with suppress(OSError):  # it was taken meanwhile
+                with suppress(OSError):  # a drop may have taken the file meanwhile
                     status = path.stat()
                     age = now - max(status.st_mtime, status.st_ctime)
                     if path.parent == self.folder:  # a temporary file
@@ -95,10 +96,10 @@ class Uploads:
                         over = age > _FORGOTTEN and str(path) not in queued
                     if over:
                         path.unlink()
-            if not self._running:  # Gradio makes a folder, and then moves a file to it
+            if not self._running:  # during a request, Gradio needs a folder that is still empty
                 for folder, _, _ in os.walk(self.folder, topdown=False):
                     if Path(folder) != self.folder:
-                        with suppress(OSError):  # it is not empty
+                        with suppress(OSError):  # the folder is not empty
                             os.rmdir(folder)
 
     def _held(self) -> int:
@@ -107,12 +108,12 @@ class Uploads:
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files(folder):
                 with suppress(OSError):
-                    if path.parent != self.folder:  # files that are being written were promised
+                    if path.parent != self.folder:  # temporary files are counted as promised
                         num_bytes += path.stat().st_size
         return num_bytes
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below ``folder``, which others may change meanwhile."""
+    """All files below ``folder``, which other threads may change meanwhile."""
     for parent, _, names in os.walk(folder):
         yield from (Path(parent) / name for name in names)

@@ -1,10 +1,10 @@
 """Detection of fake stretches by decisions: F1 and overlap at a threshold, and errors of boundaries.
 
-Spoof is the class to detect. F1 is van Rijsbergen's ("Information Retrieval", 1979), over
+Spoof is the class to detect. F1 (van Rijsbergen, "Information Retrieval", 1979) is computed over
 frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds. The
-intersection over union is Jaccard's index. Boundaries are compared as in music: one to one, within
-a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in music using
-difference features and boosting", ISMIR 2007).
+intersection over union is Jaccard's index. Boundaries are compared as in music segmentation: one to
+one, within a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in
+music using difference features and boosting", ISMIR 2007).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nes2net.metrics.localisation.metrics import spoofed_time
 
 
 class Detection(NamedTuple):
-    """Figures in [0, 1] of a detection; NaN if nothing was to be found, or nothing was found."""
+    """Figures of a detection in [0, 1]; NaN where the denominator is 0."""
 
     precision: float
     """hits / (hits + false alarms)."""
@@ -33,9 +33,12 @@ class Detection(NamedTuple):
 
 
 def detection(counts: ArrayLike) -> Detection:
-    """Compute the figures from hits, false alarms and misses: (3,), or (U, 3), whose rows are added up.
+    """Compute the figures from hits, false alarms and misses.
 
-    >>> detection([3.0, 1.0, 1.0])
+    Args:
+        counts: (3,), or (U, 3), whose rows are summed.
+
+     detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
     """
     hits, false_alarms, misses = np.atleast_2d(np.asarray(counts, np.float64)).sum(0).tolist()
@@ -50,13 +53,13 @@ def detection(counts: ArrayLike) -> Detection:
 def overlap_of_segments(
     truth: Sequence[Sequence[tuple]], found: Sequence[Sequence[tuple]], durations: Sequence[float]
 ) -> NDArray:
-    """Measure spoofed seconds: hits, false alarms and misses of each utterance, (U, 3).
+    """Measure hits, false alarms and misses of each utterance in spoofed seconds, (U, 3).
 
-    Overlapping segments count once.
+    Overlapping segments are joined, so that their common time counts once.
 
     Args:
-        truth, found: segments of each utterance; segments that are not ``"spoof"`` count as bona
-            fide.
+        truth, found: true and detected segments of each utterance; segments that are not
+            ``"spoof"`` count as bona fide.
         durations: durations of the utterances in seconds.
 
     Raises:
@@ -77,12 +80,12 @@ def overlap_of_segments(
 
 
 class Boundaries(NamedTuple):
-    """True and found boundaries between bona fide and spoof, compared."""
+    """Comparison of true and detected boundaries between bona fide and spoof."""
 
     counts: NDArray
     """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""
     distances: NDArray
-    """(hits,): ``|found − true|`` in seconds."""
+    """(H,): distance between detected and true boundary in seconds, for each of H hits."""
 
     @property
     def mean_distance(self) -> float:
@@ -98,11 +101,12 @@ def match_boundaries(
     durations: Sequence[float],
     tolerance: float = 0.04,
 ) -> Boundaries:
-    """Match found boundaries with true boundaries, one to one.
+    """Match detected boundaries with true boundaries, one to one.
 
-    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible; among
-    such matchings it has the closest pairs. Boundaries within the tolerance of the beginning or the
-    end of an utterance do not count. Scores of frames locate a boundary to half a frame at best.
+    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible, and with
+    this number of hits the smallest sum of distances. Boundaries within the tolerance of the
+    beginning or the end of an utterance do not count. Scores of frames locate a boundary to half a
+    frame at best.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
@@ -127,8 +131,8 @@ def match_boundaries(
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
         apart = np.abs(np.subtract.outer(*times))
-        # Each pair within the tolerance is worth more than all distances together, so that as many
-        # pairs as possible are taken.
+        # A pair within the tolerance is worth more than the distances of all pairs together, so that
+        # the matching with the most hits is worth most.
         worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
         pairs = linear_sum_assignment(worth, maximize=True)
         hit_distances = apart[pairs][worth[pairs] > 0]
@@ -142,4 +146,5 @@ _ROUNDING = 1e-9  # seconds
 
 
 def _ratio(numerator: float, denominator: float) -> float:
+    """The quotient; NaN if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")

@@ -17,14 +17,14 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
-    """Labels of frames ``factor`` times as long: spoof if any frame in them is spoof.
+    """Labels of frames ``factor`` times as long; a long frame is spoof if any frame in it is spoof.
 
-    An incomplete frame at the end is dropped, as published, but fewer than ``factor`` labels give
-    one label.
+    As published, an incomplete long frame at the end is dropped; but fewer than ``factor`` labels
+    give one label.
 
     Args:
-        labels_10ms: (T,) labels, usually of 10 ms: 1 bona fide, 0 spoof.
-        factor: number of these frames in a new one.
+        labels_10ms: (T,) labels of frames, usually of 10 ms: 1 bona fide, 0 spoof.
+        factor: number of frames in a long frame.
 
     Raises:
         InputError: if there are no labels, or ``factor`` is below 1.
@@ -42,8 +42,14 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    Frames left over at the end give one more frame. ``how`` holds for this frame too; for ``mean``
-    and ``max`` the published code exchanges its score and its label.
+    Remaining frames at the end give one more long frame.
+
+    Args:
+        scores: (T,) scores of frames.
+        factor: number of frames in a long frame.
+        how: how the score of a long frame is computed from the scores in it. This also applies to
+            the last frame; for ``mean`` and ``max``, the published code exchanges the score and the
+            label of the last frame.
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.
@@ -60,12 +66,12 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
-    """The labels for :func:`coarsen_scores`: (⌈T/factor⌉,), spoof if any frame is spoof."""
+    """Labels for the scores of :func:`coarsen_scores`, (⌈T/factor⌉,): spoof if any frame in a long frame is spoof."""
     return coarsen_scores(labels, factor, "min")
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
-    """Scores of frames of 1/``factor`` of the length, each score repeated: (T·factor,).
+    """Scores of frames of 1/``factor`` times the length: each score is repeated, (T·factor,).
 
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])
@@ -74,7 +80,7 @@ def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
 
 
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Cut ``scores`` and ``labels`` to the shorter of them.
+    """Cut ``scores`` and ``labels`` to the shorter length of both.
 
     A front-end usually gives one frame fewer than there are labels of 20 ms.
 
@@ -88,6 +94,7 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def _row(values: ArrayLike, name: str, factor: int) -> NDArray:
+    """Convert ``values`` to a vector, and check it and ``factor``."""
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
         raise InputError(f"{name} of frames are a row of at least one, got shape {row.shape}")

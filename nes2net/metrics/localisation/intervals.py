@@ -1,9 +1,9 @@
 """Bootstrap intervals over utterances, for figures of frames or seconds.
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
-frames, but the EER thresholds of the resamples lie close together. The sorted frames are therefore
-first summed in a few bins for each utterance, to find the bins with the thresholds. All resamples
-walk only through the frames of these bins. The result is exact.
+frames, but the EER thresholds of all resamples lie close together. The sorted frames are therefore
+first summed in a few bins, for each utterance, to find the window of bins that contains these
+thresholds. Each resample then visits only the frames of the window. The result is exact.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_CHUNK = 64  # resamples whose bins are summed at once
-_BINS = 32
-_FEW = 100_000  # with at most so many frames, the window is not narrowed
-_KEPT = 100_000_000  # draws of at most so many numbers are kept for the next figure
+_CHUNK = 64  # resamples that are summed at once
+_BINS = 32  # largest number of bins
+_FEW = 100_000  # a window of at most this many frames is not narrowed further
+_KEPT = 100_000_000  # draws are kept for the next figure if they have at most this many numbers of 8 bits
 
 
 def range_eer_interval(
@@ -51,9 +51,9 @@ def range_eer_interval(
 
     Args:
         utterances, resolution_ms, tail: as for the metric.
-        num_resamples: draws of all utterances with replacement, at least 1. A draw without one of
-            the classes is repeated.
-        confidence: share of the draws inside of the interval, between 0 and 1.
+        num_resamples: number of resamples of the utterances with replacement, at least 1. A
+            resample that lacks a class is drawn again.
+        confidence: fraction of the resamples inside the interval, between 0 and 1.
         seed: seed of the draws, 0 or more.
 
     Raises:
@@ -66,16 +66,15 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`range_eer_interval` of frames that were timed already."""
+    """Compute :func:`range_eer_interval` of frames that are already timed."""
     resamples = _Resamples(time.totals, num_resamples, seed)
-    window, below = _window(time, resamples)
+    window, amounts_below = _window(time, resamples)
     ends = last_of_ties(window.scores)
-
-    lower = resamples.sums(below)
+    sums_below = resamples.sums(amounts_below)
 
     def eer(index: int) -> float:
         weights = resamples.counts(index).take(window.utterance)
-        bonafide, spoof = lower[index]
+        bonafide, spoof = sums_below[index]
         sizes = resamples.sizes[index]
         fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
         fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
@@ -109,27 +108,32 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`point_eer_interval` of frames that were sorted already."""
+    """Compute :func:`point_eer_interval` of frames that are already sorted."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
-    window, below = _window(frames, resamples)
-    amounts = window.bonafide, window.spoof
-    classes = [np.flatnonzero(of_class) for of_class in amounts]
-    elements = [(window.utterance[of_class], amount[of_class]) for of_class, amount in zip(classes, amounts)]
-    # The frames outside of the window are one trial of each class below and above it.
+    window, amounts_below = _window(frames, resamples)
+    # For each class, the window's elements of this class: their utterances, numbers of frames and scores. Two more
+    # trials, at −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
-    evaluate: Resampled | None = quick_metric(compute_eer, *(np.append(window.scores[c], outside) for c in classes))
-    assert evaluate is not None
+    elements = []
+    scores = []
+    for num_frames in (window.bonafide, window.spoof):
+        in_class = np.flatnonzero(num_frames)
+        elements.append((window.utterance[in_class], num_frames[in_class].astype(np.int64)))
+        scores.append(np.append(window.scores[in_class], outside))
+    evaluate: Resampled | None = quick_metric(compute_eer, *scores)
+    assert evaluate is not None  # the EER has a quick form
 
-    lower = resamples.sums(below).round().astype(np.int64)
+    sums_below = resamples.sums(amounts_below).round().astype(np.int64)
     sizes = resamples.sizes.round().astype(np.int64)
 
     def eer(index: int) -> Any:
-        counts = resamples.counts(index)
-        trials = []
-        for (utterance, amount), below_it, size in zip(elements, lower[index], sizes[index]):
-            inside = counts.take(utterance) * amount.astype(np.int64)
-            trials.append(np.append(inside, (below_it, size - below_it - inside.sum())))
-        return evaluate(np.concatenate(trials))
+        draws_of_utterances = resamples.counts(index)
+        trial_counts = []
+        for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
+            in_window = draws_of_utterances.take(utterance) * num_frames
+            num_above = size - num_below - in_window.sum()
+            trial_counts.append(np.append(in_window, (num_below, num_above)))
+        return evaluate(np.concatenate(trial_counts))
 
     return percentiles(resamples.figures(eer), confidence)
 
@@ -144,7 +148,7 @@ def interval_of_sums(
 ) -> tuple[float, float]:
     """Compute the percentile bootstrap interval of a figure that depends on sums over utterances.
 
-    Draws in which the figure is not defined (NaN) are left out; if none remain, the interval is
+    Resamples in which the figure is not defined (NaN) are left out; if none remain, both bounds are
     NaN.
 
     Args:
@@ -170,12 +174,12 @@ def interval_of_sums(
 
 
 class _Resamples:
-    """Draws of all utterances with replacement.
+    """Resamples of the utterances with replacement, each with both classes.
 
     Args:
-        totals: (U, C), the amount of each class in each utterance; every draw has some of each
-            class.
-        number: R, the number of draws.
+        totals: (U, C), the amount of each class in each utterance. A resample that lacks a class is
+            drawn again.
+        number: R, the number of resamples.
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
@@ -188,13 +192,13 @@ class _Resamples:
         self.seed = seed
         self.drawn_again: frozenset[int] = frozenset()
         self.sizes = self.sums(totals)
-        """(R, C), the amount of each class in each draw."""
+        """(R, C), the amount of each class in each resample."""
         if lacking := np.flatnonzero((self.sizes <= 0).any(1)).tolist():
             self.drawn_again = frozenset(lacking)
             self.sizes = self.sums(totals)
 
     def counts(self, index: int) -> NDArray:
-        """How often each utterance is in a draw, (U,)."""
+        """How often the resample ``index`` contains each utterance, (U,)."""
         size = len(self.totals)
         if size * self.number <= _KEPT and index not in self.drawn_again:
             return _kept_draws(size, self.number, self.seed)[index]
@@ -205,22 +209,25 @@ class _Resamples:
         return counts
 
     def sums(self, amounts: NDArray) -> NDArray:
-        """Add up ``amounts`` (…, U, S) of the utterances of each draw: (…, R, S)."""
+        """Sum ``amounts`` (…, U, S) over the utterances of each resample: (…, R, S)."""
         chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
         rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
 
     def figures(self, figure: Callable[[int], float]) -> NDArray:
-        """Compute ``figure``, a function of the index of a draw, for all draws, (R,)."""
-        # Threads help, because NumPy releases Python's lock.
+        """Compute ``figure``, a function of the index of a resample, for all resamples, (R,)."""
+        # Threads run in parallel, because NumPy releases Python's global lock.
         with ThreadPoolExecutor(usable_processors()) as pool:
             return np.array(list(bootstrap_progress(pool.map(figure, range(self.number)), self.number)))
 
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """The first draw of each resample, (R, U), which all figures of an evaluation use."""
-    # 8 bits suffice: one of more than 255 utterances is drawn 256 times once in 256! draws.
+    """How often each resample contains each utterance, (R, U), before resamples that lack a class are drawn again.
+
+    They are kept, because all figures of an evaluation use them.
+    """
+    # 8 bits suffice: a count above 255 needs more than 255 utterances, and then has a chance below 1 in 256!.
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
@@ -229,42 +236,46 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
 
 
 def _window(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """The frames among which the EER of every resample lies, and the amounts below them.
+    """Find the window of frames that contains the EER threshold of every resample.
 
-    These are the amounts of both classes below the frames in each utterance, (U, 2).
+    Returns:
+        The frames of the window, and the amount of each class below the window in each utterance,
+        (U, 2).
     """
-    below = np.zeros_like(resamples.totals)
-    before = np.inf
-    while _FEW < len(frames.scores) < before / 2:
-        before = len(frames.scores)
-        frames, below = _narrowed(frames, below, resamples)
-    return frames, below
+    amounts_below = np.zeros_like(resamples.totals)
+    previous_size = np.inf
+    while _FEW < len(frames.scores) < previous_size / 2:  # until narrowing no longer halves the window
+        previous_size = len(frames.scores)
+        frames, amounts_below = _narrowed(frames, amounts_below, resamples)
+    return frames, amounts_below
 
 
-def _narrowed(frames: TimedFrames, below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """A narrower window, found by the sums of ``frames`` in bins, and the amounts below it."""
-    # Bins of about as many frames each; equal scores share a bin. ``ends`` are the indices after the bins.
+def _narrowed(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
+    """Narrow the window ``frames`` by sums of its frames in bins; arguments and result as for :func:`_window`."""
+    # Bins of about equal numbers of frames; equal scores share a bin. ``ends`` are the indices after the bins.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
-    until = np.empty((2, len(below), len(ends)))  # the amount of each class in each utterance below the end of each bin
+    # (2, U, bins): the amount of each class in each utterance up to the end of each bin
+    amounts = np.empty((2, len(amounts_below), len(ends)))
     for column, (start, end) in enumerate(pairwise((0, *ends))):
-        for of_class, amounts in zip(until, (frames.bonafide, frames.spoof)):
-            of_class[:, column] = np.bincount(frames.utterance[start:end], amounts[start:end], len(below))
-    until.cumsum(2, out=until)
-    until += below.T[:, :, None]
-    bonafide, spoof = resamples.sums(until) / resamples.sizes.T[:, :, None]  # R×bins
-    rise = bonafide + spoof - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # with time after the last frame it may stay below 0
-    crossed = (rise >= 0).argmax(1)  # the bin of each resample in which the first rate reaches the second
-    # Rounding may move a crossing at the edge of a bin to its neighbour.
+        for class_amounts, frame_amounts in zip(amounts, (frames.bonafide, frames.spoof)):
+            sums = np.bincount(frames.utterance[start:end], frame_amounts[start:end], len(amounts_below))
+            class_amounts[:, column] = sums
+    amounts.cumsum(2, out=amounts)
+    amounts += amounts_below.T[:, :, None]
+    fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
+    rise = fpr + recall - 1  # FPR − FNR after each bin
+    rise[:, -1] = 1  # it may stay below 0 if there is time after the last frame
+    crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
+    # Rounding may move a crossing at the edge of a bin to the neighbouring bin.
     first = max(0, int(crossed.min()) - 1)
     last = min(len(ends), int(crossed.max()) + 2)
     start = 0
     if first:
         start = ends[first - 1]
-        below = until[:, :, first - 1].T
+        amounts_below = amounts[:, :, first - 1].T
     window = slice(start, ends[last - 1])
     columns = ("scores", "bonafide", "spoof", "utterance")
     narrowed = frames._replace(**{name: getattr(frames, name)[window] for name in columns})
-    return narrowed, below
+    return narrowed, amounts_below

@@ -1,13 +1,13 @@
 """Read and write files of segments: RTTM, ``reco2dur`` with durations of utterances, Audacity's label files.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
-times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The PartialSpoof
-database and diarisation tools use it. Labels keep their names, and the order of the lines does not
-matter.
+with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The
+PartialSpoof database and diarisation tools use RTTM. Labels are not changed, and the order of the
+lines does not matter.
 
-A line of a label file of the audio editor Audacity has three fields separated by tabs, ``start end label``,
-for the segments of one recording. A label over a range of frequencies would have a second line
-(Audacity manual, "Importing and Exporting Labels").
+A label file of the audio editor Audacity has the segments of one recording. A line has three fields
+separated by tabs, ``start end label``. A second line for the range of frequencies of a label is
+possible, but not written here (Audacity manual, "Importing and Exporting Labels").
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from nes2net.lib.text_files import checked_float, read_rows
 from nes2net.metrics.localisation.segments import Segment, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
-_LONGEST = 1e7  # seconds: 115 days, which keeps frames within an array's reach
+_LONGEST = 1e7  # seconds: 115 days; limits the size of arrays of frames
 
 
 def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
-    """Read utterance → its segments, both in the order of the file.
+    """Read the mapping utterance → segments; utterances and segments are in the order of the file.
 
     The end of a segment is start + duration, rounded to 5 decimals, as published.
 
     Raises:
-        InputError: if the file is missing or not text, or a line is malformed; the message names it.
+        InputError: if the file is missing or not text, or a line is malformed; the message names
+            the line.
     """
     path = Path(path)
     segments: dict[str, list[Segment]] = {}
@@ -50,18 +51,17 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file, times with three decimals.
 
     White space in a name or label becomes ``%20``, and a byte of a file name that is not UTF-8
-    becomes ``\\udcff``. Scores are left out. A segment ends where the next one begins, also after
-    rounding.
+    becomes ``\\udcff``. Scores are left out. Adjacent segments still touch after rounding.
 
     Args:
-        width: least number of characters of a time, filled by spaces.
+        width: smallest number of characters of a time, padded with spaces.
 
     >>> print(rttm_text({"talk": [Segment("spoof", 0.5, 1.25)]}), end="")
     SPEAKER talk 1 0.500 0.750 <NA> <NA> spoof <NA> <NA>
     """
     lines = []
-    for utterance, of_utterance in segments.items():
-        for label, start, end, *_ in of_utterance:
+    for utterance, utterance_segments in segments.items():
+        for label, start, end, *_ in utterance_segments:
             duration = round(end, 3) - round(start, 3)
             times = f"{start:{width}.3f} {duration:{width}.3f}"
             lines.append(f"SPEAKER {_word(utterance)} 1 {times} <NA> <NA> {_word(label)} <NA> <NA>\n")
@@ -102,10 +102,11 @@ def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> Non
 
 
 def read_reco2dur(path: str | Path) -> dict[str, float]:
-    """Read utterance → duration in seconds; lines ``utterance seconds``.
+    """Read the mapping utterance → duration in seconds from lines ``utterance seconds``.
 
     Raises:
-        InputError: if the file is missing or not text, or a line is malformed; the message names it.
+        InputError: if the file is missing or not text, or a line is malformed; the message names
+            the line.
     """
     path = Path(path)
     durations: dict[str, float] = {}
@@ -118,7 +119,7 @@ def seconds(number: str, path: Path, line: int, name: str) -> float:
     """Read ``number`` as a time in seconds.
 
     Raises:
-        InputError: with file and line, if it is no number, negative or beyond 115 days.
+        InputError: with file and line, if ``number`` is not a number, negative or over 115 days.
     """
     value = checked_float(number, path, line, name)
     if not 0 <= value <= _LONGEST or not math.isfinite(value):
@@ -127,6 +128,7 @@ def seconds(number: str, path: Path, line: int, name: str) -> float:
 
 
 def _word(text: str) -> str:
+    """``text`` as one field of RTTM."""
     return printable("%20".join(text.split())) or "<NA>"
 
 

@@ -4,8 +4,9 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` over frames, ``measured_frames`` for its resolutions, ``range_eer``
-over seconds; each has a variant ``…_of`` for frames that were already sorted or timed.
+In reading order: ``point_eer`` over frames; ``measured_frames``, which gives its frames at a
+resolution; ``range_eer`` over seconds. ``point_eer_of`` and ``range_eer_of`` take frames that are
+already sorted or timed.
 """
 
 from __future__ import annotations
@@ -25,39 +26,40 @@ Tail = Literal["bonafide", "last"]
 
 
 class ScoredUtterance(NamedTuple):
-    """Scores of the frames of an utterance, and the truth."""
+    """Scores of the frames of an utterance, and its true segments."""
 
     scores: ArrayLike
     """(T,), one score for each frame."""
     segments: Sequence[tuple]
-    """(label, start, end) in seconds, ``"bonafide"`` or ``"spoof"``."""
+    """(label, start, end), label ``"bonafide"`` or ``"spoof"``, times in seconds."""
     duration: float
     """In seconds."""
     labels_10ms: NDArray | None = None
-    """Labels of frames of 10 ms; None for labels made from the ``segments``."""
+    """Labels of 10-ms frames; None to make them from the ``segments``."""
     name: str = "an utterance"
+    """Name of the utterance in error messages."""
 
 
 class PointEer(NamedTuple):
-    """An EER over frames, a fraction, with the numbers of frames that it was measured on."""
+    """An EER over frames, a fraction, with the number of frames of each class."""
 
     eer: float
     threshold: float
-    """The highest score called spoof."""
+    """The highest score that is called spoof."""
     num_bonafide: int
     num_spoof: int
 
 
 class RangeEer(NamedTuple):
-    """An EER over seconds, a fraction, with the seconds that it was measured on."""
+    """An EER over seconds, a fraction, with the seconds of each class."""
 
     eer: float
     threshold: float
-    """The highest score called spoof."""
+    """The highest score that is called spoof."""
     fpr: float
-    """The share of the bona fide seconds that is called spoof."""
+    """False positive rate: the fraction of bona fide time that is called spoof."""
     fnr: float
-    """The share of the spoofed seconds that is not called spoof."""
+    """False negative rate: the fraction of spoofed time that is not called spoof."""
     bonafide_seconds: float
     spoof_seconds: float
 
@@ -72,7 +74,7 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
 
     Args:
         scores: (T,) of each utterance.
-        labels: (T,) of each utterance: 1 bona fide, 0 spoof; frames of −1 are left out.
+        labels: (T,) of each utterance: 1 bona fide, 0 spoof; frames with −1 are left out.
 
     Raises:
         InputError: if scores and labels do not have the same lengths, a score is NaN, or a class
@@ -95,10 +97,10 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by their scores, bona fide first among equal scores, and count them.
+    """Sort frames by score, bona fide first among equal scores, and count them.
 
-    Equal neighbours in an utterance, as at a finer resolution than the scores', become one counted
-    element.
+    Neighbouring frames of an utterance with equal scores and labels become one element with a
+    count. There are many if scores were repeated for a finer resolution.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -112,15 +114,17 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
     scores = scores[begins]
     labels = labels[begins]
-    del frames, begins  # of the caller's frames, which may be its last use, some 200 MB
+    del frames, begins  # frees about 200 MB if the caller does not keep the frames
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
+    # argsort leaves equal scores in any order. Sort again only the runs of equal scores in which a spoofed frame
+    # comes before a bona fide one.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # of equal scores
+        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # number of each element's run of equal scores
         mixed = np.zeros(run[-1] + 1, bool)
         mixed[run[wrong]] = True
         indices = np.flatnonzero(mixed[run])
@@ -135,17 +139,22 @@ def sorted_frames(frames: Frames) -> TimedFrames:
 
 def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
     """Check the lengths of scores and labels, and join the frames of all utterances."""
-    rows = [(np.asarray(of_scores), np.asarray(of_labels)) for of_scores, of_labels in zip(scores, labels, strict=True)]
-    for number, (of_scores, of_labels) in enumerate(rows):
-        if of_scores.ndim != 1 or of_scores.shape != of_labels.shape:
+    score_rows = []
+    label_rows = []
+    for number, (utterance_scores, utterance_labels) in enumerate(zip(scores, labels, strict=True)):
+        score_row = np.asarray(utterance_scores)
+        label_row = np.asarray(utterance_labels)
+        if score_row.ndim != 1 or score_row.shape != label_row.shape:
             raise InputError(
-                f"utterance {number} has scores of shape {of_scores.shape} and labels of shape {of_labels.shape}; "
+                f"utterance {number} has scores of shape {score_row.shape} and labels of shape {label_row.shape}; "
                 "cut both to the shorter, by nes2net.metrics.localisation.align"
             )
-    if not rows:
+        score_rows.append(score_row)
+        label_rows.append(label_row)
+    if not score_rows:
         raise InputError("there are no utterances, so there is no error rate")
-    joined, truth = map(np.concatenate, zip(*rows))
-    return Frames(joined, truth, np.array([len(of_scores) for of_scores, _ in rows]))
+    joined_scores, counts = _joined(score_rows)
+    return Frames(joined_scores, np.concatenate(label_rows), counts)
 
 
 def measured_frames(
@@ -153,16 +162,17 @@ def measured_frames(
 ) -> list[tuple[NDArray, NDArray]]:
     """The scores and labels (T,) of each utterance for one column of the published table.
 
-    At the scores' own resolution the labels are pooled from labels of 10 ms. At a coarser
-    resolution a frame has the lowest score of its frames, and is spoof if any of them is. At a
-    finer resolution each score is repeated. The figure is honest at a finer resolution and
-    optimistic at a coarser one.
+    At the resolution of the scores, labels are pooled from labels of 10-ms frames. At a coarser
+    resolution, a frame has the lowest score of the frames in it, and is spoof if any of them is
+    spoof. At a finer resolution, each score is repeated. The EER is honest at a finer resolution
+    and optimistic at a coarser resolution.
 
     Args:
-        resolution_ms: length of a frame of the scores, a multiple of 10.
-        measured_at: a resolution in ms; one divides the other.
-        by_segments: labels of frames finer than the scores come from the segments, as published; if
-            False, they are pooled from labels of 10 ms.
+        resolution_ms: length of a frame of the scores in ms, a multiple of 10.
+        measured_at: resolution of the measurement in ms; it is a multiple or a divisor of
+            ``resolution_ms``.
+        by_segments: make labels of frames finer than the scores from the segments, as published; if
+            False, pool them from labels of 10-ms frames.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
@@ -178,7 +188,7 @@ class Frames(NamedTuple):
     scores: NDArray
     """(N,)."""
     labels: NDArray
-    """(N,): 1 bona fide, 0 spoof; frames of −1 are not measured."""
+    """(N,): 1 bona fide, 0 spoof; frames with −1 are not measured."""
     counts: NDArray
     """(U,), the number of frames of each utterance."""
 
@@ -194,10 +204,14 @@ def measured(
     measured_at: int,
     *,
     by_segments: bool = True,
-    own: Frames | None = None,
+    score_frames: Frames | None = None,
 ) -> Frames:
-    """The :func:`measured_frames` of all utterances in one row; ``own`` are those at ``resolution_ms``, if known."""
-    frames = own
+    """The :func:`measured_frames` of all utterances, joined.
+
+    Args:
+        score_frames: the result at ``resolution_ms``, if it was computed before.
+    """
+    frames = score_frames
     if frames is None:
         pooled = _pooled(utterances, _factor(resolution_ms, 10))
         scores, counts = _joined([np.asarray(utterance.scores) for utterance in utterances])
@@ -205,10 +219,10 @@ def measured(
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned(scores, counts, *pooled)
     if measured_at > resolution_ms:
-        # Frames left over at the end of an utterance give one more frame.
+        # Remaining frames at the end of an utterance give one more frame.
         factor = _factor(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
-        first = frames.starts.repeat(counts) + _places(counts) * factor
+        first = frames.starts.repeat(counts) + _positions(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:
         factor = _factor(resolution_ms, measured_at)
@@ -221,19 +235,20 @@ def measured(
 
 
 def _joined(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """Join the rows of all utterances; return the joined row and the length of each."""
+    """Join the rows of all utterances; return the joined row and the length of each row."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
-def _places(counts: NDArray) -> NDArray:
-    """The index of each number within its utterance, for ``counts`` numbers in each utterance."""
+def _positions(counts: NDArray) -> NDArray:
+    """The position of each frame in its utterance, for ``counts`` (U,) frames of the utterances."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
 def _cut(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
-    """Cut the ``counts`` values of each utterance to the first ``lengths``."""
+    """Cut the ``counts`` (U,) values of each utterance to the first ``lengths`` (U,)."""
     if (counts == lengths).all():
         return values
+    # The running sum of the steps is 1 for the values that stay, and 0 for the values that are cut off.
     starts = counts.cumsum() - counts
     steps = np.zeros(len(values) + 1, np.int8)
     np.add.at(steps, starts, 1)
@@ -248,7 +263,7 @@ def _pooled(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
     used = np.where(counts < factor, counts, num_frames * factor)
-    first = (used.cumsum() - used).repeat(num_frames) + _places(num_frames) * factor
+    first = (used.cumsum() - used).repeat(num_frames) + _positions(num_frames) * factor
     return np.minimum.reduceat(_cut(labels, counts, used), first), num_frames
 
 
@@ -265,18 +280,19 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     """Compute the EER over the seconds of all utterances.
 
     Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
-    start later are dropped. The seconds of spoofed segments are spoofed, and all others are bona
-    fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR +
-    FNR)/2 at the first of −∞ and all scores in ascending order where ``|FPR − FNR|`` is smallest.
-    The search is exact; the bisection of the published script may not end.
+    start after the end are dropped. The time of spoofed segments is spoofed, and all other time is
+    bona fide. A frame is called spoof if its score is at or below the threshold. Thresholds are −∞
+    and all scores in ascending order; the EER is (FPR + FNR)/2 at the first threshold where
+    ``|FPR − FNR|`` is smallest. The search is exact; the bisection of the published script may not
+    end.
 
     Args:
-        resolution_ms: length of a frame.
-        tail: the time after the last frame. It is not called spoof (``"bonafide"``, as published),
-            or belongs to the last frame (``"last"``, as in WeDefense).
+        resolution_ms: length of a frame in ms.
+        tail: how the time after the last frame is called: bona fide (``"bonafide"``, as published),
+            or like the last frame (``"last"``, as in WeDefense).
 
     Raises:
-        InputError: if a class has no time, there are no scores, one is NaN, or a segment lies
+        InputError: if a class has no time, there are no scores, a score is NaN, or a segment lies
             outside of its utterance.
 
     >>> half = ScoredUtterance([1.0, 1.0, -1.0, 1.0], [("spoof", 0.03, 0.08)], 0.08)
@@ -306,21 +322,24 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
 
 
 class TimedFrames(NamedTuple):
-    """The frames of all utterances in ascending order of their scores, all (N,), and totals (U,)."""
+    """The frames of all utterances in ascending order of their scores, and the amount of each class."""
 
     scores: NDArray
+    """(N,)."""
     bonafide: NDArray
-    """The bona fide part of each frame, in seconds or frames."""
+    """(N,), the bona fide part of each frame, in seconds or as a number of frames."""
     spoof: NDArray
+    """(N,), the spoofed part."""
     utterance: NDArray
-    """The number of its utterance."""
+    """(N,), the number of the utterance of each frame."""
     bonafide_totals: NDArray
-    """The bona fide part of each utterance, including the time after its frames."""
+    """(U,), the bona fide part of each utterance, including the time after its last frame."""
     spoof_totals: NDArray
+    """(U,), the spoofed part."""
 
     @property
     def totals(self) -> NDArray:
-        """The amount of both classes in each utterance, (U, 2)."""
+        """The bona fide and the spoofed part of each utterance, (U, 2)."""
         return np.stack([self.bonafide_totals, self.spoof_totals], 1)
 
 
@@ -328,7 +347,8 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
     """Measure the bona fide and the spoofed seconds of each frame.
 
     Raises:
-        InputError: if there are no scores, one is NaN, or a segment lies outside of its utterance.
+        InputError: if there are no scores, a score is NaN, or a segment lies outside of its
+            utterance.
     """
     rows = [_seconds(utterance, resolution_ms / 1000, tail) for utterance in utterances]
     scores = checked_scores(np.concatenate([np.zeros(0), *(row[0] for row in rows)]), "frame")
@@ -340,7 +360,12 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
 
 
 def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArray, NDArray, NDArray, float, float]:
-    """Scores, bona fide and spoofed seconds of the frames of one utterance, and both totals."""
+    """Measure the frames of one utterance, which begin every ``step`` seconds.
+
+    Returns:
+        Scores, bona fide and spoofed seconds of the frames, (T,) each, and bona fide and spoofed
+        seconds of the utterance.
+    """
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:
@@ -350,20 +375,21 @@ def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArr
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
+    # The spoofed time up to a time t is piecewise linear in t, with knots at the edges of the spoofed stretches.
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
-    lengths[1::2] = 0  # between the spoofed stretches
-    until = np.append(0.0, lengths.cumsum())  # spoofed seconds until each knot
-    spoof = np.diff(np.interp(edges, knots, until))
-    total = float(until[-1])
+    lengths[1::2] = 0  # the time between two stretches is not spoofed
+    spoofed_before = np.append(0.0, lengths.cumsum())  # in seconds, at each knot
+    spoof = np.diff(np.interp(edges, knots, spoofed_before))
+    total = float(spoofed_before[-1])
     return scores[:count], np.maximum(np.diff(edges) - spoof, 0), spoof, duration - total, total
 
 
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
-    """The spoofed stretches of ``segments`` in order; overlapping and touching segments are joined.
+    """(start, end) of the spoofed stretches of ``segments``, in order; overlapping and touching segments are joined.
 
     Raises:
-        InputError: if a segment lies outside of 0 to ``duration``, by more than a millisecond.
+        InputError: if a segment begins before 0, or ends over 1 ms after ``duration``.
     """
     joined: list[tuple[float, float]] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
@@ -379,12 +405,14 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
+    """The labels of 10-ms frames: given, or made from the segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
 def _factor(longer: int, shorter: int) -> int:
+    """How many frames of ``shorter`` ms make a frame of ``longer`` ms."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

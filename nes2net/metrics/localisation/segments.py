@@ -20,10 +20,10 @@ from nes2net.lib.errors import InputError, check_known
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Seconds by which times in files may differ, because they have three decimals.
+#: Seconds by which times may differ, because times in files have three decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # seconds
-_TOUCHING = 1e-6  # seconds
+_SHORTEST = 1e-4  # seconds of the shortest segment that map_segments keeps
+_TOUCHING = 1e-6  # seconds between two segments that map_segments merges
 
 
 class Segment(NamedTuple):
@@ -54,18 +54,17 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Labels (T,) of frames of ``resolution_ms``: 1 bona fide, 0 spoof.
 
-    Later segments overwrite earlier ones. Frames that no segment covers are 0, spoof, as published.
-    The last, incomplete frame therefore counts as spoof even in a bona fide utterance, if less than
-    half of it exists.
+    Later segments overwrite earlier segments. As published, frames that no segment covers are 0,
+    spoof. The last, incomplete frame is therefore spoof even in a bona fide utterance, if the
+    utterance covers less than half of the frame.
 
     Args:
         segments: (label, start, end) in seconds.
         duration: duration of the utterance in seconds.
-        rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds to the
-            nearest frame, halves to the even one, after the end was rounded to 5 decimals.
-            ``"wedefense"`` rounds halves up and gives each segment at least one frame. ``"start"``
-            gives a frame the label of the segment in which it starts, and −1 if there is no
-            segment.
+        rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds the end to
+            5 decimals, and then both edges to the nearest frame, halves to the even frame.
+            ``"wedefense"`` rounds halves up, and each segment has at least one frame. ``"start"``
+            labels a frame by the segment in which the frame starts, −1 if there is no segment.
         last_frame: how the number of frames is rounded.
 
     Raises:
@@ -103,12 +102,12 @@ def segments_of_frames(
     """Join neighbouring frames of one class to segments.
 
     Args:
-        frames: classes (T,), or logits (T, n); the class is the largest logit, the first of equal
-            ones. 0 is spoof and 1 bona fide, as in labels.
-        resolution_ms: length of a frame.
-        duration: duration of the utterance in seconds, at which the last segment is cut; None for
-            all frames, as published.
-        labels: labels of the classes.
+        frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
+            frame is its largest logit, the first if several are equal.
+        resolution_ms: length of a frame in ms.
+        duration: duration of the utterance in seconds, at which the last segment is cut; None does
+            not cut, as published.
+        labels: labels of the classes, by class number.
 
     Raises:
         InputError: if ``frames`` has another shape, or a class has no label.
@@ -135,10 +134,10 @@ def segments_of_frames(
 
 
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
-    """Give segments other labels, in the order of their starts, and merge neighbours of one label.
+    """Give segments other labels, sort them by start, and merge neighbours of one label.
 
     Segments shorter than 10⁻⁴ s are dropped. Segments of one label are merged if less than 10⁻⁶ s
-    lies between them. Scores are left out.
+    is between them. Scores are left out.
 
     Args:
         labels: label → new label.

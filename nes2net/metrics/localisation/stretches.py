@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: Score rule → threshold and hysteresis. The threshold is the natural point of the rule: even odds,
-#: or the middle of the range; for ``cosine`` the middle of the published targets, 1 and 0. The
-#: hysteresis is an assumption: a factor of e in the odds, or a tenth of the range.
+#: Score rule → threshold and hysteresis. The threshold is at even odds for ``logit`` and ``difference``, at the middle
+#: of the range for ``probability``, and at the middle of the published targets 1 and 0 for ``cosine``. The hysteresis
+#: is an assumption: a factor of e in the odds, or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
-#: Seconds of the shortest stretch and the shortest gap. An assumption: a short phone lasts as long.
+#: Smallest duration of a stretch and of a gap in seconds. It is an assumption: a short phone is about as long.
 MIN_DURATION = 0.1
 
 
@@ -28,7 +28,7 @@ class StretchRule(NamedTuple):
     hysteresis: float
     """A stretch continues while scores are at most ``threshold`` + this value."""
     min_duration: float = MIN_DURATION
-    """In seconds: shorter gaps between stretches are filled, then shorter stretches are dropped."""
+    """In seconds; first, shorter gaps between stretches are filled, then shorter stretches are dropped."""
 
     @classmethod
     def of(
@@ -42,16 +42,17 @@ class StretchRule(NamedTuple):
 
         Args:
             score_rule: score rule of the detector.
-            threshold: a fake stretch begins at a score of at most this value; None for 0 for logits
-                and their differences, and 0.5 for probabilities and cosines. Scores are not
+            threshold: a fake stretch begins at a score of at most this value. None takes 0 for
+                logits and their differences, and 0.5 for probabilities and cosines. Scores are not
                 calibrated: choose a threshold on data of your own.
-            hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``;
-                None for 1 for logits and their differences, and 0.1 for probabilities and cosines.
-            min_duration: in seconds; shorter gaps between stretches are filled, then shorter
+            hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``.
+                None takes 1 for logits and their differences, and 0.1 for probabilities and
+                cosines.
+            min_duration: in seconds; first, shorter gaps between stretches are filled, then shorter
                 stretches are dropped.
 
         Raises:
-            InputError: if a number is not finite, or the last two are negative.
+            InputError: if a number is not finite, or hysteresis or minimum duration is negative.
 
         >>> StretchRule.of("probability", hysteresis=0.0)
         StretchRule(threshold=0.5, hysteresis=0.0, min_duration=0.1)
@@ -73,16 +74,16 @@ class StretchRule(NamedTuple):
 def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rule: StretchRule) -> list[Segment]:
     """The fake stretches of a recording, in order.
 
-    A stretch that reaches the last frame ends with the recording, because the frames of most
-    front-ends end a little before it.
+    A stretch that reaches the last frame ends at the end of the recording, because with most
+    front-ends the last frame ends a little earlier.
 
     Args:
-        scores: (T,) of its frames, higher for bona fide.
-        resolution_ms: length of a frame.
+        scores: (T,), a score for each frame, higher for bona fide.
+        resolution_ms: length of a frame in ms.
         duration: duration of the recording in seconds.
 
     Returns:
-        Segments ``spoof``; their score is the mean of their frames.
+        Segments with the label ``spoof``; their score is the mean score of their frames.
 
     Raises:
         InputError: if the scores are not a row of finite numbers.
@@ -95,15 +96,15 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     if row.ndim != 1 or not np.isfinite(row).all():
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
-    goes_on = row <= rule.threshold + rule.hysteresis
-    # A frame is within a stretch if a stretch began at or before it and has continued since.
+    continues = row <= rule.threshold + rule.hysteresis
+    # A frame is within a stretch if the last frame at which a stretch begins is after the last frame that ends one.
     numbers = np.arange(len(row))
-    begun = np.maximum.accumulate(np.where(begins, numbers, -1))
-    ended = np.maximum.accumulate(np.where(goes_on, -1, numbers))
-    inside = np.concatenate([[False], begun > ended, [False]]).astype(np.int8)
-    runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): the first frame of each, and the first behind it
-    shortest = rule.min_duration - 1e-9  # five frames of 20 ms are 0.1 s, however that is rounded
-    if len(runs) > 1:
+    last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
+    last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
+    inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
+    runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): first frame of a stretch, first frame after it
+    shortest = rule.min_duration - 1e-9  # so that rounding does not make five frames of 20 ms shorter than 0.1 s
+    if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
     stretches = []
@@ -118,7 +119,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
 
 
 def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment]:
-    """``stretches`` and the bona fide segments between them: all of a recording.
+    """``stretches`` and the bona fide segments around them, which together cover the recording.
 
     >>> [s[:3] for s in with_bonafide([Segment("spoof", 0.5, 1.25)], 1.25)]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.25)]
@@ -136,7 +137,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
-    """(start, end) of ``stretches`` for a picture, in which gaps of less than ``gap`` seconds cannot be seen.
+    """(start, end) of ``stretches`` for a picture; stretches are joined if less than ``gap`` seconds are between them.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]

@@ -12,7 +12,7 @@ from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
 
-#: Arguments of a loss that describe the back-end and are not options.
+#: Arguments of a loss that describe the back-end; a recipe cannot set them.
 GIVEN = ("head", "feature_dim", "num_classes")
 
 
@@ -21,7 +21,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
 
     Args:
         loss: one of ``nes2net.models.registry.losses.names()``, or a mapping of ``name`` and options.
-        key: the recipe's key for it.
+        key: the key of the recipe that names the loss.
 
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
@@ -34,7 +34,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
-    """Build a loss for the outputs of ``backend``: its logits, or its embeddings and the vectors of its head.
+    """Build a loss of the logits of ``backend``, or of its embeddings and the vectors of its head.
 
     Args:
         loss, key: as for :func:`checked_loss`.

@@ -1,4 +1,4 @@
-"""The base of losses: a quotient of two sums, so that a batch may be computed in parts."""
+"""The base class of losses: a quotient of two sums, so that a batch may be computed in parts."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ class Criterion(nn.Module):
     The parts of a batch give the loss of the whole batch, because numerators and denominators are
     summed before the division. The denominator is known before any forward pass.
 
-    A loss is a subclass in a file of its own, registered by name (docs/extending.md). The arguments
-    of its constructor are its options in a recipe, except for three: ``head`` and ``feature_dim``
-    are the last layer of the back-end and the size of an embedding, for a loss with
-    :attr:`needs_head`; ``num_classes`` is the number of classes, 2 for a loss without this
-    argument.
+    A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
+    the arguments of its constructor as options, except for three. A loss with :attr:`needs_head`
+    gets ``head``, the last layer of the back-end, and ``feature_dim``, the size of an embedding.
+    ``num_classes`` is the number of classes; a loss without this argument has 2.
 
     Args:
-        num_classes: K; the class bona fide, if there is one, is the last.
+        num_classes: K; if bona fide is a class, it is the last.
     """
 
     #: whether the loss takes the back-end's embeddings instead of its logits
     takes_embeddings: ClassVar[bool] = False
     #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None for any
     needs_head: ClassVar[str | None] = None
-    #: number of logits that the back-end needs; None for one of each class
+    #: number of logits that the back-end needs; None for one logit of each class
     num_logits: ClassVar[int | None] = None
 
     def __init__(self, num_classes: int = 2) -> None:
@@ -63,14 +62,15 @@ class Criterion(nn.Module):
     def parts(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute numerator and denominator, in the type of the loss.
+        """Compute numerator and denominator, in the dtype of the loss.
 
         Args:
             outputs: B×n, logits or embeddings.
-            targets: (B,) numbers of classes, 1 for bona fide of two, or B×K, each class's share in
-                a mixed sample. In a loss of logits (of utterances or frames), a sample without a share, (0, 0), counts
-                nothing.
-            step: optimisation step from 0, for annealing; None for the end of the annealing.
+            targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each
+                class in a mixed sample. A loss of logits, of utterances or frames, ignores a sample
+                whose shares are all 0.
+            step: number of the optimisation step, from 0, for annealing; None for the end of the
+                annealing.
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
@@ -92,7 +92,7 @@ class Criterion(nn.Module):
             )
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Turn the back-end's outputs, logits or embeddings, into logits."""
+        """Compute the logits from the back-end's ``outputs``, which are logits or embeddings."""
         return outputs
 
     def weight_of(self, targets: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials of a batch that count in the loss, by their ``targets`` (B,); by default all of them."""
+        """The number of trials with ``targets`` (B,) that the loss does not ignore; by default all of them."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -109,20 +109,20 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples with a share of a class, on the device of ``targets``, without synchronising with it."""
+    """Count the samples whose shares are not all 0, as a tensor, so that the CPU does not wait for the device."""
     if targets.ndim == 1:
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
 
 
 class ClassWeighted(Criterion):
-    """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q.
+    """Weighs samples by class, and divides by Σ_i Σ_c w_c·q_ic: weight w_c of class c, its share q_ic in sample i.
 
     Args:
-        class_weights: K weights; None for equal ones.
+        class_weights: K weights; None for equal weights.
 
     Raises:
-        InputError: if there is another number of weights than of classes.
+        InputError: if the number of weights is not the number of classes.
     """
 
     def __init__(self, class_weights: ClassWeights | None = None, num_classes: int = 2) -> None:
@@ -149,7 +149,7 @@ class MeanOfSamples(Criterion):
 
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
-    """Each class's share in a sample, B×K, from class numbers (B,) or from such shares."""
+    """The share of each class in a sample, B×K, from class numbers (B,); shares are returned unchanged."""
     if targets.ndim == 1:
         return F.one_hot(targets, num_classes)
     return targets

@@ -25,18 +25,17 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
-    For mixed labels, distributions q over the classes, it is
-    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: each part of a mixed sample counts by its
-    share. If each q_i is a single class, both formulas agree. (PyTorch divides by the batch size
-    instead.)
+    Mixed labels are distributions q over the classes, and the loss is
+    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic. If each q_i is a single class, both formulas
+    agree. (PyTorch divides by the batch size instead.)
 
     Args:
-        class_weights: weight of each class, bona fide last; null for 0.1 and 0.9, as in the ASVspoof
-            recipes, and for equal weights of more than two classes.
+        class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
+            as in the ASVspoof recipes, and equal weights for more classes.
         normalize: divide by the sum of the weights. Otherwise divide by the number B of samples,
-            for the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909); a batch
-            with more of the heavier class then counts more.
-        label_smoothing: ε; the share of the own class is 1 − ε + ε/K, that of each other one ε/K.
+            which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909);
+            a batch with more samples of the heavier class then counts more.
+        label_smoothing: ε; the target's class gets the share 1 − ε + ε/K, each other class ε/K.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
     >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
@@ -70,8 +69,9 @@ class WeightedCrossEntropy(ClassWeighted):
         weight = self.weight.to(outputs, non_blocking=True)
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
-            of_all = log_posteriors.mean(1, keepdim=True)
-            losses = -((1 - self.label_smoothing) * log_posteriors + self.label_smoothing * of_all)  # B×K
+            mean_of_classes = log_posteriors.mean(1, keepdim=True)
+            # Column c of the losses B×K takes class c as the target.
+            losses = -((1 - self.label_smoothing) * log_posteriors + self.label_smoothing * mean_of_classes)
             return (weight * shares_of(targets, self.num_classes) * losses).sum()
         if targets.ndim == 1:
             return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
@@ -81,14 +81,15 @@ class WeightedCrossEntropy(ClassWeighted):
 class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    This is the loss of the CtrSVDD recipe. Like the published code, it differs from T.-Y. Lin et
-    al., "Focal loss for dense object detection", ICCV 2017: α weighs both classes alike, so it only
-    scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
+    This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
+    T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017: α is the same for both
+    classes, so it only scales the loss; e^−ℓ stands for the probability of the true class; and
+    targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.
-        alpha: α.
-        label_smoothing: ε; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the published 0.1.
+        alpha: α, the factor of the loss.
+        label_smoothing: ε; targets are ε/2 and 1 − ε/2; the published ε = 0.1 gives 0.05 and 0.95.
 
     >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
     0.001611
@@ -112,7 +113,7 @@ class BinaryFocal(MeanOfSamples):
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
-        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope if γ < 1
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # x^γ has no slope at 0 if γ < 1
         losses = self.alpha * missed**self.gamma * entropy
         if targets.ndim == 1:
             return losses.sum()

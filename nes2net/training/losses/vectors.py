@@ -1,7 +1,7 @@
 """Losses that compare embeddings with the vectors of a head.
 
-In reading order: ``AngularSoftmax``; the one-class losses and the margins of cosines; ``P2SGrad``
-and ``CosineError``; ``Prototypes``.
+In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; the additive and the angular margin;
+``P2SGrad`` and ``CosineError``; ``Prototypes``.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class AngularSoftmax(ClassWeighted):
     The logits of an embedding x are |x|·cos θ_j. The target's logit is |x|·(λ·cos θ + ψ(θ))/(1 + λ)
     with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. The margin
     grows in training: λ = max(``lambda_min``, ``lambda_max``/(1 + ``lambda_decay``·step)).
-    Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. A mixed label weighs the losses
-    for the two classes by its shares.
+    Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. For a mixed label, the loss of
+    each class is weighted by the share of the class.
 
     Args:
         head: the back-end's last layer, whose ``weight`` is n×E.
         class_weights: weight of each class, bona fide last; null for equal weights.
-        margin: m, the factor of the angle to the own class.
+        margin: m, the factor of the angle to the target's class.
         lambda_min: last λ.
         lambda_max: first λ.
         lambda_decay: how fast λ falls, per step.
@@ -96,13 +96,12 @@ class AngularSoftmax(ClassWeighted):
         share = 1 / (1 + self.annealed(step))
         logits = norm * cosine
         with_margin = logits + share * norm * (self._psi(cosine) - cosine)
-        margin_masks = torch.eye(
-            logits.shape[1], dtype=torch.bool, device=logits.device
-        )  # row c: the class with the margin
+        # Column c of the losses B×n takes class c as the target; row c of the masks selects its logit.
+        margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
         losses = torch.stack(
             [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
             dim=1,
-        )  # B×n
+        )
         if targets.ndim == 1:
             targets = F.one_hot(targets, len(margin_masks)).to(losses.dtype)
         return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
@@ -111,13 +110,14 @@ class AngularSoftmax(ClassWeighted):
         return self.head(outputs)
 
     def annealed(self, step: int | None) -> float:
-        """Compute λ at ``step``; None, for validation, is the end of the annealing."""
+        """Compute λ at ``step``; in validation, ``step`` is None and λ has its last value."""
         if step is None:
             return self.lambda_min
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        # cos(0θ), cos(1θ), … by Chebyshev's recurrence
+        """Compute ψ(θ) from cos θ; ``piece`` is k."""
+        # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
         for _ in range(self.margin - 1):
@@ -127,33 +127,33 @@ class AngularSoftmax(ClassWeighted):
 
 
 class _OfVectors(MeanOfSamples):
-    """The mean of losses over the vectors of a head, Σ_c q_c·ℓ_c of each sample's shares q of the classes."""
+    """The mean over samples of Σ_c q_c·ℓ_c, with the share q_c of class c in the sample and the loss ℓ_c for c."""
 
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        losses = self._losses(
-            outputs, step, durations
-        )  # B×K, as if each sample were of the first class, of the second, …
+        losses = self._losses(outputs, step, durations)
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the losses B×K; column c takes class c as the target of every sample."""
         raise NotImplementedError
 
 
 class OneClassSoftmax(_OfVectors):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
-    Mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof: bona fide speech
-    gathers around the vector, for any kind of spoof (IEEE SPL 2021, arXiv 2010.13995).
+    The loss is the mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof.
+    Bona fide speech gathers around the vector, whatever kinds of spoof there are (IEEE SPL 2021,
+    arXiv 2010.13995).
 
     Args:
         feature_dim: size of an embedding.
         scale: α.
-        bonafide_margin: m, which the cosine of bona fide utterances is to exceed.
-        spoof_margin: m', below which the cosine of spoofed utterances is to stay; 0.2 in the
-            published run, but 0.5 by default in its code.
-        head: the detector's head, whose vector is trained; None for a vector of its own.
+        bonafide_margin: m, the cosine that bona fide utterances should exceed.
+        spoof_margin: m', the cosine that spoofed utterances should stay below; the published run
+            has 0.2, but the default of its code is 0.5.
+        head: the detector's head, whose vector is trained; None makes a new vector.
 
     >>> OneClassSoftmax(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
     torch.Size([])
@@ -188,20 +188,20 @@ class OneClassSoftmax(_OfVectors):
 
 
 class AdditiveMarginSoftmax(_OfVectors):
-    """Cross-entropy of scale·(cos − margin·[own class]) over the cosines to a vector of each class.
+    """Cross-entropy of scale·(cos − margin·[target]) over the cosines to a vector of each class.
 
-    F. Wang et al., "Additive margin softmax for face verification", IEEE SPL 2018. A margin by
-    duration is larger for a longer utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024,
-    arXiv 2309.08279).
+    [target] is 1 for the target's class and 0 for the others (F. Wang et al., "Additive margin
+    softmax for face verification", IEEE SPL 2018). A margin by duration is larger for a longer
+    utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024, arXiv 2309.08279).
 
     Args:
         feature_dim: size of an embedding.
-        scale: factor of the cosines; 15 in AASIST2; null for 20, and for 30 if there are more than
-            two classes, as in speaker verification (assumed).
-        margin: number subtracted from the cosine of the own class, or ``("duration", slope,
-            intercept)``, which subtracts more for a longer utterance; AASIST2 has 0.06 and 0.14.
-            null for 0.9, and for 0.2 if there are more than two classes.
-        head: the detector's head, whose vectors are trained; None for vectors of its own.
+        scale: factor of the cosines; 15 in AASIST2. null takes 20 for two classes and 30 for more,
+            as in speaker verification (assumed).
+        margin: number subtracted from the cosine to the target's class, or ``("duration", slope,
+            intercept)`` for a margin by duration; AASIST2 has 0.06 and 0.14. null takes 0.9 for two
+            classes and 0.2 for more.
+        head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
     >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), torch.full((4,), 4.0)).shape
@@ -227,7 +227,7 @@ class AdditiveMarginSoftmax(_OfVectors):
         if margin is None:
             margin = usual_margin
         if isinstance(margin, (int, float)):
-            # The published code has the margin in float32, which changes the 9th digit of its loss.
+            # The published code rounds the margin to float32, which changes the 9th digit of the loss.
             margin = torch.tensor(float(margin), device="cpu").item()
         self.margin = margin
         self.scale = scale or usual_scale
@@ -256,14 +256,18 @@ class AdditiveMarginSoftmax(_OfVectors):
 
 
 def _usual(num_classes: int) -> tuple[float, float]:
-    """Default scale and margin of :class:`AdditiveMarginSoftmax`; a margin of 0.9 is too large for many classes."""
+    """Default scale and margin of :class:`AdditiveMarginSoftmax`; 0.9 is too large for more than two classes."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all, B×1 or B×n."""
+    """Loss B×n whose column c takes class c as the target, from cosines B×n.
+
+    Args:
+        margin: a number, or a tensor B×1 or B×n.
+    """
     if isinstance(margin, Tensor):
         margin = margin.to(cosine)
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
@@ -273,30 +277,33 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
 
 
 def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
-    """cos(θ + ``margin``) of cosines cos θ; beyond π − ``margin``, where it would rise again, a line that goes on falling.
+    """Compute cos(θ + ``margin``) from cosines cos θ; beyond θ = π − ``margin``, cos θ − margin·sin margin.
 
-    There is no arc cosine in it, whose slope is infinite at the ends.
+    Beyond that angle, cos(θ + ``margin``) would rise again. The computation avoids the arc cosine,
+    whose slope is infinite at ±1.
     """
-    sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
+    sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # the square root has an infinite slope at 0
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
     beyond = cosine - math.sin(math.pi - margin) * margin
     return torch.where(cosine > math.cos(math.pi - margin), turned, beyond)
 
 
 class AdditiveAngularMarginSoftmax(_OfVectors):
-    """Cross-entropy of scale·cos(θ + margin of the own class) over the angles θ to a vector of each class.
+    """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
-    Deng et al., "ArcFace: Additive angular margin loss for deep face recognition", CVPR 2019. Beyond
-    π − margin the own class has scale·(cos θ − margin·sin margin), so that the loss falls with θ
-    everywhere. There is no margin in scores: logits are scale·cos θ.
+    [target] is 1 for the target's class and 0 for the others (Deng et al., "ArcFace: Additive
+    angular margin loss for deep face recognition", CVPR 2019). Beyond θ = π − margin, the logit of
+    the target's class is scale·(cos θ − margin·sin margin), so that it falls as θ grows, for every
+    θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
         scale: factor of the cosines; 30 in speaker verification (assumed), and in systems on STOPA.
-        margin: what is added to the angle to the own class, in radians; 0.2 in speaker verification
-            (assumed), 0.5 in systems on STOPA.
-        margin_warmup: optimisation steps in which the margin rises in proportion from 0; 0 for none.
-        head: the detector's head, whose vectors are trained; None for vectors of its own.
+        margin: angle in radians, added to the angle to the target's class; 0.2 in speaker
+            verification (assumed), 0.5 in systems on STOPA.
+        margin_warmup: number of first optimisation steps in which the margin rises linearly from 0;
+            0 for a constant margin.
+        head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> AdditiveAngularMarginSoftmax(8, num_classes=5)(torch.randn(4, 8), torch.tensor([0, 2, 4, 4])).shape
     torch.Size([])
@@ -330,7 +337,7 @@ class AdditiveAngularMarginSoftmax(_OfVectors):
         return self.logit_scale * cosines(outputs, self.centers)
 
     def margin_at(self, step: int | None) -> float:
-        """The margin at an optimisation ``step``; None, for validation, is the end of the warm-up."""
+        """The margin at an optimisation ``step``; in validation, ``step`` is None and the margin is the final one."""
         if step is None or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup
@@ -344,12 +351,12 @@ class P2SGrad(_OfVectors):
     """Mean over samples and classes of (cos − one-hot)², for cosines to a vector of each class.
 
     X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
-    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label takes the
-    place of the one-hot vector.
+    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label replaces the
+    one-hot vector.
 
     Args:
         feature_dim: size of an embedding.
-        head: the detector's head, whose vectors are trained; None for vectors of its own.
+        head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> P2SGrad(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
     torch.Size([])
@@ -371,7 +378,7 @@ class P2SGrad(_OfVectors):
 
 
 class CosineError(MeanOfSamples):
-    """The loss of :class:`P2SGrad`, for a back-end whose logits are the cosines: (cos − one-hot)².
+    """The loss (cos − one-hot)² of :class:`P2SGrad`, for a back-end whose logits are the cosines.
 
     >>> CosineError()(torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([1, 0])).item()
     0.125
@@ -392,21 +399,21 @@ class Prototypes(_OfVectors):
     """Cross-entropy over the nearest of several prototypes of a class, with an angular margin.
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-    augmentation", ICASSP 2025 (arXiv 2501.14240). With θ_c the angle to the nearest prototype of
-    class c, the probabilities come from a softmax over γ·cos θ_c, in which the margin is added to
-    the target's angle (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean:
-    the mean positive cosine between two spoof prototypes, so that they do not collapse, and the
-    mean positive cosine between prototypes of both classes. The forms and weights of the penalties,
-    γ and the margin are assumptions.
+    augmentation", ICASSP 2025 (arXiv 2501.14240). The angle θ_c leads to the nearest prototype of
+    class c. The probabilities are a softmax over γ·cos θ_c, and the margin is added to the angle of
+    the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean.
+    The first is the mean positive cosine between two spoof prototypes, which keeps them from
+    collapsing; the second is the mean positive cosine between prototypes of both classes. The forms
+    and weights of the penalties, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.
         scale: γ.
-        margin: angle in radians that is added to the angle to the own class.
+        margin: angle in radians, added to the angle to the target's class.
         collapse_penalty: weight of the mean positive cosine between two spoof prototypes.
-        separation_penalty: weight of the mean positive cosine between prototypes of spoof and of
-            bona fide.
-        head: the detector's head, whose prototypes are trained; None for prototypes of its own.
+        separation_penalty: weight of the mean positive cosine between a spoof prototype and a bona
+            fide one.
+        head: the detector's head, whose prototypes are trained; None makes new prototypes.
 
     >>> Prototypes(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
     torch.Size([])
@@ -442,14 +449,14 @@ class Prototypes(_OfVectors):
         return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
-        """The two penalties, each times its weight."""
-        among = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)
-        pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)
-        between = cosines(self.spoof, self.bonafide).relu().mean()
-        return self.collapse_penalty * among.sum() / pairs + self.separation_penalty * between
+        """The sum of the two penalties, each times its weight."""
+        spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
+        num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # not 0 for a single prototype
+        between_classes = cosines(self.spoof, self.bonafide).relu().mean()
+        return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        # The losses of a batch's parts add up, so each sample adds the penalty.
+        # The numerator is later divided by the number of samples of the whole batch, so each sample adds the penalty.
         numerator = super().numerator(outputs, targets, step, durations)
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 

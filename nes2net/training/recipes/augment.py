@@ -15,7 +15,7 @@ from nes2net.training.recipes.section import AlsoCalled, Probability, Section, S
 
 class AugmentConfig(Section):
     """Speed, noise or reverberation, RawBoost, a condition, and a low-pass filter, in this order, before the crop.
-    Validation has only RawBoost."""
+    Validation applies only RawBoost."""
 
     prefix: ClassVar[str] = "augment."
 
@@ -25,27 +25,28 @@ class AugmentConfig(Section):
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
     4 to 11 combine these."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
-    """Parameters of RawBoost with other values than the published ones, by their published names."""
+    """Parameters of RawBoost that differ from the published values, by their published names."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
         Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
     ] = None
-    """Lowest and highest speed at which a training utterance is played, as `[0.9, 1.1]`. Pitch and
-    formants move with it. It is drawn for each utterance and epoch, on a logarithmic scale."""
+    """Lowest and highest speed at which a training utterance is played, as `[0.9, 1.1]`. A higher
+    speed raises pitch and formants. The speed is drawn for each utterance and epoch, on a
+    logarithmic scale."""
     musan: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/17")] = None
     """Folder of MUSAN, for background noise."""
     rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
     """Folder of room impulse responses, for reverberation."""
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
-    """Chance that a training utterance gets background noise or reverberation. If not given, it is
-    0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
+    """Probability that a training utterance gets background noise or reverberation. If not given, it
+    is 0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
     conditions: Annotated[list[Text], Source("toolkit; docs/robustness.md")] = Field(default=[])
-    """Conditions that training utterances meet, as `[mp3:16, white:10]`: codecs, channels, noise,
-    rooms and others. An utterance meets one of them, all equally likely. Conditions with MUSAN and
-    with measured rooms take their recordings from the folders `augment.musan` and `augment.rir`,
-    and babble from the training speech."""
+    """Conditions applied to training utterances, as `[mp3:16, white:10]`: codecs, channels, noise,
+    rooms and others. One condition is drawn for an utterance, all equally likely. Conditions with
+    MUSAN and with measured rooms take their recordings from the folders `augment.musan` and
+    `augment.rir`, and babble from the training speech."""
     condition_probability: Annotated[Probability, Source("toolkit")] = 0.5
-    """Chance that a training utterance meets one of `augment.conditions`."""
+    """Probability that one of `augment.conditions` is applied to a training utterance."""
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
     (`utterance`), or one stream for all utterances in the published order (`legacy`)."""

@@ -1,7 +1,7 @@
 """The section ``data`` of a recipe: corpora, sampling of utterances, and crops.
 
-In reading order: ``CorpusConfig`` is one corpus, ``DataConfig`` the section; its last methods turn
-``data.corpora`` into the short form for one corpus and back.
+In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. Its last methods
+convert ``data.corpora`` to the short form for one corpus, and back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nes2net.training.recipes.section import (
     said,
 )
 
-#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and perhaps another for validation.
+#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for another corpus that validates.
 _SHORT_FORM = (
     *("corpus", "root", "protocols", "train_split", "dev_split"),
     *("dev_corpus", "dev_root", "dev_protocols", "dev_keys", "dev_phase"),
@@ -37,7 +37,7 @@ _SHORT_FORM = (
 
 
 class CorpusConfig(Section):
-    """One of the corpora of `data.corpora`, with the parts of it that train and validate."""
+    """One corpus of `data.corpora`, with its parts for training and for validation."""
 
     prefix: ClassVar[str] = "data.corpora[]."
 
@@ -46,14 +46,14 @@ class CorpusConfig(Section):
     root: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the corpus; not needed for a data set of the hub."""
     alias: Annotated[Alias | None, Source("toolkit")] = None
-    """Its name in ids of trials, histories and tables; if not given, `name`. Two corpora with the
-    same `name`, such as two lists of your own, need an alias each."""
+    """Name of the corpus in ids of trials, histories and tables; if not given, `name`. Two corpora
+    with the same `name`, such as two lists of your own, need an alias each."""
     weight: Annotated[AboveZero | None, Source("toolkit")] = None
-    """Its share of the draws of an epoch relative to the other corpora. If one corpus has a weight,
-    corpora without a weight have 1. If no corpus has a weight and `data.balance` does not name
-    `corpus`, all utterances are equally likely, so that a corpus counts by its size."""
+    """Share of the corpus in the draws of an epoch, relative to the other corpora. If one corpus has
+    a weight, corpora without a weight have 1. If no corpus has a weight and `data.balance` does not
+    name `corpus`, all utterances are equally likely, so that a corpus counts by its size."""
     protocols: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of its protocols; if not given, they are searched for in `root`."""
+    """Folder of the protocols of the corpus; if not given, they are searched for in `root`."""
     train_split: Annotated[Text | None, Source("toolkit")] = "train"
     """Part of the corpus that is trained on; null for a corpus that only validates."""
     dev_split: Annotated[Text | None, Source("toolkit")] = "dev"
@@ -86,12 +86,12 @@ class CorpusConfig(Section):
 
     @property
     def called(self) -> str:
-        """Its alias."""
-        assert self.alias is not None
+        """The alias of the corpus."""
+        assert self.alias is not None  # the check of the section sets it
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """The split of the corpus that trains or validates; the corpus must have one for ``part``."""
+        """The split for ``part``, training or validation; the corpus must have a split for this part."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
@@ -143,31 +143,32 @@ class DataConfig(Section):
     above are its short form, for one corpus that trains and perhaps another that validates."""
     balance: Annotated[list[Text], Source("toolkit")] = Field(default=[])
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from each
-    corpus equally often (or by its `weight`), and in each from both classes equally often. A field is
-    `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further column of a list; trials
-    without a value count as one value. Each batch has these shares up to rounding. Where utterances
-    run out, they come again in another order."""
+    corpus equally often (or by its `weight`), and within a corpus from both classes equally often. A
+    field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further column of a
+    list; trials without a value count as one value. Each batch has these shares up to rounding. Once
+    all utterances of a group are drawn, they are drawn again in another order."""
     speaker_cap: Annotated[Count | None, Source("toolkit")] = None
-    """Most utterances of a speaker that an epoch takes; each epoch draws others. null takes all."""
+    """Largest number of utterances of a speaker in an epoch; each epoch draws others. null takes all."""
     epoch_size: Annotated[Count | None, Source("toolkit")] = None
-    """Utterances drawn in an epoch; if not given, as many as there are, after `data.speaker_cap`."""
+    """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
+    `data.speaker_cap`."""
     train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
-    """Score files of other systems on the training set, for a back-end that fuses them, in its
-    order."""
+    """Score files of other systems on the training set, for a back-end that fuses them, in the order
+    of the back-end."""
     dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
     """Score files of the same systems on the development set."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
-    """Scores of other systems are normalised by the lowest and the highest score of each system,
-    taken from `data.train_scores` (`file`), or from each file that is read, which later is the file
-    of the trials to score (`test`)."""
+    """Where the lowest and the highest score of each other system come from, by which its scores are
+    normalised: from `data.train_scores` (`file`), or from the file that is read (`test`), which in
+    scoring is the file of the trials to score."""
     num_samples: Annotated[
         Annotated[Count, Field(le=LONGEST_CUT)] | None,
         AlsoCalled(("max_length", "segment_length")),
         Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES
-    """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
-    `data.crop: pieces` this is the largest number of samples of a piece; with `dynamic` it holds in
-    validation only. null takes whole utterances, which only `train.optimizer=logistic` can do."""
+    """Number of samples of a training utterance, at 16 kHz. A shorter utterance is repeated. With
+    `data.crop: pieces` this is the largest number of samples of a piece; with `dynamic` it applies
+    to validation only. null takes whole utterances, which only `train.optimizer=logistic` can do."""
     crop: Annotated[
         Literal["head", "random", "random_tiled", "dynamic", "pieces"],
         Source(
@@ -176,32 +177,32 @@ class DataConfig(Section):
         ),
     ] = "head"
     """Part of a longer utterance that is trained on: its first samples (`head`), or samples from a
-    random place. With `random` a shorter utterance is repeated from its start, with `random_tiled`
-    from a random place. `dynamic` is `random` with another length for each optimisation step, see
-    `data.chunk_samples`. `pieces` cuts every utterance into consecutive pieces, in validation too;
-    pieces of similar length share a batch, in which zeros follow the shorter ones. Otherwise
-    validation takes the head."""
+    random position. With `random` a shorter utterance is repeated from its start, with
+    `random_tiled` from a random position. `dynamic` is `random` with another length for each
+    optimisation step, see `data.chunk_samples`. `pieces` cuts every utterance into consecutive
+    pieces, in validation too; pieces of similar length share a batch, in which the shorter pieces
+    are padded with zeros. With all other crops, validation takes the head."""
     chunk_samples: Annotated[
         list[Count],
         Field(min_length=2, max_length=2),
         UsedWith("crop", ("dynamic",)),
         Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
     ] = Field(default=[16000, 96000])
-    """Lowest and highest number of samples of an optimisation step; all numbers from one to the
-    other are equally likely."""
+    """Lowest and highest number of samples of the utterances of an optimisation step; all numbers
+    between these limits are equally likely."""
     min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
-    """Fewest samples of the last piece of an utterance; a shorter one is left out. A whole
-    utterance that is shorter stays, with zeros behind it up to this length."""
+    """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. If
+    the whole utterance is shorter, it is padded with zeros to this length."""
     num_workers: Annotated[Natural, Source("toolkit")] = 4
-    """Processes that read and augment audio, for each training process. The weights do not depend
-    on it."""
+    """Number of processes that read and augment audio, for each training process. The weights do not
+    depend on this number."""
     cache: Annotated[Text | None, Source("toolkit")] = None
-    """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without it,
-    every epoch decodes anew."""
+    """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without this
+    folder, every epoch decodes the audio again."""
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Turn the keys of the short form into `corpora`, so that a reader of the section meets the list only."""
+        """Convert the keys of the short form to `corpora`, so that other code finds the list only."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
@@ -257,12 +258,12 @@ class DataConfig(Section):
 
     @property
     def weighted(self) -> bool:
-        """Whether several corpora train, and one of them has a weight."""
+        """Whether several corpora train, and at least one corpus has a weight."""
         return len(self.parts("train")) > 1 and any(corpus.weight is not None for corpus in self.corpora)
 
     @property
     def balanced(self) -> bool:
-        """Whether an epoch draws by other rules than each utterance once."""
+        """Whether an epoch draws by other rules than "each utterance once"."""
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
     def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
@@ -288,14 +289,14 @@ class DataConfig(Section):
         return short_form if _listed(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
-        """The section as plain data for a person, in the short form if it says the same."""
+        """The section as plain data for people to read, in the short form if it can express the section."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
             del values["corpora"]
         return {**(short or {}), **values}
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
-        """The name of ``key`` of one of the corpora in a recipe: `data.root`, or `data.corpora.ALIAS.root`."""
+        """The full name of a corpus's ``key`` in a recipe: `data.root`, or `data.corpora.ALIAS.root`."""
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
@@ -305,7 +306,7 @@ class DataConfig(Section):
 
 
 def _listed(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
-    """The corpora of the short form: one, or one that trains and one that validates."""
+    """The corpora of the short form: a single corpus, or one that trains and one that validates."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]

@@ -19,38 +19,44 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema beside the packaged recipes; their first line names it.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts of a key that an editor does not need; the last three are not JSON schema.
+#: Facts of a key that an editor does not need; the last three do not belong to JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key by its full name, such as ``train.lr``, and its JSON schema from the model."""
+    """A key of a recipe, with facts about it."""
 
+    #: full name, such as ``train.lr``
     name: str
+    #: JSON schema of the key, from its section
     schema: dict[str, Any]
 
     @property
     def meaning(self) -> str:
+        """The docstring of the key, on one line."""
         return " ".join(self.schema["description"].split())
 
     @property
     def takes(self) -> str:
+        """The values that the key takes, in words."""
         return what_it_takes(self.schema)
 
     @property
     def default(self) -> str:
+        """The default as JSON, or a note that the key is needed."""
         if "default" not in self.schema:
             return "none, it is needed"
         return json.dumps(self.schema["default"], ensure_ascii=False)
 
     @property
     def source(self) -> str:
+        """The source of the key: a paper, or a flag of a published program."""
         return self.schema["source"]
 
     @property
     def used_with(self) -> str | None:
-        """The other key, and its values, with which this key is used; None if it is always used."""
+        """The other key and its values with which this key is used; None if this key is always used."""
         used_with = self.schema.get("usedWith")
         if used_with is None:
             return None
@@ -64,7 +70,7 @@ def keys_of(kind: type[Section]) -> list[Key]:
 
 
 def all_keys() -> list[Key]:
-    """Every key of a recipe: keys outside of sections, then each section's, then the keys of its lists' items."""
+    """Every key of a recipe: keys outside of sections, then section by section, with the keys of its lists' items."""
     return [*keys_of(Recipe), *chain.from_iterable(map(_with_items, SECTIONS.values()))]
 
 
@@ -93,7 +99,7 @@ def describe(name: str | None = None) -> str:
 
 
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
-    """The same as plain data, for ``nes2net info recipe --json``."""
+    """The facts of :func:`describe` as plain data, for ``nes2net info recipe --json``."""
     facts = []
     for key in named(name):
         key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
@@ -119,11 +125,12 @@ def named(name: str | None) -> list[Key]:
 
 
 def _in_short(key: Key) -> str:
+    """One line with name, values and default of ``key``, and its meaning below."""
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a recipe's file."""
+    """The JSON schema of the file of a recipe."""
     properties = _properties(Recipe)
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
     properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
@@ -136,10 +143,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a mapping that has only these ``properties``."""
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _properties(kind: type[Section]) -> dict[str, Any]:
+    """The JSON schemas of the keys of a section, by name."""
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."
@@ -148,9 +157,12 @@ def _properties(kind: type[Section]) -> dict[str, Any]:
 
 
 def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a key; text may look like a number, as in ``date: 0520``."""
+    """The JSON schema of a key, with the facts that editors need.
+
+    A text key also accepts numbers and booleans, because YAML reads ``date: 0520`` as a number.
+    """
     plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
-    if "$ref" in plain.get("items", {}):  # the mappings of a list
+    if "$ref" in plain.get("items", {}):  # a list of mappings
         kind = next(kind for kind in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{kind.__name__}"))
         required = [name for name, field in kind.model_fields.items() if field.is_required()]
         plain["items"] = {**_mapping(_properties(kind)), "required": required}

@@ -13,17 +13,17 @@ from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 
 _IN_WHEEL = Path(__file__).with_name("published")
-#: The packaged recipes, one file for each published system: ``configs/`` in a checkout, beside this file in a wheel.
+#: Folder of the packaged recipes, one for each published system: ``configs/`` in a checkout, ``published/`` in a wheel.
 PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "configs"
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    ``base: other.yaml``, a file beside the recipe, gives the keys that the recipe leaves out:
-    sections are merged key by key, and parts of the model are replaced whole. A base cannot have a
-    base itself. If an override or a recipe with a base sets another front-end, aggregation or
-    back-end but no name, the run is named after its parts (:func:`named_after_model`).
+    With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
+    leaves out. Sections are merged key by key; front-end, aggregation and back-end are replaced as
+    a whole. A base cannot have a base. If overrides, or a recipe with a base, change one of these
+    parts but not the name, the run is named after its parts (:func:`named_after_model`).
 
     Raises:
         InputError: if there is no such recipe, or its text or an override is wrong. For an unknown
@@ -63,12 +63,13 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
-    """``after`` without the name and comment inherited from ``before``, if its model has other parts.
+    """Name the recipe ``after`` by the parts of its model, if these differ from the parts in ``before``.
 
-    The run is then named after its parts, so that it does not bear another system's name.
+    Name and comment inherited from ``before`` are replaced, so that the run does not have another
+    system's name.
 
     Args:
-        stated_keys: the keys that ``after`` states itself.
+        stated_keys: the keys that are not inherited from ``before``.
 
     >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
     >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
@@ -84,7 +85,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
-    """The names of front-end, aggregation and back-end; errors are left to the check of the recipe."""
+    """The names of front-end, aggregation and back-end; the later check of the recipe reports errors in them."""
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
         return [""] * len(DEFAULT_MODEL)
@@ -133,7 +134,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         *parents, last = keys.split(".")
         title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
-            # a name or alias may have dots
+            # A name or alias may contain dots, so join the keys between `data.corpora` and the last key again.
             data = dict(values.get("data") or {})
             name = ".".join(parents[2:])
             corpora = []

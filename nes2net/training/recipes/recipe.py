@@ -32,9 +32,9 @@ class Recipe(Section):
     """Everything that determines a training run."""
 
     name: Annotated[FolderPart, Source("main.py --model_name")] = "run"
-    """Second part of the run folder's name. If an override, or a recipe over its base, names other
-    parts of the model, the name is made of these parts and `comment` is left out, unless name and
-    comment are given there too."""
+    """Second part of the run folder's name. If an override, or a recipe with a base, changes
+    front-end, aggregation or back-end, the name is made of their names and `comment` is left out,
+    unless the name and the comment are given there too."""
     seed: Annotated[
         int,
         Strict(),
@@ -50,7 +50,7 @@ class Recipe(Section):
     ssl_checkpoint: Annotated[
         Text | None, AlsoCalled(("pretrained", "pretrained_model")), Source("main.py: xlsr2_300m.pt")
     ] = None
-    """Pre-training file of the front-end, or the name of a published one, such as `xlsr_300m`, which is fetched once; null
+    """Pre-training file of the front-end, or the name of a published file, such as `xlsr_300m`, which is fetched once; null
     starts from random weights."""
     data: Annotated[DataConfig, BeforeValidator(text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(text_keys)] = Field(default_factory=AugmentConfig)
@@ -67,7 +67,7 @@ class Recipe(Section):
     """Folder of the TensorBoard logs."""
     tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to")), Source("toolkit")] = None
     """Where the values of each epoch go besides TensorBoard's logs: Weights & Biases (`wandb`) or
-    MLflow (`mlflow`). Their own environment variables hold, such as `WANDB_MODE` and
+    MLflow (`mlflow`). Their environment variables apply, such as `WANDB_MODE` and
     `MLFLOW_TRACKING_URI`."""
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ class Recipe(Section):
         return self
 
     def _against_logistic(self) -> list[tuple[Any, str]]:
-        """Settings that logistic regression would ignore."""
+        """Rules for :func:`refuse` against settings that logistic regression would ignore."""
         data = self.data
         epochs = self.train.epochs
         return [
@@ -155,7 +155,7 @@ class Recipe(Section):
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """The recipe as plain data for a person, with the short form of `data` if it says the same."""
+        """The recipe as plain data for people to read, with the short form of `data` if it can express the section."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:
@@ -173,7 +173,7 @@ class Recipe(Section):
 
     @property
     def tag(self) -> str:
-        """Name of the run folder, as published; the seed stays for algorithms 10 and 11 too.
+        """Name of the run folder, as published, except that the seed is included for algorithms 10 and 11 too.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'
@@ -196,7 +196,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-#: Key of a list of mappings → the section that each mapping is.
+#: Key whose value is a list of mappings → the section of each mapping.
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 

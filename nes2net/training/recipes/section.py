@@ -1,4 +1,4 @@
-"""The base of the sections of a recipe: types of keys, and messages about wrong keys and values."""
+"""The base class of the sections of a recipe: types of keys, and messages about wrong keys and values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _not_boolean(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Convert a number to text, and keep text unchanged: a path need not be valid Unicode."""
+    """Convert a number to text; keep text unchanged, because a path need not be valid Unicode."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -123,7 +123,7 @@ class Source:
 
 @dataclass(frozen=True)
 class AlsoCalled:
-    """Names of a key in other programs; a message about an unknown key suggests the key by them."""
+    """Names of a key in other programs; a message about such an unknown key suggests the key."""
 
     names: tuple[str, ...]
 
@@ -179,7 +179,7 @@ class Section(BaseModel):
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         key = f"`{cls.prefix}{name}`"
         takes = what_it_takes(schema)
-        if re.fullmatch(r"--\S+", worded(key)):  # a flag that is left out is null
+        if re.fullmatch(r"--\S+", worded(key)):  # a command's flag cannot be null; the user leaves it out instead
             takes = takes.removesuffix(", or null")
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
 
@@ -187,25 +187,25 @@ class Section(BaseModel):
     def _check_uses(self) -> Section:
         """Raise :class:`InputError` for a key that changes nothing, because another key does not use it."""
         for name, field in type(self).model_fields.items():
-            for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
+            for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)
                 default = field.default
-                choice = getattr(self, used.choice)
-                if choice not in used.values and value != default:
+                choice = getattr(self, used_with.choice)
+                if choice not in used_with.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used.choice}={said(choice)}`: it is used with "
-                        f"{' and '.join(map(said, used.values))}; leave it out, "
+                        f"`{self.prefix}{used_with.choice}={said(choice)}`: it is used with "
+                        f"{' and '.join(map(said, used_with.values))}; leave it out, "
                         f"or set it to {said(default)}"
                     )
         return self
 
 
 def meant_key(name: str) -> str:
-    """The end of a message about an unknown key, "did you mean …?"; empty if no key is near ``name``.
+    """The end of a message about an unknown key, "did you mean …?"; empty if no key is similar to ``name``.
 
-    A key is found by its last part, by its names in other programs, and by the flags that its
-    source names. Keys of the section that ``name`` begins with come first, then the others.
+    The last part of ``name`` is compared with the names of keys, their names in other programs, and
+    the flags in their sources. Keys of the section that ``name`` begins with take precedence.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

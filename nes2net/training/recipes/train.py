@@ -28,8 +28,9 @@ from nes2net.training.recipes.section import (
 )
 
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
-#: What keys of a front-end that is trained go with, and keys of its layers besides.
+#: For keys that need a trained front-end.
 _OF_TRAINED = UsedWith("freeze_frontend", (False,))
+#: For keys that need gradient steps.
 _OF_STEPS = UsedWith("optimizer", ("adam", "adamw"))
 
 
@@ -46,8 +47,8 @@ class TrainConfig(Section):
     accumulate: Annotated[
         Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
     ] = 1
-    """Parts in which a batch goes through the network one after the other, to save memory. The loss
-    is computed over the whole batch; batch normalisation sees the parts."""
+    """Number of parts into which a batch is cut to save memory; they go through the network one after
+    the other. The loss is computed over the whole batch, batch statistics over each part."""
     optimizer: Annotated[
         Literal["adam", "adamw", "logistic"],
         Source(
@@ -55,10 +56,11 @@ class TrainConfig(Section):
             "Interspeech 2024 (arXiv 2309.05384)"
         ),
     ] = "adam"
-    """Optimiser. The weight decay of `adam` is an L2 term of the gradient; `adamw` applies it to
-    the weights themselves. `logistic` takes no steps: scikit-learn fits the last layer by logistic
-    regression on the embeddings of the rest, which is frozen, without augmentation. Learning rate,
-    schedule and weight decay then have no meaning, and `train.epochs` is 1."""
+    """Optimiser. With `adam`, weight decay is an L2 term of the gradient; with `adamw`, it shrinks
+    the weights themselves. `logistic` takes no steps: everything before the last layer is frozen,
+    and scikit-learn fits the last layer to the embeddings by logistic regression, without
+    augmentation. Learning rate, schedule and weight decay then have no effect, and `train.epochs`
+    is 1."""
     logistic_c: Annotated[
         AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
     ] = 1e6
@@ -87,9 +89,9 @@ class TrainConfig(Section):
         ),
     ] = "constant"
     """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
-    `cosine_epochs` falls over `train.t_max` epochs, rises over as many epochs, and so on; it
+    `cosine_epochs` falls over `train.t_max` epochs, rises over as many epochs, and so on; the rate
     changes once an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then
-    falls as 1/√step. `step` multiplies by `train.decay_factor` every `train.decay_epochs`
+    falls as 1/√step. `step` multiplies the rate by `train.decay_factor` every `train.decay_epochs`
     epochs."""
     min_lr: Annotated[
         NotNegative,
@@ -100,37 +102,38 @@ class TrainConfig(Section):
     t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
     """Epochs from the highest learning rate to the lowest."""
     decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
-    """Epochs from one learning rate to the next."""
+    """Number of epochs after which the learning rate changes."""
     decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
-    """The next learning rate divided by the one before."""
+    """Factor by which the learning rate is multiplied every `train.decay_epochs` epochs."""
     warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
-    """Steps in which the learning rate rises linearly."""
+    """Number of first steps in which the learning rate rises linearly."""
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
     ] = 0
-    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine;
-    `train.t_max` includes them."""
+    """Number of first epochs in which the learning rate rises linearly, once an epoch, before the
+    cosine; `train.t_max` includes them."""
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the rate rises
     by an equal part in each of W epochs, first to 1/(W + 1)."""
     plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
-    """Validations in a row without a lower development loss after which the learning rate is halved;
-    null never halves it. Counting starts again then."""
+    """Number of validations in a row without a lower development loss after which the learning rate
+    is halved and counting starts again; null never halves the rate."""
     max_grad_norm: Annotated[
         AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
     ] = None
-    """L2 norm to which a longer gradient is scaled; null never scales."""
+    """Largest L2 norm of the gradient; a longer gradient is scaled to this norm, and null never
+    scales."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
-    """What is trained, by name or as a mapping of `name` and options. `distillation` trains a student
-    that imitates a teacher, and installed packages may add tasks. Null trains one score an utterance, or what other
-    settings ask for: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
+    """Task, by name or as a mapping of `name` and options. `distillation` trains a student that imitates
+    a teacher, and installed packages may add tasks. Null trains one score an utterance, or the task that other
+    settings imply: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
         Source("cross_entropy: main.py --loss WCE; the others: docs/train.md"),
     ] = "cross_entropy"
     """Loss of an utterance, by name or as a mapping of `name` and options, as
-    `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows what a loss asks for and
-    its options. A loss of embeddings brings a head of its own as the last layer of the back-end."""
+    `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows the requirements and the
+    options of a loss. With a loss of embeddings, the last layer of the back-end is the head that the loss needs."""
     precision: Annotated[
         Literal["fp32", "tf32", "bf16", "fp16"],
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
@@ -140,20 +143,20 @@ class TrainConfig(Section):
     inputs of products and convolutions to 10 bits (TF32). `tf32` and `fp16` need CUDA; on a GPU,
     `bf16` needs compute capability 8.0."""
     deterministic: Annotated[Flag, Source("main.py --cudnn-deterministic-toggle")] = True
-    """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
-    for bit, also after an interruption. Without it a GPU is faster, and weights differ in the last
-    digits. The CPU always repeats itself."""
+    """Use deterministic algorithms, so that the same recipe gives the same weights, bit for bit, also
+    after an interruption. If false, a GPU is faster, and weights differ in the last digits from run
+    to run. The CPU is always deterministic."""
     activation_checkpointing: Annotated[Flag, _OF_TRAINED, Source("toolkit")] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
-    """Compile front-end and back-end with `torch.compile`. For a back-end, the forward pass is
-    compiled, which a loss on embeddings and `augment.latent` do not use."""
+    """Compile front-end and back-end with `torch.compile`. Only the forward pass of a back-end is
+    compiled; a loss of embeddings and `augment.latent` do not use this pass."""
     freeze_frontend_epochs: Annotated[Natural, _OF_TRAINED, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
-    """First epochs in which the front-end is not trained."""
+    """Number of first epochs in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
-    """Never train the front-end. It is left out of the optimiser, and keeps no gradients and no
-    activations."""
+    """Never train the front-end. The optimiser then leaves it out, and no gradients or activations of
+    the front-end are kept."""
     frontend_mode: Annotated[
         Literal["eval", "train"], Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2")
     ] = "eval"
@@ -172,20 +175,20 @@ class TrainConfig(Section):
     layer_decay: Annotated[
         Decay, _OF_TRAINED, _OF_STEPS, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")
     ] = 1.0
-    """Layer-wise decay x of the learning rate from the top: transformer layer l of L is trained
-    with the rate · x^(L + 1 − l), everything before the layers with the rate · x^(L + 1), and
-    everything after them with the rate itself."""
+    """Layer-wise decay x of the learning rate, from the top layer down. The learning rate is
+    multiplied by x^(L + 1 − l) for transformer layer l of L, by x^(L + 1) for everything before the
+    layers, and by 1 for everything after them."""
     adapt: Annotated[
         dict[str, Any] | None,
         _OF_TRAINED,
         _OF_STEPS,
         Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751"),
     ] = None
-    """Parameter-efficient fine-tuning: train little beside a front-end whose own weights stay as they
-    are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or `bitfit`) and its settings, as
-    `{kind: lora, rank: 8, alpha: 16, targets: attention}`. `epoch_N.pth` and `resume.pt` then hold
-    only what is trained, and name the file of the other weights by its SHA-256. null trains the
-    front-end itself."""
+    """Parameter-efficient fine-tuning: train few weights of the front-end, or few added weights, and
+    keep its other weights as they are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or
+    `bitfit`) and its settings, as `{kind: lora, rank: 8, alpha: 16, targets: attention}`.
+    `epoch_N.pth` and `resume.pt` then hold only the trained weights, and name the file of the other
+    weights by its SHA-256. null trains all weights of the front-end."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
@@ -225,6 +228,6 @@ class TrainConfig(Section):
         return self
 
     def of_layers(self) -> dict[str, bool]:
-        """The settings of transformer layers, and whether they are given."""
+        """Name of each setting of transformer layers → whether it differs from its default."""
         names = ("adapt", "freeze_layers", "layer_decay")
         return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

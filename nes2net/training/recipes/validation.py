@@ -8,7 +8,7 @@ from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, S
 
 
 class ValidationConfig(Section):
-    """Measures of the development set, the epochs that are validated, and the choice of the best epoch."""
+    """Validation: its measures, the epochs that are validated, and the choice of the best epoch."""
 
     prefix: ClassVar[str] = "validation."
 
@@ -17,7 +17,7 @@ class ValidationConfig(Section):
     whole_utterances: Annotated[Flag, Source("CtrSVDD program: true")] = False
     """Take whole utterances, one at a time, instead of their first `data.num_samples`."""
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
-    """First epoch that is validated; epochs are numbered from 1. The last epoch always is."""
+    """First epoch that is validated; epochs are numbered from 1. The last epoch is always validated."""
     epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
     """Epochs that are validated: all, or the first one and the epochs around each lowest learning
     rate of `train.schedule: cosine_epochs` (`around_minima`)."""
@@ -28,19 +28,20 @@ class ValidationConfig(Section):
             "train_loss: MoE code (arXiv 2409.11909)"
         ),
     ] = "loss"
-    """Measure whose lowest value makes the best epoch: `loss` of the development set, `train_loss`,
-    the mean loss of an epoch, which every epoch has, or a measure of the task. Those of most tasks are
-    `eer` and `min_dcf`; `nes2net info` tells of each task."""
+    """Measure whose lowest value marks the best epoch: `loss` of the development set; `train_loss`, the
+    mean training loss of an epoch, which needs no validation; or a measure of the task. Most tasks have
+    the measures `eer` and `min_dcf`; `nes2net info` shows the measures of each task."""
     over: Annotated[
         Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
     ] = "pooled"
-    """With `data.corpora`, where `validation.select_on` is taken: over all development trials together
-    (`pooled`), as the mean of the corpora's own values (`mean`), or as the highest of them (`worst`)."""
+    """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of all
+    development corpora together (`pooled`), as the mean of the values of the corpora (`mean`), or as
+    their highest value (`worst`)."""
     patience: Annotated[
         Count | None, AlsoCalled(("early_stopping", "early_stopping_patience")), Source("ASVspoof 5 program: 5")
     ] = None
     """Number of validations without an improvement after which training stops; null never stops
-    early. With `train_loss` it counts epochs."""
+    early. With `train_loss`, epochs are counted instead of validations."""
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
         "eval"
     )

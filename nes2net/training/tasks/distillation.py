@@ -26,17 +26,18 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: options that change nothing in eval mode, and options of the last layer, which the teacher does not need
+#: Options in which the file and the recipe may differ: they change nothing in eval mode, or belong to the last
+#: layer, which the teacher does not need.
 _FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
 
 
 class EmbeddingDistance(Criterion):
-    """Distance of the student's embeddings from the teacher's, for bona fide speech only.
+    """Distance between the embeddings of student and teacher, for bona fide speech only.
 
-    It is 1 − cosine, or the mean squared difference of the embeddings, averaged over the bona fide
-    utterances of a batch and over the levels that the back-end compares. The cosine beats the
-    squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the levels are
-    an assumption.
+    The distance is 1 − cosine, or the mean squared difference, averaged over the bona fide
+    utterances of a batch and over the levels that the back-end compares. The cosine is better than
+    the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the levels
+    are an assumption.
 
     Args:
         similarity: the last layer of the back-end, which divides embeddings into levels.
@@ -62,7 +63,7 @@ class EmbeddingDistance(Criterion):
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        bonafide = targets if targets.ndim == 1 else targets[:, 1]
+        bonafide = targets if targets.ndim == 1 else targets[:, 1]  # the share of bona fide in each sample
         return bonafide.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
@@ -82,7 +83,7 @@ class EmbeddingDistance(Criterion):
 
 
 class DistillationObjective(Objective):
-    """The distance of the student's embeddings from the teacher's."""
+    """The loss :class:`EmbeddingDistance`, for a detector with a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
         self.distance = distance
@@ -101,16 +102,16 @@ class DistillationObjective(Objective):
 class Distillation(Task):
     """A student that imitates a teacher on bona fide speech alone.
 
-    Validation has both classes, but its loss counts bona fide utterances only. The detector has the
-    front-end ``teacher_student`` and the back-end ``one_class_distillation``.
+    Validation reads both classes, but its loss counts bona fide utterances only. The detector has
+    the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
         teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's
             half, and the aggregation ``last``.
-        student_init: start the student from the teacher's weights of the same name and shape, which
-            are its first layers, or from random weights.
-        distance: the distance of the student's embeddings from the teacher's: 1 − cosine, or the
-            mean squared difference; arXiv 2309.08285 finds the cosine better.
+        student_init: initialise the student with the teacher's weights of the same name and shape,
+            which belong to the first layers, or with random weights.
+        distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
+            squared difference; arXiv 2309.08285 finds the cosine better.
     """
 
     def __init__(
@@ -172,20 +173,20 @@ class Distillation(Task):
 
 
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
-    """Give the teacher's halves of ``detector`` the weights of the detector in ``path``.
+    """Load the weights of the detector in ``path`` into the teacher's half of the front-end and of the back-end.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
         student_too: give the student the weights whose names and shapes it shares with the teacher.
 
     Raises:
-        InputError: if there is no such detector, it does not fit the recipe's teacher, or the
-            student would be a copy of the teacher and have nothing to learn.
+        InputError: if there is no such detector, the detector does not fit the recipe's teacher, or
+            the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # the objective will raise the error
+        return  # DistillationObjective raises the error
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_options(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
@@ -195,14 +196,14 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         detector.provenance = replace(detector.provenance, started_from=(start,))
     last_layer = f"{trained.backend.last_layer_name}."
     before_last = {key: value for key, value in trained.backend.state_dict().items() if not key.startswith(last_layer)}
-    copied = True
+    is_copy = True
     for half, weights in ((frontend.model, trained.frontend.state_dict()), (backend, before_last)):
         teacher, student = (half.get_submodule(name) for name in HALVES)
         check_fit(weights, teacher.state_dict(), path)
         teacher.load_state_dict(weights)
         if student_too:
-            copied = _start_from(student, teacher) and copied
-    if student_too and copied:
+            is_copy = _start_from(student, teacher) and is_copy
+    if student_too and is_copy:
         raise InputError(
             "the student would start as a copy of the teacher and have nothing to learn: give it fewer layers "
             "(`model.frontend.student.encoder_layers`), or random weights (`train.task.student_init=random`)"
@@ -210,7 +211,11 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 
 def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy the teacher's tensors that the student has in the same shape; return whether these are all of both."""
+    """Copy the teacher's tensors that the student has in the same shape.
+
+    Returns:
+        Whether both have the same tensors, so that the student is now a copy of the teacher.
+    """
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
     shared = {}
@@ -222,12 +227,13 @@ def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> dict[str, Any]:
-    """The options of ``backend``, including the ones at their default."""
+    """The options of ``backend``, including those at their default."""
     options = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | backend.config
 
 
 def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
+    """Raise :class:`InputError` for the first option that differs; ``name`` comes first."""
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE.fullmatch(key):
             _check_options(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))
@@ -242,6 +248,7 @@ def _check_options(path: str, key: str, teacher_value: Any, recipe_value: Any) -
 
 
 def _plain(value: Any) -> Any:
+    """``value`` with lists for tuples, because a file has lists where defaults are tuples."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value

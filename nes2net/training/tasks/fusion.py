@@ -20,7 +20,7 @@ from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-_SCORES = "scores"
+_SCORES = "scores"  # name of the carried tensor
 
 
 class FusionObjective(Objective):
@@ -39,7 +39,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The ranges by which scores of other systems are normalised, read once."""
+        """The ranges that normalise the scores of other systems; their files are read once."""
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:

@@ -22,7 +22,7 @@ from nes2net.training.tasks.task import Task
 
 #: File of the run folder with the embeddings of the training set.
 EMBEDDINGS_FILE = "training_embeddings.npy"
-_MOST_ITERATIONS = 10_000
+_MOST_ITERATIONS = 10_000  # of L-BFGS
 
 
 class LogisticObjective(Objective):
@@ -36,13 +36,13 @@ class LogisticObjective(Objective):
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
-        # A subclass may not be linear, or may have bona fide first.
+        # A subclass of these classes may compute something else, or have bona fide first.
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
-        # Let the loss raise its errors before the training set is embedded.
+        # Compute the loss once, so that it raises its errors before the training set is embedded.
         outputs = torch.zeros(2, layer.out_features)
         targets = torch.tensor([0, 1])
         self.criterion(outputs.to(detector.device), targets.to(detector.device))
@@ -53,8 +53,8 @@ class LogisticObjective(Objective):
 class LogisticTrainer(Trainer):
     """Fits the last layer in one epoch without steps; everything else is as in :class:`Trainer`.
 
-    The embeddings of the training set are computed as for scoring, in float32 and in eval mode.
-    They are kept in the run folder, so that an interrupted run resumes with the missing ones.
+    The embeddings of the training set are computed as for scoring, in float32 and in eval mode, and
+    saved in the run folder. An interrupted run resumes with the missing embeddings.
 
     Raises:
         InputError: if there are several processes.
@@ -66,7 +66,7 @@ class LogisticTrainer(Trainer):
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
 
     def fit(self) -> None:
-        """Embed the training set, which a signal may interrupt, and then train the only epoch."""
+        """Embed the training set, and then train the only epoch; a signal may interrupt the embedding."""
         if not self.state.selection.is_done and self.state.progress.step == 0:
             detector = self.state.detector
             trials = self.loader.dataset.trials
@@ -97,7 +97,7 @@ class LogisticTrainer(Trainer):
             return
         weight, bias, iterations = fit_logistic(self.embeddings, self.targets, self.recipe.train.logistic_c)
         assert isinstance(layer, nn.Linear)
-        with torch.no_grad():  # the first of two logits is 0, so that their difference is the log odds
+        with torch.no_grad():  # of two logits, the first is 0, so that their difference is the log odds
             layer.weight.zero_()
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
@@ -130,11 +130,11 @@ class Logistic(Task):
 
 
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
-    """Fit weight (E,) and bias of the log odds of ``targets`` 1 by scikit-learn, in float64.
+    """Fit the weight (E,) and the bias of the log odds of bona fide by scikit-learn, in float64.
 
-    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first divided by its standard
-    deviation, because L-BFGS hardly converges otherwise; w belongs to the scaled dimensions. The
-    scale is then folded into the returned weight, which fits the unscaled ``embeddings``.
+    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first standardised, because L-BFGS
+    hardly converges otherwise; w belongs to the standardised dimensions. The returned weight and
+    bias apply to the original ``embeddings``.
 
     Args:
         embeddings: N×E.

@@ -1,4 +1,4 @@
-"""Train on labels of frames, besides labels of utterances, to find where an utterance is fake."""
+"""Train on labels of frames besides labels of utterances, to find where an utterance is fake."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-_LABEL_MS = 10
+_LABEL_MS = 10  # length of the frame of a label
 
 
 class SegmentObjective(Objective):
     """The loss of the frames of each resolution, besides the loss of the utterance.
 
-    Each loss of frames is averaged over all labelled frames of a batch. Scores and labels are cut
-    to the shorter of the two, as published. The carried tensors are labels B×T by resolution; −1
-    means no label.
+    Each loss of frames is averaged over all labelled frames of a batch. As published, logits and
+    labels are cut to the shorter length of both. The carried tensors are labels B×T, by resolution
+    in ms; −1 is a frame without a label.
 
     Raises:
-        InputError: as :class:`Objective`, or if the detector has no frames of a resolution, or the
-            loss does not fit its logits.
+        InputError: as :class:`Objective`, or if the detector gives no scores of frames of a
+            resolution, or the loss does not fit its logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})
@@ -84,7 +84,7 @@ class SegmentObjective(Objective):
         return [*super().denominators(targets), *(frames or [0.0] * len(self.resolutions))]
 
     def computed(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute the logits of frames by resolution, and the input of the utterance's loss, in one pass."""
+        """Compute in one pass the logits of frames, by resolution, and the input of the loss of the utterance."""
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.of_embeddings(embeddings, part)
 
@@ -94,28 +94,28 @@ class SegmentObjective(Objective):
         if self.utterance_weight:
             utterance = utterance * self.utterance_weight
         else:
-            utterance = utterance.new_zeros(())
+            utterance = utterance.new_zeros(())  # 0 times an infinite loss would be NaN
         return [utterance, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
         segments, outputs = computed
-        loss, of_utterances = super().outcome(outputs, part)
+        loss, utterance_outputs = super().outcome(outputs, part)
         loss = loss * self.utterance_weight
-        of_all = dict(of_utterances)
+        all_outputs = dict(utterance_outputs)
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
             weight = self.of_frames.weight_of(_shares(labels)).to(numerator.dtype)
-            loss = loss + (numerator / weight).where(weight > 0, 0.0)
+            loss = loss + (numerator / weight).where(weight > 0, 0.0)  # 0 without labelled frames
             logits = segments[ms][:, : labels.shape[1]]
-            of_all[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
-            of_all[f"labels_{ms}"] = labels.flatten()
-        return Outcome(loss, of_all)
+            all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
+            all_outputs[f"labels_{ms}"] = labels.flatten()
+        return Outcome(loss, all_outputs)
 
     def figures(self, validated: Validated) -> dict[str, float]:
-        """The rates of utterances, and for each resolution the EER over all labelled frames.
+        """Compute the error rates of utterances, and for each resolution the EER over all labelled frames.
 
         Raises:
-            InputError: as :meth:`Objective.figures`, or if no frame is bona fide or none is spoof.
+            InputError: as :meth:`Objective.figures`, or if the labelled frames lack a class.
         """
         values = super().figures(validated)
         for ms, measure in zip(self.resolutions, segment_measures(self.resolutions)):
@@ -142,8 +142,8 @@ class SegmentObjective(Objective):
 
 
 def _shares(labels: Tensor) -> Tensor:
-    """Each class's share in a frame, (B·T)×2; both are 0 for frames without a label."""
-    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]
+    """The share of each class in a frame, (B·T)×2; both shares are 0 for a frame without a label."""
+    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # column 0 was label −1
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
@@ -159,8 +159,8 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 class Segments(Task):
     """Scores of frames besides the score of the utterance (``segments.resolutions``).
 
-    The measures are those of the utterance, ``segment_eer`` for the EER of the shortest frames, and
-    ``segment_eer_160`` and so on for longer frames.
+    The measures are the error rates of utterances, ``segment_eer`` for the EER of the shortest
+    frames, and ``segment_eer_160`` and so on for longer frames, with their length in ms.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -178,7 +178,7 @@ class Segments(Task):
         """Labels of the frames of ``trials``.
 
         Raises:
-            InputError: if the corpus has no labels of segments, or none for these trials.
+            InputError: if the corpus has no labels of segments, or no labels of these trials.
         """
         all_labels = dict[str, NDArray]()
         titles = list[str]()
@@ -193,7 +193,7 @@ class Segments(Task):
                     corpus_config.root, corpus_config.split(part), _LABEL_MS, protocols=corpus_config.protocols
                 )
                 prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
-                all_labels |= {f"{prefix}{id}": of_one for id, of_one in labels.items()}
+                all_labels |= {f"{prefix}{id}": frame_labels for id, frame_labels in labels.items()}
         if not labelled:
             raise InputError(
                 f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "

@@ -29,7 +29,7 @@ class SourceTracingObjective(Objective):
 
     @property
     def has_bonafide(self) -> bool:
-        """Whether bona fide is a class, so that there is a score of it."""
+        """Whether bona fide is a class, so that the detector also gives a score of bona fide."""
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
@@ -46,7 +46,7 @@ class SourceTracingObjective(Objective):
             F1_ERROR.column(validated.name): 1 - metrics.macro_f1(confusion),
             ERROR.column(validated.name): 1 - metrics.accuracy(confusion),
         }
-        if validated.name == "wo_aug":  # which the checkpoint of the epoch keeps
+        if validated.name == "wo_aug":  # the checkpoint of the epoch stores the scores of this pass
             provenance = self.detector.provenance
             labels = {**provenance.class_labels, "known": KnownThreshold.of_logits(logits).to_dict()}
             self.detector.provenance = replace(provenance, class_labels=labels)
@@ -58,19 +58,20 @@ class SourceTracingObjective(Objective):
 class SourceTracing(Task):
     """Training of a detector that names the class of a trial, such as the generator of a fake.
 
-    Classes are the values of a field in the training set, in alphabetical order; bona fide, if it is
-    one, is the last. A value of the development set that training does not have is unknown: its
-    trials are listed and left out. The losses are ``cross_entropy``, ``am_softmax`` and
-    ``aam_softmax``; the measures ``trace_f1_error``, 1 − macro-F1, and ``trace_error``, 1 − accuracy.
+    Classes are the values of a field in the training set, in alphabetical order; if bona fide is a
+    class, it is the last. Trials of the development set whose class is not in the training set are
+    listed in a note and left out. The losses are ``cross_entropy``, ``am_softmax`` and
+    ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and ``trace_error`` = 1 −
+    accuracy.
 
     Args:
         field: the field of a trial that names its class, such as ``attack``, ``attack_type``, ``vocoder``, or a
             column of a list of your own.
-        bonafide: whether bona fide is a class too; the detector then also has a score of it.
+        bonafide: whether bona fide is a class too; the detector then also gives a score of bona fide.
         aliases: value of the field → the class that it counts as, such as ``{A16: A04, A19: A06}`` for
             attacks of ASVspoof 2019 that are the same algorithm.
-        min_trials: training trials of the smallest class; smaller ones are left out. 10 in the
-            baseline of MLAAD.
+        min_trials: smallest number of training trials of a class; smaller classes are left out. 10 in
+            the baseline of MLAAD.
 
     Raises:
         InputError: if the recipe lacks what the task needs.
@@ -125,7 +126,11 @@ class SourceTracing(Task):
         return kept_trials
 
     def _choose(self, sizes: Mapping[str | None, int]) -> None:
-        """Choose the classes: the names of training with enough trials."""
+        """Choose the classes: the names with at least ``min_trials`` training trials.
+
+        Args:
+            sizes: number of training trials by class name.
+        """
         names = sorted(name for name, size in sizes.items() if name and size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
             names.append(BONAFIDE)
@@ -139,7 +144,7 @@ class SourceTracing(Task):
         self.numbers = {name: number for number, name in enumerate(names)}
 
     def named(self, trial: Trial) -> str | None:
-        """The class of ``trial``, whether training has it or not; None if its field is empty."""
+        """The class name of ``trial``, which need not be a class of training; None if its field is empty."""
         return class_name(trial, self.field, self.aliases)
 
     def target(self, trial: Trial) -> int | None:

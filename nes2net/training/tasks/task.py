@@ -27,6 +27,7 @@ from nes2net.training.recipes.recipe import Recipe
 class Start(NamedTuple):
     """A file whose weights a new run starts from."""
 
+    #: words for the file, such as "trained teacher"
     what: str
     #: key of the recipe that names the file
     key: str
@@ -40,7 +41,7 @@ class Task:
     """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
 
     A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
-    resuming ask the task and its objective; none of them branches on the name of a task.
+    resuming call the methods of the task and its objective; no code branches on the name of a task.
 
     Args:
         recipe: recipe of the run.
@@ -49,17 +50,17 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: names of the K classes, bona fide last if it is a class; the detector keeps them. They are known
-    #: once the training trials are read.
+    #: names of the K classes, bona fide last if it is a class, as stored in the detector. A subclass may set
+    #: them when the training trials are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
     #: measures of the development set for ``validation.select_on``, besides ``loss`` and
     #: ``train_loss``; the objective computes them
     measures: Sequence[Measure] = ERROR_RATES
-    #: name of the judgement by which its detectors are evaluated (:mod:`nes2net.scoring.judgement`)
+    #: name of the judgement that evaluates the detectors of the task (:mod:`nes2net.scoring.judgement`)
     judgement: str = "scores"
     #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
-    #: files that a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
+    #: a file that a new run starts from, besides ``ssl_checkpoint`` and ``train.init_from``
     start: Start | None = None
 
     def __init__(self, recipe: Recipe) -> None:
@@ -79,19 +80,19 @@ class Task:
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """The number of the class of ``trial``, its index in :attr:`classes`; None if it has no class."""
+        """The number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
-        """Labels of the frames of ``trials``; None if frames are not trained on."""
+        """Labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """The tensors that an example carries besides waveform and class, by name; of one shape for all trials."""
+        """The tensors that an example carries besides waveform and class, by name; shapes are equal for all trials."""
         return {}
 
     def objective(self, detector: Detector) -> Objective:
-        """The terms of the loss for ``detector``, and what validation measures.
+        """Make the objective for ``detector``: the terms of the loss, and the figures of validation.
 
         Raises:
             InputError: if the loss does not fit ``detector``.
@@ -99,7 +100,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights that this task starts from into ``detector``, which a new run has just built."""
+        """Load the weights that the task starts from into ``detector``, just built by a new run; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
@@ -115,8 +116,8 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if there is no such task, the settings imply several tasks, they lack something
-            that the task needs, or ``validation.select_on`` is no measure of the task.
+        InputError: if there is no such task, the settings imply several tasks or lack something
+            that the task needs, or ``validation.select_on`` is not a measure of the task.
     """
     setting = recipe.train.task
     task_options: dict[str, Any] = {}
