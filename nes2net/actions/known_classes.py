@@ -13,7 +13,7 @@ from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 def known_classes(
     labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
 ) -> tuple[KnownFile, ClassTrials]:
-    """Learn below which score a detector of classes names none of them, from its logits of labelled trials.
+    """Learn, from the logits of labelled trials, the score below which a detector of classes names no class.
 
     Args:
         logits: file of ``nes2net score --judgement classes``, of development trials.

@@ -82,7 +82,7 @@ class Asking:
 
     @property
     def score_nature(self) -> str:
-        """The kind of number that a score of the detector is, in a sentence."""
+        """One sentence that explains the detector's score."""
         return f"score: higher means more bona fide; it is {NATURE[self.detector.backend.score_rule]}"
 
 

@@ -242,7 +242,7 @@ def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[s
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
-    """The figures of known classes and unknown, if what lies below ``threshold`` is called unknown."""
+    """Figures of known and unknown classes, with every trial below ``threshold`` called unknown."""
     known, unknown = trials.known_scores[threshold.kind]
     num_classes = len(trials.names)
     called = np.where(known < threshold.threshold, num_classes, trials.predicted)

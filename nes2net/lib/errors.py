@@ -230,7 +230,7 @@ class _Shortened(reprlib.Repr):
         self.maxlevel = 4
 
     def repr1(self, value: Any, level: int) -> str:
-        """Like the library's, but a subclass counts as its base, and an unknown object is shown by its class alone."""
+        """Shorten ``x`` as the library does; show a subclass as its base, and an unknown object by its class alone."""
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):
                 return getattr(self, f"repr_{kind.__name__}")(value, level)  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from importlib import import_module
 
 
 def _import_matplotlib() -> None:
-    """Import Matplotlib while ``os.path.exists`` hides the file: Matplotlib has no option to ignore it."""
+    """Import Matplotlib while ``os.path.exists`` hides ``matplotlibrc`` of the current folder: Matplotlib has no option to ignore it."""
     exists = os.path.exists
     os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
     try:

@@ -148,7 +148,7 @@ class ProgressDisplay(Generic[T]):
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; the first process shows progress if it takes more than 3 s."""
+    """Iterate over the draws of a bootstrap; the first process shows progress after 3 s."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 

@@ -342,8 +342,8 @@ class Network(nn.Module):
         """Raise :class:`InputError` if no class is bona fide: such a detector has no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
-                f"this detector names {listed(self.classes, 5)}, and bona fide is none of its classes: it has no score; take "
-                "the `judgement` classes"
+                f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
+                "`judgement` classes"
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:

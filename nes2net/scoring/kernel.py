@@ -340,7 +340,7 @@ class _ModeInForce:
             buffer.copy_(before)
 
 
-# The modes in force in this process, by scorer; the key is True for train mode.
+# Scorer → train mode (True) or eval mode (False) → the mode in force in this process.
 _in_force: WeakKeyDictionary[Scorer, dict[bool, _ModeInForce]] = WeakKeyDictionary()
 _lock = threading.Lock()
 

@@ -157,7 +157,7 @@ class WaveformReader:
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Crop or fill up, and normalise, the ``waveform`` of a recording of ``num_samples``."""
+        """Crop or fill up ``waveform``, a recording of ``num_samples`` or its head, and normalise its level."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
         if self.num_samples is not None and self.crop == "random":
@@ -168,8 +168,8 @@ class WaveformReader:
             filled = head_crop(waveform, length, name, self.padding)
         if self.peak_normalize == "cut":
             filled = peak_normalized(filled)
-        # A copy: a view would keep the whole recording in memory.
         judged = judged_share(num_samples, self.num_samples, self.used.most)
+        # A copy: a view would keep the whole recording in memory.
         return Recording(filled[: self.used(len(filled))].copy(), num_samples, judged, channels)
 
 

@@ -47,7 +47,7 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """Key of the measure in ``history``, the rows of epochs → heading of the key.
+        """Map the keys of this measure in the rows of ``history`` to their headings.
 
         Some of the keys may have no values in the history. Keys for the pass with RawBoost and for
         each corpus are included only for a prominent measure.

@@ -119,7 +119,11 @@ class TrainJob(Job):
     """Train a run."""
 
     def is_done(self) -> bool:
-        """Whether the run folder holds this run, and all its epochs are done or it was stopped early."""
+        """Whether all epochs of the run are done, or it was stopped early.
+
+        Raises:
+            InputError: if the run folder holds another run.
+        """
         recipe = self.run.recipe
         history = self.run.history()
         if not history:

@@ -75,7 +75,7 @@ def submit(
     settings: SlurmSettings,
     name: str,
 ) -> dict[str, str]:
-    """Submit ``tasks`` and the table; return task → id of its job.
+    """Submit ``tasks`` and the job that writes the table; return task → job id.
 
     A task whose job is still queued or running is not submitted again. The cluster ``local`` has no
     dependencies between jobs, so there this function waits for each stage.

@@ -1,4 +1,4 @@
-"""Score the same trials under many conditions into a folder of score files, and evaluate these.
+"""Score the same trials under many conditions, write the score files to a folder, and evaluate them.
 
 ``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. A complete file is
 not scored again, and an interrupted file is resumed.

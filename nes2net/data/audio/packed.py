@@ -162,7 +162,7 @@ def size_of(path: str | Path) -> int:
 
 
 def status_of(path: str | Path) -> Status:
-    """Size and time of the last change of a file, or of the shard that holds a recording.
+    """File size and modification time of a file, or of the shard that holds a recording.
 
     Raises:
         OSError: if there is no such file.

@@ -75,7 +75,7 @@ class DrawnSpeed(Effect):
 
 
 class Pitch(Effect):
-    """Lower pitch (below 1) or higher, with the formants; sounds move by at most 10 ms in time."""
+    """Shift pitch and formants together. No sound moves by more than 10 ms."""
 
     strengths = (0.95, 1.05)
     limits = (0.5, 2.0)

@@ -28,7 +28,7 @@ Accepted layouts:
 
 Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
 ``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts.
-The utterances in the RTTM file are ids of trials.
+The RTTM file names utterances by trial id.
 
 An id is the path from the root without suffix. Spaces in an id become ``%20``, because spaces
 separate the fields of score files.

@@ -34,8 +34,8 @@ class Attention(nn.Module):
 class ThirdPartyPooling(Pooling):
     """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
-    Unlike usual statistics, the weighted mean is divided by T once more, and the variance stands in
-    place of the standard deviation.
+    Unlike usual statistics, the weighted mean μ is divided by T once more. In place of the standard
+    deviation stands Σ w·x² − (μ/T)², in which the divided mean is subtracted.
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -44,10 +44,11 @@ class ThirdPartyPooling(Pooling):
         self.attention = Attention(feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2)
-        weights = self.attention(x)
-        mean = (weights * x).mean(dim=1)
-        return torch.cat([mean, (weights * x.square()).sum(dim=1) - mean.square()], dim=1)
+        x = x.transpose(1, 2)  # B×T×D
+        weights = self.attention(x)  # B×T×1
+        mean = (weights * x).mean(dim=1)  # μ/T, B×D
+        second = (weights * x.square()).sum(dim=1) - mean.square()
+        return torch.cat([mean, second], dim=1)
 
 
 class MultiFusion(nn.Module):

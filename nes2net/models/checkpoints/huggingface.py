@@ -72,7 +72,7 @@ _HUBERT_HEADS = (
     "label_embeddings_concat",
     "layer_norm_for_extract.",
 )
-# Option → the only value that this toolkit's network computes.
+# Option → the only supported value.
 _SUPPORTED = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",

@@ -258,7 +258,7 @@ def _unit(x: NDArray) -> NDArray:
 
 @dataclass(frozen=True)
 class KnownThreshold:
-    """The threshold of a score of being known, from development trials of known classes.
+    """A threshold for scores of being known, learned from development trials of known classes.
 
     Args:
         kind: the score, of :data:`LOGIT_SCORES`.

@@ -359,7 +359,7 @@ class Population:
             )
         values = _scalars(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Cross-validation: a recording is compared with ranges to which it did not contribute, like a new one.
+        # Cross-validation: compare each recording, like a new recording, with ranges learned without it.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
