@@ -28,6 +28,7 @@ from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
+from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import (
     CONFIG,
     NAME_IT,
@@ -337,7 +338,9 @@ class SavedNetwork(Network):
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]
         if path.is_dir():
-            if not (path / CONFIG).is_file() and holds_other_model(path):
+            if not (path / CONFIG).is_file() and holds_classifier(path):
+                state_dict, record = read_classifier(path)
+            elif not (path / CONFIG).is_file() and holds_other_model(path):
                 state_dict = read_weights(path)
                 record = {}
             else:

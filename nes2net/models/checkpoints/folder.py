@@ -29,6 +29,8 @@ WEIGHTS = "model.safetensors"
 #: The tensors of aggregation and back-end, in a folder whose front-end the transformers library can read.
 HEAD = "head.safetensors"
 CONFIG = "config.yaml"
+#: What is fetched of a repository; pickles such as ``training_args.bin`` are not.
+_FETCHED = [WEIGHTS, HEAD, CONFIG, CONFIG_FILE, PREPROCESSOR_FILE, "pytorch_model.bin"]
 _HUB = "https://huggingface.co/"
 
 
@@ -124,7 +126,7 @@ def download(name: str) -> Path:
 
     failed = f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"
     with hub_errors(failed, f"{_HUB}{name}"):
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE, "pytorch_model.bin"]))
+        return Path(snapshot_download(name, allow_patterns=_FETCHED))
 
 
 _SHOWN = 12  # digits of a SHA-256 in a message

@@ -1,0 +1,169 @@
+"""Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM with a classification head, as whole detectors.
+
+The head of ``Wav2Vec2ForSequenceClassification`` and its relatives is the back-end ``mean_linear`` with a
+projection. Only the names of the classes tell which of them is bona fide: both orders are common.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.plain_data import read_json
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
+from nes2net.models.registry import create_frontend
+
+#: Class of the transformers library → front-end.
+ARCHITECTURES = {
+    "Wav2Vec2ForSequenceClassification": "wav2vec2",
+    "HubertForSequenceClassification": "hubert",
+    "WavLMForSequenceClassification": "wavlm",
+}
+_SAMPLE_RATE = 16000
+_BONAFIDE_WORDS = frozenset(("bonafide", "genuine", "real", "human", "authentic", "natural", "original"))
+_SPOOF_WORDS = frozenset(
+    "spoof spoofed fake deepfake synthetic synthesized synthesised generated ai tts cloned clone artificial vocoded".split()
+)
+_NEGATIONS = frozenset(("not", "non", "no", "un"))
+# Words of a label: at non-alphanumerics, and where a capital begins a word, as in AIVoice.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+def holds_classifier(folder: Path) -> bool:
+    """Whether ``folder`` is a Hugging Face folder of one of :data:`ARCHITECTURES`."""
+    if not (folder / CONFIG_FILE).is_file():
+        return False
+    return _architecture(read_configuration(folder)) is not None
+
+
+def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a folder: the state dict of a detector under this toolkit's names, and the description of its model.
+
+    The description has the key ``"model"``, from which :meth:`nes2net.Detector.from_config` builds it.
+
+    Raises:
+        InputError: if the folder is damaged, its head is not supported, or the names of its classes do not tell
+            which is bona fide.
+    """
+    config = read_configuration(folder)
+    name = _architecture(config)
+    assert name is not None, "holds_classifier() is asked before"
+    check_supported(folder, config)
+    labels = class_labels(folder, config)
+    order = in_order(labels, folder)
+    frontend = create_frontend(name, folder)
+    state_dict = {f"ssl_model.model.{key}": tensor for key, tensor in frontend.state_dict().items()}
+    weights = read_weights(folder)
+    aggregation = "last"
+    if config.get("use_weighted_layer_sum", False):
+        aggregation = "weighted_sum"
+        state_dict["ssl_model.weight_hidd"] = _tensor(weights, "layer_weights", folder)
+    for part in ("weight", "bias"):
+        state_dict[f"projector.{part}"] = _tensor(weights, f"projector.{part}", folder)
+        rows = _tensor(weights, f"classifier.{part}", folder)
+        if len(rows) != len(labels):
+            raise InputError(f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}")
+        state_dict[f"proj_fc.{part}"] = rows[order]
+    backend: dict[str, Any] = {
+        "name": "mean_linear",
+        "feature_dim": frontend.out_dim,
+        "projection_dim": len(state_dict["projector.bias"]),
+        "num_logits": len(labels),
+        "score_rule": "difference",
+    }
+    if len(labels) > 2:
+        backend["classes"] = [*(labels[number] for number in order[:-1]), BONAFIDE]
+    model = {"frontend": frontend.config, "aggregation": aggregation, "backend": backend}
+    return state_dict, {"model": model}
+
+
+def _architecture(config: Mapping[str, Any]) -> str | None:
+    """The front-end of the class in ``config``; None for another class."""
+    architectures = config.get("architectures")
+    if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
+        return ARCHITECTURES.get(architectures[0])
+    return None
+
+
+def _tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
+    if name not in weights:
+        raise InputError(f"{folder} has no tensor {name}, which its class has: fetch it again")
+    return weights[name]
+
+
+def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise :class:`InputError` if the network or the preprocessing of a folder is one that is not computed here."""
+    problem = config.get("problem_type")
+    if problem not in (None, "single_label_classification"):
+        raise InputError(f"{folder}: problem_type is {shown(problem)}; only single_label_classification is supported")
+    for option in ("add_adapter", "quantization_config"):
+        if config.get(option):
+            raise InputError(f"{folder}: {option} is not supported; take the checkpoint without it")
+    path = folder / PREPROCESSOR_FILE
+    if path.is_file():
+        rate = read_json(path).get("sampling_rate", _SAMPLE_RATE)
+        if rate != _SAMPLE_RATE:
+            raise InputError(
+                f"{path}: the model reads {shown(rate)} samples a second; only {_SAMPLE_RATE} is supported"
+            )
+
+
+def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Names of the classes, in the order of the logits.
+
+    Raises:
+        InputError: if there are fewer than two, names repeat, or ``label2id`` contradicts them.
+    """
+    names = config.get("id2label")
+    if not isinstance(names, dict) or len(names) < 2:
+        raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
+    labels = [names.get(str(number)) for number in range(len(names))]
+    texts = [label for label in labels if isinstance(label, str)]
+    if len(set(texts)) != len(labels):
+        raise InputError(
+            f"{folder / CONFIG_FILE}: id2label is not a different text for each of 0, 1, …: {shown(names)}"
+        )
+    numbers = config.get("label2id")
+    if isinstance(numbers, dict) and {str(value): key for key, value in numbers.items()} != names:
+        raise InputError(
+            f"{folder / CONFIG_FILE}: id2label and label2id contradict each other: {shown(names)}, {shown(numbers)}"
+        )
+    return texts
+
+
+def side_of(label: str) -> str | None:
+    """The label that the words of a class name mean: ``"bonafide"``, ``"spoof"``, or None if they decide nothing.
+
+    >>> [side_of(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
+    ['spoof', 'bonafide', None, None, None]
+    """
+    words = [word.lower() for word in _WORD.findall(label)]
+    pairs = {f"{first}{second}" for first, second in pairwise(words)}
+    means_bonafide = bool((pairs | set(words)) & _BONAFIDE_WORDS)
+    means_spoof = bool(set(words) & _SPOOF_WORDS)
+    if means_bonafide == means_spoof or _NEGATIONS & set(words):
+        return None
+    return BONAFIDE if means_bonafide else SPOOF
+
+
+def in_order(labels: Sequence[str], folder: Path) -> list[int]:
+    """Numbers of the classes with bona fide last.
+
+    Raises:
+        InputError: if a name decides nothing, or not exactly one class is bona fide.
+    """
+    sides = [side_of(label) for label in labels]
+    bonafide = [number for number, side in enumerate(sides) if side == BONAFIDE]
+    if None in sides or len(bonafide) != 1:
+        raise InputError(
+            f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which does not tell which one is bona fide: "
+            "write names such as fake and real into id2label and label2id, and check the scores on labelled recordings"
+        )
+    return [*(number for number in range(len(labels)) if number != bonafide[0]), bonafide[0]]

@@ -1,0 +1,137 @@
+"""Hugging Face folders of sequence classification: the transformers library's logits, polarity by names, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.models.checkpoints.classification import side_of
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "classifier_proj_size": 24,
+}
+KINDS = ("Wav2Vec2", "Hubert", "WavLM")
+
+
+def folder_of(kind, folder, labels=("real", "fake"), do_normalize=True, **options):
+    """A folder that the library saves, and the model with random weights."""
+    torch.manual_seed(0)
+    names = dict(enumerate(labels))
+    numbers = {name: number for number, name in names.items()}
+    config = getattr(transformers, f"{kind}Config")(**SMALL, id2label=names, label2id=numbers, **options)
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
+    model.save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def waveform():
+    return (0.01 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stable", [False, True])
+def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_path, waveform):
+    norm = "layer" if stable else "group"
+    model = folder_of(kind, tmp_path, feat_extract_norm=norm, do_stable_layer_norm=stable, conv_bias=stable)
+    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
+    inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values
+    with torch.no_grad():
+        real, fake = model(inputs).logits[0].double().tolist()
+    assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
+    assert detector.classes == ("spoof", "bonafide")
+    detector.save(tmp_path / "saved")
+    again = Detector.from_pretrained(tmp_path / "saved", device="cpu")
+    assert again.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=1e-7)
+
+
+def test_a_weighted_sum_of_layers(tmp_path, waveform):
+    """The last layer counts after the final norm, as in release 4 of the library, whose files these are."""
+    model = folder_of("WavLM", tmp_path, ("fake", "real"), do_normalize=False, use_weighted_layer_sum=True)
+    with torch.no_grad():
+        model.layer_weights.copy_(torch.randn(4))
+    model.save_pretrained(tmp_path)
+    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    with torch.no_grad():
+        states = model.wavlm(torch.from_numpy(waveform)[None], output_hidden_states=True).hidden_states
+        weights = model.layer_weights.softmax(0)
+        merged = sum(weight * state for weight, state in zip(weights, states, strict=True))
+        fake, real = model.classifier(model.projector(merged).mean(1))[0].tolist()
+    assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
+
+
+def test_several_spoofed_classes_have_names(tmp_path, waveform):
+    model = folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
+    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    assert detector.classes == ("ai tts", "vocoded", "bonafide")
+    extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
+    with torch.no_grad():
+        logits = model(extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values).logits[0].double()
+    expected = logits[0] - logits[1:].logsumexp(0)
+    assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, side",
+    [
+        ("HumanVoice", "bonafide"),
+        ("AIVoice", "spoof"),
+        ("bona-fide", "bonafide"),
+        ("Bona Fide speech", "bonafide"),
+        ("deepfake", "spoof"),
+        ("chair", None),
+        ("unreal", None),
+        ("non-synthetic", None),
+        ("real or fake", None),
+        ("LABEL_0", None),
+        ("other", None),
+    ],
+)
+def test_names_of_classes_decide_by_whole_words(name, side):
+    assert side_of(name) == side
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": None},
+            "called LABEL_0, LABEL_1, which does not tell",
+        ),
+        ({"id2label": {"0": "real", "1": "genuine"}, "label2id": None}, "which does not tell which one is bona fide"),
+        ({"label2id": {"real": 1, "fake": 0}}, "contradict each other"),
+        ({"id2label": {"0": "real"}}, "names no two classes"),
+        ({"id2label": {"0": "real", "7": "fake"}, "label2id": None}, "not a different text for each"),
+        ({"id2label": {"0": "real", "1": "fake", "2": "spoof"}, "label2id": None}, "has 2 classes, and id2label 3"),
+        ({"problem_type": "multi_label_classification"}, "only single_label_classification"),
+        ({"add_adapter": True}, "add_adapter is not supported"),
+        ({"architectures": ["Wav2Vec2ForXVector"]}, "detector folder"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(changes, message, tmp_path):
+    folder_of("Wav2Vec2", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | changes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=message):
+        Detector.from_pretrained(tmp_path, device="cpu")
+
+
+def test_another_sampling_rate_and_a_missing_head_are_refused(tmp_path):
+    folder_of("Wav2Vec2", tmp_path)
+    facts = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(facts | {"sampling_rate": 8000}))
+    with pytest.raises(InputError, match="reads 8000 samples a second"):
+        Detector.from_pretrained(tmp_path, device="cpu")
