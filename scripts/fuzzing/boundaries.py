@@ -26,6 +26,7 @@ from transformers import (
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
     Wav2Vec2Config,
+    Wav2Vec2ForSequenceClassification,
     Wav2Vec2Model,
     WhisperConfig,
     WhisperFeatureExtractor,
@@ -122,7 +123,10 @@ def _huggingface(folder: Path) -> None:
     )
     torch.manual_seed(0)
     Wav2Vec2Model(config).save_pretrained(folder / "wav2vec2")
-    (folder / "wav2vec2" / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
+    config.id2label = {0: "fake", 1: "real"}
+    Wav2Vec2ForSequenceClassification(config).save_pretrained(folder / "classifier")
+    for name in ("wav2vec2", "classifier"):
+        (folder / name / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
 
 
 def _mel_encoders(folder: Path) -> None:
@@ -416,7 +420,9 @@ BOUNDARIES = {
         {
             "info": lambda folder: nes2net("info", folder),
             "front-end": lambda folder: create_frontend("wav2vec2", folder)(torch.zeros(1, 8000))[-1].sum(),
+            "load": lambda folder: _scored(Detector.from_pretrained(folder, "cpu")),
         },
+        {"wav2vec2": ("info", "front-end"), "classifier": ("info", "front-end", "load")},
     ),
     "mel encoder": Boundary(
         _mel_encoders,

@@ -14,6 +14,7 @@ from torch import Tensor
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import check_plain
+from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
@@ -163,8 +164,19 @@ def _identify_folder(folder: Path) -> Identity:
             return identity
     if has_configuration:
         title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
+        notes = []
+        if holds_classifier(folder):
+            try:
+                state_dict, description = read_classifier(folder)
+            except InputError as error:
+                notes.append(f"not usable as a detector: {error}")
+            else:
+                config = description["model"]
+                kind = f"detector, a Hugging Face folder of {title} with a classification head"
+                return Identity(folder, kind, [], config, _dtypes(state_dict), _misfit(state_dict, config, folder)[0])
         frontend = create_frontend(name, folder)
         identity = Identity(folder, f"Hugging Face folder of {title}", [name], dtypes=_dtypes(frontend.state_dict()))
+        identity.notes += notes
         return _with_frontend(identity, frontend)
     raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
 

@@ -59,7 +59,7 @@ def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     labels = class_labels(folder, config)
     order = in_order(labels, folder)
     frontend = create_frontend(name, folder)
-    state_dict = {f"ssl_model.model.{key}": tensor for key, tensor in frontend.state_dict().items()}
+    state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
     aggregation = "last"
     if config.get("use_weighted_layer_sum", False):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nes2net import Detector, InputError
+from nes2net.cli.main import main
 from nes2net.models.checkpoints.classification import side_of
 
 transformers = pytest.importorskip("transformers")
@@ -71,6 +72,17 @@ def test_a_weighted_sum_of_layers(tmp_path, waveform):
         merged = sum(weight * state for weight, state in zip(weights, states, strict=True))
         fake, real = model.classifier(model.projector(merged).mean(1))[0].tolist()
     assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
+
+
+def test_info_says_what_the_folder_is(tmp_path, capsys):
+    folder_of("Hubert", tmp_path)
+    assert not main(["info", str(tmp_path)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "detector, a Hugging Face folder of HuBERT with a classification head" in printed
+    assert "back-end mean_linear" in printed and "all there, none left over" in printed
+    folder_of("Hubert", tmp_path, ("LABEL_0", "LABEL_1"))
+    assert not main(["info", str(tmp_path)])
+    assert "not usable as a detector: " in " ".join(capsys.readouterr().out.split())
 
 
 def test_several_spoofed_classes_have_names(tmp_path, waveform):
