@@ -61,7 +61,7 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "raw_aasist": {},
     "raw_aasist_l": {},
     "sls": {"num_frames": 31},
-    "spectra_aasist": {"bridge_dim": 12, "gat_dims": (8, 8), "max_frames": 60},
+    "spectra_aasist": {"bridge_dim": 12, "gat_dims": (16, 16), "max_frames": 128},
     "spectra_ecapa": {"bridge_dim": 8, "channels": 8, "mfa_dim": 12, "attention_dim": 8, "se_dim": 8},
     "tcm": {"num_blocks": 1, "embed_dim": 32},
 }
