@@ -114,7 +114,7 @@ class Table:
     delimiter: str = ","
     """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by ``, ``; white space separates the fields
+    """The columns of a list without header, separated by commas; white space separates the fields
     of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
     """Turns the content of the column of the paths into the path below the folder of the audio, or

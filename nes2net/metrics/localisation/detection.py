@@ -38,7 +38,7 @@ def detection(counts: ArrayLike) -> Detection:
     Args:
         counts: (3,), or (U, 3), whose rows are summed.
 
-     detection([3.0, 1.0, 1.0])
+    >>> detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
     """
     hits, false_alarms, misses = np.atleast_2d(np.asarray(counts, np.float64)).sum(0).tolist()

@@ -280,7 +280,6 @@ TRAINED += slow(
     *("asvspoof2019_aasist2_large_margin", "asvspoof2019_aasist_rawboost5", "asvspoof2019_fir_wb"),
     *("asvspoof2019_llgf", "asvspoof2019_mfa", "asvspoof2019_moe_aasist", "asvspoof2019_nes2net_x_lora"),
     *(
-        "asvspoof2019_source_tracing",
         "asvspoof2019_one_class_distillation",
         "asvspoof2019_prototypes",
         "asvspoof5_nes2net_x",
