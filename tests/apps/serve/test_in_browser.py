@@ -106,6 +106,7 @@ def test_the_microphone(page, serving):
     """A browser's fake device beeps; the recording comes as WebM or WAV."""
     client, desk = serving()
     page.goto(str(client.base_url))
+    page.locator("header .n2-microphone").wait_for(timeout=WAIT)  # shown once the page has found a microphone
     assert "or record one" in page.locator("header").inner_text()
     page.locator("#n2-microphone button", has_text="Record").click()
     page.wait_for_timeout(1500)
