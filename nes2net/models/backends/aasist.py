@@ -185,6 +185,28 @@ class GraphPool(nn.Module):
         return (x * scores).gather(1, scores.topk(max(num_kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
 
 
+def image_attention(channels: int) -> nn.Sequential:
+    """The layers that weigh an image of features B×C×F×T for :func:`nodes_of_image`."""
+    return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
+
+
+def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Spectral nodes B×F×C and temporal nodes B×T×C: sums of ``image`` B×C×F×T over T and over F, with softmax weights.
+
+    Args:
+        weights: B×C×F×T, before the softmax.
+    """
+    spectral = (image * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)
+    temporal = (image * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)
+    return spectral, temporal
+
+
+def pooled_nodes(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
+    """Embedding B×5D: the largest magnitudes and the means of both types of nodes, and the master node B×1×D."""
+    pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
+    return torch.cat(pooled, dim=1)
+
+
 class SpectroTemporalGraph(Backend):
     """The graph part that all AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
@@ -247,9 +269,7 @@ class SpectroTemporalGraph(Backend):
             nodes = pool_temporal(mixed_temporal), pool_spectral(mixed_spectral), master
             branches.append([x + update for x, update in zip(nodes, second(*nodes))])
         temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(*branches))
-        pooled_temporal = torch.cat([temporal.abs().amax(dim=1), temporal.mean(dim=1)], dim=1)
-        pooled_spectral = torch.cat([spectral.abs().amax(dim=1), spectral.mean(dim=1)], dim=1)
-        return torch.cat([pooled_temporal, pooled_spectral, master.squeeze(1)], dim=1)
+        return pooled_nodes(temporal, spectral, master)
 
 
 class Aasist(SpectroTemporalGraph):
@@ -291,9 +311,7 @@ class Aasist(SpectroTemporalGraph):
         self.first_bn = nn.BatchNorm2d(1)
         self.first_bn1 = nn.BatchNorm2d(channels)
         self.encoder = residual_encoder((32, 32, channels, channels, channels, channels))
-        self.attention = nn.Sequential(
-            nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1)
-        )
+        self.attention = image_attention(channels)
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×160 of ``features`` B×T×D, after dropout in training."""
@@ -301,7 +319,4 @@ class Aasist(SpectroTemporalGraph):
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))
         x = F.selu(self.first_bn1(x))  # B×64×42×T/3
-        weights = self.attention(x)
-        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×42×64
-        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
-        return self.drop(self.readout(spectral, temporal))
+        return self.drop(self.readout(*nodes_of_image(x, self.attention(x))))

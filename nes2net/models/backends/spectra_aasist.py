@@ -17,7 +17,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits, Size
-from nes2net.models.backends.aasist import GraphAttention, GraphPool, HeterogeneousGraphAttention, ResidualBlock
+from nes2net.models.backends.aasist import (
+    GraphAttention,
+    GraphPool,
+    HeterogeneousGraphAttention,
+    ResidualBlock,
+    image_attention,
+    nodes_of_image,
+    pooled_nodes,
+)
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.kan import KanLinear, KanLogits
 
@@ -109,9 +117,7 @@ class SpectraGraph(nn.Module):
         self.pos_T = nn.Parameter(torch.randn(1, max_frames, bridge_dim))
         self.pos_S = nn.Parameter(torch.randn(1, bridge_dim // 3, _CHANNELS))
         self.enc = ImageEncoder()
-        self.attention = nn.Sequential(
-            nn.Conv2d(_CHANNELS, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, _CHANNELS, 1)
-        )
+        self.attention = image_attention(_CHANNELS)
         self.GAT_layer_S = GraphAttention(_CHANNELS, dim, linear=linear)
         self.GAT_layer_T = GraphAttention(_CHANNELS, dim, linear=linear)
         self.pool_S = GraphPool(0.5, dim, linear=linear)
@@ -127,15 +133,12 @@ class SpectraGraph(nn.Module):
         """Embeddings of bridged ``frames`` B×T×R."""
         frames = frames + self.pos_T[:, : frames.shape[1]]
         x = self.enc(frames.transpose(1, 2).unsqueeze(1))  # B×64×R/3×T/3
-        weights = self.attention(x)
-        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×R/3×64
-        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
+        spectral, temporal = nodes_of_image(x, self.attention(x))  # B×R/3×64, B×T/3×64
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
         branches = [branch(temporal, spectral) for branch in (self.branch1, self.branch2, self.branch3, self.branch4)]
         temporal, spectral, master = (reduce(torch.maximum, nodes) for nodes in zip(*branches))
-        pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
-        return self.drop(torch.cat(pooled, dim=1))
+        return self.drop(pooled_nodes(temporal, spectral, master))
 
 
 class SpectraAasist(Backend):
