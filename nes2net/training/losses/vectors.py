@@ -187,7 +187,23 @@ class OneClassSoftmax(_OfVectors):
         return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
 
 
-class AdditiveMarginSoftmax(_OfVectors):
+class _OfCosines(_OfVectors):
+    """A loss of the cosines to a vector of each class, which a cosine head holds; scores have no margin."""
+
+    needs_head = "cosine"
+
+    def __init__(self, feature_dim: int, scale: float, head: CosineHead | None, num_classes: int) -> None:
+        super().__init__(num_classes)
+        head = head or CosineHead(feature_dim, num_classes)
+        self.centers = head.centers
+        self.logit_scale = head.scale
+        self.scale = scale
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return self.logit_scale * cosines(outputs, self.centers)
+
+
+class AdditiveMarginSoftmax(_OfCosines):
     """Cross-entropy of scale·(cos − margin·[target]) over the cosines to a vector of each class.
 
     [target] is 1 for the target's class and 0 for the others (F. Wang et al., "Additive margin
@@ -208,8 +224,6 @@ class AdditiveMarginSoftmax(_OfVectors):
     torch.Size([])
     """
 
-    needs_head = "cosine"
-
     def __init__(
         self,
         feature_dim: Size,
@@ -219,18 +233,14 @@ class AdditiveMarginSoftmax(_OfVectors):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        super().__init__(num_classes)
-        head = head or CosineHead(feature_dim, num_classes)
-        self.centers = head.centers
-        self.logit_scale = head.scale
         usual_scale, usual_margin = _usual(num_classes)
+        super().__init__(feature_dim, scale or usual_scale, head, num_classes)
         if margin is None:
             margin = usual_margin
         if isinstance(margin, (int, float)):
             # The published code rounds the margin to float32, which changes the 9th digit of the loss.
             margin = torch.tensor(float(margin), device="cpu").item()
         self.margin = margin
-        self.scale = scale or usual_scale
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,9 +251,6 @@ class AdditiveMarginSoftmax(_OfVectors):
     ) -> Tensor:
         """Compute the loss of a batch, with ``durations`` (B,) in seconds for a margin by duration."""
         return super().forward(outputs, targets, step, durations)
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        return self.logit_scale * cosines(outputs, self.centers)
 
     def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         margin: Any = self.margin
@@ -288,7 +295,7 @@ def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
     return torch.where(cosine > math.cos(math.pi - margin), turned, beyond)
 
 
-class AdditiveAngularMarginSoftmax(_OfVectors):
+class AdditiveAngularMarginSoftmax(_OfCosines):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
     [target] is 1 for the target's class and 0 for the others (Deng et al., "ArcFace: Additive
@@ -309,8 +316,6 @@ class AdditiveAngularMarginSoftmax(_OfVectors):
     torch.Size([])
     """
 
-    needs_head = "cosine"
-
     def __init__(
         self,
         feature_dim: Size,
@@ -321,20 +326,13 @@ class AdditiveAngularMarginSoftmax(_OfVectors):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        super().__init__(num_classes)
-        head = head or CosineHead(feature_dim, num_classes)
-        self.centers = head.centers
-        self.logit_scale = head.scale
-        self.scale = scale
+        super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
         return {"scale": options.get("scale", 30.0)}
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        return self.logit_scale * cosines(outputs, self.centers)
 
     def margin_at(self, step: int | None) -> float:
         """The margin at an optimisation ``step``; in validation, ``step`` is None and the margin is the final one."""
