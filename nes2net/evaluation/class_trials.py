@@ -19,6 +19,7 @@ from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.metrics.classes import pair_counts
 from nes2net.models.provenance import CLASSES_KEY
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
@@ -68,9 +69,8 @@ class ClassTrials:
     @functools.cached_property
     def unknown_confusion(self) -> NDArray:
         """Counts G×K: how many trials of each unknown class are given each known class."""
-        pairs = self.generators * len(self.names) + self.unknown_logits.argmax(1)
-        counts = np.bincount(pairs, minlength=len(self.generator_names) * len(self.names))
-        return counts.reshape(len(self.generator_names), len(self.names))
+        taken_for = self.unknown_logits.argmax(1)
+        return pair_counts(self.generators, taken_for, len(self.generator_names), len(self.names))
 
     @functools.cached_property
     def known_scores(self) -> dict[str, tuple[NDArray, NDArray]]:

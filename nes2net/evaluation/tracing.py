@@ -23,7 +23,7 @@ from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted
-from nes2net.metrics.classes import class_rates
+from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, known_scores
 
@@ -249,9 +249,7 @@ def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples:
     known_rows = metrics.confusion_matrix(trials.true, called, num_classes + 1)[:num_classes]
     is_unknown = unknown < threshold.threshold
     called_of_unknown = np.where(is_unknown, num_classes, trials.unknown_logits.argmax(1))
-    num_generators = len(trials.generator_names)
-    pairs = trials.generators * (num_classes + 1) + called_of_unknown
-    unknown_rows = np.bincount(pairs, minlength=num_generators * (num_classes + 1)).reshape(num_generators, -1)
+    unknown_rows = pair_counts(trials.generators, called_of_unknown, len(trials.generator_names), num_classes + 1)
     num_known = len(trials.true)
     num_unknown = len(trials.generators)
     rules = {

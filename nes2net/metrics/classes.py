@@ -40,9 +40,17 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
     [[1, 1], [0, 1]]
     """
-    pairs = np.stack([_class_numbers(true, num_classes), _class_numbers(predicted, num_classes)])
-    counts = np.bincount(pairs[0] * num_classes + pairs[1], minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
+    rows = _class_numbers(true, num_classes)
+    columns = _class_numbers(predicted, num_classes)
+    if len(rows) != len(columns):
+        raise InputError(f"a confusion has a predicted class for each true one, not {len(columns)} for {len(rows)}")
+    return pair_counts(rows, columns, num_classes, num_classes)
+
+
+def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
+    """How often each pair of a number of ``rows`` (N,) and one of ``columns`` (N,) occurs: counts R×C."""
+    counts = np.bincount(rows * num_columns + columns, minlength=num_rows * num_columns)
+    return counts.reshape(num_rows, num_columns)
 
 
 def _class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:

@@ -86,6 +86,7 @@ def test_f1_is_that_of_scikit_learn(pairs):
     [
         (lambda: metrics.confusion_matrix([0, 2], [0, 1], 2), "numbers from 0 to 1"),
         (lambda: metrics.confusion_matrix([0.5], [0], 2), "whole numbers"),
+        (lambda: metrics.confusion_matrix([0, 1], [0], 2), "not 1 for 2"),
         (lambda: metrics.macro_f1([[1]], "some"), "present"),
         (lambda: metrics.auroc([], [1.0]), "no known scores"),
         (lambda: metrics.fpr95([1.0], [float("nan")]), "NaN"),
