@@ -19,8 +19,8 @@ from nes2net.lib.files import write_output
 from nes2net.lib.text_files import checked_float, has_control
 
 #: Names of the column of scores in a file with a header. Names of scores that are higher for spoof are
-#: not accepted.
-SCORE_COLUMNS = ("score", "scores", "cm_score")
+#: not accepted. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
+SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
 #: The reason why an id with control characters is refused.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 

@@ -98,6 +98,7 @@ def test_files_of_other_programs_are_read(path):
         "a.wav|spoof|0.5\nb.wav|bonafide|-1e-3\n",
         "utterance score\na.wav 0.5\nb.wav -1e-3\n",
         "a.wav spoof 0.5\nb.wav bonafide -1e-3\n",
+        "ID_audio,label,score_class0,score_class1\na.wav,0,0.1,0.5\nb.wav,1,0.2,-1e-3\n",  # DeepFense
     ],
 )
 def test_headers_and_delimiters(path, text):
@@ -110,7 +111,7 @@ def test_malformed_score_file(path):
     for text, message in (
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),
-        ("a,1,2\n", r"found 3: 'a,1,2' \(separated by commas\); keep .* \(score, scores, cm_score\)"),
+        ("a,1,2\n", r"found 3: 'a,1,2' \(separated by commas\); keep .* \(score, scores, cm_score, score_class1\)"),
         ("speaker,score\na,1\n", r"no column of ids in the header 'speaker,score' \(separated by commas\); call it"),
         ("file,score\na,1\nb\n", "line 3: expected 2 fields"),
         ("file,score\na,x\n", "line 2: expected a number as score, found 'x'"),

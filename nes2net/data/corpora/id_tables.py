@@ -14,7 +14,7 @@ from nes2net.lib.text_files import read_rows
 
 #: Names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
-    *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "trial", "trial_id"),
+    *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "id_audio", "trial", "trial_id"),
     *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
 )
 #: Names of a column of labels.

@@ -310,8 +310,6 @@ class ListedCorpus(Corpus):
         columns = self.key or self.rows
         if not isinstance(columns, (Columns, Table)):
             return {}
-        if isinstance(columns, Table) and columns.otherwise is not None:
-            return {}  # every word is a label, so any list would look like labels alone
         words = files.ASVSPOOF_LABELS | dict(columns.labels)
         return {word.lower(): label for word, label in words.items() if label}
 

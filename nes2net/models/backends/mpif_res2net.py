@@ -165,8 +165,11 @@ class MpifRes2Net(Backend):
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_frames: T, to which utterances are cut or repeated; None for no change of length.
-        stem_channels, stem_convolutions: channels and number of the convolutions of the stem.
-        planes, blocks, strides: planes, number of blocks and stride of each stage.
+        stem_channels: channels of the convolutions of the stem.
+        stem_convolutions: number of the convolutions of the stem.
+        planes: planes of each stage.
+        blocks: number of blocks of each stage.
+        strides: stride of each stage.
         expansion: a block has ``expansion``·planes output channels.
         base_width: channels of a group per 64 planes.
         scale: number of groups of a block.

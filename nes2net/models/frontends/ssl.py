@@ -101,8 +101,8 @@ class SSLFrontend(Frontend):
         encoder_attention_heads: number of heads of the self-attention.
         conv_pos: kernel size in frames of the convolution that encodes positions.
         conv_pos_groups: groups of the convolution that encodes positions.
-        num_buckets, max_distance: number of buckets of the relative position bias, and the distance
-            in frames beyond which all pairs of frames share a bucket.
+        num_buckets: number of buckets of the relative position bias.
+        max_distance: distance in frames beyond which all pairs of frames share a bucket.
         dropout: probability of dropout at a layer's output. All probabilities apply in training
             only.
         attention_dropout: probability of dropout of attention weights.

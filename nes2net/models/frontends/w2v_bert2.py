@@ -46,8 +46,8 @@ class W2VBert2Frontend(MelEncoder):
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
         encoder_attention_heads: number of heads of the self-attention.
         conv_kernel: kernel size of the causal depthwise convolutions, in frames; odd.
-        left_positions, right_positions: distances in frames beyond which all keys before or after
-            the query share a position.
+        left_positions: distance in frames beyond which all keys before the query share a position.
+        right_positions: the same for keys after the query.
         dropout: probability of dropout at the encoder's input and at a feed-forward network's
             output. All probabilities apply in training only.
         attention_dropout: probability of dropout of attention weights and of the attention's
