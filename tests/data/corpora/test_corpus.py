@@ -147,7 +147,9 @@ def test_what_is_missing_is_named(tmp_path, name):
             corpus.keys(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["asvspoof5", "asvspoof2019_la", "ctrsvdd", "in_the_wild", "habla", "dfadd", "spoofceleb"])
+@pytest.mark.parametrize(
+    "name", ["asvspoof5", "asvspoof2019_la", "ctrsvdd", "in_the_wild", "habla", "dfadd", "spoofceleb"]
+)
 @pytest.mark.parametrize(
     "text",
     [
