@@ -174,6 +174,9 @@ def seen(
         if ancestor is not provenance:
             start = f"{_name(ancestor)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
+        if ancestor.published and not ancestor.published[1].trained_on:
+            unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
+            lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
             # An empty part is the whole corpus.
             overlaps = not use.part or not scored or canonical_phase(use.part) == scored
@@ -276,9 +279,11 @@ def card(provenance: Provenance) -> str:
             if used.train_split is not None:
                 trials = provenance.trials_of("train", used.name, used.train_split)
                 parts.append(_words(f"{_title(used.name, used.root)} {used.train_split}", trials))
-    if not parts:
-        return ""
-    return f"{_name(provenance)}, trained on {listed(parts, 5)}{facts}"
+    if parts:
+        return f"{_name(provenance)}, trained on {listed(parts, 5)}{facts}"
+    if provenance.published:
+        return f"{_name(provenance)}, whose training data are not stated{facts}"
+    return ""
 
 
 def _title(corpus: str, root: str = "") -> str:

@@ -85,7 +85,7 @@ class TeacherStudent(Frontend):
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
             raise InputError("teacher and student must both have weights, or neither: give both front-ends of one kind")
-        for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
+        for fact in ("out_dim", "hop_length", "min_samples", "used_samples", "pre_emphasis"):
             of_teacher = getattr(teacher_frontend, fact)
             of_student = getattr(student_frontend, fact)
             if of_teacher != of_student:
@@ -101,6 +101,7 @@ class TeacherStudent(Frontend):
         self.min_samples = teacher_frontend.min_samples
         self.full_precision = teacher_frontend.full_precision
         self.used_samples = teacher_frontend.used_samples
+        self.pre_emphasis = teacher_frontend.pre_emphasis
         self.num_unused = teacher_frontend.num_unused + student_frontend.num_unused
         self.train()
 

@@ -209,6 +209,11 @@ class Network(nn.Module):
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
 
     @property
+    def pre_emphasis(self) -> float:
+        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for none."""
+        return self.frontend.pre_emphasis
+
+    @property
     def score_rule(self) -> str:
         """The rule that computes scores from logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
         return self.backend.score_rule

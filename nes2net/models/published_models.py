@@ -102,12 +102,12 @@ class PublishedModel:
     def trained(self) -> str:
         """The training data in short: at most two corpora by name, otherwise their number.
 
-        >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained
-        ('asvspoof2019_la:train', '9 corpora')
+        >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained, PUBLISHED["spectra_0"].trained
+        ('asvspoof2019_la:train', '9 corpora', 'not stated')
         """
         if len(self.trained_on) > 2:
             return f"{len(self.trained_on)} corpora"
-        return ", ".join(self.trained_on)
+        return ", ".join(self.trained_on) or "not stated"
 
     @property
     def frontend(self) -> str:
@@ -253,6 +253,35 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
         file=file,
         parameters=parameters,
         notes=("the card names the corpora, not their parts",),
+    )
+
+
+def _spectra(
+    backend: str, options: Mapping[str, Any], file: PublishedFile, parameters: int, threshold: str
+) -> PublishedModel:
+    """A detector of Spectra: XLS-R on pre-emphasised recordings, a bridge and a back-end.
+
+    Args:
+        threshold: the threshold of its card.
+    """
+    return PublishedModel(
+        {
+            "frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97},
+            "backend": {"name": backend, **options},
+        },
+        f"hub {file.hub['repository'] if file.hub else ''}",
+        licence="Apache-2.0 (the metadata of its card) or MIT (the text)",
+        code_licence="Apache-2.0",
+        num_samples=_CROP,
+        scored_in="the code beside its file on the hub, the logs of the Speech Anti-Spoofing Arena",
+        until=2026,
+        good_for="speech with today's voices; may be used commercially",
+        file=file,
+        parameters=parameters,
+        notes=(
+            "the training data are stated nowhere, so any corpus may be among them",
+            f"its card decides at a score of {threshold}; the card's example cuts at a random place",
+        ),
     )
 
 
@@ -435,6 +464,31 @@ PUBLISHED: dict[str, PublishedModel] = {
         ),
         1_147_843_973,
     ),
+    "spectra_0": _spectra(
+        "spectra_ecapa", {}, PublishedFile("hub:lab260/spectra_0@main/model.safetensors"), 318_332_226, "−1.0625009"
+    ),
+    "spectra_aasist": _spectra(
+        "spectra_aasist",
+        {},
+        PublishedFile(
+            "hub:lab260/Spectra-AASIST@eb65c2662d9e646d72557b3f4bdd08b000068c7f/model.safetensors",
+            1_264_151_840,
+            "2e2727a7397f78d28b0a2a2b8ee031ff08143b9c431ea7f06fc29a808b0180db",
+        ),
+        316_012_174,
+        "−1.140625",
+    ),
+    "spectra_aasist3": _spectra(
+        "spectra_aasist",
+        {"layer": "kan"},
+        PublishedFile(
+            "hub:lab260/Spectra-AASIST3@bc0ded888080ddad493177bb53aa6f5b95219d7c/model.safetensors",
+            1_276_330_956,
+            "327762caab3106ecee5f26b821ccdc6ab1fe34906a3e7042f416c87927df2088",
+        ),
+        318_948_883,
+        "−1.460938",
+    ),
     "xlsr_mambo_3_hydra_n3": PublishedModel(
         {
             "frontend": {**_XLSR_ENCODER, "normalize": True},
@@ -484,3 +538,10 @@ PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, 
 
 #: Name → :attr:`PublishedModel.code`, for the models that have one.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
+
+#: Purpose → the detector with which a user may begin.
+BEGIN_WITH = {
+    "a small machine": "AASIST-L",
+    "calls, and commercial use": "spectra_aasist",
+    "research, with training data that are known": "antideepfake_w2v_large",
+}

@@ -102,7 +102,7 @@ def decide(
     reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.provenance).num_samples)
     recording = reader.take(audio, sample_rate, Channels(reader.num_samples))
     trained_on = length_of_training(scorer.provenance)
-    remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
+    remark = remark_of(recording.plain, recording.num_samples, recording.channels, trained_on)
     measurer = Measurer.of(scorer, decider)
     traits = measurer.of_recording(recording, remark) if measurer else None
     return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)

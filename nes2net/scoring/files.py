@@ -183,7 +183,7 @@ class _Batches(Generic[T]):
     def read(self, path: str | Path) -> _ReadFile:
         """Read and measure a file; called in threads."""
         recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
-        remark = remark_of(recording.waveform, recording.num_samples, recording.channels, self.trained_on)
+        remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
 

@@ -64,6 +64,10 @@ class Scorer(Protocol):
         """Length in samples of the shortest waveform that the detector takes."""
 
     @property
+    def pre_emphasis(self) -> float:
+        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for none."""
+
+    @property
     def used_samples(self) -> UsedSamples:
         """Number of leading samples on which scores depend."""
 

@@ -230,7 +230,7 @@ class Measurer:
         Args:
             remark: the remark on this part.
         """
-        traits = measure(recording.waveform, recording.num_samples)  # without the repetition of a short recording
+        traits = measure(recording.plain, recording.num_samples)  # without the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from nes2net.data.audio.blocks import BlocksAt16k
+from nes2net.data.audio.blocks import BlocksAt16k, PreEmphasis
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import checked_rate, samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples
@@ -257,6 +257,7 @@ class Stream:
         """Begin a piece of the stream without a hole, at ``start`` in seconds."""
         self._start = start
         self._num_samples = 0  # samples of the piece, at the rate of the stream
+        self._emphasis = PreEmphasis(self._scorer.pre_emphasis)
         self._windows = SlidingWindows(self._length, self._hop)
         self._batching = Batches(self._batch_size)
 
@@ -286,7 +287,8 @@ class Stream:
 
     def _take_at_16k(self, block: np.ndarray) -> None:
         self._listener.push(block)
-        self._take_windows(self._windows.push(block))
+        for emphasised in self._emphasis.push(block):
+            self._take_windows(self._windows.push(emphasised))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
         for window in windows:

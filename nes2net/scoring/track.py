@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import PreEmphasis, pushed
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import Audio, blocks_of
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
@@ -183,7 +183,7 @@ def frame_scores(
     step = grid.step // frame
     listener = Listener()
     blocks = pushed(blocks_of(audio, sample_rate, listener.channels), listener)
-    windows = pushed(blocks, FrameWindows(grid.longest, grid.step))
+    windows = pushed(pushed(blocks, PreEmphasis(scorer.pre_emphasis)), FrameWindows(grid.longest, grid.step))
     kept_scores: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):

@@ -13,7 +13,7 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import load_audio, load_head_and_length
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
-from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, random_crop
+from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, pre_emphasised, random_crop
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
@@ -52,6 +52,8 @@ class Recording(NamedTuple):
     """Length of the whole recording in samples at 16 kHz."""
     judged: float
     """Share of the recording that the detector gets."""
+    plain: np.ndarray
+    """The same samples before pre-emphasis; ``waveform`` itself for a detector without it."""
     channels: Channels | None = None
     """The comparison of the recording's channels; None if they were not compared."""
 
@@ -73,6 +75,7 @@ class WaveformReader:
         padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
         peak_normalize: divides by the largest absolute sample of the whole ``"recording"``, or of
             the ``"cut"`` after filling up; ``"no"`` keeps the level.
+        pre_emphasis: coefficient of the pre-emphasis, which comes before the cut.
     """
 
     num_samples: int | None
@@ -84,6 +87,7 @@ class WaveformReader:
     transform: Transform | None = None
     padding: Padding = "repeat"
     peak_normalize: PeakNormalize = "no"
+    pre_emphasis: float = 0.0
 
     @classmethod
     def of(
@@ -112,9 +116,16 @@ class WaveformReader:
             raise InputError(f"`num_samples` is at least 1, or None for the whole recording, not {num_samples!r}")
         if num_samples is None and crop != "head":
             raise InputError("`crop` is where `num_samples` are cut out: whole recordings have no such place")
-        used = scorer.used_samples
         return cls(
-            num_samples, scorer.min_samples, used, longest, crop, seed, padding=padding, peak_normalize=peak_normalize
+            num_samples,
+            scorer.min_samples,
+            scorer.used_samples,
+            longest,
+            crop,
+            seed,
+            padding=padding,
+            peak_normalize=peak_normalize,
+            pre_emphasis=scorer.pre_emphasis,
         )
 
     def score_length(self, num_samples: int) -> int:
@@ -157,9 +168,18 @@ class WaveformReader:
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Crop or fill up ``waveform``, a recording of ``num_samples`` or its head, and normalise its level."""
+        """Prepare ``waveform``, a recording of ``num_samples`` or its head, as the detector hears it."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
+        plain = self._filled(waveform, name)
+        emphasised = plain
+        if self.pre_emphasis:
+            emphasised = self._filled(pre_emphasised(waveform, self.pre_emphasis), name)
+        judged = judged_share(num_samples, self.num_samples, self.used.most)
+        return Recording(emphasised, num_samples, judged, plain, channels)
+
+    def _filled(self, waveform: np.ndarray, name: str) -> np.ndarray:
+        """Crop or fill up ``waveform``, to the samples that are used."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)
@@ -168,9 +188,8 @@ class WaveformReader:
             filled = head_crop(waveform, length, name, self.padding)
         if self.peak_normalize == "cut":
             filled = peak_normalized(filled)
-        judged = judged_share(num_samples, self.num_samples, self.used.most)
         # A copy: a view would keep the whole recording in memory.
-        return Recording(filled[: self.used(len(filled))].copy(), num_samples, judged, channels)
+        return filled[: self.used(len(filled))].copy()
 
 
 def judged_share(length: int, *limits: int | None) -> float:

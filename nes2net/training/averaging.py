@@ -189,6 +189,7 @@ def _with_new_batch_statistics(
     training = examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
+    batches.dataset.pre_emphasis = detector.pre_emphasis
     if not 0 < num_batches <= len(batches):
         raise InputError(
             f"batch statistics are estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.packed import is_there, open_recording, size_of
 from nes2net.data.audio.read import load_audio, load_excerpt, load_head
-from nes2net.data.audio.waveform import head_crop, padded, random_crop, random_tiled_crop
+from nes2net.data.audio.waveform import head_crop, padded, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
@@ -126,6 +126,10 @@ class TrainingSet(Dataset):
         carries: function from a trial to the tensors that its example carries.
         target: function from a trial to the number of its class. Both functions must be picklable
             for the workers.
+
+    Attributes:
+        pre_emphasis: coefficient of the pre-emphasis after the augmentation. The detector says it,
+            which is built after the data.
     """
 
     def __init__(
@@ -151,6 +155,7 @@ class TrainingSet(Dataset):
         self.cache = cache
         self.carries = carries
         self.target = target
+        self.pre_emphasis = 0.0
         self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
@@ -201,6 +206,7 @@ class TrainingSet(Dataset):
         except InputError as error:
             _check_there(*self.augmentation.recordings)
             raise InputError(f"utterance '{trial.id}': {error}") from error
+        waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretched(labels, len(waveform))
         if num_samples is not None:

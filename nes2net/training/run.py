@@ -135,6 +135,8 @@ class Run:
         )
         with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, resume, self.task).to(accelerator.device)
+        for batches in (loader, *dev_loaders.values()):
+            batches.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
         described = describe_data(recipe.data, "train", train_trials)

@@ -57,20 +57,28 @@ def close(found: Tensor, expected: Tensor, atol: float) -> None:
 
 
 def manifest(name: str, kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """What the manifest ``name`` says of a published model or size, and the shapes of its tensors.
+    """What the manifest ``name`` says of a published model or size, and the shapes of its tensors."""
+    manifests = read_manifest(name)
+    return manifests[kind], shapes_of(manifests[kind]["state_dict"])
 
-    It writes the layers of a range on one line: ``x.{i}.y i=0..1`` stands for two.
-    """
+
+def read_manifest(name: str) -> dict[str, Any]:
+    """The manifest ``name``."""
     path = SHARED / "golden" / "zoo" / f"manifest_{name}.json"
     if not path.is_file():
         pytest.skip(f"no {path} (set NES2NET_SHARED)")
-    entry, shapes = json.loads(path.read_text())[kind], {}
-    for name, shape in entry["state_dict"].items():
+    return json.loads(path.read_text())
+
+
+def shapes_of(described: dict[str, Any]) -> dict[str, list[int]]:
+    """The shapes of the tensors that a manifest describes; ``x.{i}.y i=0..1`` stands for two."""
+    shapes = {}
+    for name, shape in described.items():
         name, _, span = name.partition(" i=")
         first, _, last = span.partition("..")
         for i in range(int(first), int(last) + 1) if span else [0]:
             shapes[name.replace("{i}", str(i))] = shape["int64"] if isinstance(shape, dict) else shape
-    return entry, shapes
+    return shapes
 
 
 def antideepfake_config(name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from builders.report_case import make_case, report_of
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.evaluation.origin import read_origin, read_scored_by, seen
+from nes2net.evaluation.origin import card, read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
@@ -214,3 +214,11 @@ def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     own = trained_on(uses("generic", "train", "dev", root="own"))
     assert len(seen(Provenance.read(own), "generic", "all", "own")) == 2
     assert "root" not in str(Provenance.read(own).start(places=False))
+
+
+def test_training_data_that_nobody_states():
+    (line,) = seen(Provenance("spectra_aasist"), "in_the_wild", "eval")
+    assert line == "scores of spectra_aasist on in_the_wild may say nothing: nobody states what it was trained on"
+    assert card(Provenance("spectra_aasist")).startswith(
+        "spectra_aasist, whose training data are not stated, attacks until"
+    )

@@ -128,6 +128,7 @@ def export_onnx(
         "sample_rate": SAMPLE_RATE,
         "min_samples": shortest,
         "max_samples": longest,
+        "pre_emphasis": detector.pre_emphasis,
         "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
         "quantize": None,

@@ -27,7 +27,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     from nes2net.apps.info.sheet import Sheet
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
-    from nes2net.models.published_models import PUBLISHED
+    from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
 
     if name is not None:
         from nes2net.apps.info.command import info
@@ -56,7 +56,8 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
     detectors = []
-    for model in list_models():
+    newest_first = sorted(list_models(), key=lambda model: -(model.until or 0))
+    for model in sorted(newest_first, key=lambda model: PUBLISHED[model.name].non_commercial):
         detectors.append(
             {
                 "name": model.name,
@@ -78,6 +79,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             "detectors, for --model": detectors,
             "detectors, to fetch by hand": files,
             "pre-trained front-ends, for ssl_checkpoint=": frontends,
+            "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },
         commands=["nes2net models NAME, its card", "nes2net predict FILE --model NAME"],
     )

@@ -296,7 +296,7 @@ class Desk:
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 judged = recording.judged
                 trained_on = length_of_training(self.detector.provenance)
-                remark = remark_of(recording.waveform, recording.num_samples, channels, trained_on)
+                remark = remark_of(recording.plain, recording.num_samples, channels, trained_on)
             fakes = self._fakes(full_wav, duration, watch, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:

@@ -12,7 +12,14 @@ import numpy as np
 import soxr
 
 from nes2net.data.audio.remarks import Channels
-from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, mean_of_channels, resampled_length
+from nes2net.data.audio.waveform import (
+    SAMPLE_RATE,
+    check_rate,
+    check_samples,
+    mean_of_channels,
+    pre_emphasised,
+    resampled_length,
+)
 from nes2net.lib.errors import InputError
 
 _Item = TypeVar("_Item", contravariant=True)
@@ -34,6 +41,32 @@ def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Re
     for item in items:
         yield from stage.push(item)
     yield from stage.finish()
+
+
+class PreEmphasis:
+    """Applies :func:`nes2net.data.audio.waveform.pre_emphasised` to blocks (N,) as they arrive; a :class:`Stage`.
+
+    >>> stage = PreEmphasis(0.5)
+    >>> [block.tolist() for half in ([1.0, 2.0], [4.0]) for block in stage.push(np.array(half))]
+    [[1.0, 1.5], [3.0]]
+    """
+
+    def __init__(self, coefficient: float) -> None:
+        self._coefficient = coefficient
+        self._before: np.ndarray = np.zeros(0)  # the last sample before the next block
+
+    def push(self, block: np.ndarray) -> tuple[np.ndarray]:
+        """Take the next block, and give it emphasised."""
+        if self._coefficient == 0 or not len(block):
+            return (block,)
+        joined = np.concatenate([self._before.astype(block.dtype), block])
+        emphasised = pre_emphasised(joined, self._coefficient)[len(self._before) :]
+        self._before = block[-1:].copy()
+        return (emphasised,)
+
+    def finish(self) -> tuple[()]:
+        """Give nothing: no sample waits."""
+        return ()
 
 
 class BlocksAt16k:

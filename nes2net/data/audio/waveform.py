@@ -149,6 +149,22 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
     return waveform
 
 
+def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
+    """Subtract from each sample ``coefficient`` times the sample before it; the first sample stays as it is.
+
+    A detector that wants it hears the whole recording so, and this before the recording is cut or
+    repeated. With the coefficient 0 the result is ``waveform`` itself.
+
+    >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
+    array([1. , 1.5, 3. ])
+    """
+    if coefficient == 0:
+        return waveform
+    emphasised = waveform.copy()
+    emphasised[1:] -= np.float32(coefficient) * waveform[:-1]
+    return emphasised
+
+
 def head_crop(
     waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
 ) -> np.ndarray:

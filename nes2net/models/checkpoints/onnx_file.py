@@ -114,6 +114,7 @@ class OnnxFile:
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
         self.max_samples: int | None = self.description["max_samples"]
+        self.pre_emphasis: float = self.description["pre_emphasis"]
 
     def fingerprint(self) -> str:
         """SHA-256 of the file and of any weights beside it."""
@@ -187,6 +188,7 @@ class _Description(BaseModel):
     config: ModelDescription
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
+    pre_emphasis: float = Field(default=0.0, ge=0, lt=1)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
     quantize: Literal["int8"] | None
     score_rule: Literal["logit", "difference", "probability", "cosine"]

@@ -127,6 +127,9 @@ _LAYOUTS = (
         library_encoder="backbone.ssl_model.",
         unused=r"backbone\.ssl_model\.masked_spec_embed",
     ),
+    Layout(  # Spectra
+        marks=("bridge.mlp.0.weight",), prefixes={}, library_encoder="ssl_encoder.model."
+    ),
     Layout(  # XLSR-MamBo
         marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),

@@ -76,6 +76,9 @@ class Frontend(nn.Module):
     """Number of samples of the shortest waveform that gives a frame."""
     used_samples: UsedSamples = UsedSamples()
     """Length of a waveform → number of leading samples that the hidden states depend on; by default all."""
+    pre_emphasis: float = 0.0
+    """The coefficient of the pre-emphasis that the front-end wants of a recording before it is cut. Whoever
+    reads recordings applies it (:func:`nes2net.data.audio.waveform.pre_emphasised`), ``forward`` does not."""
     full_precision: bool = False
     """Whether the waveform must be at least float32, for any type of the weights."""
     model_type: str = ""

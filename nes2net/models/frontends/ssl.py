@@ -90,6 +90,8 @@ class SSLFrontend(Frontend):
             ``preprocessor_config.json``; without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until each hop that begins in the waveform has a frame,
             as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
+        pre_emphasis: coefficient c of the pre-emphasis y[n] = x[n] − c·x[n − 1] of a recording,
+            before it is cut or repeated; 0 for none. Spectra's detectors have 0.97.
         extractor_mode: ``"layer_norm"`` for a layer norm after each convolution; ``"default"`` for
             a group norm after the first convolution.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -143,6 +145,7 @@ class SSLFrontend(Frontend):
         *,
         normalize: Normalize = None,
         repeat_last: bool = False,
+        pre_emphasis: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         extractor_mode: Literal["layer_norm", "default"] = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
@@ -219,6 +222,9 @@ class SSLFrontend(Frontend):
             self.config["normalize"] = normalize
         if repeat_last:
             self.config["repeat_last"] = True
+        if pre_emphasis:
+            self.config["pre_emphasis"] = pre_emphasis
+        self.pre_emphasis = pre_emphasis
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]

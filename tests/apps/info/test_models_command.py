@@ -31,6 +31,9 @@ def test_the_list_and_a_card(command, refused, home):
     assert status == 0 and max(map(len, out.splitlines())) <= 100
     for text in ("AASIST-L", "antideepfake_xlsr_2b", "df_arena_1b", "0.83 %", "CC BY-NC-SA 4.0", "xlsr_300m"):
         assert text in out
+    # Those that may be used commercially come first, and of them the newest.
+    assert out.index("spectra_aasist") < out.index("AASIST-L") < out.index("antideepfake_w2v_small")
+    assert "a small machine" in out.partition("to begin with")[2]
     data = json.loads(command("models --json")[1])
     assert data["detectors"][1]["name"] == "AASIST" and data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
     assert {"name", "licence", "address", "known_by"} <= data["front-ends"][0].keys()

@@ -31,7 +31,7 @@ UNLIKE = [f"asvspoof2019_{name}" for name in ("ensemble", "logistic", "mpif_res2
 UNLIKE += ["asvspoof2019_one_class_distillation", "partialspoof_nes2net_x_segments"]
 BUILT = UNLIKE + [name for name in KINDS["models"] if not ALIKE.match(name) and name not in SHOWN]
 #: Names of things of several kinds.
-SHARED = {"logistic", "p2sgrad", "prototypes"}
+SHARED = {"spectra_aasist", "logistic", "p2sgrad", "prototypes"}
 QUICK = [
     name for kind, known in KINDS.items() if kind not in ("recipes", "models") for name in known if name not in KINDS
 ]

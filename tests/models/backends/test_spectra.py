@@ -1,11 +1,23 @@
-"""The back-ends of lab260's Spectra detectors, and the Kolmogorov-Arnold layer, as published."""
+"""Lab260's Spectra detectors: back-ends, pre-emphasis and the Kolmogorov-Arnold layer, as published."""
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from builders import zoo
+from safetensors.torch import save_file
 
-from nes2net import create_backend
+from nes2net import Detector, create_backend
+from nes2net.apps.explanation.subject import Subject
+from nes2net.apps.export.onnx import export_onnx
+from nes2net.data.audio.waveform import head_crop, pre_emphasised
+from nes2net.data.corpora.trial import Trial
 from nes2net.models.backends.kan import KanLinear
+from nes2net.models.checkpoints.published_names import unwrap_frontend
+from nes2net.models.onnx_detector import OnnxDetector
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.scoring.waveforms import WaveformReader
+from nes2net.training.dataset import Examples, TrainingSet
 
 
 @pytest.mark.parametrize(
@@ -24,8 +36,9 @@ def test_backends_are_the_published(name, tolerance, monkeypatch):
     for case in file["cases"].values():
         zoo.check_case(backend, case, case["features"])
         if "embedding" in case:
+            largest = max(1.0, float(case["embedding"].abs().max()))
             with torch.no_grad():
-                zoo.close(backend.embed(case["features"]), case["embedding"], tolerance)
+                zoo.close(backend.embed(case["features"]), case["embedding"], tolerance * largest)
 
 
 @pytest.mark.parametrize("name", ["5x3_grid16_order4", "4x6_grid5_order3"])
@@ -58,14 +71,90 @@ def test_splines_are_0_beyond_the_grid_and_take_given_values_at_the_knots(name):
 
 
 @pytest.mark.parametrize(
-    "name, backend, options",
-    [
-        ("Spectra-0", "spectra_ecapa", {}),
-        ("Spectra-AASIST", "spectra_aasist", {}),
-        ("Spectra-AASIST3", "spectra_aasist", {"layer": "kan"}),
-    ],
+    "name, row",
+    [("Spectra-0", "spectra_0"), ("Spectra-AASIST", "spectra_aasist"), ("Spectra-AASIST3", "spectra_aasist3")],
 )
-def test_names_and_shapes_are_those_of_the_released_files(name, backend, options):
+def test_names_shapes_and_sizes_are_those_of_the_released_files(name, row):
+    entry, shapes = zoo.manifest("spectra", name)
+    shapes |= zoo.shapes_of(zoo.read_manifest("spectra")["encoder_of_all"])
     with torch.device("meta"):
-        found = {key: list(value.shape) for key, value in create_backend(backend, **options).state_dict().items()}
-    assert found == zoo.manifest("spectra", name)[1]
+        detector = Detector.from_config(PUBLISHED_MODELS[row])
+    found = {key: list(value.shape) for key, value in detector.state_dict().items()}
+    assert found == unwrap_frontend(shapes)
+    assert sum(parameter.numel() for parameter in detector.parameters()) == entry["parameters"]
+    published = PUBLISHED[row]
+    assert (published.parameters, published.file.size) == (entry["parameters"], entry.get("bytes"))
+    assert published.file.sha256 == entry.get("sha256", "")
+
+
+def whole_detector(name, tmp_path):
+    """A small detector of golden numbers, from a file with the published names."""
+    file = zoo.read(name)
+    config = file["config"]
+    path = tmp_path / "model.safetensors"
+    save_file({key: value.float() for key, value in file["state_dict"].items()}, path)
+    frontend = {**config["frontend"], "pre_emphasis": config["pre_emphasis"]}
+    known = {"frontend": frontend, "aggregation": "last", "backend": config["backend"]}
+    return Detector.from_pretrained(path, "cpu", config=known), file
+
+
+@pytest.mark.parametrize("name", ["spectra_detector_aasist", "spectra_detector_ecapa"])
+def test_a_published_file_scores_as_published(name, tmp_path):
+    detector, file = whole_detector(name, tmp_path)
+    num_samples = file["config"]["num_samples"]
+    for case in file["cases"].values():
+        waveform = case["waveform"].numpy()
+        with torch.inference_mode():
+            torch.testing.assert_close(detector(case["prepared"][None]), case["output"], atol=2e-5, rtol=0)
+        score = detector.score(waveform, 16000, num_samples=num_samples)
+        assert score == pytest.approx(case["score"].item(), abs=2e-5)
+        path = tmp_path / "recording.wav"  # of which the head alone is read
+        soundfile.write(path, waveform, 16000, subtype="FLOAT")
+        assert detector.score(path, num_samples=num_samples) == pytest.approx(score, abs=1e-6)
+
+
+def test_recordings_are_emphasised_before_they_are_cut(tmp_path):
+    file = zoo.read("spectra_waveform")
+    emphasis = file["coefficient"]
+    reader = WaveformReader(file["num_samples"], pre_emphasis=emphasis)
+    trial = Trial("u", tmp_path / "u.wav", "bonafide")
+    training = TrainingSet(Examples([trial]), file["num_samples"])
+    training.pre_emphasis = emphasis
+    for case in file["cases"].values():
+        waveform = case["waveform"].numpy()
+        soundfile.write(trial.path, waveform, 16000, subtype="FLOAT")
+        recording = reader.take(waveform, 16000)
+        for prepared in (recording.waveform, reader.read(trial.path).waveform, training.prepare(0, 1)[0]):
+            np.testing.assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
+        np.testing.assert_array_equal(recording.plain, head_crop(waveform, file["num_samples"]))  # for remarks
+
+
+def test_windows_of_a_stream_are_cut_from_the_emphasised_recording(tmp_path):
+    detector, _ = whole_detector("spectra_detector_ecapa", tmp_path)
+    waveform = np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32)
+    stream = detector.stream(16000, window=0.5, hop=0.25)
+    scored = [window for i in range(0, 20000, 777) for window in stream.push(waveform[i : i + 777])] + stream.finish()
+    emphasised = torch.from_numpy(pre_emphasised(waveform, 0.97))
+    starts = [round(window.start * 16000) for window in scored]
+    with torch.inference_mode():
+        expected = [detector.scores(emphasised[None, start : start + 8000]).item() for start in starts]
+    np.testing.assert_allclose([window.score for window in scored], expected, atol=1e-5)
+    track = detector.score_track(waveform, 16000, window=0.5, hop=0.25)
+    np.testing.assert_allclose(track.scores, expected, atol=1e-5)
+
+
+def test_explanations_hear_the_emphasised_recording(tmp_path):
+    detector, _ = whole_detector("spectra_detector_ecapa", tmp_path)
+    waveform = np.random.default_rng(1).uniform(-0.5, 0.5, 9000).astype(np.float32)
+    assert Subject(detector, waveform).score() == pytest.approx(detector.score(waveform, 16000), abs=1e-5)
+
+
+def test_an_onnx_file_says_the_emphasis(tmp_path):
+    pytest.importorskip("onnx")
+    detector, file = whole_detector("spectra_detector_ecapa", tmp_path)
+    export_onnx(detector, tmp_path / "d.onnx", num_samples=7000)
+    exported = OnnxDetector(tmp_path / "d.onnx")
+    waveform = next(iter(file["cases"].values()))["waveform"].numpy()
+    prepared = WaveformReader.of(exported, 7000).take(waveform, 16000).waveform
+    scores = exported.scores(torch.from_numpy(prepared)[None])
+    assert scores.item() == pytest.approx(detector.score(waveform, 16000, num_samples=7000), abs=1e-4)
