@@ -183,7 +183,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             extra_columns.append((name, number))
     for line, row in rows:
         file = row[file_column]
-        if not Path(file).name:
+        recording = Path(file)
+        if not recording.name:
             raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
         if file.startswith("$"):
             raise InputError(
@@ -191,7 +192,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
                 "relative to the folder of the list, or absolute ones"
             )
         values = {name: row[column].strip() for name, column in columns.items()}
-        id = "%20".join(values.pop("id", "").split()) or files.id_of(Path(file))
+        id = "%20".join(values.pop("id", "").split()) or files.id_of(recording)
         label = None
         word = values.pop("label", "")
         if word:
@@ -204,7 +205,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             phase = files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line)
         fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
         extra = tuple((name, row[number]) for name, number in extra_columns if row[number])
-        yield Trial(id, audio / file, label, phase=phase, extra=extra, **fields)
+        yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)
 
 
 def segments(

@@ -7,6 +7,7 @@ of operating points are read off these ratios.
 
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
+from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores, verification_scores
 from nes2net.scoring.decisions.population import Population, Traits, Typicality
 
@@ -14,12 +15,14 @@ __all__ = [
     "CANNOT_TELL",
     "Decider",
     "Decision",
+    "Evidence",
     "KnownThreshold",
     "LinearCalibration",
     "Llrs",
     "OperatingPoint",
     "Population",
     "Reference",
+    "Running",
     "ScoredBy",
     "Traits",
     "Typicality",

@@ -267,9 +267,13 @@ class Decider:
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
+        return self.probability(self.llrs(scores))
+
+    def probability(self, llrs: ArrayLike) -> NDArray:
+        """Probabilities of bona fide, at the prior, of log-likelihood ratios."""
         from scipy.special import expit  # start-up: scoring needs no SciPy
 
-        return expit(self.llrs(scores) + math.log(self.prior / (1 - self.prior)))
+        return expit(np.asarray(llrs) + math.log(self.prior / (1 - self.prior)))
 
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording.

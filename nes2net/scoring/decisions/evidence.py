@@ -1,0 +1,161 @@
+"""Evidence along a stream: what the scores of its windows say together, and an alarm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.plain_data import first_problem
+from nes2net.scoring.decisions.decision import Decider
+
+
+class Running(NamedTuple):
+    """What a stream says up to the end of a window."""
+
+    end: float
+    """End of the window in the stream, in seconds."""
+    llr: float
+    """Natural-log likelihood ratio of bona fide of this window, bounded."""
+    mean: float
+    """Mean ratio of the windows so far; older windows count less."""
+    probability: float
+    """Probability of bona fide at this mean and the decider's prior."""
+    against: float
+    """Cumulated ratio against bona fide, 0 or more, which rises after a change to spoofed speech."""
+    alarm: bool
+    """Whether the stream is taken for spoofed at present."""
+
+
+class _State(BaseModel):
+    """Everything that :class:`Evidence` remembers of the windows so far."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    weighted_llrs: FiniteFloat = 0.0
+    weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    end: FiniteFloat | None = None
+    against: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    alarm: bool = False
+
+
+class Evidence:
+    """Adds up the scores of the windows of a stream, in their order.
+
+    The mean of the ratios ℓ fades with a half-life, and overlapping windows do not make it more
+    certain: it is the ratio of a typical window. For a change in the middle of a stream there is a
+    cumulative sum (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954): it adds
+    θ − ℓ, θ the decider's threshold, by the share of the window that is new, and is never below 0.
+
+    An alarm begins when the probability is at most ``alarm_probability`` or the sum at least
+    ``alarm_against``. It lasts while the probability is below ``clear_probability`` or the sum at least
+    half of ``alarm_against``. The defaults are assumptions; false alarms an hour have to be measured.
+
+    Args:
+        decider: turns scores into ratios. Its bound of ratios keeps one window from deciding alone.
+        window: length of a window in seconds. There is no alarm before one whole window.
+        half_life: seconds after which a window counts half.
+        latch: an alarm lasts until the end of the stream.
+
+    Raises:
+        InputError: if a number is out of its range.
+
+    >>> from nes2net.scoring.decisions import fit
+    >>> evidence = Evidence(Decider(fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])), window=4.0)
+    >>> [evidence.add(end, -2.0).alarm for end in (4.0, 8.0, 12.0, 16.0, 20.0)]
+    [False, False, False, False, True]
+    """
+
+    def __init__(
+        self,
+        decider: Decider,
+        window: float,
+        *,
+        half_life: float = 10.0,
+        alarm_probability: float = 0.1,
+        clear_probability: float = 0.3,
+        alarm_against: float = 7.0,
+        latch: bool = False,
+    ) -> None:
+        for name, seconds in (("window", window), ("half_life", half_life), ("alarm_against", alarm_against)):
+            if not 0 < seconds < math.inf:
+                raise InputError(f"`{name}` is a number above 0, not {seconds}")
+        if not 0 <= alarm_probability <= clear_probability <= 1:
+            raise InputError(
+                "0 ≤ `alarm_probability` ≤ `clear_probability` ≤ 1 is expected, found "
+                f"{alarm_probability} and {clear_probability}"
+            )
+        self.decider = decider
+        self.window = window
+        self.half_life = half_life
+        self.alarm_probability = alarm_probability
+        self.clear_probability = clear_probability
+        self.alarm_against = alarm_against
+        self.latch = latch
+        self._state = _State()
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
+        """Go on where :meth:`state` was taken, to the last bit.
+
+        Args:
+            decider, window, settings: as for the evidence that gave the state.
+
+        Raises:
+            InputError: if ``state`` is something else.
+        """
+        evidence = cls(decider, window, **settings)
+        try:
+            evidence._state = _State.model_validate(state)
+        except ValidationError as error:
+            raise InputError(
+                f"this is no state of evidence ({first_problem(error)}): give what `state()` gave"
+            ) from None
+        return evidence
+
+    def state(self) -> dict[str, Any]:
+        """What was added so far, as plain data for JSON."""
+        return self._state.model_dump()
+
+    def add(self, end: float, score: float, speech: float = 1.0) -> Running:
+        """Add the score of the window that ends at ``end`` seconds of the stream.
+
+        Args:
+            speech: the weight of the window, from 0 to 1, such as its share of speech. A window without
+                speech raises neither trust nor alarm.
+
+        Raises:
+            InputError: if the window ends before the one added last, or a number is out of its range.
+        """
+        state = self._state
+        if not 0 <= speech <= 1:
+            raise InputError(f"`speech` is a share from 0 to 1, not {speech}")
+        if not math.isfinite(end) or (state.end is not None and end < state.end):
+            raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
+        llr = float(self.decider.llrs([score])[0])
+        passed = self.window if state.end is None else end - state.end
+        fading = 1.0 if state.end is None else 2 ** (-passed / self.half_life)
+        state.weighted_llrs = fading * state.weighted_llrs + speech * llr
+        state.weight = fading * state.weight + speech
+        new_share = min(self.window, passed) / self.window
+        state.against = max(0.0, state.against + speech * new_share * (self.decider.llr_threshold - llr))
+        state.end = end
+        mean = 0.0
+        if state.weight > 0:
+            mean = state.weighted_llrs / state.weight
+        probability = float(self.decider.probability(mean))
+        state.alarm = self._alarms(probability)
+        return Running(end, llr, mean, probability, state.against, state.alarm)
+
+    def _alarms(self, probability: float) -> bool:
+        """Whether there is an alarm after the window that was added last."""
+        state = self._state
+        if state.alarm and self.latch:
+            return True
+        if state.alarm:
+            return probability < self.clear_probability or state.against >= self.alarm_against / 2
+        is_whole = state.end is not None and state.end >= self.window * (1 - 1e-9)
+        return is_whole and (probability <= self.alarm_probability or state.against >= self.alarm_against)

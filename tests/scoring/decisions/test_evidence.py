@@ -1,0 +1,125 @@
+"""Evidence along a stream: golden numbers, invariances, saved state, bad input."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from builders import golden
+
+from nes2net import decisions
+from nes2net.lib.errors import InputError
+
+CASES = {case["name"]: case for case in golden.read("tracing/evidence")["cases"]}
+WINDOW = 4.0375
+
+
+def plain_decider(threshold=0.0, prior=0.5):
+    """Ratios are the scores themselves, without a bound."""
+    calibration = decisions.LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("system",))
+    return decisions.Decider(calibration, prior, decisions.OperatingPoint("cost", c_fa=math.exp(threshold)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_cases(name):
+    case = CASES[name]
+    settings = case["settings"]
+    evidence = decisions.Evidence(
+        plain_decider(settings["theta"], settings["prior"]),
+        settings["W"],
+        half_life=settings["half"],
+        alarm_probability=settings["on"],
+        clear_probability=settings["off"],
+        alarm_against=settings["b"],
+    )
+    for window, expected in zip(case["windows"], case["expected"], strict=True):
+        score = np.clip(window["llr"], -settings["clip"], settings["clip"])
+        running = evidence.add(window["end"], score, window.get("speech", 1.0))
+        found = {name: getattr(running, name) for name in ("mean", "probability", "against")}
+        assert found == pytest.approx({name: expected[name] for name in found}, rel=0, abs=1e-9)
+        assert running.alarm == expected["alarm"]
+
+
+def test_a_constant_ratio_gives_its_mean_at_any_hop_and_about_the_same_sum():
+    sums = []
+    for hop in (0.5, 1.0, WINDOW):
+        evidence = decisions.Evidence(plain_decider(), WINDOW)
+        ends = np.arange(WINDOW, 15 * WINDOW + 1e-6, hop)
+        runs = [evidence.add(end, -1.3) for end in ends]
+        assert {round(running.mean, 12) for running in runs} == {-1.3}
+        sums.append(runs[-1].against / (ends[-1] / WINDOW))
+    assert sums == pytest.approx([1.3] * 3)
+
+
+def test_one_window_says_no_more_than_the_trials_of_the_calibration_and_the_sum_is_never_negative():
+    rng = np.random.default_rng(0)
+    decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 40), rng.normal(-1, 1, 40)))
+    evidence = decisions.Evidence(decider, WINDOW)
+    bound = decider.calibration.largest_llr
+    for number, score in enumerate(rng.normal(0, 100, 300)):
+        running = evidence.add(WINDOW + number, score)
+        assert abs(running.mean) <= bound and running.against >= 0
+    assert decisions.Evidence(decider, WINDOW).add(WINDOW, 1e3).mean == pytest.approx(bound)
+
+
+def test_there_is_no_alarm_before_a_whole_window_nor_from_windows_without_speech():
+    evidence = decisions.Evidence(plain_decider(), WINDOW)
+    assert not evidence.add(2.0, -9.0).alarm
+    assert evidence.add(6.0, -9.0).alarm
+    silent = decisions.Evidence(plain_decider(), WINDOW)
+    runs = [silent.add(WINDOW + number, -9.0, 0.0) for number in range(20)]
+    assert not any(running.alarm for running in runs) and runs[-1].mean == 0 and runs[-1].probability == 0.5
+
+
+def test_an_alarm_that_is_latched_lasts():
+    loose, latched = (decisions.Evidence(plain_decider(), WINDOW, latch=latch) for latch in (False, True))
+    for evidence in (loose, latched):
+        evidence.add(WINDOW, -9.0)
+    ends = [WINDOW * number for number in range(2, 12)]
+    assert not [loose.add(end, 9.0) for end in ends][-1].alarm
+    assert all(latched.add(end, 9.0).alarm for end in ends)
+
+
+def test_a_saved_state_continues_to_the_bit():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(-1, 2, 60)
+    whole = decisions.Evidence(plain_decider(), WINDOW)
+    expected = [whole.add(WINDOW + number, score) for number, score in enumerate(scores)]
+    first = decisions.Evidence(plain_decider(), WINDOW)
+    for number, score in enumerate(scores[:30]):
+        first.add(WINDOW + number, score)
+    state = json.loads(json.dumps(first.state()))
+    second = decisions.Evidence.from_state(state, plain_decider(), WINDOW)
+    assert [second.add(WINDOW + 30 + number, score) for number, score in enumerate(scores[30:])] == expected[30:]
+
+
+@pytest.mark.parametrize(
+    "state", [{"end": "x"}, {"other": 1}, {"weight": -1.0}, {"against": math.nan}, {"alarm": 1}, [1], None]
+)
+def test_another_state_is_refused(state):
+    with pytest.raises(InputError, match="no state of evidence"):
+        decisions.Evidence.from_state(state, plain_decider(), WINDOW)
+
+
+def test_what_is_out_of_range_is_refused():
+    for settings in (
+        {"half_life": 0},
+        {"alarm_against": math.inf},
+        {"alarm_probability": 0.5},
+        {"clear_probability": 2},
+    ):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            decisions.Evidence(plain_decider(), WINDOW, **settings)
+    with pytest.raises(InputError, match="`window`"):
+        decisions.Evidence(plain_decider(), -1.0)
+    evidence = decisions.Evidence(plain_decider(), WINDOW)
+    evidence.add(5.0, 0.0)
+    for arguments, message in (
+        ((4.0, 0.0), "in their order"),
+        ((math.nan, 0.0), "in their order"),
+        ((6.0, math.nan), "NaN or infinite"),
+        ((6.0, 0.0, 1.5), "`speech`"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evidence.add(*arguments)
+    assert evidence.state()["end"] == 5.0  # what was refused changed nothing
