@@ -137,7 +137,7 @@ class Evidence:
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
         passed = self.window if state.end is None else end - state.end
-        fading = 1.0 if state.end is None else 2 ** (-passed / self.half_life)
+        fading = 2 ** (-passed / self.half_life)
         state.weighted_llrs = fading * state.weighted_llrs + speech * llr
         state.weight = fading * state.weight + speech
         new_share = min(self.window, passed) / self.window
