@@ -67,7 +67,14 @@ def test_every_setting_in_a_message_exists(messages):
     """Each name in backticks is a flag of a program or a key of recipes."""
     commands = build_parser().commands().values()
     known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
-    known |= {"on_error", "time", "encoding", "channels"}  # arguments of Python
+    known |= {
+        "on_error",
+        "time",
+        "encoding",
+        "channels",
+        "alarm_probability",
+        "clear_probability",
+    }  # arguments of Python
     known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
     # An option of a part is a key of recipes, whose parts have options of their own.
     used = {
