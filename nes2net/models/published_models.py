@@ -257,26 +257,31 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
 
 
 def _spectra(
-    backend: str, options: Mapping[str, Any], file: PublishedFile, parameters: int, threshold: str
+    repository: str,
+    backend: str | dict[str, Any],
+    parameters: int,
+    threshold: str,
+    revision: str = "main",
+    size: int | None = None,
+    sha256: str = "",
 ) -> PublishedModel:
     """A detector of Spectra: XLS-R on pre-emphasised recordings, a bridge and a back-end.
 
     Args:
+        repository: its repository on the hub.
         threshold: the threshold of its card.
+        revision, size, sha256: of its file.
     """
     return PublishedModel(
-        {
-            "frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97},
-            "backend": {"name": backend, **options},
-        },
-        f"hub {file.hub['repository'] if file.hub else ''}",
+        {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
+        f"hub {repository}",
         licence="Apache-2.0 (the metadata of its card) or MIT (the text)",
         code_licence="Apache-2.0",
         num_samples=_CROP,
         scored_in="the code beside its file on the hub, the logs of the Speech Anti-Spoofing Arena",
         until=2026,
         good_for="speech with today's voices; may be used commercially",
-        file=file,
+        file=PublishedFile(f"hub:{repository}@{revision}/model.safetensors", size, sha256),
         parameters=parameters,
         notes=(
             "the training data are stated nowhere, so any corpus may be among them",
@@ -464,30 +469,24 @@ PUBLISHED: dict[str, PublishedModel] = {
         ),
         1_147_843_973,
     ),
-    "spectra_0": _spectra(
-        "spectra_ecapa", {}, PublishedFile("hub:lab260/spectra_0@main/model.safetensors"), 318_332_226, "−1.0625009"
-    ),
+    "spectra_0": _spectra("lab260/spectra_0", "spectra_ecapa", 318_332_226, "−1.0625009"),
     "spectra_aasist": _spectra(
+        "lab260/Spectra-AASIST",
         "spectra_aasist",
-        {},
-        PublishedFile(
-            "hub:lab260/Spectra-AASIST@eb65c2662d9e646d72557b3f4bdd08b000068c7f/model.safetensors",
-            1_264_151_840,
-            "2e2727a7397f78d28b0a2a2b8ee031ff08143b9c431ea7f06fc29a808b0180db",
-        ),
         316_012_174,
         "−1.140625",
+        "eb65c2662d9e646d72557b3f4bdd08b000068c7f",
+        1_264_151_840,
+        "2e2727a7397f78d28b0a2a2b8ee031ff08143b9c431ea7f06fc29a808b0180db",
     ),
     "spectra_aasist3": _spectra(
-        "spectra_aasist",
-        {"layer": "kan"},
-        PublishedFile(
-            "hub:lab260/Spectra-AASIST3@bc0ded888080ddad493177bb53aa6f5b95219d7c/model.safetensors",
-            1_276_330_956,
-            "327762caab3106ecee5f26b821ccdc6ab1fe34906a3e7042f416c87927df2088",
-        ),
+        "lab260/Spectra-AASIST3",
+        {"name": "spectra_aasist", "layer": "kan"},
         318_948_883,
         "−1.460938",
+        "bc0ded888080ddad493177bb53aa6f5b95219d7c",
+        1_276_330_956,
+        "327762caab3106ecee5f26b821ccdc6ab1fe34906a3e7042f416c87927df2088",
     ),
     "xlsr_mambo_3_hydra_n3": PublishedModel(
         {

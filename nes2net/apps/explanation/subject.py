@@ -151,9 +151,9 @@ class Subject:
 
     def repeated(self, waveforms: Tensor) -> Tensor:
         """The detector's input B×M: versions B×N of the recording, repeated if too short; differentiable."""
-        coefficient = self.detector.pre_emphasis
-        emphasised = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
-        return emphasised[:, self._indices.to(waveforms.device)]
+        if coefficient := self.detector.pre_emphasis:  # as pre_emphasised(), but differentiable
+            waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
+        return waveforms[:, self._indices.to(waveforms.device)]
 
     def score(self) -> float:
         """The score of the recording itself."""

@@ -56,8 +56,8 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
     detectors = []
-    newest_first = sorted(list_models(), key=lambda model: -(model.until or 0))
-    for model in sorted(newest_first, key=lambda model: PUBLISHED[model.name].non_commercial):
+    # Those for commercial use first, and of them the newest; the smallest first among equals.
+    for model in sorted(list_models(), key=lambda model: (PUBLISHED[model.name].non_commercial, -(model.until or 0))):
         detectors.append(
             {
                 "name": model.name,

@@ -136,7 +136,9 @@ class Evidence:
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window if state.end is None else end - state.end
+        passed = self.window  # before the first window there is nothing that could fade
+        if state.end is not None:
+            passed = end - state.end
         fading = 2 ** (-passed / self.half_life)
         state.weighted_llrs = fading * state.weighted_llrs + speech * llr
         state.weight = fading * state.weight + speech
