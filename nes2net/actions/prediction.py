@@ -14,27 +14,35 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.files import with_folders_listed
-from nes2net.data.audio.read import LongAudio, count_samples
+from nes2net.data.audio.read import LongAudio, count_samples, stream_audio
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import card
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name
 from nes2net.lib.times import readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.models.backends.base import NATURE
-from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
+from nes2net.scoring.calibrated import (
+    DecisionWindows,
+    calibrated_samples,
+    decision_windows,
+    notes_on,
+    stretch_rule,
+    usual_window,
+)
+from nes2net.scoring.decisions.along import decide_along, suitable_hop
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import JudgedFile, judge_files
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.score_length import length_of_training, samples_to_score
+from nes2net.scoring.score_length import samples_to_score
 from nes2net.scoring.stream import window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 
@@ -53,7 +61,7 @@ class Prediction:
     stretches: list[Segment] = field(default_factory=list)
     """Fake stretches, if the question asks for them."""
     words: str = ""
-    """The answer of another judgement in words, for the table."""
+    """How the decision along the recording came about, or the answer of another judgement, in words."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +123,15 @@ class Along:
     """The windows along a recording, each of which has a score."""
 
     window: float | None = None
-    """Length of a window in seconds; None for the length of the detector's training crops."""
-    hop: float = 0.5
-    """Distance of windows in seconds."""
+    """Length of a window in seconds; None for that of the calibration's scores, or of the training crops."""
+    hop: float | None = None
+    """Distance of windows in seconds; None for half a window in recordings of up to two minutes, and for a
+    whole one in longer ones."""
+
+    def suited(self, duration: float) -> tuple[float, float]:
+        """Window and hop in seconds for a recording of ``duration`` seconds, if ``window`` is given."""
+        assert self.window is not None
+        return self.window, suitable_hop(duration, self.window) if self.hop is None else self.hop
 
 
 @dataclass(frozen=True)
@@ -141,10 +155,10 @@ class Once(Question):
         windows = self.along or Along()
         window = windows.window
         if window is None:
-            window = length_of_training(detector.provenance) / SAMPLE_RATE
+            window = usual_window(detector, asking.decider)
         windows = replace(windows, window=window)
         if self.along or self.track:
-            window_samples(detector, window, windows.hop)  # raises for wrong numbers before any file is read
+            window_samples(detector, *windows.suited(0))  # raises for wrong numbers before any file is read
         notes = []
         if self.num_samples == "auto":
             score_length = calibrated_samples(asking.decider, detector.provenance)
@@ -337,7 +351,7 @@ class _Scoring:
             batch_size=asking.batch_size,
             workers=asking.workers,
             longest=longest_whole,
-            measurer=Measurer.of(asking.detector, asking.decider),
+            measurer=Measurer.of(asking.detector, asking.decider) if asking.decider else None,
         )
         for file in judged:
             path = Path(file.path)
@@ -352,9 +366,10 @@ class _Scoring:
                 yield _failed(path, error)
 
     def _score(self, path: Path, file: JudgedFile[float], score: float) -> Prediction:
-        """The row of a recording that was scored in one piece."""
-        row = {"file": str(file.path), **self._meaning(score, file.traits, file.remark)}
-        row |= _extent(file, self.num_samples)
+        """The row of a recording that has a score; the decision is made along the recording."""
+        row = {"file": str(file.path), "score": score}
+        extent = _extent(file, self.num_samples)
+        duration = extent["duration"]
         most_samples = self.asking.detector.used_samples.most
         if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
             print(
@@ -362,52 +377,72 @@ class _Scoring:
                 f"{worded('`score_track`')} scores all of it",
                 file=sys.stderr,
             )
-            row |= {"method": "beginning", "samples": most_samples}
-        if file.remark.text:
-            row["remark"] = file.remark.text
+            extent |= {"method": "beginning", "samples": most_samples}
+        decider = self.asking.decider
+        windows = None
+        if decider:
+            windows = decision_windows(self.asking.detector, decider, duration)
+        elif self.question.threshold is not None and extent["judged"] < 1:
+            windows = DecisionWindows(*self.windows.suited(duration))
+        track = None
+        remark = file.remark
+        words = ""
+        if windows is not None:
+            track = self._track(path, duration, *windows)
+            remark = track.remark
+            along, words = self._decided_along(path, score, track, file.traits)
+            row |= along
+        else:
+            row |= self._decided(score, file.traits, remark)
+        row |= extent
+        if remark.text:
+            row["remark"] = remark.text
         if not self.question.track:
-            return Prediction(path, row)
-        track = self._track(path, row["duration"])
-        return Prediction(path, row | self._facts_of(track), track)
+            return Prediction(path, row, words=words)
+        shown = self.windows.suited(duration)
+        if track is None or windows != shown:
+            track = self._track(path, duration, *shown)
+        return Prediction(path, row | self._facts_of(track, shown[1]), track, words=words)
 
     def _mean(self, path: Path) -> Prediction:
         """Score a long recording by the mean along its time; unless its track is shown, note this first."""
         duration = count_samples(path) / SAMPLE_RATE
-        windows = self.windows
+        window, hop = self.windows.suited(duration)
         if not self.question.track:
             print(
                 f"{printable_name(path.name)} lasts {readable_duration(duration, exact=True)}: its score is "
-                f"the mean over windows of {windows.window:.3g} s, one every {windows.hop:g} s; "
+                f"the mean over windows of {window:.3g} s, one every {hop:.3g} s; "
                 + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                 file=sys.stderr,
             )
-        track = self._track(path, duration)
-        measurer = Measurer.of(self.asking.detector, self.asking.decider)
-        traits = measurer.along(path, track) if measurer else None
-        row = {"file": str(path), **self._meaning(track.score, traits, track.remark)}
+        track = self._track(path, duration, window, hop)
+        traits = None
+        if self.asking.decider:
+            traits = Measurer.of(self.asking.detector, self.asking.decider).along(stream_audio(path), track)
+        row = {"file": str(path), "score": track.score, **self._decided(track.score, traits, track.remark)}
         row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
         if track.remark.text:
             row["remark"] = track.remark.text
-        return Prediction(path, row | self._facts_of(track), track if self.question.track else None)
+        return Prediction(path, row | self._facts_of(track, hop), track if self.question.track else None)
 
-    def _track(self, path: Path, duration: float) -> Track:
+    def _track(self, path: Path, duration: float, window: float, hop: float) -> Track:
         """Score ``path`` along its time, with a display of ``duration`` seconds."""
         with _seconds_shown(path, duration) as progress:
             return score_track(
                 self.asking.detector,
                 path,
-                window=self.windows.window,
-                hop=self.windows.hop,
+                window=window,
+                hop=hop,
                 batch_size=self.asking.batch_size,
                 progress=progress,
             )
 
-    def _facts_of(self, track: Track) -> dict[str, Any]:
+    def _facts_of(self, track: Track, hop: float) -> dict[str, Any]:
         """The facts of a row about a track, with all its scores if the question asks for them."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
-            "hop": self.windows.hop,
+            "hop": hop,
             "windows": len(track),
             "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
@@ -419,16 +454,31 @@ class _Scoring:
                 facts["probabilities"] = decider.probabilities(track.scores).tolist()
         return facts
 
-    def _meaning(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
-        """The score of a recording and, with a calibration or a threshold, the decision."""
+    def _decided_along(
+        self, path: Path, score: float, track: Track, beginning: Traits | None
+    ) -> tuple[dict[str, Any], str]:
+        """The decision by the windows of a ``track``: facts of a row, and words about it."""
+        decider = self.asking.decider
+        if decider is None:
+            row = self._decided(track.score, None, track.remark)
+            return {
+                **row,
+                "mean": track.score,
+            }, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
+        measurer = Measurer.of(self.asking.detector, decider)
+        decision = decide_along(decider, score, track, measurer.along(stream_audio(path), track, beginning))
+        return decision.row(), "; ".join(decision.words)
+
+    def _decided(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
+        """The decision on a ``score``, by a calibration or a threshold; empty without both."""
         threshold = self.question.threshold
         if self.asking.decider:
             return self.asking.decider(score, traits).row()
         if threshold is None:
-            return {"score": score}
+            return {}
         if remark.unfit:
-            return {"score": score, "threshold": threshold, "decision": CANNOT_TELL, "reason": remark.unfit}
-        return {"score": score, "threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
+            return {"threshold": threshold, "decision": CANNOT_TELL, "reason": remark.unfit}
+        return {"threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
 
 
 def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: float) -> Prediction:

@@ -36,12 +36,12 @@ class WithoutSegments(Length):
     Args:
         track: print the scores along each file, too
         window: seconds of one score of a track
-        hop: seconds from one score to the next
+        hop: seconds from one score to the next; half a window, or a whole one after two minutes, if not given
     """
 
     track: bool = False
     window: float | None = None
-    hop: float = 0.5
+    hop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def predict(
 ) -> int:
     """Score audio files of any format.
 
-    The score is the detector's own: higher means more bona fide. A recording longer than two minutes is scored along its
-    time, and its score is the mean. Exit status 1 means that a file could not be scored.
+    The score is the detector's own, of the part of a recording that its authors score: higher means more bona fide. With a
+    calibration, the decision is made along the whole recording. Exit status 1 means that a file could not be scored.
 
     Example:
         nes2net predict recording.mp3 folder/ --model AASIST
@@ -174,10 +174,10 @@ def predict(
             write(prediction)
             if json_:
                 line = json.dumps(prediction.row)
-            elif prediction.words:
+            elif judgement is not None and prediction.words:
                 line = _judged_line(prediction.row, prediction.words, widths)
             else:
-                line = _lines(prediction.row, widths, along.track)
+                line = _lines(prediction.row, prediction.words, widths, along.track)
             print(line, flush=True)
         if not json_:
             advice = []
@@ -215,7 +215,7 @@ def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
     return table_line([printable_name(row["file"]), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
 
-def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
+def _lines(row: dict[str, Any], words: str, widths: list[int], windows: bool) -> str:
     """The lines of the table for ``row``.
 
     A scored file has one line, and if ``windows`` a line for each of its windows. A file that was
@@ -241,7 +241,9 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):
         remarks.append(row["reason"])
-    if row["judged"] < _NEARLY_ALL:
+    if words:
+        remarks.append(words)
+    elif row["judged"] < _NEARLY_ALL:
         remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]

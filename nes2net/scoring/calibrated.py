@@ -11,17 +11,20 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
+from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.remarks import Channels, remark_of
-from nes2net.data.audio.sources import Audio
+from nes2net.data.audio.sources import Audio, recording_of
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text, read_bounded, sha256_of, write_text
@@ -29,13 +32,14 @@ from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.models.provenance import Provenance
+from nes2net.scoring.decisions.along import decide_along, suitable_hop
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.score_length import ScoreLength, length_of_training, samples_to_score
-from nes2net.scoring.track import chosen_resolution
+from nes2net.scoring.track import chosen_resolution, score_track
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -99,13 +103,60 @@ def decide(
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
-    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.provenance).num_samples)
-    recording = reader.take(audio, sample_rate, Channels(reader.num_samples))
-    trained_on = length_of_training(scorer.provenance)
-    remark = remark_of(recording.plain, recording.num_samples, recording.channels, trained_on)
+    num_samples = calibrated_samples(decider, scorer.provenance).num_samples
+    channels = Channels()
+    recording = recording_of(audio, sample_rate, channels)
+    reader = WaveformReader.of(scorer, num_samples)
+    if isinstance(recording, np.ndarray):
+        heard = reader.take(recording, SAMPLE_RATE)
+    else:
+        channels = Channels(num_samples)
+        heard = reader.read(recording, channels=channels)
+    remark = remark_of(heard.plain, heard.num_samples, channels, length_of_training(scorer.provenance))
     measurer = Measurer.of(scorer, decider)
-    traits = measurer.of_recording(recording, remark) if measurer else None
-    return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)
+    traits = measurer.of_recording(heard, remark)
+    score = score_or_raise(scorer, torch.from_numpy(heard.waveform)[None])[0]
+    windows = decision_windows(scorer, decider, heard.num_samples / SAMPLE_RATE)
+    if windows is None:
+        return decider(score, traits)
+
+    def blocks(compared: Channels | None = None) -> Iterator[np.ndarray]:
+        return iter([recording]) if isinstance(recording, np.ndarray) else stream_audio(recording, compared)
+
+    if not isinstance(recording, np.ndarray):
+        channels = Channels()
+    track = score_track(scorer, blocks(channels), SAMPLE_RATE, **windows._asdict(), channels=channels)
+    return decide_along(decider, score, track, measurer.along(blocks(), track, traits))
+
+
+class DecisionWindows(NamedTuple):
+    """The windows along a recording on which a decision rests."""
+
+    window: float
+    """Length of a window in seconds, that of the scores in the calibration."""
+    hop: float
+    """Distance of windows in seconds."""
+
+
+def usual_window(scorer: Scorer, decider: Decider | None) -> float:
+    """Length in seconds of a window along a recording: that of the calibration's scores, or of the training."""
+    num_samples = None
+    if decider is not None:
+        num_samples = calibrated_samples(decider, scorer.provenance).num_samples
+    return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE
+
+
+def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> DecisionWindows | None:
+    """The windows for a decision on a recording of ``duration`` seconds.
+
+    None if the calibration was learned from scores of whole recordings, or if the recording is not longer
+    than a window; its score then decides.
+    """
+    num_samples = calibrated_samples(decider, scorer.provenance).num_samples
+    if num_samples is None or duration <= num_samples / SAMPLE_RATE:
+        return None
+    window = num_samples / SAMPLE_RATE
+    return DecisionWindows(window, suitable_hop(duration, window))
 
 
 def stretch_rule(

@@ -214,10 +214,8 @@ class Measurer:
     embed: Callable[[Tensor], Tensor] | None
 
     @classmethod
-    def of(cls, scorer: Scorer, decider: Decider | None) -> Measurer | None:
-        """The measurer that ``decider`` needs; None without a decider."""
-        if decider is None:
-            return None
+    def of(cls, scorer: Scorer, decider: Decider) -> Measurer:
+        """The measurer that ``decider`` needs."""
         population = decider.calibration.population if decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
         if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
@@ -250,11 +248,20 @@ class Measurer:
         """All traits of ``recording``; ``remark`` as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
-    def along(self, path: str | Path, track: Track) -> Traits:
-        """Traits of a long file whose score is the mean of ``track``; the file is read in blocks.
+    def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
+        """Traits of a recording that was scored along its ``track``.
 
-        The detector scores a window at a time, so the trait ``duration`` is that of a window. There
-        is no embedding.
+        The detector scores a window at a time, so the trait ``duration`` is that of a window.
+
+        Args:
+            blocks: the recording in blocks (N,), 16 kHz in [−1, 1].
+            beginning: the traits of the part that has the recording's score, which give ``judged``, and the
+                embedding if there is speech in it; None if the score is the mean of the track.
         """
-        traits = measure_blocks(stream_audio(path))
-        return traits._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)
+        traits = measure_blocks(blocks)._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)
+        if beginning is None:
+            return traits
+        embedding = None
+        if track.speech is not None and track.speech[0] > 0:
+            embedding = beginning.embedding
+        return traits._replace(judged=beginning.judged, embedding=embedding)

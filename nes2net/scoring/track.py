@@ -17,6 +17,7 @@ import torch
 from nes2net.data.audio.blocks import PreEmphasis, pushed
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import Audio, blocks_of
+from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, listed
 from nes2net.scoring.kernel import (
@@ -57,6 +58,8 @@ class Track:
     """Length of the recording in seconds."""
     remark: Remark = _NOTHING
     """Remarks about the recording."""
+    speech: np.ndarray | None = field(default=None, repr=False)
+    """(K,) float64: the share of speech in each window, from 0 to 1; None if it was not measured."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -102,12 +105,14 @@ def score_track(
     stream = Stream(
         scorer, SAMPLE_RATE, window=window, hop=hop, batch_size=batch_size, channels=compared, progress=progress
     )
-    blocks = blocks_of(audio, sample_rate, None if channels else compared)
+    frames = SpeechFrames()
+    blocks = pushed(blocks_of(audio, sample_rate, None if channels else compared), frames)
     scored = list(pushed(blocks, stream))
     starts, ends, scores = zip(*scored)
     window = ends[0]  # the first window ends after its length, or with a shorter recording
     times = np.array(starts) + window / 2
-    return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark)
+    speech = np.array([frames.share(start, end) for start, end in zip(starts, ends)])
+    return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark, speech)
 
 
 def least_span(score_rule: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from builders.voices import voice
 from nes2net import Detector
 from nes2net.models.provenance import Provenance
 
@@ -24,8 +25,10 @@ def detector() -> Detector:
 
 
 def recording(seconds: float = 3.0, fakes: list[tuple[float, float]] | None = None) -> np.ndarray:
-    """Soft noise (N,) with loud stretches."""
+    """A soft voice in noise, (N,), with loud stretches."""
     samples = 0.001 * np.random.default_rng(0).standard_normal(round(16000 * seconds))
+    samples *= 1 + 0.4 * np.sin(2 * np.pi * 3 * np.arange(len(samples)) / 16000)
+    samples += 0.004 * voice(seconds=seconds, pauses=False)
     for start, end in FAKES if fakes is None else fakes:
         samples[round(16000 * start) : round(16000 * end)] *= 100
     return samples

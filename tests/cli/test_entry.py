@@ -52,7 +52,7 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
     """Only what processes of an experiment tell each other is hidden."""
     main, commands, _ = parsers
     text = " ".join(commands["nes2net predict"].format_help().split())
-    assert "to the next (default: 0.5)" in text and "-h, --help show this help message and exit --" in text
+    assert "windows at once (8, or 64 on a GPU)" in text and "-h, --help show this help message and exit --" in text
     assert len([name for name in main.commands() if " " not in name]) <= 20
     actions = [(name, action) for name, command in commands.items() for action in command._actions]
     hidden = [f"{name} {one.dest}" for name, one in actions if one.help == argparse.SUPPRESS]

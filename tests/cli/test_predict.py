@@ -14,6 +14,7 @@ import soundfile
 import torch
 from builders import PATIENCE
 from builders.unfit import write_unfit
+from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
@@ -28,11 +29,10 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("predict")
     torch.manual_seed(0)
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(place / "model.pth")
-    rng = np.random.default_rng(0)
     for name in ("speech/more", "empty"):
         (place / name).mkdir(parents=True)
-    for name, length in zip([*FILES, "long.flac"], (24000, 8000, 24000, 121 * 16000)):
-        soundfile.write(place / name, 0.1 * rng.standard_normal(length), 16000)
+    for seed, (name, seconds) in enumerate(zip([*FILES, "long.flac"], (1.5, 0.5, 1.5, 121))):
+        soundfile.write(place / name, 0.448 * voice(seed, seconds), 16000)
     for name in ("recipe.yaml", "model.onnx", "speech/notes.txt"):
         (place / name).write_text("name: tiny\n")
     return place
@@ -142,7 +142,9 @@ def test_what_is_shown_beside_a_score_never_changes_it(rows, calibrations, tmp_p
 def test_how_much_was_judged_stands_in_the_row(predict, rows, calibrations, place):
     words = ["long.flac", "--calibration", calibrations / "second.json"]
     (row,), _ = rows(*words)
-    assert row["judged"] == 1 / 121 and "0.83 % of it was judged" in table(predict(*words)[1])[1]
+    assert row["judged"] == 1 / 121 and row["along"]["rests_on"] == 1
+    assert "decided along 100 % of it (121 windows of 1 s)" in table(predict(*words)[1])[1]
+    assert "0.83 % of it was judged" in table(predict("long.flac", "--samples", "16000")[1])[1]
     assert rows("long.flac", "--samples", "full")[0][0]["judged"] == 1
     gaps = rows("long.flac", "--hop", "40.375")[0][0]
     assert gaps["method"] == "track" and gaps["judged"] == pytest.approx(4 * 4.0375 / 121)
@@ -216,7 +218,7 @@ def calibrations(detector, tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("calibrations"), np.random.default_rng(0)
     embeddings = detector.embeddings(torch.from_numpy(rng.standard_normal((40, 16000), np.float32)), "backend")
     levels = -20 + rng.standard_normal(40)
-    traits = [Traits(1.5, level, 8000.0, one) for level, one in zip(levels, embeddings.detach().numpy())]
+    traits = [Traits(1.5, level, 3750.0, one) for level, one in zip(levels, embeddings.detach().numpy())]
     bare = [one._replace(embedding=None) for one in traits]
     own = ScoredBy(detector.fingerprint(), "float32", None)
     numbers = {"num_bonafide": 3, "num_spoof": 4, "date": "2026-01-02T03:04:05"}
@@ -259,7 +261,7 @@ def test_decisions(predict, rows, detector, calibrations):
 
 
 @pytest.mark.parametrize(
-    "name, unlike", [("population", "its level, -49.5 dB of full"), ("embeddings", "its embedding")]
+    "name, unlike", [("population", "its level, -50.0 dB of full"), ("embeddings", "its embedding")]
 )
 def test_what_is_unlike_the_calibration_is_not_decided(predict, rows, calibrations, place, tmp_path, name, unlike):
     """The same recording, but for 30 dB less, and one in a batch as alone."""

@@ -16,32 +16,57 @@ from nes2net.lib.errors import InputError
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
+from nes2net.scoring.decisions import (
+    CANNOT_TELL,
+    Decider,
+    LinearCalibration,
+    OperatingPoint,
+    Population,
+    ScoredBy,
+    decide_along,
+    fit,
+)
 from nes2net.scoring.decisions.population import measure
 
 FITTED = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
 
 
 @pytest.fixture(scope="module")
-def noise():
-    return 0.1 * np.random.default_rng(0).standard_normal(24000)
+def speech():
+    return LOUD[:24000].astype(np.float64)
 
 
-def test_decide(spectral_detector, noise, tmp_path):
+def test_decide(spectral_detector, speech, tmp_path):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
     calibration, decide = replace(FITTED, scored_by=scored_by), spectral_detector.decide
-    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
-    score = spectral_detector.score(noise, 16000, num_samples=16000)
-    expected = replace(Decider(calibration)(score), judged=2 / 3)
-    assert decide(noise, calibration, 16000) == decide(tmp_path / "a.wav", calibration) == expected
-    decider, halves = Decider(calibration, 0.9, OperatingPoint("eer")), np.repeat(noise, 2)
-    assert decide(noise, decider, 16000) == replace(decider(score), judged=2 / 3)
-    alone = spectral_detector.score(halves, 32000, num_samples=16000)
-    assert decide(halves, calibration, 32000).score == pytest.approx(alone)
+    second = speech[:16000]
+    soundfile.write(tmp_path / "a.wav", second, 16000, subtype="FLOAT")
+    score = spectral_detector.score(second, 16000)
+    expected = replace(Decider(calibration)(score), judged=1.0)
+    assert decide(second, calibration, 16000) == decide(tmp_path / "a.wav", calibration) == expected
+    decider, halves = Decider(calibration, 0.9, OperatingPoint("eer")), np.repeat(second, 2)
+    assert decide(second, decider, 16000) == replace(decider(score), judged=1.0)
+    assert decide(halves, calibration, 32000).score == pytest.approx(spectral_detector.score(halves, 32000))
     whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
-    assert decide(noise, whole, 16000).score == spectral_detector.score(noise, 16000)
+    assert decide(speech, whole, 16000).score == spectral_detector.score(speech, 16000)
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
-        decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
+        decide(second, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
+
+
+def test_a_longer_recording_is_decided_along_windows_as_long_as_the_calibration_s(spectral_detector, speech, tmp_path):
+    """From a file, samples and an iterator alike; the score stays that of its beginning."""
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
+    decider = Decider(replace(FITTED, scored_by=scored_by))
+    soundfile.write(tmp_path / "a.wav", speech, 16000, subtype="FLOAT")
+    score = spectral_detector.score(speech, 16000, num_samples=16000)
+    track = spectral_detector.score_track(speech, 16000, window=1.0, hop=0.5)
+    expected = replace(decide_along(decider, score, track), judged=2 / 3)
+    decisions = [
+        spectral_detector.decide(tmp_path / "a.wav", decider),
+        spectral_detector.decide(speech, decider, 16000),
+        spectral_detector.decide(iter(np.split(speech, [5, 9000])), decider, 16000),
+    ]
+    assert decisions == [expected] * 3 and (expected.score, expected.windows) == (score, 2)
 
 
 def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
@@ -83,14 +108,14 @@ def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_table_and_a_num
     assert (row["id"], row["score"]) == ("'=1+1", "-0.5") and float(row["llr"]) < 0
 
 
-def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
+def test_a_repeated_recording_is_measured_once(spectral_detector, speech):
     """0.5 s are repeated to 1 s for the detector, but last 0.5 s."""
-    usual = measure(noise[:8000])
+    usual = measure(speech[:8000])
     spread = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
     population = Population.fit(spread, np.arange(20) < 10)
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
     decider = Decider(replace(FITTED, scored_by=scored_by, population=population))
-    assert spectral_detector.decide(noise[:8000], decider, 16000).p_value == population.typicality(usual).p_value > 0.3
+    assert spectral_detector.decide(speech[:8000], decider, 16000).p_value == population.typicality(usual).p_value > 0.3
 
 
 def test_segment():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from builders.voices import voice
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.scoring import engine
@@ -11,9 +12,9 @@ from nes2net.scoring.measuring import drawn, measure_file, measure_trials
 
 
 def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
-    rng, waveforms = np.random.default_rng(0), {}
+    waveforms = {}
     for number in range(19):
-        waveforms[f"t{number}"] = rng.uniform(-0.1, 0.1, 4000 + 300 * number).astype(np.float32)
+        waveforms[f"t{number}"] = voice(number, 1)[: 4000 + 300 * number]
         soundfile.write(tmp_path / f"t{number}.wav", waveforms[f"t{number}"], 16000, subtype="FLOAT")
     (tmp_path / "t4.wav").write_bytes(b"RIFF\0\0")
     trials = [Trial(id, tmp_path / f"{id}.wav") for id in waveforms] + [Trial("gone", tmp_path / "gone.wav")]

@@ -22,13 +22,14 @@ import torch
 from PIL import Image
 
 from nes2net.apps.serve.decoding import TooSlow, decode
+from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.remarks import remark_of
-from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
-from nes2net.scoring.calibrated import calibrated_samples, notes_on
+from nes2net.scoring.calibrated import calibrated_samples, decision_windows, notes_on, usual_window
+from nes2net.scoring.decisions.along import decide_along, suitable_hop
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from nes2net.detector import Detector
     from nes2net.scoring.decisions.decision import Decider, Decision
 
-#: Seconds from one score of a track to the next, as in `nes2net predict --track`.
-HOP = 0.5
 #: Subfolder of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
 _MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads
@@ -147,7 +146,9 @@ class Scored:
     score: float
     track: Track
     judged: float
-    """Fraction of the recording that was scored."""
+    """Fraction of the recording that the score rests on."""
+    hop: float
+    """Seconds from one score of the track to the next."""
     meaning: Meaning | None = None
     """The decision; None without a calibration."""
     num_samples: int | None = None
@@ -179,7 +180,7 @@ class Scored:
                 row["method"] = "track"
         row |= {
             "window": track.window,
-            "hop": HOP,
+            "hop": self.hop,
             "windows": len(track),
             "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
@@ -211,7 +212,8 @@ class Desk:
     def __init__(
         self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
-        window_samples(detector, length_of_training(detector.provenance) / SAMPLE_RATE, HOP)
+        window = usual_window(detector, decider)
+        window_samples(detector, window, window)  # raises for wrong lengths
         self.detector = detector
         self.folder = folder
         self.decider = decider
@@ -286,7 +288,9 @@ class Desk:
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             watch.check()
-            track = score_track(self.detector, full_wav, hop=HOP, progress=scored, channels=channels)
+            window = usual_window(self.detector, self.decider)
+            hop = suitable_hop(duration, window)
+            track = score_track(self.detector, full_wav, window=window, hop=hop, progress=scored, channels=channels)
             score = track.score
             judged = track.judged
             remark = track.remark
@@ -300,20 +304,24 @@ class Desk:
             fakes = self._fakes(full_wav, duration, watch, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
-                # Compare the recording, in one piece or along the track, with the recordings of the calibration.
                 measurer = Measurer.of(self.detector, self.decider)
-                traits = None
-                if measurer and recording:
-                    traits = measurer.of_recording(recording, remark)
-                elif measurer:
-                    traits = measurer.along(full_wav, track)
-                meaning = Meaning(self.decider(score, traits), self.decider)
+                traits = measurer.of_recording(recording, remark) if recording else None
+                decides_along = decision_windows(self.detector, self.decider, duration) is not None
+                if decides_along or traits is None:
+                    traits = measurer.along(stream_audio(full_wav), track, traits)
+                if decides_along:
+                    remark = track.remark
+                    meaning = Meaning(decide_along(self.decider, score, track, traits), self.decider)
+                else:
+                    meaning = Meaning(self.decider(score, traits), self.decider)
             picture = draw(full_wav, watch.check) if look else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
                 self.player_files[token] = player_wav.rename(self._player_path(token))
-            return Scored(name, score, track, judged, meaning, self.num_samples, picture, token, fakes, remark.text)
+            return Scored(
+                name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text
+            )
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The spoofed segments of a recording, as `nes2net predict --segments` finds them."""

@@ -5,6 +5,7 @@ log-likelihood ratios, and keeps the ratios of the trials from which it was lear
 of operating points are read off these ratios.
 """
 
+from nes2net.scoring.decisions.along import DecisionAlong, decide_along
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
 from nes2net.scoring.decisions.evidence import Evidence, Running
@@ -15,6 +16,7 @@ __all__ = [
     "CANNOT_TELL",
     "Decider",
     "Decision",
+    "DecisionAlong",
     "Evidence",
     "KnownThreshold",
     "LinearCalibration",
@@ -26,6 +28,7 @@ __all__ = [
     "ScoredBy",
     "Traits",
     "Typicality",
+    "decide_along",
     "fit",
     "known_scores",
     "load",

@@ -253,17 +253,17 @@ class Decider:
         return self.calibration(scores) >= self.llr_threshold
 
     @property
-    def _largest_llr(self) -> float | None:
-        """The bound of ratios; None if there is none."""
+    def largest_llr(self) -> float | None:
+        """The largest log-likelihood ratio that is shown; None if ratios are not bounded."""
         largest = math.inf if self.unbounded else self.calibration.largest_llr
         return largest if math.isfinite(largest) else None
 
     def llrs(self, scores: ArrayLike) -> NDArray:
         """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
         llrs = self.calibration(scores)
-        if self._largest_llr is None:
+        if self.largest_llr is None:
             return llrs
-        return np.clip(llrs, -self._largest_llr, self._largest_llr)
+        return np.clip(llrs, -self.largest_llr, self.largest_llr)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
@@ -329,7 +329,7 @@ class Decider:
             "threshold": self.threshold,
             "prior": self.prior,
             "abstain": self.abstain,
-            "largest_llr": self._largest_llr,
+            "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
         # The settings come first, and no fact of the calibration's file may replace a setting.
@@ -364,9 +364,9 @@ class Decider:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
         at_score = "" if self.threshold is None else f" (a score of {self.threshold!r})"
         bound = ""
-        if self._largest_llr is not None:
+        if self.largest_llr is not None:
             bound = (
-                f"; ratios shown are at most ±{self._largest_llr:.4g}, which the trials of the calibration can support"
+                f"; ratios shown are at most ±{self.largest_llr:.4g}, which the trials of the calibration can support"
             )
         if self.operating_point:
             point = self.point.name

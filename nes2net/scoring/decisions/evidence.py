@@ -57,7 +57,7 @@ class Evidence:
     Args:
         decider: turns scores into ratios. Its bound of ratios keeps one window from deciding alone.
         window: length of a window in seconds. There is no alarm before one whole window.
-        half_life: seconds after which a window counts half.
+        half_life: seconds after which a window counts half; infinite for the plain mean.
         latch: an alarm lasts until the end of the stream.
 
     Raises:
@@ -80,9 +80,11 @@ class Evidence:
         alarm_against: float = 7.0,
         latch: bool = False,
     ) -> None:
-        for name, seconds in (("window", window), ("half_life", half_life), ("alarm_against", alarm_against)):
+        for name, seconds in (("window", window), ("alarm_against", alarm_against)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {seconds}")
+        if not half_life > 0:
+            raise InputError(f"`half_life` is a number above 0, not {half_life}")
         if not 0 <= alarm_probability <= clear_probability <= 1:
             raise InputError(
                 "0 ≤ `alarm_probability` ≤ `clear_probability` ≤ 1 is expected, found "

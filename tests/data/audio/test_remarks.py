@@ -28,14 +28,18 @@ def resampled(samples):
         (np.clip(voices.voice(), -0.1, 0.1), "clipped: "),
         (resampled(4 * soxr.resample(voices.voice(), RATE, 44100)), "clipped: "),
         (voices.voice(), ""),
-        (NOISE, ""),
-        *((np.sin(2 * np.pi * frequency * TIME), "a steady tone") for frequency in (50, 440, 1000)),  # not clipped
-        (np.sin(2 * np.pi * 350 * TIME) / 2 + np.sin(2 * np.pi * 440 * TIME) / 3, "a steady tone"),  # to dial at
-        (np.where(TIME % 1 < 0.5, np.sin(2 * np.pi * 425 * TIME), 0), "a steady tone"),  # engaged
-        (np.sin(2 * np.pi * 440 * TIME) * (1 + np.sin(2 * np.pi * 3 * TIME)) / 2, ""),  # its level changes
+        (NOISE, "a steady sound"),
+        *((np.sin(2 * np.pi * frequency * TIME), "a steady sound") for frequency in (50, 440, 1000)),  # not clipped
+        (np.sin(2 * np.pi * 350 * TIME) / 2 + np.sin(2 * np.pi * 440 * TIME) / 3, "a steady sound"),  # to dial at
+        (np.where(TIME % 1 < 0.5, np.sin(2 * np.pi * 425 * TIME), 0), "a steady sound"),  # engaged
+        (np.sin(2 * np.pi * 440 * TIME) * (1 + np.sin(2 * np.pi * 3 * TIME)) / 2, "no voice"),  # its level changes
+        (NOISE * (1 + np.sin(2 * np.pi * 3 * TIME)), "no voice"),
+        (np.r_[np.zeros(5 * RATE), voices.voice(seconds=5)], ""),
+        (NOISE[:RATE] * np.linspace(0.1, 1, RATE), "no voice"),
+        (NOISE[: RATE - 1] * np.linspace(0.1, 1, RATE - 1), ""),  # too short to tell
         (np.sin(2 * np.pi * 440 * TIME[: RATE // 4]), ""),  # too short to tell
         (1e-3 * NOISE, "next to silence: its loud parts have -8"),
-        (np.r_[np.zeros(RATE), NOISE], ""),
+        (np.r_[np.zeros(RATE), voices.voice()], ""),
     ],
 )
 def test_the_signal(samples, remark):
@@ -56,7 +60,7 @@ def test_the_signal(samples, remark):
     ],
 )
 def test_a_short_recording(length, heard, remark):
-    assert remark_of(np.resize(NOISE[:length], heard), length, None, 64600) == (remark, "")
+    assert remark_of(np.resize(voices.voice(seconds=2)[:length], heard), length, None, 64600) == (remark, "")
 
 
 QUIET = np.zeros_like(LOUD)

@@ -1,0 +1,291 @@
+"""Decide on a whole recording from the scores of windows along it, and say what stands out in it.
+
+The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to move the
+mean is found by the cumulative sum of :class:`~nes2net.scoring.decisions.evidence.Evidence`. How high that
+sum rises by chance depends on the detector and on the length of the recording: it is simulated from the
+trials of the calibration.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.lib.errors import counted
+from nes2net.lib.times import clock
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
+from nes2net.scoring.decisions.evidence import Evidence, Running
+from nes2net.scoring.decisions.population import Traits
+
+if TYPE_CHECKING:
+    from nes2net.scoring.track import Track
+
+# Assumptions. A stretch stands out if at most this share of bona fide recordings has one like it.
+_STANDS_OUT = 0.01
+# A window with less speech than this share says nothing.
+_LEAST_SPEECH = 0.25
+# A recording is not called bona fide if a fake half of it would be found in fewer cases than this.
+_FOUND = 0.5
+_SIMULATIONS = 2000
+_MOST_WINDOWS = 1000  # of a simulated recording; a longer one is taken for several of this length
+_BELOW = 0.025  # share of the calibration's bona fide trials below the usual range
+_MOST_LENGTHS = 16  # lengths of fake parts that are simulated
+_SEED = 0
+#: The reason of "cannot tell" for a recording of which no window has speech.
+NO_SPEECH = "no voice was found in it, only other sounds, such as noise or music"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The part of a recording with the most evidence against bona fide."""
+
+    start: float
+    """Start in seconds."""
+    end: float
+    """End in seconds."""
+    llr: float
+    """Mean natural-log likelihood ratio of bona fide of its windows, bounded."""
+    p_value: float
+    """Share of bona fide recordings of this length that have so much evidence somewhere, by simulation."""
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether chance hardly explains the evidence."""
+        return self.p_value <= _STANDS_OUT
+
+    @property
+    def words(self) -> str:
+        """Where the stretch is, if it stands out.
+
+        >>> Stretch(12.1, 18.2, -3.0, 1 / 2001).words
+        '0:12–0:18 speaks against bona fide, as a part of fewer than 1 % of bona fide recordings of this length does'
+        """
+        if not self.stands_out:
+            return "nothing stands out"
+        return (
+            f"{clock(self.start, 0)}–{clock(self.end, 0)} speaks against bona fide, as a part of fewer than "
+            f"{100 * _STANDS_OUT:g} % of bona fide recordings of this length does"
+        )
+
+
+class LowWindows(NamedTuple):
+    """The windows of a recording whose ratios are lower than those of 97.5 % of bona fide windows."""
+
+    llr: float
+    """The natural-log likelihood ratio below which they lie, from the calibration's trials."""
+    num_windows: int
+    """Number of these windows."""
+    expected: float
+    """Number that is expected of a bona fide recording, by chance."""
+
+
+@dataclass(frozen=True)
+class DecisionAlong(Decision):
+    """The decision on a whole recording; ``llr`` and ``probability`` are those of a typical window."""
+
+    rests_on: float = 1.0
+    """Share of the recording that lies in windows with speech."""
+    windows: int = 1
+    """Number of windows with speech."""
+    window: float = 0.0
+    """Length of the windows in seconds."""
+    hop: float = 0.0
+    """Distance of the windows in seconds."""
+    stretch: Stretch | None = None
+    """The part with the most evidence against bona fide; None if chance could not be simulated."""
+    low_windows: LowWindows | None = None
+    """None if chance could not be simulated."""
+    shortest_found: float | None = None
+    """Seconds of the shortest fake part that would be found in half of the cases; None if none would be,
+    or if chance could not be simulated."""
+
+    @property
+    def words(self) -> list[str]:
+        """What the decision rests on, what stands out, and what would be missed."""
+        words = [
+            f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
+        ]
+        if self.stretch is None or self.decision == CANNOT_TELL:
+            return words
+        if self.decision == "bonafide" or self.stretch.stands_out:
+            words.append(self.stretch.words)
+        if self.decision == "bonafide":
+            if self.shortest_found is None:
+                words.append("a fake part of any length would mostly be missed")
+            else:
+                words.append(f"a fake part shorter than {self.shortest_found:.2g} s would mostly be missed")
+        return words
+
+    def row(self) -> dict[str, Any]:
+        """Plain data, as :meth:`Decision.row`, with what is new here under the key ``along``."""
+        row = super().row()
+        along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
+        along |= {"window": self.window, "hop": self.hop}
+        if self.stretch is not None and self.low_windows is not None:
+            along["stretch"] = {**asdict(self.stretch), "stands_out": self.stretch.stands_out}
+            along["low_windows"] = self.low_windows._asdict()
+            along["shortest_found"] = self.shortest_found
+        for name in ("rests_on", "windows", "window", "hop", "stretch", "low_windows", "shortest_found"):
+            row.pop(name, None)
+        return row | {"along": along}
+
+
+def suitable_hop(duration: float, window: float) -> float:
+    """The distance of windows in seconds for a decision: half a ``window`` up to two minutes, then a whole one."""
+    return window / 2 if duration <= 120 else window
+
+
+def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
+    """Decide on a recording by the windows of its ``track``, which are as long as the calibration's.
+
+    In this order: an unfit recording and one without speech are "cannot tell". A mean ratio below the
+    decider's threshold is "spoof", and so is a stretch that stands out. If the fake half of such a recording
+    would be missed more often than found, the decision is "cannot tell", else "bonafide", unless the
+    recording is unlike those of the calibration.
+
+    Args:
+        score: the score of the recording, which the result repeats.
+        traits: the traits of the recording; None to decide without comparing recordings.
+    """
+    assert track.speech is not None
+    duration = track.duration
+    starts = track.times - track.window / 2
+    ends = track.times + track.window / 2
+    has_speech = track.speech >= _LEAST_SPEECH
+    hop = track.window
+    if len(track) > 1:
+        hop = float(track.times[1] - track.times[0])
+    rests_on = 0.0
+    if has_speech.any():
+        covered = track.window + np.minimum(np.diff(track.times[has_speech]), track.window).sum()
+        rests_on = min(1.0, float(covered / duration))
+    base = decider(score, traits)
+    along = DecisionAlong(**vars(base), rests_on=rests_on, windows=int(has_speech.sum()), window=track.window, hop=hop)
+    if traits is not None and traits.unfit:
+        return along
+    if not has_speech.any():
+        return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_SPEECH)
+    evidence = Evidence(decider, track.window, half_life=math.inf)
+    running = []
+    for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
+        weight = speech if speech >= _LEAST_SPEECH else 0.0
+        running.append(evidence.add(end, window_score, weight))
+    mean = running[-1].mean
+    probability = float(decider.probability(mean))
+    threshold = decider.llr_threshold
+    if decider.largest_llr is not None:  # a mean of bounded ratios reaches no threshold beyond the bound
+        threshold = min(threshold, decider.largest_llr)
+    is_bonafide = mean >= threshold
+    along = replace(along, llr=mean, probability=probability)
+    num_windows = max(1, round(rests_on * duration / track.window))  # side by side
+    simulated = _Chance.of(decider, num_windows)
+    if simulated is not None:
+        along = replace(
+            along,
+            stretch=_stretch(running, starts, simulated),
+            shortest_found=simulated.shortest_found(track.window),
+            low_windows=_low_windows(decider, [step.llr for step, speaks in zip(running, has_speech) if speaks]),
+        )
+    if base.decision == CANNOT_TELL:  # unlike the calibration's recordings
+        return along
+    if not is_bonafide:
+        return replace(along, decision="spoof")
+    if along.stretch is not None and along.stretch.stands_out:
+        return replace(along, decision="spoof")
+    if simulated is not None and num_windows > 1 and not simulated.finds_half:
+        reason = "this detector would miss a fake half of such a recording more often than find it"
+        return replace(along, decision=CANNOT_TELL, reason=reason)
+    return replace(along, decision="bonafide")
+
+
+def _stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
+    """The windows over which the cumulative sum rises from 0 to its highest value."""
+    against = np.array([step.against for step in running])
+    last = int(against.argmax())
+    zeros = np.flatnonzero(against[:last] == 0)
+    first = int(zeros[-1]) + 1 if len(zeros) else 0
+    first = min(first, last)
+    llr = float(np.mean([step.llr for step in running[first : last + 1]]))
+    return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
+
+
+def _low_windows(decider: Decider, llrs: list[float]) -> LowWindows:
+    """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials."""
+    trials = decider.calibration.llrs
+    assert trials is not None
+    lowest_usual = float(np.quantile(trials.bonafide, _BELOW))
+    return LowWindows(lowest_usual, int((np.array(llrs) < lowest_usual).sum()), _BELOW * len(llrs))
+
+
+class _Chance(NamedTuple):
+    """How high the cumulative sum rises in simulated recordings."""
+
+    bonafide: NDArray
+    """(S,) sorted: the highest sums in bona fide recordings."""
+    found: NDArray
+    """(L,): shares of recordings with a fake part of ``lengths`` windows whose sum stands out."""
+    lengths: NDArray
+    """(L,) windows, rising."""
+    num_windows: int
+    repeats: float
+    """Length of the recording in simulated ones; 1 unless it is very long."""
+
+    @classmethod
+    def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
+        """Simulate recordings of ``num_windows`` windows side by side, by drawing trials of the calibration.
+
+        None if the calibration does not hold the ratios of its trials.
+        """
+        llrs = decider.calibration.llrs
+        if llrs is None:
+            return None
+        largest = decider.calibration.largest_llr
+        # Beside the trials, one that nobody has seen yet: no sum is rarer than the trials can tell.
+        bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
+        spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
+        count = min(num_windows, _MOST_WINDOWS)
+        rng = np.random.default_rng(_SEED)
+        shape = (count, _SIMULATIONS)
+        genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
+        highest = np.sort(_highest_sums(genuine))
+        least = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
+        lengths = np.unique(np.geomspace(1, count, _MOST_LENGTHS).round().astype(int))
+        found = []
+        for length in lengths:
+            part_fake = genuine.copy()
+            first = rng.integers(count - length + 1)
+            drawn = rng.integers(len(spoof), size=(length, _SIMULATIONS), dtype=np.int32)
+            part_fake[first : first + length] = decider.llr_threshold - spoof[drawn]
+            found.append(float((_highest_sums(part_fake) > least).mean()))
+        return cls(highest, np.array(found), lengths, count, num_windows / count)
+
+    def p_value(self, highest_sum: float) -> float:
+        """Share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
+        below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
+        share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
+        return 1 - (1 - share) ** self.repeats
+
+    def shortest_found(self, window: float) -> float | None:
+        """Seconds of the shortest fake part that is found in at least half of the cases; None if none is."""
+        is_found = np.flatnonzero(self.found >= _FOUND)
+        return float(self.lengths[is_found[0]] * window) if len(is_found) else None
+
+    @property
+    def finds_half(self) -> bool:
+        """Whether a fake half of the recording is found in at least half of the cases."""
+        half = self.lengths >= self.num_windows / 2
+        return bool(self.found[half][0] >= _FOUND)
+
+
+def _highest_sums(steps: NDArray) -> NDArray:
+    """The highest value (S,) of the cumulative sums, never below 0, of ``steps`` (K, S)."""
+    against = np.zeros(steps.shape[1])
+    highest = np.zeros(steps.shape[1])
+    for step in steps:
+        against = np.maximum(0, against + step)
+        highest = np.maximum(highest, against)
+    return highest
