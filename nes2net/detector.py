@@ -7,13 +7,13 @@ the segments of a recording.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Scores
@@ -147,13 +147,13 @@ class Detector(SavedNetwork):
 
     def score_files(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[AnyRecording],
         num_samples: int | Literal["auto"] | None = "auto",
         *,
         batch_size: int | None = None,
         workers: int | None = None,
-        on_error: Literal["raise"] | Callable[[str | Path, InputError], object] = "raise",
-    ) -> Iterator[tuple[str | Path, float]]:
+        on_error: Literal["raise"] | Callable[[AnyRecording, InputError], object] = "raise",
+    ) -> Iterator[tuple[AnyRecording, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
         Each score equals :meth:`score`'s to 1e-6, because only utterances of one length share a
@@ -172,7 +172,7 @@ class Detector(SavedNetwork):
         heard = samples_to_score(self.provenance, num_samples)
         judged = judge_files(self, Scores(), paths, heard.num_samples, batch_size=batch_size, workers=workers)
 
-        def scored() -> Iterator[tuple[str | Path, float]]:
+        def scored() -> Iterator[tuple[AnyRecording, float]]:
             for file in judged:
                 if not isinstance(file.result, InputError):
                     yield file.path, file.result

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.files import with_folders_listed
-from nes2net.data.audio.read import LongAudio, count_samples, stream_audio
+from nes2net.data.audio.packed import AnyRecording, ChannelOf
+from nes2net.data.audio.read import LongAudio, count_channels, count_samples, stream_audio
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
@@ -51,7 +52,8 @@ from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_tra
 class Prediction:
     """The result for one recording."""
 
-    path: Path
+    recording: AnyRecording
+    """The recording, or one channel of it."""
     row: dict[str, Any]
     """Plain data for JSON: ``file``; then ``error``, or ``duration`` in seconds, ``method`` and the
     answer to the question. With a calibration, the log-likelihood ratio, the probability and the
@@ -63,6 +65,11 @@ class Prediction:
     words: str = ""
     """How the decision along the recording came about, or the answer of another judgement, in words."""
 
+    @property
+    def path(self) -> Path:
+        """The file of the recording."""
+        return file_of(self.recording)
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -73,8 +80,10 @@ class Predictions:
     meaning: list[str]
     """The meaning of the scores, a sentence each: the detector, its training, remarks on both."""
     rows: Iterator[Prediction]
-    """A result for each recording, in order; each is computed when it is taken from the
+    """A result for each recording or channel, in order; each is computed when it is taken from the
     iterator."""
+    count: int
+    """Number of the rows."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +119,8 @@ class Question(ABC):
     """The kind of answer that is wanted for each recording."""
 
     @abstractmethod
-    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
-        """Answer the question for the recordings ``paths``; a row is computed when it is taken.
+    def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
+        """Answer the question for ``recordings``; a row is computed when it is taken.
 
         Raises:
             InputError: if the detector cannot answer the question.
@@ -150,7 +159,7 @@ class Once(Question):
     threshold: float | None = None
     """The lowest score at which the decision is bona fide, not spoof; None for no decision."""
 
-    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+    def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
         detector = asking.detector
         windows = self.along or Along()
         window = windows.window
@@ -170,7 +179,7 @@ class Once(Question):
         else:
             num_samples = self.num_samples
         means_along = self.num_samples is not None and num_samples is None
-        if self.along and not self.track and not (means_along and any(map(_is_long, paths))):
+        if self.along and not self.track and not (means_along and any(map(_is_long, recordings))):
             raise InputError(
                 "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores "
                 "along each one, or leave them out"
@@ -179,7 +188,7 @@ class Once(Question):
         if self.threshold is not None:
             meaning.append(f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave")
         scoring = _Scoring(asking, self, windows, num_samples, means_along)
-        return Answer(scoring.rows(paths), notes, [*meaning, asking.score_nature], num_samples)
+        return Answer(scoring.rows(recordings), notes, [*meaning, asking.score_nature], num_samples)
 
 
 @dataclass(frozen=True)
@@ -195,7 +204,7 @@ class Stretches(Question):
     """Threshold, hysteresis and shortest duration as for
     :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
 
-    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+    def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
         detector = asking.detector
         rule, resolution_ms = stretch_rule(
             detector,
@@ -217,7 +226,7 @@ class Stretches(Question):
             f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
             f"least; frames of {resolution_ms:g} ms"
         )
-        rows = (_stretches(asking, path, rule, resolution_ms) for path in paths)
+        rows = (_stretches(asking, recording, rule, resolution_ms) for recording in recordings)
         return Answer(rows, notes, [asking.score_nature], resolution_ms=resolution_ms)
 
 
@@ -229,7 +238,7 @@ class Judged(Question):
     num_samples: int | Literal["auto"] | None = "auto"
     """As for :class:`Once`; a long recording is judged in one piece."""
 
-    def answer(self, asking: Asking, paths: list[Path]) -> Answer:
+    def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
         asked_samples = self.num_samples
@@ -240,7 +249,7 @@ class Judged(Question):
         judged = judge_files(
             asking.detector,
             judgement,
-            paths,
+            recordings,
             score_length.num_samples,
             batch_size=asking.batch_size,
             workers=asking.workers,
@@ -256,16 +265,16 @@ def _rows_of(
 ) -> Iterator[Prediction]:
     """The results for ``judged`` files, as rows and in words."""
     for file in judged:
-        path = Path(file.path)
+        source = file.path
         if isinstance(file.result, InputError):
-            yield _failed(path, file.result)
+            yield _failed(source, file.result)
             continue
         told = judgement.tell(file.result)
-        row = {"file": str(path), "judgement": judgement.name, **told}
+        row = {**_names(source), "judgement": judgement.name, **told}
         remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
         if remark:
             row["remark"] = remark
-        yield Prediction(path, row | _extent(file, num_samples), words=judgement.in_words(told))
+        yield Prediction(source, row | _extent(file, num_samples), words=judgement.in_words(told))
 
 
 def predict(
@@ -273,6 +282,7 @@ def predict(
     files: Iterable[str | Path],
     question: Question | None = None,
     *,
+    channel: int | Literal["mix", "each"] = "mix",
     decider: Decider | None = None,
     calibration: str | Path = "",
     batch_size: int | None = None,
@@ -284,6 +294,8 @@ def predict(
         files: audio files, and folders, which are searched for audio files.
         question: one score for each recording (:class:`Once`, the default), its fake stretches (:class:`Stretches`),
             or any judgement (:class:`Judged`).
+        channel: what is judged of a recording with several channels: their mean, one of them (counted
+            from 0), or ``"each"``, with a row for each channel.
         decider: decides on the scores; None for no decisions.
         calibration: the file of the calibration in ``decider``, for the rows.
         batch_size: number of utterances or windows that are computed at once; None for a number
@@ -297,8 +309,10 @@ def predict(
             but no recording is scored along its time.
     """
     check_takes_audio_alone(detector)
-    paths = with_folders_listed(map(str, files))
-    answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), paths)
+    recordings: list[AnyRecording] = []
+    for path in with_folders_listed(map(str, files)):
+        recordings += _channels_of(path, channel)
+    answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
     model = detector.provenance.published
     described = card(detector.provenance)
     facts: dict[str, Any] = {}
@@ -315,7 +329,37 @@ def predict(
         ]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
     rows = (replace(prediction, row=prediction.row | facts) for prediction in answer.rows)
-    return Predictions(answer.notes, meaning, rows)
+    return Predictions(answer.notes, meaning, rows, len(recordings))
+
+
+def _channels_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
+    """What is judged of a file: the mean of its channels, one of them, or each."""
+    if channel == "mix":
+        return [path]
+    if channel == "each":
+        try:
+            count = count_channels(path)
+        except InputError:  # reported when the file is judged
+            return [path]
+        return [ChannelOf(path, number) for number in range(count)] if count > 1 else [path]
+    return [ChannelOf(path, channel)]
+
+
+def file_of(source: AnyRecording) -> Path:
+    """The file of a recording or of a channel."""
+    return Path(str(source.recording if isinstance(source, ChannelOf) else source))
+
+
+def _names(source: AnyRecording) -> dict[str, Any]:
+    """The facts of a row that say which recording, and which channel, it is about."""
+    if isinstance(source, ChannelOf):
+        return {"file": str(source.recording), "channel": source.channel}
+    return {"file": str(source)}
+
+
+def _shown(source: AnyRecording) -> str:
+    """The name of a recording for people, without its folders."""
+    return printable_name(Path(str(source)).name)
 
 
 def _extent(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
@@ -337,8 +381,8 @@ class _Scoring:
     means_along: bool
     """Whether a recording of more than two minutes is scored by the mean along its time."""
 
-    def rows(self, paths: list[Path]) -> Iterator[Prediction]:
-        """The results for ``paths``, in order."""
+    def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
+        """The results for ``recordings``, in order."""
         asking = self.asking
         longest_whole = None
         if self.means_along:
@@ -346,7 +390,7 @@ class _Scoring:
         judged = judge_files(
             asking.detector,
             Scores(),
-            paths,
+            recordings,
             self.num_samples,
             batch_size=asking.batch_size,
             workers=asking.workers,
@@ -354,26 +398,26 @@ class _Scoring:
             measurer=Measurer.of(asking.detector, asking.decider) if asking.decider else None,
         )
         for file in judged:
-            path = Path(file.path)
+            source = file.path
             try:
                 if isinstance(file.result, LongAudio) and self.means_along:
-                    yield self._mean(path)
+                    yield self._mean(source)
                 elif isinstance(file.result, InputError):
-                    yield _failed(path, file.result)
+                    yield _failed(source, file.result)
                 else:
-                    yield self._score(path, file, file.result)
+                    yield self._score(source, file, file.result)
             except InputError as error:
-                yield _failed(path, error)
+                yield _failed(source, error)
 
-    def _score(self, path: Path, file: JudgedFile[float], score: float) -> Prediction:
+    def _score(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
         """The row of a recording that has a score; the decision is made along the recording."""
-        row = {"file": str(file.path), "score": score}
+        row = {**_names(source), "score": score}
         extent = _extent(file, self.num_samples)
         duration = extent["duration"]
         most_samples = self.asking.detector.used_samples.most
         if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
             print(
-                f"{printable_name(path.name)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
+                f"{_shown(source)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
                 f"{worded('`score_track`')} scores all of it",
                 file=sys.stderr,
             )
@@ -388,9 +432,9 @@ class _Scoring:
         remark = file.remark
         words = ""
         if windows is not None:
-            track = self._track(path, duration, *windows)
+            track = self._track(source, duration, *windows)
             remark = track.remark
-            along, words = self._decided_along(path, score, track, file.traits)
+            along, words = self._decided_along(source, score, track, file.traits)
             row |= along
         else:
             row |= self._decided(score, file.traits, remark)
@@ -398,39 +442,39 @@ class _Scoring:
         if remark.text:
             row["remark"] = remark.text
         if not self.question.track:
-            return Prediction(path, row, words=words)
+            return Prediction(source, row, words=words)
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
-            track = self._track(path, duration, *shown)
-        return Prediction(path, row | self._facts_of(track, shown[1]), track, words=words)
+            track = self._track(source, duration, *shown)
+        return Prediction(source, row | self._facts_of(track, shown[1]), track, words=words)
 
-    def _mean(self, path: Path) -> Prediction:
+    def _mean(self, source: AnyRecording) -> Prediction:
         """Score a long recording by the mean along its time; unless its track is shown, note this first."""
-        duration = count_samples(path) / SAMPLE_RATE
+        duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
         if not self.question.track:
             print(
-                f"{printable_name(path.name)} lasts {readable_duration(duration, exact=True)}: its score is "
+                f"{_shown(source)} lasts {readable_duration(duration, exact=True)}: its score is "
                 f"the mean over windows of {window:.3g} s, one every {hop:.3g} s; "
                 + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                 file=sys.stderr,
             )
-        track = self._track(path, duration, window, hop)
+        track = self._track(source, duration, window, hop)
         traits = None
         if self.asking.decider:
-            traits = Measurer.of(self.asking.detector, self.asking.decider).along(stream_audio(path), track)
-        row = {"file": str(path), "score": track.score, **self._decided(track.score, traits, track.remark)}
+            traits = Measurer.of(self.asking.detector, self.asking.decider).along(stream_audio(source), track)
+        row = {**_names(source), "score": track.score, **self._decided(track.score, traits, track.remark)}
         row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
         if track.remark.text:
             row["remark"] = track.remark.text
-        return Prediction(path, row | self._facts_of(track, hop), track if self.question.track else None)
+        return Prediction(source, row | self._facts_of(track, hop), track if self.question.track else None)
 
-    def _track(self, path: Path, duration: float, window: float, hop: float) -> Track:
-        """Score ``path`` along its time, with a display of ``duration`` seconds."""
-        with _seconds_shown(path, duration) as progress:
+    def _track(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
+        """Score ``source`` along its time, with a display of ``duration`` seconds."""
+        with _seconds_shown(source, duration) as progress:
             return score_track(
                 self.asking.detector,
-                path,
+                source,
                 window=window,
                 hop=hop,
                 batch_size=self.asking.batch_size,
@@ -455,7 +499,7 @@ class _Scoring:
         return facts
 
     def _decided_along(
-        self, path: Path, score: float, track: Track, beginning: Traits | None
+        self, source: AnyRecording, score: float, track: Track, beginning: Traits | None
     ) -> tuple[dict[str, Any], str]:
         """The decision by the windows of a ``track``: facts of a row, and words about it."""
         decider = self.asking.decider
@@ -466,7 +510,7 @@ class _Scoring:
                 "mean": track.score,
             }, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
         measurer = Measurer.of(self.asking.detector, decider)
-        decision = decide_along(decider, score, track, measurer.along(stream_audio(path), track, beginning))
+        decision = decide_along(decider, score, track, measurer.along(stream_audio(source), track, beginning))
         return decision.row(), "; ".join(decision.words)
 
     def _decided(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
@@ -481,23 +525,23 @@ class _Scoring:
         return {"threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
 
 
-def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: float) -> Prediction:
+def _stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
     """Find the fake stretches of a recording."""
     detector = asking.detector
     decider = asking.decider
     try:
-        with _seconds_shown(path, count_samples(path) / SAMPLE_RATE) as progress:
+        with _seconds_shown(source, count_samples(source) / SAMPLE_RATE) as progress:
             frames = frame_scores(
-                detector, path, resolution_ms=resolution_ms, batch_size=asking.batch_size, progress=progress
+                detector, source, resolution_ms=resolution_ms, batch_size=asking.batch_size, progress=progress
             )
     except InputError as error:
-        return _failed(path, error)
+        return _failed(source, error)
     stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
     remark_of_row = {}
     if frames.remark.text:
         remark_of_row = {"remark": frames.remark.text}
     row = {
-        "file": str(path),
+        **_names(source),
         "duration": frames.duration,
         "method": "segments",
         "trained_on_segments": detector.trained_on_segments,
@@ -513,25 +557,23 @@ def _stretches(asking: Asking, path: Path, rule: StretchRule, resolution_ms: flo
             segment["llr"] = float(decider.llrs([stretch.score])[0])
             segment["probability"] = float(decider.probabilities([stretch.score])[0])
         row["segments"].append(segment)
-    return Prediction(path, row, frames.track, stretches)
+    return Prediction(source, row, frames.track, stretches)
 
 
-def _is_long(path: Path) -> bool:
+def _is_long(source: AnyRecording) -> bool:
     """Whether a recording is so long that it is scored along its time; False if it cannot be read."""
     try:
-        return count_samples(path) > LONG_RECORDING * SAMPLE_RATE
+        return count_samples(source) > LONG_RECORDING * SAMPLE_RATE
     except InputError:
         return False
 
 
-def _failed(path: Path, error: InputError) -> Prediction:
-    return Prediction(path, {"file": str(path), "error": worded(error.problem)})
+def _failed(source: AnyRecording, error: InputError) -> Prediction:
+    return Prediction(source, {**_names(source), "error": worded(error.problem)})
 
 
 @contextmanager
-def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress of scoring ``path``; yields a function that takes the seconds scored so far."""
-    with ProgressDisplay[None](
-        title=printable_name(path.name), unit="second", total=round(duration), delay=1
-    ) as display:
+def _seconds_shown(source: AnyRecording, duration: float) -> Iterator[Callable[[float], object]]:
+    """Show the progress of scoring ``source``; yields a function that takes the seconds scored so far."""
+    with ProgressDisplay[None](title=_shown(source), unit="second", total=round(duration), delay=1) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

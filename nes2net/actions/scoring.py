@@ -146,7 +146,14 @@ def score_corpus(
         return CorpusScores(scores, None)
     basis = {"calibration": str(calibration), "calibration_sha256": sha256_of(calibration)}
     decisions = decide_trials(
-        scorer, decider, trials, out, num_samples=num_samples, num_workers=settings.num_workers, facts=basis
+        scorer,
+        decider,
+        trials,
+        out,
+        num_samples=num_samples,
+        channel=settings.channel,
+        num_workers=settings.num_workers,
+        facts=basis,
     )
     return CorpusScores(scores, decisions)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from nes2net.lib.commands import Count, Flag, Folder, called, given
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
-from nes2net.lib.times import clock
 
 #: Columns after the file's name, and their widths; then the further columns with a calibration.
 _SCORES = {"score": 10, "duration": 10}
@@ -36,7 +36,7 @@ class WithoutSegments(Length):
     Args:
         track: print the scores along each file, too
         window: seconds of one score of a track
-        hop: seconds from one score to the next; half a window, or a whole one after two minutes, if not given
+        hop: seconds from one to the next; suits the length if not given
     """
 
     track: bool = False
@@ -76,6 +76,7 @@ def predict(
     threshold: float | None = None,
     deciding: Deciding,
     judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
+    channel: Annotated[str, Flag("N|mix|each")] = "mix",
     segments: bool = False,
     stretches: WithSegments,
     json_: bool = False,
@@ -84,8 +85,8 @@ def predict(
 ) -> int:
     """Score audio files of any format.
 
-    The score is the detector's own, of the part of a recording that its authors score: higher means more bona fide. With a
-    calibration, the decision is made along the whole recording. Exit status 1 means that a file could not be scored.
+    The score is the detector's own: higher means more bona fide. With a calibration, the whole recording is decided on.
+    Exit status 1 means that a file could not be scored.
 
     Example:
         nes2net predict recording.mp3 folder/ --model AASIST
@@ -93,6 +94,7 @@ def predict(
     Args:
         files: audio files, or folders of them
         judgement: say something else than a score
+        channel: of several, counted from 0; each has rows of their own
         json_: print a JSON object a line
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
@@ -139,6 +141,9 @@ def predict(
             raise InputError(f"--threshold is a number, not {threshold}")
         if deciding.calibration:
             raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
+    chosen_channel = _channel(channel)
+    if chosen_channel == "each" and (plot or stretches.rttm or stretches.labels):
+        raise InputError("--channel each has several results a file: leave out files beside them, or choose a channel")
     paths = with_folders_listed(files)
     # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
@@ -148,6 +153,7 @@ def predict(
         detector,
         paths,
         question,
+        channel=chosen_channel,
         decider=decider,
         calibration=deciding.calibration or "",
         batch_size=batch_size,
@@ -160,7 +166,10 @@ def predict(
         columns = _JUDGED
     elif not segments and (decider or threshold is not None):
         columns = columns | _DECIDED
-    widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
+    longest_name = max(len(printable_name(file)) for file in paths)
+    if chosen_channel != "mix":
+        longest_name += len(_of_channel(0))
+    widths = [longest_name, *columns.values(), 0]
     if not json_:
         print("\n".join([*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths)]))
     # No progress display on a terminal, because the rows themselves show the progress there.
@@ -168,7 +177,7 @@ def predict(
     failed = 0
     with written_said_last(), beside.written(detector, decider) as write:
         for prediction in ProgressDisplay(
-            predictions.rows, title="scoring", unit="file", total=len(paths), shown=shown
+            predictions.rows, title="scoring", unit="file", total=predictions.count, shown=shown
         ):
             failed += "error" in prediction.row
             write(prediction)
@@ -185,8 +194,34 @@ def predict(
                 advice = _how_to_get_a_probability(model)
             print("\n".join([*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice]))
     if failed:
-        print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
+        print(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
+
+
+def _channel(channel: str) -> int | Literal["mix", "each"]:
+    """The value of --channel.
+
+    Raises:
+        InputError: if it is neither a number nor one of the two words.
+    """
+    if channel == "mix":
+        return "mix"
+    if channel == "each":
+        return "each"
+    if not re.fullmatch("[0-9]{1,3}", channel):
+        raise InputError(f"`channel` is the number of a channel, counted from 0, 'mix' or 'each', not '{channel}'")
+    return int(channel)
+
+
+def _of_channel(channel: int) -> str:
+    """What follows the name of a file in the table, if a channel of it was judged."""
+    return f" [{channel}]"
+
+
+def _name(row: dict[str, Any]) -> str:
+    """The name of a recording, and of its channel, in the table."""
+    name = printable_name(row["file"])
+    return name + _of_channel(row["channel"]) if "channel" in row else name
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
@@ -212,7 +247,7 @@ def _which() -> str:
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
     """The line of the table for a recording with another judgement than a score."""
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
-    return table_line([printable_name(row["file"]), f"{row['duration']:.2f} s", remarks], widths, "lrl")
+    return table_line([_name(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
 
 def _lines(row: dict[str, Any], words: str, widths: list[int], windows: bool) -> str:
@@ -221,7 +256,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], windows: bool) ->
     A scored file has one line, and if ``windows`` a line for each of its windows. A file that was
     searched for fake stretches has a line for each stretch, or a line that says that there is none.
     """
-    file = printable_name(row["file"])
+    file = _name(row)
     align = "l" + "r" * (len(widths) - 2) + "l"
     stretches = row.get("segments")
     note = row.get("error")
@@ -246,11 +281,8 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], windows: bool) ->
     elif row["judged"] < _NEARLY_ALL:
         remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
-        lowest = row["lowest"]
-        digits = 0 if row["duration"] >= 60 else 2
-        stretch = f"{clock(lowest['start'], digits)}–{clock(lowest['end'], digits)}"
         kind = "mean of " if row["method"] == "track" else "beside it "
-        remarks.append(f"{kind}{counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
+        remarks.append(f"{kind}{counted(row['windows'], 'window')}")
     meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
     meaning += [row[key] for key in _DECIDED if key in row]
     lines = [

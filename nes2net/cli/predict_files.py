@@ -115,6 +115,7 @@ class FilesBeside:
 
     def _draw(self, prediction: Prediction, detector: Detector, decider: Decider | None) -> None:
         """Draw the track of a recording, by scores or, with a calibration, by log-likelihood ratios."""
+        from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track
 
@@ -131,6 +132,11 @@ class FilesBeside:
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}
+            if decider.usual_scores is not None:
+                options["usual"] = tuple(decider.llrs(decider.usual_scores))
+            stretch = prediction.row.get("along", {}).get("stretch", {})
+            if stretch.get("stands_out"):
+                options |= {"stretches": [Segment("spoof", stretch["start"], stretch["end"])], "shaded": "stands out"}
         with writing(picture, "name another with --plot"):
-            plot_track(picture, prediction.path, track, model=self.model, **options)
+            plot_track(picture, prediction.recording, track, model=self.model, **options)
         say_written(picture, beside_data=True)

@@ -42,6 +42,7 @@ def score(
     crop_seed: FromZero = 0,
     padding: Literal["repeat", "zeros"] = "repeat",
     peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
+    channel: FromZero | None = None,
     segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0)] = None,
     judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
     system_scores: Sequence[File] = (),
@@ -75,6 +76,7 @@ def score(
         crop_seed: seed of --crop random
         padding: what fills up shorter ones
         peak_normalize: peak to 1: no, recording or cut
+        channel: score this channel, from 0, not the mean of all
         segments: score frames of MS milliseconds instead
         judgement: say something else than a score
 
@@ -135,6 +137,7 @@ def score(
             crop_seed=crop_seed,
             padding=padding,
             peak_normalize=peak_normalize,
+            channel=channel,
             batch_size=batches.batch_size,
             num_workers=batches.num_workers,
             on_error=on_error,

@@ -232,6 +232,7 @@ def decide_trials(
     out: str | Path,
     *,
     num_samples: int | None,
+    channel: int | None = None,
     num_workers: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
@@ -243,6 +244,7 @@ def decide_trials(
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
+        channel: number of the channel that was scored, counted from 0; None for the mean of all.
         num_workers: workers that read audio; None for a number that suits the machine.
         facts: plain data for the record, such as the name of the calibration's file.
 
@@ -270,7 +272,8 @@ def decide_trials(
         out,
         num_samples,
         scorer=scorer,
-        embed=measurer is not None and measurer.embed is not None,
+        embed=measurer.embed is not None,
+        channel=channel,
         num_workers=num_workers,
     )
     text = io.StringIO()

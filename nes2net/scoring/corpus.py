@@ -40,6 +40,8 @@ class ScoringSettings(RunSettings):
     peak_normalize: PeakNormalize = "no"
     """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
     scoring of some benchmarks and published detectors."""
+    channel: int | None = None
+    """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
     legacy_train_mode: bool = False
     """Whether to score in train mode, which the published In-the-Wild scoring never left: with the
     batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
@@ -59,6 +61,8 @@ class ScoringSettings(RunSettings):
             identity["padding"] = self.padding
         if self.peak_normalize != "no":
             identity["peak_normalize"] = self.peak_normalize
+        if self.channel is not None:
+            identity["channel"] = self.channel
         if self.transform is not None:
             identity["transform"] = self.transform.identity
         return identity
@@ -108,7 +112,7 @@ def judge_trials(
         padding=settings.padding,
         peak_normalize=settings.peak_normalize,
     )
-    reader = judgement.reader(replace(reader, transform=settings.transform))
+    reader = judgement.reader(replace(reader, transform=settings.transform, channel=settings.channel))
     judgement = judgement.fitted(scorer)
     if settings.compile and num_samples is None:
         raise InputError(

@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.remarks import Channels, Remark, remark_of
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
@@ -39,7 +40,7 @@ _EXPANSION = 16  # assumed bytes of samples for each byte of a file that has not
 class JudgedFile(Generic[T]):
     """A file and the detector's judgement of it."""
 
-    path: str | Path
+    path: AnyRecording
     result: T | InputError
     """The value of the judgement, or the reason why it is missing."""
     num_samples: int = 0
@@ -55,7 +56,7 @@ class JudgedFile(Generic[T]):
 def judge_files(
     scorer: Scorer,
     judgement: Judgement[T],
-    paths: Iterable[str | Path],
+    paths: Iterable[AnyRecording],
     num_samples: int | None = None,
     *,
     batch_size: int | None = None,
@@ -98,7 +99,7 @@ def judge_files(
     return _in_order(batches, iter(paths), workers)
 
 
-def _in_order(batches: _Batches[T], paths: Iterator[str | Path], workers: int) -> Iterator[JudgedFile[T]]:
+def _in_order(batches: _Batches[T], paths: Iterator[AnyRecording], workers: int) -> Iterator[JudgedFile[T]]:
     """Read ``paths`` ahead in ``workers`` threads, and yield the judged files in order."""
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
@@ -133,12 +134,12 @@ class _ReadFile(NamedTuple):
 class _File(Generic[T]):
     """A file that is being read. It holds its waveform until it is :attr:`judged`."""
 
-    def __init__(self, path: str | Path, reading: Future[_ReadFile]) -> None:
+    def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading
         try:
-            self._guess = _EXPANSION * os.path.getsize(path)
+            self._guess = _EXPANSION * os.path.getsize(str(path.recording if isinstance(path, ChannelOf) else path))
         except (OSError, ValueError, TypeError):
             self._guess = 0  # reading the file will report the error
 
@@ -180,7 +181,7 @@ class _Batches(Generic[T]):
     batch_size: int
     measurer: Measurer | None
 
-    def read(self, path: str | Path) -> _ReadFile:
+    def read(self, path: AnyRecording) -> _ReadFile:
         """Read and measure a file; called in threads."""
         recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)

@@ -16,6 +16,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
@@ -45,7 +46,7 @@ _MOST_WORKERS = 8
 _SEED = 0
 
 
-def measure_file(path: str | Path, num_samples: int | None, longest: int | None = None) -> Traits:
+def measure_file(path: AnyRecording, num_samples: int | None, longest: int | None = None) -> Traits:
     """Measure the part of the recording in a file that a detector scores.
 
     Args:
@@ -118,6 +119,7 @@ def measure_trials(
     *,
     scorer: Scorer | None = None,
     embed: bool = False,
+    channel: int | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
@@ -130,6 +132,7 @@ def measure_trials(
         num_samples: as for :func:`measure_file`.
         scorer: the detector that scores the recordings.
         embed: whether ``scorer`` also embeds the recordings.
+        channel: number of the channel that is scored, counted from 0; None for the mean of all.
         num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
@@ -150,7 +153,7 @@ def measure_trials(
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_traits, num_samples, most_samples)), batches, list, workers)
+        yield from Loader(Reading(partial(_traits, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
@@ -163,7 +166,13 @@ def measure_trials(
                     rows[read_trial.id] = Row(read_trial.content, read_trial.audio)
             yield BatchResult(rows, reasons)
 
-    run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
+    run: dict[str, Any] = {
+        "traits": " ".join(_MEASURED),
+        "trials": recordings_digest(trials),
+        "num_samples": num_samples,
+    }
+    if channel is not None:
+        run["channel"] = channel
     try:
         settings = RunSettings(overwrite="others", alone=True)
         failures = run_over(trials, read, compute, output, out, run=run, about={}, settings=settings).failures
@@ -178,7 +187,9 @@ def measure_trials(
         [trial for trial in trials if trial.id in traits],
         embeddings,
         judgement,
-        settings=ScoringSettings(num_samples=num_samples, num_workers=num_workers, overwrite="others", alone=True),
+        settings=ScoringSettings(
+            num_samples=num_samples, channel=channel, num_workers=num_workers, overwrite="others", alone=True
+        ),
     )
     for id, row in judgement.read(embeddings):
         traits[id] = traits[id]._replace(embedding=np.array(row))
@@ -197,8 +208,9 @@ def _files(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _traits(num_samples: int | None, longest: int | None, item: Item) -> Traits:
-    return measure_file(item.path, num_samples, longest)
+def _traits(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
+    recording = item.path if channel is None else ChannelOf(item.path, channel)
+    return measure_file(recording, num_samples, longest)
 
 
 @dataclass(frozen=True)

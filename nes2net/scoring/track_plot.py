@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.lib.errors import visible
 from nes2net.lib.files import replacing
@@ -49,14 +50,16 @@ _LONGEST_NAME = 90  # characters
 
 def plot_track(
     picture: str | Path,
-    audio: str | Path,
+    audio: AnyRecording,
     track: Track,
     *,
     model: str = "",
     threshold: float | None = None,
     scale: str = "score",
     stretches: Sequence[Segment] | None = None,
+    shaded: str = "",
     smallest_span: float = LEAST_SPAN,
+    usual: tuple[float, float] | None = None,
 ) -> None:
     """Draw ``track`` above the waveform of the file ``audio``.
 
@@ -68,7 +71,9 @@ def plot_track(
             known.
         scale: name of the scores, for their axis.
         stretches: fake stretches, which are shaded instead of the sides of the threshold.
+        shaded: name of the stretches for the legend; their number if not given.
         smallest_span: smallest span of the score axis.
+        usual: the range of scores of most bona fide recordings, between dotted lines; None if unknown.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -96,6 +101,11 @@ def plot_track(
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
+    if usual is not None:
+        limits = scores.get_ylim()
+        for score, label in zip(usual, ("95 % of bona fide recordings", None)):
+            scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
+        scores.set_ylim(limits)
     low, high = envelope(audio, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
@@ -104,7 +114,7 @@ def plot_track(
     name_time_axis(waveform, track.duration)
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
-        _shade(scores, intervals, f"fake ({len(stretches)})")
+        _shade(scores, intervals, shaded or f"fake ({len(stretches)})")
         _shade(waveform, intervals)
     for axes in (scores, waveform):
         style(axes)
@@ -114,7 +124,7 @@ def plot_track(
         window = "one score for all of it"
     if model:
         window = f"{drawable(model)}: {window}"
-    name_picture(scores, Path(audio).name, window)
+    name_picture(scores, Path(str(audio)).name, window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     with replacing(picture, durable=True) as temporary:
@@ -195,7 +205,7 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
     axes.set_ylim(low, high)
 
 
-def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray]:
+def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and the largest samples (columns,) of up to 2,000 equal parts of the recording."""
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_ENVELOPE_COLUMNS, total)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 
-from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import load_audio, load_head_and_length
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
@@ -76,6 +76,7 @@ class WaveformReader:
         peak_normalize: divides by the largest absolute sample of the whole ``"recording"``, or of
             the ``"cut"`` after filling up; ``"no"`` keeps the level.
         pre_emphasis: coefficient of the pre-emphasis, which comes before the cut.
+        channel: number of the channel to take, counted from 0; None for the mean of all.
     """
 
     num_samples: int | None
@@ -88,6 +89,7 @@ class WaveformReader:
     padding: Padding = "repeat"
     peak_normalize: PeakNormalize = "no"
     pre_emphasis: float = 0.0
+    channel: int | None = None
 
     @classmethod
     def of(
@@ -142,6 +144,8 @@ class WaveformReader:
         Raises:
             InputError: if the file cannot be read, is too long, or cannot be transformed.
         """
+        if self.channel is not None and not isinstance(path, ChannelOf):
+            path = ChannelOf(path, self.channel)
         needs_all = self.transform is not None or self.peak_normalize == "recording"
         if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)

@@ -66,7 +66,11 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     # The whole body is read before this function is called; `admitted` limits the number of such requests.
     # The function is not async, so it runs in a thread, in which it may wait.
     @app.post(_SCORE)
-    def score(file: UploadFile = File(), track: bool = Query(True)) -> JSONResponse:  # noqa: B008
+    def score(
+        file: UploadFile = File(),  # noqa: B008
+        track: bool = Query(True),
+        channel: int | None = Query(None, ge=0, lt=1000),
+    ) -> JSONResponse:
         name = printable(display_name(file.filename))
         try:
             with desk.work_folder() as folder:
@@ -75,7 +79,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
                     shutil.copyfileobj(sent, copy)
                 if source.stat().st_size > desk.limits.max_bytes:
                     raise TooLarge(f"too large: {readable_size(desk.limits.max_bytes)} are taken here at once")
-                row = desk.score(source, name).row()
+                row = desk.score(source, name, channel=channel).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)
             later = {"Retry-After": "10"} if status == 503 else None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import stated_length, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -36,13 +37,12 @@ class TooSlow(InputError):
 
 
 def decode(
-    source: Path,
+    source: Path | ChannelOf,
     full_wav: Path,
     player_wav: Path | None,
     *,
     longest: float,
     check: Callable[[], object],
-    num_samples: int | None = None,
 ) -> tuple[float, Channels]:
     """Decode ``source`` to 16 kHz mono in another process.
 
@@ -52,7 +52,6 @@ def decode(
         longest: largest duration in seconds; a longer recording is refused.
         check: called at once and several times a second; an exception that it raises ends the
             decoding.
-        num_samples: number of leading samples whose channels are compared; None for all samples.
 
     Returns:
         The duration in seconds, and the comparison of the channels.
@@ -64,7 +63,7 @@ def decode(
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
     process = context.Process(
-        target=_decode, args=(source, full_wav, player_wav, longest, Channels(num_samples), answer), daemon=True
+        target=_decode, args=(source, full_wav, player_wav, longest, Channels(), answer), daemon=True
     )
     with answers:
         try:
@@ -87,7 +86,12 @@ def decode(
 
 
 def _decode(
-    source: Path, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels, answer: Connection
+    source: Path | ChannelOf,
+    full_wav: Path,
+    player_wav: Path | None,
+    longest: float,
+    channels: Channels,
+    answer: Connection,
 ) -> None:
     """The work of the process: send duration and channels, or a message about the file, to ``answer``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
@@ -95,7 +99,9 @@ def _decode(
         answer.send((_written(source, full_wav, player_wav, longest, channels), channels))
     except InputError as error:
         # Remove the name of the file, which is temporary.
-        reason = str(error).removeprefix(f"audio file {source} ").replace(str(source), "the file")
+        path = str(source.recording if isinstance(source, ChannelOf) else source)
+        reason = str(error).removeprefix(f"audio file {source} ").removeprefix(f"audio file {path} ")
+        reason = reason.replace(path, "the file")
         if reason.startswith(_UNREADABLE):  # the messages of the two libraries would not help the user
             reason = "not a recording: neither libsndfile nor FFmpeg reads it"
         answer.send(reason)
@@ -103,7 +109,9 @@ def _decode(
         answer.send(f"cannot be read: {error.strerror or type(error).__name__}")
 
 
-def _written(source: Path, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels) -> float:
+def _written(
+    source: Path | ChannelOf, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
+) -> float:
     """Write the WAV files, compare the ``channels``, and return the duration in seconds."""
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from nes2net.apps.serve.decoding import TooSlow, decode
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.remarks import remark_of
 from nes2net.lib.errors import InputError, counted
@@ -29,7 +30,7 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.calibrated import calibrated_samples, decision_windows, notes_on, usual_window
-from nes2net.scoring.decisions.along import decide_along, suitable_hop
+from nes2net.scoring.decisions.along import DecisionAlong, decide_along, suitable_hop
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
@@ -160,6 +161,8 @@ class Scored:
     """None if the detector was not trained on segments."""
     remark: str = ""
     """A remark about the scored samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
+    channel: int | None = None
+    """Number of the channel that was scored, counted from 0; None for the mean of all."""
 
     def row(self) -> dict[str, Any]:
         """Plain data with the keys of `nes2net predict --track --json`.
@@ -169,6 +172,8 @@ class Scored:
         track = self.track
         start, end, lowest = track.lowest
         row: dict[str, Any] = {"file": self.name, "score": self.score}
+        if self.channel is not None:
+            row = {"file": self.name, "channel": self.channel, "score": self.score}
         if self.meaning:
             row |= self.meaning.row()
         row |= {"duration": track.duration, "judged": self.judged}
@@ -189,6 +194,13 @@ class Scored:
         if self.fakes:
             row |= self.fakes.facts()
         return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+
+    @property
+    def along(self) -> DecisionAlong | None:
+        """The decision, if it was made along the recording."""
+        if self.meaning and isinstance(self.meaning.decision, DecisionAlong):
+            return self.meaning.decision
+        return None
 
     @property
     def is_mean(self) -> bool:
@@ -252,6 +264,7 @@ class Desk:
         name: str,
         *,
         look: bool = False,
+        channel: int | None = None,
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> Scored:
@@ -260,6 +273,7 @@ class Desk:
         Args:
             name: name of the recording in the result.
             look: whether to make a picture and a file for a player too.
+            channel: number of the channel to score, counted from 0; None for the mean of all.
             progress: called with the progress.
             check: called often; an exception that it raises ends the work.
 
@@ -273,12 +287,11 @@ class Desk:
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if look else None
             duration, channels = decode(
-                source,
+                source if channel is None else ChannelOf(source, channel),
                 full_wav,
                 player_wav,
                 longest=self.limits.max_duration,
                 check=watch.check,
-                num_samples=self.num_samples,
             )
             finds_segments = self.detector.trained_on_segments
 
@@ -320,7 +333,7 @@ class Desk:
                 token = token_urlsafe(16)
                 self.player_files[token] = player_wav.rename(self._player_path(token))
             return Scored(
-                name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text
+                name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text, channel
             )
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:

@@ -210,6 +210,13 @@ def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
     """Facts for the template about a recording, or the error of a recording that was not scored."""
     if isinstance(result, dict):
         return {"name": result["file"], "error": result["error"]}
+    along = result.along
+    fakes = _fakes(result)
+    boxes: list[tuple[float, float]] = []
+    if fakes is not None:
+        boxes = fakes["boxes"]
+    elif along and along.decision == "spoof" and along.stretch and along.stretch.stands_out:
+        boxes = [_box(along.stretch.start, along.stretch.end, result.track.duration)]
     return {
         "name": result.name,
         "error": "",
@@ -220,11 +227,13 @@ def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
         "window": result.track.window,
         "is_mean": result.is_mean,
         "picture": _picture(result),
-        "fakes": _fakes(result),
+        "fakes": fakes,
         "meaning": result.meaning,
         "samples": result.num_samples,
         "judged": result.judged,
         "remark": result.remark,
+        "along": along.words if along else [],
+        "boxes": boxes,
     }
 
 
@@ -236,6 +245,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
     times, low, middle, high = thinned(track)
     ticks = _ticks(track.duration)
     threshold = scored.meaning.decider.threshold if scored.meaning else None
+    usual = scored.meaning.decider.usual_scores if scored.meaning else None
     lowest, highest = span(track, threshold)
 
     def x(seconds: float) -> float:
@@ -269,10 +279,16 @@ def _picture(scored: Scored) -> dict[str, Any]:
         "line": " ".join(line(middle)),
         "band": band,
         "threshold": None if threshold is None else y(threshold),
+        "usual": None if usual is None else (y(usual[1]), round(y(usual[0]) - y(usual[1]), 2)),
         "levels": [(value, y(value)) for value in _levels(lowest, highest)],
         "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],
         "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
     }
+
+
+def _box(start: float, end: float, duration: float) -> tuple[float, float]:
+    """Place and width of a stretch in ‰ of the duration."""
+    return round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2)
 
 
 def _fakes(scored: Scored) -> dict[str, Any] | None:
@@ -287,10 +303,7 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),
-        "boxes": [
-            (round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2))
-            for start, end in drawn_places(stretches, duration / _BOXES)
-        ],
+        "boxes": [_box(start, end, duration) for start, end in drawn_places(stretches, duration / _BOXES)],
         "share": sum(s.end - s.start for s in stretches) / duration,
         "rule": scored.fakes.rule,
         "resolution_ms": scored.fakes.resolution_ms,

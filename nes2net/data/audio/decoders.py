@@ -41,7 +41,7 @@ from nes2net.data.audio.frames import (
     states_length,
     tag_fault,
 )
-from nes2net.data.audio.packed import AnyRecording, RecordingBytes, open_recording
+from nes2net.data.audio.packed import RecordingBytes, open_recording
 from nes2net.lib.errors import InputError
 
 #: Environment variable: 1 to read formats in which a cut cannot be noticed.
@@ -144,7 +144,7 @@ class _InOrder(soundfile.SoundFile):
 
 
 def open_with_libsndfile(
-    path: AnyRecording, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+    path: str | Path | RecordingBytes, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
     """Return ``kind(path)``; raise one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
     source: BinaryIO | str | Path | bytes

@@ -56,8 +56,24 @@ class RecordingBytes:
         return self.name
 
 
-#: A file, an address in a shard, or the content of a file.
-AnyRecording: TypeAlias = str | Path | RecordingBytes
+@dataclass(frozen=True, slots=True)
+class ChannelOf:
+    """One channel of a recording, in place of the mean of all channels.
+
+    >>> str(ChannelOf("call.wav", 1))
+    'call.wav, channel 1'
+    """
+
+    recording: str | Path | RecordingBytes
+    channel: int
+    """Number of the channel, counted from 0."""
+
+    def __str__(self) -> str:
+        return f"{self.recording}, channel {self.channel}"
+
+
+#: A file, an address in a shard, the content of a file, or one channel of these.
+AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
 class Status(NamedTuple):
@@ -102,6 +118,8 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
         InputError: if the shard cannot be read or has no such recording.
         MissingLibrary: if the shard needs pyarrow.
     """
+    if isinstance(recording, ChannelOf):
+        recording = recording.recording
     if isinstance(recording, RecordingBytes):
         return recording
     address = shard_of(recording)

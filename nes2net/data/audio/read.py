@@ -31,10 +31,10 @@ from nes2net.data.audio.decoders import (
     open_with_libsndfile,
 )
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import AnyRecording, RecordingBytes, fetched, open_recording
+from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes, fetched, open_recording
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
 # If only the beginning of a recording is needed, so many samples of all channels are searched for
@@ -63,13 +63,11 @@ class MeasuredAudio(NamedTuple):
     """Whether FFmpeg read the file."""
 
 
-def load_audio(
-    path: AnyRecording, *, channel: int | None = None, longest: int | None = None, channels: Channels | None = None
-) -> np.ndarray:
-    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or the channel ``channel``.
+def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
+    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
 
-    Channels are counted from 0. A recording of more than ``longest`` samples is an error.
-    ``channels`` compares the channels before they are averaged.
+    A :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel. A recording of more than
+    ``longest`` samples is an error. ``channels`` compares the channels before they are averaged.
 
     libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
     2021 open only with FFmpeg. If the header states a length, the decoded length must agree with
@@ -78,22 +76,11 @@ def load_audio(
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
-            values that are not finite or far outside [−1, 1], no channel ``channel``, or an
+            values that are not finite or far outside [−1, 1], not the chosen channel, or an
             impossible rate; if a cut could not be noticed in its format; or if neither decoder
             reads it.
         LongAudio: if the recording has more than ``longest`` samples.
     """
-
-    def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
-        for samples, rate in blocks:
-            if channel is not None:
-                if channel >= len(samples):
-                    raise InputError(
-                        f"has {len(samples)} channel(s), counted from 0: there is no channel {channel}",
-                        subject=f"audio file {path}",
-                    )
-                samples = samples[channel]
-            yield samples, rate
 
     def not_too_long(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         length = 0
@@ -104,7 +91,7 @@ def load_audio(
             yield block
 
     def whole(blocks: _Blocks) -> np.ndarray:
-        return joined(not_too_long(pushed(one_channel(blocks), BlocksAt16k(f"audio file {path}", channels))))
+        return joined(not_too_long(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read(path, whole)[0]
 
@@ -233,7 +220,7 @@ def load_head_and_length(
                 pieces.append(piece)
             end += len(block)
             if searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _stated_samples(path)
+                length = _stated_samples(path.recording if isinstance(path, ChannelOf) else path)
                 if length is not None:
                     return joined(pieces), length
                 searched = 0
@@ -248,7 +235,7 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.
     """
-    length = _stated_samples(path)
+    length = _stated_samples(path.recording if isinstance(path, ChannelOf) else path)
     if length is not None:
         return length
     return _read(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
@@ -351,7 +338,9 @@ def _empty(path: Path | RecordingBytes) -> InputError:
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Return ``read(file, FLAC header)``; None if libsndfile cannot read the whole file."""
+    """Return ``read(file, FLAC header)``; None if libsndfile cannot read the whole file, or for one channel."""
+    if isinstance(path, ChannelOf):
+        return None
     with _opened(path) as (path, header):
         if is_chain(path):
             return None
@@ -406,8 +395,9 @@ def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool
         verify_md5: compare the samples with the MD5 sum of a FLAC file.
     """
     failures: list[Exception] = []
-    with _opened(path) as (path, header):
-        for blocks in _decoders(path, header, verify_md5):
+    with _opened(path) as (source, header):
+        for blocks in _decoders(source, header, verify_md5):
+            blocks = _chosen(path, blocks)
             try:
                 with closing(blocks):
                     return read(blocks), bool(failures)
@@ -415,15 +405,16 @@ def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool
                 raise
             except Exception as error:  # a decoder can raise anything on a damaged file
                 failures.append(error)
-    raise _unreadable(path, failures)
+    raise _unreadable(source, failures)
 
 
 def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
     """The blocks of a file; if a decoder fails, the next one continues where it stopped."""
     failures: list[Exception] = []
     num_yielded = 0
-    with _opened(path) as (path, header):
-        for blocks in _decoders(path, header):
+    with _opened(path) as (source, header):
+        for blocks in _decoders(source, header):
+            blocks = _chosen(path, blocks)
             num_repeated = num_yielded  # samples that this decoder decodes again
             try:
                 with closing(blocks):
@@ -438,7 +429,30 @@ def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
                 raise
             except Exception as error:  # as in _read
                 failures.append(error)
-    raise _unreadable(path, failures)
+    raise _unreadable(source, failures)
+
+
+def _chosen(path: AnyRecording, blocks: _Blocks) -> _Blocks:
+    """The ``blocks``, with the chosen channel alone if ``path`` chooses one."""
+    with closing(blocks):
+        for samples, rate in blocks:
+            if isinstance(path, ChannelOf):
+                if not 0 <= path.channel < len(samples):
+                    raise InputError(
+                        f"has {counted(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
+                        subject=f"audio file {path.recording}",
+                    )
+                samples = samples[path.channel : path.channel + 1]
+            yield samples, rate
+
+
+def count_channels(path: AnyRecording) -> int:
+    """Number of channels at the beginning of a recording.
+
+    Raises:
+        InputError: as :func:`load_audio`, as far as it reads.
+    """
+    return _read(path, lambda blocks: len(next(blocks)[0]))[0]
 
 
 def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:

@@ -95,27 +95,39 @@ class Channels:
         self._measured += samples.shape[1]
 
     @property
+    def count(self) -> int:
+        """Number of channels."""
+        return len(self._products)
+
+    @property
     def cancel(self) -> bool:
         """Whether the channels cancel: their mean has less than 1 % of the mean energy of a channel."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
-    def remark(self) -> str:
-        """Say which channels are silent, or that the channels differ; empty if they are alike."""
+    @property
+    def _is_silent(self) -> NDArray:
+        """Whether each channel is silent beside the loudest one."""
         energies = np.diag(self._products)
-        num_channels = len(energies)
-        is_silent = energies <= _SILENT * energies.max()
-        if num_channels < 2 or is_silent.all() or self.cancel:
+        return energies <= _SILENT * energies.max()
+
+    @property
+    def differ(self) -> bool:
+        """Whether two channels, none of them silent, hardly correlate, such as those of two speakers."""
+        if self._is_silent.any():
+            return False
+        amplitudes = np.sqrt(np.diag(self._products))
+        return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
+
+    def remark(self) -> str:
+        """Say which channels are silent, counted from 0; empty if none or all are."""
+        is_silent = self._is_silent
+        if is_silent.all() or not is_silent.any():
             return ""
-        if is_silent.any():
-            names = ", ".join(str(channel + 1) for channel in np.flatnonzero(is_silent))
-            if is_silent.sum() == 1:
-                return f"channel {names} of {num_channels} is silent; the mean of all was scored"
-            return f"channels {names} of {num_channels} are silent; the mean of all was scored"
-        amplitudes = np.sqrt(energies)
-        if (self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE:
-            return f"its {num_channels} channels differ; their mean was scored"
-        return ""
+        names = ", ".join(map(str, np.flatnonzero(is_silent)))
+        if is_silent.sum() == 1:
+            return f"channel {names} of {len(is_silent)} (from 0) is silent; the mean of all was scored"
+        return f"channels {names} of {len(is_silent)} (from 0) are silent; the mean of all was scored"
 
 
 class Listener:
@@ -233,6 +245,8 @@ class Listener:
             return ""
         if self.channels.cancel:
             return "its channels cancel each other (opposite phase): next to nothing is left in their mean"
+        if self.channels.differ:
+            return f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself"
         nearly_all = _NEARLY_ALL * self.num_samples
         mode = int(self._levels.argmax())  # the most frequent absolute value
         if self._levels[0] >= nearly_all:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from nes2net.data.audio.blocks import BlocksAt16k, pushed
-from nes2net.data.audio.packed import AnyRecording, RecordingBytes
+from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import joined, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.lib.errors import InputError
 
-#: A recording: a file, a file object that is open in binary mode, floating-point samples (N,) or
-#: (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
-Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
+#: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
+#: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
+Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
 _MOST_CHANNELS = 2  # an array of more rows is taken for a batch
 _BLOCK_SAMPLES = 1 << 20  # samples of an array that are processed at once
 
@@ -64,7 +64,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 def _file_of(audio: Any) -> AnyRecording | None:
     """The file that ``audio`` names, or the content of a file object; None for anything else."""
-    if isinstance(audio, (str, Path)):
+    if isinstance(audio, (str, Path, RecordingBytes, ChannelOf)):
         return audio
     if isinstance(audio, os.PathLike):
         return Path(audio)

@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.effect import Effect
 from nes2net.data.augment.sources import Sources
@@ -63,7 +64,7 @@ class MeasuredRoom(Effect):
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
-        return reverberate(x, load_audio(path, channel=0), str(path), aligned=self.aligned)
+        return reverberate(x, load_audio(ChannelOf(path, 0)), str(path), aligned=self.aligned)
 
 
 def reverberate(

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Assumptions. A stretch stands out if at most this share of bona fide recordings has one like it.
 _STANDS_OUT = 0.01
-# A window with less speech than this share says nothing.
-_LEAST_SPEECH = 0.25
+#: A window with less speech than this share says nothing.
+LEAST_SPEECH = 0.25
 # A recording is not called bona fide if a fake half of it would be found in fewer cases than this.
 _FOUND = 0.5
 _SIMULATIONS = 2000
@@ -155,7 +155,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     duration = track.duration
     starts = track.times - track.window / 2
     ends = track.times + track.window / 2
-    has_speech = track.speech >= _LEAST_SPEECH
+    has_speech = track.speech >= LEAST_SPEECH
     hop = track.window
     if len(track) > 1:
         hop = float(track.times[1] - track.times[0])
@@ -172,7 +172,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     evidence = Evidence(decider, track.window, half_life=math.inf)
     running = []
     for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
-        weight = speech if speech >= _LEAST_SPEECH else 0.0
+        weight = speech if speech >= LEAST_SPEECH else 0.0
         running.append(evidence.add(end, window_score, weight))
     mean = running[-1].mean
     probability = float(decider.probability(mean))
@@ -217,7 +217,8 @@ def _low_windows(decider: Decider, llrs: list[float]) -> LowWindows:
     """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials."""
     trials = decider.calibration.llrs
     assert trials is not None
-    lowest_usual = float(np.quantile(trials.bonafide, _BELOW))
+    largest = math.inf if decider.largest_llr is None else decider.largest_llr
+    lowest_usual = float(np.quantile(np.clip(trials.bonafide, -largest, largest), _BELOW))
     return LowWindows(lowest_usual, int((np.array(llrs) < lowest_usual).sum()), _BELOW * len(llrs))
 
 

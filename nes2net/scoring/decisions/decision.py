@@ -248,6 +248,16 @@ class Decider:
                 low = middle
         return high
 
+    @property
+    def usual_scores(self) -> tuple[float, float] | None:
+        """The range of scores of 95 % of the calibration's bona fide trials; None if it does not hold its trials."""
+        llrs = self.calibration.llrs
+        (weight,) = self.calibration.weights
+        if llrs is None or weight == 0:
+            return None
+        low, high = sorted((np.quantile(llrs.bonafide, (0.025, 0.975)) - self.calibration.offset) / weight)
+        return float(low), float(high)
+
     def accepts(self, scores: ArrayLike) -> NDArray:
         """Whether each score is accepted as bona fide, by comparing its unbounded ratio."""
         return self.calibration(scores) >= self.llr_threshold

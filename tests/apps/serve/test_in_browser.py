@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from builders import PATIENCE, needs_gradio
 from builders.page_requests import left
+from builders.voices import voice
 
 from nes2net.cli.main import main
 from nes2net.scoring.decisions import Decider
@@ -68,8 +69,8 @@ def test_several_files(page, serving, model, speech, calibration, tmp_path, caps
     client, desk = serving(decider=Decider(calibration))
     names = ("talk.wav", "talk.mp3", "talk.m4a", "notes.txt")
     files = [tmp_path / "long.flac", *(speech / name for name in names)]
-    noise = 0.05 * np.random.default_rng(0).standard_normal(60 * 16000)
-    soundfile.write(files[0], np.concatenate([0 * noise, noise, 0 * noise]), 16000)
+    minute = voice(seconds=60)
+    soundfile.write(files[0], np.concatenate([0 * minute, minute, 0 * minute]), 16000)
     page.goto(str(client.base_url))
     page.wait_for_selector("#n2-files input[type=file]", state="attached", timeout=WAIT)
     page.set_input_files("#n2-files input[type=file]", [str(file) for file in files])

@@ -10,6 +10,7 @@ from builders import PATIENCE
 from builders.recordings import READERS, bw64, encode, noise, read_every_way, refused, tone
 
 from nes2net.data.audio.decoders import ffmpeg_blocks
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import load_audio, measure_audio
 
 
@@ -30,7 +31,7 @@ def test_any_number_of_channels(tmp_path):
         path.write_bytes(bw64(samples.tobytes(), 1000, channels))
         assert measure_audio(path) == (16000, channels, 1000, True)
         for channel in range(channels):
-            np.testing.assert_array_equal(load_audio(path, channel=channel), samples[:, channel] / np.float32(32768))
+            np.testing.assert_array_equal(load_audio(ChannelOf(path, channel)), samples[:, channel] / np.float32(32768))
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
     measured = measure_audio(path)

@@ -13,6 +13,7 @@ from builders.recordings import READERS, encode, noise, read_every_way, refused,
 
 from nes2net import InputError
 from nes2net.data.audio.decoders import libsndfile_blocks
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import (
     LongAudio,
     count_samples,
@@ -128,9 +129,9 @@ def test_one_channel_of_several(tmp_path):
     soundfile.write(tmp_path / "three.wav", samples, 16000, subtype="FLOAT")
     np.testing.assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
     for channel in range(3):
-        np.testing.assert_array_equal(load_audio(tmp_path / "three.wav", channel=channel), samples[:, channel])
-    with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), counted from 0: there is no channel 3"):
-        load_audio(tmp_path / "three.wav", channel=3)
+        np.testing.assert_array_equal(load_audio(ChannelOf(tmp_path / "three.wav", channel)), samples[:, channel])
+    with pytest.raises(InputError, match=r"three\.wav has 3 channels, counted from 0: there is no channel 3"):
+        load_audio(ChannelOf(tmp_path / "three.wav", 3))
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])

@@ -63,6 +63,7 @@ def test_a_short_recording(length, heard, remark):
     assert remark_of(np.resize(voices.voice(seconds=2)[:length], heard), length, None, 64600) == (remark, "")
 
 
+DIFFER = "its 2 channels differ, as those of two speakers do: score each by itself"
 QUIET = np.zeros_like(LOUD)
 
 
@@ -72,10 +73,10 @@ QUIET = np.zeros_like(LOUD)
         ([LOUD], ""),
         ([LOUD, LOUD], ""),
         ([LOUD, 0.1 * LOUD], ""),
-        ([LOUD, QUIET], "channel 2 of 2 is silent; the mean of all was scored"),
-        ([QUIET, LOUD, QUIET], "channels 1, 3 of 3 are silent; the mean of all was scored"),
-        ([LOUD, voices.voice(1, 2)], "its 2 channels differ; their mean was scored"),
-        ([LOUD, -0.5 * LOUD], "its 2 channels differ; their mean was scored"),
+        ([LOUD, QUIET], "channel 1 of 2 (from 0) is silent; the mean of all was scored"),
+        ([QUIET, LOUD, QUIET], "channels 0, 2 of 3 (from 0) are silent; the mean of all was scored"),
+        ([LOUD, voices.voice(1, 2)], DIFFER),
+        ([LOUD, -0.5 * LOUD], DIFFER),
         ([LOUD, -LOUD], UNFIT["opposite"][1]),
         ([QUIET, QUIET], "digital silence"),
     ],

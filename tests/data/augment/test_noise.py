@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import NoiseAugmentation
 from nes2net.data.augment.noise import add_noise, draw_excerpt, level_db
@@ -101,7 +102,7 @@ def plain_augmentation(x, rng, musan, rirs, probability):
         return x
     if rng.integers(2) == 1:
         paths = find_impulse_responses(rirs)
-        return plain_reverberation(x, load_audio(paths[rng.integers(len(paths))], channel=0))
+        return plain_reverberation(x, load_audio(ChannelOf(paths[rng.integers(len(paths))], 0)))
     name = ["noise", "speech", "music"][rng.integers(3)]
     paths = sorted(p for p in (musan / name).rglob("*.wav") if not p.name.startswith("."))
     low, high = {"noise": (1, 1), "speech": (3, 8), "music": (1, 1)}[name]

@@ -1,0 +1,123 @@
+"""Decisions along a recording: the whole of it, a part that stands out, and what chance does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Traits, decide_along, fit
+from nes2net.scoring.track import Track
+
+
+def decider(separation, trials=200, **options):
+    """A decider for scores of both classes with a standard deviation of 1, ``separation`` apart."""
+    rng = np.random.default_rng(0)
+    bonafide = separation / 2 + rng.standard_normal(trials)
+    return Decider(fit(bonafide, -separation / 2 + rng.standard_normal(trials)), **options)
+
+
+def track(scores, speech=None, window=4.0, hop=4.0):
+    """A track of windows with these ``scores``, all of them with speech if not given otherwise."""
+    times = window / 2 + hop * np.arange(len(scores))
+    share = np.ones(len(scores)) if speech is None else np.array(speech, float)
+    return Track(times, np.array(scores, np.float32), window, times[-1] + window / 2, speech=share)
+
+
+STRONG = decider(6.0)
+GENUINE = np.full(40, 3.0)
+
+
+def test_a_bona_fide_recording():
+    decided = decide_along(STRONG, 5.0, track(GENUINE))
+    assert (decided.decision, decided.score, decided.rests_on, decided.windows) == ("bonafide", 5.0, 1.0, 40)
+    assert decided.probability == pytest.approx(1 / (1 + np.exp(-decided.llr))) and decided.probability > 0.99
+    assert not decided.stretch.stands_out and decided.low_windows.num_windows == 0
+    assert decided.low_windows.expected == pytest.approx(1.0) and decided.shortest_found == 8.0
+    assert decided.words[1:] == ["nothing stands out", "a fake part shorter than 8 s would mostly be missed"]
+
+
+def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
+    """The score of the beginning says nothing of it."""
+    scores = GENUINE.copy()
+    scores[20:23] = -3.0
+    decided = decide_along(STRONG, 3.0, track(scores))
+    assert (decided.decision, decided.stretch.start, decided.stretch.end) == ("spoof", 80.0, 92.0)
+    assert decided.llr > 0 > decided.stretch.llr and decided.stretch.stands_out
+    assert "1:20–1:32 speaks against bona fide" in decided.words[1]
+    row = decided.row()
+    assert row["along"]["stretch"]["start"] == 80.0 and row["along"]["stretch"]["stands_out"] and "windows" not in row
+
+
+def test_a_fake_recording_with_a_genuine_beginning():
+    scores = -GENUINE
+    scores[0] = 3.0
+    assert decide_along(STRONG, 3.0, track(scores)).decision == "spoof"
+
+
+def test_windows_without_speech_count_neither_way():
+    scores = GENUINE.copy()
+    scores[10:20] = -9.0
+    speech = np.ones(40)
+    speech[10:20] = 0.2
+    decided = decide_along(STRONG, 3.0, track(scores, speech))
+    assert (decided.decision, decided.windows, decided.rests_on) == ("bonafide", 30, pytest.approx(0.75))
+    silent = decide_along(STRONG, 3.0, track(GENUINE, np.zeros(40)))
+    assert (silent.decision, silent.llr, silent.probability) == (CANNOT_TELL, None, None)
+    assert silent.reason.startswith("no voice was found")
+
+
+def test_what_is_unfit_or_unlike_the_calibration_is_not_decided():
+    unfit = Traits(4.0, -20.0, 8000.0, unfit="digital silence")
+    decided = decide_along(STRONG, 3.0, track(GENUINE), unfit)
+    assert (decided.decision, decided.reason, decided.llr) == (CANNOT_TELL, "digital silence", None)
+
+
+def test_a_weak_detector_cannot_tell():
+    """It may call a recording fake, but not bona fide, because it would miss a fake half."""
+    weak = decider(0.3)
+    assert decide_along(weak, 1.0, track(np.full(10, 0.5))).decision == CANNOT_TELL
+    assert decide_along(weak, -1.0, track(np.full(10, -0.5))).decision == "spoof"
+    assert decide_along(weak, 1.0, track([0.5])).decision == "bonafide"  # a single window is what it was calibrated on
+
+
+@pytest.mark.parametrize("separation, num_windows", [(2.0, 5), (4.0, 40)])
+def test_chance(separation, num_windows):
+    """At most about 1 % of bona fide recordings have a part that stands out, 16 of 1,000 in 97 % of such tests."""
+    rng = np.random.default_rng(1)
+    own = decider(separation, trials=2000)
+    scores = separation / 2 + rng.standard_normal((1000, num_windows))
+    stand_out = [decide_along(own, 0.0, track(row)).stretch.stands_out for row in scores]
+    assert np.mean(stand_out) < 0.016
+
+
+def test_the_distance_of_windows():
+    """Twice as many windows, which overlap, say the same: of the whole, and of the part."""
+    scores = GENUINE.copy()
+    scores[20:23] = -3.0
+    halves = np.repeat(scores, 2)[:-1]
+    alone = decide_along(STRONG, 3.0, track(scores))
+    overlapping = decide_along(STRONG, 3.0, track(halves, hop=2.0))
+    assert overlapping.llr == pytest.approx(alone.llr, abs=0.1)
+    assert (overlapping.stretch.start, overlapping.stretch.end) == (80.0, 94.0)
+    assert overlapping.decision == alone.decision == "spoof"
+
+
+def test_a_threshold_beyond_the_bound_of_ratios():
+    """Costs may ask for more than the trials support: then every window has to support all they can."""
+    strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"))
+    assert strict.llr_threshold > strict.largest_llr
+    assert decide_along(strict, 9.0, track(np.full(10, 9.0))).llr == pytest.approx(strict.largest_llr)
+    assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
+
+
+def test_without_the_trials_of_the_calibration():
+    bare = Decider(replace(STRONG.calibration, llrs=None))
+    decided = decide_along(bare, 3.0, track(GENUINE))
+    assert (decided.decision, decided.stretch, decided.shortest_found) == ("bonafide", None, None)
+    assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0}
+
+
+def test_hours():
+    """Two hours of windows are taken for several recordings of 1,000 windows."""
+    decided = decide_along(STRONG, 3.0, track(np.full(1800, 3.0)))
+    assert decided.decision == "bonafide" and decided.stretch.p_value == 1.0
