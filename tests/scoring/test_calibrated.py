@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from builders import loud_is_fake
+from builders.sounds import sounds
 from builders.unfit import LOUD, UNFIT, write_unfit
 
 from nes2net.data.corpora.trial import Trial
@@ -96,6 +97,16 @@ def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
     assert table.counts[CANNOT_TELL] == len(UNFIT)
     opposite = torch.from_numpy(UNFIT["opposite"][0].T)
     assert spectral_detector.decide(opposite, decider, 16000).decision == CANNOT_TELL
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
+def test_other_sounds_are_not_decided(spectral_detector, seconds):
+    """By their beginning or along their length."""
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", round(16000 * seconds))
+    decider = Decider(replace(FITTED, scored_by=scored_by), abstain=0)
+    for name, samples in sounds().items():
+        decision = spectral_detector.decide(samples, decider, 16000)
+        assert (decision.decision, decision.probability) == (CANNOT_TELL, None), name
 
 
 def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_table_and_a_number_is_not(spectral_detector, tmp_path):
