@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -330,6 +330,23 @@ def predict(
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
     rows = (replace(prediction, row=prediction.row | facts) for prediction in answer.rows)
     return Predictions(answer.notes, meaning, rows, len(recordings))
+
+
+#: Columns of a table of rows, of those that any row has.
+COLUMNS = (
+    *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
+    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "remark", "error"),
+)
+
+
+def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row for the columns of a table, with those of the decision along the recording."""
+    along = row.get("along", {})
+    columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
+    stretch = along.get("stretch", {})
+    if stretch.get("stands_out"):
+        columns |= {"stretch_start": stretch["start"], "stretch_end": stretch["end"]}
+    return {name: columns[name] for name in COLUMNS if name in row or columns.get(name) is not None}
 
 
 def _channels_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:

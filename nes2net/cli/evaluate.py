@@ -80,6 +80,7 @@ def evaluate(
     phase: str = "eval",
     allow_partial: bool = False,
     exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None,
+    names: Sequence[str] = (),
     html: File | None = None,
     json: File | None = None,
     latex: File | None = None,
@@ -103,6 +104,7 @@ def evaluate(
         phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
         allow_partial: leave out trials without a usable score
         exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
+        names: a name for each score file; that of the file if not given
         html: write a page with tables and plots
         json: write all figures
         latex: write the tables in LaTeX
@@ -152,6 +154,7 @@ def evaluate(
         exclude=excluded_values,
         unknown=unknown,
         reference=embeddings,
+        names=names,
         num_resamples=num_resamples,
         seed=seed,
     )

@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from csv import DictWriter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from nes2net.lib.commands import Count, Flag, Folder, called, given
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
+from nes2net.lib.text_files import as_cell
 
 #: Columns after the file's name, and their widths; then the further columns with a calibration.
 _SCORES = {"score": 10, "duration": 10}
@@ -36,7 +38,7 @@ class WithoutSegments(Length):
     Args:
         track: print the scores along each file, too
         window: seconds of one score of a track
-        hop: seconds from one to the next; suits the length if not given
+        hop: from one to the next; else it suits the length
     """
 
     track: bool = False
@@ -80,6 +82,7 @@ def predict(
     segments: bool = False,
     stretches: WithSegments,
     json_: bool = False,
+    csv: bool = False,
     batch_size: Count | None = None,
     workers: Count | None = None,
 ) -> int:
@@ -94,19 +97,20 @@ def predict(
     Args:
         files: audio files, or folders of them
         judgement: say something else than a score
-        channel: of several, counted from 0; each has rows of their own
+        channel: one of several, from 0; each: a row for each
         json_: print a JSON object a line
+        csv: print a table with a row for each recording, also for a failed one
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
 
     One score of a recording, and scores along it:
-        plot: draw the track into a .png, .svg or .pdf, or a folder
+        plot: draw the track: a .png, .svg, .pdf or a folder
         threshold: lowest score of bona fide; --segments: where a fake stretch begins
 
     Fake stretches, by a detector that sees segments:
         segments: print fake stretches instead of a score
     """
-    from nes2net.actions.prediction import Along, Judged, Once, Question, Stretches
+    from nes2net.actions.prediction import COLUMNS, Along, Judged, Once, Question, Stretches, as_columns
     from nes2net.actions.prediction import predict as predicted
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.lib.yaml_text import read_value
@@ -115,6 +119,8 @@ def predict(
 
     if model is None:
         raise InputError(_which())
+    if csv and (json_ or segments or judgement is not None):
+        raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
     excluded = given(along if segments else stretches)
     question: Question
     if judgement is not None:
@@ -170,7 +176,11 @@ def predict(
     if chosen_channel != "mix":
         longest_name += len(_of_channel(0))
     widths = [longest_name, *columns.values(), 0]
-    if not json_:
+    table = None
+    if csv:
+        table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
+        table.writeheader()
+    elif not json_:
         print("\n".join([*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths)]))
     # No progress display on a terminal, because the rows themselves show the progress there.
     shown = not sys.stdout.isatty()
@@ -181,6 +191,10 @@ def predict(
         ):
             failed += "error" in prediction.row
             write(prediction)
+            if table is not None:
+                table.writerow({name: as_cell(value) for name, value in as_columns(prediction.row).items()})
+                sys.stdout.flush()
+                continue
             if json_:
                 line = json.dumps(prediction.row)
             elif judgement is not None and prediction.words:
@@ -188,7 +202,7 @@ def predict(
             else:
                 line = _lines(prediction.row, prediction.words, widths, along.track)
             print(line, flush=True)
-        if not json_:
+        if not json_ and not csv:
             advice = []
             if not (decider or segments or judgement):
                 advice = _how_to_get_a_probability(model)

@@ -285,6 +285,7 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
         for by_id in scores_by_id:
             scores = np.array([by_id[trial.id] for trial in common])
             classes.append((scores[is_bonafide], scores[~is_bonafide]))
+        smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
             functools.partial(metrics.compute_eer, method=key.definition.eer_method),
             *classes,
@@ -294,7 +295,7 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),
-            "p_value": Figure(compared.p_value),
+            "p_value": Figure(compared.p_value, is_bound=compared.p_value <= smallest_p),
             "first_eer": Figure(compared.first),
             "second_eer": Figure(compared.second),
             "num_trials": Figure(len(common)),

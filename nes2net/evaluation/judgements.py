@@ -23,8 +23,8 @@ from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
-from nes2net.evaluation.matching import labelled_trials
-from nes2net.lib.errors import InputError, shown
+from nes2net.evaluation.matching import labelled_trials, system_names
+from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, read_text
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.judgement import Judgement
@@ -58,10 +58,24 @@ class EvaluationSettings:
     """The score of being known, by which unknown classes are shown one by one; for classes."""
     reference: tuple[Path, Path] | None = None
     """Embeddings of training trials and of the evaluated ones, for further scores of being known; for classes."""
+    names: Sequence[str] = ()
+    """A name for each file, in their order; those of the files if empty."""
     num_resamples: int = 1000
     """Number of draws of the bootstrap."""
     seed: int = 0
     """Seed of the draws."""
+
+    def names_of(self, paths: Sequence[Path]) -> list[str]:
+        """The names of the systems whose files are ``paths``.
+
+        Raises:
+            InputError: if the names are not as many as the files, or two are the same.
+        """
+        if not self.names:
+            return system_names(paths)
+        if len(self.names) != len(paths) or len(set(self.names)) < len(self.names):
+            raise InputError(f"`names` has a name of its own for each of {len(paths)} files, not {listed(self.names)}")
+        return list(self.names)
 
     def check_no_classes(self, path: Path) -> None:
         """Raise :class:`InputError` if there are settings of classes, which ``path`` does not hold."""
@@ -116,6 +130,7 @@ class OfRecordings(InLines[T]):
             num_resamples=settings.num_resamples,
             seed=settings.seed,
             threshold_source=settings.threshold_source,
+            names=settings.names_of(paths),
         )
 
     def labelled(

@@ -34,12 +34,14 @@ class Figure:
     - ``value`` is a fraction for a rate; None if the figure is not defined, such as the EER of one class.
     - ``interval`` is None if it was not computed.
     - ``is_best`` marks the best figure among systems.
+    - ``is_bound`` says that the true value is at most ``value``, the smallest that can be measured.
     - ``draws`` holds the figure of each bootstrap resample, (R,).
     """
 
     value: float | None = None
     interval: tuple[float, float] | None = None
     is_best: bool = field(default=False, compare=False)
+    is_bound: bool = field(default=False, compare=False)
     draws: NDArray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
-from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
@@ -95,7 +94,7 @@ def evaluate_classes(
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
-    for path, table, system in zip(paths, tables, system_names(paths)):
+    for path, table, system in zip(paths, tables, settings.names_of(paths)):
         trials = class_trials(key, path, table, system, settings.allow_partial, settings.reference)
         if settings.unknown is not None and settings.unknown not in (*trials.scores, *trials.compared):
             if settings.unknown not in LOGIT_SCORES:

@@ -74,7 +74,10 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
         heat = 0
         if figure.value > 0:
             heat = round(100 * figure.value / highest)
-    return Cell(measure.write(figure.value, in_text=in_text), figure.is_best, details, heat)
+    text = measure.write(figure.value, in_text=in_text)
+    if figure.is_bound:
+        text = f"≤ {text}"
+    return Cell(text, figure.is_best, details, heat)
 
 
 def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
@@ -189,6 +192,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             *(rf"    {' & '.join(row)} \\" for row in _written(layout, latex_text, r"\textbf{{{}}}")),
             r"    \bottomrule",
             r"  \end{tabular}",
+            rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', table.name.lower())}}}",
             r"\end{table}",
         ]
     for notice in notices:
@@ -226,6 +230,7 @@ _LATEX = str.maketrans(
         "−": "$-$",
         "–": "--",
         "½": r"$\frac12$",
+        "≤": r"$\leq$",
         "\N{NARROW NO-BREAK SPACE}": r"\,",
     }
 )

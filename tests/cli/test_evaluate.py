@@ -20,6 +20,10 @@ def test_command_line(good, tmp_path, command, refused):
     assert status == 0 and re.search(r"^good +worse +−", out, re.MULTILINE)
     assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    status, out, _ = command(f"{words} --names Ours Theirs --latex r.tex")
+    assert status == 0 and re.search(r"^Ours +Theirs +−", out, re.MULTILINE)
+    assert r"\label{tab:" in (tmp_path / "r.tex").read_text()
+    refused(f"{words} --names Ours", "--names has a name of its own for each of 2 files, not Ours")
     status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
     assert status == 0 and "left out by definition: attack A08, codec gsm" in out
     refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")

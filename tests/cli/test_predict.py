@@ -1,5 +1,6 @@
 """`nes2net predict`: tables, JSON lines, tracks, pictures and unreadable files."""
 
+import csv
 import json
 import os
 import re
@@ -161,16 +162,33 @@ def test_a_channel(predict, rows, detector, calibrations, tmp_path):
     (mixed,), _ = rows(stereo, *words)
     assert mixed["decision"] == CANNOT_TELL and mixed["reason"].startswith("its 2 channels differ")
     found, _ = rows(stereo, mono, "--channel", "each", *words)
-    assert [row.get("channel") for row in found] == [0, 1, None] and all(row["decision"] != CANNOT_TELL for row in found)
+    assert [row.get("channel") for row in found] == [0, 1, None] and all(
+        row["decision"] != CANNOT_TELL for row in found
+    )
     expected = [detector.score(samples, 16000) for samples in (left, right, left)]
     assert [row["score"] for row in found] == close(expected)
     (second,), _ = rows(stereo, "--channel", "1", *words)
-    assert (second["channel"], second["score"]) == (1, close(found[1]["score"])) and detector.score(ChannelOf(stereo, 1)) == close(expected[1])
+    assert (second["channel"], second["score"]) == (1, close(found[1]["score"])) and detector.score(
+        ChannelOf(stereo, 1)
+    ) == close(expected[1])
     lines = table(predict(stereo, mono, "--channel", "each", "--track", "--window", "1")[1])
     assert [line.split()[:2] for line in lines if "call.wav" in line] == [[str(stereo), f"[{n}]"] for n in (0, 1)]
     assert "there is no channel 2" in rows(stereo, "--channel", "2", status=1)[0][0]["error"]
     for wrong in (["--channel", "left"], ["--channel", "each", "--plot", tmp_path]):
         assert predict(mono, *wrong)[0] == 2
+
+
+def test_a_table(predict, rows, calibrations, tmp_path):
+    """A row for each recording, also for one that cannot be read."""
+    words = ["long.flac", tmp_path / "=gone.wav", "--calibration", calibrations / "second.json"]
+    status, out, err = predict(*words, "--csv")
+    found, _ = rows(*words, status=1)
+    table = list(csv.DictReader(out.splitlines()))
+    assert status == 1 and "1 of 2 files" in err and len(table) == 2
+    assert float(table[0]["llr"]) == found[0]["llr"] and table[0]["decision"] == found[0]["decision"]
+    assert float(table[0]["rests_on"]) == found[0]["along"]["rests_on"] == 1.0
+    assert (table[1]["score"], table[1]["error"]) == ("", "not found")
+    assert predict(*words, "--csv", "--json")[0] == 2
 
 
 def test_a_threshold_gives_labels(predict, rows, detector, tmp_path):

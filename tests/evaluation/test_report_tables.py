@@ -71,6 +71,12 @@ def test_values_side_by_side_have_what_differs_in_their_cells():
     assert text_lines(table)[1].split() == "system attack EER % 95 % interval spoof p".split()
 
 
+def test_the_smallest_p_value_that_the_draws_can_measure():
+    figures = {"p_value": Figure(2 / 1001, is_bound=True)}
+    table = Table("differences", "Differences", [Measure("p_value", "p", "p-value")], [Row({"first": "a"}, figures)])
+    assert "≤ 0.002" in text_lines(table)[-1] and r"$\leq$ 0.002" in latex([table]) and "≤ 0.002" in markdown([table])
+
+
 def test_a_terminal_leaves_long_tables_to_the_page():
     rows = [Row({"n": str(number)}, {"eer": Figure(0.5)}) for number in range(MOST_LINES + 1)]
     (line,) = text_lines(Table("x", "Many.", [Measure("eer", "EER %")], rows))

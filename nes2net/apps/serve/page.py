@@ -16,6 +16,7 @@ import gradio
 import numpy as np
 from fastapi import FastAPI
 
+from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.apps.serve.drops import Understood
 from nes2net.apps.serve.uploads import Uploads
@@ -354,23 +355,10 @@ def _ticks(duration: float) -> list[float]:
 def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     """Data URLs of a CSV with a line for each file, and of a JSON that has the tracks too."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
-    columns = [
-        "file",
-        "score",
-        "duration",
-        "llr",
-        "probability",
-        "decision",
-        "reason",
-        "p_value",
-        "judged",
-        "remark",
-        *_BASIS,
-        "error",
-    ]
+    columns = [*COLUMNS, *_BASIS]
     lines = []
     for row in rows:
-        lines.append({**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row})
+        lines.append({**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **as_columns(row)})
     columns = [column for column in columns if any(column in line for line in lines)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
