@@ -26,7 +26,7 @@ import recipe_keys  # noqa: E402
 GROUPS = {
     "Start": ["install", "notebooks/score", "notebooks/train", "notebooks/compare", "demonstration"],
     "Use": ["data", "train", "score", "localisation", "tracing", "evaluate", "experiments", "checkpoints"],
-    "Understand": ["explain", "different", "speed", "faithfulness", "deviations", "architecture"],
+    "Understand": ["plain", "explain", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
         "recipes",
         "published",

@@ -313,6 +313,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "models": "nes2net.apps.info.models_command:models",
         "predict": "nes2net.cli.predict:predict",
         "explain": "nes2net.apps.explanation.command:explain",
+        "report": "nes2net.apps.report.command:report",
         "serve": "nes2net.apps.serve.command:serve",
         "score": "nes2net.cli.score:score",
         "scale": "nes2net.apps.scale.command:scale",

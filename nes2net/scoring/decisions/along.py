@@ -163,7 +163,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     if has_speech.any():
         covered = track.window + np.minimum(np.diff(track.times[has_speech]), track.window).sum()
         rests_on = min(1.0, float(covered / duration))
-    base = decider(score, traits)
+    base = replace(decider(track.score, traits), score=score)
     along = DecisionAlong(**vars(base), rests_on=rests_on, windows=int(has_speech.sum()), window=track.window, hop=hop)
     if traits is not None and traits.unfit:
         return along

@@ -1,0 +1,209 @@
+"""The answer about a recording in plain words, in the words of docs/plain.md."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from nes2net.actions.prediction import Prediction
+from nes2net.lib.errors import counted
+from nes2net.lib.times import clock, readable_duration
+from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
+
+# An assumption: so many times as many low windows as chance explains are a reason for doubt.
+_MANY = 3
+
+
+class Answer(NamedTuple):
+    """The answer, the most important sentence first."""
+
+    kind: str
+    """Class of the style sheet: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
+    verdict: str
+    meaning: str
+    facts: list[tuple[str, str]]
+    """Heading and text of what the answer rests on."""
+    command: str = ""
+    """A command that makes a calibration, if there is none."""
+
+
+def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answer:
+    """The answer of a row of `nes2net predict`.
+
+    Args:
+        model: name of the detector, for commands.
+    """
+    if decider is None:
+        return _without_calibration(row, model)
+    along = row.get("along", {})
+    facts = [("What it rests on", _rests_on(row))]
+    reason = row.get("reason", "")
+    if "remark" in row and row["remark"] != reason:
+        facts.append(("Mind", f"{row['remark']}."))
+    if row["decision"] == CANNOT_TELL:
+        meaning = (
+            f"This detector has no answer for this recording: {reason}. That speaks neither for real speech "
+            "nor for a fake."
+        )
+        return Answer("unsure", "Cannot tell", meaning, facts)
+    stretch = stretch_of(row)
+    facts.insert(0, ("Probability", _probability(row, decider)))
+    if stretch is not None:
+        facts.append(("A part that stands out", _standing_out(stretch)))
+    if "low_windows" in along:
+        facts.append(("Single windows", _low_windows(along["low_windows"], along["windows"], row["decision"])))
+    if row["decision"] == "bonafide" and "shortest_found" in along:
+        facts.append(("What would be missed", _missed(along["shortest_found"])))
+    if "p_value" in row:
+        facts.append(("How usual it is", _how_usual(row["p_value"])))
+    if row["decision"] == "bonafide":
+        meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
+        return Answer("bonafide", "Bona fide", meaning, facts)
+    if is_fake_in_part(row, decider):
+        meaning = (
+            "This detector takes a part of the recording for a fake, that is, for speech that a machine made or changed. "
+            "The recording as a whole is more like real speech."
+        )
+        return Answer("spoof", "Spoof, in part", meaning, facts)
+    meaning = "This detector takes the recording for a fake: for speech that a machine made or changed."
+    return Answer("spoof", "Spoof", meaning, facts)
+
+
+def stretch_of(row: dict[str, Any]) -> Stretch | None:
+    """The part with the most evidence against bona fide; None if nobody could tell, or nothing was decided."""
+    facts = row.get("along", {}).get("stretch")
+    if facts is None or row["decision"] == CANNOT_TELL:
+        return None
+    return Stretch(facts["start"], facts["end"], facts["llr"], facts["p_value"])
+
+
+def is_fake_in_part(row: dict[str, Any], decider: Decider) -> bool:
+    """Whether the decision "spoof" rests on a stretch alone, because the recording as a whole is like bona fide."""
+    stretch = stretch_of(row)
+    threshold = min(decider.llr_threshold, decider.largest_llr or math.inf)
+    return row["decision"] == "spoof" and stretch is not None and stretch.stands_out and row["llr"] >= threshold
+
+
+def decided_windows(prediction: Prediction) -> NDArray:
+    """Whether each window (K,) of the recording has enough speech, and the recording is fit, to say anything."""
+    track = prediction.track
+    assert track is not None and track.speech is not None
+    return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
+
+
+def percent(share: float) -> str:
+    """A share in percent, with more digits near 0 and 100 %, and a space that keeps the line together.
+
+    >>> [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (0.7253, 0.9884, 1.0, 0.0004)]
+    ['73 %', '98.8 %', '100 %', '0.04 %']
+    """
+    number = f"{100 * share:.2g}"
+    if 0.05 <= share <= 0.95 or share in (0, 1):
+        number = f"{100 * share:.0f}"
+    elif share > 0.95:
+        number = f"{100 * share:.1f}"
+    return f"{number}\N{NO-BREAK SPACE}%"
+
+
+def in_hundred(share: float) -> str:
+    """A share in whole numbers.
+
+    >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
+    ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')
+    """
+    if share in (0, 1):
+        return "all" if share else "none"
+    for number in (100, 1000, 10_000, 100_000):
+        if share * number >= 0.95:
+            return f"about {share * number:.0f} in {number:,}"
+    return "fewer than 1 in 100,000"
+
+
+def _without_calibration(row: dict[str, Any], model: str) -> Answer:
+    score = f"{row['score']:.4f}".replace("-", "−")
+    meaning = (
+        f"The detector gives this recording a score of {score}, and a score alone is no answer. It is higher for real "
+        "speech than for fakes, but where the border lies differs from detector to detector, and from one kind of "
+        "recording to another."
+    )
+    how = (
+        "A calibration turns scores into answers. It needs recordings like this one of which you know the truth, at "
+        "least 20 real ones and 20 fakes, better hundreds, in two folders. The first of these commands learns it, the "
+        "second makes this report with it."
+    )
+    words = ["nes2net", "calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "calibration.json"]
+    facts = [("What it rests on", _rests_on(row)), ("How to get an answer", how)]
+    if "remark" in row:
+        facts.append(("Mind", f"{row['remark']}."))
+    return Answer("unsure", "No answer", meaning, facts, shlex.join(words))
+
+
+def _rests_on(row: dict[str, Any]) -> str:
+    """The part of the recording behind the answer, or behind the score."""
+    if along := row.get("along"):
+        windows = counted(along["windows"], "window")
+        window = readable_duration(along["window"], exact=True)
+        return f"{percent(along['rests_on'])} of the recording: {windows} of {window} in which there is speech."
+    if row["method"] == "track":
+        windows = counted(row["windows"], "window")
+        return f"The mean of {windows} of {readable_duration(row['window'], exact=True)}, over the whole recording."
+    if row["judged"] < 1:
+        return f"The beginning of the recording, {percent(row['judged'])} of it."
+    return "The whole recording, judged in one piece."
+
+
+def _probability(row: dict[str, Any], decider: Decider) -> str:
+    probability = row["probability"]
+    what = "the recording"
+    if "along" in row and row["along"]["windows"] > 1:
+        what = "a typical window of the recording"
+    words = (
+        f"{percent(probability)} that {what} is bona fide, and {percent(1 - probability)} that it is spoof, "
+        f"if {percent(decider.prior)} of such recordings are bona fide."
+    )
+    if llrs := decider.calibration.llrs:
+        words += f" Learned from {len(llrs.bonafide):,} bona fide and {len(llrs.spoof):,} spoofed recordings"
+        if decider.largest_llr is not None:
+            words += f": so few support {percent(float(decider.probability(decider.largest_llr)))} at most"
+        words += "."
+    if is_fake_in_part(row, decider):
+        words += " The answer does not rest on this number, but on the part that stands out."
+    return words
+
+
+def _standing_out(stretch: Stretch) -> str:
+    if not stretch.stands_out:
+        return "None: by chance, bona fide recordings of this length have a part like its lowest."
+    return (
+        f"{clock(stretch.start)} to {clock(stretch.end)} speaks against bona fide. Fewer than 1 in 100 bona fide "
+        "recordings of this length have a part like it."
+    )
+
+
+def _low_windows(low: dict[str, Any], num_windows: int, decision: str) -> str:
+    expected = round(low["expected"])
+    by_chance = f"about {expected:,}" if expected else "hardly any"
+    words = (
+        f"{low['num_windows']:,} of {counted(num_windows, 'window')} are lower than nearly all real speech that the "
+        f"calibration knows; of real speech {by_chance} would be so, by chance."
+    )
+    if decision == "bonafide" and low["num_windows"] > _MANY * max(1, expected):
+        words += " So many of them are a reason to doubt the answer."
+    return words
+
+
+def _missed(shortest_found: float | None) -> str:
+    if shortest_found is None:
+        return "A fake part of any length would mostly be missed."
+    return f"A fake part shorter than about {shortest_found:.2g} s would mostly be missed."
+
+
+def _how_usual(p_value: float) -> str:
+    return (
+        f"Of the recordings that the calibration was learned from, {in_hundred(p_value)} are as unusual as this one in "
+        "length, level or bandwidth, or in how the detector hears them."
+    )

@@ -1,0 +1,95 @@
+"""`nes2net report`: a page, and a PDF, about one recording for readers who never read a paper."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+from nes2net.actions.flags import Deciding, Loading, ModelName
+from nes2net.lib.commands import Count, File, Flag, called
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable_name, say_written
+
+
+@called(resumes=False)
+def report(
+    file: Annotated[str, Flag("FILE")],
+    *,
+    model: ModelName,
+    loading: Loading,
+    html: File | None = None,
+    pdf: File | None = None,
+    deciding: Deciding,
+    batch_size: Count | None = None,
+) -> int:
+    """Report on one recording in plain words.
+
+    The page says what a detector takes the recording for, what that rests on, how often it is wrong, and what it cannot
+    tell. It contains all it shows, the recording included unless that lasts more than ten minutes.
+
+    Example:
+        nes2net report recording.mp3 --model AASIST --calibration calibration.json --html report.html
+
+    Args:
+        file: an audio file
+        html: page to write
+        pdf: the same on paper; needs WeasyPrint
+        batch_size: windows at once (8, or 64 on a GPU)
+    """
+    from nes2net.apps.report.examination import AudioFile, examine
+    from nes2net.apps.report.page import Making, html_page
+    from nes2net.apps.report.pdf import weasyprint, write_pdf
+    from nes2net.lib.files import check_writable, sha256_of, write_output
+
+    if html is None and pdf is None:
+        raise InputError("name a file to write with `html` or `pdf`")
+    # Check everything before a large model is loaded.
+    if html is not None:
+        check_writable(html, stream=True)
+    if pdf is not None:
+        check_writable(pdf)
+        weasyprint()
+    if html is not None and pdf is not None and Path(html).resolve() == Path(pdf).resolve():
+        raise InputError("`html` and `pdf` are the same file: name two")
+    decider = deciding.decider()
+    audio = AudioFile.of(Path(file))
+    detector = loading.load(model)
+    examination = examine(audio, detector, decider, batch_size)
+    words = ["report", _shown(file), "--model", _shown(model), *_flags(loading), *_flags(deciding)]
+    for flag, path in (("--html", html), ("--pdf", pdf)):
+        if path is not None:
+            words += [flag, _shown(path)]
+    making = Making(
+        _shown(model),
+        printable_name(shlex.join(["nes2net", *words])),
+        sha256_of(deciding.calibration) if deciding.calibration else "",
+        datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    if html is not None:
+        write_output(html, html_page(examination, making))
+        say_written(html)
+    if pdf is not None:
+        write_pdf(html_page(examination, making, for_paper=True), pdf)
+        say_written(pdf)
+    return 0
+
+
+def _flags(settings: Any) -> Iterator[str]:
+    """The flags of ``settings`` that differ from their defaults, with their values."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        name = {"config": "architecture"}.get(field.name, field.name)
+        yield f"--{name.replace('_', '-')}"
+        if value is not True:
+            yield _shown(str(value))
+
+
+def _shown(value: str) -> str:
+    """A value of the command line; a path without its folders, because others get the report."""
+    return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value

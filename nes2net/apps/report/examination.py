@@ -1,0 +1,185 @@
+"""Examine a recording for its report: the facts of its file, its decision, and its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+
+from nes2net.actions.prediction import Once, Prediction, Stretches, predict
+from nes2net.data.audio.decoders import open_with_libsndfile
+from nes2net.data.audio.read import measure_audio, stream_audio
+from nes2net.detector import Detector
+from nes2net.evaluation.origin import card
+from nes2net.lib.errors import InputError, readable_size, worded
+from nes2net.lib.files import sha256_of
+from nes2net.lib.times import readable_duration
+from nes2net.metrics import wilson_interval
+from nes2net.models.published_results import published_rows
+from nes2net.scoring.calibrated import calibrated_samples, notes_on
+from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.decisions.population import Traits, measure_blocks
+
+#: Facts for a table: name and text of each.
+Facts = list[tuple[str, str]]
+
+
+class AudioFile(NamedTuple):
+    """The file of a recording."""
+
+    path: Path
+    sha256: str
+    size: int
+    """Bytes."""
+    coding: str
+    """Container and codec, as the decoder names them."""
+    sample_rate: int
+    """Hz."""
+    channels: int
+    duration: float
+    """Seconds."""
+
+    @classmethod
+    def of(cls, path: Path) -> AudioFile:
+        """Decode all of ``path`` to find faults and to measure it.
+
+        Raises:
+            InputError: if the file is missing, damaged, or not audio.
+        """
+        measured = measure_audio(path)
+        if measured.second_decoder:
+            # As for decoding, FFmpeg gets an open file and may use no protocols.
+            with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
+                coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
+        else:
+            with open_with_libsndfile(path) as info:
+                coding = f"{info.format_info}, {info.subtype_info}"
+        duration = measured.num_samples / measured.sample_rate
+        size = path.stat().st_size
+        return cls(path, sha256_of(path), size, coding, measured.sample_rate, measured.channels, duration)
+
+
+class ErrorCount(NamedTuple):
+    """How many of the calibration's recordings of one class are called wrongly."""
+
+    truth: str
+    called: str
+    number: int
+    wrong: int
+
+    @property
+    def share(self) -> float:
+        return self.wrong / self.number
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        return wilson_interval(self.share, self.number)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A recording, what the detector says of it, and facts about both."""
+
+    file: AudioFile
+    traits: Traits
+    prediction: Prediction
+    """The decision and the windows, as of `nes2net predict --track`."""
+    detector: Facts
+    for_experts: list[str]
+    """How the recording was scored, and what the numbers mean, a sentence each."""
+    doubts: list[str]
+    """What makes the decision uncertain, a sentence each."""
+    published: list[str]
+    """Published figures of the detector."""
+    decider: Decider | None = None
+    """None without a calibration."""
+    fakes: Prediction | None = None
+    """The fake stretches; None if the detector was not trained on segments."""
+
+    @property
+    def recording(self) -> Facts:
+        """The facts of the recording in words."""
+        file = self.file
+        level = f"{self.traits.level:.1f} dB of full scale, in its loud parts".replace("-", "−")
+        facts = [
+            ("Name", file.path.name),
+            ("SHA-256", file.sha256),
+            ("Size", f"{file.size:,} bytes ({readable_size(file.size)})"),
+            ("Length", readable_duration(file.duration, exact=True)),
+            ("Format", file.coding),
+            ("Sampling rate", f"{file.sample_rate:,} Hz"),
+            ("Channels", str(file.channels)),
+            ("Bandwidth", f"up to about {self.traits.bandwidth / 1000:.1f} kHz, of the 8 kHz that the detector gets"),
+            ("Level", level),
+        ]
+        return [*facts, ("Remarks", self.prediction.row.get("remark") or "nothing remarkable")]
+
+    def errors(self) -> Iterator[ErrorCount]:
+        """The errors on the calibration's own recordings; nothing if the calibration does not hold their ratios."""
+        if self.decider is None or self.decider.calibration.llrs is None:
+            return
+        threshold = self.decider.llr_threshold
+        bonafide, spoof = self.decider.calibration.llrs
+        yield ErrorCount("bona fide", "spoof", len(bonafide), int((bonafide < threshold).sum()))
+        yield ErrorCount("spoof", "bona fide", len(spoof), int((spoof >= threshold).sum()))
+
+
+def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:
+    """Score the recording along its time, and collect the facts for its report.
+
+    Raises:
+        InputError: if the detector cannot score the recording, or the calibration belongs to another detector.
+    """
+    score_length = calibrated_samples(decider, detector.provenance)
+    doubts = notes_on(detector, decider, score_length.num_samples) if decider is not None else []
+    predictions = predict(detector, [file.path], Once(track=True), decider=decider, batch_size=batch_size)
+    prediction = _without_error(next(predictions.rows), file.path)
+    fakes = None
+    if detector.trained_on_segments:
+        stretches = predict(detector, [file.path], Stretches(), batch_size=batch_size)
+        fakes = _without_error(next(stretches.rows), file.path)
+    published = detector.provenance.published
+    figures = []
+    if published is not None:
+        figures = [f"{row.figures} [{row.source}]" for row in published_rows() if row.model == published[0]]
+    return Examination(
+        file,
+        measure_blocks(stream_audio(file.path)),
+        prediction,
+        _described(detector),
+        [worded(sentence) for sentence in (score_length.words, *predictions.meaning) if sentence],
+        [worded(doubt) for doubt in doubts],
+        figures,
+        decider,
+        fakes,
+    )
+
+
+def _without_error(prediction: Prediction, path: Path) -> Prediction:
+    if error := prediction.row.get("error"):
+        raise InputError(error, subject=f"audio file {path}")
+    return prediction
+
+
+def _described(detector: Detector) -> Facts:
+    """The facts of a detector in words."""
+    provenance = detector.provenance
+    facts = [("What it learned from", card(provenance) or "its file does not say")]
+    published = provenance.published
+    if published is None or not published[1].until:
+        facts.append(("Newest fakes that it learned from", "its file does not say"))
+    if published is not None:
+        facts += [("Note", note) for note in published[1].notes]
+    parts = [
+        detector.config[part]["name"] for part in ("frontend", "aggregation", "backend") if part in detector.config
+    ]
+    return [
+        *facts,
+        ("Parts", " + ".join(parts)),
+        ("Fingerprint", detector.fingerprint()),
+        ("Precision", detector.precision),
+    ]

@@ -1,0 +1,94 @@
+"""Write the report as one HTML page without scripts or links; it contains its styles, its picture and its sound.
+
+The template escapes all text from files, and the page's own policy forbids scripts and requests. The
+same recording, detector and calibration give the same bytes, but for the date.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from markupsafe import Markup
+
+from nes2net.apps.report.answer import answer_of, decided_windows, in_hundred, percent, stretch_of
+from nes2net.apps.report.examination import Examination
+from nes2net.apps.report.picture import draw
+from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.evaluation.result import versions
+from nes2net.lib.templates import page_templates
+from nes2net.lib.terminal import printable
+from nes2net.lib.times import clock
+
+#: Seconds of the longest recording that the page contains for a player.
+LONGEST_HEARD = 600.0
+_MOST_LISTED = 50  # fake stretches
+_OUTSIDE = re.compile(r' xmlns(:\w+)?="[^"]*"')  # names of XML that HTML does not need
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a report is made."""
+
+    model: str
+    """Name of the detector on the command line."""
+    command: str
+    calibration_sha256: str
+    """Empty without a calibration."""
+    date: str
+
+
+def html_page(examination: Examination, making: Making, *, for_paper: bool = False) -> str:
+    """Make the page of a report.
+
+    Args:
+        for_paper: leave out the player.
+    """
+    environment = page_templates("nes2net.apps.report")
+    environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
+    style = ""
+    for package, name in (("nes2net.evaluation", "page.css"), ("nes2net.apps.report", "page.css")):
+        style += (files(package) / name).read_text(encoding="utf-8")
+    row = examination.prediction.row
+    sound = ""
+    if not for_paper and examination.file.duration <= LONGEST_HEARD:
+        sound = _sound(examination.file.path)
+    stretches = []
+    if examination.fakes is not None:
+        stretches = examination.fakes.stretches
+    page = environment.get_template(
+        "page.html.jinja"
+    ).render(
+        style=Markup(style),  # markup of our own
+        name=examination.file.path.name,
+        answer=answer_of(row, examination.decider, making.model),
+        along=row.get("along"),
+        stretch=stretch_of(row),
+        errors=list(examination.errors()),
+        num_silent=int((~decided_windows(examination.prediction)).sum()),
+        examination=examination,
+        picture=Markup(_OUTSIDE.sub("", draw(examination))),
+        sound=sound,
+        for_paper=for_paper,
+        listed=stretches[:_MOST_LISTED],
+        num_unlisted=max(0, len(stretches) - _MOST_LISTED),
+        making=making,
+        versions={**versions(), "torch": version("torch")},
+    )
+    return printable(page)
+
+
+def _sound(path: Path) -> str:
+    """What the detector hears, one channel at 16 kHz, as the data URL of a FLAC file."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
+        for block in stream_audio(path):
+            file.write(np.clip(block, -1, 1))
+    return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,48 @@
+"""The PDF of a report, by WeasyPrint."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import ModuleType
+
+from nes2net.lib.errors import MissingLibrary, first_line
+from nes2net.lib.files import replacing, writing
+from nes2net.lib.installation import how_to_install
+
+
+def weasyprint() -> ModuleType:
+    """WeasyPrint.
+
+    Raises:
+        MissingLibrary: if it is not installed, or lacks the system library Pango.
+    """
+    try:
+        with redirect_stdout(io.StringIO()):  # it prints a banner if a library is missing
+            import weasyprint  # optional dependency
+    except ImportError as error:
+        raise MissingLibrary(
+            f"`pdf` needs WeasyPrint: {how_to_install('report')}; or print the page of `html` from a browser"
+        ) from error
+    except OSError as error:
+        raise MissingLibrary(
+            f"`pdf` needs Pango, a library of the system ({first_line(error)}): on Debian and Ubuntu apt-get install "
+            "libpango-1.0-0 libpangoft2-1.0-0; or print the page of `html` from a browser"
+        ) from error
+    return weasyprint
+
+
+def write_pdf(page: str, path: str | Path) -> None:
+    """Print ``page``, the HTML of a report, on A4; nothing outside of the page is read.
+
+    Raises:
+        InputError: if the file cannot be written.
+        MissingLibrary: as :func:`weasyprint`.
+    """
+    library = weasyprint()
+    fetcher = library.urls.URLFetcher(allowed_protocols=("data",))
+    document = library.HTML(string=page, url_fetcher=fetcher)
+    content = document.write_pdf()
+    with writing(path), replacing(path, durable=True) as temporary:
+        temporary.write_bytes(content)

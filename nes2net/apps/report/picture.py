@@ -1,0 +1,129 @@
+"""The picture of a report: waveform, spectrogram, what the detector says of each window, and fake stretches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from nes2net.apps.report.answer import decided_windows, stretch_of
+from nes2net.apps.report.examination import Examination
+from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.evaluation.plots import svg_of
+from nes2net.lib.pictures import Axes, Figure
+from nes2net.lib.times import clock
+from nes2net.metrics.localisation.stretches import drawn_places
+from nes2net.scoring.track import Track
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, envelope, name_time_axis, score_limits, style
+
+_WINDOW_COLOUR = "#1d4ed8"
+_GREY = "#6b7785"
+_FFT = 512
+_FFT_HOP = 256
+_COLUMNS = 1000  # a page has hardly more pixels
+_RANGE = 70.0  # dB from white to black
+_QUIET = -10.0  # lowest level in dB that is drawn black, for silent recordings; a full-scale sine has 42
+_MOST_JOINED = 500  # windows; a line through more of them would fill the picture
+_MOST_MARKS = 2000  # windows that are drawn as shapes; more of them as pixels
+
+
+def draw(examination: Examination) -> Markup:
+    """Draw the recording over time, as SVG without a reference to anything outside; it is the same every time."""
+    track = examination.prediction.track
+    assert track is not None  # examine() asks for it
+    heights = [1.0, 1.6, 2.2]
+    if examination.fakes is not None:
+        heights.append(0.35)
+    figure = Figure(figsize=(9, 0.6 + sum(heights)), layout="constrained")
+    panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    waveform, spectra, windows = panels[:3]
+    path = examination.file.path
+    low, high = envelope(path, track.duration)
+    seconds = np.linspace(0, track.duration, len(low), endpoint=False)
+    waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
+    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
+    waveform.set(ylabel="sound", ylim=(-largest, largest), yticks=[])
+    decibels = spectrogram(path, track.duration)
+    loudest = max(_QUIET, float(np.quantile(decibels, 0.999)))
+    extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)
+    spectra.imshow(
+        decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
+    )
+    spectra.set(ylabel="frequency, kHz")
+    _draw_windows(windows, track, examination)
+    for panel in panels[:3]:
+        style(panel)
+        panel.grid(False)
+    if examination.fakes is not None:
+        strip = panels[3]
+        places = drawn_places(examination.fakes.stretches, track.duration / _COLUMNS)
+        strip.broken_barh([(start, end - start) for start, end in places], (0, 1), color=SPOOF, linewidth=0)
+        strip.set(ylim=(0, 1), yticks=[])
+        strip.set_ylabel("fake", rotation=0, ha="right", va="center")
+        style(strip)
+    name_time_axis(panels[-1], track.duration)
+    for panel in panels[:-1]:
+        panel.tick_params(labelbottom=False)
+    stretch = stretch_of(examination.prediction.row)
+    description = "Over time: waveform, spectrogram, and what the detector says of each window."
+    if stretch is not None and stretch.stands_out:
+        for panel in panels[:3]:
+            panel.axvspan(stretch.start, stretch.end, color=SPOOF, alpha=0.2, linewidth=0)
+        description += f" {clock(stretch.start)} to {clock(stretch.end)} stands out."
+    return svg_of(figure, "recording", "The recording over time", description)
+
+
+def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
+    """Draw the ratios of the windows, or without a calibration their scores; windows that say nothing are hollow."""
+    decider = examination.decider
+    values = np.asarray(track.scores, np.float64)
+    usual = None
+    border = None
+    if decider is not None:
+        values = decider.llrs(values)
+        border = decider.llr_threshold
+        if decider.usual_scores is not None:
+            usual = decider.llrs(decider.usual_scores)
+    speaks = decided_windows(examination.prediction)
+    if usual is not None:
+        axes.axhspan(float(usual.min()), float(usual.max()), color=BONAFIDE, alpha=0.13, linewidth=0)
+    if border is not None:
+        axes.axhline(border, color=INK, linewidth=1, linestyle="--")
+    line = np.where(speaks, values, np.nan)
+    is_many = len(track) > _MOST_MARKS
+    size = float(np.clip(600 / len(track), 1.5, 4.5))
+    mark: dict[str, Any] = {"marker": "o", "markersize": size, "rasterized": is_many}
+    if len(track) == 1:  # a single window is as long as its line
+        ends = track.times[0] + np.array([-0.5, 0.5]) * track.window
+        axes.plot(ends, np.repeat(values, 2), color=_WINDOW_COLOUR if speaks[0] else _GREY, linewidth=1.2, alpha=0.6)
+    width = 0.8 if len(track) <= _MOST_JOINED else 0
+    axes.plot(track.times, line, color=_WINDOW_COLOUR, linewidth=width, **mark)
+    axes.plot(track.times[~speaks], values[~speaks], color=_GREY, linestyle="", markerfacecolor="white", **mark)
+    shown = values if usual is None else np.concatenate([values, usual])
+    axes.set_ylim(*score_limits(shown, border))
+    axes.set_ylabel("score" if decider is None else "evidence")
+
+
+def spectrogram(path: Path, duration: float) -> NDArray:
+    """Mean power in dB of bands × columns; 0 Hz comes first, and the columns divide the recording equally."""
+    num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
+    columns = min(_COLUMNS, num_spectra)
+    power = np.zeros((columns, _FFT // 2 + 1))
+    counts = np.zeros(columns)
+    window = np.hanning(_FFT).astype(np.float32)
+    held = np.zeros(0, np.float32)
+    done = 0
+    for block in stream_audio(path):
+        held = np.concatenate([held, block])
+        if len(held) < _FFT:
+            continue
+        frames = np.lib.stride_tricks.sliding_window_view(held, _FFT)[::_FFT_HOP]
+        column = np.minimum((done + np.arange(len(frames))) * columns // num_spectra, columns - 1)
+        np.add.at(power, column, np.square(np.abs(np.fft.rfft(frames * window))))
+        counts += np.bincount(column, minlength=columns)
+        done += len(frames)
+        held = held[len(frames) * _FFT_HOP :]
+    return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T

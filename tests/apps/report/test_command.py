@@ -1,0 +1,193 @@
+"""`nes2net report`: what it says of a recording, that nothing of it is run or fetched, and that it is the same twice."""
+
+import html
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import loud_is_fake
+from builders.recordings import encode
+from builders.unfit import write_unfit
+from builders.voices import voice
+
+from nes2net import Detector
+from nes2net.scoring.decisions import LinearCalibration, ScoredBy, load
+from nes2net.scoring.decisions.calibration import Llrs
+
+NAME = "<b>x&y.wav"
+WINDOW = 16000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A small detector, and a calibration of its windows of a second that takes loud speech for bona fide."""
+    folder = tmp_path_factory.mktemp("made")
+    torch.manual_seed(0)
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
+    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+    detector.save(folder / "small.pth")
+    talk = 0.5 * voice(seconds=10)
+    soundfile.write(folder / NAME, talk, 16000)
+    scores = detector.score_track(talk, 16000, window=1.0, hop=0.5).scores
+    spread = np.random.default_rng(0).standard_normal(100)
+    llrs = Llrs(np.sort(3 + spread), np.sort(-3 + spread))
+    scored_by = ScoredBy(detector.fingerprint(), "float32", WINDOW)
+    for name, offset in (("bonafide", 3.0), ("spoof", -3.0)):
+        offset -= 20.0 * float(np.median(scores))
+        calibration = LinearCalibration((20.0,), offset, 0.5, 1e-6, ("small",), llrs=llrs, scored_by=scored_by)
+        calibration.save(folder / f"{name}.json")
+    return folder
+
+
+@pytest.fixture
+def report(command, made, here):
+    """A function that makes a report, and returns its page."""
+
+    def make(words="--calibration {made}/bonafide.json", recording=None, model="small.pth") -> str:
+        arguments = ["report", recording or made / NAME, "--model", made / model, "--device", "cpu", "--html", "r.html"]
+        status, out, err = command([*arguments, *words.format(made=made).split()])
+        assert status == 0 and "wrote r.html" in out, err
+        return Path("r.html").read_text()
+
+    return make
+
+
+def text_of(page: str) -> str:
+    """The text of a page without its pictures, on one line."""
+    body = re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL)
+    return html.unescape(" ".join(re.sub(r"</?\w[^>]*>", " ", body).split()))
+
+
+def test_what_it_says(report, made):
+    text = text_of(report())
+    assert "takes the recording for real speech" in text and "95.8 % that a typical window of the recording is" in text
+    assert "100 % of the recording: 19 windows of 1 s in which there is speech." in text
+    assert "100 bona fide and 100 spoofed recordings: so few support 99.0 % at most" in text
+    assert "None: by chance, bona fide recordings of this length have a part like its lowest." in text
+    assert (
+        "would mostly be missed" in text
+        and "3 of 19 windows are lower than" in text
+        and "of real speech hardly any would be so" in text
+    )
+    assert "Of 100 recordings that are bona fide, it calls 0 spoof: none (95 % interval: 0 % to 3.7 %)" in text
+    assert "WAV (Microsoft), Signed 16 bit PCM" in text and "16,000 Hz" in text and "Who speaks." in text
+    assert (
+        "nes2net report '<b>x&y.wav' --model small.pth --device cpu --calibration bonafide.json --html r.html" in text
+    )
+    assert str(made) not in text and Detector.from_pretrained(made / "small.pth", device="cpu").fingerprint() in text
+    text = text_of(report("--calibration {made}/spoof.json --prior 0.25"))
+    assert "takes the recording for a fake: for speech" in text and "if 25 % of such recordings are bona fide" in text
+    assert "--calibration spoof.json --prior 0.25" in text and "mostly be missed" not in text
+
+
+def test_nothing_of_it_is_run_or_fetched(report):
+    page = report()
+    assert "<b>x" not in page and "&lt;b&gt;x&amp;y.wav" in page and "<script" not in page
+    assert "default-src 'none'" in page and "http" not in page.replace("http-equiv", "")
+    sources = re.findall(r"""(?:src|href)="?([^">]*)|url\(([^)]*)\)""", page)
+    assert sources and all(source.startswith(("#", "data:")) for pair in sources for source in pair if source)
+
+
+def test_it_is_the_same_twice(report):
+    pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", report()) for _ in range(2)]
+    assert pages[0] == pages[1] and " UTC" not in pages[0]
+
+
+def test_a_part_of_it_is_fake(report, made, here):
+    """A loud part stands out for a detector that takes loud speech for fake, and is shaded from top to bottom."""
+    detector = loud_is_fake.detector()
+    detector.save("loud.pth")
+    soundfile.write("part.wav", loud_is_fake.recording(20.0, [(8.0, 12.0)]), 16000)
+    scores = detector.score_track("part.wav", window=1.0, hop=1.0).scores
+    whole, part = float(np.median(scores[:8])), float(np.median(scores[8:12]))
+    calibration = load(made / "bonafide.json")
+    scored_by = replace(calibration.scored_by, fingerprint=detector.fingerprint())
+    weight = 9 / (whole - part)
+    replace(calibration, weights=(weight,), offset=3 - weight * whole, scored_by=scored_by).save("part.json")
+    page = report("--calibration part.json", "part.wav", here / "loud.pth")
+    text = text_of(page)
+    assert "takes a part of the recording for a fake" in text and "0:08 to 0:12 speaks against bona fide" in text
+    assert "does not rest on this number" in text and "shaded in orange" in text
+    assert page.count("fill: #c2410c; opacity: 0.2") == 3
+
+
+def test_without_a_calibration(report):
+    text = text_of(report(""))
+    assert "No answer" in text and "a score alone is no answer" in text and "nothing can be counted" in text
+    assert "nes2net calibrate recordings REAL FAKE --model small.pth --save calibration.json" in text
+    assert "--html r.html --calibration calibration.json" in text and "Probability" not in text
+
+
+def test_an_unfit_recording(report, tmp_path):
+    for path, reason in write_unfit(tmp_path).items():
+        text = text_of(report(recording=path))
+        assert "Cannot tell" in text and f"no answer for this recording: {reason}" in text and "Probability" not in text
+        assert "Hollow grey marks" in text
+
+
+def test_a_detector_that_was_trained_on_segments(report, tmp_path, made):
+    detector = loud_is_fake.detector()
+    detector.save(tmp_path / "segments.pth", **detector.provenance.to_dict())
+    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
+    text = text_of(report("", tmp_path / "a.wav", tmp_path / "segments.pth"))
+    found = re.findall(r"0:(\d\d\.\d\d) to 0:(\d\d\.\d\d)", text)
+    assert loud_is_fake.near([(float(start), float(end)) for start, end in found], loud_is_fake.FAKES)
+    soundfile.write(tmp_path / "b.wav", loud_is_fake.recording(fakes=[]), 16000)
+    assert "marks no part of this recording" in text_of(report("", tmp_path / "b.wav", tmp_path / "segments.pth"))
+
+
+def test_a_long_recording_has_no_player(report, tmp_path):
+    assert "<audio controls" in report()
+    soundfile.write(tmp_path / "long.wav", np.tile(0.5 * voice(seconds=10), 61), 16000)
+    page = report(recording=tmp_path / "long.wav")
+    assert "<audio" not in page and "longer than ten minutes" in page and "10 min 10 s" in page
+
+
+def test_a_format_of_ffmpeg(report, tmp_path):
+    encode(tmp_path / "a.m4a", 0.5 * voice(seconds=3), "aac")
+    text = text_of(report(recording=tmp_path / "a.m4a"))
+    assert "QuickTime / MOV, AAC (Advanced Audio Coding)" in text
+
+
+def test_on_paper(report, here):
+    pytest.importorskip("weasyprint", reason="needs WeasyPrint", exc_type=(ImportError, OSError))
+    report("--calibration {made}/bonafide.json --pdf r.pdf")
+    content = Path("r.pdf").read_bytes()
+    assert content.startswith(b"%PDF") and len(content) > 20_000
+
+
+@pytest.mark.parametrize(
+    "words, messages",
+    [
+        ("", ["name a file to write with --html or --pdf"]),
+        ("--html .", ["is a folder"]),
+        ("--html no/r.html", ["name a file in a folder that exists"]),
+        ("--html r.html --calibration r.json", ["r.json"]),
+        ("--html r.html --prior 0.3", ["--prior goes with a calibration"]),
+    ],
+)
+def test_it_is_refused_before_the_detector_is_loaded(refused, made, here, words, messages):
+    refused(["report", made / NAME, "--model", "missing.pth", *words.split()], *messages, silent=True)
+    assert not any(here.iterdir())
+
+
+def test_paper_without_weasyprint(refused, made, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    words = ["report", made / NAME, "--model", "missing.pth", "--pdf", "r.pdf"]
+    refused(words, "--pdf needs WeasyPrint", "[report]", "print the page of --html from a browser", silent=True)
+
+
+def test_no_recording_and_another_detector(refused, made, here):
+    Path("bad.wav").write_bytes(b"RIFF")
+    flags = ["--device", "cpu", "--html", "r.html"]
+    refused(["report", "bad.wav", "--model", "missing.pth", *flags], "bad.wav", silent=True)
+    torch.manual_seed(1)
+    Detector.from_config({"frontend": "lps", "backend": "mean_linear"}).save("other.pth")
+    flags += ["--calibration", made / "bonafide.json"]
+    refused(["report", made / NAME, "--model", "other.pth", *flags], "does not belong to this detector", silent=True)
+    assert not Path("r.html").exists()
