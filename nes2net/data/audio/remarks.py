@@ -43,6 +43,13 @@ _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
+# Telephone band: the energy from 4.3 kHz on lies at least 50 dB below that of 0.3 to 3.4 kHz. Of 1,934
+# recordings of 16 kHz the highest difference is 35 dB; of 504 that went through 8 kHz the lowest is 70 dB.
+_WINDOW = np.hanning(_FRAME + 2)[1:-1]
+_BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
+_SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
+_HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
+_MISSING = 1e-5  # of the energy
 # A recording of at least a second has no voice if none of its pieces of 4 s has.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
@@ -148,6 +155,7 @@ class Listener:
         self._before = 0  # the last measured sample, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(-_LOWEST * _LEVELS_PER_DB + 1, np.int64)  # frames of each level up to 0 dB
+        self._band_energies = np.zeros(2)  # of speech, and of high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # measured until speech is found
         self._piece_start = 0.0  # s, of the piece that is searched for speech
@@ -216,6 +224,8 @@ class Listener:
         frames = np.clip(samples[: num_frames * _FRAME].reshape(num_frames, _FRAME), -1, 1)
         levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
         level_indices = np.clip((levels - _LOWEST) * _LEVELS_PER_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
+        power = np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)
+        self._band_energies += (power[_SPEECH_BANDS].sum(), power[_HIGH_BANDS].sum())
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level(self, share: float, above: float = _LOWEST) -> float:
@@ -291,6 +301,9 @@ class Listener:
         remarks = [unfit, self.channels.remark()]
         if self.num_samples and not unfit:
             remarks.insert(0, self._clipping())
+            in_speech, above = self._band_energies
+            if above < _MISSING * in_speech:
+                remarks.append("telephone band: it has next to no sound above 4.3 kHz")
         if length is None:
             length = self.num_samples
         # An assumption: hardly any training utterance is repeated more than four times to fill a crop.

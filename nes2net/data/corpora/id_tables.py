@@ -103,6 +103,8 @@ def read_id_table(
     fields = line.split(delimiter)
     header = [column_name(field) for field in fields]
     value_column = column_of(header, names)
+    if len(fields) == 2 and is_value(fields[1].strip()):  # a row, whose id may be "score"
+        value_column = None
     id_column = column_of(header, ID_COLUMNS)
     if value_column is not None and id_column is None:
         raise InputError(

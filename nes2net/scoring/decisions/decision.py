@@ -298,6 +298,8 @@ class Decider:
         probability = float(self.probabilities([score])[0])
         is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
+        if unlike := self._unlike_scores(score):
+            return replace(decided, decision=CANNOT_TELL, reason=unlike)
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
             return decided
@@ -305,6 +307,24 @@ class Decider:
         if typicality.p_value > self.abstain:
             return replace(decided, p_value=typicality.p_value)
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
+
+    def _unlike_scores(self, score: float) -> str:
+        """The reason why a ``score`` is unlike those of the calibration's trials; empty if it is not.
+
+        It lies outside of all of them. For scores like the N of the calibration this happens with a
+        probability of 2/(N + 1), so it tells something only if ``abstain`` is at least that.
+        """
+        llrs = self.calibration.llrs
+        if llrs is None:
+            return ""
+        lowest = min(llrs.bonafide[0], llrs.spoof[0])
+        highest = max(llrs.bonafide[-1], llrs.spoof[-1])
+        llr = self.calibration([score])[0]
+        if lowest <= llr <= highest or 2 / (len(llrs.bonafide) + len(llrs.spoof) + 1) > self.abstain:
+            return ""
+        (weight,) = self.calibration.weights
+        low, high = sorted((bound - self.calibration.offset) / weight for bound in (lowest, highest))
+        return f"its score, {score:.4g}, lies outside of those of the calibration's trials ({low:.4g} to {high:.4g})"
 
     @property
     def note(self) -> str | None:

@@ -104,7 +104,7 @@ def test_the_distance_of_windows():
 
 def test_a_threshold_beyond_the_bound_of_ratios():
     """Costs may ask for more than the trials support: then every window has to support all they can."""
-    strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"))
+    strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"), abstain=0)
     assert strict.llr_threshold > strict.largest_llr
     assert decide_along(strict, 9.0, track(np.full(10, 9.0))).llr == pytest.approx(strict.largest_llr)
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"

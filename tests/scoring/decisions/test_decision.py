@@ -45,11 +45,23 @@ def test_a_decision_follows_its_threshold(prior, score, name):
     assert decider.probabilities([score])[0] == found.probability and decider.llrs([score])[0] == found.llr
 
 
+def test_a_score_outside_of_those_of_the_calibration_is_not_decided():
+    """Unless there are so few of them that a new score is often outside."""
+    rng = np.random.default_rng(0)
+    decider = Decider(fit(rng.normal(3, 1, 300), rng.normal(-3, 1, 300)))
+    for score in (-9.0, 9.0):
+        found = decider(score)
+        assert found.decision == CANNOT_TELL and f"its score, {score:.4g}, lies outside" in found.reason
+    assert decider(2.0).decision == "bonafide" and replace(decider, abstain=0)(9.0).decision == "bonafide"
+    few = Decider(fit(rng.normal(3, 1, 90), rng.normal(-3, 1, 90)))
+    assert few(9.0).decision == "bonafide" and replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
+
+
 def test_ratios_are_bounded_by_the_trials_of_the_calibration():
     """So that no probability is 1; the decision is that of the score, beyond the bound, too."""
     rng = np.random.default_rng(0)
     separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
-    decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"))
+    decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"), abstain=0)
     assert separated.largest_llr == pytest.approx(np.log(41)) and decider.basis()["largest_llr"] == pytest.approx(
         np.log(41)
     )
