@@ -81,6 +81,16 @@ class LowWindows(NamedTuple):
     """Number of these windows."""
     expected: float
     """Number that is expected of a bona fide recording, by chance."""
+    p_value: float
+    """Share of bona fide recordings with at least so many of them."""
+
+    def words(self, num_windows: int) -> str:
+        """Say how many of ``num_windows`` these are, and what may explain it."""
+        return (
+            f"{self.num_windows} of its {num_windows} windows are lower than nearly all bona fide ones of the "
+            f"calibration, where about {self.expected:.0f} would be by chance: parts of it may be fake, or its real "
+            "speech unlike theirs"
+        )
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,9 @@ class DecisionAlong(Decision):
         if self.decision == "bonafide" or self.stretch.stands_out:
             words.append(self.stretch.words)
         if self.decision == "bonafide":
+            if self.low_windows is not None and self.low_windows.num_windows:
+                low = self.low_windows
+                words.append(f"{low.num_windows} of the windows are low, about {low.expected:.0f} would be by chance")
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
             else:
@@ -142,10 +155,10 @@ def suitable_hop(duration: float, window: float) -> float:
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
     """Decide on a recording by the windows of its ``track``, which are as long as the calibration's.
 
-    In this order: an unfit recording and one without speech are "cannot tell". A mean ratio below the
-    decider's threshold is "spoof", and so is a stretch that stands out. If the fake half of such a recording
-    would be missed more often than found, the decision is "cannot tell", else "bonafide", unless the
-    recording is unlike those of the calibration.
+    In this order: an unfit recording and one without speech are "cannot tell", and so is one that is unlike
+    those of the calibration. A mean ratio below the decider's threshold is "spoof", and so is a stretch that
+    stands out. If more windows are low than chance explains, or the fake half of such a recording would be
+    missed more often than found, the decision is "cannot tell", else "bonafide".
 
     Args:
         score: the score of the recording, which the result repeats.
@@ -188,7 +201,9 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
             along,
             stretch=_stretch(running, starts, simulated),
             shortest_found=simulated.shortest_found(track.window),
-            low_windows=_low_windows(decider, [step.llr for step, speaks in zip(running, has_speech) if speaks]),
+            low_windows=_low_windows(
+                decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
+            ),
         )
     if base.decision == CANNOT_TELL:  # unlike the calibration's recordings
         return along
@@ -196,6 +211,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         return replace(along, decision="spoof")
     if along.stretch is not None and along.stretch.stands_out:
         return replace(along, decision="spoof")
+    if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _STANDS_OUT:
+        return replace(along, decision=CANNOT_TELL, reason=along.low_windows.words(along.windows))
     if simulated is not None and num_windows > 1 and not simulated.finds_half:
         reason = "this detector would miss a fake half of such a recording more often than find it"
         return replace(along, decision=CANNOT_TELL, reason=reason)
@@ -213,13 +230,26 @@ def _stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretc
     return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
 
 
-def _low_windows(decider: Decider, llrs: list[float]) -> LowWindows:
-    """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials."""
+def _low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
+    """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials.
+
+    The share of windows below the k-th lowest of N trials has a Beta distribution, however ratios are
+    distributed, so the number below it among n windows side by side is beta-binomial (Wilks, "Determination
+    of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
+    """
+    from scipy.stats import betabinom  # start-up: scoring needs no SciPy
+
     trials = decider.calibration.llrs
     assert trials is not None
     largest = math.inf if decider.largest_llr is None else decider.largest_llr
-    lowest_usual = float(np.quantile(np.clip(trials.bonafide, -largest, largest), _BELOW))
-    return LowWindows(lowest_usual, int((np.array(llrs) < lowest_usual).sum()), _BELOW * len(llrs))
+    num_trials = len(trials.bonafide)
+    rank = max(1, round(_BELOW * (num_trials + 1)))
+    lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
+    count = int((np.array(llrs) < lowest_usual).sum())
+    share = rank / (num_trials + 1)
+    num_low = math.floor(count * num_independent / len(llrs))
+    p_value = float(betabinom.sf(num_low - 1, num_independent, rank, num_trials + 1 - rank))
+    return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 
 
 class _Chance(NamedTuple):
