@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import Any, NamedTuple
 
@@ -63,7 +62,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
-    if is_fake_in_part(row, decider):
+    if is_fake_in_part(row):
         meaning = (
             "This detector takes a part of the recording for a fake, that is, for speech that a machine made or changed. "
             "The recording as a whole is more like real speech."
@@ -81,11 +80,9 @@ def stretch_of(row: dict[str, Any]) -> Stretch | None:
     return Stretch(facts["start"], facts["end"], facts["llr"], facts["p_value"])
 
 
-def is_fake_in_part(row: dict[str, Any], decider: Decider) -> bool:
+def is_fake_in_part(row: dict[str, Any]) -> bool:
     """Whether the decision "spoof" rests on a stretch alone, because the recording as a whole is like bona fide."""
-    stretch = stretch_of(row)
-    threshold = min(decider.llr_threshold, decider.largest_llr or math.inf)
-    return row["decision"] == "spoof" and stretch is not None and stretch.stands_out and row["llr"] >= threshold
+    return bool(row.get("along", {}).get("in_part"))
 
 
 def decided_windows(prediction: Prediction) -> NDArray:
@@ -170,7 +167,7 @@ def _probability(row: dict[str, Any], decider: Decider) -> str:
         if decider.largest_llr is not None:
             words += f": so few support {percent(float(decider.probability(decider.largest_llr)))} at most"
         words += "."
-    if is_fake_in_part(row, decider):
+    if is_fake_in_part(row):
         words += " The answer does not rest on this number, but on the part that stands out."
     return words
 

@@ -234,6 +234,7 @@ def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
         "judged": result.judged,
         "remark": result.remark,
         "along": along.words if along else [],
+        "in_part": along is not None and along.in_part,
         "boxes": boxes,
     }
 

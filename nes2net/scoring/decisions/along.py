@@ -105,6 +105,8 @@ class DecisionAlong(Decision):
     """Length of the windows in seconds."""
     hop: float = 0.0
     """Distance of the windows in seconds."""
+    in_part: bool = False
+    """Whether the decision is "spoof" because of the stretch alone: the mean ratio is that of bona fide."""
     stretch: Stretch | None = None
     """The part with the most evidence against bona fide; None if chance could not be simulated."""
     low_windows: LowWindows | None = None
@@ -137,12 +139,12 @@ class DecisionAlong(Decision):
         """Plain data, as :meth:`Decision.row`, with what is new here under the key ``along``."""
         row = super().row()
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
-        along |= {"window": self.window, "hop": self.hop}
+        along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
         if self.stretch is not None and self.low_windows is not None:
             along["stretch"] = {**asdict(self.stretch), "stands_out": self.stretch.stands_out}
             along["low_windows"] = self.low_windows._asdict()
             along["shortest_found"] = self.shortest_found
-        for name in ("rests_on", "windows", "window", "hop", "stretch", "low_windows", "shortest_found"):
+        for name in ("rests_on", "windows", "window", "hop", "in_part", "stretch", "low_windows", "shortest_found"):
             row.pop(name, None)
         return row | {"along": along}
 
@@ -210,7 +212,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     if not is_bonafide:
         return replace(along, decision="spoof")
     if along.stretch is not None and along.stretch.stands_out:
-        return replace(along, decision="spoof")
+        return replace(along, decision="spoof", in_part=True)
     if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _STANDS_OUT:
         return replace(along, decision=CANNOT_TELL, reason=along.low_windows.words(along.windows))
     if simulated is not None and num_windows > 1 and not simulated.finds_half:

@@ -42,6 +42,7 @@ def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
     scores[20:23] = -3.0
     decided = decide_along(STRONG, 3.0, track(scores))
     assert (decided.decision, decided.stretch.start, decided.stretch.end) == ("spoof", 80.0, 92.0)
+    assert decided.in_part and not decide_along(STRONG, 3.0, track(-GENUINE)).in_part
     assert decided.llr > 0 > decided.stretch.llr and decided.stretch.stands_out
     assert "1:20–1:32 speaks against bona fide" in decided.words[1]
     row = decided.row()
@@ -128,7 +129,7 @@ def test_without_the_trials_of_the_calibration():
     bare = Decider(replace(STRONG.calibration, llrs=None))
     decided = decide_along(bare, 3.0, track(GENUINE))
     assert (decided.decision, decided.stretch, decided.shortest_found) == ("bonafide", None, None)
-    assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0}
+    assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}
 
 
 def test_hours():
