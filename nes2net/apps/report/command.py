@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
-from nes2net.lib.commands import Count, File, Flag, called
+from nes2net.lib.commands import Count, File, Flag, FromZero, called
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -23,6 +23,7 @@ def report(
     loading: Loading,
     html: File | None = None,
     pdf: File | None = None,
+    channel: FromZero | None = None,
     deciding: Deciding,
     batch_size: Count | None = None,
 ) -> int:
@@ -32,12 +33,13 @@ def report(
     tell. It contains all it shows, the recording included unless that lasts more than ten minutes.
 
     Example:
-        nes2net report recording.mp3 --model AASIST --calibration calibration.json --html report.html
+        nes2net report talk.mp3 --model AASIST --calibration c.json --html r.html
 
     Args:
         file: an audio file
         html: page to write
         pdf: the same on paper; needs WeasyPrint
+        channel: one of several, from 0; their mean if not given
         batch_size: windows at once (8, or 64 on a GPU)
     """
     from nes2net.apps.report.examination import AudioFile, examine
@@ -56,10 +58,11 @@ def report(
     if html is not None and pdf is not None and Path(html).resolve() == Path(pdf).resolve():
         raise InputError("`html` and `pdf` are the same file: name two")
     decider = deciding.decider()
-    audio = AudioFile.of(Path(file))
+    audio = AudioFile.of(Path(file), channel)
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)
-    words = ["report", _shown(file), "--model", _shown(model), *_flags(loading), *_flags(deciding)]
+    channel_words = [] if channel is None else ["--channel", str(channel)]
+    words = ["report", _shown(file), "--model", _shown(model), *channel_words, *_flags(loading), *_flags(deciding)]
     for flag, path in (("--html", html), ("--pdf", pdf)):
         if path is not None:
             words += [flag, _shown(path)]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 
 from nes2net.actions.prediction import Once, Prediction, Stretches, predict
 from nes2net.data.audio.decoders import open_with_libsndfile
+from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import measure_audio, stream_audio
 from nes2net.detector import Detector
 from nes2net.evaluation.origin import card
-from nes2net.lib.errors import InputError, readable_size, worded
+from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.files import sha256_of
 from nes2net.lib.times import readable_duration
 from nes2net.metrics import wilson_interval
@@ -41,15 +42,22 @@ class AudioFile(NamedTuple):
     channels: int
     duration: float
     """Seconds."""
+    channel: int | None
+    """Number of the channel that is examined, counted from 0; None for the mean of all."""
 
     @classmethod
-    def of(cls, path: Path) -> AudioFile:
+    def of(cls, path: Path, channel: int | None = None) -> AudioFile:
         """Decode all of ``path`` to find faults and to measure it.
 
         Raises:
-            InputError: if the file is missing, damaged, or not audio.
+            InputError: if the file is missing, damaged, or not audio, or has no such channel.
         """
         measured = measure_audio(path)
+        if channel is not None and channel >= measured.channels:
+            raise InputError(
+                f"has {counted(measured.channels, 'channel')}, counted from 0: there is no channel {channel}",
+                subject=f"audio file {path}",
+            )
         if measured.second_decoder:
             # As for decoding, FFmpeg gets an open file and may use no protocols.
             with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
@@ -59,7 +67,12 @@ class AudioFile(NamedTuple):
                 coding = f"{info.format_info}, {info.subtype_info}"
         duration = measured.num_samples / measured.sample_rate
         size = path.stat().st_size
-        return cls(path, sha256_of(path), size, coding, measured.sample_rate, measured.channels, duration)
+        return cls(path, sha256_of(path), size, coding, measured.sample_rate, measured.channels, duration, channel)
+
+    @property
+    def recording(self) -> AnyRecording:
+        """The recording, or the channel of it, that is examined."""
+        return self.path if self.channel is None else ChannelOf(self.path, self.channel)
 
 
 class ErrorCount(NamedTuple):
@@ -112,7 +125,7 @@ class Examination:
             ("Length", readable_duration(file.duration, exact=True)),
             ("Format", file.coding),
             ("Sampling rate", f"{file.sample_rate:,} Hz"),
-            ("Channels", str(file.channels)),
+            ("Channels", str(file.channels) if file.channel is None else f"{file.channel} (from 0) of {file.channels}"),
             ("Bandwidth", f"up to about {self.traits.bandwidth / 1000:.1f} kHz, of the 8 kHz that the detector gets"),
             ("Level", level),
         ]
@@ -136,11 +149,14 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     """
     score_length = calibrated_samples(decider, detector.provenance)
     doubts = notes_on(detector, decider, score_length.num_samples) if decider is not None else []
-    predictions = predict(detector, [file.path], Once(track=True), decider=decider, batch_size=batch_size)
+    channel: int | Literal["mix"] = "mix" if file.channel is None else file.channel
+    predictions = predict(
+        detector, [file.path], Once(track=True), channel=channel, decider=decider, batch_size=batch_size
+    )
     prediction = _without_error(next(predictions.rows), file.path)
     fakes = None
     if detector.trained_on_segments:
-        stretches = predict(detector, [file.path], Stretches(), batch_size=batch_size)
+        stretches = predict(detector, [file.path], Stretches(), channel=channel, batch_size=batch_size)
         fakes = _without_error(next(stretches.rows), file.path)
     published = detector.provenance.published
     figures = []
@@ -148,7 +164,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         figures = [f"{row.figures} [{row.source}]" for row in published_rows() if row.model == published[0]]
     return Examination(
         file,
-        measure_blocks(stream_audio(file.path)),
+        measure_blocks(stream_audio(file.recording)),
         prediction,
         _described(detector),
         [worded(sentence) for sentence in (score_length.words, *predictions.meaning) if sentence],

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -21,6 +20,7 @@ from markupsafe import Markup
 from nes2net.apps.report.answer import answer_of, decided_windows, in_hundred, percent, stretch_of
 from nes2net.apps.report.examination import Examination
 from nes2net.apps.report.picture import draw
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.evaluation.result import versions
 from nes2net.lib.templates import page_templates
@@ -59,7 +59,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     row = examination.prediction.row
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
-        sound = _sound(examination.file.path)
+        sound = _sound(examination.file.recording)
     stretches = []
     if examination.fakes is not None:
         stretches = examination.fakes.stretches
@@ -85,7 +85,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     return printable(page)
 
 
-def _sound(path: Path) -> str:
+def _sound(path: AnyRecording) -> str:
     """What the detector hears, one channel at 16 kHz, as the data URL of a FLAC file."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from nes2net.apps.report.answer import decided_windows, stretch_of
 from nes2net.apps.report.examination import Examination
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.evaluation.plots import svg_of
 from nes2net.lib.pictures import Axes, Figure
@@ -40,7 +40,7 @@ def draw(examination: Examination) -> Markup:
     figure = Figure(figsize=(9, 0.6 + sum(heights)), layout="constrained")
     panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     waveform, spectra, windows = panels[:3]
-    path = examination.file.path
+    path = examination.file.recording
     low, high = envelope(path, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
@@ -107,7 +107,7 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
     axes.set_ylabel("score" if decider is None else "evidence")
 
 
-def spectrogram(path: Path, duration: float) -> NDArray:
+def spectrogram(path: AnyRecording, duration: float) -> NDArray:
     """Mean power in dB of bands × columns; 0 Hz comes first, and the columns divide the recording equally."""
     num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
     columns = min(_COLUMNS, num_spectra)

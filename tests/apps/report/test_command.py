@@ -127,6 +127,15 @@ def test_an_unfit_recording(report, tmp_path):
         assert "Hollow grey marks" in text
 
 
+def test_a_channel(report, tmp_path):
+    """Of two speakers nothing is decided; of one of them something is."""
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
+    assert "its 2 channels differ" in text_of(report(recording=path))
+    text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))
+    assert "1 (from 0) of 2" in text and "its 2 channels differ" not in text and "--channel 1" in text
+
+
 def test_a_detector_that_was_trained_on_segments(report, tmp_path, made):
     detector = loud_is_fake.detector()
     detector.save(tmp_path / "segments.pth", **detector.provenance.to_dict())
