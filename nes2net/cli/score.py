@@ -76,7 +76,7 @@ def score(
         crop_seed: seed of --crop random
         padding: what fills up shorter ones
         peak_normalize: peak to 1: no, recording or cut
-        channel: score this channel, from 0, not the mean of all
+        channel: one channel, from 0; else their mean
         segments: score frames of MS milliseconds instead
         judgement: say something else than a score
 

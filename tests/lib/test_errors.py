@@ -52,9 +52,9 @@ def texts() -> list[tuple[str, int, str]]:
 
 @pytest.fixture(scope="module")
 def messages(texts) -> list[tuple[str, str]]:
-    """Place and text of what the library says; the command line and the page speak for themselves."""
+    """Place and text of what the library says; the command line and the pages speak for themselves."""
     pages = ("part_options.py", "published_tables.py", "space.py", "command.py")
-    of_commands = ("cli/", "apps/serve/", "actions/flags.py", "lib/command")
+    of_commands = ("cli/", "apps/serve/", "apps/report/", "actions/flags.py", "lib/command")
     ours = [one for one in texts if not one[0].startswith(of_commands) and not one[0].endswith(pages)]
     return [(f"{name}, line {line}", text) for name, line, text in ours]
 
@@ -74,6 +74,7 @@ def test_every_setting_in_a_message_exists(messages):
         "channels",
         "alarm_probability",
         "clear_probability",
+        "half_life",
     }  # arguments of Python
     known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
     # An option of a part is a key of recipes, whose parts have options of their own.
