@@ -93,7 +93,7 @@ class Loading(Architecture):
 
     Args:
         device: auto, cpu, cuda or cuda:N
-        dtype: precision; auto: the checkpoint's
+        dtype: auto: the checkpoint's
     """
 
     device: str = "auto"
