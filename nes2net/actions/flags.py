@@ -93,7 +93,7 @@ class Loading(Architecture):
 
     Args:
         device: auto, cpu, cuda or cuda:N
-        dtype: auto: the checkpoint's
+        dtype: precision; auto: the checkpoint's
     """
 
     device: str = "auto"
@@ -182,7 +182,7 @@ class Deciding:
     Args:
         calibration: written by nes2net calibrate --save FILE
         prior: prior of bona fide; 0.5 if not given
-        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
+        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         abstain: 'cannot tell' if so few are as unusual (0.01)
         unbounded: do not bound ratios by the number of trials
     """
