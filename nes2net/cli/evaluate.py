@@ -104,13 +104,15 @@ def evaluate(
         phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
         allow_partial: leave out trials without a usable score
         exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
+        num_resamples: bootstrap draws for each interval
+        seed: seed of the bootstrap
+
+    The result:
         names: a name for each score file; that of the file if not given
         html: write a page with tables and plots
         json: write all figures
         latex: write the tables in LaTeX
         markdown: write the tables in Markdown
-        num_resamples: bootstrap draws for each interval
-        seed: seed of the bootstrap
 
     Scores of frames, from nes2net score --segments:
         threshold: frames of at most this score are spoof
