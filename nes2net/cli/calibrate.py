@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Architecture, Batches, CorpusName, Length, Loading, ModelName, report_finished
+from nes2net.actions.flags import (
+    Architecture,
+    Batches,
+    CorpusName,
+    Length,
+    Loading,
+    ModelName,
+    report_finished,
+)
 from nes2net.cli.next_commands import print_next
-from nes2net.lib.commands import File, Flag, Folder, FromZero, called
-from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.terminal import print_warnings, printable, say_written, table_line
+from nes2net.lib.command_line import FOUND, INCOMPLETE
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError, counted, listed, worded
+from nes2net.lib.terminal import print_warnings, printable, printable_name, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
@@ -298,7 +307,82 @@ def classes(
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])
 
 
-@called(subcommands=(recordings, fit, apply, classes))
+@called(resumes=False)
+def drift(
+    calibration: Annotated[str, Flag("CALIBRATION")],
+    files: Annotated[Sequence[str], Flag("RECORDING")],
+    *,
+    model: ModelName,
+    loading: Loading,
+    alpha: float = 0.01,
+    by: Literal["day", "week", "none"] = "day",
+    save: File | None = None,
+    plot: File | None = None,
+    json_: bool = False,
+    batch_size: Count | None = None,
+    workers: Count | None = None,
+) -> int:
+    """Compare new recordings with those of a calibration, to see whether it still holds.
+
+    The recordings need no labels. Exit status 3 means that drift was found. Otherwise, 1 means that a file could not be
+    compared, or that the recordings are too few to show drift, and 0 that no drift was found.
+
+    Example:
+        nes2net calibrate drift c.json NEW --model AASIST
+        nes2net calibrate drift c.json NEW --model AASIST --by week --plot drift.png
+
+    Args:
+        calibration: file written by --save of nes2net calibrate
+        files: new recordings, or folders of them
+        alpha: how often drift is found where there is none
+        by: count recordings by the last change of their files
+        save: write the figures and a row for each recording as JSON
+        plot: draw the traits over time into a .png, .svg or .pdf
+        json_: print what --save writes
+        batch_size: recordings at once (8, or 64 on a GPU)
+        workers: threads that read files
+    """
+    from nes2net.actions.drift import measure_drift
+    from nes2net.lib.files import check_writable, json_text, make_folder, write_output
+    from nes2net.lib.outputs import check_output_paths
+    from nes2net.scoring.decisions.calibration import load
+
+    for written in (save, plot):
+        _check_not_read([calibration, *files], written)
+    if plot:
+        if plot == save:
+            raise InputError(f"--save and --plot are both {plot}; name two files")
+        if Path(plot).suffix not in (".png", ".svg", ".pdf"):
+            raise InputError(f"`plot` draws a .png, .svg or .pdf, not {plot}: name another file")
+        check_output_paths([Path(plot)], "name another with --plot")
+    if save:
+        make_folder(Path(save).parent)
+        check_writable(save, stream=True)
+    learned = load(calibration)
+    outcome = measure_drift(
+        loading.load(model), learned, files, alpha=alpha, by=by, batch_size=batch_size, workers=workers
+    )
+    result = outcome.result
+    report = json_text(result.to_dict(), indent=1, ensure_ascii=False)
+    print(report if json_ else printable(worded(result.text())))
+    print_warnings(map(worded, result.warnings))
+    if outcome.failures:
+        failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
+        print(f"{counted(len(failures), 'file')} failed: {printable_name(worded(listed(failures)))}", file=sys.stderr)
+    if save:
+        write_output(save, report + "\n")
+        say_written(save, beside_data=True)
+    if plot:
+        from nes2net.actions.drift_plot import plot_drift  # start-up: Matplotlib
+
+        plot_drift(plot, outcome)
+        say_written(plot, beside_data=True)
+    if outcome.found:
+        return FOUND
+    return INCOMPLETE if outcome.failures or outcome.too_few else 0
+
+
+@called(subcommands=(recordings, fit, apply, drift, classes))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios, fused if of several systems.
 
@@ -306,6 +390,7 @@ def calibrate() -> None:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
         nes2net calibrate fit asvspoof2019_la dev.txt --root DB --save c.json
         nes2net calibrate apply c.json eval.txt --out calibrated.txt
+        nes2net calibrate drift c.json NEW --model AASIST
     """
 
 

@@ -31,6 +31,8 @@ from nes2net.lib.this_process import is_out_of_memory
 INCOMPLETE = 1
 #: Exit status if an input is missing or wrong.
 WRONG_INPUT = 2
+#: Exit status if a check finished, and found what it looks for.
+FOUND = 3
 #: Exit status after a signal or a full disk; the same command resumes (EX_TEMPFAIL of sysexits.h).
 TEMPORARY = 75
 #: Exit status after Ctrl-C.

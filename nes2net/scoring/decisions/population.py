@@ -49,8 +49,8 @@ _CHUNK = 64 * 2560
 _USUAL = (0.025, 0.975)
 # Smallest distance from the middle to the edge: 10 % of the duration, 1 dB, 250 Hz.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
-# Factor and unit in which a trait is shown to people.
-_SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
+#: Factor and unit in which a trait is shown to people.
+SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
 _MOST_DIRECTIONS = 32
@@ -414,11 +414,25 @@ class Population:
         at_least = len(distances) - int(np.searchsorted(distances, _short(away[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
-            factor, unit = _SHOWN[trait]
+            factor, unit = SHOWN[trait]
             value = f"{factor * getattr(traits, trait):.1f} {unit}"
             usual = self.usual_ranges()[trait]
             reason = f"its {trait}, {value}, is unusual among the calibration's recordings ({usual})"
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
+
+    def edges(self) -> dict[str, Spread]:
+        """Trait → the values at distance 1 below and above the middle, and the middle, in the units of :class:`Traits`.
+
+        The trait ``embedding``, if there is one, is the distance from the means of the model.
+        """
+        edges = {}
+        for name, (low, middle, high) in self.usual.items():
+            edges[name] = Spread(min(low, middle - _LEAST[name]), middle, max(high, middle + _LEAST[name]))
+        edges["duration"] = Spread(*map(math.exp, edges["duration"]))
+        if self.usual_embedding is not None:
+            _, middle, high = self.usual_embedding
+            edges["embedding"] = Spread(0.0, middle, max(high, (1 + _LEAST_SPREAD) * middle))
+        return edges
 
     def usual_ranges(self) -> dict[str, str]:
         """Scalar trait → the range in which 95 % of the recordings lie, in words."""
@@ -427,7 +441,7 @@ class Population:
             if name == "duration":
                 low = math.exp(low)
                 high = math.exp(high)
-            factor, unit = _SHOWN[name]
+            factor, unit = SHOWN[name]
             words[name] = f"{factor * low:.1f} to {factor * high:.1f} {unit}"
         return words
 

@@ -1,0 +1,343 @@
+"""Compare new recordings with those of a calibration, to see whether the calibration still holds.
+
+The work of `nes2net calibrate drift`, which Python programs can call, too. The tests are those of
+:mod:`nes2net.scoring.decisions.usual`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.remarks import Remark
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.evaluation.judgements import Scores
+from nes2net.evaluation.result import Result
+from nes2net.evaluation.tables import Figure, Measure, Row, Table
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.metrics import wilson_interval
+from nes2net.scoring.calibrated import calibrated_samples, notes_on
+from nes2net.scoring.decisions.calibration import LinearCalibration
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
+from nes2net.scoring.decisions.usual import Comparison, Usual, compare, holm, usual_of
+from nes2net.scoring.files import JudgedFile, judge_files
+from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.track import LONG_RECORDING
+
+#: Length of the periods in which recordings are counted, by the time at which their files were last changed.
+By = Literal["day", "week", "none"]
+#: The default of ``alpha``: the largest share of comparisons without any drift that find one.
+ALPHA = 0.01
+
+#: Kind of a remark → the words that remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
+_REMARKS = {
+    "silence": "silence",
+    "constant samples": "constant: ",
+    "a steady sound": "a steady sound",
+    "no voice": "no voice was found",
+    "channels that cancel": "channels cancel each other",
+    "a silent channel": " silent; the mean of all was scored",
+    "channels that differ": " channels differ",
+    "clipped": "clipped: ",
+    "telephone band": "telephone band: ",
+    "short": "; in training the detector hears",
+}
+_COMPARED = (
+    Measure("outside", "outside %", digits=1),
+    Measure("expected", "expected %", digits=1),
+    Measure("limit", "drift from %", digits=1),
+    Measure("p", "p", "p-value"),
+    Measure("adjusted_p", "p, Holm", "p-value"),
+)
+_SHARES = (Measure("number", "recordings", "count"), Measure("share", "share %", digits=1))
+_OVER_TIME = (
+    Measure("number", "recordings", "count"),
+    Measure("llr", "mean llr", "score", digits=3),
+    Measure("outside", "llr outside %", digits=1),
+    Measure("unusual", "unusual %", digits=1),
+    Measure("cannot_tell", "cannot tell %", digits=1),
+)
+
+
+@dataclass(frozen=True)
+class NewRecording:
+    """A new recording, as far as the calibration scored recordings."""
+
+    path: Path
+    modified: datetime
+    """When the file was last changed, in UTC."""
+    score: float
+    decision: str
+    """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``, at the default operating point."""
+    remark: Remark
+    values: dict[str, float]
+    """Name of a :class:`Usual` → the value of this recording, in the units of :class:`Usual`."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "file": str(self.path),
+            "modified": self.modified.isoformat(timespec="seconds"),
+            "score": self.score,
+            "decision": self.decision,
+            "remark": self.remark.text,
+            **self.values,
+        }
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The outcome of :func:`measure_drift`."""
+
+    recordings: list[NewRecording]
+    comparisons: list[Comparison]
+    failures: dict[str, str]
+    """File → the reason why it could not be compared."""
+    num_needed: int
+    """The fewest recordings that can show any drift at ``alpha``."""
+    alpha: float
+    by: By
+    about: list[str]
+    """The calibration, in words."""
+    notes: list[str]
+
+    @property
+    def found(self) -> list[Comparison]:
+        """The comparisons that found drift; empty if there is none."""
+        return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
+
+    @property
+    def too_few(self) -> str:
+        """A warning that there are too few recordings to show any drift; empty if there are enough."""
+        number = len(self.recordings)
+        if number >= self.num_needed:
+            return ""
+        return (
+            f"{counted(number, 'recording is', 'recordings are')} too few to show drift at `alpha` {self.alpha:g}: give "
+            f"at least {self.num_needed}, which show it if they are all outside of one range"
+        )
+
+    @property
+    def shifts(self) -> list[str]:
+        """Traits without drift whose recordings lie on one side of the calibration's median, a sentence each.
+
+        They are no drift by themselves: another share of spoofed recordings can move a median.
+        """
+        shifted = []
+        for comparison in self.comparisons:
+            shift = comparison.usual.shift(comparison.values)
+            if shift is not None:
+                shifted.append((comparison, shift))
+        sentences = []
+        for (comparison, shift), adjusted_p in zip(shifted, holm([shift.p_value for _, shift in shifted])):
+            if adjusted_p <= self.alpha and comparison.adjusted_p > self.alpha:
+                sentences.append(
+                    f"{comparison.name}: {100 * shift.share:.0f} % of the recordings lie {shift.side} the calibration's "
+                    f"median, {comparison.median_before}: a shift within the usual range, or another share of spoofed "
+                    "recordings"
+                )
+        return sentences
+
+    def periods(self) -> dict[str, list[NewRecording]]:
+        """Day or ISO week in UTC → its recordings, in the order of time; empty without periods."""
+        periods: dict[str, list[NewRecording]] = {}
+        if self.by == "none":
+            return periods
+        for recording in sorted(self.recordings, key=lambda recording: recording.modified):
+            name = recording.modified.strftime("%Y-%m-%d" if self.by == "day" else "%G-W%V")
+            periods.setdefault(name, []).append(recording)
+        return periods
+
+    @cached_property
+    def result(self) -> Result:
+        """The tables of figures, with facts and notes; its JSON has a row for each recording."""
+        number = len(self.recordings)
+        verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
+        if not verdict:
+            verdict = ["no drift was found"]
+        cannot_tell = sum(recording.decision == CANNOT_TELL for recording in self.recordings)
+        lines = [
+            *verdict,
+            f"{counted(number, 'recording')}, compared by {counted(len(self.comparisons), 'test')}, which find drift in at "
+            f"most {100 * self.alpha:g} % of cases without any",
+            f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
+            *self.about,
+        ]
+        header = {
+            "alpha": self.alpha,
+            "drift": [comparison.name for comparison in self.found],
+            "num_recordings": number,
+            "num_needed": self.num_needed,
+            "cannot_tell": cannot_tell / number,
+            "failures": self.failures,
+        }
+        rows = [_row(comparison) for comparison in self.comparisons]
+        caption = "Recordings outside of the ranges that hold 95 % of the calibration's recordings:"
+        note = (
+            "expected: by chance, with as many recordings as the calibration has; drift from: the smallest share that is "
+            "drift"
+        )
+        tables = [Table("compared", caption, _COMPARED, rows, notes=[note]), self._remarks()]
+        if self.by != "none":
+            tables.append(self._over_time())
+        warnings = list(filter(None, [self.too_few]))
+        return Result("Drift", header, lines, tables, [*self.notes, *self.shifts], warnings, curves=self._recordings)
+
+    def _recordings(self) -> dict[str, Any]:
+        return {"recordings": [recording.row() for recording in self.recordings]}
+
+    def _remarks(self) -> Table:
+        """How many recordings have remarks of each kind, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for recording in self.recordings:
+            counts.update(kinds_of(recording.remark))
+        rows = []
+        for kind, number in counts.most_common():
+            figures = {"number": Figure(number), "share": Figure(number / len(self.recordings))}
+            rows.append(Row({"remark": kind}, figures))
+        return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
+
+    def _over_time(self) -> Table:
+        """The recordings of each period."""
+        usual = {comparison.name: comparison.usual for comparison in self.comparisons}
+        rows = []
+        for period, recordings in self.periods().items():
+            is_undecided = [recording.decision == CANNOT_TELL for recording in recordings]
+            figures = {"number": Figure(len(recordings)), "cannot_tell": Figure(float(np.mean(is_undecided)))}
+            for name, column in (("llr", "outside"), ("all traits", "unusual")):
+                values = values_of(recordings, name)
+                if name in usual and len(values):
+                    figures[column] = Figure(float(usual[name].is_outside(values).mean()))
+            if "llr" in usual:
+                figures["llr"] = Figure(float(values_of(recordings, "llr").mean()))
+            rows.append(Row({self.by: period}, figures))
+        return Table("over time", "By the time at which files were last changed, UTC:", _OVER_TIME, rows)
+
+
+def measure_drift(
+    detector: Scorer,
+    calibration: LinearCalibration,
+    files: Iterable[str | Path],
+    *,
+    alpha: float = ALPHA,
+    by: By = "day",
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Drift:
+    """Score and measure new recordings, and compare them with the recordings of a calibration.
+
+    As much of each recording is scored as for the calibration. If whole recordings were, one of more
+    than two minutes fails. Unfit recordings are compared, too, because a calibration's are.
+
+    Args:
+        files: audio files, and folders, which are searched for audio files.
+        alpha: probability, for recordings like the calibration's, that any of the tests finds drift.
+        by: length of the periods in which recordings are counted.
+        batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
+
+    Raises:
+        InputError: if ``alpha`` is not between 0 and 1; if the calibration belongs to another
+            detector, fuses several systems, is of frames, or holds nothing to compare with; if a
+            folder has no audio files; or if no recording can be compared.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
+    decider = Decider(calibration)
+    num_samples = calibrated_samples(decider, detector.provenance).num_samples
+    notes = notes_on(detector, decider, num_samples)
+    all_usual = usual_of(calibration)
+    longest = None
+    if num_samples is None:
+        longest = round(LONG_RECORDING * SAMPLE_RATE)
+    paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
+    judged = judge_files(
+        detector,
+        Scores(),
+        paths,
+        num_samples,
+        batch_size=batch_size,
+        workers=workers,
+        longest=longest,
+        measurer=Measurer.of(detector, decider),
+    )
+    recordings = []
+    failures: dict[str, str] = {}
+    for file in ProgressDisplay(judged, title="scoring", unit="file", total=len(paths)):
+        try:
+            recordings.append(_measured(file, decider, all_usual))
+        except InputError as error:
+            failures[str(file.path)] = error.problem
+    if not recordings:
+        raise InputError(
+            f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
+        )
+    values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
+    comparisons, num_needed = compare(all_usual, values, alpha)
+    return Drift(recordings, comparisons, failures, num_needed, alpha, by, decider.described()[2:], notes)
+
+
+def _measured(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
+    """The values of a judged file.
+
+    Raises:
+        InputError: if the file could not be scored, or was removed meanwhile.
+    """
+    if isinstance(file.result, InputError):
+        raise file.result
+    path = Path(str(file.path))
+    assert file.traits is not None  # a measurer was given
+    try:
+        modified = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
+    except (OSError, OverflowError, ValueError) as error:
+        raise InputError(f"the time of its last change cannot be read ({error})", subject=str(path)) from error
+    values = {}
+    for usual in all_usual:
+        value = usual.value_of(file.result, file.traits)
+        if value is not None:
+            values[usual.name] = value
+    decision = decider(file.result, file.traits).decision
+    return NewRecording(path, modified, file.result, decision, file.remark, values)
+
+
+def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
+    """The values (n,) called ``name`` of those ``recordings`` that have one."""
+    return np.array([recording.values[name] for recording in recordings if name in recording.values])
+
+
+def _row(comparison: Comparison) -> Row:
+    """The row of a comparison in the table."""
+    number = len(comparison.values)
+    limit = None if comparison.fewest > number else comparison.fewest / number
+    figures = {
+        "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),
+        "expected": Figure(comparison.usual.expected),
+        "limit": Figure(limit),
+        "p": Figure(comparison.p_value),
+        "adjusted_p": Figure(comparison.adjusted_p),
+    }
+    labels = {"trait": comparison.name, "usual": comparison.usual.in_words, "median before": comparison.median_before}
+    return Row({**labels, "median": comparison.median}, figures)
+
+
+def kinds_of(remark: Remark) -> list[str]:
+    """The kinds of the remarks on a recording; empty without remarks.
+
+    >>> kinds_of(Remark("clipped: 1.2% of its samples are at its limit; its 2 channels differ, as those of two speakers do"))
+    ['channels that differ', 'clipped']
+    """
+    kinds = [kind for kind, words in _REMARKS.items() if words in remark.text]
+    if remark.text and not kinds:
+        kinds.append("other")
+    return kinds

@@ -1,0 +1,54 @@
+"""A picture of drift: the traits of new recordings over time, and what is usual for the calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nes2net.actions.drift import Drift, values_of
+from nes2net.lib.files import replacing
+from nes2net.lib.pictures import Figure
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, style
+
+_WIDTH = 9.0  # inches
+_PANEL = 1.7  # inches high
+
+
+def plot_drift(picture: str | Path, drift: Drift) -> None:
+    """Draw a panel for each trait: a dot for each recording, the median of each period, and bands for usual ranges.
+
+    Args:
+        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the format.
+    """
+    shown = [comparison for comparison in drift.comparisons if comparison.usual.is_trait]
+    figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(shown)), layout="constrained")
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, comparison in zip(panels, shown):
+        usual = comparison.usual
+        for low, high in usual.merged:
+            axes.axhspan(usual.factor * low, usual.factor * high, color=BONAFIDE, alpha=0.12, linewidth=0)
+        with_value = [recording for recording in drift.recordings if usual.name in recording.values]
+        times = [recording.modified for recording in with_value]
+        values = usual.factor * comparison.values
+        colours = np.where(usual.is_outside(comparison.values), SPOOF, INK)
+        axes.scatter(times, values, s=6, c=colours, alpha=0.4, linewidths=0, rasterized=True)
+        medians = []
+        middles = []
+        for recordings in drift.periods().values():
+            period_values = values_of(recordings, usual.name)
+            if len(period_values):
+                medians.append(usual.factor * float(np.median(period_values)))
+                middles.append(recordings[len(recordings) // 2].modified)
+        axes.plot(middles, medians, color=INK, linewidth=1.4, marker="o", markersize=4)
+        verdict = "drift" if comparison in drift.found else "no drift found"
+        name = f"{usual.name}, {usual.unit}".removesuffix(", ")
+        outside = f"{100 * comparison.outside:.0f} % outside of the usual range, {100 * usual.expected:.0f} % expected"
+        axes.set_title(f"{name}: {outside}: {verdict}", loc="left", fontsize="small", color=INK)
+        style(axes)
+    line = "" if drift.by == "none" else f"; line: median of each {drift.by}"
+    panels[-1].set_xlabel(f"last change of the file, UTC; shaded: usual in the calibration{line}", color=INK)
+    for label in panels[-1].get_xticklabels():
+        label.set(rotation=20, ha="right")
+    with replacing(picture, durable=True) as temporary:
+        figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])

@@ -1,0 +1,157 @@
+"""New recordings against those of a calibration: drift is named by its trait, and is rarely found where there is none."""
+
+import json
+import os
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders.unfit import write_unfit
+from builders.voices import voice
+from scipy.signal import firwin, lfilter
+
+from nes2net import Detector, InputError
+from nes2net.actions.calibration import calibrate_recordings
+from nes2net.actions.drift import kinds_of, measure_drift
+from nes2net.actions.drift_plot import plot_drift
+from nes2net.data.audio.remarks import Remark
+from nes2net.scoring.decisions.calibration import fit, load
+
+MONDAY = datetime(2026, 3, 2, 12, tzinfo=timezone.utc).timestamp()
+DAY = 86400
+
+
+def write_voices(folder, seed, number, change=lambda samples: samples):
+    """Voices of about a second at levels that differ by some dB, one a day."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for n in range(number):
+        level = 10 ** (rng.normal(-10, 3) / 20)
+        samples = change(level * voice(seed=int(rng.integers(1 << 30)), seconds=rng.uniform(0.7, 1)))
+        soundfile.write(folder / f"{n}.wav", samples, 16000, subtype="FLOAT")
+        os.utime(folder / f"{n}.wav", (MONDAY + n % 10 * DAY,) * 2)
+    return folder
+
+
+def small_detector(seed=0):
+    torch.manual_seed(seed)
+    return Detector.from_config({"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"})
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return small_detector()
+
+
+@pytest.fixture(scope="module")
+def calibration(detector, tmp_path_factory):
+    """Learned from 60 voices of each class."""
+    folder = tmp_path_factory.mktemp("calibration")
+    classes = [write_voices(folder / name, seed, 60) for seed, name in enumerate(("real", "fake"))]
+    calibrate_recordings(detector, *classes, folder / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
+    return load(folder / "c.json")
+
+
+def telephone(samples):
+    return lfilter(firwin(101, 2000, fs=16000), 1, samples).astype(np.float32)
+
+
+def names(drift):
+    return {comparison.name for comparison in drift.found}
+
+
+def test_recordings_like_those_of_the_calibration_are_no_drift(detector, calibration, tmp_path):
+    for seed in (10, 11, 12):
+        drift = measure_drift(detector, calibration, [write_voices(tmp_path / str(seed), seed, 40)])
+        compared = [comparison.name for comparison in drift.comparisons]
+        assert compared == ["llr", "duration", "level", "bandwidth", "embedding", "all traits", "unfit"]
+        assert not drift.found and not drift.too_few and "no drift was found" in drift.result.text()
+
+
+@pytest.mark.parametrize(
+    ("change", "trait"), [(lambda x: 4 * x, "level"), (telephone, "bandwidth"), (lambda x: x[:4000], "duration")]
+)
+def test_what_differs_is_named(detector, calibration, tmp_path, change, trait):
+    drift = measure_drift(detector, calibration, [write_voices(tmp_path / "new", 20, 30, change)])
+    assert trait in names(drift) and "all traits" in names(drift)
+    assert f"drift: {trait}: " in drift.result.text()
+    (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == trait]
+    low, high = row["outside"].interval
+    assert low > row.value("expected") and low < row.value("outside") <= high
+
+
+def test_a_shift_within_the_usual_range_is_a_note(detector, calibration, tmp_path):
+    """Another share of spoofed recordings can move a median, so it is no drift."""
+    folder = write_voices(tmp_path / "new", 21, 40, lambda samples: 1.3 * samples)
+    drift = measure_drift(detector, calibration, [folder], alpha=0.05)
+    (note,) = [note for note in drift.result.notes if note.startswith("level: ")]
+    assert "of the recordings lie above the calibration's median, -2" in note and "level" not in names(drift)
+
+
+def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(detector, calibration, tmp_path):
+    folder = write_voices(tmp_path / "new", 30, 60)
+    write_unfit(folder)
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    drift = measure_drift(detector, calibration, [folder, folder / "0.wav"])
+    assert len(drift.recordings) == 65 and list(drift.failures) == [str(folder / "broken.wav")]
+    remarks = {row.labels["remark"]: row.value("number") for row in drift.result.rows("remarks")}
+    expected = {"silence": 2, "constant samples": 1, "a steady sound": 1, "channels that cancel": 1}
+    assert expected.items() <= remarks.items() and "other" not in remarks
+    assert "unfit" not in names(drift) and drift.result.header["cannot_tell"] >= 5 / 65
+    unfit = measure_drift(detector, calibration, write_unfit(folder))
+    assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text() and "unfit" in names(unfit)
+    assert kinds_of(Remark()) == [] and kinds_of(Remark("something new")) == ["other"]
+
+
+def test_days_and_weeks(detector, calibration, tmp_path):
+    folder = write_voices(tmp_path / "new", 40, 20)
+    days = measure_drift(detector, calibration, [folder])
+    rows = days.result.rows("over time")
+    assert [row.labels["day"] for row in rows] == [f"2026-03-{day:02}" for day in range(2, 12)]
+    assert all(row.value("number") == 2 for row in rows)
+    llrs = [recording.values["llr"] for recording in days.recordings if recording.modified.day == 2]
+    assert rows[0].value("llr") == pytest.approx(np.mean(llrs)) and len(llrs) == 2
+    weeks = measure_drift(detector, calibration, [folder], by="week").result.rows("over time")
+    assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
+    assert not measure_drift(detector, calibration, [folder], by="none").result.rows("over time")
+
+
+def test_the_same_recordings_give_the_same_result_and_picture(detector, calibration, tmp_path):
+    folder = write_voices(tmp_path / "new", 50, 20)
+    results = []
+    for number, batch_size in enumerate((8, 8)):
+        drift = measure_drift(detector, calibration, [folder], batch_size=batch_size)
+        plot_drift(tmp_path / f"{number}.png", drift)
+        results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
+    assert results[0] == results[1] and results[0][1].startswith(b"\x89PNG")
+    row = json.loads(results[0][0])["recordings"][0]
+    assert row["file"] == str(folder / "0.wav") and row["modified"] == "2026-03-02T12:00:00+00:00"
+
+
+def test_too_few_are_said_in_words(detector, calibration, tmp_path):
+    folder = write_voices(tmp_path / "new", 60, 3, lambda x: 4 * x)
+    drift = measure_drift(detector, calibration, [folder / "0.wav"])
+    assert drift.too_few == (
+        "1 recording is too few to show drift at `alpha` 0.01: give at least 2, which show it if they are all outside "
+        "of one range"
+    )
+    strict = measure_drift(detector, calibration, [folder], alpha=1e-5)
+    assert strict.num_needed > 3 and strict.result.warnings == [strict.too_few]
+
+
+def test_what_is_refused(detector, calibration, tmp_path):
+    folder = write_voices(tmp_path / "new", 70, 1)
+    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
+        measure_drift(small_detector(1), calibration, [folder])
+    with pytest.raises(InputError, match="`alpha` lies between 0 and 1"):
+        measure_drift(detector, calibration, [folder], alpha=0)
+    with pytest.raises(InputError, match="holds no ratios and no traits of at least 10 recordings"):
+        measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
+    two = fit(np.eye(2), -np.eye(2))
+    with pytest.raises(InputError, match="the calibration fuses 2 systems"):
+        measure_drift(detector, two, [folder])
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match="none of 1 file could be compared; .*broken.wav"):
+        measure_drift(detector, calibration, [tmp_path / "broken.wav"])

@@ -1,0 +1,85 @@
+"""`nes2net calibrate drift`: its exit status tells cron whether the calibration still holds."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders.voices import voice
+
+from nes2net import Detector
+from nes2net.cli.main import main
+
+
+def write_voices(folder, seed, number, gain=0.3):
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for n in range(number):
+        samples = gain * 10 ** (rng.normal(0, 2) / 20) * voice(seed=int(rng.integers(1 << 30)), seconds=0.5)
+        soundfile.write(folder / f"{n}.wav", samples, 16000, subtype="FLOAT")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A calibration ``c.json`` of ``d.pth``, and folders of recordings that are the same, loud, or few."""
+    folder = tmp_path_factory.mktemp("drift")
+    for seed, (name, number, gain) in enumerate(
+        [("real", 25, 0.3), ("fake", 25, 0.3), ("same", 20, 0.3), ("loud", 20, 2), ("few", 1, 0.3)]
+    ):
+        write_voices(folder / name, seed, number, gain)
+    config = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    for seed, name in enumerate("de"):
+        torch.manual_seed(seed)
+        Detector.from_config(config).save(folder / f"{name}.pth")
+    flags = f"--model {folder}/d.pth --device cpu --samples 8000 --workers 0 --allow-inverted --save {folder}/c.json"
+    assert main(["calibrate", "recordings", f"{folder}/real", f"{folder}/fake", *flags.split()]) == 0
+    return folder
+
+
+@pytest.fixture
+def drift(folder, monkeypatch, tmp_path, command):
+    """A function that runs the command in ``folder``; what it writes goes to the temporary folder."""
+    monkeypatch.chdir(folder)
+    return lambda words: command(
+        f"calibrate drift c.json {words} --model d.pth --device cpu".replace("OUT", str(tmp_path))
+    )
+
+
+def test_the_exit_status_says_whether_there_is_drift(drift, tmp_path):
+    status, out, err = drift("same --by week")
+    assert (status, err) == (0, "") and out.startswith("no drift was found\n20 recordings, compared by 7 tests")
+    status, out, err = drift("loud --save OUT/a/drift.json --plot OUT/drift.svg")
+    assert status == 3 and out.startswith("drift: ") and "drift: level: 100 % of the recordings lie outside of" in out
+    assert (
+        "median" in out
+        and "95 % interval" in out
+        and err.splitlines() == [f"wrote {tmp_path}/a/drift.json", f"wrote {tmp_path}/drift.svg"]
+    )
+    saved = json.loads((tmp_path / "a" / "drift.json").read_text())
+    assert "level" in saved["drift"] and len(saved["recordings"]) == 20 and saved["failures"] == {}
+    assert "<svg" in (tmp_path / "drift.svg").read_text()
+    status, out, _ = drift("loud --json")
+    assert status == 3 and json.loads(out) == saved
+
+
+def test_what_is_incomplete_has_another_status(drift, tmp_path):
+    status, _, err = drift("few")
+    assert status == 1 and "warning: 1 recording is too few to show drift at --alpha 0.01: give at least" in err
+    (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")
+    status, out, err = drift("same OUT")
+    assert status == 1 and "20 recordings" in out and "1 file failed: " in err and "bro\\nken.wav: " in err
+    assert drift("loud OUT")[0] == 3  # drift is the more urgent news
+
+
+def test_what_is_refused(folder, monkeypatch, refused):
+    monkeypatch.chdir(folder)
+    for words, message in (
+        ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),
+        ("c.json same --model d.pth --alpha 2", "--alpha lies between 0 and 1, not at 2"),
+        ("c.json same --model d.pth --plot drift.jpg", "--plot draws a .png, .svg or .pdf, not drift.jpg"),
+        ("c.json same --model d.pth --plot x.png --save x.png", "--save and --plot are both x.png"),
+        ("c.json same --model d.pth --save c.json", "c.json is one of the files that are read"),
+        ("d.pth same --model d.pth", "d.pth"),
+    ):
+        refused(f"calibrate drift {words}", message)

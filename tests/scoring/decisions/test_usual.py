@@ -1,0 +1,83 @@
+"""What is usual for a calibration: exact numbers outside by chance, whatever its size and the share of fakes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nes2net.scoring.decisions.calibration import fit
+from nes2net.scoring.decisions.population import Population, Traits
+from nes2net.scoring.decisions.usual import compare, usual_of
+
+
+def drawn_traits(rng, number):
+    columns = rng.lognormal(0, 0.5, number), rng.normal(-20, 3, number), rng.normal(6000, 700, number)
+    return [Traits(*row) for row in zip(*(column.tolist() for column in columns))]
+
+
+def drawn_scores(rng, number, share=0.5):
+    return np.where(rng.random(number) < share, 2, -2) + rng.normal(0, 1, number)
+
+
+def values_of(all_usual, scores, traits):
+    return {usual.name: np.array(list(map(usual.value_of, scores, traits))) for usual in all_usual}
+
+
+def of_llrs(usual, llrs, alpha=0.01):
+    ((comparison,), needed) = compare([usual], {"llr": np.array(llrs)}, alpha)
+    return comparison, needed
+
+
+def test_false_alarms_are_as_rare_as_asked_for_even_of_a_small_calibration():
+    """A binomial test against 5 % would find drift in most of these cases."""
+    alarms = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        calibration = fit(rng.normal(2, 1, 20), rng.normal(-2, 1, 20))
+        calibration = replace(calibration, population=Population.fit(drawn_traits(rng, 40), [True, False] * 20))
+        all_usual = usual_of(calibration)
+        values = values_of(all_usual, drawn_scores(rng, 200, share=rng.random()), drawn_traits(rng, 200))
+        comparisons, _ = compare(all_usual, values, 0.2)
+        assert comparisons[2].usual.expected == pytest.approx(2 * (1 + 0.025 * 39) / 41)  # not 5 %, of 40 recordings
+        alarms += any(comparison.adjusted_p <= 0.2 for comparison in comparisons)
+    assert 3 <= alarms <= 40
+
+
+def test_scores_between_the_classes_are_drift_whatever_the_share_of_fakes():
+    rng = np.random.default_rng(0)
+    calibration = fit(rng.normal(6, 1, 200), rng.normal(-6, 1, 200))
+    (usual,) = usual_of(calibration)
+    assert len(usual.merged) == 2 and " or " in usual.in_words
+    for mean, expected in ((6, False), (-6, False), (0, True)):
+        comparison, _ = of_llrs(usual, calibration(rng.normal(mean, 1, 50)))
+        assert (comparison.adjusted_p <= 0.01) is expected
+
+
+def test_the_smallest_share_that_is_drift_is_stated():
+    rng = np.random.default_rng(0)
+    (usual,) = usual_of(fit(rng.normal(2, 1, 100), rng.normal(-2, 1, 100)))
+    (low, high) = usual.merged[0]
+    _, needed = of_llrs(usual, [low])
+    assert needed == 2
+    for number in (1, needed, 50):
+        for outside in range(number + 1):
+            comparison, _ = of_llrs(usual, [high + 1] * outside + [low] * (number - outside))
+            assert (comparison.adjusted_p <= 0.01) is (outside >= comparison.fewest)
+        assert (comparison.fewest <= number) is (number >= needed)
+
+
+def test_a_shift_is_told_from_chance_and_ties_are_no_shift():
+    rng = np.random.default_rng(0)
+    calibration = replace(
+        fit([1.0, 2.0], [0.0, 1.5]), population=Population.fit(drawn_traits(rng, 100), [True, False] * 50)
+    )
+    usual = {usual.name: usual for usual in usual_of(calibration)}
+    assert "llr" not in usual  # of four trials nothing is usual
+    level = usual["level"]
+    shift = level.shift(rng.normal(-23, 3, 100))
+    assert shift.side == "below" and shift.share > 0.75 and shift.p_value < 0.01
+    assert level.shift(rng.normal(-20, 3, 100)).p_value > 0.05
+    assert level.shift(np.full(100, level.middle)).p_value == 1
+    assert usual["unfit"].shift(np.zeros(3)) is None
+    low, high = usual["duration"].ranges[0]
+    assert 0.2 < low < 0.6 and 1.8 < high < 4  # in seconds, not in logarithms
