@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import httpx
-import numpy as np
 import pytest
 import soundfile
 import torch
 import yaml
 from builders import PATIENCE
+from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.cli.main import main
@@ -65,7 +65,7 @@ def test_its_program_runs(model, tmp_path, spectral_detector):
     pytest.importorskip("gradio")
     space, sound = tmp_path / "space", tmp_path / "a.wav"
     assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
-    soundfile.write(sound, 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
+    soundfile.write(sound, voice(seconds=2), 16000)
     hub = {"SPACE_ID": "me/mine", "SPACE_HOST": "me-mine.hf.space", "GRADIO_SERVER_PORT": "0"}
     for place in ({}, hub):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
