@@ -43,8 +43,8 @@ _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
-# Telephone band: the energy from 4.3 kHz on lies at least 50 dB below that of 0.3 to 3.4 kHz. Of 1,934
-# recordings of 16 kHz the highest difference is 35 dB; of 504 that went through 8 kHz the lowest is 70 dB.
+# Telephone band: the energy from 4.3 kHz on lies at least 50 dB below that of 0.3 to 3.4 kHz. Among 2,037
+# recordings of 16 kHz the largest difference is 35 dB; among 504 of 8 kHz the smallest is 70 dB.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
