@@ -109,7 +109,7 @@ class Drift:
     """The fewest recordings that can show any drift at ``alpha``."""
     alpha: float
     by: By
-    about: list[str]
+    basis: list[str]
     """The calibration, in words."""
     notes: list[str]
 
@@ -173,7 +173,7 @@ class Drift:
             f"{counted(number, 'recording')}, compared by {counted(len(self.comparisons), 'test')}, which find drift in at "
             f"most {100 * self.alpha:g} % of cases without any",
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
-            *self.about,
+            *self.basis,
         ]
         header = {
             "alpha": self.alpha,

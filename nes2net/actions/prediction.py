@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.files import with_folders_listed
-from nes2net.data.audio.packed import AnyRecording, ChannelOf
+from nes2net.data.audio.packed import AnyRecording, ChannelOf, all_channels
 from nes2net.data.audio.read import LongAudio, count_channels, count_samples, stream_audio
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -29,14 +29,15 @@ from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import (
-    DecisionWindows,
+    TrackWindows,
     calibrated_samples,
+    decide_by_track,
     decision_windows,
     notes_on,
     stretch_rule,
     usual_window,
 )
-from nes2net.scoring.decisions.along import decide_along, suitable_hop
+from nes2net.scoring.decisions.along import suitable_hop
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import JudgedFile, judge_files
@@ -68,7 +69,7 @@ class Prediction:
     @property
     def path(self) -> Path:
         """The file of the recording."""
-        return file_of(self.recording)
+        return Path(str(all_channels(self.recording)))
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,13 @@ class Along:
     """Distance of windows in seconds; None for half a window in recordings of up to two minutes, and for a
     whole one in longer ones."""
 
-    def suited(self, duration: float) -> tuple[float, float]:
-        """Window and hop in seconds for a recording of ``duration`` seconds, if ``window`` is given."""
+    def suited(self, duration: float) -> TrackWindows:
+        """The windows for a recording of ``duration`` seconds, if ``window`` is given."""
         assert self.window is not None
-        return self.window, suitable_hop(duration, self.window) if self.hop is None else self.hop
+        hop = self.hop
+        if hop is None:
+            hop = suitable_hop(duration, self.window)
+        return TrackWindows(self.window, hop)
 
 
 @dataclass(frozen=True)
@@ -358,20 +362,18 @@ def _channels_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyR
             count = count_channels(path)
         except InputError:  # reported when the file is judged
             return [path]
-        return [ChannelOf(path, number) for number in range(count)] if count > 1 else [path]
+        if count == 1:
+            return [path]
+        return [ChannelOf(path, number) for number in range(count)]
     return [ChannelOf(path, channel)]
-
-
-def file_of(source: AnyRecording) -> Path:
-    """The file of a recording or of a channel."""
-    return Path(str(source.recording if isinstance(source, ChannelOf) else source))
 
 
 def _names(source: AnyRecording) -> dict[str, Any]:
     """The facts of a row that say which recording, and which channel, it is about."""
+    names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
-        return {"file": str(source.recording), "channel": source.channel}
-    return {"file": str(source)}
+        names["channel"] = source.channel
+    return names
 
 
 def _shown(source: AnyRecording) -> str:
@@ -444,7 +446,7 @@ class _Scoring:
         if decider:
             windows = decision_windows(self.asking.detector, decider, duration)
         elif self.question.threshold is not None and extent["judged"] < 1:
-            windows = DecisionWindows(*self.windows.suited(duration))
+            windows = self.windows.suited(duration)
         track = None
         remark = file.remark
         words = ""
@@ -463,7 +465,7 @@ class _Scoring:
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._track(source, duration, *shown)
-        return Prediction(source, row | self._facts_of(track, shown[1]), track, words=words)
+        return Prediction(source, row | self._facts_of(track, shown.hop), track, words=words)
 
     def _mean(self, source: AnyRecording) -> Prediction:
         """Score a long recording by the mean along its time; unless its track is shown, note this first."""
@@ -521,13 +523,9 @@ class _Scoring:
         """The decision by the windows of a ``track``: facts of a row, and words about it."""
         decider = self.asking.decider
         if decider is None:
-            row = self._decided(track.score, None, track.remark)
-            return {
-                **row,
-                "mean": track.score,
-            }, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
-        measurer = Measurer.of(self.asking.detector, decider)
-        decision = decide_along(decider, score, track, measurer.along(stream_audio(source), track, beginning))
+            row = {**self._decided(track.score, None, track.remark), "mean": track.score}
+            return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
+        decision = decide_by_track(self.asking.detector, decider, score, track, stream_audio(source), beginning)
         return decision.row(), "; ".join(decision.words)
 
     def _decided(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:

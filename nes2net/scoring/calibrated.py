@@ -32,14 +32,15 @@ from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.decisions.along import decide_along, suitable_hop
+from nes2net.scoring.decisions.along import DecisionAlong, decide_along, suitable_hop
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
+from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.score_length import ScoreLength, length_of_training, samples_to_score
-from nes2net.scoring.track import chosen_resolution, score_track
+from nes2net.scoring.track import Track, chosen_resolution, score_track
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -113,8 +114,7 @@ def decide(
         channels = Channels(num_samples)
         heard = reader.read(recording, channels=channels)
     remark = remark_of(heard.plain, heard.num_samples, channels, length_of_training(scorer.provenance))
-    measurer = Measurer.of(scorer, decider)
-    traits = measurer.of_recording(heard, remark)
+    traits = Measurer.of(scorer, decider).of_recording(heard, remark)
     score = score_or_raise(scorer, torch.from_numpy(heard.waveform)[None])[0]
     windows = decision_windows(scorer, decider, heard.num_samples / SAMPLE_RATE)
     if windows is None:
@@ -126,14 +126,32 @@ def decide(
     if not isinstance(recording, np.ndarray):
         channels = Channels()
     track = score_track(scorer, blocks(channels), SAMPLE_RATE, **windows._asdict(), channels=channels)
-    return decide_along(decider, score, track, measurer.along(blocks(), track, traits))
+    return decide_by_track(scorer, decider, score, track, blocks(), traits)
 
 
-class DecisionWindows(NamedTuple):
-    """The windows along a recording on which a decision rests."""
+def decide_by_track(
+    scorer: Scorer,
+    decider: Decider,
+    score: float,
+    track: Track,
+    blocks: Iterable[np.ndarray],
+    beginning: Traits | None,
+) -> DecisionAlong:
+    """Decide on a recording along its ``track``, whose windows are those of :func:`decision_windows`.
+
+    Args:
+        score: the score of the recording, which the decision repeats.
+        blocks, beginning: as for :meth:`nes2net.scoring.measuring.Measurer.along`.
+    """
+    traits = Measurer.of(scorer, decider).along(blocks, track, beginning)
+    return decide_along(decider, score, track, traits)
+
+
+class TrackWindows(NamedTuple):
+    """The windows along a recording."""
 
     window: float
-    """Length of a window in seconds, that of the scores in the calibration."""
+    """Length of a window in seconds."""
     hop: float
     """Distance of windows in seconds."""
 
@@ -146,8 +164,8 @@ def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE
 
 
-def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> DecisionWindows | None:
-    """The windows for a decision on a recording of ``duration`` seconds.
+def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> TrackWindows | None:
+    """The windows for a decision on a recording of ``duration`` seconds, as long as the calibration's scores.
 
     None if the calibration was learned from scores of whole recordings, or if the recording is not longer
     than a window; its score then decides.
@@ -156,7 +174,7 @@ def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> Decis
     if num_samples is None or duration <= num_samples / SAMPLE_RATE:
         return None
     window = num_samples / SAMPLE_RATE
-    return DecisionWindows(window, suitable_hop(duration, window))
+    return TrackWindows(window, suitable_hop(duration, window))
 
 
 def stretch_rule(

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import AnyRecording, ChannelOf
+from nes2net.data.audio.packed import AnyRecording, all_channels
 from nes2net.data.audio.remarks import Channels, Remark, remark_of
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
@@ -139,7 +139,7 @@ class _File(Generic[T]):
         self.judged: JudgedFile[T] | None = None
         self._reading = reading
         try:
-            self._guess = _EXPANSION * os.path.getsize(str(path.recording if isinstance(path, ChannelOf) else path))
+            self._guess = _EXPANSION * os.path.getsize(str(all_channels(path)))
         except (OSError, ValueError, TypeError):
             self._guess = 0  # reading the file will report the error
 

@@ -67,7 +67,13 @@ class Track:
     @property
     def judged(self) -> float:
         """Share of the recording that lies in a window; below 1 if there are gaps between windows."""
-        covered = self.window + np.minimum(np.diff(self.times), self.window).sum()
+        return self.share_of(np.ones(len(self), bool))
+
+    def share_of(self, is_chosen: np.ndarray) -> float:
+        """Share of the recording that lies in the windows of which ``is_chosen`` (K,) is true."""
+        if not is_chosen.any():
+            return 0.0
+        covered = self.window + np.minimum(np.diff(self.times[is_chosen]), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
     @property

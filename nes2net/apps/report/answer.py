@@ -155,11 +155,11 @@ def _rests_on(row: dict[str, Any]) -> str:
 
 def _probability(row: dict[str, Any], decider: Decider) -> str:
     probability = row["probability"]
-    what = "the recording"
+    subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:
-        what = "a typical window of the recording"
+        subject = "a typical window of the recording"
     words = (
-        f"{percent(probability)} that {what} is bona fide, and {percent(1 - probability)} that it is spoof, "
+        f"{percent(probability)} that {subject} is bona fide, and {percent(1 - probability)} that it is spoof, "
         f"if {percent(decider.prior)} of such recordings are bona fide."
     )
     if llrs := decider.calibration.llrs:

@@ -190,12 +190,10 @@ def _described(detector: Detector) -> Facts:
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published is not None:
         facts += [("Note", note) for note in published[1].notes]
-    parts = [
-        detector.config[part]["name"] for part in ("frontend", "aggregation", "backend") if part in detector.config
-    ]
+    sections = [section for section in ("frontend", "aggregation", "backend") if section in detector.config]
     return [
         *facts,
-        ("Parts", " + ".join(parts)),
+        ("Parts", " + ".join(detector.config[section]["name"] for section in sections)),
         ("Fingerprint", detector.fingerprint()),
         ("Precision", detector.precision),
     ]

@@ -59,8 +59,8 @@ def draw(examination: Examination) -> Markup:
         panel.grid(False)
     if examination.fakes is not None:
         strip = panels[3]
-        places = drawn_places(examination.fakes.stretches, track.duration / _COLUMNS)
-        strip.broken_barh([(start, end - start) for start, end in places], (0, 1), color=SPOOF, linewidth=0)
+        intervals = drawn_places(examination.fakes.stretches, track.duration / _COLUMNS)
+        strip.broken_barh([(start, end - start) for start, end in intervals], (0, 1), color=SPOOF, linewidth=0)
         strip.set(ylim=(0, 1), yticks=[])
         strip.set_ylabel("fake", rotation=0, ha="right", va="center")
         style(strip)
@@ -114,16 +114,16 @@ def spectrogram(path: AnyRecording, duration: float) -> NDArray:
     power = np.zeros((columns, _FFT // 2 + 1))
     counts = np.zeros(columns)
     window = np.hanning(_FFT).astype(np.float32)
-    held = np.zeros(0, np.float32)
+    waiting = np.zeros(0, np.float32)
     done = 0
     for block in stream_audio(path):
-        held = np.concatenate([held, block])
-        if len(held) < _FFT:
+        waiting = np.concatenate([waiting, block])
+        if len(waiting) < _FFT:
             continue
-        frames = np.lib.stride_tricks.sliding_window_view(held, _FFT)[::_FFT_HOP]
+        frames = np.lib.stride_tricks.sliding_window_view(waiting, _FFT)[::_FFT_HOP]
         column = np.minimum((done + np.arange(len(frames))) * columns // num_spectra, columns - 1)
         np.add.at(power, column, np.square(np.abs(np.fft.rfft(frames * window))))
         counts += np.bincount(column, minlength=columns)
         done += len(frames)
-        held = held[len(frames) * _FFT_HOP :]
+        waiting = waiting[len(frames) * _FFT_HOP :]
     return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T

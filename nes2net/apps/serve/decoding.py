@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.packed import ChannelOf, all_channels
 from nes2net.data.audio.read import stated_length, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -99,7 +99,7 @@ def _decode(
         answer.send((_written(source, full_wav, player_wav, longest, channels), channels))
     except InputError as error:
         # Remove the name of the file, which is temporary.
-        path = str(source.recording if isinstance(source, ChannelOf) else source)
+        path = str(all_channels(source))
         reason = str(error).removeprefix(f"audio file {source} ").removeprefix(f"audio file {path} ")
         reason = reason.replace(path, "the file")
         if reason.startswith(_UNREADABLE):  # the messages of the two libraries would not help the user

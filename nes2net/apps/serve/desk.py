@@ -29,8 +29,8 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
-from nes2net.scoring.calibrated import calibrated_samples, decision_windows, notes_on, usual_window
-from nes2net.scoring.decisions.along import DecisionAlong, decide_along, suitable_hop
+from nes2net.scoring.calibrated import calibrated_samples, decide_by_track, decision_windows, notes_on, usual_window
+from nes2net.scoring.decisions.along import DecisionAlong, suitable_hop
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
@@ -318,15 +318,17 @@ class Desk:
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
-                traits = measurer.of_recording(recording, remark) if recording else None
-                decides_along = decision_windows(self.detector, self.decider, duration) is not None
-                if decides_along or traits is None:
-                    traits = measurer.along(stream_audio(full_wav), track, traits)
-                if decides_along:
+                traits = None
+                if recording:
+                    traits = measurer.of_recording(recording, remark)
+                blocks = stream_audio(full_wav)
+                decision: Decision
+                if decision_windows(self.detector, self.decider, duration) is not None:
                     remark = track.remark
-                    meaning = Meaning(decide_along(self.decider, score, track, traits), self.decider)
+                    decision = decide_by_track(self.detector, self.decider, score, track, blocks, traits)
                 else:
-                    meaning = Meaning(self.decider(score, traits), self.decider)
+                    decision = self.decider(score, traits or measurer.along(blocks, track))
+                meaning = Meaning(decision, self.decider)
             picture = draw(full_wav, watch.check) if look else None
             token = ""
             if player_wav:

@@ -76,6 +76,11 @@ class ChannelOf:
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
+def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
+    """The recording that ``recording`` is a channel of, or ``recording`` itself."""
+    return recording.recording if isinstance(recording, ChannelOf) else recording
+
+
 class Status(NamedTuple):
     """Size and time of the last change of a file, or of the shard of a recording."""
 
@@ -118,8 +123,7 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
         InputError: if the shard cannot be read or has no such recording.
         MissingLibrary: if the shard needs pyarrow.
     """
-    if isinstance(recording, ChannelOf):
-        recording = recording.recording
+    recording = all_channels(recording)
     if isinstance(recording, RecordingBytes):
         return recording
     address = shard_of(recording)

@@ -31,7 +31,7 @@ from nes2net.data.audio.decoders import (
     open_with_libsndfile,
 )
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes, fetched, open_recording
+from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes, all_channels, fetched, open_recording
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
 from nes2net.lib.errors import InputError, counted
@@ -220,7 +220,7 @@ def load_head_and_length(
                 pieces.append(piece)
             end += len(block)
             if searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _stated_samples(path.recording if isinstance(path, ChannelOf) else path)
+                length = _stated_samples(all_channels(path))
                 if length is not None:
                     return joined(pieces), length
                 searched = 0
@@ -235,7 +235,7 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.
     """
-    length = _stated_samples(path.recording if isinstance(path, ChannelOf) else path)
+    length = _stated_samples(all_channels(path))
     if length is not None:
         return length
     return _read(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]

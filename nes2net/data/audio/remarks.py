@@ -62,6 +62,10 @@ _CANCELLED = 0.01  # highest energy of the mean of channels that cancel, relativ
 _ALIKE = 0.5  # two channels differ if their correlation is lower
 
 
+#: The reason why no decision can rest on a recording without speech.
+NO_VOICE = "no voice was found in it, only other sounds, such as noise or music"
+
+
 class Remark(NamedTuple):
     """Remarks about a recording that a user should know before relying on its score."""
 
@@ -217,7 +221,7 @@ class Listener:
         return rest.share(self._piece_start) == 0
 
     def _measure_frames(self, block: NDArray) -> None:
-        """Count the levels of whole frames of 20 ms."""
+        """Count the levels of whole frames of 20 ms, and add up the energies of speech and of high frequencies."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
@@ -270,7 +274,7 @@ class Listener:
         if self._is_steady:
             return "a steady sound, such as a tone or noise: its level hardly changes"
         if self._lacks_speech:
-            return "no voice was found in it, only other sounds, such as noise or music"
+            return NO_VOICE
         return ""
 
     def _clipping(self) -> str:

@@ -11,6 +11,7 @@ but a sweep, a siren and a violin with vibrato.
 from __future__ import annotations
 
 import math
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,11 +82,9 @@ class SpeechFrames:
 
     def finished(self) -> SpeechFrames:
         """The frames as if the recording ended here; this object goes on."""
-        copy = SpeechFrames()
-        copy.__dict__ |= self.__dict__
-        copy._waiting = list(self._waiting)
-        copy.finish()
-        return copy
+        ended = copy(self)  # finish() replaces arrays and lists, and changes none
+        ended.finish()
+        return ended
 
     def drop(self, before: float) -> None:
         """Forget the frames before ``before`` seconds."""

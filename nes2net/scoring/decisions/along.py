@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import counted
 from nes2net.lib.times import clock
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
@@ -35,8 +36,6 @@ _MOST_WINDOWS = 1000  # of a simulated recording; a longer one is taken for seve
 _BELOW = 0.025  # share of the calibration's bona fide trials below the usual range
 _MOST_LENGTHS = 16  # lengths of fake parts that are simulated
 _SEED = 0
-#: The reason of "cannot tell" for a recording of which no window has speech.
-NO_SPEECH = "no voice was found in it, only other sounds, such as noise or music"
 
 
 @dataclass(frozen=True)
@@ -167,23 +166,19 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         traits: the traits of the recording; None to decide without comparing recordings.
     """
     assert track.speech is not None
-    duration = track.duration
     starts = track.times - track.window / 2
     ends = track.times + track.window / 2
     has_speech = track.speech >= LEAST_SPEECH
     hop = track.window
     if len(track) > 1:
         hop = float(track.times[1] - track.times[0])
-    rests_on = 0.0
-    if has_speech.any():
-        covered = track.window + np.minimum(np.diff(track.times[has_speech]), track.window).sum()
-        rests_on = min(1.0, float(covered / duration))
+    rests_on = track.share_of(has_speech)
     base = replace(decider(track.score, traits), score=score)
     along = DecisionAlong(**vars(base), rests_on=rests_on, windows=int(has_speech.sum()), window=track.window, hop=hop)
     if traits is not None and traits.unfit:
         return along
     if not has_speech.any():
-        return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_SPEECH)
+        return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
     evidence = Evidence(decider, track.window, half_life=math.inf)
     running = []
     for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
@@ -196,7 +191,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         threshold = min(threshold, decider.largest_llr)
     is_bonafide = mean >= threshold
     along = replace(along, llr=mean, probability=probability)
-    num_windows = max(1, round(rests_on * duration / track.window))  # side by side
+    num_windows = max(1, round(rests_on * track.duration / track.window))  # side by side
     simulated = _Chance.of(decider, num_windows)
     if simulated is not None:
         along = replace(
