@@ -1,5 +1,7 @@
 """The wheel holds all that a user runs, and the source archive all that its own tests need."""
 
+import ast
+import inspect
 import json
 import lzma
 import os
@@ -19,6 +21,9 @@ import yaml
 from builders import PATIENCE
 from builders.http_server import running
 from conftest import REPOSITORY
+
+from nes2net.cli import main
+from nes2net.models import registry
 
 #: Run when Python starts: AASIST comes from a server on this machine. Size and SHA-256 stay those of its publisher's file.
 STAND_IN = """from dataclasses import replace
@@ -51,6 +56,21 @@ def test_the_wheel_declares_every_file_of_the_package():
     data = {REPOSITORY / path for path in FILES if path.parts[0] == "nes2net" and path.suffix != ".py"}
     assert found == data
     assert max((REPOSITORY / path).stat().st_size for path in FILES) < 2e6  # all of them are in the source archive
+
+
+def test_no_message_names_a_file_that_the_wheel_lacks():
+    """Messages, texts of parts for `nes2net info`, and the help of every command."""
+    texts = [main.build_parser().format_help(), *(p.format_help() for p in main.build_parser().commands().values())]
+    for path in (REPOSITORY / "nes2net").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings]
+        texts += [node.value for node in constants if isinstance(node.value, str)]
+    for kind in (registry.frontends, registry.aggregations, registry.backends, registry.effects, registry.losses):
+        texts += [inspect.getdoc(kind.get(name)) or "" for name in kind.names()]
+    results = yaml.safe_load((REPOSITORY / "nes2net" / "models" / "published_results.yaml").read_text(encoding="utf-8"))
+    texts += map(str, results["notes"].values())
+    assert [text for text in texts if re.search(r"\b(docs|configs|scripts|tests)/\w", text)] == []
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ from nes2net.scoring.decisions.calibration import (
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
 from nes2net.scoring.score_length import samples_to_score
@@ -59,7 +60,7 @@ class Recordings:
     """Folder of the corpus."""
     num_workers: int | None = None
     """Number of workers that read audio; None for a number that suits the machine."""
-    model: str | Path | Detector | None = None
+    model: str | Path | Scorer | None = None
     """The detector of the scores, if recordings are to be compared by their embeddings, too."""
     device: str = "auto"
     config: dict[str, Any] | str | None = None
@@ -177,7 +178,7 @@ class FromRecordings(NamedTuple):
 
 
 def calibrate_recordings(
-    detector: Detector,
+    detector: Scorer,
     bonafide: str | Path,
     spoof: str | Path,
     save: str | Path,
@@ -273,8 +274,8 @@ def _population(
             f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
             f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
         )
-    detector = None
-    if isinstance(recordings.model, Detector):
+    detector: Scorer | None = None
+    if recordings.model is not None and not isinstance(recordings.model, (str, Path)):
         detector = recordings.model
     elif recordings.model:
         if scored_by is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nes2net.models.provenance import Provenance
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
+    from nes2net.scoring.kernel import Scorer
 
 
 class CorpusNames(Listed):
@@ -35,6 +36,7 @@ class CorpusNames(Listed):
 
 CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
 ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, name (nes2net models) or OWNER/NAME")]
+ScorerName = Annotated[str, Flag("MODEL", meaning="file, also .onnx, folder, name (nes2net models) or OWNER/NAME")]
 OnError = Literal["skip", "raise"]
 Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
 
@@ -107,6 +109,24 @@ class Loading(Architecture):
 
         detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.described, self.base)
         print_note(emulation_note(detector.precision, detector.device))
+        return detector
+
+    def scorer(self, model: str) -> Scorer:
+        """Load the detector ``model``, which may also be an exported one, by its suffix ``.onnx``.
+
+        Raises:
+            InputError: if it cannot be loaded, or a flag does not fit an exported detector.
+        """
+        if Path(model).suffix != ".onnx":
+            return self.load(model)
+        from nes2net.lib.devices import own_device  # start-up
+        from nes2net.models.onnx_detector import OnnxDetector  # start-up
+
+        if self.config is not None or self.base is not None:
+            raise InputError("an exported detector holds its architecture and weights: leave out `config` and `base`")
+        detector = OnnxDetector(model, own_device(self.device))
+        if self.dtype not in ("auto", "fastest", detector.precision):
+            raise InputError(f"{model} computes in {detector.precision}, not in {self.dtype}: leave out `dtype`")
         return detector
 
 

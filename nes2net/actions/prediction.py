@@ -18,7 +18,6 @@ from nes2net.data.audio.packed import AnyRecording, ChannelOf, all_channels
 from nes2net.data.audio.read import LongAudio, count_channels, count_samples, stream_audio
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import card
 from nes2net.lib.errors import InputError, counted, worded
@@ -42,7 +41,7 @@ from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import JudgedFile, judge_files
 from nes2net.scoring.judgement import Judgement
-from nes2net.scoring.kernel import check_takes_audio_alone
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import samples_to_score
 from nes2net.scoring.stream import window_samples
@@ -91,7 +90,7 @@ class Predictions:
 class Asking:
     """The detector that answers a question, with settings of the computation."""
 
-    detector: Detector
+    detector: Scorer
     decider: Decider | None = None
     """Decides on scores by a calibration; None without a calibration."""
     batch_size: int | None = None
@@ -101,7 +100,7 @@ class Asking:
     @property
     def score_nature(self) -> str:
         """One sentence that explains the detector's score."""
-        return f"score: higher means more bona fide; it is {NATURE[self.detector.backend.score_rule]}"
+        return f"score: higher means more bona fide; it is {NATURE[self.detector.score_rule]}"
 
 
 class Answer(NamedTuple):
@@ -282,7 +281,7 @@ def _rows_of(
 
 
 def predict(
-    detector: Detector,
+    detector: Scorer,
     files: Iterable[str | Path],
     question: Question | None = None,
     *,

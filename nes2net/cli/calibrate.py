@@ -16,6 +16,7 @@ from nes2net.actions.flags import (
     Length,
     Loading,
     ModelName,
+    ScorerName,
     report_finished,
 )
 from nes2net.cli.next_commands import print_next
@@ -208,7 +209,7 @@ def recordings(
     bonafide: Folder,
     spoof: Folder,
     *,
-    model: ModelName,
+    model: ScorerName,
     save: File,
     loading: Loading,
     length: Length,
@@ -243,7 +244,7 @@ def recordings(
     make_folder(Path(save).parent)
     check_writable(save, stream=True)  # before a large model is read
     calibrated, scores = calibrate_recordings(
-        loading.load(model),
+        loading.scorer(model),
         bonafide,
         spoof,
         save,
@@ -312,7 +313,7 @@ def drift(
     calibration: Annotated[str, Flag("CALIBRATION")],
     files: Annotated[Sequence[str], Flag("RECORDING")],
     *,
-    model: ModelName,
+    model: ScorerName,
     loading: Loading,
     alpha: float = 0.01,
     by: Literal["day", "week", "none"] = "day",
@@ -360,7 +361,7 @@ def drift(
         check_writable(save, stream=True)
     learned = load(calibration)
     outcome = measure_drift(
-        loading.load(model), learned, files, alpha=alpha, by=by, batch_size=batch_size, workers=workers
+        loading.scorer(model), learned, files, alpha=alpha, by=by, batch_size=batch_size, workers=workers
     )
     result = outcome.result
     report = json_text(result.to_dict(), indent=1, ensure_ascii=False)

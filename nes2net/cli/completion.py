@@ -19,11 +19,12 @@ _NAME_OR_FILE = {
 def completion(shell: Literal["bash", "zsh"]) -> None:
     """Print the script with which a shell completes commands.
 
-    Write the script anew after an update of nes2net. docs/install.md has the lines for zsh.
+    Write the script anew after an update of nes2net. For zsh, ~/.zshrc needs fpath+=~/.zfunc before compinit.
 
     Example:
         nes2net completion bash > ~/.nes2net_completion
         echo "source ~/.nes2net_completion" >> ~/.bashrc
+        nes2net completion zsh > ~/.zfunc/_nes2net
 
     Args:
         shell: which shell

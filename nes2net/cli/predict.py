@@ -11,7 +11,7 @@ from csv import DictWriter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from nes2net.actions.flags import Deciding, Length, Loading, ModelName
+from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
@@ -71,7 +71,7 @@ class WithSegments:
 def predict(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
-    model: ModelName | None = None,
+    model: ScorerName | None = None,
     loading: Loading,
     along: WithoutSegments,
     plot: Annotated[str | None, Flag("FILE|DIR")] = None,
@@ -154,7 +154,7 @@ def predict(
     # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
-    detector = loading.load(model)
+    detector = loading.scorer(model)
     predictions = predicted(
         detector,
         paths,

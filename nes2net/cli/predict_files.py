@@ -15,9 +15,9 @@ from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
     from nes2net.actions.prediction import Prediction
-    from nes2net.detector import Detector
     from nes2net.metrics.localisation.segments import Segment
     from nes2net.scoring.decisions.decision import Decider
+    from nes2net.scoring.kernel import Scorer
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
@@ -72,7 +72,7 @@ class FilesBeside:
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
-    def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
+    def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Give a function that writes the files of one recording; a common RTTM file is written at the end.
 
         The common file is written even after an interruption, so that no hours of work are lost.
@@ -113,7 +113,7 @@ class FilesBeside:
             write_rttm(target, segments)
         say_written(target, beside_data=True)
 
-    def _draw(self, prediction: Prediction, detector: Detector, decider: Decider | None) -> None:
+    def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
         """Draw the track of a recording, by scores or, with a calibration, by log-likelihood ratios."""
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

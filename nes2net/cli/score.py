@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import (
     Batches,
@@ -12,8 +11,8 @@ from nes2net.actions.flags import (
     Deciding,
     Length,
     Loading,
-    ModelName,
     OnError,
+    ScorerName,
     located,
     report_finished,
 )
@@ -21,17 +20,13 @@ from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.lib.commands import File, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError
 
-if TYPE_CHECKING:
-    from nes2net.scoring.kernel import Scorer
-
 
 @called(names={"resolution_ms": "--segments"})
 def score(
     corpus: CorpusName,
     root: str | None = None,
     *,
-    model: ModelName,
-    engine: Literal["torch", "onnx"] = "torch",
+    model: ScorerName,
     out: File,
     overwrite: bool = False,
     on_error: OnError = "skip",
@@ -62,7 +57,6 @@ def score(
 
     Args:
         root: its folder; a corpus of the hub is downloaded
-        engine: onnx for an exported FILE.onnx
         out: score file to write
         overwrite: replace the scores of another run
         on_error: skip unreadable files, or stop
@@ -89,7 +83,6 @@ def score(
     """
     from nes2net.actions.scoring import score_corpus
     from nes2net.evaluation.judgements import Frames, Scores
-    from nes2net.lib.devices import own_device
     from nes2net.lib.yaml_text import read_value
     from nes2net.models.registry import corpora
     from nes2net.scoring.corpus import ScoringSettings
@@ -107,19 +100,7 @@ def score(
     located_part = located(corpus, root, split, protocols)
     # Before a large model is read.
     trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
-    detector: Scorer
-    if engine == "onnx":
-        from nes2net.models.onnx_detector import OnnxDetector
-
-        if loading.base:
-            raise InputError("an exported detector holds all its weights: leave `base` out")
-        detector = OnnxDetector(model, own_device(loading.device))
-        if loading.dtype not in ("auto", "fastest", detector.precision):
-            raise InputError(f"{model} computes in {detector.precision}, not in {loading.dtype}: leave out --dtype")
-    elif Path(model).suffix == ".onnx":
-        raise InputError(f"{model} is an exported detector: add --engine onnx")
-    else:
-        detector = loading.load(model)
+    detector = loading.scorer(model)
     scores, decisions = score_corpus(
         detector,
         located_part,

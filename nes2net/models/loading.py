@@ -332,8 +332,8 @@ class SavedNetwork(Network):
             path = download(name)
         if path.suffix == ".onnx":
             raise InputError(
-                f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … "
-                f"--model {path} --engine onnx`, or in Python by nes2net.models.onnx_detector.OnnxDetector"
+                f"{path} is a detector exported to ONNX, which only scores, by `nes2net score`, `predict` or `serve`, or in "
+                "Python by nes2net.models.onnx_detector.OnnxDetector: name the checkpoint that it was exported from"
             )
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]

@@ -25,7 +25,7 @@ from nes2net.lib.errors import InputError, listed
 from nes2net.lib.options import Input, declared, fitted, name_and_options
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
-from nes2net.models.backends.base import Backend
+from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.models.checkpoints.state_dict import digest
 from nes2net.models.frontends.adaptation import merge
@@ -214,7 +214,7 @@ class Network(nn.Module):
         return self.frontend.pre_emphasis
 
     @property
-    def score_rule(self) -> str:
+    def score_rule(self) -> ScoreRule:
         """The rule that computes scores from logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
         return self.backend.score_rule
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError, counted, first_line
 from nes2net.lib.this_process import is_out_of_memory
+from nes2net.models.backends.base import ScoreRule
 from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
@@ -34,13 +35,15 @@ class OnnxDetector(OnnxFile):
     """
 
     device = torch.device("cpu")
-    used_samples = UsedSamples()
     num_scores = 0
+    resolutions = ()  # of segments, which are not in the graph
+    trained_on_segments = False
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         super().__init__(path, device)
         self.provenance = Provenance.read(self.description["training"]).without_weights()
-        self.score_rule: str = self.description["score_rule"]
+        self.score_rule: ScoreRule = self.description["score_rule"]
+        self.used_samples = UsedSamples(most=self.description["used_samples"])
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Logits B×n of ``waveform`` B×N, on the CPU."""

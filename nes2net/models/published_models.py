@@ -350,9 +350,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
         scored_in="main.py",
-        notes=(
-            "its published scores of In-the-Wild are of whole utterances, made in train mode (docs/deviations.md, 2)",
-        ),
+        notes=("its published scores of In-the-Wild are of whole utterances, made in train mode",),
         **_ON_2019,
     ),
     "Nes2Net-X": PublishedModel(

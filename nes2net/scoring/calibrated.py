@@ -36,7 +36,7 @@ from nes2net.scoring.decisions.along import DecisionAlong, decide_along, suitabl
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
 from nes2net.scoring.decisions.population import Traits
-from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.score_length import ScoreLength, length_of_training, samples_to_score
@@ -178,7 +178,7 @@ def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> Track
 
 
 def stretch_rule(
-    scorer: SegmentScorer,
+    scorer: Scorer,
     calibration: LinearCalibration | Decider | None = None,
     *,
     resolution_ms: float | None = None,
@@ -219,8 +219,8 @@ def stretch_rule(
     if threshold is None and not scorer.trained_on_segments:
         raise InputError(
             "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
-            "give a `threshold` or a `calibration` of frame scores, take a detector that was trained on segments "
-            "(docs/localisation.md), or score along the time with `score_track`"
+            "give a `threshold` or a `calibration` of frame scores, take a detector that was trained on segments, or score "
+            "along the time with `score_track`"
         )
     return StretchRule.of(scorer.score_rule, threshold, hysteresis, min_duration), resolution_ms
 

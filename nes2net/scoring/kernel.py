@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,7 +23,7 @@ from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
-from nes2net.models.backends.base import Backend
+from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
 
@@ -56,7 +56,7 @@ class Scorer(Protocol):
         """Plain data from which the architecture can be built again."""
 
     @property
-    def score_rule(self) -> str:
+    def score_rule(self) -> ScoreRule:
         """The rule by which scores are made from logits, such as ``"logit"``."""
 
     @property
@@ -74,6 +74,14 @@ class Scorer(Protocol):
     @property
     def num_scores(self) -> int:
         """Number of scores of other systems that the detector fuses; 0 for most detectors."""
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """Lengths in ms of the scored segments, the shortest first; empty if segments are not scored."""
+
+    @property
+    def trained_on_segments(self) -> bool:
+        """Whether the scores of segments were trained."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
@@ -101,16 +109,13 @@ class SegmentScorer(Scorer, Protocol):
     def backend(self) -> Backend:
         """The back-end."""
 
-    @property
-    def trained_on_segments(self) -> bool:
-        """Whether the scores of segments were trained."""
-
-    @property
-    def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the scored segments, the shortest first; empty if segments are not scored."""
-
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
         """Length of a segment in ms → scores B×T of the segments of ``waveform`` B×N."""
+
+
+def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
+    """Whether ``scorer`` can score segments."""
+    return bool(scorer.resolutions)
 
 
 def depends_on_batch(scorer: Scorer) -> bool:

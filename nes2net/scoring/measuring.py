@@ -131,7 +131,7 @@ def measure_trials(
     Args:
         num_samples: as for :func:`measure_file`.
         scorer: the detector that scores the recordings.
-        embed: whether ``scorer`` also embeds the recordings.
+        embed: whether ``scorer`` also embeds the recordings, if it can.
         channel: number of the channel that is scored, counted from 0; None for the mean of all.
         num_workers: number of workers; one per processor, at most 8, if not given.
 
@@ -179,7 +179,7 @@ def measure_trials(
     except NothingDone as error:
         return {}, dict(error.failures)
     traits = dict(output.read(out))
-    if not embed or scorer is None:
+    if not embed or not isinstance(scorer, Network):  # exported detectors make no embeddings
         return traits, failures
     judgement = Embeddings("backend")
     result = judge_trials(

@@ -26,6 +26,7 @@ from nes2net.scoring.kernel import (
     check_takes_audio_alone,
     chosen_batch_size,
     default_batch_size,
+    scores_segments,
     scoring_mode,
     start_rows,
 )
@@ -162,7 +163,7 @@ class FrameScores:
 
 
 def frame_scores(
-    scorer: SegmentScorer,
+    scorer: Scorer,
     audio: Audio,
     sample_rate: float | None = None,
     *,
@@ -186,6 +187,7 @@ def frame_scores(
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
+    assert scores_segments(scorer)
     grid = Grid.of(scorer)
     # As many samples as a batch of utterances of 4 s has.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
@@ -233,17 +235,16 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     Raises:
         InputError: if ``scorer`` does not score frames of this length, or does not score frames.
     """
-    resolutions = tuple(getattr(scorer, "resolutions", ()))  # exported detectors have none
-    if not resolutions:
+    if not scores_segments(scorer):
         raise InputError(
-            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: take one that was "
-            "trained on segments (docs/localisation.md), or score along the time with `score_track`"
+            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: take a checkpoint "
+            "that was trained on segments, or score along the time with `score_track`"
         )
     if resolution_ms is None:
-        return resolutions[0]
-    chosen_ms = next((offered for offered in resolutions if math.isclose(offered, resolution_ms)), None)
+        return scorer.resolutions[0]
+    chosen_ms = next((offered for offered in scorer.resolutions if math.isclose(offered, resolution_ms)), None)
     if chosen_ms is None:
-        offered = listed([f"{offered:g}" for offered in resolutions])
+        offered = listed([f"{offered:g}" for offered in scorer.resolutions])
         raise InputError(
             f"this detector scores segments of {offered} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
         )

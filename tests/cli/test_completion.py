@@ -15,7 +15,7 @@ def test_bash(tmp_path, command):
         (tmp_path / name).touch()
     lines = {
         "nes2net ev": {"evaluate"},
-        "nes2net score --engine ": {"torch", "onnx"},
+        "nes2net score --padding ": {"repeat", "zeros"},
         "nes2net evaluate asvspoof2021_": {"asvspoof2021_la", "asvspoof2021_df"},
         "nes2net evaluate asvspoof2021_la sc": {"scores.txt"},
         "nes2net score asvspoof2021_la DB --model de": {"detector.pth"},

@@ -419,7 +419,7 @@ def test_errors_are_one_line(refused, place, calibrations, monkeypatch):
         ("--calibration {}/known.json --threshold 0 --plot a.png", ["takes the threshold of --operating-po"]),
         ("--prior 0.1", ["--prior goes with a calibration: name one with --calibration"]),
         ("--model recipe.yaml", ["recipe.yaml is a text file, not a checkpoint"]),
-        ("--model model.onnx", ["score with it by `nes2net score … --model model.onnx --engine onnx`"]),
+        ("--model model.onnx", ["model.onnx is not an ONNX file or is damaged"]),
         ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored
     ):
         files = "" if words.startswith("none.wav") else "speech/a.wav"

@@ -100,6 +100,7 @@ def export(
         push: upload the detector to the hub under this name
         private: make the hub's repository private
     """
+    from nes2net.apps.export.formats import check_export
     from nes2net.apps.export.formats import export as exported
     from nes2net.detector import Detector
 
@@ -121,6 +122,8 @@ def export(
         raise InputError("`calibration` goes with `to=space`")
     if out and Path(out).exists() and not overwrite:
         raise InputError(f"{out} exists: pass --overwrite or name another")
+    if to and out:
+        check_export(to, out, quantize=quantize, calibration=calibration)
     detector = Detector.from_pretrained(model, device="cpu", config=architecture.described, base=architecture.base)
     if to == "arena" and out:
         on_hub = not Path(model).exists() and architecture == Architecture()

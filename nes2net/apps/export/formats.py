@@ -10,11 +10,34 @@ from nes2net.lib.errors import InputError
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
 from nes2net.models.checkpoints.huggingface import library_config
+from nes2net.models.checkpoints.onnx_file import EXPORT_PACKAGES, require
 from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
+
+
+def check_export(
+    to: str, out: str | Path, *, quantize: str | None = None, calibration: str | Path | None = None
+) -> None:
+    """Check the arguments of an export that need no detector, before a large one is loaded.
+
+    Raises:
+        InputError: if an option is for another format, ``out`` has the wrong kind of name, or a package is missing.
+    """
+    out = Path(out)
+    if quantize is not None and to != "onnx":
+        raise InputError(f"only ONNX files are quantised, not `to={to}`: leave out `quantize`, or take `to=onnx`")
+    if calibration is not None and to != "space":
+        raise InputError(f"only a Space has a calibration beside it, not `to={to}`: leave out `calibration`")
+    if to in _SUFFIXES:
+        if out.suffix not in _SUFFIXES[to]:
+            raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
+    elif to != "merged" and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
+        raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
+    if to == "onnx":
+        require(*EXPORT_PACKAGES)
 
 
 def export(
@@ -48,15 +71,7 @@ def export(
     out = Path(out)
     if to not in FORMATS:
         raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
-    if quantize is not None and to != "onnx":
-        raise InputError(f"only ONNX files are quantised, not `to={to}`: leave out `quantize`, or take `to=onnx`")
-    if calibration is not None and to != "space":
-        raise InputError(f"only a Space has a calibration beside it, not `to={to}`: leave out `calibration`")
-    if to in _SUFFIXES:
-        if out.suffix not in _SUFFIXES[to]:
-            raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
-    elif to != "merged" and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
-        raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
+    check_export(to, out, quantize=quantize, calibration=calibration)
     if to == "space":
         check_takes_audio_alone(detector)
     adapt = detector.frontend.config.get("adapt", {"kind": ""})

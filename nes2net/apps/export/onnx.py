@@ -3,9 +3,10 @@
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
 ``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
 fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
-length only. The metadata describe the detector, as JSON under ``nes2net``. The graph uses only
-standard ONNX operators and holds up to 2 GB of weights itself. Weights of the front-end may be
-quantised to int8, which makes the file smaller and its scores faster on a CPU.
+length only. The metadata describe the detector, as JSON under ``nes2net``; ``input`` says there how a
+recording becomes a waveform. The graph uses only standard ONNX operators and holds up to 2 GB of
+weights itself. Weights of the front-end may be quantised to int8, which makes the file smaller and
+its scores faster on a CPU.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
-from nes2net.models.checkpoints.onnx_file import METADATA, accepted_lengths, require
+from nes2net.models.checkpoints.onnx_file import EXPORT_PACKAGES, METADATA, accepted_lengths, require
 from nes2net.models.onnx_detector import OnnxDetector
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
+from nes2net.scoring.score_length import samples_to_score
 from nes2net.version import __version__
 
 #: The opset of files, which is the lowest that torch.onnx translates to.
@@ -103,7 +105,7 @@ def export_onnx(
             :data:`TOLERANCE`, :data:`ROUGH_TOLERANCE` at the shortest length, or
             :data:`INT8_TOLERANCE`.
     """
-    require("onnx", "onnxscript", "onnxruntime")
+    require(*EXPORT_PACKAGES)
     path = Path(path)
     if path.suffix != ".onnx":
         raise InputError(f"{path} has the wrong suffix: the name of an ONNX file ends in .onnx")
@@ -117,21 +119,30 @@ def export_onnx(
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     detector = detector.whole()
+    if quantize and not _has_large_layers(detector.frontend):
+        raise _nothing_to_quantise(detector)
     shortest, longest = _lengths(detector, num_samples)
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
+    scored_samples = samples_to_score(detector.provenance).num_samples
+    if shortest == longest:
+        scored_samples = shortest
     description = {
         "nes2net": __version__,
         "torch": torch.__version__,
-        "config": detector.config,
         "fingerprint": detector.fingerprint(),
+        "input": _input_rule(detector, scored_samples, shortest),
         "sample_rate": SAMPLE_RATE,
+        "scored_samples": scored_samples,
+        "padding": "repeat",
         "min_samples": shortest,
         "max_samples": longest,
+        "used_samples": None if shortest == longest else detector.used_samples.most,
         "pre_emphasis": detector.pre_emphasis,
         "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
         "quantize": None,
+        "config": detector.config,
         "training": _training_of(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
@@ -141,8 +152,7 @@ def export_onnx(
         _check(detector, unchecked, path)
         if quantize:
             if not linear_layers:
-                name = detector.frontend.config["name"]
-                raise InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
+                raise _nothing_to_quantise(detector)
             _quantise(unchecked, linear_layers, {**description, "quantize": quantize})
             difference, largest = _check(detector, unchecked, path)
         for file in sorted(folder.iterdir(), reverse=True):  # weights first, then the graph that names them
@@ -153,6 +163,31 @@ def export_onnx(
         note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"
         print(note, file=sys.stderr)
     return path
+
+
+def _has_large_layers(frontend: nn.Module) -> bool:
+    """Whether a linear layer is large enough to be quantised."""
+    layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
+    return any(min(layer.weight.shape) >= _FEWEST_FEATURES for layer in layers)
+
+
+def _nothing_to_quantise(detector: Detector) -> InputError:
+    name = detector.frontend.config["name"]
+    return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
+
+
+def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
+    """How a recording becomes the input of the graph, in words."""
+    steps = [f"mono at {SAMPLE_RATE} Hz, in [-1, 1]"]
+    if detector.pre_emphasis:
+        steps.append(f"x[n] - {detector.pre_emphasis:g} x[n-1] for n > 0")
+    if scored_samples is None:
+        steps.append(f"all samples; fewer than {shortest} are repeated from the beginning up to {shortest}")
+    else:
+        steps.append(
+            f"the first {scored_samples} samples; fewer are repeated from the beginning up to {scored_samples}"
+        )
+    return "; ".join(steps)
 
 
 def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
@@ -177,7 +212,7 @@ def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | No
 
 def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
     """Write the float32 graph; return the names of the linear layers in the front-end."""
-    from onnxscript.optimizer import fold_constants  # optional: the extra onnx
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
     from nes2net.apps.export.onnx_translations import translations  # optional, as above
 
@@ -204,6 +239,7 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[
             )
             assert program is not None  # torch returns None only if it is given a file
             fold_constants(program.model)  # onnxruntime lacks some operators in float64, which constants are made of
+            remove_unused_nodes(program.model)  # and warns of each constant that folding left without a use
     except Exception as error:  # torch.onnx raises many types, and back-ends may come from elsewhere
         reason = first_line(error.__cause__ or error)
         raise InputError(

@@ -163,11 +163,10 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     commands = []
     if "backend" in config and not identity.misfit and "resume" not in identity.kind:
         model = quote(str(path))
-        commands = [f"nes2net score CORPUS FOLDER --model {model} --out scores.txt"]
-        if path.suffix == ".onnx":
-            commands = [f"nes2net score CORPUS FOLDER --model {model} --engine onnx --out scores.txt"]
-        else:
-            commands.append(f"nes2net predict --model {model} recording.wav")
+        commands = [
+            f"nes2net score CORPUS FOLDER --model {model} --out scores.txt",
+            f"nes2net predict --model {model} recording.wav",
+        ]
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, Loading, ModelName
+from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.lib.commands import Flag, called
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
@@ -15,7 +15,7 @@ from nes2net.lib.installation import how_to_install
 @called(resumes=False)
 def serve(
     *,
-    model: ModelName,
+    model: ScorerName,
     loading: Loading,
     deciding: Deciding,
     port: int | None = None,
@@ -56,7 +56,7 @@ def serve(
         model,
         deciding.decider(),
         Address(host, port, allow_name),
+        loading,
         limits=Limits(max_size, max_duration, timeout, waiting),
         open_browser=open_,
-        **vars(loading) | {"config": loading.described},
     )

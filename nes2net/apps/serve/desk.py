@@ -39,8 +39,8 @@ from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_tra
 from nes2net.scoring.waveforms import WaveformReader
 
 if TYPE_CHECKING:
-    from nes2net.detector import Detector
     from nes2net.scoring.decisions.decision import Decider, Decision
+    from nes2net.scoring.kernel import Scorer
 
 #: Subfolder of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
@@ -222,7 +222,7 @@ class Desk:
     """
 
     def __init__(
-        self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
+        self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window = usual_window(detector, decider)
         window_samples(detector, window, window)  # raises for wrong lengths

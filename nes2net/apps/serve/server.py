@@ -20,9 +20,9 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from nes2net.actions.flags import Loading
 from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
 from nes2net.apps.serve.guard import is_address, is_loopback
-from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, worded
 from nes2net.lib.terminal import printable_name
 from nes2net.scoring.decisions.decision import Decider
@@ -54,16 +54,17 @@ def serve(
     model: str | Path,
     decider: Decider | None = None,
     address: Address = Address(),
+    loading: Loading | None = None,
     *,
     limits: Limits | None = None,
     open_browser: bool = False,
-    **loading: Any,
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        model, loading: as for :meth:`nes2net.Detector.from_pretrained`.
+        model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
         decider: decider of a calibration with one system; None for raw scores.
+        loading: how to load it; None for the defaults.
         open_browser: open the page in a browser.
 
     Raises:
@@ -97,7 +98,7 @@ def serve(
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        detector = Detector.from_pretrained(model, **loading)
+        detector = (loading or Loading()).scorer(str(model))
         check_takes_audio_alone(detector)
         desk = Desk(detector, Path(folder), limits, decider)
         for note in desk.notes:

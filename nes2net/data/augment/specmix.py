@@ -46,7 +46,7 @@ class Specmix(Settings):
     equally likely partners. All draws are uniform. On each axis the number of bands is 1 to
     ``frequency_bands`` or ``time_bands``. The width of a band is 1 to ⌊``gamma`` · length of the
     axis⌋ bins or frames, at any position where it fits. Bands may overlap. The abstract of random
-    Specmix does not give these distributions; they are assumptions, see docs/deviations.md.
+    Specmix does not give these distributions; they are assumptions.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)

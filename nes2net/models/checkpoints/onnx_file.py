@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Key of a file's metadata whose value is the description of the detector, as JSON.
 METADATA = "nes2net"
+#: Packages that an export imports.
+EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 #: Inputs and outputs of the graph: name, type and number of dimensions.
 _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
@@ -188,6 +190,7 @@ class _Description(BaseModel):
     config: ModelDescription
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
+    used_samples: int | None = Field(default=None, ge=1, le=_LONGEST)
     pre_emphasis: float = Field(default=0.0, ge=0, lt=1)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
     quantize: Literal["int8"] | None
@@ -204,7 +207,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     """
     if path.suffix != ".onnx":
         raise InputError(
-            f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
+            f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"
         )
     if not os.path.isfile(path):
         raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")

@@ -446,7 +446,7 @@ wav2vec2 = _network(
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
     The published detectors read fairseq's file and do not normalise the waveform, although XLS-R's
-    task configuration says ``normalize`` (see docs/deviations.md).
+    task configuration says ``normalize``.
 
     The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
     ``engine``. The defaults are those of XLS-R 300M's pre-training file, with every dropout 0: 24

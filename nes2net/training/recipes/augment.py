@@ -40,7 +40,7 @@ class AugmentConfig(Section):
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
     """Probability that a training utterance gets background noise or reverberation. If not given, it
     is 0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
-    conditions: Annotated[list[Text], Source("toolkit; docs/robustness.md")] = Field(default=[])
+    conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = Field(default=[])
     """Conditions applied to training utterances, as `[mp3:16, white:10]`: codecs, channels, noise,
     rooms and others. One condition is drawn for an utterance, all equally likely. Conditions with
     MUSAN and with measured rooms take their recordings from the folders `augment.musan` and

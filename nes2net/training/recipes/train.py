@@ -129,7 +129,7 @@ class TrainConfig(Section):
     settings imply: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
-        Source("cross_entropy: main.py --loss WCE; the others: docs/train.md"),
+        Source("cross_entropy: main.py --loss WCE; the others: nes2net info NAME"),
     ] = "cross_entropy"
     """Loss of an utterance, by name or as a mapping of `name` and options, as
     `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows the requirements and the

@@ -14,15 +14,20 @@ def source(spectral_detector, here):
     return here / "in.pth"
 
 
-def test_what_is_missing_or_does_not_fit_and_what_is_there(source, here, command, refused):
+def test_what_is_missing_or_does_not_fit_and_what_is_there(source, here, command, refused, monkeypatch):
+    load = Detector.from_pretrained
+    monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     for words, *messages in (
         ("", "--to and --out"),
         ("--to hf", "--to and --out"),
         ("--to pth --out out.pth --quantize int8", "--to onnx", "--quantize"),
+        ("--to arena --out out --quantize int8", "only ONNX files are quantised, not --to arena"),
+        ("--to onnx --out out.pth --quantize int8", "give it a name that ends in .onnx"),
         ("--push a/b --quantize int8", "--to onnx", "--quantize"),
     ):
         refused(f"export in.pth {words}", *messages)
     assert list(here.iterdir()) == [source]
+    monkeypatch.setattr(Detector, "from_pretrained", load)
     words = "export in.pth --to safetensors --out out"
     assert command(words)[0] == 0 and (here / "out" / "model.safetensors").is_file()
     refused(words, "--overwrite")

@@ -1,16 +1,21 @@
 """ONNX files give the scores of the detector, describe themselves and can do no harm."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from builders import small_parts
+from builders.voices import voice
+from conftest import REPOSITORY
 from torch import nn
 
 import nes2net
@@ -150,6 +155,17 @@ def file(detector, tmp_path_factory) -> Path:
     return path
 
 
+def assert_loads_in_silence(path: Path, capfd) -> None:
+    """Assert that onnxruntime, with its own settings, has nothing to say of a file."""
+    capfd.readouterr()
+    onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_loading_a_file_prints_nothing(file, capfd):
+    assert_loads_in_silence(file, capfd)
+
+
 def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, corpus, tmp_path):
     exported = OnnxDetector(file)
     assert_same(detector, exported)
@@ -180,6 +196,13 @@ def test_the_file_describes_its_detector(detector, file, capsys):
     assert exported.provenance.to_dict() == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
     assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
     assert Detector.from_config(exported.config).config == detector.config
+    assert (description["sample_rate"], description["scored_samples"], description["padding"]) == (
+        16000,
+        None,
+        "repeat",
+    )
+    few = f"fewer than {detector.min_samples} are repeated from the beginning up to {detector.min_samples}"
+    assert description["input"] == f"mono at 16000 Hz, in [-1, 1]; all samples; {few}"
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     assert sizes == {"waveform": ["batch", "samples"]} and [v.name for v in model.graph.output] == ["scores", "logits"]
     assert {n.domain for n in model.graph.node} <= {""} and not model.functions
@@ -219,11 +242,11 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("length", ["8000", "full"])
-def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, monkeypatch, capsys, length):
+def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, tmp_path, monkeypatch, capsys, length):
     monkeypatch.chdir(tmp_path)
     detector.save("detector.pth")
     score = ["score", "asvspoof2021_la", str(corpus), "--samples", length, "--workers", "0"]
-    onnx_command = [*score, "--model", str(file), "--engine", "onnx", "--out"]
+    onnx_command = [*score, "--model", str(file), "--out"]
     assert main([*score, "--model", "detector.pth", "--out", "torch.txt"]) == main([*onnx_command, "onnx.txt"]) == 0
     (ids, expected), (onnx_ids, found) = read_scores("torch.txt"), read_scores("onnx.txt")
     assert ids == onnx_ids and len(ids) == 12 and expected.std() > 1e-4
@@ -234,24 +257,78 @@ def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, mo
     assert "another run" in capsys.readouterr().err
 
 
+@pytest.fixture
+def here(detector, file, tmp_path, monkeypatch) -> Path:
+    """A folder with the detector, its ONNX file and two recordings."""
+    monkeypatch.chdir(tmp_path)
+    detector.save("detector.pth")
+    shutil.copy(file, "detector.onnx")
+    for seconds in (1, 3):
+        soundfile.write(f"{seconds}.wav", 0.4 * voice(seconds, seconds), 16000)
+    return tmp_path
+
+
+def predicted(capsys, *words: str) -> list[dict]:
+    assert main(["predict", "1.wav", "3.wav", "--json", *words]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_predict_and_calibrate_take_an_exported_detector(here, capsys):
+    """The calibration that `predict` advises can be learned, and decides; it holds no embeddings."""
+    words = ["--track", "--window", "0.5", "--threshold", "0"]
+    rows = {model: predicted(capsys, "--model", f"detector.{model}", *words) for model in ("pth", "onnx")}
+    for expected, row in zip(rows["pth"], rows["onnx"], strict=True):
+        for key in ("score", "scores"):
+            np.testing.assert_allclose(row.pop(key), expected.pop(key), atol=TOLERANCE)
+        row["lowest"].pop("score"), expected["lowest"].pop("score")
+        assert row == expected
+    for kind, seeds in (("real", range(6)), ("fake", range(6, 12))):
+        Path(kind).mkdir()
+        for seed in seeds:
+            soundfile.write(f"{kind}/{seed}.wav", 0.4 * voice(seed, 1), 16000)
+    assert main(["predict", "1.wav", "--model", "detector.onnx"]) == 0
+    (advice,) = re.findall("#   nes2net (calibrate .*)", capsys.readouterr().out)
+    learn = [*advice.replace("REAL", "real").replace("FAKE", "fake").split(), "--allow-inverted", "--workers", "0"]
+    assert main(learn) == 0
+    population = json.loads(Path("c.json").read_text())["population"]
+    assert not any("embedding" in key and value for key, value in population.items())
+    capsys.readouterr()
+    assert all("decision" in row for row in predicted(capsys, "--model", "detector.onnx", "--calibration", "c.json"))
+
+
+def test_what_an_exported_detector_cannot_do_is_refused(here, capsys):
+    classes = "makes no embeddings: take the checkpoint that it was exported from"
+    for words, message in (
+        ("--segments", "('nes2net_x') scores recordings, not their segments: take a checkpoint that was trained on"),
+        ("--judgement embeddings", classes),
+        ("--architecture AASIST", "holds its architecture and weights: leave out --architecture and --base"),
+        ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: leave out --dtype"),
+        ("--device tpu9", "unknown device 'tpu9'"),
+    ):
+        assert main(["predict", "1.wav", "--model", "detector.onnx", *words.split()]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1, error
+    assert main("explain 1.wav --model detector.onnx --out e.png".split()) == 2
+    assert "exported to ONNX, which only scores" in capsys.readouterr().err
+
+
 def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(file, "detector.onnx")
     Path("cut.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    for name in ("detector.pth", "empty.onnx"):
-        Path(name).touch()
+    Path("empty.onnx").touch()
+    with pytest.raises(InputError, match="detector.pth is not an ONNX file: give the name of one that ends in .onnx"):
+        OnnxDetector("detector.pth")
     other = onnx.load(file)
     del other.metadata_props[:]
     onnx.save(other, "other.onnx")
-    for model, engine, message in (
-        ("detector.onnx", "torch", "detector.onnx is an exported detector: add --engine onnx"),
-        ("detector.pth", "onnx", "detector.pth is not an ONNX file"),
-        ("none.onnx", "onnx", "none.onnx not found"),
-        ("cut.onnx", "onnx", "cut.onnx is not an ONNX file or is damaged"),
-        ("empty.onnx", "onnx", "empty.onnx is not"),
-        ("other.onnx", "onnx", "other.onnx is not a detector of this toolkit"),
+    for model, message in (
+        ("none.onnx", "none.onnx not found"),
+        ("cut.onnx", "cut.onnx is not an ONNX file or is damaged"),
+        ("empty.onnx", "empty.onnx is not"),
+        ("other.onnx", "other.onnx is not a detector of this toolkit"),
     ):
-        words = f"score asvspoof2021_la {corpus} --model {model} --engine {engine} --out scores.txt"
+        words = f"score asvspoof2021_la {corpus} --model {model} --out scores.txt"
         assert main(words.split()) == 2 and not Path("scores.txt").exists()
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
@@ -319,6 +396,11 @@ def noise(batch: int, samples: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
+def test_loading_an_int8_file_prints_nothing(int8_file, capfd):
+    assert_loads_in_silence(int8_file, capfd)
+
+
+@pytest.mark.slow
 def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, capsys):
     """They do not depend on the batch, and the file says what it holds."""
     waveforms, exported, plain = noise(4, 16_000), OnnxDetector(int8_file), OnnxDetector(file)
@@ -366,14 +448,19 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
         torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
 
 
+def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_engine, "_write", lambda *_: pytest.fail("exported"))
+    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: leave out `quantize`"):
+        export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
+
+
 @pytest.mark.slow
 def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
-    speech, spectral, out = create("wav2vec2_small", "asp_mlp"), create("lps", "asp_mlp"), tmp_path / "d.onnx"
+    speech, out = create("wav2vec2_small", "asp_mlp"), tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
     for exported, to, method, message in (
         (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
         (detector, "pth", "int8", "only ONNX files are quantised, not `to=pth`"),
-        (spectral, "onnx", "int8", "front-end 'lps' has no linear layers to quantise: leave out `quantize`"),
         (speech, "onnx", "int8", "this detector needs float32, so leave out `quantize`"),
     ):
         with pytest.raises(InputError, match=message):
@@ -385,9 +472,10 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
-def test_every_back_end(name, tmp_path):
+def test_every_back_end(name, tmp_path, capfd):
     detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+    assert_loads_in_silence(tmp_path / "d.onnx", capfd)
     if name == "mamba":  # if torch could not trace it frame by frame, a graph ten times as large gives the same
         assert "Scan" in {node.op_type for node in onnx.load(tmp_path / "d.onnx").graph.node}
 
@@ -399,7 +487,46 @@ OTHER_FRONTENDS = {SIZES[name].frontend if name in SIZES else name for name in r
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", [*sorted(OTHER_FRONTENDS), *sorted({*registry.aggregations.names()} - EXPORTED)])
-def test_every_front_end_and_aggregation(name, tmp_path):
+def test_every_front_end_and_aggregation(name, tmp_path, capfd):
     frontend, aggregation = (name, "last") if name in OTHER_FRONTENDS else ("wav2vec2_small", name)
     detector = create(frontend, "asp_mlp", aggregation)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+    assert_loads_in_silence(tmp_path / "d.onnx", capfd)
+
+
+def headers() -> Path | None:
+    """The folder of ONNX Runtime's C++ API: $ONNXRUNTIME_INCLUDE, or that of Debian's libonnxruntime-dev."""
+    folders = (os.environ.get("ONNXRUNTIME_INCLUDE", ""), "/usr/include/onnxruntime")
+    return next((Path(name) for name in folders if name and Path(name, "onnxruntime_cxx_api.h").is_file()), None)
+
+
+@pytest.mark.weekly
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for docs/examples/score.cpp")
+@pytest.mark.skipif(headers() is None, reason="no headers of ONNX Runtime: set ONNXRUNTIME_INCLUDE")
+def test_the_program_of_the_manual_scores_as_torch(tmp_path, monkeypatch):
+    """With pre-emphasis, and cropped or repeated to the samples of its training; or whole, or repeated to the shortest."""
+    (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    (tmp_path / "libonnxruntime.so.1").symlink_to(library)  # the name by which the program asks for it
+    compile_it = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", REPOSITORY / "docs" / "examples" / "score.cpp"]
+    libraries = ["-isystem", headers(), tmp_path / "libonnxruntime.so.1", f"-Wl,-rpath,{tmp_path}"]
+    subprocess.run([*compile_it, *libraries, "-o", tmp_path / "score"], check=True)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+
+    def score(path: Path, samples: np.ndarray, status: int = 0) -> subprocess.CompletedProcess:
+        done = subprocess.run([tmp_path / "score", path], input=samples.tobytes(), capture_output=True)
+        assert done.returncode == status, done.stderr
+        return done
+
+    monkeypatch.setitem(FRONTENDS, "wav2vec2", {**TRANSFORMER, "pre_emphasis": 0.97})
+    emphasised, whole = create("wav2vec2", "asp_mlp"), create("lps", "asp_mlp")
+    emphasised.provenance = Provenance.read({"recipe": {"data": {"num_samples": 16_000}}})
+    for name, detector in (("emphasised", emphasised), ("whole", whole)):
+        path = export_onnx(detector, tmp_path / f"{name}.onnx")
+        for num_samples in (100, 9000, 40_000):
+            samples = (0.1 * np.random.default_rng(num_samples).standard_normal(num_samples)).astype(np.float32)
+            done = score(path, samples)
+            assert float(done.stdout) == pytest.approx(detector.score(samples, 16_000), abs=TOLERANCE)
+            assert done.stderr == b""
+    assert score(path, np.zeros(0), status=1).stderr == b"score: no samples on standard input\n"
+    (tmp_path / "empty.onnx").touch()
+    score(tmp_path / "empty.onnx", np.zeros(4000, np.float32), status=1)

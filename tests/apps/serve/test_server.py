@@ -13,6 +13,7 @@ import pytest
 from builders import PATIENCE, needs_gradio
 from builders.page_requests import send
 
+from nes2net.apps.export.formats import export
 from nes2net.apps.serve.desk import Limits
 from nes2net.cli.main import build_parser, main
 from nes2net.lib.installation import how_to_install
@@ -26,7 +27,7 @@ def started(model, tmp_path):
     """A function that starts the command with more words around it, and returns the process and its address."""
     processes = []
 
-    def start(*after, before=()):
+    def start(*after, before=(), model=model):
         serve = f"{sys.executable} -m nes2net.cli.main serve --model {model} --device cpu"
         environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -73,6 +74,19 @@ def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143 and not list(tmp_path.iterdir())
     assert f"warning: everyone who can reach {address} can use this page; there is no password" in err
+
+
+@pytest.mark.slow
+@needs_gradio
+def test_it_serves_an_exported_detector(started, speech, small, tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+    _, address = started(model=export(small, "onnx", tmp_path / "small.onnx"))
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        info, row = client.get("/api/info").json(), send(client, speech / "talk.wav").json()
+    assert (info["model"], info["precision"], info["finds_segments"]) == ("small.onnx", "float32", False)
+    assert row["score"] == pytest.approx(small.score(speech / "talk.wav"), abs=1e-4)
+    assert row["scores"] == pytest.approx(small.score_track(speech / "talk.wav", hop=row["hop"]).scores, abs=1e-4)
 
 
 @needs_gradio
