@@ -1,4 +1,4 @@
-"""Translate some operators of spectral front-ends to ONNX.
+"""Translate some operators to ONNX, mostly those of spectral front-ends.
 
 torch.onnx lacks these operators or translates them too roughly.
 """
@@ -34,6 +34,11 @@ def translations() -> dict[Callable, Callable]:
     def remainder(dividend: Any, divisor: Any) -> Any:
         return op.Mod(dividend, op.CastLike(divisor, dividend))
 
+    def stable_sort(x: Any, stable: bool, dim: int = -1, descending: bool = False) -> Any:
+        axis = dim % len(x.shape)
+        length = op.Shape(x, start=axis, end=axis + 1)
+        return op.TopK(x, length, axis=axis, largest=int(descending))  # TopK puts the first of equal values first
+
     def fft_r2c(x: Any, dim: list[int], normalization: int, onesided: bool) -> Any:
         if list(dim) not in ([-1], [len(x.shape) - 1]) or normalization or not onesided:
             raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
@@ -58,7 +63,7 @@ def translations() -> dict[Callable, Callable]:
         for name in ("blackman_window", "hamming_window", "hann_window")
     }
     spectra: dict[Callable, Callable] = {aten._fft_r2c.default: fft_r2c, aten.stft.default: stft}
-    return {**windows, **spectra, aten.remainder.Scalar: remainder}
+    return {**windows, **spectra, aten.remainder.Scalar: remainder, aten.sort.stable: stable_sort}
 
 
 def _fourier_basis(length: int) -> np.ndarray:

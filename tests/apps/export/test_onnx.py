@@ -56,6 +56,7 @@ FRONTENDS = {
 BACKENDS = {
     **small_parts.BACKENDS,
     "ensemble": {"kind": "classification", "lstm_layers": 2},
+    "mamba": {"num_layers": 2, "embed_dim": 32, "final_norm": "output"},  # "published" would ignore both layers
     "mambo": {**small_parts.BACKENDS["mambo"], "topology": "mambo_2"},
     "mean_linear": {"pool": None, "utterance": "min"},
     "mpif_res2net": {**small_parts.BACKENDS["mpif_res2net"], "blocks": [2, 1, 1, 1]},
@@ -63,6 +64,7 @@ BACKENDS = {
     "nes2net_la": {"nes_ratio": [2, 2], "pool": None, "utterance": "attentive"},
     "nes2net_x": {"nes_ratio": [2, 2]},
     "sls": {"num_frames": 50},
+    "spectra_aasist": {**small_parts.BACKENDS["spectra_aasist"], "max_frames": 500},
 }
 #: Options of the front-end of a back-end that the small one does not fit.
 WIDER = {"multires_gmlp": {"encoder_embed_dim": 512}}  # of which the utterance reads a 32nd
