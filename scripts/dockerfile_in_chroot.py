@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Go through the Dockerfile's steps in a chroot, on a machine without a Docker daemon. It needs root and Debian.
+"""Build an image of the Dockerfile in a chroot, on a machine without a Docker daemon. It needs root and Debian.
 
-    sudo debootstrap --variant=minbase bookworm ROOT    # what FROM names
-    sudo scripts/dockerfile_in_chroot.py ROOT [--arg NAME=VALUE …] [--bind FOLDER …] [--run COMMAND …]
+    sudo debootstrap --variant=minbase bookworm ROOT    # what the first FROM names
+    sudo scripts/dockerfile_in_chroot.py ROOT --build [--target STAGE] [--arg NAME=VALUE …] [--bind FOLDER …] [--run COMMAND …]
 
-COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them; FROM is taken as done. --bind shows a folder
-of this machine in the chroot (a local package index, say). --run gives commands to run in the finished image, each by
-bash as the image's user in /work; without --build only these are run.
+COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them. A stage is built in ROOT.STAGE, which starts
+as a copy of its parent. --bind shows a folder of this machine in the chroot (a local package index, say). --run gives
+commands to run in the finished image, each by bash as the image's user in /work; without --build only these are run.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import fnmatch
 import json
 import os
@@ -37,6 +38,26 @@ def steps(text: str) -> list[tuple[str, str]]:
     return [(name.upper(), argument.strip()) for name, argument in pairs]
 
 
+def stages_for(instructions: list[tuple[str, str]], target: str | None) -> dict[str, list[tuple[str, str]]]:
+    """The stages that ``target`` needs, in order, each with its instructions, FROM first; by default the last stage.
+
+    >>> list(stages_for(steps("FROM a AS b\\nFROM b AS c\\nFROM a AS d\\nCOPY --from=b x x\\n"), None))
+    ['b', 'd']
+    """
+    stages: dict[str, list[tuple[str, str]]] = {}
+    for name, argument in instructions:
+        if name == "FROM":
+            stage = argument.split()[-1]
+            stages[stage] = []
+        stages[stage].append((name, argument))
+    needed = {target or stage}
+    for stage in reversed(stages):
+        if stage in needed:
+            (_, parent), *rest = stages[stage]
+            needed |= {parent.split()[0], *re.findall(r"--from=(\S+)", " ".join(argument for _, argument in rest))}
+    return {stage: stages[stage] for stage in stages if stage in needed}
+
+
 def ignored(path: Path, patterns: list[str]) -> bool:
     """Whether .dockerignore leaves ``path``, below the checkout, or a folder above it out.
 
@@ -55,9 +76,19 @@ class Image:
     """A chroot with the environment, folder and user that the steps so far have set."""
 
     def __init__(self, root: Path, args: dict[str, str]) -> None:
-        self.root, self.args = root, args
+        self.root = root
+        self.args = args
         self.environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        self.folder, self.user, self.shell = "/", "root", ["/bin/sh", "-c"]
+        self.folder = "/"
+        self.user = "root"
+        self.shell = ["/bin/sh", "-c"]
+
+    def child(self, root: Path) -> Image:
+        """An image in ``root`` that starts with the settings of this one."""
+        image = copy.copy(self)
+        image.root = root
+        image.environment = dict(self.environment)
+        return image
 
     def expanded(self, text: str) -> str:
         return re.sub(r"\$\{?(\w+)\}?", lambda match: self.environment.get(match[1], ""), text)
@@ -72,8 +103,13 @@ class Image:
         chroot = ["chroot", f"--userspec={user}", str(self.root), "/usr/bin/env", "-i", *settings, "/bin/sh", "-c", go]
         subprocess.run(chroot, check=True)
 
-    def copy(self, argument: str) -> None:
+    def copy(self, argument: str, images: dict[str, Image]) -> None:
         *sources, target = [word for word in argument.split() if not word.startswith("--")]
+        if stage := re.search(r"--from=(\S+)", argument):
+            for source in sources:
+                copied = [str(images[stage[1]].inside(source)), str(self.inside(target))]
+                subprocess.run(["cp", "-aT", *copied], check=True)
+            return
         patterns = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
         patterns = [line for line in patterns if line and not line.startswith("#")]
         for source in sources:
@@ -92,7 +128,7 @@ class Image:
         target.unlink(missing_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
 
-    def do(self, name: str, argument: str, build: bool) -> None:
+    def do(self, name: str, argument: str, build: bool, images: dict[str, Image]) -> None:
         if name == "ENV":
             words = {pair.partition("=")[0]: pair.partition("=")[2] for pair in shlex.split(argument)}
             self.environment |= {key: self.expanded(value) for key, value in words.items()}
@@ -107,7 +143,7 @@ class Image:
             self.folder = argument
             self.inside(".").mkdir(parents=True, exist_ok=True)
         elif build and name == "COPY":
-            self.copy(argument)
+            self.copy(argument, images)
         elif build and name == "RUN":
             self.run([*self.shell, argument])
 
@@ -117,6 +153,7 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--bind", action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--target", metavar="STAGE", help="the last stage, if this is not given")
     parser.add_argument("--build", action="store_true", help="do the steps of the Dockerfile")
     parser.add_argument("--run", nargs="+", default=[], metavar="COMMAND")
     args = parser.parse_args()
@@ -124,16 +161,25 @@ def main() -> None:
         os.environ["DOCKERFILE_IN_CHROOT"] = "1"
         os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", sys.executable, *sys.argv])
     mounts = [["-t", "proc", "proc"], ["--rbind", "/dev"], *(["--bind", folder] for folder in args.bind)]
-    for *options, what in mounts:
-        target = args.root / ("proc" if what == "proc" else what.lstrip("/"))
-        target.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", *options, what, str(target)], check=True)
-    shutil.copy("/etc/resolv.conf", args.root / "etc" / "resolv.conf")
-    image = Image(args.root, dict(pair.split("=", 1) for pair in args.arg))
-    for number, (name, argument) in enumerate(steps((CHECKOUT / "Dockerfile").read_text(encoding="utf-8")), 1):
+    images = {}
+    instructions = steps((CHECKOUT / "Dockerfile").read_text(encoding="utf-8"))
+    for stage, (start, *rest) in stages_for(instructions, args.target).items():
+        parent = images.get(start[1].split()[0])
+        root = args.root.with_name(f"{args.root.name}.{stage}")
         if args.build:
-            print(f"step {number}: {name} {argument}", flush=True)
-        image.do(name, argument, args.build)
+            print(f"stage {stage}", flush=True)
+            subprocess.run(["cp", "-aT", "--one-file-system", parent.root if parent else args.root, root], check=True)
+        image = parent.child(root) if parent else Image(root, dict(pair.split("=", 1) for pair in args.arg))
+        for *options, what in mounts:
+            shown = root / ("proc" if what == "proc" else what.lstrip("/"))
+            shown.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", *options, what, str(shown)], check=True)
+        shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
+        for name, argument in rest:
+            if args.build:
+                print(f"{name} {argument}", flush=True)
+            image.do(name, argument, args.build, images)
+        images[stage] = image
     for command in args.run:
         print(f"run: {command}", flush=True)
         image.run(["/bin/bash", "-c", command])

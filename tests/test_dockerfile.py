@@ -24,12 +24,15 @@ def patterns():
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patterns, script):
-    assert dict(steps)["USER"] == "1000"  # not root
+@pytest.mark.parametrize("target", ["serve", "full"])
+def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patterns, script, target):
+    stages = script.stages_for(steps, target)
+    instructions = [step for stage in stages.values() for step in stage]
+    assert dict(stages[target])["USER"] == "1000"  # not root
     copied = set()
-    for name, argument in steps:
+    for name, argument in instructions:
         *sources, place = [word for word in argument.split() if not word.startswith("--")]
-        if name == "COPY":
+        if name == "COPY" and "--from" not in argument:
             for source in sources:
                 assert (REPOSITORY / source).exists(), source
                 assert source == "." or not script.ignored(Path(source), patterns), source
@@ -39,7 +42,18 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
         for path in called:
             for inner in re.findall(r"scripts/(\w+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
                 assert (REPOSITORY / "scripts" / inner).is_file()
-    assert {"pyproject.toml", "."} <= {word for name, argument in steps if name == "COPY" for word in argument.split()}
+    assert "pyproject.toml" in copied
+
+
+def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(steps, script):
+    stages = script.stages_for(steps, "serve")
+    assert list(stages) == ["python", "torch", "server-environment", "serve"] and "full" in script.stages_for(
+        steps, None
+    )
+    health = dict(stages["serve"])["HEALTHCHECK"]
+    address = re.search(r"http://127\.0\.0\.1:7860(/[\w/]+)", health)[1]
+    assert f'@app.get("{address}")' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
+    assert "demo_packages" not in str(stages) and "environment.sh" not in str(stages)
 
 
 def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():

@@ -63,7 +63,9 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
         traits = measure_blocks(listener.push(head))
-    return traits._replace(judged=judged_share(length, num_samples, longest), unfit=listener.unfit())
+    return traits._replace(
+        judged=judged_share(length, num_samples, longest), unfit=listener.unfit(), clipping=listener.clipping()
+    )
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
@@ -74,7 +76,7 @@ def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Tria
 
 
 class TraitsOutput(Output[Traits]):
-    """Lines of JSON, ``[id, duration, level, bandwidth, judged, unfit]``."""
+    """Lines of JSON, ``[id, duration, level, bandwidth, judged, unfit, clipping]``."""
 
     doing = "measuring"
     done = "measured"
@@ -84,8 +86,8 @@ class TraitsOutput(Output[Traits]):
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
-        duration, level, bandwidth, judged, unfit = _VALUES.validate_python(values)
-        return Traits(duration, level, bandwidth, judged=judged, unfit=unfit)
+        duration, level, bandwidth, judged, unfit, clipping = _VALUES.validate_python(values)
+        return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
         with open(out, encoding="utf-8") as file:
@@ -100,13 +102,14 @@ class TraitsOutput(Output[Traits]):
 
 
 _Finite = Annotated[FiniteFloat, Field(strict=True)]
-_MEASURED = (*SCALARS, "judged", "unfit")
+_MEASURED = (*SCALARS, "judged", "unfit", "clipping")
 _VALUES = TypeAdapter(
     tuple[
         Annotated[_Finite, Field(gt=0)],
         _Finite,
         _Finite,
         Annotated[_Finite, Field(gt=0, le=1)],
+        Annotated[str, Field(max_length=200)],
         Annotated[str, Field(max_length=200)],
     ]
 )
@@ -241,7 +244,7 @@ class Measurer:
             remark: the remark on this part.
         """
         traits = measure(recording.plain, recording.num_samples)  # without the repetition of a short recording
-        return traits._replace(judged=recording.judged, unfit=remark.unfit)
+        return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
         """Add the embeddings of ``waveforms`` B×N to their ``traits``."""
@@ -270,7 +273,9 @@ class Measurer:
             beginning: the traits of the part that has the recording's score, which give ``judged``, and the
                 embedding if there is speech in it; None if the score is the mean of the track.
         """
-        traits = measure_blocks(blocks)._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)
+        traits = measure_blocks(blocks)._replace(
+            duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping
+        )
         if beginning is None:
             return traits
         embedding = None

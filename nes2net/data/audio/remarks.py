@@ -73,6 +73,8 @@ class Remark(NamedTuple):
     """The remarks in words; empty if there are none."""
     unfit: str = ""
     """The reason why no decision can rest on the score; empty if a decision can."""
+    clipping: str = ""
+    """How much of the recording is clipped; empty if it is not."""
 
 
 class Channels:
@@ -277,8 +279,10 @@ class Listener:
             return NO_VOICE
         return ""
 
-    def _clipping(self) -> str:
-        """Describe the fraction of clipped samples; empty if no clipping is found."""
+    def clipping(self) -> str:
+        """Describe the fraction of clipped samples; empty if no clipping is found, or there are no samples."""
+        if not self._levels.any():
+            return ""
         largest = int(np.flatnonzero(self._levels)[-1])
         top = math.ceil(_AT_TOP * largest)
         below = math.ceil(_BELOW_TOP * largest)
@@ -291,7 +295,7 @@ class Listener:
         )
         if not is_clipped:
             return ""
-        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit"
+        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit, so its calibrated ratio counts half"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
         """The remarks about the samples pushed so far.
@@ -303,8 +307,9 @@ class Listener:
         """
         unfit = self.unfit()
         remarks = [unfit, self.channels.remark()]
+        clipping = "" if unfit else self.clipping()
         if self.num_samples and not unfit:
-            remarks.insert(0, self._clipping())
+            remarks.insert(0, clipping)
             in_speech, above = self._band_energies
             if above < _MISSING * in_speech:
                 remarks.append("telephone band: it has next to no sound above 4.3 kHz")
@@ -316,7 +321,7 @@ class Listener:
             if repeated_to > length:
                 duration += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s"
             remarks.append(f"{duration}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")
-        return Remark("; ".join(filter(None, remarks)), unfit)
+        return Remark("; ".join(filter(None, remarks)), unfit, clipping)
 
 
 def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int) -> Remark:
@@ -329,7 +334,7 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
 
     >>> remark_of(np.zeros(16000), 16000, None, 64600)
     Remark(text='digital silence; lasts 1.00 s; in training the detector hears 4.04 s at a time', \
-unfit='digital silence')
+unfit='digital silence', clipping='')
     """
     listener = Listener(channels)
     listener.push(waveform[:num_samples])

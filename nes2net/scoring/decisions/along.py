@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import counted
 from nes2net.lib.times import clock
-from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.population import Traits
 
@@ -180,17 +180,18 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
     evidence = Evidence(decider, track.window, half_life=math.inf)
+    factor = factor_of(traits)
     running = []
     for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
-        weight = speech if speech >= LEAST_SPEECH else 0.0
+        weight = factor * speech if speech >= LEAST_SPEECH else 0.0
         running.append(evidence.add(end, window_score, weight))
     mean = running[-1].mean
-    probability = float(decider.probability(mean))
     threshold = decider.llr_threshold
     if decider.largest_llr is not None:  # a mean of bounded ratios reaches no threshold beyond the bound
         threshold = min(threshold, decider.largest_llr)
     is_bonafide = mean >= threshold
-    along = replace(along, llr=mean, probability=probability)
+    is_certain = is_bonafide == (factor * mean >= threshold)
+    along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
     num_windows = max(1, round(rests_on * track.duration / track.window))  # side by side
     simulated = _Chance.of(decider, num_windows)
     if simulated is not None:
@@ -204,6 +205,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         )
     if base.decision == CANNOT_TELL:  # unlike the calibration's recordings
         return along
+    if not is_certain and traits is not None:
+        return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
     if not is_bonafide:
         return replace(along, decision="spoof")
     if along.stretch is not None and along.stretch.stands_out:

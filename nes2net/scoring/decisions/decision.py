@@ -140,8 +140,16 @@ CANNOT_TELL = "cannot tell"
 INVERTED = (
     "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
 )
+#: Factor of the log-likelihood ratio of a clipped recording, because no calibration knows how many of its own
+#: recordings were clipped. The number is an assumption.
+OF_CLIPPED = 0.5
 #: The default of ``abstain``: the largest share of recordings like the calibration's that get "cannot tell".
 ABSTAIN = 0.01
+
+
+def factor_of(traits: Traits | None) -> float:
+    """The factor by which the log-likelihood ratio of a recording is weakened: 1, or :data:`OF_CLIPPED`."""
+    return OF_CLIPPED if traits is not None and traits.clipping else 1.0
 
 
 @dataclass(frozen=True)
@@ -294,10 +302,13 @@ class Decider:
         judged = None if traits is None else traits.judged
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
-        llr = float(self.llrs([score])[0])
-        probability = float(self.probabilities([score])[0])
+        factor = factor_of(traits)
+        llr = factor * float(self.llrs([score])[0])
+        probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
+        if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
+            return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
         if unlike := self._unlike_scores(score):
             return replace(decided, decision=CANNOT_TELL, reason=unlike)
         population = self.calibration.population

@@ -76,6 +76,8 @@ class Traits(NamedTuple):
     unfit: str = ""
     """The reason why no decision can rest on the score, such as silence; empty if a decision
     can."""
+    clipping: str = ""
+    """How much of the recording is clipped; empty if it is not."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:

@@ -61,7 +61,7 @@ def test_the_signal(samples, remark):
     ],
 )
 def test_a_short_recording(length, heard, remark):
-    assert remark_of(np.resize(voices.voice(seconds=2)[:length], heard), length, None, 64600) == (remark, "")
+    assert remark_of(np.resize(voices.voice(seconds=2)[:length], heard), length, None, 64600) == (remark, "", "")
 
 
 DIFFER = "its 2 channels differ, as those of two speakers do: score each by itself"

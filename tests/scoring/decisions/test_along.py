@@ -86,6 +86,20 @@ def test_what_is_unfit_or_unlike_the_calibration_is_not_decided():
     assert (decided.decision, decided.reason, decided.llr) == (CANNOT_TELL, "digital silence", None)
 
 
+def test_a_clipped_recording_counts_half():
+    clipped = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
+    whole, found = (decide_along(STRONG, 3.0, track(GENUINE), traits) for traits in (None, clipped))
+    assert (found.llr, found.decision) == (whole.llr / 2, "bonafide")
+    scores = GENUINE.copy()
+    scores[20:23] = -3.0
+    against = decide_along(STRONG, 3.0, track(scores), clipped).stretch.p_value
+    assert against > decide_along(STRONG, 3.0, track(scores)).stretch.p_value
+    strict = replace(STRONG, operating_point=OperatingPoint.parse("cost:1,20,0.5"))
+    undecided = decide_along(strict, 3.0, track(GENUINE), clipped)
+    assert (undecided.decision, undecided.reason) == (CANNOT_TELL, clipped.clipping)
+    assert decide_along(strict, 3.0, track(GENUINE)).decision == "bonafide"
+
+
 def test_a_weak_detector_cannot_tell():
     """It may call a recording fake, but not bona fide, because it would miss a fake half."""
     weak = decider(0.3)

@@ -57,6 +57,19 @@ def test_a_score_outside_of_those_of_the_calibration_is_not_decided():
     assert few(9.0).decision == "bonafide" and replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
 
 
+def test_a_clipped_recording_counts_half():
+    traits = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
+    rng = np.random.default_rng(0)
+    decider = Decider(
+        fit(rng.normal(3, 1, 90), rng.normal(-3, 1, 90)), operating_point=OperatingPoint.parse("cost:1,9,0.5")
+    )
+    for score, expected in ((2.0, "bonafide"), (decider.threshold + 0.1, CANNOT_TELL), (-2.0, "spoof")):
+        whole, found = decider(score), decider(score, traits)
+        assert (found.llr, found.decision) == (whole.llr / 2, expected)
+        assert found.probability == decider.probability(whole.llr / 2)
+        assert found.reason == (traits.clipping if expected == CANNOT_TELL else None)
+
+
 def test_ratios_are_bounded_by_the_trials_of_the_calibration():
     """So that no probability is 1; the decision is that of the score, beyond the bound, too."""
     rng = np.random.default_rng(0)
