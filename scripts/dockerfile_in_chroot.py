@@ -21,6 +21,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -148,6 +150,22 @@ class Image:
             self.run([*self.shell, argument])
 
 
+@contextmanager
+def mounted(root: Path, folders: list[str]) -> Iterator[None]:
+    """Show /proc, /dev and ``folders`` in ``root``; a copy of it, made afterwards, does not hold them."""
+    mounts = [["-t", "proc", "proc"], ["--rbind", "/dev"], *(["--bind", folder] for folder in folders)]
+    shown = []
+    for *options, what in mounts:
+        target = root / ("proc" if what == "proc" else what.lstrip("/"))
+        target.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", *options, what, str(target)], check=True)
+        shown.append(str(target))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--recursive", "--lazy", *shown], check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
@@ -160,7 +178,6 @@ def main() -> None:
     if "DOCKERFILE_IN_CHROOT" not in os.environ:  # in a mount namespace of its own, so that no mount is left behind
         os.environ["DOCKERFILE_IN_CHROOT"] = "1"
         os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", sys.executable, *sys.argv])
-    mounts = [["-t", "proc", "proc"], ["--rbind", "/dev"], *(["--bind", folder] for folder in args.bind)]
     images = {}
     instructions = steps((CHECKOUT / "Dockerfile").read_text(encoding="utf-8"))
     for stage, (start, *rest) in stages_for(instructions, args.target).items():
@@ -170,19 +187,17 @@ def main() -> None:
             print(f"stage {stage}", flush=True)
             subprocess.run(["cp", "-aT", "--one-file-system", parent.root if parent else args.root, root], check=True)
         image = parent.child(root) if parent else Image(root, dict(pair.split("=", 1) for pair in args.arg))
-        for *options, what in mounts:
-            shown = root / ("proc" if what == "proc" else what.lstrip("/"))
-            shown.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["mount", *options, what, str(shown)], check=True)
         shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
-        for name, argument in rest:
-            if args.build:
-                print(f"{name} {argument}", flush=True)
-            image.do(name, argument, args.build, images)
+        with mounted(root, args.bind):
+            for name, argument in rest:
+                if args.build:
+                    print(f"{name} {argument}", flush=True)
+                image.do(name, argument, args.build, images)
         images[stage] = image
-    for command in args.run:
-        print(f"run: {command}", flush=True)
-        image.run(["/bin/bash", "-c", command])
+    with mounted(image.root, args.bind):
+        for command in args.run:
+            print(f"run: {command}", flush=True)
+            image.run(["/bin/bash", "-c", command])
 
 
 if __name__ == "__main__":
