@@ -1,9 +1,8 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg makes a list of
-all frames of an MP4 file before it decodes the first one, and skips damaged elements of Matroska.
-So the sizes that a file states are compared with the file here, before it is decoded.
-"""
+Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg makes a list
+of all frames of an MP4 file before it decodes the first one, and skips damaged elements of
+Matroska. So the sizes that a file states are compared with the file here, before it is decoded."""
 
 from __future__ import annotations
 
@@ -361,9 +360,8 @@ def states_duration(file: BinaryIO) -> bool:
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
     """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
 
-    A segment or cluster is followed by the elements in it. At bytes that cannot be an element, yield
-    their offset and None, and stop.
-    """
+    A segment or cluster is followed by the elements in it. At bytes that cannot be an element,
+    yield their offset and None, and stop."""
     position = 0
     size_of_file = end
     while position < end or not position:

@@ -1,10 +1,9 @@
 """Check files of frames or pages for cuts and damage: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg, FLAC.
 
-Headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own length,
-but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages of Ogg,
-up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not state its
-length, libsndfile guesses the length and reads no further.
-"""
+Headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
+length, but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages
+of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not
+state its length, libsndfile guesses the length and reads no further."""
 
 from __future__ import annotations
 

@@ -147,8 +147,8 @@ class Channels:
 class Listener:
     """Measures a recording while it arrives, for :meth:`remark`, in half a megabyte of memory.
 
-    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1] and
-    passes them on.
+    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
+    and passes them on.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.

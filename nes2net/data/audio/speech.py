@@ -1,13 +1,13 @@
 """Tell speech from silence, noise, tones and music, by voiced sound whose pitch moves.
 
-The pitch of a voice glides all the time. The pitch of a musical note or of a tone stays, and noise has
-no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of its samples below 1.5 kHz has
-a peak above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995,
-without its dynamic programming).
+The pitch of a voice glides all the time. The pitch of a musical note or of a tone stays, and noise
+has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of its samples below
+1.5 kHz has a peak above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
+tracking (RAPT)", 1995, without its dynamic programming).
 
-The other numbers are assumptions. With these numbers, speech is found in 2,878 of 2,881 recordings of
-real and synthetic speech of at least one second. Among 22 artificial sounds (tests/builders/sounds.py),
-only a sweep, a siren and a violin with vibrato are taken for speech.
+The other numbers are assumptions. With these numbers, speech is found in 2,878 of 2,881 recordings
+of real and synthetic speech of at least one second. Among 22 artificial sounds
+(tests/builders/sounds.py), only a sweep, a siren and a violin with vibrato are taken for speech.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ _FEWEST_AT_ONCE = 8000  # samples that are collected before frames are measured
 class SpeechFrames:
     """Measures the level and the pitch of frames of 10 ms while a recording arrives, for :meth:`share`.
 
-    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1] and
-    passes them on. The frames of an hour take 3 MB; :meth:`drop` frees early frames.
-    """
+    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
+    and passes them on. The frames of an hour take 3 MB; :meth:`drop` frees early frames."""
 
     def __init__(self) -> None:
         self._first = 0  # number of the first frame that is kept

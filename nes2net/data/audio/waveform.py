@@ -164,8 +164,8 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
     """Pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
 
-    The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For them,
-    the whole recording is filtered before it is cut or repeated. With the coefficient 0, the
+    The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For
+    them, the whole recording is filtered before it is cut or repeated. With the coefficient 0, the
     result is ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
@@ -233,8 +233,8 @@ def random_tiled_crop(
 ) -> np.ndarray:
     """Take ``num_samples`` from a random start, as the CtrSVDD recipe does.
 
-    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As in
-    the published code, the last possible start is never drawn, and an utterance of exactly
+    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
+    in the published code, the last possible start is never drawn, and an utterance of exactly
     ``num_samples`` is rotated.
 
     >>> random_tiled_crop(np.arange(3), 7, np.random.default_rng(0))

@@ -173,10 +173,10 @@ def rawboost(
 ) -> np.ndarray:
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
 
-    Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind of
-    noise. In series: 4 LnL, ISD, SSI; 5 LnL, ISD; 6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD;
-    9 LnL + ISD + SSI. Algorithm 10 is like 8, and 11 is like 4, but each kind of noise occurs with
-    its own probability.
+    Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
+    of noise. In series: 4 LnL, ISD, SSI; 5 LnL, ISD; 6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL +
+    ISD; 9 LnL + ISD + SSI. Algorithm 10 is like 8, and 11 is like 4, but each kind of noise occurs
+    with its own probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.

@@ -29,9 +29,9 @@ _MOST_REFLECTIONS = 17
 class Room(Effect):
     """A simulated room with reverberation time RT60; its size and positions are drawn at each call.
 
-    The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were reflected
-    up to 17 times. Gaussian noise with an exponential decay of 60 dB in RT60 replaces the sounds
-    that were reflected more often (as in Lehmann and Johansson, 2010).
+    The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were
+    reflected up to 17 times. Gaussian noise with an exponential decay of 60 dB in RT60 replaces the
+    sounds that were reflected more often (as in Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.

@@ -1,9 +1,9 @@
 """Specmix: mix the spectrograms of two samples by bands of frequency and time, and mix their labels.
 
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
-time-frequency domain features", Interspeech 2021 (arXiv 2108.03020). A sample x with label y and its
-partner x′ with label y′ become x̃ = M ⊙ x + (1 − M) ⊙ x′ and ỹ = λ·y + (1 − λ)·y′. The binary mask M
-is made of bands, and λ is the share of the area where M is 1.
+time-frequency domain features", Interspeech 2021 (arXiv 2108.03020). A sample x with label y and
+its partner x′ with label y′ become x̃ = M ⊙ x + (1 − M) ⊙ x′ and ỹ = λ·y + (1 − λ)·y′. The binary
+mask M is made of bands, and λ is the share of the area where M is 1.
 
 Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in randomly
 selected samples.
@@ -41,8 +41,9 @@ class Mixed(NamedTuple):
 class Specmix(Settings):
     """Specmix with these settings; the defaults are the paper's.
 
-    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the samples.
-    The probability of 0.5 is an assumption, because the abstract only says "randomly select".
+    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the
+    samples. The probability of 0.5 is an assumption, because the abstract only says "randomly
+    select".
 
     Each selected sample gets its own mask and its own partner. All other samples of the batch are
     equally likely partners. The number of bands is drawn from 1 to ``frequency_bands`` or
