@@ -122,13 +122,13 @@ class AudioCache:
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_npy_header(samples.dtype, len(samples)))
-                file.write(samples.data)  # numpy's own writing does not say why it failed
+                file.write(samples.data)  # NumPy's own writer does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # a pipe has the entry's name
+        except InputError:  # there is a pipe with the name of the entry
             return
         except OSError as error:
-            # A single entry may belong to somebody else or, on Windows, be in use. Only the error of
-            # replacing an entry has a second file name.
+            # An error of replacing the entry, which has a second file name, may concern this entry alone: it belongs to
+            # somebody else or, on Windows, is in use.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if concerns_one_entry or error.errno not in lasting_errors:  # try again with the next entry

@@ -140,6 +140,7 @@ class _InOrder(soundfile.SoundFile):
     """
 
     def seekable(self) -> bool:
+        """False, so that soundfile does not seek."""
         return False
 
 
@@ -243,7 +244,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
 
     Raises:
         DamagedAudio: if libsndfile would stop too early.
-        InputError: if the file was cut off, or its format does not show whether it was.
+        InputError: if the file was cut off, or a cut could not be noticed in its format.
     """
     if header is not None:
         if header.exceeded:
@@ -364,7 +365,13 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
 def _check_duration(
     container: av.container.InputContainer, stream: av.AudioStream, seconds: float, decoded_seconds: float
 ) -> None:
-    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration."""
+    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration.
+
+    Args:
+        seconds: the stated duration; 0 if no duration is stated.
+        decoded_seconds: the duration of the decoded audio.
+    """
+    # Two assumptions: a whole file may be shorter than stated by 0.2 % and 0.1 s.
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
         # Matroska's duration includes the encoder's delay, which decoders drop.

@@ -64,6 +64,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """
 
     def raise_unlistable(error: OSError) -> None:
+        """Called by :func:`os.walk` for a folder that it cannot list."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
@@ -94,7 +95,8 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 @cache
 def _note_once(text: str) -> None:
-    print_note(text)  # the cache drops repeated texts
+    """Print a note, unless this process has printed the same note already."""
+    print_note(text)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:

@@ -36,9 +36,9 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Describe, in words that follow the name of a file, that it begins with too many ID3v2 tags.
+    """Describe the fault of a file with too many ID3v2 tags in words that follow its name, or None.
 
-    The result is None if it does not. libmpg123 would print a line about each empty tag.
+    libmpg123 would print a line about each empty tag.
     """
     skip_id3v2(file)
     if file.read(3) == b"ID3":
@@ -81,7 +81,10 @@ _RATES = (44100, 48000, 32000)  # Hz, of version 1, by their codes
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """How many bytes the last MPEG or ADTS frame lacks at least; None if none or without frames."""
+    """How many bytes, at least, the last MPEG or ADTS frame lacks.
+
+    None if the last frame is complete, or the file has no such frames.
+    """
     count = 0
     end = 0
     for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # keeps the values of the last frame
@@ -366,7 +369,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
 
 
 def parse_stream_info(block: bytes) -> FlacHeader:
-    """Decode a STREAMINFO block of 34 bytes; the first frame is left empty."""
+    """Decode a STREAMINFO block of 34 bytes; ``first_frame`` of the result is empty."""
     # From the highest bit: 20 bits of the rate, 3 of channels − 1, 5 of bits − 1, 36 of the number of samples.
     packed = int.from_bytes(block[10:18], "big")
     return FlacHeader(
@@ -395,7 +398,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     while (position := tail.rfind(first[:2], 0, position)) >= 0:
         data = tail[position : position + _FRAME_HEADER_BYTES]
         frame = _parse_flac_frame(data)
-        # All frames have the rate (low bits of byte 2) and the sample size (of byte 3) of the first one.
+        # All frames state the same rate, in the low bits of byte 2, and sample size, in the low bits of byte 3.
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
         checksum = 0  # CRC-8 of the frame's header, with the polynomial x⁸ + x² + x + 1
@@ -407,7 +410,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
                     checksum ^= 0x107
         if checksum == data[frame.end]:
             first_sample = frame.number
-            if not data[1] & 1:  # the frames are numbered, not their samples
+            if not data[1] & 1:  # ``number`` counts frames, not samples
                 first_sample *= header.block_size
             return first_sample + frame.block_size > header.num_samples
     return False

@@ -214,6 +214,7 @@ def audio_column(schema: Any, shard: Path) -> str:
     types = pyarrow_module("pyarrow.types", shard)
 
     def holds_bytes(arrow_type: Any) -> bool:
+        """Whether values of this type of pyarrow are bytes."""
         return types.is_binary(arrow_type) or types.is_large_binary(arrow_type) or arrow_type == "binary_view"
 
     declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
@@ -304,6 +305,7 @@ class _Table:
         )
 
     def _budget(self) -> Budget:
+        """The memory that reading from this table may take, in proportion to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -391,6 +393,7 @@ class _Tar:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
+        """The member called ``name``; InputError if there is no such member."""
         if name not in self.members:
             raise InputError("there is no such member")
         return self.members[name]

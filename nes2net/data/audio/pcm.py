@@ -109,8 +109,9 @@ class RawAudio:
     channels: int = 1
 
     def __post_init__(self) -> None:
+        """Check the rate, the encoding and the number of channels."""
         check_rate(self.sample_rate, "raw audio")
-        PcmDecoder(self.encoding, self.channels)  # raises if the encoding or the channels are wrong
+        PcmDecoder(self.encoding, self.channels)
 
     def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.
@@ -123,7 +124,7 @@ class RawAudio:
             yield samples, self.sample_rate
 
     def _checked_pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of ``source`` in pieces; check their type, and that no header begins them."""
+        """Yield the bytes of ``source`` in pieces; InputError if they begin with the header of a file."""
         is_first = True
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):

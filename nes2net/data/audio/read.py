@@ -96,7 +96,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
         """Join all decoded ``blocks``; called for each decoder until one succeeds."""
         return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
-    return _read_by_any_decoder(path, read_all)[0]
+    return _read_with_fallback(path, read_all)[0]
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
@@ -105,7 +105,7 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
     Raises:
         InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
     """
-    return pushed(_blocks_of_all_decoders(path), BlocksAt16k(f"audio file {path}", channels))
+    return pushed(_blocks_with_fallback(path), BlocksAt16k(f"audio file {path}", channels))
 
 
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
@@ -236,7 +236,7 @@ def load_head_and_length(
                 num_searched = 0
         return joined(pieces), end
 
-    return _read_by_any_decoder(path, read_excerpt)[0]
+    return _read_with_fallback(path, read_excerpt)[0]
 
 
 def count_samples(path: AnyRecording) -> int:
@@ -248,17 +248,14 @@ def count_samples(path: AnyRecording) -> int:
     length = _checked_stated_length(all_channels(path))
     if length is not None:
         return length
-    return _read_by_any_decoder(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[
-        0
-    ]
+    return _read_with_fallback(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
 
 
 def stated_length(path: AnyRecording) -> int | None:
     """Length at 16 kHz that the header of ``path`` states, without checking the file; None if unknown.
 
-    The length is unknown also for MP3, because libsndfile may only guess it, and for several
-    streams one behind another.
-    """
+    The length is also unknown for MP3 files, because libsndfile may only guess it, and for chains
+    of several streams."""
     path = fetched(path)
     if is_chain(path):
         return None
@@ -300,7 +297,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             raise InputError("has no samples", subject=f"audio file {path}")
         return first_rate, channels, round(length)
 
-    measured, second_decoder = _read_by_any_decoder(path, measure, verify_md5=True)
+    measured, second_decoder = _read_with_fallback(path, measure, verify_md5=True)
     return MeasuredAudio(*measured, second_decoder)
 
 
@@ -386,6 +383,7 @@ def _checked_stated_length(path: AnyRecording) -> int | None:
     """
 
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
+        """Length of the open ``file``; None if its header does not state a length."""
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
@@ -409,7 +407,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return waveform if len(waveform) else first
 
 
-def _read_by_any_decoder(
+def _read_with_fallback(
     path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
     """Let ``read`` consume the decoded blocks of a recording, from the first decoder that succeeds.
@@ -436,7 +434,7 @@ def _read_by_any_decoder(
     raise _unreadable_error(source, failures)
 
 
-def _blocks_of_all_decoders(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
+def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the blocks of a recording; if a decoder fails, the next one continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
@@ -455,7 +453,7 @@ def _blocks_of_all_decoders(path: AnyRecording) -> Iterator[tuple[np.ndarray, in
                 return
             except InputError:
                 raise
-            except Exception as error:  # as above
+            except Exception as error:  # a decoder can raise anything on a damaged file
                 failures.append(error)
     raise _unreadable_error(source, failures)
 
@@ -480,7 +478,7 @@ def count_channels(path: AnyRecording) -> int:
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
-    return _read_by_any_decoder(path, lambda blocks: len(next(blocks)[0]))[0]
+    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]
 
 
 def _blocks_by_decoder(
@@ -494,8 +492,8 @@ def _blocks_by_decoder(
     yield blocks
     yield ffmpeg_blocks(path)
     if header and has_md5:
-        # FFmpeg stops at a wrong CRC, which may also be found in data behind the last frame. Without this check,
-        # the MD5 sum of all samples has to be right.
+        # If other data follow the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but the
+        # MD5 sum of all samples has to be right.
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 

@@ -61,8 +61,8 @@ _SHORTEST = 1.0  # s
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
 _SILENT = 1e-6  # highest energy of a silent channel, relative to the loudest channel
-_CANCELLED = 0.01  # highest energy of the mean of channels that cancel, relative to their mean energy
-_ALIKE = 0.5  # two channels differ if their correlation is below
+_CANCELLED = 0.01  # highest energy of the mean of cancelling channels, relative to the mean of their energies
+_ALIKE = 0.5  # two channels differ if their correlation is below this
 
 
 #: The reason why no decision can rest on a recording without speech.
@@ -75,7 +75,7 @@ class Remark(NamedTuple):
     text: str = ""
     """The remarks in words; empty if there are none."""
     unfit: str = ""
-    """The reason why no decision can rest on the score; empty if a decision can."""
+    """The reason why no decision can rest on the score; empty if a decision is possible."""
 
 
 class Channels:
@@ -115,7 +115,7 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel each other: their mean has less than 1 % of the energy of a channel."""
+        """Whether the channels cancel: their mean has less than 1 % of the mean energy of a channel."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
@@ -127,7 +127,7 @@ class Channels:
 
     @property
     def differ(self) -> bool:
-        """Whether two channels hardly correlate, such as those of two speakers; no channel is silent."""
+        """Whether two channels hardly correlate, as those of two speakers; false if a channel is silent."""
         if self._is_silent.any():
             return False
         amplitudes = np.sqrt(np.diag(self._products))
@@ -170,7 +170,8 @@ class Listener:
         self._speech = SpeechFrames()  # measured until speech is found
         self._piece_start = 0.0  # s, of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
-        # For each absolute value: the number of pairs of neighbouring samples of one sign whose smaller sample has it.
+        # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
+        # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -220,14 +221,14 @@ class Listener:
 
     @property
     def _lacks_speech(self) -> bool:
-        """Whether no voice was found in the samples so far; false for less than a second."""
+        """Whether no voice was found so far; false if there is less than a second of audio."""
         if self._has_speech or self.num_samples < _SHORTEST * SAMPLE_RATE:
             return False
         rest = self._speech.finished()
         return rest.share(self._piece_start) == 0
 
     def _measure_frames(self, block: NDArray) -> None:
-        """Count the levels of whole frames of 20 ms, and add up the energies of speech and of high frequencies."""
+        """Count the levels of frames of 20 ms, and add up the energies of speech and high frequencies."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
@@ -259,7 +260,7 @@ class Listener:
         return bool(spread < _SPREAD)
 
     def unfit(self) -> str:
-        """The reason why no decision can rest on the score of the samples so far; empty if one can."""
+        """The reason why no decision can rest on the samples so far; empty if a decision is possible."""
         self.finish()
         if not self.num_samples:
             return ""

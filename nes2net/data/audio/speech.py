@@ -35,7 +35,7 @@ _FIRST_PEAK = 0.9  # of the highest correlation: the first peak that reaches it 
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
 _JUMP = 0.08  # the pitch of one voice changes less from frame to frame (natural logarithm)
-_RUN = 4  # frames: a pitch counts if it continues for so many
+_RUN = 4  # frames; a pitch counts if it continues for at least so many frames
 _SPAN = 3  # frames over which the movement of the pitch is measured
 _MOVES = 0.006  # smallest change over these frames of a pitch that moves (natural logarithm)
 _MOVING = 0.5  # smallest share of frames with a moving pitch among those with a pitch; music has less
@@ -82,7 +82,7 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """A copy that is finished here, as if the recording ended; this object takes further blocks."""
+        """A finished copy, as if the recording ended here; this object can take further blocks."""
         ended = copy(self)  # a shallow copy, because finish() replaces arrays and lists and changes none in place
         ended.finish()
         return ended
@@ -199,7 +199,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """``flags`` (T,) with runs of fewer than ``shortest`` true values set to false."""
+    """Set runs of fewer than ``shortest`` true ``flags`` (T,) to false, in a copy."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     long_runs = np.zeros_like(flags)
     for start, stop in edges.reshape(-1, 2):

@@ -68,8 +68,8 @@ class ParquetTable:
         counts: number of rows of each row group.
 
     Raises:
-        InputError: if it has too many columns or too large a footer.
-        pyarrow.ArrowException, OSError: if it is damaged.
+        InputError: if the file has too many columns or too large a footer.
+        pyarrow.ArrowException, OSError: if the file is damaged.
     """
 
     def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
@@ -176,6 +176,7 @@ class _ChunkReader:
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
+        """Read ``size`` bytes (−1: all) from a chunk in memory, if it holds them, or from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -187,6 +188,7 @@ class _ChunkReader:
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position as the ``seek`` of other file objects does; return the new position."""
         if whence == 2:
             self._position = self._file.seek(offset, whence)
         elif whence == 1:
@@ -196,14 +198,16 @@ class _ChunkReader:
         return self._position
 
     def tell(self) -> int:
+        """The position of the next byte to read."""
         return self._position
 
     def close(self) -> None:
+        """Only note that the file is closed; its owner closes it."""
         self.closed = True
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol as a field number → value; skip texts."""
+    """Read a struct in Thrift's compact protocol: number of a field → its value, without texts."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -347,7 +351,7 @@ class ArrowMessages:
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """Yield the ``columns`` of all record batches, and read the source only once, as for a file on a server.
+        """Yield the ``columns`` of all record batches, and read the source, such as a server, only once.
 
         ``budget`` is not used, because the budget of the constructor counts the batches.
         """

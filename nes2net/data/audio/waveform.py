@@ -82,7 +82,7 @@ def resampled_length(num_samples: int, sample_rate: float) -> int:
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), can be audio in [−1, 1], which loud audio exceeds.
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud audio may exceed it.
 
     Args:
         sample_rate: in Hz, to compute the time in the message.
@@ -108,7 +108,7 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# The largest sample of a loud recording. Larger samples are integers stored as floating-point numbers.
+# No recording, however loud, has larger samples. Larger numbers are integers, stored as floating point.
 _LOUDEST = 16
 
 #: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.

@@ -32,6 +32,7 @@ class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Resample ``x`` to 8 kHz, filter it by a band-pass, and resample it to 16 kHz."""
         from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
 
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
@@ -49,18 +50,20 @@ class Resample(Effect):
     limits = (1.0, 16.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Resample ``x`` to ``strength`` kHz and back, and keep its length."""
         rate = 1000 * self.strength
         return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
 
 class Gain(Effect):
-    """All samples louder or softer."""
+    """Make all samples louder or softer."""
 
     unit = "dB"
     strengths = (-10.0, -20.0, -30.0)
     limits = (-100.0, 40.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Amplify ``x`` by ``strength`` dB."""
         return x * np.float32(10 ** (self.strength / 20))
 
 
@@ -72,6 +75,7 @@ class Clip(Effect):
     limits = (0.0, 99.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Clip ``x`` at the level that ``strength`` percent of its samples exceed."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
         # A limit of 0, in mostly digital silence, would make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()

@@ -40,6 +40,7 @@ class Codec(Effect):
     """Delay in samples at ``sample_rate`` to remove; 0 if the decoder removes the delay itself."""
 
     def prepare(self) -> None:
+        """Check that FFmpeg has the encoder."""
         try:
             av.Codec(self.encoder, "w")
         except av.codec.codec.UnknownCodecError:
@@ -49,6 +50,7 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Send ``x`` through the codec, at the codec's rate; remove the delay and keep the length."""
         # A quarter of a second of silence, longer than any delay, pushes the end of the utterance through the codec.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
@@ -157,10 +159,12 @@ class Gsm(Codec):
     sample_rate = 8000
 
     def prepare(self) -> None:
+        """Check that libsndfile has the codec."""
         if "GSM610" not in soundfile.available_subtypes("WAV"):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+        """Encode and decode ``x`` (N,) by libsndfile; return the decoded samples and their rate in Hz."""
         file = io.BytesIO()
         soundfile.write(file, x, self.sample_rate, format="WAV", subtype="GSM610")
         file.seek(0)

@@ -25,8 +25,9 @@ _NEEDED = {
 class Effect(ABC):
     """A change of a waveform. Effects are pickled for the workers.
 
-    A subclass sets the class variables and defines ``__call__``, and :meth:`prepare` if it needs a
-    library. ``nes2net info`` and the manual show the first line of its docstring.
+    A subclass sets the class variables and defines ``__call__``. If it needs a library, it also
+    defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of the docstring of
+    the subclass.
 
     Args:
         strength: in ``unit``; None for an effect without strengths.
@@ -77,7 +78,7 @@ class Effect(ABC):
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if the effect cannot have this strength; None: none was given."""
+        """Raise :class:`InputError` if the effect cannot have this strength, or lacks one (None)."""
         if not cls.strengths:
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")
@@ -169,6 +170,7 @@ class InOrder(OneOf):
         super().__init__([effect for effect in effects if effect], 1.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Apply each effect to the result of the one before it."""
         for effect in self.effects:
             x = effect(x, rng)
         return x

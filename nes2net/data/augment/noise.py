@@ -67,6 +67,7 @@ class AnyMusan(Effect):
     needs = ("musan",)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a category of MUSAN, noise of this category and a ratio; add the noise to ``x``."""
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
         return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
@@ -80,6 +81,7 @@ class Noise(Effect):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw noise, and add it to ``x`` at a ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod
@@ -91,6 +93,7 @@ class White(Noise):
     """White Gaussian noise."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw independent normal samples (N,)."""
         return rng.standard_normal(len(x), np.float32)
 
 
@@ -98,6 +101,7 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw white noise, and divide its power at each frequency by the frequency."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -109,10 +113,12 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
+        """Check that there are enough recordings for the fewest talkers, not counting the utterance."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw recordings, and add up excerpts (N,) of them at equal power."""
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         files = self.sources.speech
@@ -146,6 +152,7 @@ class MusanNoise(Noise):
     category: ClassVar[str] = "noise"
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw noise (N,) of the category from MUSAN."""
         return draw_noise(self.sources.noises[self.category], self.category, len(x), rng)
 
 

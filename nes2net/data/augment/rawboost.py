@@ -43,8 +43,9 @@ NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
 Kinds: TypeAlias = tuple[int, ...]
 
 ALGORITHMS = range(12)
-# Algorithm → the kinds of noise that it applies one after the other, or whose results it adds up.
+# Algorithm → the kinds of noise that it applies one after the other.
 _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
+# Algorithm → the kinds of noise that it applies to the same waveform, to add up the results.
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
 _EDGE_MARGIN = 0.001  # Hz, as in the published code: least distance of a band's edge from 0 and from half the rate
@@ -79,7 +80,7 @@ class RawBoostParameters:
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """Reduction in dB of the gain of powers above 1: the lowest value lowers ``minG``, the highest ``maxG``."""
+    """Reduction in dB of the gain of the powers above 1; subtracted from ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -93,6 +94,7 @@ class RawBoostParameters:
     """Probabilities of the three kinds of noise in algorithms 10 (LnL and ISD) and 11."""
 
     def __post_init__(self) -> None:
+        """Check all values."""
         values: dict[str, Any] = vars(self)
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
@@ -154,6 +156,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Apply the algorithm to ``x``, with random numbers from the stream if there is one."""
         parameters = vars(self.parameters) if self.parameters else {}
         if self.stream is None:
             y = rawboost(x, int(self.strength), rng, **parameters)
@@ -397,7 +400,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
     blocks = -(-len(x) // hop)
-    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # so many blocks have 128 KiB together
+    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # the number of blocks that have 128 KiB together
     # A complex spectrum is stored as pairs of real numbers, so each real factor of a response is repeated.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 

@@ -21,8 +21,8 @@ _SMALLEST = (3.0, 3.0, 2.5)  # m
 _LARGEST = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
-# The image method simulates sounds that were reflected at most so many times. Up to 160 times, as some
-# rooms would need, would take seconds.
+# The image method simulates sounds that were reflected at most so many times. Some rooms would need 160
+# reflections, which would take seconds.
 _MOST_REFLECTIONS = 17
 
 
@@ -42,9 +42,11 @@ class Room(Effect):
     limits = (0.2, 3.0)
 
     def prepare(self) -> None:
+        """Check that pyroomacoustics is installed."""
         _pyroomacoustics()
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a room, and reverberate ``x`` in it."""
         return reverberate(x, room_response(self.strength, rng))
 
 
@@ -62,6 +64,7 @@ class MeasuredRoom(Effect):
         self.aligned = aligned
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a measured impulse response, and convolve ``x`` with it."""
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]

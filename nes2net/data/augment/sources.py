@@ -1,9 +1,8 @@
 """Recordings that effects mix in: noise, room impulse responses, and other speech.
 
 The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
-impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is listed
-once, when the first effect that needs it is created.
-"""
+impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is
+listed once, when the first effect that needs it is created."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Keep ``x`` from its first to its last frame that is loud enough."""
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
@@ -47,6 +48,7 @@ class Cut(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Keep the first ``strength`` seconds of ``x``."""
         return x[: round(self.strength * SAMPLE_RATE)].copy()
 
 
@@ -58,6 +60,7 @@ class Speed(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Play ``x`` at the speed ``strength``."""
         return change_speed(x, self.strength)
 
 
@@ -71,6 +74,7 @@ class DrawnSpeed(Effect):
         self.high = high
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a speed, and play ``x`` at this speed."""
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
 
@@ -82,11 +86,12 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Change the speed of ``x``, which shifts the pitch, then restore the duration by WSOLA."""
         return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """Play ``x`` (N,) at ``speed``: multiply all frequencies by ``speed`` and divide the length by it.
+    """Play ``x`` (N,) at ``speed``, which multiplies the frequencies and divides the length.
 
     A slower waveform has nothing at its highest frequencies. A faster one loses the highest
     frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
@@ -121,7 +126,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
             expected = samples[continuation : continuation + 2 * _HOP]
             products = np.correlate(region, expected)
             energy = np.concatenate([[0.0], np.cumsum(region**2)])
-            # Energy of each window that the region holds; its correlation is divided by the square root of this energy.
+            # The energy of each possible window, by whose square root its correlation is divided.
             energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
             highest_energy = energies.max()
             if highest_energy > 0:

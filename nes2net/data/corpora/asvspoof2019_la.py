@@ -18,7 +18,7 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.text_files import checked_float, read_rows
 
-# The published code names the first and third folder like this in its folder database/, the corpus the second.
+# The first and third name are those in the folder database/ of the published code, the second that of the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 

@@ -5,15 +5,15 @@ Ali et al., "Is Audio Spoof Detection Robust to Laundering Attacks?", IH&MMSec 2
 Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this) is the list of a
 type. The types are ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and
 ``Filtering``. A line has six fields: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or
-``spoof``, type, and setting (``babble_0``). The audio is in ``<root>/flac``, as the corpus's Readme.txt says, or in
-``<root>/TYPE/flac``. An utterance is named after the original and the setting,
-``LA_E_2834763_babble_0``.
+``spoof``, type, and setting (``babble_0``). The audio is in ``<root>/flac``, as the corpus's
+Readme.txt says, or in ``<root>/TYPE/flac``. An utterance is named after the original and the
+setting, ``LA_E_2834763_babble_0``.
 
 The ``transmission`` of a trial is the type, and its ``codec`` is the setting. The paper gives a
 figure for each setting (``--by codec``). Each of the 29 settings holds the whole evaluation set,
 71,237 trials. To evaluate on some types, give a folder with their lists as ``protocols``. The copy
 on the Hugging Face hub (hashim19/ASVspoofLD) has other columns, in Parquet. This module does not
-read it.
+read that copy.
 """
 
 from nes2net.data.corpora.corpus import Counts

@@ -81,7 +81,7 @@ class SplitCheck:
 
     @property
     def num_readable(self) -> int:
-        """The number of files in ``present``, less the files that were decoded in vain."""
+        """The number of files in ``present`` that could be decoded, or of all if none was decoded."""
         if self.decoding is None:
             return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
@@ -149,7 +149,7 @@ class CorpusCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus is not divided into parts, which only a user's own files may be."""
+        """Whether the corpus is not divided into parts; only a user's own files may be undivided."""
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
@@ -488,6 +488,7 @@ def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
 
 
 def _stem(name: str) -> str:
+    """A file's name without its suffix."""
     return os.path.splitext(name)[0]
 
 

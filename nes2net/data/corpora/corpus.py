@@ -312,9 +312,8 @@ class Corpus(ABC):
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
         """The official numbers of ``split``; None if not known.
 
-        If there are several editions, the result is that of the edition whose numbers agree with
-        ``counts``, the numbers of a copy, or else that of the first edition.
-        """
+        If the corpus has several editions, the edition is chosen whose numbers agree with
+        ``counts``, the numbers of a copy. If no edition agrees, the first edition is chosen."""
         first = None
         for edition in (self.counts, *self.editions.values()):
             official = edition.get(split)

@@ -91,7 +91,7 @@ class Plan:
 
 
 class _InvenioFile(BaseModel):
-    """A file in the listing of a record; ``checksum`` is such as ``md5:…``."""
+    """A file in the listing of a record; ``checksum`` has the form ``md5:DIGEST``."""
 
     key: str
     size: int = Field(ge=0)

@@ -5,8 +5,8 @@ Figures: Process and Challenges", Interspeech 2025.
 
 Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``,
 ``Source`` (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
-``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``. An ``AudioPath`` is an
-absolute path on the authors' machine, so only its last three parts are used. An id is
+``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``. An ``AudioPath`` is
+an absolute path on the authors' machine, so only its last three parts are used. An id is
 ``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus has no
 parts: all trials are ``eval``. Sampling rates differ between systems (16, 24 and 44.1 kHz), so the
 rate alone would give the class away. Audio is scored at 16 kHz.

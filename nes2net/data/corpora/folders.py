@@ -59,8 +59,8 @@ class FolderCorpus(Corpus):
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{label}`` → our label."""
     roots: Sequence[str] = (".",)
-    """Folders below the corpus's folder in which the patterns may begin. An error if the patterns
-    match folders in more than one of these."""
+    """Folders below the corpus's folder in which the patterns may begin. It is an error if the
+    patterns match folders in more than one of these."""
     remedy: str
     """The advice for messages: which folder to give as ``root``."""
 

@@ -89,7 +89,7 @@ def _list_or_folder(folder: Path, split: str) -> Path | None:
 
 
 def _words_of(split: str) -> list[str]:
-    """The words that a file or folder of ``split`` may be called by."""
+    """The possible names of a file or folder of ``split``, without suffix."""
     return [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
 
 
@@ -109,7 +109,7 @@ def _has_lists(folder: Path) -> bool:
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    """Find the folder in ``folder`` that is named after ``split``, such as ``train``, and holds classes."""
+    """Find the folder in ``folder`` that is named after ``split`` and holds folders of classes."""
     for word in _words_of(split):
         path = folder / word
         if path.is_dir() and _class_folders(path):
@@ -367,7 +367,7 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        :class:`~nes2net.data.corpora.protocol.NotFound` if there is nothing of these.
+        :class:`~nes2net.data.corpora.protocol.NotFound` if there is none of these.
         """
         folder = self.place(root if protocols is None else protocols)
         if folder.is_file():

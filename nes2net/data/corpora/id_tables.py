@@ -1,4 +1,4 @@
-"""Read tables of ids: lines or CSV rows that state a value of each utterance, a score or a label."""
+"""Read tables of ids: lines or CSV rows that state a score or a label of each utterance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """The number of the column called by the first of ``names`` that is in ``header``; None without any."""
+    """The number of the column with the first of ``names`` that is in ``header``; None if there is none."""
     for name in names:
         if name in header:
             return header.index(name)
@@ -193,7 +193,7 @@ def _delimiter_name(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield the ids that ``id`` may mean: without the suffix of audio, then without each of its folders.
+    """Yield what ``id`` may mean: without the suffix of audio, then also without its first folders.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

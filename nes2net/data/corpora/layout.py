@@ -48,6 +48,7 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
+        """Check that the columns are fields of a trial."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
@@ -131,6 +132,7 @@ class Table:
     if it cannot."""
 
     def __post_init__(self) -> None:
+        """Check that the names are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -212,7 +214,7 @@ Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a split may be. All paths are tried in this order."""
+    """Where the files of a split may be. Paths are tried in the given order."""
 
     protocols: Sequence[str]
     """Possible names of the protocol."""
@@ -441,7 +443,11 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """The folder of the audio of the list ``file``, by ``folders_of``; None without any folder."""
+        """The folder of the recordings that the list ``file`` names, below ``audio``.
+
+        The result is the first folder of :attr:`folders_of` that exists, or else the last one; None
+        if :attr:`folders_of` names no folder.
+        """
         recordings = None
         for folder in self.folders_of(file.stem):
             recordings = audio / folder

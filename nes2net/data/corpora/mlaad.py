@@ -2,10 +2,10 @@
 
 Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
 
-Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav``, and in each of these folders a list ``meta.csv``, whose
-fields are separated by ``|``. Its columns are ``path`` (below the root), ``original_file`` (a recording
-of M-AILABS, below the folder of M-AILABS), ``language``, ``model_name``, ``architecture`` and others. The
-``attack`` of a trial is the model, and its ``attack_type`` is the architecture.
+Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav``, and in each of these folders a list ``meta.csv``,
+whose fields are separated by ``|``. Its columns are ``path`` (below the root), ``original_file`` (a
+recording of M-AILABS, below the folder of M-AILABS), ``language``, ``model_name``, ``architecture``
+and others. The ``attack`` of a trial is the model, and its ``attack_type`` is the architecture.
 
 The bona fide trials are the recordings of M-AILABS that the lists name, each once. The folder of
 M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``.

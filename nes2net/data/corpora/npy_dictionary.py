@@ -81,7 +81,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 # The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
 # each reference makes a copy.
 _LONGEST_SCALAR = 256
-# Lists of texts may take so many bytes as arrays, for each byte of the file.
+# For each byte of the file, lists of texts may take at most so many bytes as arrays.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
 _MOST_STEPS = 20_000_000  # of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
@@ -95,6 +95,7 @@ class _DataType:
         self.byte_order = "|"
 
     def __setstate__(self, state: tuple) -> None:
+        """Take the byte order from the state in the pickle; called by the unpickler."""
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
@@ -119,6 +120,7 @@ class _Array:
         pass
 
     def __setstate__(self, state: tuple) -> None:
+        """Take the attributes from the state in the pickle; called by the unpickler."""
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
@@ -173,6 +175,11 @@ class _ArrayUnpickler(GuardedUnpickler):
         super().__init__(stream, stream.getbuffer().nbytes, "latin1", budget)
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a name in the pickle; called by the unpickler.
+
+        Raises:
+            Refused: if the name is not allowed.
+        """
         if (module, name) == ("_codecs", "encode"):
             return self.encode
         try:

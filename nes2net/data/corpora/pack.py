@@ -320,6 +320,7 @@ def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
 
 
 def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Write a file into a tar file that is open for writing."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

@@ -4,11 +4,11 @@ Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection o
 Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
 
 Layout: the audio is ``<root>/database/{train,dev,eval}/con_wav/ID.wav``. There is one protocol per
-split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utterance is ``CON``. Labels of
-segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` has the segments as RTTM
-(``rttm_2cls_0sil``, or ``rttm_2cls_0sil_spoof`` with only the spoofed segments) and the durations of the
-utterances (``reco2dur``). 25,380 / 24,844 / 71,237 trials. Nes2Net is evaluated on whole utterances.
-"""
+split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utterance is ``CON``.
+Labels of segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` has the
+segments as RTTM (``rttm_2cls_0sil``, or ``rttm_2cls_0sil_spoof`` with only the spoofed segments)
+and the durations of the utterances (``reco2dur``). 25,380 / 24,844 / 71,237 trials. Nes2Net is
+evaluated on whole utterances."""
 
 from __future__ import annotations
 

@@ -70,6 +70,7 @@ class _CsvLines:
         self.row_length = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
+        """Yield the lines; csv.Error if the current row becomes too long."""
         for line in self.text.split("\n"):
             self.row_length += len(line)
             if self.row_length > _LONGEST_ROW:
@@ -85,7 +86,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
     Raises:
         InputError: if two columns share a name, a row has more or fewer fields than the header,
-            quotation marks do not match, or a field is far longer than any real one.
+            quotation marks do not match, or a row is far longer than any real row.
     """
     lines = _CsvLines(decoded_text(path))
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -229,7 +230,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """The name that this package gives to a phase or split of a corpus.
 
-    Two other names exist. ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its
+    Two phases have other names elsewhere: ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its
     keys, and CtrSVDD calls its evaluation part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")

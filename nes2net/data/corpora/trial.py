@@ -102,7 +102,8 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        # For pickling: a DataLoader worker gets up to 600,000 trials, and a dataclass's default takes twice as long.
+        """How to pickle a trial: the function that restores it, and the arguments of this function."""
+        # A DataLoader worker gets up to 600,000 trials, and a dataclass's own way to pickle takes twice as long.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
@@ -186,7 +187,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)
-    # Each stratum's share of the remaining trials, rounded down, and the remainder of the division: exact integers.
+    # Division of integers is exact: each stratum's share of the remaining trials, rounded down, and the remainder.
     shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
     largest_remainders = np.argsort(-remainders, kind="stable")
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1
