@@ -2,7 +2,8 @@
 
 Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg makes a list
 of all frames of an MP4 file before it decodes the first one, and skips damaged elements of
-Matroska. So the sizes that a file states are compared with the file here, before it is decoded."""
+Matroska. So the sizes that a file states are compared with the file here, before it is decoded.
+"""
 
 from __future__ import annotations
 
@@ -361,7 +362,8 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
 
     A segment or cluster is followed by the elements in it. At bytes that cannot be an element,
-    yield their offset and None, and stop."""
+    yield their offset and None, and stop.
+    """
     position = 0
     size_of_file = end
     while position < end or not position:

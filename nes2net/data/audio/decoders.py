@@ -371,7 +371,7 @@ def _check_duration(
         seconds: the stated duration; 0 if no duration is stated.
         decoded_seconds: the duration of the decoded audio.
     """
-    # Two assumptions: a whole file may be shorter than stated by 0.2 % and 0.1 s.
+    # Assumptions: a whole file may be shorter than stated by 0.2 %, and by 0.1 s more.
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
         # Matroska's duration includes the encoder's delay, which decoders drop.

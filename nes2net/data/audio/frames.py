@@ -3,7 +3,8 @@
 Headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
 length, but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages
 of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not
-state its length, libsndfile guesses the length and reads no further."""
+state its length, libsndfile guesses the length and reads no further.
+"""
 
 from __future__ import annotations
 

@@ -255,7 +255,8 @@ def stated_length(path: AnyRecording) -> int | None:
     """Length at 16 kHz that the header of ``path`` states, without checking the file; None if unknown.
 
     The length is also unknown for MP3 files, because libsndfile may only guess it, and for chains
-    of several streams."""
+    of several streams.
+    """
     path = fetched(path)
     if is_chain(path):
         return None

@@ -13,7 +13,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# Share of silent or constant samples that makes a recording silent or constant, despite a few clicks.
+# A recording is silent or constant if at least this share of its samples is; the rest may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second,
@@ -60,8 +60,8 @@ _SHORTEST = 1.0  # s
 # sample takes as long as counting 8000. More than 64000 samples would not fit into the processor's caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
-_SILENT = 1e-6  # highest energy of a silent channel, relative to the loudest channel
-_CANCELLED = 0.01  # highest energy of the mean of cancelling channels, relative to the mean of their energies
+_SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
+_CANCELLED = 0.01  # channels cancel if the energy of their mean is below this share of their mean energy
 _ALIKE = 0.5  # two channels differ if their correlation is below this
 
 

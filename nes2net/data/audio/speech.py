@@ -47,7 +47,8 @@ class SpeechFrames:
     """Measures the level and the pitch of frames of 10 ms while a recording arrives, for :meth:`share`.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. The frames of an hour take 3 MB; :meth:`drop` frees early frames."""
+    and passes them on. The frames of an hour take 3 MB; :meth:`drop` frees early frames.
+    """
 
     def __init__(self) -> None:
         self._first = 0  # number of the first frame that is kept

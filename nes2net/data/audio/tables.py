@@ -351,14 +351,17 @@ class ArrowMessages:
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """Yield the ``columns`` of all record batches, and read the source, such as a server, only once.
+        """Yield the ``columns`` of all record batches, and read each byte of the source only once.
 
         ``budget`` is not used, because the budget of the constructor counts the batches.
         """
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield the ``columns`` of all record batches with the values of dictionaries, from the start."""
+        """Yield the ``columns`` of all record batches; columns of a dictionary type hold values.
+
+        The source is read again from its start.
+        """
         self._source.seek(8 if self._is_file else 0)
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)

@@ -67,7 +67,7 @@ class AnyMusan(Effect):
     needs = ("musan",)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw a category of MUSAN, noise of this category and a ratio; add the noise to ``x``."""
+        """Draw a category of MUSAN, noise of this category and an SNR; add the noise to ``x``."""
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
         return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
@@ -81,7 +81,7 @@ class Noise(Effect):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw noise, and add it to ``x`` at a ratio of ``strength`` dB."""
+        """Draw noise, and add it to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod

@@ -2,7 +2,8 @@
 
 The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
 impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is
-listed once, when the first effect that needs it is created."""
+listed once, when the first effect that needs it is created.
+"""
 
 from __future__ import annotations
 

@@ -110,7 +110,8 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
 
     This is WSOLA with windows of 32 ms that overlap by half. Each window may move by up to 10 ms,
-    to where it is most similar to the samples that follow the previous window in ``x``."""
+    to where it is most similar to the samples that follow the previous window in ``x``.
+    """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))
     num_windows = length // _HOP + 2

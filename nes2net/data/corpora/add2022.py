@@ -13,7 +13,8 @@ recordings in them is taken.
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``. There is no
 ``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a
 number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not
-read."""
+read.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt``, whose 
 the archives, so the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
 bona fide. The other classes are the ``attack`` of a trial. Classes 1 to 6 are the algorithms of
 training. Class 7 occurs only in the evaluation and stands for other algorithms. An id is the file's
-name without suffix."""
+name without suffix.
+"""
 
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table

@@ -65,14 +65,17 @@ class SplitCheck:
 
     @property
     def validation(self) -> str:
-        """Whether the part can be used for validation, in the form of :attr:`training`."""
+        """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
+
+        It cannot if all its trials are also training trials. Missing audio is reported first.
+        """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
         return self.training
 
     @property
     def scoring(self) -> str:
-        """Whether the part can be scored, in the form of :attr:`training`."""
+        """Whether the part can be scored: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         if not self.why_no_audio:
             return "yes"
         if self.num_readable:
@@ -88,7 +91,7 @@ class SplitCheck:
 
     @property
     def why_no_audio(self) -> str:
-        """The reason why some trials have no readable audio; empty if all trials have."""
+        """The reason why some trials have no readable audio; empty if the audio is complete."""
         if self.audio is None:
             return "its audio is not there"
         if not self.counts.trials:
@@ -178,7 +181,7 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
-        """Whether scores of ``phase`` can be evaluated, in the form of :attr:`SplitCheck.training`.
+        """Whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
 
         Args:
             counts: numbers of labelled trials.

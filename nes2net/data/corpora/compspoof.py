@@ -7,7 +7,8 @@ Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speec
 class``, whose files lie below ``<root>``. A trial is the mixed audio. The class ``original`` is
 bona fide. The other classes are the ``attack`` of a spoofed trial: ``bonafide_bonafide``,
 ``spoof_bonafide``, ``bonafide_spoof`` and ``spoof_spoof``, where the first word is about the
-speech. So the task ``source_tracing`` with ``bonafide: true`` has five classes."""
+speech. So the task ``source_tracing`` with ``bonafide: true`` has five classes.
+"""
 
 from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table

@@ -313,7 +313,8 @@ class Corpus(ABC):
         """The official numbers of ``split``; None if not known.
 
         If the corpus has several editions, the edition is chosen whose numbers agree with
-        ``counts``, the numbers of a copy. If no edition agrees, the first edition is chosen."""
+        ``counts``, the numbers of a copy. If no edition agrees, the first edition is chosen.
+        """
         first = None
         for edition in (self.counts, *self.editions.values()):
             official = edition.get(split)

@@ -10,7 +10,8 @@ source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` 
 The evaluation set was first published without labels. If its list is missing, its files are
 unlabelled trials, sorted by name. If a listed file is missing, this is an error; the published code
 trains on four seconds of silence instead (deviation 16). The published results leave out attack
-A14. The results "w/o ACE" also leave out the source set ``acesinger``."""
+A14. The results "w/o ACE" also leave out the source set ``acesinger``.
+"""
 
 from __future__ import annotations
 

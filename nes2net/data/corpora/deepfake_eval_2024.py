@@ -12,7 +12,8 @@ part, or with unknown truth, are skipped, as in other people's evaluations.
 Some recordings last many minutes. The detectors of the paper, and later detectors compared with
 them, average the scores of windows. ``--samples full`` or ``--track`` scores more than the first
 four seconds. No numbers of trials are given here, because the paper does not state them, and
-getting a copy requires an agreement."""
+getting a copy requires an agreement.
+"""
 
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF

@@ -2,7 +2,8 @@
 
 The shards are downloaded once, into the cache of huggingface_hub (``HF_HOME``). Downloads are
 verified and can be resumed. :mod:`nes2net.data.corpora.shards` reads the downloaded shards. With
-``HF_HUB_OFFLINE=1``, only shards that are already downloaded are used."""
+``HF_HUB_OFFLINE=1``, only shards that are already downloaded are used.
+"""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def _delimiter_name(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield what ``id`` may mean: without the suffix of audio, then also without its first folders.
+    """Yield the ids that ``id`` may mean: without the suffix of audio, then also without first folders.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

@@ -12,7 +12,8 @@ Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmar
 92,407 trials take all parts together.
 
 An id is the path below the root without suffix. The ``attack`` is the vocoder, and the speaker is
-the first field of a name. The rate is 24 kHz."""
+the first field of a name. The rate is 24 kHz.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 ``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
 file only with ``allow_pickle``, and then the file can run any program. Here the pickle may contain
 only NumPy's arrays, data types and numbers. They are first read as stand-ins, which become arrays
-after their sizes have been checked."""
+after their sizes have been checked.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +82,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 # The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
 # each reference makes a copy.
 _LONGEST_SCALAR = 256
-# For each byte of the file, lists of texts may take at most so many bytes as arrays.
+# The largest size of lists of texts as arrays, relative to the size of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
 _MOST_STEPS = 20_000_000  # of reading the pickle; PartialSpoof's evaluation set takes 11,000,000

@@ -26,7 +26,8 @@ any other name     of words and numbers: kept in ``extra`` of the trial
 ================== =================================================================================
 
 Files called ``labels.parquet``, and files whose name begins with ``cache-``, do not count as
-shards."""
+shards.
+"""
 
 from __future__ import annotations
 

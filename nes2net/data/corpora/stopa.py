@@ -8,7 +8,8 @@ Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, an
 file in its second field and the system in its fifth, separated by white space. All lists of trials
 name the same recordings, so only this list is read. All trials are spoofed, and ``attack`` is the
 system, AA01 to AA13. We have not seen the training list, which names recordings of ASVspoof 2019.
-To use it, write a list of your own (corpus ``generic``)."""
+To use it, write a list of your own (corpus ``generic``).
+"""
 
 from __future__ import annotations
 
