@@ -127,8 +127,8 @@ class AudioCache:
         except InputError:  # there is a pipe with the name of the entry
             return
         except OSError as error:
-            # An error of replacing the entry, which has a second file name, may concern this entry alone: it belongs to
-            # somebody else or, on Windows, is in use.
+            # If replacing the entry failed, the error has a second file name. Perhaps only this entry cannot be
+            # replaced, because it belongs to somebody else or, on Windows, is in use.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if concerns_one_entry or error.errno not in lasting_errors:  # try again with the next entry

@@ -119,7 +119,7 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         )
 
 
-#: Errors while libsndfile reads. Its own errors are RuntimeErrors. A damaged header may state more samples
+#: Errors that reading by libsndfile may raise. Its own errors are RuntimeErrors. A damaged header may state more samples
 #: than fit into memory, which raises a ValueError or MemoryError.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.

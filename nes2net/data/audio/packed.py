@@ -467,7 +467,7 @@ def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
             yield state
         except MissingLibrary:
             raise
-        except Exception as error:  # a damaged shard can cause any
+        except Exception as error:  # a damaged shard can raise anything
             is_row = row_or_member.isdecimal() and shard.suffix.lower() != ".tar"
             unit = "row" if is_row else "member"
             if isinstance(error, InputError):

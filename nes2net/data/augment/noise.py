@@ -199,9 +199,9 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
     """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference between the levels of ``x`` and ``noise`` (:func:`level_db`). If a
-    level is infinite, because of silence and a floor of 0, nothing is added. The result has the
-    type of ``x``; it is not normalised and may exceed 1.
+    The ratio is the difference between the levels of ``x`` and ``noise``, which :func:`level_db`
+    computes with this ``floor``. If a level is infinite, because of silence and a floor of 0,
+    nothing is added. The result has the type of ``x``; it is not normalised and may exceed 1.
     """
     gain_db = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(gain_db):

@@ -156,7 +156,10 @@ class CorpusCheck:
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """Say for each task whether the copy allows it: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Return (task, answer) for each task; the answer says whether the copy allows the task.
+
+        An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is such as ``"score eval"``.
+        """
         train = []
         score = []
         evaluate = []

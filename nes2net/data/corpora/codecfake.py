@@ -49,7 +49,7 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list.
+    """Yield the trials of a list; arguments as for :data:`~nes2net.data.corpora.layout.Rows`.
 
     In the evaluation, the name of the list is the condition, which is the ``source`` of a trial and
     the beginning of its id.

@@ -41,7 +41,7 @@ class Counts:
 
     @property
     def labelled(self) -> bool:
-        """Whether there are bona fide and spoofed trials with a label."""
+        """Whether there are labelled trials of both classes."""
         return bool(self.bonafide and self.spoof)
 
     def differences(self, official: Counts) -> list[str]:
@@ -72,7 +72,7 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials``, in all and by class and field. Without labels, the classes are None.
+    """Count ``trials``, in all, by class and by field; by class only if a trial has a label.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})

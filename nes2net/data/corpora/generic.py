@@ -357,7 +357,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts above."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that have a list or a folder of classes; ``{None}`` if none has."""
+        """The splits that have a list or a folder of classes of their own; ``{None}`` if no split has."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}

@@ -29,7 +29,7 @@ _NOT_WANTED = ["submissions/*", ".*"]
 def hub_corpus(name: str) -> Corpus:
     """The corpus ``hub:OWNER/NAME[@REVISION]``, which is downloaded when its trials are first read.
 
-    As ``root``, ``None`` and ``"."`` stand for the folder of the download
+    Its methods take ``None`` or ``"."`` as ``root``, for the folder of the download
     (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).
 
     Raises:

@@ -207,8 +207,8 @@ _BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
 #: missing in the mapping is itself the value.
 _FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
-#: ``rows(path, phase, audio)`` yields the trials of a list, with paths below ``audio``. The trials belong to
-#: ``phase`` if the list states no phase.
+#: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
+#: ``audio``, or have no path if it is None. The trials belong to ``phase`` if the list states no phase.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 

@@ -50,7 +50,8 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
     For the folder ``fake``, these are the trials of every ``meta.csv`` below it, and the bona fide
-    trials of the originals. A single list has only spoofed trials.
+    trials of the originals. A single list has only spoofed trials. The arguments are those of
+    :data:`~nes2net.data.corpora.layout.Rows`.
     """
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _rows_of_tracing_protocol(path, phase, audio)

@@ -26,7 +26,10 @@ _REMEDY = "give `root` the folder that holds wav, or AA01"
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list, each only once, although a list names a recording several times."""
+    """Yield the trials of a list, each only once, although a list names a recording several times.
+
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    """
     ids: set[str] = set()
     for line, text in enumerate(read_text(path).split("\n")[1:], start=2):
         row = text.split()
