@@ -82,7 +82,9 @@ def resampled_length(num_samples: int, sample_rate: float) -> int:
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio with a full scale of about 1.
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1], not NaN or 16-bit integers.
+
+    Loud audio may exceed [−1, 1].
 
     Args:
         sample_rate: in Hz, to compute the time in the message.

@@ -312,8 +312,8 @@ class Corpus(ABC):
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
         """The official numbers of ``split``; None if not known.
 
-        If the corpus has several editions, the edition is chosen whose numbers agree with
-        ``counts``, the numbers of a copy. If no edition agrees, the first edition is chosen.
+        If the corpus has several editions, ``counts``, the numbers of a copy, decide. The result
+        belongs to the edition with these numbers, or else to the first edition.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
