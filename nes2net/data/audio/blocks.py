@@ -1,6 +1,6 @@
-"""Process a recording that arrives in blocks: the interface of stages, and resampling to 16 kHz.
+"""Process a recording that arrives in blocks: the interface of stages, and stages that filter.
 
-Reading a file pushes its blocks through the same stages (:func:`pushed`).
+Files are read in blocks, too, which are pushed through the same stages (:func:`pushed`).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _Result = TypeVar("_Result", covariant=True)
 
 
 class Stage(Protocol[_Item, _Result]):
-    """Takes the pieces of a recording as they arrive, and gives each result once it is complete."""
+    """A step of processing that takes pieces of a recording as they arrive, and gives results."""
 
     def push(self, item: _Item, /) -> Iterable[_Result]:
-        """Take the next piece; give the results that it completes."""
+        """Take the next piece; return the results that are now complete."""
 
     def finish(self) -> Iterable[_Result]:
-        """Give the last results, at the end of the recording."""
+        """Return the last results, at the end of the recording."""
 
 
 def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
-    """Push ``items`` into ``stage`` one by one, finish it, and yield its results."""
+    """Push all ``items`` into ``stage``, then finish the stage; yield its results."""
     for item in items:
         yield from stage.push(item)
     yield from stage.finish()
@@ -56,7 +56,7 @@ class PreEmphasis:
         self._before: np.ndarray = np.zeros(0)  # the last sample before the next block
 
     def push(self, block: np.ndarray) -> tuple[np.ndarray]:
-        """Take the next block, and give it emphasised."""
+        """Take the next block, and return it filtered."""
         if self._coefficient == 0 or not len(block):
             return (block,)
         joined = np.concatenate([self._before.astype(block.dtype), block])
@@ -65,18 +65,18 @@ class PreEmphasis:
         return (emphasised,)
 
     def finish(self) -> tuple[()]:
-        """Give nothing: no sample waits."""
+        """Return nothing: every sample was returned at once."""
         return ()
 
 
 class BlocksAt16k:
-    """Resamples blocks as they arrive; a :class:`Stage`.
+    """Averages channels and resamples to 16 kHz, block by block; a :class:`Stage`.
 
-    The result is that of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
+    The result equals that of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
     Args:
-        subject: begins the messages of errors.
-        channels: compares the channels before they are averaged; it is reset first.
+        subject: the beginning of the messages of errors.
+        channels: if given, compares the channels before they are averaged; reset at the start.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
@@ -85,15 +85,15 @@ class BlocksAt16k:
         self._seconds = 0.0  # duration of the blocks so far
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
-        self._read = 0  # samples at ``_rate`` since the rate last changed
-        self._made = 0  # samples at 16 kHz that were made of them
+        self._num_read = 0  # samples at ``_rate`` since the rate last changed
+        self._num_returned = 0  # samples at 16 kHz that were computed from these
         if channels is not None:
             channels.begin()
 
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
-        """Take samples (channels, N) or (N,) and their rate in Hz; give blocks (N,) at 16 kHz.
+        """Take samples (channels, N) or (N,) and their rate in Hz; return blocks (M,) at 16 kHz.
 
-        If the rate changes, the samples that follow are resampled separately.
+        If the rate changes, the samples after the change are resampled separately.
 
         Raises:
             InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and
@@ -103,7 +103,7 @@ class BlocksAt16k:
         blocks: list[np.ndarray] = []
         if rate != self._rate:
             check_rate(rate, self._subject)
-            if self._read:
+            if self._num_read:
                 blocks = self.finish()
             self._rate = rate
         check_samples(samples, rate, self._subject, self._seconds)
@@ -112,32 +112,33 @@ class BlocksAt16k:
             return blocks
         if self._channels is not None:
             self._channels.push(samples, rate)
-        self._read += len(mono)
+        self._num_read += len(mono)
         self._seconds += len(mono) / rate
         if rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
             mono = self._resampler.resample_chunk(mono)
-        self._made += len(mono)
+        self._num_returned += len(mono)
         if len(mono):
             blocks.append(np.ascontiguousarray(mono, np.float32))
         return blocks
 
     def finish(self) -> list[np.ndarray]:
-        """Give the samples that the resampler holds back; later blocks are resampled separately.
+        """Return the samples that the resampler holds back; later blocks are resampled separately.
 
         Raises:
             InputError: if no samples were pushed.
         """
-        if not self._read:
+        if not self._num_read:
             raise InputError("has no samples", subject=self._subject)
         blocks = []
         if self._resampler is not None:
-            missing = resampled_length(self._read, self._rate) - self._made
+            # The last samples; zeros are appended if soxr gives fewer than expected.
+            missing = resampled_length(self._num_read, self._rate) - self._num_returned
             tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
             if missing > 0:
                 blocks.append(np.pad(tail, (0, missing - len(tail))))
         self._resampler = None
-        self._read = 0
-        self._made = 0
+        self._num_read = 0
+        self._num_returned = 0
         return blocks

@@ -29,18 +29,19 @@ _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 _LONGEST = 1 << 24  # samples; turning more into an entry would take hundreds of megabytes
-# Folder that this process uses → (1,), whose element is 1 once nothing more is written to the folder.
+# Cache folder → a flag (1,), which is 1 once nothing more can be written to the folder. A folder is listed
+# as long as this process has a cache in it.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
-    """The results of :func:`load_audio` in ``folder``, to the last bit, shared by many processes.
+    """A folder with the results of :func:`load_audio`, to the last bit, shared by many processes.
 
-    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if
-    all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel; otherwise float32.
-    The name of an entry is a digest of the recording's resolved path, size and time of
-    modification, so a changed recording is decoded again. Entries of deleted recordings stay until
-    the folder is removed.
+    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are stored as
+    int16 if all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel;
+    otherwise as float32. The name of an entry is a digest of the recording's resolved path, size
+    and time of modification, so a changed recording is decoded again. Entries of deleted recordings
+    stay until the folder is removed.
 
     A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
     or if it is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
@@ -59,23 +60,26 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
-        # All caches of a folder share this flag, also in workers of a DataLoader, so that only one of them warns.
+        # All caches of a folder share this flag, also in workers of a DataLoader, so that only one cache warns.
         name = os.path.realpath(folder)
         full = _FULL.get(name)
         if full is None:
             _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
-            with suppress(RuntimeError):  # shared memory is full: then each process warns for itself
+            with suppress(RuntimeError):  # if shared memory is full, each process has its own flag
                 full.share_memory_()
-            with suppress(OSError):  # another process may remove them, too
-                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # of processes that were killed
+            with suppress(OSError):  # another process may remove the same files
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # left by killed processes
                     if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
                         temporary.unlink()
         self._full = full
 
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
-        """``load_audio(path)``, or ``load_head(path, num_samples)``, with their errors."""
+        """Return the whole recording, or its first ``num_samples``, from the cache if possible.
+
+        A missing entry is written. Raises the errors of :func:`load_audio` or :func:`load_head`.
+        """
         entry = self.entry(path)
-        waveform = _read(entry, num_samples)
+        waveform = _read_entry(entry, num_samples)
         if waveform is not None:
             return waveform
         try:
@@ -93,7 +97,7 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """The path of the entry for the recording ``path``, which need not exist.
+        """The path of the entry for the recording ``path``; there may be no such entry yet.
 
         Raises:
             InputError: if the recording does not exist.
@@ -110,24 +114,24 @@ class AudioCache:
         """Write ``waveform`` to ``entry``, unless the folder is full or cannot be written to."""
         if self._full[0]:
             return
-        steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
-        restored = steps.astype(np.float32) / _FULL_SCALE
+        as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
+        restored = as_int16.astype(np.float32) / _FULL_SCALE
         # int16 is used if it loses no bit. Bits are compared, not values, because −0 equals 0.
         is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
-        samples = steps if is_exact else waveform
+        samples = as_int16 if is_exact else waveform
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
-                file.write(_header(samples.dtype, len(samples)))
-                file.write(samples.data)  # numpy's own writing does not say why it failed
+                file.write(_npy_header(samples.dtype, len(samples)))
+                file.write(samples.data)  # NumPy's own writer does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # a pipe has the entry's name
+        except InputError:  # there is a pipe with the name of the entry
             return
         except OSError as error:
-            # A single entry may belong to somebody else or, on Windows, be in use. Only the error of
-            # replacing an entry has a second file name.
-            is_of_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
+            # If replacing the entry failed, the error has a second file name. Perhaps only this entry cannot be
+            # replaced, because it belongs to somebody else or, on Windows, is in use.
+            concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-            if is_of_one_entry or error.errno not in lasting_errors:  # the next entry may be written
+            if concerns_one_entry or error.errno not in lasting_errors:  # try again with the next entry
                 return
             self._full[0] = 1
             print(
@@ -137,8 +141,8 @@ class AudioCache:
             )
 
 
-def _header(dtype: np.dtype, length: int) -> bytes:
-    """The header of a ``.npy`` file of (``length``,) samples, as :func:`numpy.save` writes it."""
+def _npy_header(dtype: np.dtype, length: int) -> bytes:
+    """The header of a ``.npy`` file with an array (``length``,), as :func:`numpy.save` writes it."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -149,11 +153,12 @@ def _header(dtype: np.dtype, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
+    """The CRC-32 of ``samples``, as the bytes at the end of an entry."""
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
-def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
-    """The first ``num_samples`` of an entry as float32; None if it is missing or damaged."""
+def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
+    """The first ``num_samples`` of an entry as float32; None if the entry is missing or damaged."""
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None
@@ -162,7 +167,7 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
             size = os.fstat(file.fileno()).st_size
             for dtype in _TYPES:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
-                if length > 0 and not num_odd_bytes and header == _header(dtype, length):
+                if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
             else:  # the header is not one that the cache writes for a file of this size
                 return None

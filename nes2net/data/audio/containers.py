@@ -1,8 +1,8 @@
-"""Check audio formats of chunks, boxes or elements: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
+"""Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg lists all
-frames of an MP4 file before it reads the first, and skips damaged elements of Matroska. So the
-sizes that a file states are compared with the file here, before it is decoded.
+Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg makes a list
+of all frames of an MP4 file before it decodes the first one, and skips damaged elements of
+Matroska. So the sizes that a file states are compared with the file here, before it is decoded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program that does not know how long a chunk will be writes one of these sizes, or this size less the
-# bytes of the headers. Any other size is the true one: WAV files reach 4 GiB.
+# A program that does not know how long a chunk will be writes one of these sizes, or one of them less the
+# bytes of the headers. Any other size is taken for the true size, because WAV files reach 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 _UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
@@ -29,10 +29,12 @@ _MOST_CHUNKS = 10_000  # a file of zeros looks like endless chunks
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """The announced length, the present length and their unit, if a WAV, AIFF or AVI file was cut off.
+    """Find out whether a WAV, AIFF or AVI file was cut off; RF64 and BW64 files count as WAV.
 
-    RF64 and BW64 files count as WAV. The result is None for a whole file, for a file that does not
-    state its length because it was written to a pipe, and for other formats.
+    Returns:
+        The announced length, the present length, and their unit (``"samples"`` or ``"bytes"``), if
+        the file was cut off. None for a whole file, for a file that does not state its length
+        because it was written to a pipe, and for other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -82,12 +84,12 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether ``size``, of 32 bits, was written by a program that did not know the length."""
+    """Whether a stated ``size`` of 32 bits means that the program did not know the length."""
     return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
 def lacks_length(file: BinaryIO) -> bool:
-    """Whether a WAV file holds samples but announces none, as after a recorder was killed."""
+    """Whether a WAV file holds samples but announces none, because its recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
@@ -97,7 +99,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
-    """Name, size and start of the body of each chunk, up to the first bytes that cannot be a chunk."""
+    """Yield (name, size, start of the body) of each chunk, up to the first bytes that are no chunk."""
     position = 12
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -110,6 +112,7 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
 
 
 def _is_chunk(head: bytes) -> bool:
+    """Whether ``head`` can be a chunk's name, of four printable ASCII characters, and its size."""
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
@@ -117,7 +120,7 @@ _MOST_HEADER = 1 << 20  # bytes of the header of an ASF file
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """Bytes that an ASF, FLV or CAF file lacks at its end; None if it is whole or of another format."""
+    """How many bytes an ASF, FLV or CAF file lacks; None if it is whole or of another format."""
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(30)
@@ -129,9 +132,9 @@ def missing_bytes(file: BinaryIO) -> int | None:
             return None  # the size is not stated: the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
     elif start[:4] == b"FLV\1":
-        expected = int.from_bytes(start[5:9], "big")  # end of the header, then end of each tag
+        expected = int.from_bytes(start[5:9], "big")  # where the header ends, then where each tag ends
         while True:
-            file.seek(expected + 4)  # skips the size of the tag before
+            file.seek(expected + 4)  # skips the size of the previous tag
             head = file.read(11)
             if not any(head):  # the end of the file, or zeros, with which a sparse file may go on for ever
                 return None
@@ -141,7 +144,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
             if expected >= size:
                 break
     elif start[:4] == b"caff":
-        expected = 8  # end of the header, then end of each chunk
+        expected = 8  # where the header ends, then where each chunk ends
         for _ in range(_MOST_CHUNKS):
             file.seek(expected)
             head = file.read(12)
@@ -158,37 +161,37 @@ def missing_bytes(file: BinaryIO) -> int | None:
     return expected - size
 
 
-# Boxes that contain other boxes, and in which FFmpeg reads tables.
+# Boxes that contain other boxes and are entered, because FFmpeg reads the tables in them.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
 _DEEPEST = 10  # FFmpeg goes no deeper
-# Boxes that may begin a file, and those that may follow them at the outermost level.
+# Boxes that may begin a file, and boxes that may lie in no other box.
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
-# Table → offset of the number of its entries.
+# Name of a table → offset, in its body, of the number of its entries.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
 # An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).
 _MOST_ENTRIES = 10_000_000
-# FFmpeg lists PCM in blocks of at least 160 samples, mostly 1024. A block takes 24 bytes of memory.
+# FFmpeg divides PCM into blocks of at least 160 samples, mostly 1024. A block takes 24 bytes of memory.
 _BLOCK = 160
 _MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
-    """A box of an MP4 file; its position, body and end are offsets in the file, in bytes."""
+    """A box of an MP4 file. Its position, body and end are offsets in the file, in bytes."""
 
     name: bytes
     depth: int
     """0 for a box that lies in no other box."""
     position: int
     body: int
-    """Start of its content."""
+    """Where its content begins."""
     end: int
-    """End according to its stated size, maybe behind the end of the file."""
+    """Where the box ends by its stated size; this may be behind the end of the file."""
 
 
 class _Track:
-    """Counts what FFmpeg lists of a track: the entries of its tables."""
+    """Counts the entries of a track's tables, which FFmpeg would keep in memory."""
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
@@ -216,8 +219,8 @@ class _Track:
             table = np.frombuffer(file.read(12 * count), ">u4")
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
-    def listed(self) -> tuple[int, int]:
-        """The number of entries, and the number of blocks of PCM, that FFmpeg lists."""
+    def count_in_memory(self) -> tuple[int, int]:
+        """How many entries, and how many blocks of PCM, FFmpeg would keep in memory."""
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats sound as PCM if its only table of durations has one entry: a duration of 1 sample.
@@ -230,10 +233,11 @@ class _Track:
 
 
 def mp4_fault(file: BinaryIO) -> str | None:
-    """The fault of an MP4 file, in words that follow its name; None if it is sound or of another format.
+    """Describe the fault of an MP4 file in words that follow its name; None without a fault.
 
-    A box that ends behind the end of the file is a fault. A table for which FFmpeg would take
-    hundreds of megabytes is a fault, too: a few bytes can announce a thousand million frames.
+    A box that ends behind the end of the file is a fault. So is a table for which FFmpeg would take
+    hundreds of megabytes, because a few bytes can announce a thousand million frames. Other
+    formats have no fault here.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first one counts the tables outside of tracks
@@ -257,7 +261,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     num_entries = 0
     num_blocks = 0
     for track in tracks:
-        entries, blocks = track.listed()
+        entries, blocks = track.count_in_memory()
         num_entries += entries
         num_blocks += blocks
     limits = (("frames", num_entries, min(size, _MOST_ENTRIES)), ("blocks of PCM", num_blocks, _MOST_BLOCKS))
@@ -268,9 +272,9 @@ def mp4_fault(file: BinaryIO) -> str | None:
 
 
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
-    """The boxes from ``position`` to ``end``, each followed by the boxes in it.
+    """Yield the boxes from ``position`` to ``end``, each followed by the boxes in it.
 
-    The boxes end before ``end`` if other bytes than a box follow.
+    Stop at the first bytes that cannot be a box.
     """
     while position < end:
         file.seek(position)
@@ -304,7 +308,8 @@ _KNOWN = {
     # Anywhere: void and CRC-32.
     *(0xEC, 0xBF),
 }
-# A file may have 2²⁰ elements, and one more for each 7 bytes: the smallest block, of silence, has 7 bytes.
+# A file may have 2²⁰ elements, and one more for each 7 bytes: the smallest block, which holds silence, has
+# 7 bytes.
 _MANY_ELEMENTS = 1 << 20
 _ELEMENT_BYTES = 7
 
@@ -316,14 +321,14 @@ class _Element(NamedTuple):
     body: int
     """Offset of its content in the file."""
     size: int | None
-    """Bytes of its content; None if the program that wrote it to a pipe did not know the size."""
+    """Bytes of its content; None if unknown, because the file was written to a pipe."""
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
-    """The fault of a Matroska file, in words that follow its name; None if it is whole or of another format.
+    """Describe the fault of a Matroska file in words that follow its name; None without a fault.
 
-    Its elements must follow each other to the end of the file, or to the end of a segment of stated
-    size. A stream of unknown size may end behind any block.
+    Elements must follow each other to the end of the file, or to the end of a segment of stated
+    size. A stream of unknown size may end behind any block. Other formats have no fault here.
     """
     size_of_file = file.seek(0, 2)
     for number, (position, element) in enumerate(_elements(file, size_of_file)):
@@ -340,7 +345,7 @@ def matroska_fault(file: BinaryIO) -> str | None:
 
 
 def states_duration(file: BinaryIO) -> bool:
-    """Whether a Matroska file states its duration; a program that writes to a pipe cannot state it."""
+    """Whether a Matroska file states its duration, which a program that writes to a pipe cannot do."""
     for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
         if number == 0 and (element is None or element.id != _EBML):
             return False  # another format
@@ -354,17 +359,17 @@ def states_duration(file: BinaryIO) -> bool:
 
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
-    """The offset of each element and the element, up to ``end`` or the end of the segment.
+    """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
 
-    The elements inside a segment or a cluster follow it. If other bytes than an element follow, the
-    last pair is their offset and None.
+    A segment or cluster is followed by the elements in it. At bytes that cannot be an element,
+    yield their offset and None, and stop.
     """
     position = 0
     size_of_file = end
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The number of zero bits before the first 1 says how many bytes the id has, and the size likewise.
+        # The id has one byte more than it has zero bits before its first 1; so has the size.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:

@@ -1,9 +1,9 @@
-"""Decoding by libsndfile (soundfile) and, for what it does not read, by FFmpeg (PyAV).
+"""Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter recording and stops
-at the length that it assumes, and both decoders skip the damaged pages of an Ogg file. The score
-would then belong to other audio than the recording. So the header and the checksums are compared
-with the file before it is decoded, and with the samples afterwards.
+Decoders are lenient. libsndfile reads a WAV file that was cut off as a shorter recording, and both
+decoders skip the damaged pages of an Ogg file. The score would then belong to other audio than the
+recording. So the header and the checksums are compared with the file before it is decoded, and with
+the samples afterwards.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from nes2net.lib.errors import InputError
 
 #: Environment variable: 1 to read formats in which a cut cannot be noticed.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
-# Formats in which a cut is noticed, by the names that libsndfile (in capitals) and FFmpeg give them: a
-# file states its length, or consists of pages or frames of stated length.
+# Formats in which a cut is noticed, because a file states its length or consists of pages or frames of
+# stated length. The names in capitals are libsndfile's, the others FFmpeg's.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -55,11 +55,11 @@ _CHECKED = frozenset(
 
 
 class DamagedAudio(ValueError):
-    """A decoder read other audio than the file announces; the other decoder may read it right."""
+    """A decoder read other audio than the file announces; the other decoder may read it correctly."""
 
 
 def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
-    """Check that a file was not cut off or damaged, and return the header of a FLAC file, else None.
+    """Check that a file was not cut off or damaged; return its header if it is FLAC, else None.
 
     Raises:
         InputError: if the file contradicts its own header, or the checksum of a page is wrong.
@@ -71,7 +71,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
-            if kind != b"fLaC":  # each check of a container first looks for that container's first bytes
+            if kind != b"fLaC":  # each check of a container returns at once for a file of another format
                 _check_container(path, file, kind)
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
@@ -90,7 +90,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
 
 
 def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
-    """Raise :class:`InputError` if a container has a fault; ``kind`` is the file's first four bytes."""
+    """Raise :class:`InputError` if a file is cut off or damaged; ``kind`` is its first four bytes."""
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
         raise InputError(fault, subject=f"audio file {path}")
@@ -119,34 +119,38 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         )
 
 
-#: libsndfile's own errors are RuntimeErrors. A ValueError or MemoryError comes from a damaged header
-#: that states more samples than fit into memory.
+#: Errors that reading by libsndfile may raise. Its own errors are RuntimeErrors. A damaged header may state more samples
+#: than fit into memory, which raises a ValueError or MemoryError.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
 
-#: Samples of all channels together that are decoded at a time.
+#: Samples, counted over all channels, that are decoded at a time.
 BLOCK_VALUES = 1 << 20
-# If a file of these formats was cut off, only libsndfile's log says so.
+# If a file of one of these formats was cut off, only libsndfile's log says so.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
 _UNKNOWN_LONG_SIZE = 1 << 62  # programs write such a size, or a larger one, if they do not know the length
 
 
 class _InOrder(soundfile.SoundFile):
-    """A file that is read from the beginning without seeking.
+    """A file that is read from the beginning to the end, without seeking.
 
-    soundfile seeks after each block if it can. An MP3 file would then be decoded to other bits than
-    in one piece.
+    soundfile seeks after each block if it can, and an MP3 file then decodes to slightly different
+    samples.
     """
 
     def seekable(self) -> bool:
+        """False, so that soundfile does not seek."""
         return False
 
 
 def open_with_libsndfile(
     path: str | Path | RecordingBytes, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
-    """Return ``kind(path)``; raise one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
+    """Open a recording with libsndfile, as an object of the class ``kind``.
+
+    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened.
+    """
     source: BinaryIO | str | Path | bytes
     if isinstance(path, RecordingBytes):
         source = open_recording(path)
@@ -156,11 +160,11 @@ def open_with_libsndfile(
         name = str(path)
         try:
             name.encode()
-        except UnicodeEncodeError:  # soundfile would refuse the name, but takes its bytes
+        except UnicodeEncodeError:  # soundfile refuses such a name as text, but accepts its bytes
             source = os.fsencode(path)
     try:
         return kind(source)
-    except TypeError as error:  # soundfile recognises raw files by their name alone
+    except TypeError as error:  # soundfile takes every file whose name ends in .raw for raw samples
         if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
@@ -175,7 +179,10 @@ def is_chain(path: Path | RecordingBytes) -> bool:
 def _links(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Each link of a chain, in memory, and its header; without a chain ``path`` and ``header``."""
+    """Yield (stream, FLAC header) for each stream of a chain, read into memory.
+
+    If the file is not a chain, yield ``path`` and ``header`` once.
+    """
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -191,16 +198,17 @@ def _links(
 def libsndfile_blocks(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The samples in one or more blocks (channels, N) float32, each with its rate in Hz.
+    """Decode a file by libsndfile: yield (block, rate in Hz), blocks being (channels, N) float32.
 
-    The links of a chain follow each other; their rates and numbers of channels may differ.
+    If the file is a chain of streams, the blocks of all streams follow each other. Streams may
+    differ in rate and number of channels.
 
     Args:
         header: the header of a FLAC file; None for other formats.
 
     Raises:
-        DamagedAudio: if the file holds other audio than announced, possibly only after the last
-            block.
+        DamagedAudio: if the file holds other audio than it announces; this may be raised only after
+            the last block.
         InputError: if the file was cut off.
     """
     for link, header_of_link in _links(path, header):
@@ -210,7 +218,7 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The blocks of a single stream, as :func:`libsndfile_blocks`."""
+    """Decode a file with a single stream, as :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -223,8 +231,8 @@ def _libsndfile_link(
             if len(samples) < length:
                 break
         if file.format in MP3:
-            # Encoders differ in whether they count their own delay, of up to two frames of 1152 samples. The
-            # cut is reported here, because FFmpeg would not notice it.
+            # Some encoders count their own delay, of up to two frames of 1152 samples, and others do not. A cut
+            # is reported here, because FFmpeg would not notice it.
             if count < file.frames - 2 * 1152:
                 raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
@@ -232,11 +240,11 @@ def _libsndfile_link(
 
 
 def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
-    """Check that libsndfile will read to the end of the file, and that the file was not cut off.
+    """Check that libsndfile will read the open ``file`` to its end, and that it was not cut off.
 
     Raises:
         DamagedAudio: if libsndfile would stop too early.
-        InputError: if the file was cut off, or its format does not show whether it was.
+        InputError: if the file was cut off, or a cut could not be noticed in its format.
     """
     if header is not None:
         if header.exceeded:
@@ -262,19 +270,21 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise DamagedAudio("its header announces no samples, but was never filled in")
 
 
-# Formats whose headers state the duration of the longest stream, or of each stream.
+# Formats whose headers state the duration of the longest stream.
 _DURATION_OF_ALL = ("matroska,webm", "flv")
+# Formats whose headers state the duration of each stream.
 _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
-_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
+# FFmpeg's name of a sample format → NumPy's.
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The samples in blocks (channels, N) float32 of one or more frames, each with its rate in Hz.
+    """Decode a file by FFmpeg: yield (block, rate in Hz), blocks being (channels, N) float32.
 
-    The links of a chain follow each other, as in :func:`libsndfile_blocks`.
+    If the file is a chain of streams, the blocks of all streams follow each other.
 
     Args:
-        strict: stop at a FLAC frame whose checksum is wrong.
+        strict: whether a wrong checksum of a FLAC frame is an error.
 
     Raises:
         DamagedAudio: if a frame is damaged or the file holds less than its header announces.
@@ -286,7 +296,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The blocks of a single stream, as :func:`ffmpeg_blocks`."""
+    """Decode a file with a single stream, as :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0
@@ -297,8 +307,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     latest = 0.0  # seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols, or a playlist with the suffix .flac could make it
-    # open other files.
+    # FFmpeg gets an open file and may use no protocols. Otherwise a playlist with the suffix .flac could make
+    # FFmpeg open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
@@ -309,7 +319,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             # Makes a wrong checksum an error. In other codecs, these flags find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
-        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () stands for all streams
+        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () demuxes all streams
         try:
             for packet in container.demux(*demuxed):
                 if packet.stream.index != stream.index:
@@ -339,13 +349,13 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                 yield np.concatenate(frames, axis=1), stream.rate
         except (av.FFmpegError, DamagedAudio) as error:
             if announced:
-                raise _incomplete(announced, count, error) from error
+                raise _incomplete_error(announced, count, error) from error
             raise
         if announced and count != announced:
-            raise _incomplete(announced, count)
+            raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
-            raise _incomplete(stream.frames, count)
-        # A recorder that loses packets leaves out their audio, but its duration and time stamps include their time.
+            raise _incomplete_error(stream.frames, count)
+        # If a recorder lost packets, samples are missing, but the stated duration and the time stamps include their time.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
@@ -355,7 +365,13 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
 def _check_duration(
     container: av.container.InputContainer, stream: av.AudioStream, seconds: float, decoded_seconds: float
 ) -> None:
-    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration."""
+    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration.
+
+    Args:
+        seconds: the stated duration; 0 if no duration is stated.
+        decoded_seconds: the duration of the decoded audio.
+    """
+    # Assumptions: a whole file may be shorter than stated by 0.2 %, and by 0.1 s more.
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
         # Matroska's duration includes the encoder's delay, which decoders drop.
@@ -391,12 +407,12 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
 
 
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
-    """The samples of a frame, (channels, N) float32 in [−1, 1].
+    """Convert a frame of FFmpeg to samples (channels, N), float32 in [−1, 1].
 
     PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads. In a process
     forked later, such as a worker of a DataLoader, the garbage collector would wait for these
-    threads for ever. For 8 planes and more, ``frame.to_ndarray`` ends the process (PyAV 18) or
-    raises an error (PyAV 19).
+    threads for ever. For frames of 8 or more planes, ``frame.to_ndarray`` ends the process (PyAV
+    18) or raises an error (PyAV 19).
     """
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
@@ -414,7 +430,8 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     return samples
 
 
-def _incomplete(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
+def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
+    """The error of a file of which ``count`` samples could be decoded instead of ``announced``."""
     problem = f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded"
     if reason:
         problem += f": {reason}"

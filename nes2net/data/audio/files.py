@@ -1,4 +1,4 @@
-"""Telling recordings from other files, and listing the recordings in a folder."""
+"""Tell recordings from other files by their names, and list the recordings in a folder."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """The recordings in and below ``folder``, sorted by the parts of their paths.
 
-    Everything with the name of a recording is listed, even a pipe or a broken link, and reading it
-    reports the problem. Links to folders are not followed. A missing folder has no recordings.
+    Everything with the name of a recording is listed, even a pipe or a broken link. Reading such a
+    file reports the problem. Links to folders are not followed. A missing folder has no
+    recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -46,6 +47,7 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
+    """All files in and below ``folder``, sorted."""
     files: list[Path] = []
     for parent, _, names in walk(folder):
         files += [Path(parent, name) for name in names]
@@ -53,23 +55,26 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk like :func:`os.walk`, but raise if a folder cannot be listed; a missing folder is empty.
+    """Walk through ``folder`` like :func:`os.walk`, but report a folder that cannot be listed.
+
+    A missing folder is empty.
 
     Raises:
         InputError: if a folder cannot be listed, for example without permission.
     """
 
-    def unreadable(error: OSError) -> None:
+    def raise_unlistable(error: OSError) -> None:
+        """Called by :func:`os.walk` for a folder that it cannot list."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
-    return os.walk(folder, onerror=unreadable)
+    return os.walk(folder, onerror=raise_unlistable)
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """The result of :func:`recordings_below`; a printed note counts the files that are no recordings.
+    """Return :func:`recordings_below`, and print a note that counts the other files by suffix.
 
-    Lists, texts and hidden files are not counted. The same note is printed only once.
+    The note does not count lists, texts and hidden files. The same note is printed only once.
     """
     recordings: list[Path] = []
     passed_over: Counter[str] = Counter()
@@ -90,11 +95,12 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 @cache
 def _note_once(text: str) -> None:
-    print_note(text)  # once for each text, because of the cache
+    """Print a note, unless this process has printed the same note already."""
+    print_note(text)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """Replace the folders among ``names`` by their :func:`recordings_listed`.
+    """The files named by ``names``; a folder stands for all recordings in and below it.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.

@@ -1,6 +1,6 @@
-"""Audio formats made of frames or pages: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg and FLAC.
+"""Check files of frames or pages for cuts and damage: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg, FLAC.
 
-Their headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
+Headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
 length, but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages
 of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not
 state its length, libsndfile guesses the length and reads no further.
@@ -17,14 +17,14 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# A file may be so many bytes longer than its header says: by a frame or two, an ID3v1 tag, padding.
+# A file may have so many more bytes than its header says: one or two frames, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
-    """Move ``file`` behind the ID3v2 tags that begin at ``position``, and return this offset.
+    """Move ``file`` behind the ID3v2 tags that begin at ``position``, and return the new offset.
 
-    Such tags may also stand before FLAC.
+    MP3, AAC and FLAC files may begin with such tags.
     """
     for _ in range(_MOST_TAGS):
         file.seek(position)
@@ -37,9 +37,9 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """The fault of a file that begins with too many ID3v2 tags, in words that follow its name.
+    """Describe the fault of a file with too many ID3v2 tags in words that follow its name, or None.
 
-    libmpg123 would write a line on standard error about each empty tag.
+    libmpg123 would print a line about each empty tag.
     """
     skip_id3v2(file)
     if file.read(3) == b"ID3":
@@ -48,10 +48,10 @@ def tag_fault(file: BinaryIO) -> str | None:
 
 
 def states_length(file: BinaryIO) -> bool:
-    """Whether the first frame states the true number of frames, in a Xing or Info header.
+    """Whether the first MPEG frame states the true number of frames, in a Xing or Info header.
 
-    The number is not true if more frames or bytes follow than it counts, for example because a
-    second file was appended to the first.
+    The stated number is wrong if the file has more frames or bytes, for example because another
+    file was appended.
     """
     start = skip_id3v2(file)
     # The header follows the side information, whose length depends on the version and the channels.
@@ -63,7 +63,7 @@ def states_length(file: BinaryIO) -> bool:
     has_bytes = flags & 2
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
-    # Tolerates two frames more, because only some encoders count the frame of the header itself.
+    # Two more frames are accepted, because only some encoders count the frame of the header itself.
     return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
@@ -78,18 +78,21 @@ _BIT_RATES = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = (44100, 48000, 32000)
+_RATES = (44100, 48000, 32000)  # Hz, of version 1, by their codes
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """The least number of bytes that the last frame lacks; None if it is complete or no frames exist."""
+    """How many bytes, at least, the last MPEG or ADTS frame lacks.
+
+    None if the last frame is complete, or the file has no such frames.
+    """
     count = 0
     end = 0
     for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # keeps the values of the last frame
         pass
     size_of_file = file.seek(0, 2)
     if end > size_of_file:
-        if count == 1:  # any file may contain the bytes of one header
+        if count == 1:  # not a file of frames: any file may contain the bytes of one header
             return None
         return end - size_of_file
     file.seek(end)
@@ -100,7 +103,7 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
-    """Offsets of the ends of consecutive MPEG or ADTS frames; the last frame may end behind the file."""
+    """Yield the offset where each MPEG or ADTS frame ends; the last one may lie behind the file's end."""
     position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -115,9 +118,9 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Length in bytes of the frame that begins with ``head``.
+    """Length in bytes of the MPEG or ADTS frame that begins with ``head``.
 
-    None if no frame begins like this, or the frame does not state its length.
+    The result is None if no frame begins like this, or if the frame does not state its length.
     """
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -142,15 +145,17 @@ def _frame_length(head: bytes) -> int | None:
     return num_samples // 8 * bits // hertz + padding
 
 
-_END_OF_STREAM = 4  # among the flags of a page
+_END_OF_STREAM = 4  # a flag of an Ogg page
+# Each byte with its bits in reverse order.
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_fault(file: BinaryIO) -> str | None:
-    """The fault of an Ogg file, in words that follow its name; None if it is whole or not Ogg.
+    """Describe the fault of an Ogg file in words that follow its name; None without a fault.
 
     An Ogg file is whole if all its pages are. The last page need not be marked as the end of the
-    stream, because a recorder that is stopped does not write this mark.
+    stream, because a recorder that is stopped does not write this mark. Other formats have no fault
+    here.
     """
     position = 0
     ended = False
@@ -162,10 +167,10 @@ def ogg_fault(file: BinaryIO) -> str | None:
             return f"is cut off within its page at byte {position:,}"
         # RFC 3533, Sec. 6: the checksum is computed over the page with its checksum field set to 0.
         page = head[:22] + bytes(4) + head[26:] + segments + body
-        # Ogg's CRC-32 has zlib's polynomial, but with the bits of each byte and of the result in reverse
-        # order, and without zlib's two inversions, which the masks undo.
-        reverse = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-        if int(f"{reverse:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
+        # Ogg's CRC-32 has zlib's polynomial, but reverses the bits of each byte and of the result. It also lacks
+        # zlib's two inversions, which the masks undo.
+        reversed_checksum = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        if int(f"{reversed_checksum:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
             return f"is damaged: the checksum of its page at byte {position:,} is wrong"
         ended = bool(head[5] & _END_OF_STREAM)
         position += len(page)
@@ -174,17 +179,18 @@ def ogg_fault(file: BinaryIO) -> str | None:
     return None
 
 
-_FIRST_OF_STREAM = 2  # among the flags of a page
+_FIRST_OF_STREAM = 2  # a flag of an Ogg page
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the header of a STREAMINFO block
 _FLAC_START_BYTES = 8
-_SEARCHED_BYTES = 1 << 22
+_SEARCHED_BYTES = 1 << 22  # of a FLAC file that are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """Offsets of the links of a chain: complete Ogg or FLAC streams or AU files, one behind another.
+    """Offsets where the links of a chain begin; a file that is not a chain has one link.
 
-    Players play all links, but libsndfile reads only the first. A file of another format is a
-    single link. In Ogg, streams that begin together form one link (RFC 3533, Sec. 4).
+    A chain consists of complete Ogg or FLAC streams, or AU files, one behind another. Players play
+    all links, but libsndfile reads only the first. In Ogg, streams that begin together form one
+    link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -213,7 +219,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets of the AU files that follow each other; each header states the size of its data."""
+    """Offsets where AU files begin, one behind another; each header states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -229,41 +235,42 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets of the pages that begin a stream; of consecutive such pages, only the first one."""
+    """Offsets of the pages that begin an Ogg stream; of consecutive such pages, only the first."""
     starts: list[int] = []
     position = 0
-    in_headers = False
+    previous_begins_stream = False
     while True:
         file.seek(position)
         head = file.read(27)
         if len(head) < 27 or head[:4] != b"OggS":
             return starts or [0]
         begins_stream = bool(head[5] & _FIRST_OF_STREAM)
-        if begins_stream and not in_headers:
+        if begins_stream and not previous_begins_stream:
             starts.append(position)
-        in_headers = begins_stream
+        previous_begins_stream = begins_stream
         position += 27 + head[26] + sum(file.read(head[26]))
 
 
-# RFC 9639, Sec. 9.1.2: code of the sampling rate → Hz. For codes 12 to 14, the rate stands at the end
-# of the header.
+# RFC 9639, Sec. 9.1.2: code of the sampling rate → Hz. For codes 12 to 14, the end of the header states
+# the rate.
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
-_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → bytes, factor
-# Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the size follows in 1 or 2 bytes.
+_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (number of bytes, their unit in Hz)
+# Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in
+# 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
-_INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type that holds the samples of the MD5 sum
-_FRAME_HEADER_BYTES = 16  # at most
+_INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
+_FRAME_HEADER_BYTES = 16  # of the longest header of a frame
 _STREAM_INFO_BYTES = 34
 
 
 class FlacHeader(NamedTuple):
-    """STREAMINFO (Sec. 8.2) and the beginning of the first frame."""
+    """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """Samples of each frame except the last, if the frames are numbered (blocks of fixed size)."""
+    """Samples of each frame except the last, if all blocks have one size; frames are then numbered."""
     largest_frame: int
     """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int
@@ -277,7 +284,7 @@ class FlacHeader(NamedTuple):
     first_frame: bytes = b""
     """The first bytes of the first frame."""
     exceeded: bool = False
-    """Whether samples follow behind the announced ones, where libsndfile stops reading."""
+    """Whether the file holds more than ``num_samples`` samples, where libsndfile stops reading."""
 
     @property
     def has_md5(self) -> bool:
@@ -287,26 +294,27 @@ class FlacHeader(NamedTuple):
     @property
     def first_frame_rate(self) -> int | None:
         """Sampling rate in Hz that the first frame states; None if the frame states no rate."""
-        frame = _flac_frame(self.first_frame)
+        frame = _parse_flac_frame(self.first_frame)
         if frame is None:
             return None
         return frame.sample_rate
 
 
 class _FlacFrame(NamedTuple):
-    """The header of a frame (Sec. 9.1)."""
+    """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """The number of the frame, or of its first sample."""
+    """The number of the frame if all blocks have one size, otherwise of its first sample."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
+    """Hz; None if the frame does not state it."""
     end: int
     """Offset of the header's checksum."""
 
 
-def _flac_frame(data: bytes) -> _FlacFrame | None:
-    """Read the header of a frame; None if ``data`` does not begin with one."""
+def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
+    """Read the header of a FLAC frame; None if ``data`` does not begin with such a header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # coded like a character in UTF-8
@@ -318,7 +326,7 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
     size_code = data[2] >> 4
     rate_code = data[2] & 15
     size_bytes = _BLOCK_SIZES_AT_END.get(size_code, 0)
-    rate_bytes, factor = _RATES_AT_END.get(rate_code, (0, 1))
+    rate_bytes, hz_per_unit = _RATES_AT_END.get(rate_code, (0, 1))
     size_start = 4 + num_bytes
     rate_start = size_start + size_bytes
     end = rate_start + rate_bytes
@@ -327,15 +335,14 @@ def _flac_frame(data: bytes) -> _FlacFrame | None:
         block_size = 1 + int.from_bytes(data[size_start:rate_start], "big")
     sample_rate = _RATES_OF_CODES.get(rate_code)
     if rate_bytes:
-        sample_rate = factor * int.from_bytes(data[rate_start:end], "big")
+        sample_rate = hz_per_unit * int.from_bytes(data[rate_start:end], "big")
     return _FlacFrame(number, block_size, sample_rate, end)
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
-    """The bytes of ``samples`` (channels, N), float32 in [−1, 1), that the MD5 sum in ``header`` covers.
+    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes that FLAC's MD5 sum covers.
 
-    The sum covers the interleaved samples as little-endian integers, in as few bytes as a sample
-    needs.
+    These are the interleaved samples as little-endian integers of ``header.bits`` bits.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
@@ -345,7 +352,7 @@ def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
 
 
 def read_flac_header(file: BinaryIO) -> FlacHeader | None:
-    """The header of a FLAC file, before which ID3v2 tags may stand; None for other formats."""
+    """Read the header of a FLAC file, behind any ID3v2 tags; None for other formats."""
     skip_id3v2(file)
     start = file.read(8 + _STREAM_INFO_BYTES)
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
@@ -363,7 +370,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
 
 
 def parse_stream_info(block: bytes) -> FlacHeader:
-    """The header in a STREAMINFO block of 34 bytes."""
+    """Decode a STREAMINFO block of 34 bytes; ``first_frame`` of the result is empty."""
     # From the highest bit: 20 bits of the rate, 3 of channels − 1, 5 of bits − 1, 36 of the number of samples.
     packed = int.from_bytes(block[10:18], "big")
     return FlacHeader(
@@ -377,13 +384,13 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 
 
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
-    """Whether samples follow behind the announced ones, where libsndfile stops reading.
+    """Whether the file holds more samples than its header announces; libsndfile would not read them.
 
     The last frame is searched for from the end of the file. Samples may look like the header of a
     frame, so the result is wrongly true for about one file in a million.
     """
     first = header.first_frame
-    if not header.num_samples or not _flac_frame(first):
+    if not header.num_samples or not _parse_flac_frame(first):
         return False
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
@@ -391,11 +398,11 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     position = len(tail)
     while (position := tail.rfind(first[:2], 0, position)) >= 0:
         data = tail[position : position + _FRAME_HEADER_BYTES]
-        frame = _flac_frame(data)
-        # All frames have the rate (low bits of byte 2) and the sample size (of byte 3) of the first one.
+        frame = _parse_flac_frame(data)
+        # All frames state the same rate, in the low bits of byte 2, and sample size, in the low bits of byte 3.
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
-        checksum = 0  # of the frame's header, polynomial x⁸ + x² + x + 1
+        checksum = 0  # CRC-8 of the frame's header, with the polynomial x⁸ + x² + x + 1
         for byte in data[: frame.end]:
             checksum ^= byte
             for _ in range(8):
@@ -404,7 +411,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
                     checksum ^= 0x107
         if checksum == data[frame.end]:
             first_sample = frame.number
-            if not data[1] & 1:  # the frames are numbered, not their samples
+            if not data[1] & 1:  # ``number`` counts frames, not samples
                 first_sample *= header.block_size
             return first_sample + frame.block_size > header.num_samples
     return False

@@ -1,11 +1,11 @@
-"""Recordings in files, in memory, and in shards: Parquet, Arrow and tar files of many recordings.
+"""Open recordings in files, in memory, and in shards: Parquet, Arrow or tar files of many recordings.
 
 A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the
-name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
+name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3`` or
 ``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and keeps the row groups that it read last in memory.
+Each process keeps up to 64 shards open, and the last row groups that it read in memory.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
+# The suffix of a shard within an address, up to the separator before the row or member.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
+# Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
 # Bytes of row groups that a process keeps in memory; the last group stays even if it is larger.
 _KEPT_BYTES = 256 << 20
-#: Bytes that a recording may have.
+#: The most bytes of a recording in a shard.
 MOST_BYTES = 2 << 30
 _TAR_BLOCK = 512  # bytes
 
@@ -77,7 +79,7 @@ AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
 def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
-    """The recording that ``recording`` is a channel of, or ``recording`` itself."""
+    """The whole recording if ``recording`` is a :class:`ChannelOf`, otherwise ``recording`` itself."""
     return recording.recording if isinstance(recording, ChannelOf) else recording
 
 
@@ -91,18 +93,18 @@ class Status(NamedTuple):
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory; its name has a suffix, because decoders recognise some formats by it."""
+    """A file in memory with a name, because decoders recognise some formats by the suffix of a name."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # libsndfile's messages contain it, so it must be the same in each run
+    def __repr__(self) -> str:  # part of libsndfile's messages, which must be the same in each run
         return repr(self.name)
 
 
 def shard_of(path: str | Path) -> tuple[Path, str] | None:
-    """The shard of an address and the row or member in it; None for the path of a file.
+    """Split an address into its shard and the row or member; None if ``path`` is not an address.
 
     The shard may lack this row or member.
     """
@@ -115,9 +117,10 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
-    """Read a recording in a shard into memory, where it can be opened again and again.
+    """Read a recording into memory if it lies in a shard, so that it can be opened again and again.
 
-    Files, and recordings in memory, stay as they are.
+    Files and recordings in memory stay as they are. Of a :class:`ChannelOf`, the whole recording is
+    returned.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -130,7 +133,7 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
     if address is None:
         return Path(recording)
     shard, row_or_member = address
-    with _turn(shard, row_or_member) as state:
+    with _locked_shards(shard, row_or_member) as state:
         content, suffix = state.opened(shard).content(row_or_member)
     return RecordingBytes(str(recording), content, suffix)
 
@@ -164,12 +167,14 @@ def is_there(path: str | Path) -> bool:
     if address is None:
         return os.path.isfile(path)
     shard, row_or_member = address
-    with _turn(shard, row_or_member) as state:
+    with _locked_shards(shard, row_or_member) as state:
         return state.opened(shard).has(row_or_member)
 
 
 def size_of(path: str | Path) -> int:
-    """The size of a recording in bytes. In a Parquet file, the whole row group is read to measure it.
+    """The size of a recording in bytes.
+
+    To measure a recording in a Parquet file, its whole row group is read.
 
     Raises:
         InputError: as :func:`fetched`.
@@ -179,7 +184,7 @@ def size_of(path: str | Path) -> int:
     if address is None:
         return os.path.getsize(path)
     shard, row_or_member = address
-    with _turn(shard, row_or_member) as state:
+    with _locked_shards(shard, row_or_member) as state:
         return state.opened(shard).size(row_or_member)
 
 
@@ -196,9 +201,9 @@ def status_of(path: str | Path) -> Status:
 
 
 def audio_column(schema: Any, shard: Path) -> str:
-    """The column of ``shard`` that holds the content of audio files, as bytes or in a field ``bytes``.
+    """Find the column of ``shard`` that holds audio files, as bytes or in a field ``bytes``.
 
-    Columns that ``datasets`` declared as audio come first, then columns with a usual name.
+    Columns that ``datasets`` declared as audio are preferred to columns with a usual name.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -208,8 +213,9 @@ def audio_column(schema: Any, shard: Path) -> str:
     """
     types = pyarrow_module("pyarrow.types", shard)
 
-    def holds_bytes(kind: Any) -> bool:
-        return types.is_binary(kind) or types.is_large_binary(kind) or kind == "binary_view"
+    def holds_bytes(arrow_type: Any) -> bool:
+        """Whether values of this type of pyarrow are bytes."""
+        return types.is_binary(arrow_type) or types.is_large_binary(arrow_type) or arrow_type == "binary_view"
 
     declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
     for name in (*(name.decode(errors="replace") for name in declared), *_AUDIO_COLUMNS):
@@ -229,20 +235,22 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 
 def _is_row(text: str, num_rows: int) -> bool:
+    """Whether ``text`` is the number of a row, from 0 to ``num_rows`` − 1."""
     # At most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
-def _row(text: str, num_rows: int) -> int:
+def _row_number(text: str, num_rows: int) -> int:
+    """``text`` as the number of a row; InputError if there is no such row."""
     if not _is_row(text, num_rows):
         raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
     return int(text)
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """The bytes and the file name in a cell of a column of recordings.
+    """Return (bytes or None, file name or "") of a cell in a column of recordings.
 
-    A cell without bytes may have the path of the recording as its file name.
+    A cell without bytes may still hold the path of the recording.
     """
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
@@ -258,14 +266,14 @@ def check_size(size: int) -> None:
 
 
 class _Table:
-    """A Parquet or Arrow file, from which one row group or record batch of audio is read at a time."""
+    """A Parquet or Arrow file as an open shard; one row group or record batch is read at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()
+        self.key = object()  # tells the groups of this table from those of others in ``_State.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        self.ends = [0, *accumulate(self.table.counts)]  # first row of each group, then the number of rows
+        self.ends = [0, *accumulate(self.table.counts)]  # first row of each group; at the end, the number of rows
 
     def has(self, row_text: str) -> bool:
         """Whether the table has the row."""
@@ -277,7 +285,7 @@ class _Table:
 
     def content(self, row_text: str) -> tuple[bytes, str]:
         """The bytes of the recording in the row, and the suffix of its file name."""
-        row = _row(row_text, self.ends[-1])
+        row = _row_number(row_text, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
         values = _state.group((self.key, group), lambda: self._read(group))
         content, name = content_of(values[row - self.ends[group]].as_py())
@@ -290,13 +298,14 @@ class _Table:
         return content, PurePosixPath(name).suffix
 
     def _read(self, group: int) -> Any:
-        """The audio column of a row group or record batch."""
+        """Read the audio column of a row group or record batch, as a pyarrow array."""
         batches = self.table.batches([self.column], self._budget(), [group])
         return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
 
     def _budget(self) -> Budget:
+        """The memory that reading from this table may take, in proportion to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -304,19 +313,19 @@ class Member(NamedTuple):
     """A file in a tar file."""
 
     name: str
-    """Without ``.`` and doubled ``/``."""
+    """The path in the archive, without ``.`` and doubled ``/``."""
     offset: int
-    """Where its content begins."""
+    """Where its content begins, in bytes."""
     size: int
     """Bytes."""
 
 
 def tar_members(path: Path) -> list[Member]:
-    """The files in an uncompressed tar file.
+    """List the files in an uncompressed tar file.
 
     Raises:
-        tarfile.TarError: if the file is cut off, or of another kind such as a compressed tar file.
-        InputError: if a header is endless, or a member has an absolute name, which would address
+        tarfile.TarError: if the file is cut off, or is not an uncompressed tar file.
+        InputError: if a header is too long, or a member has an absolute name, which would address
             another file.
     """
     check_arrived(path)
@@ -325,7 +334,10 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the files in the uncompressed tar file ``file``; errors as :func:`tar_members`."""
+    """Yield the members of the open tar file ``file``, whose ``name`` is for messages.
+
+    Raises the errors of :func:`tar_members`.
+    """
     with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():
@@ -336,7 +348,7 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
-    # tarfile stops at anything that cannot be a member; zeros mark the end.
+    # tarfile stops silently at anything that cannot be a member, but a complete archive ends with zeros.
     file.seek(end)
     if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         raise tarfile.ReadError("the end of the archive is missing")
@@ -360,7 +372,7 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
 
 
 class _Tar:
-    """A tar file, of which the offsets of the members are read once."""
+    """A tar file as an open shard; the offsets of its members are read only once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -381,6 +393,7 @@ class _Tar:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
+        """The member called ``name``; InputError if there is no such member."""
         if name not in self.members:
             raise InputError("there is no such member")
         return self.members[name]
@@ -391,7 +404,7 @@ _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The shards that this process has open. Threads use them in turn, under the lock ``turn``."""
+    """The shards that this process has open. A thread uses them only while it holds the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()
@@ -399,7 +412,7 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """The open ``shard``, which is opened again if the file has changed."""
+        """Open ``shard``, or return it if it is open already and its file has not changed."""
         status = os.stat(shard)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
@@ -414,7 +427,11 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """The audio of a row group; ``read`` is called if memory does not hold it."""
+        """Return the audio column of a row group from memory, or else call ``read`` and keep its result.
+
+        Args:
+            key: the key of a :class:`_Table` and the number of the group.
+        """
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
@@ -428,7 +445,7 @@ _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Tab
 
 
 def _forget() -> None:
-    """Start with no open shards and a new lock, in a forked process."""
+    """Forget the open shards and the lock; called in a forked process."""
     global _state
     _state = _State()
 
@@ -439,15 +456,18 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _turn(shard: Path, row_or_member: str) -> Iterator[_State]:
-    """Use the open shards, one thread at a time; errors name the shard and the row or member."""
+def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
+    """Lock the open shards for this thread, and turn every error into an :class:`InputError`.
+
+    Its message names the shard and the row or member. :class:`MissingLibrary` stays as it is.
+    """
     state = _state
     with state.turn:
         try:
             yield state
         except MissingLibrary:
             raise
-        except Exception as error:  # a damaged shard can cause any
+        except Exception as error:  # a damaged shard can raise anything
             is_row = row_or_member.isdecimal() and shard.suffix.lower() != ".tar"
             unit = "row" if is_row else "member"
             if isinstance(error, InputError):

@@ -1,4 +1,4 @@
-"""Raw audio, as telephone lines and pipes send it: bytes without a header, of known rate and encoding."""
+"""Decode raw audio of known rate and encoding: bytes without a header, as telephone lines send them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _mulaw_table() -> np.ndarray:
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
-    magnitude = ((mantissa << 3) + 132 << exponent) - 132
+    magnitude = ((mantissa << 3) + 132 << exponent) - 132  # 132 is the bias of the μ-law code, 4 · 33
     return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
 
 
@@ -43,14 +43,14 @@ _TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
-    """Decodes bytes that arrive in pieces cut anywhere; a :class:`nes2net.data.audio.blocks.Stage`.
+    """Decodes raw audio that arrives in pieces of any length; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
         encoding: encoding of the samples.
         channels: number of interleaved channels.
 
     Raises:
-        InputError: if the encoding is unknown or there are no channels.
+        InputError: if the encoding is unknown or ``channels`` is below 1.
 
     >>> decoder = PcmDecoder("s16le")
     >>> [decoder.push(piece)[0].tolist() for piece in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
@@ -68,7 +68,7 @@ class PcmDecoder:
         self._held = b""  # the first bytes of a sample whose other bytes have not arrived
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; give the samples (channels, N) float32 that they complete."""
+        """Take the next bytes; return the samples (channels, N) float32 that are now complete."""
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
@@ -83,18 +83,18 @@ class PcmDecoder:
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[np.ndarray]:
-        """Give nothing: an incomplete sample is dropped."""
+        """Return nothing: an incomplete sample is dropped."""
         self._held = b""
         return []
 
 
 @dataclass(frozen=True)
 class RawAudio:
-    """A recording without a header.
+    """A recording without a header, and what is needed to decode it.
 
     Args:
         source: the bytes; a file; a file object open in binary mode, such as a pipe; or an iterator
-            of bytes, cut anywhere. Bytes after the last whole sample are dropped.
+            over pieces of the bytes. Bytes after the last whole sample are dropped.
         sample_rate: in Hz.
         encoding: encoding of the samples.
         channels: number of interleaved channels.
@@ -109,21 +109,22 @@ class RawAudio:
     channels: int = 1
 
     def __post_init__(self) -> None:
+        """Check the rate, the encoding and the number of channels."""
         check_rate(self.sample_rate, "raw audio")
-        PcmDecoder(self.encoding, self.channels)  # raises if the encoding or the channels are wrong
+        PcmDecoder(self.encoding, self.channels)
 
     def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
-        """The samples (channels, N) float32 in blocks, as they arrive, with their rate in Hz.
+        """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.
 
         Raises:
             InputError: if the file cannot be read, does not give bytes, or begins with the header of an
                 audio file.
         """
-        for samples in pushed(self._contents(), PcmDecoder(self.encoding, self.channels)):
+        for samples in pushed(self._checked_pieces(), PcmDecoder(self.encoding, self.channels)):
             yield samples, self.sample_rate
 
-    def _contents(self) -> Iterator[bytes]:
-        """The bytes of ``source`` in pieces, checked."""
+    def _checked_pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of ``source`` in pieces; InputError if they begin with the header of a file."""
         is_first = True
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
@@ -141,7 +142,7 @@ _FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS")
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:
-    """The bytes of ``source`` in pieces, as soon as they arrive."""
+    """Yield the bytes of ``source`` in pieces, as soon as they arrive."""
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):

@@ -1,8 +1,7 @@
-"""Reading audio files of any format and rate as 16 kHz mono float32.
+"""Read audio files of any format and rate as 16 kHz mono float32.
 
-A recording may also lie in a shard or in memory (:mod:`nes2net.data.audio.packed`).
-
-A file that was cut off or damaged is an error, not a shorter recording.
+A recording may also lie in a shard or in memory (:mod:`nes2net.data.audio.packed`). A file that was
+cut off or damaged raises an error, instead of being read as a shorter recording.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
-# If only the beginning of a recording is needed, so many samples of all channels are searched for
-# damage: two hours of one channel at 16 kHz.
+# Counted over all channels: if only the beginning of a recording is needed, so many samples are decoded
+# to find damage. This is two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
-_MOST_VALUES = 1 << 24  # samples of all channels that are read in one piece
+_MOST_VALUES = 1 << 24  # samples, counted over all channels, that are read in one piece
 
 #: Samples (channels, N) float32 and their rate in Hz.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -60,29 +59,32 @@ class MeasuredAudio(NamedTuple):
     num_samples: int
     """Samples of each channel."""
     second_decoder: bool
-    """Whether FFmpeg read the file."""
+    """Whether FFmpeg read the file, because libsndfile could not."""
 
 
 def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
-    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
-
-    A :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel. A recording of more than
-    ``longest`` samples is an error. ``channels`` compares the channels before they are averaged.
+    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
     libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
-    2021 open only with FFmpeg. If the header states a length, the decoded length must agree with
-    it; in formats of pages or frames, each of these must be complete (docs/data.md lists the
+    2021 open only with FFmpeg. If the header states a length, the decoded length must agree. In
+    formats of pages or frames, each page or frame must be complete (docs/data.md lists the
     formats). Formats in which a cut cannot be noticed are refused.
 
+    Args:
+        path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
+        longest: the most samples at 16 kHz that are accepted; None for no limit.
+        channels: if given, compares the channels before they are averaged.
+
     Raises:
-        InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
-            values that are not finite or far outside [−1, 1], not the chosen channel, or an
-            impossible rate; if a cut could not be noticed in its format; or if neither decoder
-            reads it.
+        InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
+            sample is not finite or far outside [−1, 1]; if there is no such channel; if the rate is
+            impossible; if a cut could not be noticed in this format; or if neither decoder reads
+            the file.
         LongAudio: if the recording has more than ``longest`` samples.
     """
 
-    def not_too_long(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    def check_longest(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield ``blocks``; :class:`LongAudio` once there are more than ``longest`` samples."""
         length = 0
         for block in blocks:
             length += len(block)
@@ -90,46 +92,48 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
                 raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", subject=f"audio file {path}")
             yield block
 
-    def whole(blocks: _Blocks) -> np.ndarray:
-        return joined(not_too_long(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
+    def read_all(blocks: _Blocks) -> np.ndarray:
+        """Join all decoded ``blocks``; called for each decoder until one succeeds."""
+        return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
-    return _read(path, whole)[0]
+    return _read_with_fallback(path, read_all)[0]
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """The samples of ``load_audio(path, channels=channels)`` in blocks, which take little memory.
+    """Yield the samples of ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
 
     Raises:
         InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
     """
-    return pushed(_spliced(path), BlocksAt16k(f"audio file {path}", channels))
+    return pushed(_blocks_with_fallback(path), BlocksAt16k(f"audio file {path}", channels))
 
 
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
+    """Return ``load_audio(path)[start : start + num_samples]``, but read only this part of the file.
 
-    A file in which libsndfile cannot seek exactly, such as Ogg and MP3, is decoded from its
-    beginning. Like a slice, the excerpt ends at the end of the file.
+    Files in which libsndfile cannot seek exactly, such as Ogg and MP3, are decoded from their
+    beginning. The excerpt is shorter if the file ends earlier.
 
     Args:
         path: audio file of any rate.
         start, num_samples: in samples at 16 kHz, ≥ 0.
 
     Raises:
-        InputError: if the file is missing or cut off, the excerpt holds values that are not finite,
-            or no decoder reads it.
+        InputError: if the file is missing or cut off, a sample of the excerpt is not finite, or no
+            decoder reads the file.
     """
 
-    def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
+    def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
+        """Seek in the open ``file`` and read the excerpt; None if this is not possible."""
         # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without one.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-        # The shortest time that is a whole number of samples at both rates.
+        # A step is the shortest time that is a whole number of samples at both rates.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # Begin and end at whole steps, with a margin beyond the reach of soxr's filter.
+        # Begin and end at whole steps, with a margin of samples at 16 kHz that is longer than soxr's filter.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -150,23 +154,24 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         check_samples(waveform, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
         return waveform
 
-    waveform = _with_libsndfile(path, excerpt)
+    waveform = _with_libsndfile(path, read_excerpt)
     if waveform is None:
         waveform, _ = load_head_and_length(path, num_samples, start)
     return waveform
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
+    """Return ``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
 
     A cut is noticed, but other damage behind the head is not. Files with lossy coding are decoded
     to the end, because only this shows whether they were cut off.
 
     Raises:
-        InputError: as :func:`load_audio`, as far as it reads.
+        InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
-    def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
+    def read_head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
+        """Read the head of the open ``file``; None if all of the file has to be decoded."""
         is_lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
@@ -182,7 +187,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
             return None
         return first_block[:num_samples]
 
-    waveform = _with_libsndfile(path, head)
+    waveform = _with_libsndfile(path, read_head)
     if waveform is None:
         waveform, _ = load_head_and_length(path, num_samples)
     return waveform
@@ -191,61 +196,66 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
 def load_head_and_length(
     path: AnyRecording, num_samples: int, start: int = 0, channels: Channels | None = None
 ) -> tuple[np.ndarray, int]:
-    """``load_audio(path)[start : start + num_samples]`` to the last bit, and the length of the recording.
-
-    ``channels`` compares the channels before they are averaged.
+    """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
     Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept.
     After two hours of audio, decoding stops if the header states the length.
 
+    Args:
+        path: the recording.
+        num_samples, start: in samples at 16 kHz, ≥ 0.
+        channels: if given, compares the channels before they are averaged.
+
     Raises:
-        InputError: as :func:`load_audio`, as far as it reads.
+        InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
-    def excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+    def read_excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+        """Return the excerpt and the length; called for each decoder until one succeeds."""
         pieces: list[np.ndarray] = []
-        end = searched = 0
+        end = num_searched = 0
 
-        def counted() -> Iterator[tuple[np.ndarray, int]]:
-            nonlocal searched
+        def count_values() -> Iterator[tuple[np.ndarray, int]]:
+            """Yield ``blocks``, and count their samples over all channels in ``num_searched``."""
+            nonlocal num_searched
             for samples, rate in blocks:
-                searched += samples.size
+                num_searched += samples.size
                 yield samples, rate
 
-        for block in pushed(counted(), BlocksAt16k(f"audio file {path}", channels)):
+        for block in pushed(count_values(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             if len(piece) < len(block):
                 piece = piece.copy()  # a view would keep the block in memory
             if len(piece) or not pieces:
                 pieces.append(piece)
             end += len(block)
-            if searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _stated_samples(all_channels(path))
+            if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
+                length = _checked_stated_length(all_channels(path))
                 if length is not None:
                     return joined(pieces), length
-                searched = 0
+                num_searched = 0
         return joined(pieces), end
 
-    return _read(path, excerpt)[0]
+    return _read_with_fallback(path, read_excerpt)[0]
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Length of ``load_audio(path)`` to within a sample, from the header if possible; 0 without samples.
+    """Length of ``load_audio(path)`` to within one sample, from the header if possible, or 0.
 
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.
     """
-    length = _stated_samples(all_channels(path))
+    length = _checked_stated_length(all_channels(path))
     if length is not None:
         return length
-    return _read(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
+    return _read_with_fallback(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
 
 
 def stated_length(path: AnyRecording) -> int | None:
-    """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it announces no length.
+    """Length at 16 kHz that the header of ``path`` states, without checking the file; None if unknown.
 
-    The result is None also for MP3, whose length libsndfile may only guess, and for chains of
-    streams.
+    The length is also unknown for MP3 files, because libsndfile may only guess it, and for chains
+    of several streams.
     """
     path = fetched(path)
     if is_chain(path):
@@ -264,7 +274,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path`` like :func:`load_audio`, to measure length and rate and to find faults.
+    """Decode all of ``path``, to measure its length and rate and to find faults.
 
     The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
     reads the file again.
@@ -274,6 +284,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
     """
 
     def measure(blocks: _Blocks) -> tuple[int, int, int]:
+        """Return rate, number of channels and length; called for each decoder until one succeeds."""
         first_rate = 0
         channels = 0
         length = 0.0
@@ -287,16 +298,19 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             raise InputError("has no samples", subject=f"audio file {path}")
         return first_rate, channels, round(length)
 
-    measured, second_decoder = _read(path, measure, verify_md5=True)
+    measured, second_decoder = _read_with_fallback(path, measure, verify_md5=True)
     return MeasuredAudio(*measured, second_decoder)
 
 
 @contextmanager
-def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Check ``path`` and give it with its FLAC header, if it has one, for reading within this context.
+def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
+    """Check a recording before and after it is read within this context.
 
-    An address in a shard is replaced by its recording, read into memory. A file must be a regular
-    one, because opening a pipe would wait for ever.
+    A recording in a shard is read into memory. A file must be regular, because opening a pipe would
+    wait for ever.
+
+    Yields:
+        The file or the recording in memory, and its header if it is FLAC.
 
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
@@ -305,7 +319,7 @@ def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHea
     path = fetched(path)
     if isinstance(path, RecordingBytes):
         if not path.content:
-            raise _empty(path)
+            raise _empty_error(path)
         yield path, check_whole(path)
         return
     try:
@@ -321,7 +335,7 @@ def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHea
     if not stat.S_ISREG(before.st_mode):
         raise InputError("is not a regular file but a pipe or a device", subject=f"audio file {path}")
     if not before.st_size:  # PyAV would write a traceback on standard error
-        raise _empty(path)
+        raise _empty_error(path)
     yield path, check_whole(path)
     with suppress(OSError):  # a file may be removed once it has been read
         after = path.stat()
@@ -331,17 +345,21 @@ def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHea
             )
 
 
-def _empty(path: Path | RecordingBytes) -> InputError:
+def _empty_error(path: Path | RecordingBytes) -> InputError:
+    """The error of a recording without any bytes."""
     return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Return ``read(file, FLAC header)``; None if libsndfile cannot read the whole file, or for one channel."""
+    """Open a recording with libsndfile and return ``read(file, FLAC header)``.
+
+    The result is None if libsndfile cannot read the whole file, or if ``path`` chooses a channel.
+    """
     if isinstance(path, ChannelOf):
         return None
-    with _opened(path) as (path, header):
+    with _checked(path) as (path, header):
         if is_chain(path):
             return None
         try:
@@ -355,24 +373,28 @@ def _with_libsndfile(
 
 
 def _at_16k(num_samples: int, sample_rate: int) -> int:
-    """Length at 16 kHz, rounded up."""
+    """The length at 16 kHz of ``num_samples`` at ``sample_rate`` Hz, rounded up."""
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
-def _stated_samples(path: AnyRecording) -> int | None:
-    """Length at 16 kHz that the header of ``path`` states; None if only decoding shows it."""
+def _checked_stated_length(path: AnyRecording) -> int | None:
+    """Length at 16 kHz that the header of ``path`` states, after checking the file for a cut.
 
-    def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
+    The result is None if only decoding shows the length.
+    """
+
+    def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
+        """Length of the open ``file``; None if its header does not state a length."""
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
         return _at_16k(file.frames, file.samplerate)
 
-    return _with_libsndfile(path, length)
+    return _with_libsndfile(path, length_at_16k)
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Join ``blocks`` in one array that grows in place, so that samples are not in memory twice."""
+    """Join ``blocks`` (N,) into one array, which grows in place so that no sample is in memory twice."""
     blocks = iter(blocks)
     first = next(blocks)
     waveform = np.zeros(0, np.float32)
@@ -386,18 +408,23 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return waveform if len(waveform) else first
 
 
-def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
-    """Return ``read(blocks)`` of the first decoder that reads the file, and whether this is FFmpeg.
+def _read_with_fallback(
+    path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
+) -> tuple[_T, bool]:
+    """Let ``read`` consume the decoded blocks of a recording, from the first decoder that succeeds.
 
-    If a decoder fails, ``read`` is called again with the blocks of the next one.
+    If a decoder fails, ``read`` is called again with the blocks of the next decoder.
 
     Args:
-        verify_md5: compare the samples with the MD5 sum of a FLAC file.
+        verify_md5: whether the samples are compared with the MD5 sum of a FLAC file.
+
+    Returns:
+        The result of ``read``, and whether an earlier decoder failed, so that FFmpeg was used.
     """
     failures: list[Exception] = []
-    with _opened(path) as (source, header):
-        for blocks in _decoders(source, header, verify_md5):
-            blocks = _chosen(path, blocks)
+    with _checked(path) as (source, header):
+        for blocks in _blocks_by_decoder(source, header, verify_md5):
+            blocks = _choose_channel(path, blocks)
             try:
                 with closing(blocks):
                     return read(blocks), bool(failures)
@@ -405,17 +432,17 @@ def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool
                 raise
             except Exception as error:  # a decoder can raise anything on a damaged file
                 failures.append(error)
-    raise _unreadable(source, failures)
+    raise _unreadable_error(source, failures)
 
 
-def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """The blocks of a file; if a decoder fails, the next one continues where it stopped."""
+def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the blocks of a recording; if a decoder fails, the next one continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
-    with _opened(path) as (source, header):
-        for blocks in _decoders(source, header):
-            blocks = _chosen(path, blocks)
-            num_repeated = num_yielded  # samples that this decoder decodes again
+    with _checked(path) as (source, header):
+        for blocks in _blocks_by_decoder(source, header):
+            blocks = _choose_channel(path, blocks)
+            num_repeated = num_yielded  # samples that this decoder decodes once more, and that are skipped
             try:
                 with closing(blocks):
                     for samples, rate in blocks:
@@ -427,13 +454,13 @@ def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
                 return
             except InputError:
                 raise
-            except Exception as error:  # as in _read
+            except Exception as error:  # a decoder can raise anything on a damaged file
                 failures.append(error)
-    raise _unreadable(source, failures)
+    raise _unreadable_error(source, failures)
 
 
-def _chosen(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """The ``blocks``, with the chosen channel alone if ``path`` chooses one."""
+def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
+    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, only its channel of each block."""
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
@@ -450,13 +477,15 @@ def count_channels(path: AnyRecording) -> int:
     """Number of channels at the beginning of a recording.
 
     Raises:
-        InputError: as :func:`load_audio`, as far as it reads.
+        InputError: as :func:`load_audio`, for the part that is decoded.
     """
-    return _read(path, lambda blocks: len(next(blocks)[0]))[0]
+    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]
 
 
-def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
-    """The blocks of ``path`` from each decoder that may read it, the best one first."""
+def _blocks_by_decoder(
+    path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
+) -> Iterator[_Blocks]:
+    """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``."""
     has_md5 = header is not None and header.has_md5 and not is_chain(path)
     blocks = libsndfile_blocks(path, header)
     if header and has_md5 and verify_md5:
@@ -464,13 +493,13 @@ def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5
     yield blocks
     yield ffmpeg_blocks(path)
     if header and has_md5:
-        # Data behind the last frame may stop the strict decoder. If the MD5 sum of all samples is right,
-        # the CRCs of the frames need not be checked.
+        # If other data follow the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but the
+        # MD5 sum of all samples has to be right.
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; :class:`DamagedAudio` after the last one if the MD5 sum is not the header's."""
+    """Yield ``blocks``; after the last one, :class:`DamagedAudio` if the header has another MD5 sum."""
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:
@@ -480,11 +509,11 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
         raise DamagedAudio("the MD5 sum of its samples differs from the one in its header")
 
 
-def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:
+def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
     """The error of a file that no decoder reads, with the failure of each decoder.
 
     Raises:
-        InputError: instead, if the file holds a Git LFS pointer or a web page.
+        InputError: if the file is not audio at all, but a Git LFS pointer or a web page.
     """
     if isinstance(path, (str, Path)):
         check_arrived(path)

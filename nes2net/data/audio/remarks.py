@@ -1,4 +1,4 @@
-"""Find what makes the score of a recording doubtful: silence, steady sound, no voice, clipping, unlike channels."""
+"""Find what makes a score doubtful: silence, steady sound, no voice, clipping, different channels."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Full scale in steps of 16 bits. Smaller samples than one step would be zeros in a file of 16 bits.
+# Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# Share of silent or constant samples that makes a recording silent or constant, despite a few clicks.
+# A recording is silent or constant if at least this share of its samples is; the rest may be clicks.
 _NEARLY_ALL = 0.99
-# Clipping. The rule is an assumption. It found none of 607 clips of real and synthetic speech clipped,
-# and 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
-# scale at 44.1 kHz and resampling). A recording counts as clipped under three conditions. At least
-# 0.2 % of its samples, and at least 10, lie within 1 % of the largest one. The next 1 % below holds less
-# than 0.3 of that number, unlike the top of a sine. At least a tenth of these samples have a neighbour
-# at the top, too. A recording whose largest sample is below 1 % of full scale is not judged, because
-# one 16-bit step is then a large part of the range that is compared.
+# Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
+# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second,
+# the next 1 % below holds less than 0.3 of that number, unlike the top of a sine. Third, at least a tenth
+# of the samples at the top have a neighbour at the top. A recording whose largest sample is below 1 % of
+# full scale is not judged, because a 16-bit step is then a large part of the compared range.
+# The rule called none of 607 clips of real and synthetic speech clipped. It found 98 % of them after the
+# loudest 0.3 % of their samples had been clipped, and 91 % after clipping at full scale at 44.1 kHz and
+# resampling.
 _AT_TOP = 0.99  # of the largest sample
 _BELOW_TOP = 0.98  # of the largest sample
 _SHARE = 0.002  # of all samples
@@ -33,33 +34,35 @@ _QUIET = 0.01  # of full scale
 
 # The following numbers are assumptions, too. Levels are in dB of full scale, of frames of 20 ms. A
 # recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A recording
-# is steady if the frames within 20 dB of the loudest one, at least half a second of them, hardly differ in
-# level. In 607 clips of real and synthetic speech the levels differ by 6 dB at least, mostly by 19 dB.
+# is steady if its audible frames, those within 20 dB of the loudest frame, hardly differ in level, and
+# last for at least half a second. In 607 clips of real and synthetic speech, the levels differ by at least
+# 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
-_LOUD = 0.95  # of the frames are less loud
+_LOUD = 0.95  # share of the frames below the loud level
 _LEAST_LEVEL = -60.0  # dB
-_LOWEST = -120  # dB; lower levels are counted as this one
+_LOWEST = -120  # dB; lower levels are counted as -120 dB
 _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
-# Telephone band: the energy from 4.3 kHz on lies at least 50 dB below that of 0.3 to 3.4 kHz. Among 2,037
-# recordings of 16 kHz the largest difference is 35 dB; among 504 of 8 kHz the smallest is 70 dB.
+# Telephone band: the energy above 4.3 kHz is at least 50 dB below the energy from 0.3 to 3.4 kHz. Among
+# 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
+# difference is 70 dB.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
 _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
-_MISSING = 1e-5  # of the energy
-# A recording of at least a second has no voice if none of its pieces of 4 s has.
+_MISSING = 1e-5  # of the energy of speech: -50 dB
+# A recording of at least a second has no voice if no piece of 4 s has a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
-# Samples that are measured at once. Blocks wait until 8000 samples are there, because counting one sample
-# takes as long as counting 8000. More than 64000 samples would not fit into the processor's caches.
+# Samples that are measured at once. Blocks are collected until there are 8000 samples, because counting one
+# sample takes as long as counting 8000. More than 64000 samples would not fit into the processor's caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
-_SILENT = 1e-6  # highest energy of a silent channel, relative to the loudest channel
-_CANCELLED = 0.01  # highest energy of the mean of channels that cancel, relative to their mean energy
-_ALIKE = 0.5  # two channels differ if their correlation is lower
+_SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
+_CANCELLED = 0.01  # channels cancel if the energy of their mean is below this share of their mean energy
+_ALIKE = 0.5  # two channels differ if their correlation is below this
 
 
 #: The reason why no decision can rest on a recording without speech.
@@ -67,22 +70,22 @@ NO_VOICE = "no voice was found in it, only other sounds, such as noise or music"
 
 
 class Remark(NamedTuple):
-    """Remarks about a recording that a user should know before relying on its score."""
+    """What a user should know about a recording before relying on its score."""
 
     text: str = ""
     """The remarks in words; empty if there are none."""
     unfit: str = ""
-    """The reason why no decision can rest on the score; empty if a decision can."""
+    """The reason why no decision can rest on the score; empty if a decision is possible."""
     clipping: str = ""
-    """How much of the recording is clipped; empty if it is not."""
+    """Which share of the samples is clipped, in words; empty if no clipping is found."""
 
 
 class Channels:
     """Compares the channels of a recording while it is read, because detectors get only their mean.
 
     Args:
-        num_samples: number of samples, counted at 16 kHz from the beginning, that are compared;
-            None to compare all.
+        num_samples: how many samples from the beginning are compared, counted at 16 kHz; None for
+            all.
     """
 
     def __init__(self, num_samples: int | None = None) -> None:
@@ -90,9 +93,9 @@ class Channels:
         self.begin()
 
     def begin(self) -> None:
-        """Start again, because another decoder reads the recording from its beginning."""
-        self._products = np.zeros((1, 1))  # sums of the products of every two channels
-        self._measured = 0  # samples
+        """Forget all samples; called when a decoder begins to read the recording."""
+        self._products = np.zeros((1, 1))  # (channels, channels): sums of the products of two channels
+        self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
         """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz."""
@@ -100,12 +103,12 @@ class Channels:
             return
         if self._num_samples is not None:
             limit = math.ceil(self._num_samples * rate / SAMPLE_RATE)
-            if self._measured >= limit:
+            if self._num_compared >= limit:
                 return
-            samples = samples[:, : limit - self._measured]
+            samples = samples[:, : limit - self._num_compared]
         samples = samples.astype(np.float64)
         self._products = self._products + samples @ samples.T
-        self._measured += samples.shape[1]
+        self._num_compared += samples.shape[1]
 
     @property
     def count(self) -> int:
@@ -120,20 +123,20 @@ class Channels:
 
     @property
     def _is_silent(self) -> NDArray:
-        """Whether each channel is silent beside the loudest one."""
+        """Whether each channel is silent in comparison with the loudest one: (channels,)."""
         energies = np.diag(self._products)
         return energies <= _SILENT * energies.max()
 
     @property
     def differ(self) -> bool:
-        """Whether two channels, none of them silent, hardly correlate, such as those of two speakers."""
+        """Whether two channels hardly correlate, as those of two speakers; false if a channel is silent."""
         if self._is_silent.any():
             return False
         amplitudes = np.sqrt(np.diag(self._products))
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def remark(self) -> str:
-        """Say which channels are silent, counted from 0; empty if none or all are."""
+        """Say which channels are silent, counted from 0; empty if no channel or every channel is."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -144,9 +147,10 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it arrives, for :meth:`remark`; it takes half a megabyte.
+    """Measures a recording while it arrives, for :meth:`remark`, in half a megabyte of memory.
 
-    A :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) in [−1, 1] and passes them on.
+    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
+    and passes them on.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -157,16 +161,19 @@ class Listener:
         self.num_samples = 0
         self._waiting: list[NDArray] = []  # blocks that are not measured yet
         self._num_waiting = 0  # samples in them
-        self._sum = 0  # in steps
+        self._sum = 0  # of all samples, in steps
         self._before = 0  # the last measured sample, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
-        self._frame_levels = np.zeros(-_LOWEST * _LEVELS_PER_DB + 1, np.int64)  # frames of each level up to 0 dB
+        self._frame_levels = np.zeros(
+            -_LOWEST * _LEVELS_PER_DB + 1, np.int64
+        )  # number of frames at each level up to 0 dB
         self._band_energies = np.zeros(2)  # of speech, and of high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # measured until speech is found
         self._piece_start = 0.0  # s, of the piece that is searched for speech
-        self._levels = np.zeros(_STEPS + 1, np.int64)  # samples of each absolute value
-        # For each absolute value, the pairs of neighbours of one sign of which the smaller one has this value.
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
+        # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
+        # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -179,7 +186,7 @@ class Listener:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        """Measure the blocks that wait."""
+        """Measure the blocks that were collected; further blocks may follow."""
         if self._num_waiting:
             waiting = np.concatenate(self._waiting)
             for first in range(0, len(waiting), _MOST_AT_ONCE):
@@ -189,7 +196,7 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Count the absolute values of the samples and of pairs of neighbours, then measure frames."""
+        """Count the absolute values of samples and of pairs of neighbours; measure frames and speech."""
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
         x = steps[1:]
@@ -197,7 +204,7 @@ class Listener:
         amplitudes = np.abs(steps)
         is_positive = steps > 0
         self._sum += int(x.sum())
-        self._levels += np.bincount(amplitudes[1:], minlength=_STEPS + 1)
+        self._amplitude_counts += np.bincount(amplitudes[1:], minlength=_STEPS + 1)
         smaller_of_pair = np.minimum(amplitudes[:-1], amplitudes[1:])
         has_one_sign = is_positive[:-1] == is_positive[1:]
         self._pairs += np.bincount(smaller_of_pair[has_one_sign], minlength=_STEPS + 1)
@@ -208,7 +215,7 @@ class Listener:
             self._search_speech()
 
     def _search_speech(self) -> None:
-        """Search the complete pieces of 4 s for speech."""
+        """Search the complete pieces of 4 s for speech, until speech is found."""
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE
@@ -216,14 +223,14 @@ class Listener:
 
     @property
     def _lacks_speech(self) -> bool:
-        """Whether no voice was found in the samples so far, and they are enough to find one."""
+        """Whether no voice was found so far; false if there is less than a second of audio."""
         if self._has_speech or self.num_samples < _SHORTEST * SAMPLE_RATE:
             return False
         rest = self._speech.finished()
         return rest.share(self._piece_start) == 0
 
     def _measure_frames(self, block: NDArray) -> None:
-        """Count the levels of whole frames of 20 ms, and add up the energies of speech and of high frequencies."""
+        """Count the levels of frames of 20 ms, and add up the energies of speech and high frequencies."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
@@ -234,8 +241,8 @@ class Listener:
         self._band_energies += (power[_SPEECH_BANDS].sum(), power[_HIGH_BANDS].sum())
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
-    def _level(self, share: float, above: float = _LOWEST) -> float:
-        """The level in dB below which a fraction ``share`` of the frames lies.
+    def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
+        """The level in dB below which a fraction ``share`` of the frames lies, a percentile.
 
         Only frames at or above the level ``above`` are counted.
         """
@@ -246,16 +253,16 @@ class Listener:
 
     @property
     def _is_steady(self) -> bool:
-        """Whether the audible frames hardly differ in level."""
-        audible_level = self._level(1.0) - _AUDIBLE
+        """Whether the audible frames hardly differ in level, as in a tone or noise."""
+        audible_level = self._level_percentile(1.0) - _AUDIBLE
         first = max(0, int((audible_level - _LOWEST) * _LEVELS_PER_DB))
         if self._frame_levels[first:].sum() < _FEWEST_FRAMES:
             return False
-        spread = self._level(0.9, audible_level) - self._level(0.1, audible_level)
+        spread = self._level_percentile(0.9, audible_level) - self._level_percentile(0.1, audible_level)
         return bool(spread < _SPREAD)
 
     def unfit(self) -> str:
-        """The reason why no decision can rest on the score of the samples so far; empty if one can."""
+        """The reason why no decision can rest on the samples so far; empty if a decision is possible."""
         self.finish()
         if not self.num_samples:
             return ""
@@ -264,15 +271,16 @@ class Listener:
         if self.channels.differ:
             return f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself"
         nearly_all = _NEARLY_ALL * self.num_samples
-        mode = int(self._levels.argmax())  # the most frequent absolute value
-        if self._levels[0] >= nearly_all:
+        mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
+        if self._amplitude_counts[0] >= nearly_all:
             return "digital silence"
-        # Constant samples lie within one step of the mode; samples that jump between ±mode sum to about 0.
+        # Constant samples lie within one step of the mode. Samples that jump between ±mode are not constant; their
+        # sum is about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
-        if has_one_sign and self._levels[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
+        if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return "constant: its samples do not change"
-        if self._frame_levels.any() and self._level(_LOUD) < _LEAST_LEVEL:
-            return f"next to silence: its loud parts have {self._level(_LOUD):.0f} dB of full scale"
+        if self._frame_levels.any() and self._level_percentile(_LOUD) < _LEAST_LEVEL:
+            return f"next to silence: its loud parts have {self._level_percentile(_LOUD):.0f} dB of full scale"
         if self._is_steady:
             return "a steady sound, such as a tone or noise: its level hardly changes"
         if self._lacks_speech:
@@ -280,17 +288,17 @@ class Listener:
         return ""
 
     def clipping(self) -> str:
-        """Describe the fraction of clipped samples; empty if no clipping is found, or there are no samples."""
-        if not self._levels.any():
+        """Say which share of the samples is clipped; empty if no clipping is found, or there are no samples."""
+        if not self._amplitude_counts.any():
             return ""
-        largest = int(np.flatnonzero(self._levels)[-1])
+        largest = int(np.flatnonzero(self._amplitude_counts)[-1])
         top = math.ceil(_AT_TOP * largest)
         below = math.ceil(_BELOW_TOP * largest)
-        at_top = int(self._levels[top:].sum())
+        at_top = int(self._amplitude_counts[top:].sum())
         is_clipped = (
             largest >= _QUIET * _STEPS
             and at_top >= max(_FEWEST, _SHARE * self.num_samples)
-            and self._levels[below:top].sum() < _RATIO * at_top
+            and self._amplitude_counts[below:top].sum() < _RATIO * at_top
             and self._pairs[top:].sum() >= _NEIGHBOURS * at_top
         )
         if not is_clipped:
@@ -302,8 +310,8 @@ class Listener:
 
         Args:
             trained_on: length of the detector's training crops, in samples.
-            repeated_to: score length in samples, if the recording is shorter.
-            length: length of the whole recording in samples, if not all of it was measured.
+            repeated_to: the score length in samples, if the recording was repeated to this length.
+            length: length of the whole recording in samples, if only a part was pushed.
         """
         unfit = self.unfit()
         remarks = [unfit, self.channels.remark()]
@@ -315,7 +323,7 @@ class Listener:
                 remarks.append("telephone band: it has next to no sound above 4.3 kHz")
         if length is None:
             length = self.num_samples
-        # An assumption: hardly any training utterance is repeated more than four times to fill a crop.
+        # A quarter is an assumption: hardly any training utterance is repeated more than four times to fill a crop.
         if length < trained_on / 4:
             duration = f"lasts {length / SAMPLE_RATE:.2f} s"
             if repeated_to > length:

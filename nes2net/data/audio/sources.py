@@ -1,4 +1,4 @@
-"""Recordings from any source, as blocks of samples at 16 kHz: files, arrays, blocks, raw bytes."""
+"""Turn any kind of recording into blocks of samples at 16 kHz: files, arrays, iterators, raw bytes."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from nes2net.lib.errors import InputError
 #: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
 Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
-_MOST_CHANNELS = 2  # an array of more rows is taken for a batch
+_MOST_CHANNELS = 2  # an array of more rows is refused: it may be a batch of waveforms
 _BLOCK_SAMPLES = 1 << 20  # samples of an array that are processed at once
 
 
 def recording_of(
     audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
 ) -> AnyRecording | np.ndarray:
-    """A file that can be read, or 16 kHz mono float32 samples (N,) from any other source.
+    """Return ``audio`` as a file to be read later, or as 16 kHz mono float32 samples (N,).
 
     Args:
         audio: the recording; a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
             their own rate.
-        channels: compares the channels if ``audio`` is not a file.
+        channels: if given, compares the channels before they are averaged, unless ``audio`` is a
+            file.
 
     Raises:
-        InputError: if samples have no ``sample_rate``; if there are no samples; if they are integers,
-            whose range is unknown; if they are far outside [−1, 1], NaN or infinite; if their shape
-            is (samples, channels) or a batch; or if a file object is not open in binary mode or is
-            at its end.
+        InputError: if samples have no ``sample_rate``; if there are no samples; if samples are
+            integers, far outside [−1, 1], NaN or infinite; if their shape is (samples, channels) or
+            that of a batch; or if a file object is not open in binary mode or is at its end.
     """
     file = _file_of(audio)
     if file is not None:
@@ -52,14 +52,16 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
     """The 16 kHz mono samples of a recording in blocks (N,), as they arrive.
 
     Args:
-        channels: compares the channels before they are averaged.
-        audio, sample_rate, Raises: as for :func:`recording_of`; and as
-            :func:`nes2net.data.audio.read.stream_audio`.
+        audio, sample_rate: as for :func:`recording_of`.
+        channels: if given, compares the channels before they are averaged.
+
+    Raises:
+        InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.
     """
     file = _file_of(audio)
     if file is not None:
         return stream_audio(file, channels)
-    return pushed(_blocks(audio, sample_rate), BlocksAt16k("the recording", channels))
+    return pushed(_blocks_and_rate(audio, sample_rate), BlocksAt16k("the recording", channels))
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
@@ -69,14 +71,14 @@ def _file_of(audio: Any) -> AnyRecording | None:
     if isinstance(audio, os.PathLike):
         return Path(audio)
     if hasattr(audio, "read"):
-        return _content(audio)
+        return _rest_of_file(audio)
     return None
 
 
-def _content(file: BinaryIO) -> RecordingBytes:
-    """The bytes of a file object, from its current position to its end."""
+def _rest_of_file(file: BinaryIO) -> RecordingBytes:
+    """Read a file object from its current position to its end."""
     name = getattr(file, "name", None)
-    if not isinstance(name, str):  # a pipe has an integer
+    if not isinstance(name, str):  # the name of a pipe is an integer
         name = "the file object"
     content = file.read()
     if not isinstance(content, bytes):
@@ -86,8 +88,8 @@ def _content(file: BinaryIO) -> RecordingBytes:
     return RecordingBytes(name, content)
 
 
-def _blocks(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """Blocks (N,) or (channels, N) of an array, an iterator or raw bytes, with their rate in Hz."""
+def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield (block, rate in Hz) of an array, an iterator or raw bytes; a block is (N,) or (channels, N)."""
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
         return
@@ -105,11 +107,11 @@ def _blocks(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray,
 
 
 def samples_of(array: Any) -> np.ndarray:
-    """A float32 copy of floating-point samples (N,) or (channels, N), in memory or on another device.
+    """Copy an array or tensor of floating-point samples, (N,) or (channels, N), to a float32 array.
 
     Raises:
-        InputError: if they are not an array of floating-point numbers, or if their shape is
-            (samples, channels) or a batch.
+        InputError: if ``array`` does not hold floating-point numbers, or if its shape is (samples,
+            channels) or that of a batch.
     """
     try:
         if isinstance(array, Tensor):
@@ -145,7 +147,7 @@ def samples_of(array: Any) -> np.ndarray:
 
 
 def checked_rate(sample_rate: float | None) -> float:
-    """The sampling rate in Hz as a float.
+    """Return the sampling rate in Hz as a float.
 
     Raises:
         InputError: if the rate is missing or not a number.

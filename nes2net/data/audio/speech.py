@@ -1,11 +1,13 @@
 """Tell speech from silence, noise, tones and music, by voiced sound whose pitch moves.
 
-The pitch of a voice glides all the time; that of a musical note or of a tone stays, and noise has none.
-A frame of 10 ms is voiced if the normalised cross-correlation of its samples below 1.5 kHz has a peak
-above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without
-its dynamic programming). The other numbers are assumptions. They find speech in 2,878 of 2,881 recordings of
-real and synthetic speech of at least one second; and of 22 made-up sounds (tests/builders/sounds.py) in none
-but a sweep, a siren and a violin with vibrato.
+The pitch of a voice glides all the time. The pitch of a musical note or of a tone stays, and noise
+has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of its samples below
+1.5 kHz has a peak above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
+tracking (RAPT)", 1995, without its dynamic programming).
+
+The other numbers are assumptions. With these numbers, speech is found in 2,878 of 2,881 recordings
+of real and synthetic speech of at least one second. Among 22 artificial sounds
+(tests/builders/sounds.py), only a sweep, a siren and a violin with vibrato are taken for speech.
 """
 
 from __future__ import annotations
@@ -19,47 +21,47 @@ from numpy.typing import NDArray
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
 _HOP = 160  # samples from one frame to the next, 10 ms
-_LAG = 228  # longest lag, 70 Hz
+_LAG = 228  # samples of the longest lag, 70 Hz
 _FRAME = 480 + _LAG  # samples of a frame
-_LEVEL = 320  # samples in the middle of a frame that its level is measured of
-_FFT = 1024
+_LEVEL = 320  # samples in the middle of a frame; its level is measured from these
+_FFT = 1024  # samples
 _DECIMATION = 4  # correlations are computed at 4 kHz
 _BAND = (60, 1500)  # Hz
-_SHORTEST_LAG = 10  # at 4 kHz, 400 Hz
+_SHORTEST_LAG = 10  # samples at 4 kHz, 400 Hz
 _LONGEST_LAG = _LAG // _DECIMATION
-_VOICED = 0.6  # least correlation
-_FIRST_PEAK = 0.9  # of the highest correlation: the shortest such lag is the pitch
-# A frame counts if its level is within 30 dB of the loudest one and above -60 dB of full scale.
+_VOICED = 0.6  # lowest correlation of a voiced frame
+_FIRST_PEAK = 0.9  # of the highest correlation: the first peak that reaches it gives the pitch
+# A frame is audible if its level is within 30 dB of the loudest frame and above -60 dB of full scale.
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
-_JUMP = 0.08  # between two frames the pitch of one voice changes less (natural logarithm)
-_RUN = 4  # fewest such changes in a row
-_SPAN = 3  # frames over which the pitch moves or stays
-_MOVES = 0.006  # least change (natural logarithm) over these frames
-_MOVING = 0.5  # least share of moving frames among those with a pitch; in music most stay
+_JUMP = 0.08  # the pitch of one voice changes less from frame to frame (natural logarithm)
+_RUN = 4  # frames; a pitch counts if it continues for at least so many frames
+_SPAN = 3  # frames over which the movement of the pitch is measured
+_MOVES = 0.006  # smallest change over these frames of a pitch that moves (natural logarithm)
+_MOVING = 0.5  # smallest share of frames with a moving pitch among those with a pitch; music has less
 _REACH = 25  # frames on both sides of a moving frame that belong to speech, 0.25 s
-_FEWEST_AT_ONCE = 8000  # samples
+_FEWEST_AT_ONCE = 8000  # samples that are collected before frames are measured
 
 
 class SpeechFrames:
     """Measures the level and the pitch of frames of 10 ms while a recording arrives, for :meth:`share`.
 
-    A :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,), 16 kHz in [−1, 1], and passes them on.
-    An hour takes 3 MB; :meth:`drop` frees what is not needed any more.
+    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
+    and passes them on. The frames of an hour take 3 MB; :meth:`drop` frees early frames.
     """
 
     def __init__(self) -> None:
-        self._first = 0  # number of the first frame that is held
+        self._first = 0  # number of the first frame that is kept
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0
-        # The samples of the next frame, the first of which is centred on the first sample, and those that wait.
+        # Samples that are not measured yet. Zeros before the first sample put it in the middle of the first frame.
         self._waiting: list[NDArray] = [np.zeros(_FRAME // 2)]
         self._num_waiting = _FRAME // 2
 
     @property
     def end(self) -> float:
-        """Seconds up to which frames are measured."""
+        """End of the last measured frame, in seconds from the start of the recording."""
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -81,13 +83,13 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """The frames as if the recording ended here; this object goes on."""
-        ended = copy(self)  # finish() replaces arrays and lists, and changes none
+        """A finished copy, as if the recording ended here; this object can take further blocks."""
+        ended = copy(self)  # a shallow copy, because finish() replaces arrays and lists and changes none in place
         ended.finish()
         return ended
 
     def drop(self, before: float) -> None:
-        """Forget the frames before ``before`` seconds."""
+        """Free the frames before the time ``before`` in seconds."""
         dropped = min(len(self._levels), math.floor(before * SAMPLE_RATE / _HOP) - self._first)
         if dropped > 0:
             self._levels = self._levels[dropped:].copy()
@@ -95,7 +97,10 @@ class SpeechFrames:
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
-        """The share of speech from ``start`` to ``end`` seconds, from 0 to 1; 0 if most of the pitch stays."""
+        """The share of frames with speech from ``start`` to ``end`` seconds, from 0 to 1.
+
+        The share is 0 if the pitch of most frames stays, as in music.
+        """
         first = max(0, round(start * SAMPLE_RATE / _HOP) - self._first)
         stop = len(self._levels)
         if math.isfinite(end):
@@ -110,7 +115,7 @@ class SpeechFrames:
         return float((np.convolve(moves, np.ones(2 * _REACH + 1), mode="same") > 0).mean())
 
     def _measure(self, samples: NDArray) -> None:
-        """Measure all whole frames of ``samples``; the rest waits."""
+        """Measure all whole frames of ``samples``, and keep the rest for the next call."""
         count = max(0, (len(samples) - _FRAME) // _HOP + 1)
         frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[: count * _HOP : _HOP]
         self._levels = np.concatenate([self._levels, _levels(frames)])
@@ -149,7 +154,9 @@ def _pitches(frames: NDArray) -> NDArray:
     slow = np.fft.irfft(spectra, size)[:, : _FRAME // _DECIMATION]  # T×N/4, at 4 kHz
     length = slow.shape[1] - _LONGEST_LAG
     products = np.conj(np.fft.rfft(slow[:, :length], size)) * np.fft.rfft(slow, size)
-    correlations = np.fft.irfft(products, size)[:, : _LONGEST_LAG + 1]  # T×lags, of the beginning with each later piece
+    correlations = np.fft.irfft(products, size)[
+        :, : _LONGEST_LAG + 1
+    ]  # T×lags: a frame's beginning with each later piece
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
     correlations /= np.sqrt(np.maximum(energies[:, :1] * energies, 1e-20))
@@ -162,14 +169,17 @@ def _pitches(frames: NDArray) -> NDArray:
     before = correlations[rows, peaks - 1]
     top = correlations[rows, peaks]
     after = correlations[rows, peaks + 1]
-    # The maximum of the parabola through the three values.
+    # Distance from the peak to the maximum of the parabola through the three values, in samples at 4 kHz.
     offsets = np.clip((before - after) / (2 * (before - 2 * top + after) - 1e-12), -0.5, 0.5)
     pitches = SAMPLE_RATE / _DECIMATION / (_SHORTEST_LAG - 1 + peaks + offsets)
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)
 
 
 def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
-    """Whether the pitch moves, and whether it stays, at each of T frames; neither without a pitch."""
+    """Two flags (T,) of T frames: whether the pitch moves, and whether it stays.
+
+    Both are false without a pitch.
+    """
     is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))
@@ -190,7 +200,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """The ``flags`` (T,) that stand in runs of at least ``shortest``."""
+    """Set runs of fewer than ``shortest`` true ``flags`` (T,) to false, in a copy."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     long_runs = np.zeros_like(flags)
     for start, stop in edges.reshape(-1, 2):

@@ -1,6 +1,6 @@
-"""Parquet and Arrow files of unknown origin, read a few rows at a time within a memory budget.
+"""Read Parquet and Arrow files of unknown origin, a few rows at a time, within a memory budget.
 
-pyarrow trusts such a file: it decompresses pages and buffers of any size, and copies a value of a
+pyarrow trusts a file: it decompresses pages and buffers of any size, and copies a value of a
 dictionary into every row that refers to it. So the headers, which state the decompressed sizes, are
 read here first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the
 headers of Arrow's record batches (Message.fbs, in FlatBuffers).
@@ -20,14 +20,14 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
-_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, and one more for each so many columns
+_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each so many columns
 _FOOTER_END = 8  # bytes at the end of a Parquet file: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def pyarrow_module(name: str, file: str | Path) -> Any:
-    """Import the module ``name`` of pyarrow, which reads ``file``.
+    """Import the module ``name`` of pyarrow, which is needed to read ``file``.
 
     Raises:
         MissingLibrary: if pyarrow is not installed.
@@ -39,10 +39,13 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
-    """Replace each dictionary type in ``schema`` by its index type or value type.
+    """The :class:`pyarrow.Schema` with each dictionary type replaced by its index or value type.
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
+
+    Raises:
+        InputError: if there are too many columns.
     """
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
@@ -62,11 +65,11 @@ class ParquetTable:
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
-        counts: the rows of each row group.
+        counts: number of rows of each row group.
 
     Raises:
-        InputError: if it has too many columns or too large a footer.
-        pyarrow.ArrowException, OSError: if it is damaged.
+        InputError: if the file has too many columns or too large a footer.
+        pyarrow.ArrowException, OSError: if the file is damaged.
     """
 
     def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
@@ -75,10 +78,10 @@ class ParquetTable:
         self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
-        if footer_size <= self._size:  # otherwise pyarrow says what is wrong
+        if footer_size <= self._size:  # otherwise pyarrow raises an error below
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # No read-ahead here and no threads below: a process forked from this one would wait for such threads.
+        # No read-ahead here, and no threads below: a process forked later would wait for such threads for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -90,7 +93,10 @@ class ParquetTable:
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """The rows of the row groups ``groups``, or of all groups, as small :class:`pyarrow.RecordBatch`.
+        """Yield the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
+
+        Args:
+            groups: numbers of the row groups to read; None for all.
 
         Raises:
             InputError: if the rows are too large or too many for ``budget``.
@@ -111,18 +117,18 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # decoded, so that the value is counted for each row
+                    if hasattr(column, "dictionary_decode"):  # decoded, so that its size is counted for each row
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """The bytes that a value of a column chunk may take, at least 1, from the headers of its pages."""
+        """The most bytes that a value of a column chunk may take, by the headers of its pages; ≥ 1."""
         position, size_of_chunk = self._extent(chunk)
         end = position + size_of_chunk
         num_values = 0
-        expanded = 0
-        longest = 1  # bytes of the longest value that rows may share
+        decompressed = 0
+        largest_shared = 1  # bytes of the largest value that rows may share
         while num_values < chunk.num_values and position < end:
             self._reader.seek(position)
             # Fields of a page header: 2 and 3 are its sizes, decompressed and compressed; 5, 7 and 8 are headers
@@ -133,17 +139,17 @@ class ParquetTable:
             if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
                 raise ValueError("the header of a page has no sizes")
             budget.take("pages", bytes=size)
-            expanded += size
+            decompressed += size
             page = header.get(5) or header.get(8) or {}  # field 1 is the number of values
-            # Rows may share bytes of a dictionary, or, in encoding 7 (DELTA_BYTE_ARRAY), of the value before.
+            # Rows may share a value of a dictionary, or, in encoding 7 (DELTA_BYTE_ARRAY), bytes of the previous value.
             if header.get(7) or 7 in (page.get(2), page.get(4)):
-                longest = max(longest, size)
+                largest_shared = max(largest_shared, size)
             num_values += page.get(1, 0)
             position = self._reader.tell() + compressed
-        return max(longest, expanded // max(num_rows, 1))
+        return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Offset and size, in bytes, of the pages of a column chunk."""
+        """Offset and size in bytes of a column chunk; ValueError if it lies outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -151,9 +157,9 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file of which some chunks are kept in memory, so that they are read from a server only once.
+    """A file object that keeps some chunks in memory, so that they are read from a server only once.
 
-    It has the methods of a file object that pyarrow calls.
+    pyarrow calls the methods of a file object; :meth:`hold` is called before a row group is read.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -163,13 +169,14 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Keep the chunks of these offsets and sizes in bytes, and drop the earlier ones."""
+        """Read the chunks at these (offset, size in bytes) into memory, and drop the earlier chunks."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
+        """Read ``size`` bytes (−1: all) from a chunk in memory, if it holds them, or from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -181,6 +188,7 @@ class _ChunkReader:
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position as the ``seek`` of other file objects does; return the new position."""
         if whence == 2:
             self._position = self._file.seek(offset, whence)
         elif whence == 1:
@@ -190,14 +198,16 @@ class _ChunkReader:
         return self._position
 
     def tell(self) -> int:
+        """The position of the next byte to read."""
         return self._position
 
     def close(self) -> None:
+        """Only note that the file is closed; its owner closes it."""
         self.closed = True
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol: number of a field → its value; texts are skipped."""
+    """Read a struct in Thrift's compact protocol: number of a field → its value, without texts."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -217,7 +227,7 @@ def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
 
 
 def _varint(file: _ChunkReader) -> int:
-    """Read a number of variable length: 7 bits a byte, lowest first; the last byte is below 128."""
+    """Read a Thrift number of variable length: 7 bits a byte, lowest first; its last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)[0]
@@ -228,7 +238,7 @@ def _varint(file: _ChunkReader) -> int:
 
 
 def _zigzag(file: _ChunkReader) -> int:
-    """Read a signed number: 0, 1, 2, 3, … stand for 0, −1, 1, −2, …"""
+    """Read a signed Thrift number, stored as an unsigned one: 0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
 
@@ -238,7 +248,7 @@ class ArrowTable:
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
-        counts: the rows of each record batch.
+        counts: number of rows of each record batch.
 
     Args, Raises: as for :class:`ParquetTable`.
     """
@@ -250,21 +260,27 @@ class ArrowTable:
         self.counts = [rows for _, rows in self._batches]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """The ``columns`` of the record batches ``groups``, or of all record batches.
+        """Yield the ``columns`` of each :class:`pyarrow.RecordBatch`.
 
-        A column of a dictionary has values if all batches are read, and indices otherwise.
+        Args:
+            budget: not used, because the budget of the constructor counts the batches.
+            groups: numbers of the record batches; None for all. If numbers are given, columns of
+                a dictionary type hold indices in place of values.
         """
         if groups is None:
             return self._messages.stream(columns)
         return (self._messages.batch(self._batches[group][0], columns) for group in groups)
 
 
-#: A table of either format.
+#: A Parquet or Arrow file.
 Table: TypeAlias = ParquetTable | ArrowTable
 
 
 def open_table(path: Path, budget: Budget) -> Table:
-    """Open a Parquet or Arrow file, told by its suffix; errors as for :class:`ParquetTable`."""
+    """Open a Parquet file, if the suffix is ``.parquet``, or else an Arrow file.
+
+    Raises the errors of :class:`ParquetTable`.
+    """
     check_arrived(path)
     if path.suffix.lower() == ".parquet":
         return ParquetTable(path, budget)
@@ -272,7 +288,7 @@ def open_table(path: Path, budget: Budget) -> Table:
 
 
 class ArrowMessages:
-    """The messages of the record batches of an Arrow file or stream, each with its number of rows.
+    """An Arrow file or stream as messages; iterating yields (message, number of rows) per record batch.
 
     An Arrow file is a stream between a mark and a footer, so it is read as a stream.
 
@@ -293,7 +309,7 @@ class ArrowMessages:
         source.seek(8 if self._is_file else 0)
         self._reader = self._ipc.MessageReader.open_stream(source)
         first = self._reader.read_next_message()
-        header = _header(first)
+        header = _header_of_message(first)
         if first.type != "schema" or header is None:  # pyarrow would take any message for a schema
             raise ValueError("it does not begin with a schema")
         if _field(header, 0, "<h"):
@@ -302,19 +318,23 @@ class ArrowMessages:
         self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches read one by one
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Check the messages one by one against the budget, and finally the mark at the end."""
+        """Yield (message, number of rows) of each record batch, counted by the budget.
+
+        Raises:
+            ValueError: if the end of the file or stream is missing.
+        """
         dictionaries = 0
         for message in self._reader:
-            batch = _header(message)
+            batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # All dictionaries are added up, because a dictionary may extend a copy of an earlier one.
-                dictionaries += _expanded(batch, message.body)
+                # Each time, all dictionaries so far are counted: a dictionary may extend a copy of an earlier one.
+                dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":
                 rows = _field(batch, 0, "<q") or 0
                 steps = 1 + max(rows, 0) * (1 + len(self.schema) // _COLUMNS_OF_STEP)
-                self._budget.take("rows", bytes=_expanded(batch, message.body), steps=steps)
+                self._budget.take("rows", bytes=_decompressed_bytes(batch, message.body), steps=steps)
                 yield message, rows
         end = self._source.tell()
         self._source.seek(max(0, end - len(_END_OF_STREAM)))
@@ -327,15 +347,21 @@ class ArrowMessages:
             raise ValueError("its end is missing")
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
-        """The ``columns`` of the record batch of ``message``; columns of dictionaries hold indices."""
+        """Read the ``columns`` of a record batch; columns of a dictionary type hold indices."""
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """The ``columns`` of all record batches; messages are read once, for files not in memory."""
+        """Yield the ``columns`` of all record batches, and read each byte of the source only once.
+
+        ``budget`` is not used, because the budget of the constructor counts the batches.
+        """
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """The ``columns`` of all record batches, from the start."""
+        """Yield the ``columns`` of all record batches; columns of a dictionary type hold values.
+
+        The source is read again from its start.
+        """
         self._source.seek(8 if self._is_file else 0)
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
@@ -344,28 +370,33 @@ class ArrowMessages:
 
 
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
+    """The ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
     batch = batch.select(columns)
-    # If an offset lies outside of the data, pyarrow would read there, and the process might crash.
+    # If an offset lay outside of the data, pyarrow would read there, and the process might crash.
     batch.validate(full=True)
     return batch
 
 
 class _FlatTable(NamedTuple):
-    """A table of FlatBuffers in the metadata of a message, of which pyarrow has verified the offsets."""
+    """A FlatBuffers table in the metadata of a message; pyarrow has verified its offsets."""
 
     content: memoryview
     position: int
 
 
-def _header(message: Any) -> Any:
-    """The header of a message: its schema, record batch or dictionary."""
+def _header_of_message(message: Any) -> Any:
+    """The FlatBuffers table that describes the schema, record batch or dictionary of a message."""
     content = memoryview(message.metadata)
     (position,) = struct.unpack_from("<I", content)
     return _field(_FlatTable(content, position), 2, None)
 
 
 def _field(table: Any, number: int, number_format: str | None) -> Any:
-    """A field of ``table``: a number in ``number_format``, or a table if that is None; None if absent."""
+    """Read field ``number`` of a FlatBuffers table; None if the field is absent.
+
+    Args:
+        number_format: format of a number for :mod:`struct`; None if the field is itself a table.
+    """
     # A table begins with the distance back to its vtable, which lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)
@@ -384,7 +415,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
     return _FlatTable(content, position + distance)
 
 
-def _expanded(batch: Any, body: Any) -> int:
+def _decompressed_bytes(batch: Any, body: Any) -> int:
     """Total size in bytes of the decompressed buffers of a record batch.
 
     In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as

@@ -14,19 +14,27 @@ from nes2net.lib.errors import InputError
 SAMPLE_RATE = 16000
 
 # Lowest and highest accepted rate in Hz. A damaged header may state any rate, and resampling from a very
-# low one would make gigabytes of samples.
+# low rate would make gigabytes of samples.
 _RATES = (1000, 1_000_000)
 
 
 def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio") -> np.ndarray:
-    """The mean of the channels of ``samples`` ((N,) or (channels, N)), resampled to 16 kHz.
+    """Average the channels of a recording and resample it to 16 kHz.
 
     The result equals that of ``librosa.load``: soxr resamples in high quality, and a sample of 0 is
     appended if soxr gives one sample less than expected.
 
+    Args:
+        samples: (N,) or (channels, N).
+        sample_rate: in Hz.
+        subject: the beginning of the message of an error.
+
+    Returns:
+        (M,) float32 with M = :func:`resampled_length`.
+
     Raises:
         InputError: if ``samples`` has another shape or is empty, or the rate is below 1 kHz or
-            above 1 MHz; the message begins with ``subject``.
+            above 1 MHz.
     """
     samples = mean_of_channels(samples)
     check_rate(sample_rate, subject)
@@ -40,10 +48,10 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
 
 
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    """The mean (N,) of the channels of ``samples``, (N,) or (channels, N).
+    """Average the channels of ``samples``, (N,) or (channels, N); the result is (N,).
 
     Raises:
-        InputError: if ``samples`` has more axes.
+        InputError: if ``samples`` has more than two axes, or none.
     """
     if samples.ndim == 2:
         if len(samples) == 1:
@@ -60,7 +68,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError` about ``subject`` if a rate in Hz is impossible for a recording."""
+    """Raise :class:`InputError` about ``subject`` if no recording has such a rate in Hz."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -69,14 +77,17 @@ def check_rate(sample_rate: float, subject: str) -> None:
 
 
 def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Number of samples after resampling to 16 kHz, in librosa's floating-point arithmetic."""
+    """Number of samples after resampling to 16 kHz, computed like librosa in floating point."""
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1]; loud samples may lie outside.
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1], not NaN or 16-bit integers.
+
+    Loud audio may exceed [−1, 1].
 
     Args:
+        sample_rate: in Hz, to compute the time in the message.
         subject: the beginning of the message.
         start: time of the first sample in the recording, in seconds.
 
@@ -99,25 +110,28 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# Beyond this, samples are not a loud recording but integers stored as floating-point numbers.
+# No recording, however loud, has larger samples. Larger numbers are integers, stored as floating point.
 _LOUDEST = 16
 
 #: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
 ASVSPOOF_SAMPLES = 64600
 #: Samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
-#: The most samples to which a recording is repeated: ten minutes. A model or recipe of unknown origin
-#: may ask for more.
+#: The most samples to which a short recording is filled up: ten minutes. A model or recipe of unknown
+#: origin may ask for more.
 LONGEST_CUT = 600 * 16000
-#: How a recording that is too short is filled up.
+#: How a recording that is too short is filled up: repeat it, or append zeros.
 Padding: TypeAlias = Literal["repeat", "zeros"]
 
 
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
-    """Cut ``length`` samples into consecutive pieces of ``num_samples``, as (first sample, samples).
+    """Cut ``length`` samples into consecutive pieces of ``num_samples``; the last piece may be shorter.
 
-    A last piece of fewer than ``min_piece`` samples is dropped, unless it is the only one (Wang and
-    Yamagishi, Odyssey 2022).
+    A last piece of fewer than ``min_piece`` samples is dropped, unless it is the only piece (Wang
+    and Yamagishi, Odyssey 2022).
+
+    Returns:
+        (first sample, number of samples) of each piece.
 
     >>> pieces(10, 4, 2), pieces(9, 4, 2), pieces(1, 4, 2), pieces(0, 4, 2)
     ([(0, 4), (4, 4), (8, 2)], [(0, 4), (4, 4)], [(0, 1)], [])
@@ -138,7 +152,7 @@ def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def peak_normalized(waveform: np.ndarray) -> np.ndarray:
-    """Divide by the largest absolute sample; digital silence stays as it is.
+    """Divide ``waveform`` by its largest absolute sample; digital silence stays as it is.
 
     >>> peak_normalized(np.array([0.25, -0.5])), peak_normalized(np.zeros(2))
     (array([ 0.5, -1. ]), array([0., 0.]))
@@ -150,10 +164,11 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
 
 
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
-    """Subtract from each sample ``coefficient`` times the sample before it; the first sample stays as it is.
+    """Pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
 
-    A detector that wants it hears the whole recording so, and this before the recording is cut or
-    repeated. With the coefficient 0 the result is ``waveform`` itself.
+    The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For
+    them, the whole recording is filtered before it is cut or repeated. With the coefficient 0, the
+    result is ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
     array([1. , 1.5, 3. ])
@@ -168,10 +183,11 @@ def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
 def head_crop(
     waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
 ) -> np.ndarray:
-    """Take the first ``num_samples``; repeat and cut a shorter utterance, or append zeros.
+    """Take the first ``num_samples`` of ``waveform``; a shorter one is filled up first.
 
     Args:
         utterance: name of the utterance for messages.
+        padding: whether a shorter waveform is repeated, or zeros are appended.
 
     Raises:
         InputError: if the utterance is empty, or would be filled up to more than ten minutes.
@@ -200,10 +216,10 @@ def random_crop(
     utterance: str = "the waveform",
     padding: Padding = "repeat",
 ) -> np.ndarray:
-    """Take ``num_samples`` from a start that ``rng`` draws; all starts are equally likely.
+    """Take ``num_samples`` from a random start; all starts are equally likely.
 
-    The last possible start is included; the published ASVspoof 5 code never draws it (deviation
-    15). A shorter utterance is filled up as in :func:`head_crop`.
+    The last possible start is included, although the published ASVspoof 5 code never draws it
+    (deviation 15). A shorter utterance is filled up as in :func:`head_crop`.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
@@ -217,10 +233,10 @@ def random_crop(
 def random_tiled_crop(
     waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
 ) -> np.ndarray:
-    """Crop as the CtrSVDD recipe does: ``num_samples`` from a start that ``rng`` draws.
+    """Take ``num_samples`` from a random start, as the CtrSVDD recipe does.
 
-    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As in
-    the published code, the last possible start is never drawn, and an utterance of exactly
+    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
+    in the published code, the last possible start is never drawn, and an utterance of exactly
     ``num_samples`` is rotated.
 
     >>> random_tiled_crop(np.arange(3), 7, np.random.default_rng(0))

@@ -1,8 +1,8 @@
 """Effects of a transmission line: band and filters, sampling rate, gain and clipping.
 
-Low-pass filters in training: J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake
-detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): FIR
-filters as augmentation, for a narrow-band (FIR-NB) and a wideband system (FIR-WB). No code is
+Low-pass filters in training follow J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake
+detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573). The
+paper trains a narrow-band (FIR-NB) and a wideband system (FIR-WB) with FIR filters. No code is
 published, so the window, the number of taps, the cut-off frequencies and the probability are
 assumptions.
 """
@@ -21,10 +21,10 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 from nes2net.data.augment.effect import Effect
 from nes2net.lib.options import Settings, Takes, odd_or_zero
 
-_LINE_RATE = 8000  # Hz
-_LINE_TAPS = 255  # gives a transition band of about 100 Hz
+_LINE_RATE = 8000  # Hz, of a telephone line
+_LINE_TAPS = 255  # length of the line's filter; gives a transition band of about 100 Hz
 Band = Literal["telephone", "wide"]
-#: Lowest and highest cut-off frequency in Hz.
+#: Band → lowest and highest cut-off frequency of :class:`LowPass` in Hz.
 CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide": (6500.0, 7500.0)}
 
 
@@ -32,6 +32,7 @@ class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Resample ``x`` to 8 kHz, filter it by a band-pass, and resample it to 16 kHz."""
         from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
 
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
@@ -49,29 +50,32 @@ class Resample(Effect):
     limits = (1.0, 16.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Resample ``x`` to ``strength`` kHz and back, and keep its length."""
         rate = 1000 * self.strength
         return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
 
 class Gain(Effect):
-    """All samples louder or softer."""
+    """Make all samples louder or softer."""
 
     unit = "dB"
     strengths = (-10.0, -20.0, -30.0)
     limits = (-100.0, 40.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Amplify ``x`` by ``strength`` dB."""
         return x * np.float32(10 ** (self.strength / 20))
 
 
 class Clip(Effect):
-    """Clipping: the loudest samples, this share of all, become as loud as the softest of them."""
+    """Clipping of the loudest samples; the strength is their share of all samples."""
 
     unit = "%"
     strengths = (1.0, 5.0, 10.0)
     limits = (0.0, 99.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Clip ``x`` at the level that ``strength`` percent of its samples exceed."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
         # A limit of 0, in mostly digital silence, would make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
@@ -79,11 +83,11 @@ class Clip(Effect):
 
 @dataclass(frozen=True)
 class LowPass(Settings, Effect):
-    """A low-pass filter over some utterances, with a Hamming window.
+    """A low-pass FIR filter, designed with a Hamming window, for some of the utterances.
 
-    Half of the amplitude passes at the cut-off frequency. This frequency is drawn for each
-    utterance, uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5
-    kHz for ``wide``. The filter has no delay, and assumes silence before and after the utterance.
+    The cut-off frequency is drawn for each utterance, uniformly within the range of the band: 3.4
+    to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for ``wide``. At this frequency, the filter halves
+    the amplitude. The filter has no delay, and assumes silence before and after the utterance.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)
@@ -92,7 +96,7 @@ class LowPass(Settings, Effect):
     owner: ClassVar[str] = "low-pass filter"
 
     band: Band = "telephone"
-    """Band from whose range the cut-off frequency is drawn."""
+    """The cut-off frequency is drawn from the range of this band."""
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Chance that an utterance is filtered."""
     taps: Annotated[
@@ -101,14 +105,14 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Filter ``x`` (N,), or return ``x`` itself; all draws come from ``rng``."""
+        """Filter ``x`` (N,), or return ``x`` itself; all random numbers come from ``rng``."""
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
 
 
 def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
-    """Filter ``x`` (N,) with a cut-off frequency in Hz; the result has the shape and type of ``x``."""
+    """Low-pass filter ``x`` (N,) at ``cutoff`` Hz; the result has the shape and type of ``x``."""
     from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")

@@ -1,7 +1,7 @@
 """Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
 
-The length of the waveform stays the same. The delay of encoder and decoder is removed: the
-container states it, or else it was measured (``Codec.delay``).
+The length of the waveform stays the same. The delay of encoder and decoder is removed. If the
+container does not state the delay, a measured one is used (``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from nes2net.lib.errors import MissingLibrary
 
 
 class Codec(Effect):
-    """Encode by an encoder of FFmpeg, and decode the result by FFmpeg.
+    """The base of codecs: encode a waveform by FFmpeg, and decode the result.
 
     Raises:
-        MissingLibrary: if this build of FFmpeg has no such encoder.
+        MissingLibrary: if this build of FFmpeg lacks the encoder.
     """
 
     unit = "kbit/s"
     encoder: ClassVar[str]
     """FFmpeg's name of the encoder."""
     container: ClassVar[str]
-    """FFmpeg's name of the file format between encoder and decoder."""
+    """FFmpeg's name of the file format that carries the encoded audio."""
     sample_rate: ClassVar[int] = SAMPLE_RATE
     """Sampling rate of the encoder in Hz."""
     delay: ClassVar[int] = 0
-    """Delay of the result in samples at ``sample_rate``, if the container does not state it."""
+    """Delay in samples at ``sample_rate`` to remove; 0 if the decoder removes the delay itself."""
 
     def prepare(self) -> None:
+        """Check that FFmpeg has the encoder."""
         try:
             av.Codec(self.encoder, "w")
         except av.codec.codec.UnknownCodecError:
@@ -49,6 +50,7 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Send ``x`` through the codec, at the codec's rate; remove the delay and keep the length."""
         # A quarter of a second of silence, longer than any delay, pushes the end of the utterance through the codec.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
@@ -60,10 +62,10 @@ class Codec(Effect):
         return np.clip(padded(received, len(x)), -1, 1)
 
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-        """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
+        """Encode and decode ``x`` (N,) at ``sample_rate``; return the decoded samples and their rate in Hz.
 
-        To convert to the encoder's format, PyAV uses filters with threads. The threads end within
-        this call, so a process can be forked later
+        PyAV converts samples to the encoder's format by filters with threads. These threads end
+        within this call, so a process can be forked later
         (:func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
@@ -118,7 +120,7 @@ class G722(Codec):
     unit = ""
     encoder = "g722"
     container = "g722"
-    delay = 22  # of the filters that split the band
+    delay = 22  # samples, of the filters that split the band
 
 
 class ALaw(Codec):
@@ -147,7 +149,7 @@ class AmrNb(Codec):
     encoder = "libopencore_amrnb"
     container = "amr"
     sample_rate = 8000
-    delay = 40  # the encoder's look-ahead of 5 ms
+    delay = 40  # samples: the encoder's look-ahead of 5 ms
 
 
 class Gsm(Codec):
@@ -157,10 +159,12 @@ class Gsm(Codec):
     sample_rate = 8000
 
     def prepare(self) -> None:
+        """Check that libsndfile has the codec."""
         if "GSM610" not in soundfile.available_subtypes("WAV"):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+        """Encode and decode ``x`` (N,) by libsndfile; return the decoded samples and their rate in Hz."""
         file = io.BytesIO()
         soundfile.write(file, x, self.sample_rate, format="WAV", subtype="GSM610")
         file.seek(0)

@@ -1,4 +1,4 @@
-"""The interface of effects, which change waveforms; and effects applied by chance or in order."""
+"""Define what an effect is: a change of a waveform. Combine effects by chance or in order."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 
+# Field of Sources → what is missing and how the user provides it, as the end of a message.
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
     "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",
@@ -24,8 +25,9 @@ _NEEDED = {
 class Effect(ABC):
     """A change of a waveform. Effects are pickled for the workers.
 
-    A subclass sets the class variables and defines ``__call__``, and :meth:`prepare` if it needs a
-    library. ``nes2net info`` and the manual show the first line of its docstring.
+    A subclass sets the class variables and defines ``__call__``. If it needs a library, it also
+    defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of the docstring of
+    the subclass.
 
     Args:
         strength: in ``unit``; None for an effect without strengths.
@@ -54,6 +56,7 @@ class Effect(ABC):
     """Whether draws depend on the order of reading, so that one process has to read all
     utterances."""
     strength: float = math.nan
+    """The strength in ``unit``; NaN if the effect has no strength."""
     sources: Sources = Sources()
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
@@ -67,11 +70,15 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Load or check further needs, such as a library; :class:`InputError` if one is missing."""
+        """Load or check what else the effect needs, such as a library. The constructor calls this.
+
+        Raises:
+            InputError: if something is missing.
+        """
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if the effect has no such strength."""
+        """Raise :class:`InputError` if the effect cannot have this strength, or lacks one (None)."""
         if not cls.strengths:
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")
@@ -86,7 +93,10 @@ class Effect(ABC):
 
     @classmethod
     def takes(cls) -> str:
-        """The possible strengths in words; empty if the effect has no strength."""
+        """The possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
+
+        The text is empty if the effect has no strength.
+        """
         if not cls.strengths:
             return ""
         if cls.choices:
@@ -98,7 +108,7 @@ class Effect(ABC):
 
     @property
     def recordings(self) -> Sequence[Path]:
-        """The files that the effect may mix in."""
+        """Paths of the recordings that the effect may mix in."""
         paths: list[Path] = []
         for name in self.needs:
             paths += self.sources.recordings(name)
@@ -106,10 +116,15 @@ class Effect(ABC):
 
     @abstractmethod
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Change a copy of ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1.
+        """Apply the effect to a copy of ``x``.
 
-        All random numbers come from ``rng``. Samples may leave [−1, 1] only if this is the purpose
-        of the effect; codecs clip them, like real codecs.
+        Args:
+            x: (N,), N ≥ 1, at 16 kHz in [−1, 1].
+            rng: all random numbers come from this generator.
+
+        Returns:
+            (M,), M ≥ 1. Samples may leave [−1, 1] only if this is the purpose of the effect; codecs
+            clip them, like real codecs.
 
         Raises:
             InputError: if a recording cannot be used; the message names it.
@@ -117,10 +132,10 @@ class Effect(ABC):
 
 
 class OneOf(Effect):
-    """One of the ``effects``, all equally likely, or none of them.
+    """Apply one of the ``effects``, all equally likely, or leave the waveform unchanged.
 
     Args:
-        probability: chance that an utterance is changed by one of them.
+        probability: chance that an effect is applied to an utterance.
     """
 
     def __init__(self, effects: Sequence[Effect], probability: float = 0.5) -> None:
@@ -134,14 +149,14 @@ class OneOf(Effect):
         return bool(self.effects)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Change ``x`` (N,), or return ``x`` itself."""
+        """Apply an effect to ``x`` (N,), or return ``x`` itself."""
         if not self.effects or rng.random() >= self.probability:
             return x
         return self.effects[int(rng.integers(len(self.effects)))](x, rng)
 
     @property
     def recordings(self) -> list[Path]:
-        """The recordings that the effects mix in, each once."""
+        """Paths of the recordings that the effects may mix in, without duplicates."""
         paths: list[Path] = []
         for effect in self.effects:
             paths += effect.recordings
@@ -149,12 +164,13 @@ class OneOf(Effect):
 
 
 class InOrder(OneOf):
-    """All ``effects``, one after the other, without empty :class:`OneOf`."""
+    """Apply all ``effects``, one after the other; an :class:`OneOf` without effects is dropped."""
 
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Apply each effect to the result of the one before it."""
         for effect in self.effects:
             x = effect(x, rng)
         return x

@@ -2,7 +2,7 @@
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
 augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No
-code is published: the kinds are those of the paper as we remember them, and all numbers are
+code is published. The kinds are written down from memory of the paper, and all numbers are
 assumptions.
 """
 
@@ -29,10 +29,11 @@ Size = Annotated[float, Field(ge=0, le=10)]
 class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
-    One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with
-    ``probability``, with its own random numbers. Embeddings of bona fide and mixed utterances stay
-    as they are. Let x be an embedding, r its root mean square, x' the embedding of another spoofed
-    utterance of the batch, and g and h standard normal vectors:
+    One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the chance
+    ``probability``. Embeddings of bona fide and mixed utterances stay as they are. Let x be an
+    embedding, r its root mean square, x' the embedding of another spoofed utterance of the batch,
+    and g and h standard normal vectors. All random numbers are drawn for each utterance, except in
+    ``affine``:
 
     - ``noise``: x + ``noise``·r·g
     - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, with the same g and h for the whole batch
@@ -62,17 +63,25 @@ class LatentAugmentation(Settings):
     mixup: Annotated[float, Field(gt=0, le=100)] = 0.5
     """Both parameters of the beta distribution."""
     factor: Size = 0.5
-    """Largest step towards the other utterance, or away from it."""
+    """Largest λ of ``interpolation`` and ``extrapolation``."""
 
     def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator, bonafide: int = 1) -> Tensor:
-        """Perturb ``embeddings`` B×E; the result has their type.
-
-        All numbers come from ``rng``, in an order that depends only on the shape and the settings.
+        """Perturb the embeddings of spoofed utterances.
 
         Args:
-            targets: (B,) numbers of K classes, or B×K with the share of each class in a mixed
-                sample.
-            bonafide: number of the class bona fide, the last class; K if there is no such class.
+            embeddings: B×E.
+            targets: class numbers (B,), or B×K with the share of each of the K classes in each
+                sample of a mixed batch.
+            rng: all random numbers come from this generator, in an order that depends only on the
+                shape and the settings.
+            bonafide: number of the bona fide class, which is the last class. If all classes are
+                spoofed ones, pass K.
+
+        Returns:
+            B×E, of the type of ``embeddings``.
+
+        Raises:
+            InputError: if ``embeddings`` is not B×E.
         """
         if embeddings.ndim != 2:
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
@@ -87,9 +96,9 @@ class LatentAugmentation(Settings):
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
         x = embeddings
         if kind == "noise":
-            x = x + self.noise * level * _moved(rng.standard_normal((batch, size)), x)
+            x = x + self.noise * level * _tensor_like(rng.standard_normal((batch, size)), x)
         elif kind == "affine":
-            g, h = _moved(rng.standard_normal((2, size)), x)
+            g, h = _tensor_like(rng.standard_normal((2, size)), x)
             x = (1 + self.affine * g) * x + self.affine * level * h
         else:
             if kind == "mixup":
@@ -98,14 +107,16 @@ class LatentAugmentation(Settings):
                 share = self.factor * rng.random(batch)
             if kind == "extrapolation":
                 share = -share
-            # Spoofed utterances come first, in a random order. The partner of each one is the next one, of the last the
-            # first; a single one is its own partner. No step waits for a GPU.
+            # Sort the spoofed utterances to the front, in a random order. The partner of a spoofed utterance is the next
+            # one in this order; the partner of the last one is the first. A single spoofed utterance is its own partner.
+            # No step waits for a GPU.
             spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])
-            x = x + _moved(share, x).unsqueeze(1) * (x[partners] - x)
+            x = x + _tensor_like(share, x).unsqueeze(1) * (x[partners] - x)
         return torch.where((spoof & (chance < self.probability)).unsqueeze(1), x, embeddings)
 
 
-def _moved(draws: np.ndarray, like: Tensor) -> Tensor:
+def _tensor_like(draws: np.ndarray, like: Tensor) -> Tensor:
+    """Turn random numbers into a tensor of the type and on the device of ``like``."""
     return torch.from_numpy(draws).to(like, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The published order of RawBoost's random draws: one global stream (deviation 8).
+"""Draw RawBoost's random numbers in the published order, from one global stream (deviation 8).
 
 Training and validation draw alternately from this stream.
 """
@@ -13,10 +13,10 @@ import torch
 
 
 class LegacyStream:
-    """NumPy's and Python's generators as the published code seeds them, for RawBoost.
+    """The random generators of NumPy and Python for RawBoost, seeded as in the published code.
 
-    RawBoost draws from them in the order in which utterances are read. This order is fixed only if one
-    process reads all utterances.
+    RawBoost draws from these generators in the order in which utterances are read. This order is
+    fixed only if one process reads all utterances.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)
@@ -26,25 +26,25 @@ class LegacyStream:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.RandomState(seed % 2**32)
-        #: generator that decides which kinds of noise occur in algorithms 10 and 11
+        #: decides which kinds of noise occur in algorithms 10 and 11
         self.gates = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:
-        """Position of the stream, as numbers and tensors, for :meth:`load_state_dict`."""
-        numpys = self.rng.get_state(legacy=False)
-        version, internal, gauss_next = self.gates.getstate()
+        """The states of both generators, as numbers and tensors, for :meth:`load_state_dict`."""
+        numpy_state = self.rng.get_state(legacy=False)
+        version, gate_state, gauss_next = self.gates.getstate()
         return {
-            "keys": torch.from_numpy(numpys["state"]["key"].astype(np.int64)),
-            "position": numpys["state"]["pos"],
-            "has_gauss": numpys["has_gauss"],
-            "cached_gaussian": numpys["gauss"],
-            "gates": torch.tensor(internal),
+            "keys": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "position": numpy_state["state"]["pos"],
+            "has_gauss": numpy_state["has_gauss"],
+            "cached_gaussian": numpy_state["gauss"],
+            "gates": torch.tensor(gate_state),
             "gates_version": version,
             "gates_gauss_next": gauss_next,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the position at which ``state`` was taken."""
+        """Set both generators to the states in ``state``, which :meth:`state_dict` returned."""
         keys = state["keys"].numpy().astype(np.uint32)
         self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))
         self.gates.setstate((state["gates_version"], tuple(state["gates"].tolist()), state["gates_gauss_next"]))

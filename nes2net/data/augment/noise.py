@@ -1,8 +1,8 @@
 """Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
 
-The ratio of a condition compares the mean powers of all samples of utterance and noise. Nothing is
-added to digital silence, which has no ratio. The ASVspoof 5 recipe (:class:`NoiseAugmentation`)
-adds a floor to both powers instead. Of a file of MUSAN, only the excerpt that is mixed in is read.
+The ratio compares the mean power of the utterance with that of the noise. Digital silence has no
+ratio, so :class:`Noise` adds nothing to it. The ASVspoof 5 recipe (:class:`NoiseAugmentation`) adds
+a floor to both powers, so silence has a ratio. Of a file of MUSAN, only the needed excerpt is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
 
-_POWER_FLOOR = 1e-4  # of the ASVspoof 5 recipe: the level of silence is then finite, −40 dB
+_POWER_FLOOR = 1e-4  # of the ASVspoof 5 recipe: gives silence a finite level, −40 dB
 _TALKERS = (3, 8)  # fewest and most talkers, as in the babble that Kaldi's recipes make of MUSAN
 
 
@@ -35,8 +35,8 @@ class NoiseAugmentation(OneOf):
         musan: folder of MUSAN, see :class:`nes2net.data.augment.Sources`; None for no noise.
         rir: folder of impulse responses; None for no reverberation.
         probability: chance that an utterance is changed.
-        aligned: reverberate without the delay of the direct sound, so that labels of frames still
-            fit (:func:`nes2net.data.augment.rooms.reverberate`).
+        aligned: remove the delay of reverberated speech, so that labels of frames still fit
+            (:func:`nes2net.data.augment.rooms.reverberate`).
 
     Raises:
         InputError: if a folder or category is missing or too small, or a file has no samples.
@@ -67,6 +67,7 @@ class AnyMusan(Effect):
     needs = ("musan",)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a category of MUSAN, noise of this category and an SNR; add the noise to ``x``."""
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
         return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
@@ -80,17 +81,19 @@ class Noise(Effect):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw noise, and add it to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw noise (N,) for ``x`` (N,); its level does not matter, because it is scaled later."""
+        """Draw noise (N,) for ``x`` (N,), at any level, because the noise is scaled afterwards."""
 
 
 class White(Noise):
     """White Gaussian noise."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw independent normal samples (N,)."""
         return rng.standard_normal(len(x), np.float32)
 
 
@@ -98,6 +101,7 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw white noise, and divide its power at each frequency by the frequency."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -109,16 +113,18 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
+        """Check that there are enough recordings for the fewest talkers, not counting the utterance."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw recordings, and add up excerpts (N,) of them at equal power."""
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         files = self.sources.speech
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
-        # Twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
-        # corpus of less than 100 recordings, all are candidates.
+        # Draw twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
+        # corpus of fewer than 100 recordings, all recordings are candidates.
         if len(files) < 100:
             candidates = rng.permutation(len(files))
         else:
@@ -131,7 +137,7 @@ class Babble(Noise):
                 continue
             power = float(np.mean(np.square(voice, dtype=np.float64)))
             start = int(rng.integers(len(voice)))
-            if power:
+            if power:  # the voice starts at a random sample, and is repeated if it is shorter than ``x``
                 total += np.resize(np.roll(voice, -start), len(x)) / np.sqrt(power)
                 num_mixed += 1
             if num_mixed == num_talkers:
@@ -146,6 +152,7 @@ class MusanNoise(Noise):
     category: ClassVar[str] = "noise"
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw noise (N,) of the category from MUSAN."""
         return draw_noise(self.sources.noises[self.category], self.category, len(x), rng)
 
 
@@ -162,7 +169,7 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """The mean of excerpts (``num_samples``,) of as many ``files`` as the ``category`` asks for."""
+    """Draw noise (``num_samples``,): the mean of excerpts of as many ``files`` as the ``category`` needs."""
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
@@ -172,13 +179,13 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) ->
     """Read ``num_samples`` of ``file`` from a random start; a shorter file is repeated."""
     from nes2net.data.audio.read import load_excerpt  # start-up: `nes2net.data.augment` is imported for --help
 
-    spare = file.num_samples - num_samples
-    start = int(rng.integers(spare + 1)) if spare > 0 else 0
+    last_start = file.num_samples - num_samples
+    start = int(rng.integers(last_start + 1)) if last_start > 0 else 0
     return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
-    """Level of ``x`` in dB, 10·log10(mean(x²) + ``floor``); the floor of the ASVspoof 5 recipe is 10⁻⁴.
+    """Level of ``x`` (N,) in dB, 10·log10(mean(x²) + ``floor``), by default with ASVspoof 5's floor.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
     (-40.0, -inf)
@@ -192,10 +199,11 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
     """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference of their levels (:func:`level_db`). If ``x`` or ``noise`` is silent,
+    The ratio is the difference between the levels of ``x`` and ``noise``, which :func:`level_db`
+    computes with this ``floor``. If a level is infinite, because of silence and a floor of 0,
     nothing is added. The result has the type of ``x``; it is not normalised and may exceed 1.
     """
-    decibels = level_db(x, floor) - level_db(noise, floor) - snr
-    if not math.isfinite(decibels):
+    gain_db = level_db(x, floor) - level_db(noise, floor) - snr
+    if not math.isfinite(gain_db):
         return x.copy()
-    return x + 10 ** (decibels / 20) * noise.astype(x.dtype, copy=False)
+    return x + 10 ** (gain_db / 20) * noise.astype(x.dtype, copy=False)

@@ -2,20 +2,20 @@
 
 H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
-It adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
+RawBoost adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
-(SSI, 3). The other algorithms combine them.
+(SSI, 3). The other algorithms combine these kinds.
 
 The results equal those of the published code. The computation differs, because ``firwin`` and
 ``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
 
-- all scalars of an algorithm come from one call of ``random``, which gives the same numbers as
-  single calls;
-- the windowed-sinc filters are designed in closed form, all bands of all filters at once;
-- the filters are symmetric, so their zero-phase spectra are real, and the spectrum of a cascade is
-  the product of these spectra;
-- the convolutions are overlap-save, and the spectra of the filtered powers are added up before a
-  single inverse FFT.
+- All scalars of an algorithm come from one call of ``random``, which gives the same numbers as
+  single calls.
+- The windowed-sinc filters are designed in closed form, all bands of all filters at once.
+- The filters are symmetric, so their zero-phase spectra are real. The spectrum of a cascade is the
+  product of the spectra of its filters.
+- The convolutions are overlap-save. The spectra of the filtered powers are added up before a single
+  inverse FFT.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ from nes2net.lib.errors import InputError, check_known
 if TYPE_CHECKING:
     from nes2net.data.augment.legacy import LegacyStream
 
-#: NumPy's generators: the current kind, and the older kind from which the published code draws.
+#: NumPy's generators: the current class, and the older class that the published code uses.
 NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
 #: Kinds of noise by number: 1 LnL, 2 ISD, 3 SSI.
 Kinds: TypeAlias = tuple[int, ...]
 
 ALGORITHMS = range(12)
+# Algorithm → the kinds of noise that it applies one after the other.
 _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
+# Algorithm → the kinds of noise that it applies to the same waveform, to add up the results.
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
 _EDGE_MARGIN = 0.001  # Hz, as in the published code: least distance of a band's edge from 0 and from half the rate
@@ -78,7 +80,7 @@ class RawBoostParameters:
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """Reduction of the gains of the non-linear powers in dB, applied to ``minG`` and ``maxG``."""
+    """Reduction in dB of the gain of the powers above 1; subtracted from ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -92,6 +94,7 @@ class RawBoostParameters:
     """Probabilities of the three kinds of noise in algorithms 10 (LnL and ISD) and 11."""
 
     def __post_init__(self) -> None:
+        """Check all values."""
         values: dict[str, Any] = vars(self)
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
@@ -118,7 +121,7 @@ class RawBoostParameters:
 
     @classmethod
     def of(cls, **parameters: Any) -> RawBoostParameters:
-        """Build parameters by name.
+        """Build parameters from their names and values.
 
         Raises:
             InputError: if a name is unknown, or a value is impossible.
@@ -132,8 +135,8 @@ class RawBoost(Effect):
 
     Args:
         parameters: the parameters; None for the published ones.
-        stream: the generators to draw from, in the order of reading (``augment.rng: legacy``); None
-            to draw from the generator of each utterance.
+        stream: generators shared by all utterances, which are drawn from in the order of reading
+            (``augment.rng: legacy``); None to draw from the generator of each utterance.
     """
 
     strengths = tuple(map(float, range(1, 9)))
@@ -153,6 +156,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Apply the algorithm to ``x``, with random numbers from the stream if there is one."""
         parameters = vars(self.parameters) if self.parameters else {}
         if self.stream is None:
             y = rawboost(x, int(self.strength), rng, **parameters)
@@ -172,9 +176,10 @@ def rawboost(
 ) -> np.ndarray:
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
 
-    Algorithms: 0 leaves it unchanged; 1 LnL; 2 ISD; 3 SSI. In series: 4 LnL, ISD, SSI; 5 LnL, ISD;
-    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is like 8 and 11 like 4,
-    but each kind of noise occurs with its own probability.
+    Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
+    of noise. In series: 4 LnL, ISD, SSI; 5 LnL, ISD; 6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL +
+    ISD; 9 LnL + ISD + SSI. Algorithm 10 is like 8, and 11 is like 4, but each kind of noise occurs
+    with its own probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
@@ -182,8 +187,8 @@ def rawboost(
         rng: the generator for all draws. From a ``RandomState``, the same numbers are drawn in the
             same order as the published code draws from NumPy's global state.
         gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11;
-            Python's ``random`` in the published code. By default ``rng``, unless that is a
-            ``RandomState``: then ``gate_rng`` is required.
+            Python's ``random`` in the published code. By default, ``rng`` decides. If ``rng`` is a
+            ``RandomState``, these algorithms require ``gate_rng``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 
@@ -191,8 +196,8 @@ def rawboost(
         Shape (N,); float64 after LnL or SSI noise, else the type of ``x``.
 
     Raises:
-        InputError: if the waveform is empty, has NaN or infinite samples, or another type or shape;
-            or if a parameter is unknown or impossible.
+        InputError: if the waveform is empty, has NaN or infinite samples, or has another type or
+            shape; or if the algorithm or a parameter is unknown or impossible.
 
     >>> x = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
     >>> y = rawboost(x, 5, np.random.default_rng(0), N_f=3)
@@ -222,12 +227,13 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Leave room for the highest power of the samples (at least the square, of the norm), and a factor of 2²⁰
+    # The highest power of the samples must not overflow, nor their squares in a norm. A factor of 2²⁰ is left
     # for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
-    def apply(kind: int, wave: np.ndarray) -> np.ndarray:
+    def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
+        """Add one kind of noise to ``wave`` (N,): 1 LnL, 2 ISD, 3 SSI."""
         if kind == 1:
             return convolutive_noise(wave, rng, p, sample_rate)
         if kind == 2:
@@ -236,7 +242,7 @@ def rawboost(
 
     in_series = _SERIES.get(algo, ())
     in_parallel = _PARALLEL.get(algo, ())
-    gates = rng if gate_rng is None else gate_rng
+    gates = rng if gate_rng is None else gate_rng  # decides by chance which kinds of noise occur
     if algo == 10:  # the published code compares with ≤ here, and with < in algorithm 11
         ratios: tuple[float, ...] = (p.LnL_ratio, p.ISD_ratio)
         in_parallel = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() <= ratio)
@@ -244,17 +250,20 @@ def rawboost(
         ratios = (p.LnL_ratio, p.ISD_ratio, p.SSI_ratio)
         in_series = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() < ratio)
     if in_parallel:
-        total = apply(in_parallel[0], x)
+        total = add_kind(in_parallel[0], x)
         for kind in in_parallel[1:]:
-            total += apply(kind, x)
+            total += add_kind(kind, x)
         return _limit_peak(total)
     for kind in in_series:
-        x = apply(kind, x)
+        x = add_kind(kind, x)
     return x if in_series else x.copy()
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """LnL noise: add up ``N_f`` powers of ``x``, each through a notch filter; (N,) float64."""
+    """Add LnL noise to ``x`` (N,): the sum of its powers 1 to ``N_f``, each through a notch filter.
+
+    The result is (N,) float64.
+    """
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
@@ -269,7 +278,7 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
 
 
 def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
-    """ISD noise: change a random share of the samples, each in proportion to itself.
+    """Add ISD noise to ``x`` (N,): change some samples by random amounts in proportion to the samples.
 
     The result is (N,), of the type of ``x``.
     """
@@ -285,13 +294,17 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
 
 def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """SSI noise: add white noise through a notch filter, at a random ratio; (N,) float64."""
+    """Add SSI noise to ``x`` (N,): white noise through a notch filter, at a random SNR.
+
+    The result is (N,) float64.
+    """
     noise = rng.standard_normal(len(x))
     draws = rng.random(3 * p.nBands + 2)
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
-    # FFTs in the waveform's precision are exact enough: their error is 2e-7 of the noise, the weaker signal.
+    # FFTs in the waveform's precision are exact enough: their error is 2e-7 of the noise, which is the weaker
+    # signal.
     dtype = np.float32 if x.dtype == np.float32 else np.float64
     noise = filter_powers(noise, filters, dtype)
     # The published code first scales the noise to peak 1, which the scaling below makes superfluous.
@@ -310,7 +323,7 @@ def design_notch_filters(
     Args:
         draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
             band, then the gain.
-        gain_range: (K, 2), lower and upper end of the gain in dB.
+        gain_range: (K, 2), lowest and highest gain in dB.
 
     Returns:
         The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
@@ -337,8 +350,12 @@ def design_notch_filters(
 def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
     """Right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")``, in closed form.
 
-    ``low`` and ``high`` are in cycles per sample. Shapes (…,) → (…, M + 1) with M the largest half
-    length; shorter filters end in zeros.
+    Args:
+        low, high, half_length: (…,). The band's edges are in cycles per sample.
+
+    Returns:
+        (…, M + 1), from the centre outwards; M is the largest half length, and shorter filters end
+        in zeros.
     """
     low = low[..., None]
     high = high[..., None]
@@ -352,7 +369,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
-    """Real spectrum (…, size/2 + 1) of symmetric filters with these right halves."""
+    """Real spectra (…, size/2 + 1) of symmetric filters with the right halves (…, M + 1)."""
     from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
     one_sided = 2 * right_half
@@ -361,12 +378,12 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
 
 
 def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
-    """Filter x, x², …, x^K, each with its own symmetric filter, and add them up.
+    """Filter x, x², …, x^K, each with its own symmetric filter, and add up the results.
 
-    The published filtering drops one sample more at the start than the delay of the filters, so
-    out[n] is the zero-phase output at n + 1. The method is overlap-save: each block of ``size``
-    samples gives the ``hop`` output samples that are free of wrap-around. A few blocks are filtered
-    at a time, because allocating memory for all blocks would take as long as the FFTs.
+    As in the published code, the result is one sample early: its sample n is the zero-phase output
+    at n + 1. The method is overlap-save: each block of ``size`` samples gives the ``hop`` output
+    samples that are free of wrap-around. A few blocks are filtered at a time, because allocating
+    memory for all blocks would take as long as the FFTs.
 
     Args:
         x: (N,). Its powers are computed in its own type, as in the published code, even if
@@ -383,8 +400,8 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
     blocks = -(-len(x) // hop)
-    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # blocks, of 128 KiB together
-    # Each real factor is repeated, so that complex spectra can be multiplied as pairs of real numbers.
+    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # the number of blocks that have 128 KiB together
+    # A complex spectrum is stored as pairs of real numbers, so each real factor of a response is repeated.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
     padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
@@ -412,6 +429,7 @@ def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray
 
 
 def _peak(x: np.ndarray) -> np.floating:
+    """The largest absolute sample."""
     return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which copies
 
 

@@ -1,4 +1,4 @@
-"""Rooms: simulated and measured impulse responses, which have unit energy (:func:`reverberate`)."""
+"""Reverberation by simulated or measured impulse responses of rooms, scaled to unit energy."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
-# Assumptions: rooms from a small to a large living room, in which nobody stands closer to a wall than
-# half a metre.
+# Assumptions: rooms are living rooms, from small to large, and nobody stands closer to a wall than half
+# a metre.
 _SMALLEST = (3.0, 3.0, 2.5)  # m
 _LARGEST = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
-# Reflections in a row that are simulated. Simulating all of them, up to 160 in a row, would take seconds.
+# The image method simulates sounds that were reflected at most so many times. Some rooms would need 160
+# reflections, which would take seconds.
 _MOST_REFLECTIONS = 17
 
 
 class Room(Effect):
     """A simulated room with reverberation time RT60; its size and positions are drawn at each call.
 
-    Early reflections, up to 17 in a row, come from the image method in a box (Allen and Berkley,
-    1979). Later reflections are replaced by Gaussian noise that decays by Sabine's formula (as in
-    Lehmann and Johansson, 2010).
+    The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were
+    reflected up to 17 times. Gaussian noise with an exponential decay of 60 dB in RT60 replaces the
+    sounds that were reflected more often (as in Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -41,9 +42,11 @@ class Room(Effect):
     limits = (0.2, 3.0)
 
     def prepare(self) -> None:
-        _library()
+        """Check that pyroomacoustics is installed."""
+        _pyroomacoustics()
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a room, and reverberate ``x`` in it."""
         return reverberate(x, room_response(self.strength, rng))
 
 
@@ -61,6 +64,7 @@ class MeasuredRoom(Effect):
         self.aligned = aligned
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a measured impulse response, and convolve ``x`` with it."""
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
@@ -75,10 +79,10 @@ def reverberate(
     The result is the first N samples of the convolution, in the type of ``x``.
 
     Args:
-        name: name of the impulse response, for the message.
-        aligned: drop the samples before the direct sound, the peak of the impulse response, like
-            Kaldi's ``wav-reverberate --shift-output``. Otherwise the result is delayed by the
-            travel time of the sound, 3 ms for each metre.
+        name: name of the impulse response for the message of the error.
+        aligned: start at the direct sound, which is the peak of the impulse response, like Kaldi's
+            ``wav-reverberate --shift-output``. Otherwise the result is delayed by the travel time
+            of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -92,45 +96,53 @@ def reverberate(
     h = h[: len(x)] / math.sqrt(energy)  # later samples have no effect on the first N samples
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
-    first = int(np.abs(h).argmax()) if aligned else 0
-    return y[first : first + len(x)].astype(x.dtype, copy=False)
+    start = int(np.abs(h).argmax()) if aligned else 0
+    return y[start : start + len(x)].astype(x.dtype, copy=False)
 
 
 def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw an impulse response (M,) at 16 kHz that decays by 60 dB in ``rt60`` s.
+    """Draw the impulse response of a random room in which sound decays by 60 dB in ``rt60`` s.
 
-    The first sample is the direct sound.
+    Returns:
+        (M,) at 16 kHz with M = ``rt60`` · 16000; the first sample is the direct sound.
+
+    Raises:
+        MissingLibrary: if pyroomacoustics is not installed.
     """
-    library = _library()
+    pyroomacoustics = _pyroomacoustics()
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
-    while np.linalg.norm(speaker - microphone) < 0.5:  # m
+    while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption
         microphone = rng.uniform(_TO_WALL, size - _TO_WALL)
-    absorption, reflections = library.inverse_sabine(rt60, size, c=_SOUND)
-    room = library.ShoeBox(
-        size, fs=SAMPLE_RATE, materials=library.Material(absorption), max_order=min(reflections, _MOST_REFLECTIONS)
+    absorption, max_reflections = pyroomacoustics.inverse_sabine(rt60, size, c=_SOUND)
+    room = pyroomacoustics.ShoeBox(
+        size,
+        fs=SAMPLE_RATE,
+        materials=pyroomacoustics.Material(absorption),
+        max_order=min(max_reflections, _MOST_REFLECTIONS),
     )
     room.add_source(speaker)
     room.add_microphone(microphone)
     room.compute_rir()
-    images = room.rir[0][0]
-    first = int(np.abs(images).argmax())
+    simulated = room.rir[0][0]
+    direct_sound = int(np.abs(simulated).argmax())
     response = np.zeros(max(int(rt60 * SAMPLE_RATE), 1))
-    early = images[first:][: len(response)]
+    early = simulated[direct_sound:][: len(response)]
     response[: len(early)] = early
-    if reflections > _MOST_REFLECTIONS:
-        joint = SAMPLE_RATE // 50  # the level at the start of the tail is measured over so many samples
-        # Up to this sample, no reflection is missing: a sound has crossed the room 17 times at the earliest.
-        complete = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - first, joint)
-        tail_length = len(response) - complete
-        if tail_length > 0:  # noise continues at the level of the last complete samples
-            level = np.sqrt(np.mean(response[complete - joint : complete] ** 2))
-            decay = 10 ** (-3 * (np.arange(tail_length) + joint / 2) / (rt60 * SAMPLE_RATE))
-            response[complete:] = level * decay * rng.standard_normal(tail_length)
+    if max_reflections > _MOST_REFLECTIONS:
+        level_window = SAMPLE_RATE // 50  # 20 ms, over which the level before the tail is measured
+        # Before this sample, no reflection is missing: no sound has crossed the room more than 17 times.
+        tail_start = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - direct_sound, level_window)
+        tail_length = len(response) - tail_start
+        if tail_length > 0:  # noise continues at the level of the samples before it
+            level = np.sqrt(np.mean(response[tail_start - level_window : tail_start] ** 2))
+            decay = 10 ** (-3 * (np.arange(tail_length) + level_window / 2) / (rt60 * SAMPLE_RATE))
+            response[tail_start:] = level * decay * rng.standard_normal(tail_length)
     return response
 
 
-def _library() -> ModuleType:
+def _pyroomacoustics() -> ModuleType:
+    """Import pyroomacoustics; :class:`MissingLibrary` if it is not installed."""
     try:
         import pyroomacoustics  # optional dependency
     except ImportError as error:

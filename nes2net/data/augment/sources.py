@@ -1,8 +1,8 @@
 """Recordings that effects mix in: noise, room impulse responses, and other speech.
 
 The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
-impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is listed
-once, when the first effect that needs it is created.
+impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is
+listed once, when the first effect that needs it is created.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Category(NamedTuple):
     """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
 
     num_files: tuple[int, int]
-    """Number of files whose mean is the noise."""
+    """Fewest and most files; the noise is the mean of the files."""
     snr: tuple[float, float]
-    """Signal-to-noise ratio in dB."""
+    """Lowest and highest signal-to-noise ratio in dB."""
 
 
 CATEGORIES = {
@@ -43,7 +43,7 @@ class NoiseFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Recordings that effects mix in. A missing source is None or empty."""
+    """Where effects find the recordings that they mix in. A missing source is None or empty."""
 
     musan: str | Path | None = None
     """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
@@ -54,14 +54,14 @@ class Sources:
 
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
-        """The recordings of each category of MUSAN; empty if there is no folder of MUSAN."""
+        """The recordings of each category of MUSAN; empty if the folder of MUSAN is not given."""
         if self.musan is None:
             return {}
         return find_noises(self.musan)
 
     @cached_property
     def impulse_responses(self) -> list[Path]:
-        """The impulse responses; empty if there is no folder of them."""
+        """The impulse responses; empty if their folder is not given."""
         if self.rir is None:
             return []
         return find_impulse_responses(self.rir)
@@ -86,7 +86,7 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
         InputError: if the folder or a category is missing or has too few files, or a file has no
             samples.
     """
-    root = _folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
+    root = _existing_folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
     if (root / "musan").is_dir():
         root = root / "musan"
     recordings = {name: recordings_below(root / name) for name in CATEGORIES}
@@ -111,14 +111,15 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 def find_impulse_responses(root: str | Path) -> list[Path]:
     """Find the audio files at any depth below ``root``, sorted by their path.
 
-    The folder may be the whole of RIRS_NOISES. The noises in RIRS_NOISES are not listed: the files
-    in ``pointsource_noises``, and files with ``_noise_`` in their name, such as
-    ``RVB2014_type1_noise_largeroom1_1.wav``. If a file has several channels, the first one is used.
+    The folder may be the whole of RIRS_NOISES. Its noises are not listed. These are the files in
+    ``pointsource_noises``, and files with ``_noise_`` in their name, such as
+    ``RVB2014_type1_noise_largeroom1_1.wav``. Of a file with several channels, effects use the
+    first.
 
     Raises:
         InputError: if the folder is missing or has no audio, or a file has no samples.
     """
-    root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
+    root = _existing_folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
     paths = []
     for path in recordings_below(root):
         if "pointsource_noises" not in path.relative_to(root).parts and "_noise_" not in path.name:
@@ -132,7 +133,12 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
     return paths
 
 
-def _folder(root: str | Path, title: str, example: str) -> Path:
+def _existing_folder(root: str | Path, title: str, example: str) -> Path:
+    """Return ``root`` as a path; InputError if there is no such folder.
+
+    Args:
+        title, example: what the folder is and where to get it, for the message.
+    """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{title} folder {root} not found; give the unpacked corpus ({example})")
@@ -140,7 +146,7 @@ def _folder(root: str | Path, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
-    """Length of a recording in samples at 16 kHz; InputError if it has no samples."""
+    """Length of a recording in samples at 16 kHz; InputError if the recording has no samples."""
     from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
 
     num_samples = count_samples(path)

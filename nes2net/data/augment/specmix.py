@@ -1,8 +1,10 @@
-"""Specmix: mix spectrograms of a batch by bands of frequency and time, and their labels.
+"""Specmix: mix the spectrograms of two samples by bands of frequency and time, and mix their labels.
 
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
-time-frequency domain features", Interspeech 2021 (arXiv 2108.03020): x̃ = M ⊙ x + (1 − M) ⊙ x′ and
-ỹ = λ·y + (1 − λ)·y′, with a binary mask M made of bands and λ the share of the area where M is 1.
+time-frequency domain features", Interspeech 2021 (arXiv 2108.03020). A sample x with label y and
+its partner x′ with label y′ become x̃ = M ⊙ x + (1 − M) ⊙ x′ and ỹ = λ·y + (1 − λ)·y′. The binary
+mask M is made of bands, and λ is the share of the area where M is 1.
+
 Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in randomly
 selected samples.
 """
@@ -32,21 +34,23 @@ class Mixed(NamedTuple):
     targets: Tensor
     """B×n, a distribution over the n classes for each sample."""
     own_share: Tensor
-    """λ, (B,); 1 for a sample that is not mixed."""
+    """λ, (B,): share of the area that a sample keeps; 1 if the sample is not mixed."""
 
 
 @dataclass(frozen=True)
 class Specmix(Settings):
     """Specmix with these settings; the defaults are the paper's.
 
-    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the samples.
-    The probability of 0.5 is an assumption, because the abstract only says "randomly select".
+    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the
+    samples. The probability of 0.5 is an assumption, because the abstract only says "randomly
+    select".
 
-    Each selected sample gets its own mask and its own partner; all other samples of the batch are
-    equally likely partners. All draws are uniform. On each axis the number of bands is 1 to
-    ``frequency_bands`` or ``time_bands``. The width of a band is 1 to ⌊``gamma`` · length of the
-    axis⌋ bins or frames, at any position where it fits. Bands may overlap. The abstract of random
-    Specmix does not give these distributions; they are assumptions.
+    Each selected sample gets its own mask and its own partner. All other samples of the batch are
+    equally likely partners. The number of bands is drawn from 1 to ``frequency_bands`` or
+    ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length of the axis⌋ bins or
+    frames, and its position from all positions where the band fits. All draws are uniform, and
+    bands may overlap. These distributions are assumptions for random Specmix, because its abstract
+    does not state them.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
@@ -61,24 +65,28 @@ class Specmix(Settings):
     time_bands: Bands = 3
     """Largest number of time bands; 0 for no time bands."""
     gamma: Share = 0.3
-    """Largest share of its axis that a band covers."""
+    """Largest width of a band, as a share of the length of its axis."""
     probability: Share = 1.0
     """Probability that a sample is mixed."""
     mix_labels: bool = True
-    """Mix the labels in proportion to the area kept; otherwise a sample keeps its own label."""
+    """Whether labels are mixed in proportion to the area; otherwise a sample keeps its own label."""
 
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2
     ) -> Mixed:
         """Mix a batch.
 
-        A few numbers per sample are drawn on the generator's device, in an order that depends only
-        on the shape and the settings. Therefore a generator on the CPU gives the same mix on every
-        device. Spectrograms are mixed on their device, and targets on theirs.
+        Random numbers are drawn on the generator's device, in an order that depends only on the
+        shape and the settings. Therefore a generator on the CPU gives the same mix on every device.
+        Spectrograms and targets are mixed on their own devices.
 
         Args:
             spectrograms: B×T×F.
-            targets: class numbers (B,), or distributions over ``num_classes``, B×n.
+            targets: class numbers (B,), or distributions over the classes, B×n.
+            num_classes: n, used if ``targets`` are class numbers.
+
+        Raises:
+            InputError: if ``spectrograms`` is not B×T×F.
         """
         if spectrograms.ndim != 3:
             raise InputError(f"Specmix takes spectrograms batch × frames × bins, not {tuple(spectrograms.shape)}")
@@ -91,8 +99,8 @@ class Specmix(Settings):
 
         selected = _uniform(generator, batch) < self.probability
         partner = (torch.arange(batch, device=generator.device) + _integers(generator, batch, 1, batch - 1)) % batch
-        in_frequency = self._bands(generator, batch, self.frequency_bands, bins)  # B×F
-        in_time = self._bands(generator, batch, self.time_bands, frames)  # B×T
+        in_frequency = self._draw_bands(generator, batch, self.frequency_bands, bins)  # B×F
+        in_time = self._draw_bands(generator, batch, self.time_bands, frames)  # B×T
         pasted = (in_time.unsqueeze(2) | in_frequency.unsqueeze(1)) & selected.view(-1, 1, 1)  # B×T×F
         own_share = (1 - pasted.sum((1, 2)).to(targets.dtype) / (frames * bins)).to(targets.device, non_blocking=True)
         if self.mix_labels:
@@ -103,8 +111,8 @@ class Specmix(Settings):
         partner = partner.to(spectrograms.device, non_blocking=True)
         return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, own_share)
 
-    def _bands(self, generator: torch.Generator, batch: int, max_bands: int, length: int) -> Tensor:
-        """Draw the bands of each sample on an axis of ``length``: B×length, true inside a band."""
+    def _draw_bands(self, generator: torch.Generator, batch: int, max_bands: int, length: int) -> Tensor:
+        """Draw up to ``max_bands`` bands for each sample on an axis: B×length, true inside a band."""
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
@@ -118,11 +126,12 @@ class Specmix(Settings):
 
 
 def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor:
+    """Draw float64 numbers from [0, 1) on the generator's device."""
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
 def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
-    """Uniform whole numbers from ``low`` to ``high``, both included."""
+    """Draw whole numbers from ``low`` to ``high``, both included, on the generator's device."""
     if isinstance(shape, int):
         shape = (shape,)
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

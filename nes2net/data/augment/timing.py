@@ -1,10 +1,10 @@
 """Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
 
-Speed perturbation in training: T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for
-speech recognition", Interspeech 2015. In the paper the speeds are 0.9, 1 and 1.1; here they are
-drawn from a range. To change the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An
-overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale modification
-of speech", ICASSP 1993.
+Speed perturbation in training follows T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
+augmentation for speech recognition", Interspeech 2015. The paper uses the speeds 0.9, 1 and 1.1;
+here the speed is drawn from a range. The pitch is changed by resampling, after which WSOLA restores
+the duration: W. Verhelst, M. Roelands, "An overlap-add technique based on waveform similarity
+(WSOLA) for high quality time-scale modification of speech", ICASSP 1993.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 from nes2net.data.augment.effect import Effect
 
-_FRAME = 160  # samples: 10 ms
-_HOP = 256  # samples: 16 ms, half a window
-_SEARCH = 160  # samples: 10 ms to either side, in all more than a period of a low voice
+_FRAME = 160  # samples of a frame of Trim: 10 ms
+_HOP = 256  # samples from one window of WSOLA to the next: 16 ms, half a window
+_SEARCH = 160  # samples by which WSOLA may move a window: 10 ms to either side, more than a period of a low voice
 
 
 class Trim(Effect):
-    """Silence at both ends cut off: 10-ms frames softer than the loudest one by more than this."""
+    """Cut off silent ends: 10-ms frames softer than the loudest frame by more than the strength."""
 
     unit = "dB"
     strengths = (50.0, 40.0, 30.0)
@@ -32,6 +32,7 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Keep ``x`` from its first to its last frame that is loud enough."""
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
@@ -39,7 +40,7 @@ class Trim(Effect):
 
 
 class Cut(Effect):
-    """Only so many seconds from the beginning; a shorter recording stays as it is."""
+    """Keep only the first seconds; a shorter recording stays as it is."""
 
     unit = "s"
     strengths = (8.0, 4.0, 2.0, 1.0, 0.5)
@@ -47,6 +48,7 @@ class Cut(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Keep the first ``strength`` seconds of ``x``."""
         return x[: round(self.strength * SAMPLE_RATE)].copy()
 
 
@@ -58,11 +60,12 @@ class Speed(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Play ``x`` at the speed ``strength``."""
         return change_speed(x, self.strength)
 
 
 class DrawnSpeed(Effect):
-    """A speed between ``low`` and ``high``, equally likely on a logarithmic scale."""
+    """A random speed between ``low`` and ``high``, uniform on a logarithmic scale."""
 
     time_moves = True
 
@@ -71,6 +74,7 @@ class DrawnSpeed(Effect):
         self.high = high
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a speed, and play ``x`` at this speed."""
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
 
@@ -82,14 +86,15 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Change the speed of ``x``, which shifts the pitch, then restore the duration by WSOLA."""
         return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """Play ``x`` (N,) at ``speed``: all frequencies times ``speed``, and about N / ``speed`` samples.
+    """Play ``x`` (N,) at ``speed``, which multiplies the frequencies and divides the length.
 
-    Below speed 1, the result has nothing at its highest frequencies; above 1, the highest
-    frequencies of ``x`` are lost. If no sample would remain, ``x`` stays as it is.
+    A slower waveform has nothing at its highest frequencies. A faster one loses the highest
+    frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -104,30 +109,31 @@ def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
 def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
 
-    Windows of 32 ms overlap by half. Each window is taken from where the waveform is most similar
-    to the natural continuation of the previous window, within 10 ms of the window's own position.
+    This is WSOLA with windows of 32 ms that overlap by half. Each window may move by up to 10 ms,
+    to where it is most similar to the samples that follow the previous window in ``x``.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))
-    count = length // _HOP + 2
-    before = _HOP + _SEARCH
-    samples = np.pad(x.astype(np.float64), (before, int(_HOP * tempo) * 3 + 4 * _HOP + 2 * _SEARCH))
-    y = np.zeros((count + 1) * _HOP)
-    follower = before - _HOP  # the first window, centred on the first sample, stays where it is
-    for k in range(count):
-        start = before - _HOP + round(k * _HOP * tempo)
-        if k:  # start where the correlation with the continuation, divided by the piece's norm, is highest
-            first = start - _SEARCH
-            region = samples[first : first + 2 * (_HOP + _SEARCH)]
-            expected = samples[follower : follower + 2 * _HOP]
+    num_windows = length // _HOP + 2
+    padding_before = _HOP + _SEARCH
+    samples = np.pad(x.astype(np.float64), (padding_before, int(_HOP * tempo) * 3 + 4 * _HOP + 2 * _SEARCH))
+    y = np.zeros((num_windows + 1) * _HOP)
+    continuation = padding_before - _HOP  # start of the samples that would follow the previous window
+    for k in range(num_windows):
+        start = padding_before - _HOP + round(k * _HOP * tempo)
+        if k:  # all but the first window: start where the normalised correlation with the continuation is highest
+            search_start = start - _SEARCH
+            region = samples[search_start : search_start + 2 * (_HOP + _SEARCH)]
+            expected = samples[continuation : continuation + 2 * _HOP]
             products = np.correlate(region, expected)
             energy = np.concatenate([[0.0], np.cumsum(region**2)])
+            # The energy of each possible window, by whose square root its correlation is divided.
             energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
             highest_energy = energies.max()
             if highest_energy > 0:
-                start = first + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
+                start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
             else:
-                start = first + len(products) // 2
+                start = search_start + len(products) // 2
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
-        follower = start + _HOP
+        continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

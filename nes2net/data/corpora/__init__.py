@@ -1,1 +1,1 @@
-"""One module per corpus: where its files and keys are, and its official facts."""
+"""Declare each corpus in a module of its own: where its files and keys are, and its official facts."""

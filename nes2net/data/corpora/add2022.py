@@ -2,16 +2,18 @@
 
 Yi et al., "ADD 2022: the First Audio Deep Synthesis Detection Challenge", ICASSP 2022.
 
-Layout: a list per part, of lines ``ADD_E1_00000000.wav genuine`` (or ``fake``), and the WAV files. The
-lists are ``ADD_train_dev/label/{train,dev}_label.txt`` beside ``ADD_train_dev/{train,dev}``, then
-``track1_label.txt`` (audio in ``track1test``), ``track3_R1_label.txt`` and ``track3_R2_label.txt``.
+Layout: a list for each part, with lines ``ADD_E1_00000000.wav genuine`` (or ``fake``), and the WAV
+files. The lists are ``ADD_train_dev/label/{train,dev}_label.txt`` (audio in
+``ADD_train_dev/{train,dev}``), ``track1_label.txt`` (audio in ``track1test``),
+``track3_R1_label.txt`` and ``track3_R2_label.txt``.
 We have not seen the folder names in the archives of the two rounds of track 3.2. ``nes2net data
 download`` unpacks these archives into ``track3_r1`` and ``track3_r2``, and the first folder with
 recordings in them is taken.
 
-The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; there is no ``eval``. An id
-is the file's name without suffix. Lists of the second round have a third field, a number of unknown
-meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not read.
+The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``. There is no
+``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a
+number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not
+read.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
 TABLE = Table("file", {"label": "label"}, labels=LABELS, names="file, label")
-_TEAM = Table("file", {"label": "label"}, labels=LABELS, names="file, label, number")
+_TABLE_OF_ROUND_2 = Table("file", {"label": "label"}, labels=LABELS, names="file, label, number")
 _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 
 def _training(split: str) -> Files:
+    """Where the files of ``train`` or ``dev`` may be."""
     return Files(
         protocols=(f"{split}_label.txt",),
         audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
@@ -35,10 +38,11 @@ def _training(split: str) -> Files:
     )
 
 
-def _evaluation(split: str, lists: str, folder: str) -> Files:
+def _evaluation(split: str, protocol: str, folder: str) -> Files:
+    """Where the files of an evaluation part may be: its ``protocol``, and its audio in ``folder``."""
     return Files(
-        protocols=(lists,),
-        # Archives unpacked into a folder of their own name give track1test/track1test.
+        protocols=(protocol,),
+        # An archive that is unpacked into a folder of its own name gives track1test/track1test.
         audio=(f"{split}/{folder}/{folder}", f"{folder}/{folder}", f"{split}/**", f"{folder}/**"),
         folders=(f"{split}/**", ".", folder, "label"),
         remedy=_REMEDY,
@@ -48,7 +52,7 @@ def _evaluation(split: str, lists: str, folder: str) -> Files:
 CORPUS = ListedCorpus(
     title="ADD 2022",
     rows=TABLE,
-    variants=(_TEAM,),
+    variants=(_TABLE_OF_ROUND_2,),
     parts={
         "train": _training("train"),
         "dev": _training("dev"),

@@ -1,12 +1,12 @@
-"""ADD 2023, Audio Deepfake Detection: track 1.2, detection in the game, in two rounds.
+"""ADD 2023, Audio Deepfake Detection: both rounds of track 1.2, detection in the game.
 
 Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
 
-Layout: the folders ``<root>/Track1.2/{train,dev,testR1,testR2}``, each with ``label.txt`` of lines
-``ADD2023_T1.2R2_E_00000003.wav genuine`` (or ``fake``) and the WAV files in ``wav``. The splits are
-``train``, ``dev``, ``round1`` and ``round2``; there is no ``eval``. An id is the file's name without
-suffix. If an archive was unpacked into ``testR1`` or ``testR2``, as ``nes2net data download`` does,
-the folders in the archive may have any names.
+Layout: the folders ``<root>/Track1.2/{train,dev,testR1,testR2}``, each with ``label.txt``, whose
+lines are ``ADD2023_T1.2R2_E_00000003.wav genuine`` (or ``fake``), and the WAV files in ``wav``. The
+splits are ``train``, ``dev``, ``round1`` and ``round2``. There is no ``eval``. An id is the file's
+name without suffix. If an archive was unpacked into ``testR1`` or ``testR2``, as ``nes2net data
+download`` does, the folders in the archive may have any names.
 """
 
 from nes2net.data.corpora.add2022 import TABLE
@@ -15,6 +15,7 @@ from nes2net.data.corpora.layout import Files, ListedCorpus
 
 
 def _files(folder: str) -> Files:
+    """Where the list and the audio of a part may be, in or below ``folder``."""
     return Files(
         protocols=("label.txt",),
         audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),

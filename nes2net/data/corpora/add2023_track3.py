@@ -1,12 +1,13 @@
-"""ADD 2023, track 3: which algorithm made a fake, and whether it is a known one.
+"""ADD 2023, track 3: recognise the algorithm that made a recording, or that it is unknown.
 
 Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
 
-Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt`` of lines
-``ADD2023_T3_E_00000000.wav 3`` and the WAV files in ``wav``. We have not seen the folder names in
-the archives: the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
-bona fide. The other classes are the ``attack`` of a trial: 1 to 6 are the algorithms of training,
-and 7, only in the evaluation, stands for other algorithms. An id is the file's name without suffix.
+Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt``, whose lines are
+``ADD2023_T3_E_00000000.wav 3``, and the WAV files in ``wav``. We have not seen the folder names in
+the archives, so the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
+bona fide. The other classes are the ``attack`` of a trial. Classes 1 to 6 are the algorithms of
+training. Class 7 occurs only in the evaluation and stands for other algorithms. An id is the file's
+name without suffix.
 """
 
 from nes2net.data.corpora.corpus import Counts
@@ -14,6 +15,7 @@ from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDERS = {"train": "train", "dev": "dev", "eval": "test"}
+# Class → number of its trials in the evaluation set.
 _ALGORITHMS = dict(zip("1234567", (10474, 7169, 10461, 10391, 10507, 10507, 10469)))
 
 CORPUS = ListedCorpus(

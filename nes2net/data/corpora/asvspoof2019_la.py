@@ -18,19 +18,18 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.text_files import checked_float, read_rows
 
-# The first and third folder are named as in the folder database/ of the published code, the second as in
-# the corpus.
+# The first and third name are those in the folder database/ of the published code, the second that of the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
+    """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
     Args:
-        path: The file (three fields a line: bona fide or attack, target/nontarget/spoof, score),
-            the folder of the corpus, or a protocol or folder of protocols beside
-            ``ASVspoof2019_LA_asv_scores``.
+        path: the file of scores, the folder of the corpus, or a protocol or folder of protocols
+            beside ``ASVspoof2019_LA_asv_scores``. A line of the file has three fields: bona fide or
+            attack, target/nontarget/spoof, score.
         phase: ``"dev"`` or ``"eval"``.
 
     Raises:
@@ -62,6 +61,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 
 def _files(split: str, protocol: str) -> Files:
+    """Where the audio of ``split`` and its ``protocol`` may be."""
     return Files(
         protocols=(protocol,),
         folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
@@ -80,13 +80,13 @@ CORPUS = ListedCorpus(
     },
     asv_scores=asv_scores,
     tdcf_version=2019,
-    # As in the published protocols.
+    # Counted in the published protocols.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {f"A{n:02}": 3800 for n in range(1, 7)}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {f"A{n:02}": 3716 for n in range(1, 7)}}),
         "eval": Counts(71237, 7355, 63882, {"attack": {f"A{n:02}": 4914 for n in range(7, 20)}}),
     },
-    # As in the published score files.
+    # Counted in the published score files.
     asv_counts={"dev": (1484, 5768, 22296), "eval": (5370, 33327, 63882)},
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/1911.01601",

@@ -4,8 +4,9 @@ Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the
 2023.
 
 Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
-archive of their own, the keys: ``LA/CM/trial_metadata.txt`` for the countermeasure, ``LA/ASV`` for
-the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in phase ``eval``.
+archive of their own, the keys. It holds ``LA/CM/trial_metadata.txt`` for the countermeasure, and
+``LA/ASV`` for the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in
+phase ``eval``.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import checked_float, read_rows
 
-# As in the keys; the published scripts call "hidden" "hidden_track".
+# Word → our phase. The keys say "hidden", and the published scripts "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
 
 
 def layout(track: str, key: Columns) -> dict[str, Any]:
-    """The layout of the track ``"LA"`` or ``"DF"``, as arguments of its corpus."""
+    """What the corpora of the tracks ``"LA"`` and ``"DF"`` share: arguments of :class:`ListedCorpus`."""
     folder = f"ASVspoof2021_{track}_eval"
     return {
         "title": f"ASVspoof 2021 {track}",
@@ -52,10 +53,13 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
+    """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    They are the scores of the ASV trials of ``phase``. One file holds the key, another one holds
-    the scores, line by line in the same order; ``path`` is the same as for ``CORPUS.keys``.
+    These are the scores of the ASV trials of ``phase``. One file holds the key, and another file
+    holds the scores in the same order.
+
+    Args:
+        path: as for ``CORPUS.keys``.
 
     Raises:
         NotFound: if one of the files is missing; the error lists the paths tried.
@@ -111,7 +115,7 @@ CORPUS = ListedCorpus(
     asv_scores=asv_scores,
     tdcf_version=2021,
     counts={"eval": Counts(181566)},
-    # As in the paper.
+    # From the paper.
     key_counts={
         "progress": Counts(16464, 1676, 14788),
         "eval": Counts(148176, 14816, 133360),

@@ -4,10 +4,9 @@ Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial a
 2024.
 
 Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split. A line of a
-    protocol
-has ten fields, separated by spaces despite the suffix ``.tsv``: speaker, utterance, gender, codec,
-codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``, ``-``.
-182,357 / 140,950 / 680,774 trials.
+protocol has ten fields, separated by spaces despite the suffix ``.tsv``: speaker, utterance,
+gender, codec, codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``,
+``-``. 182,357 / 140,950 / 680,774 trials.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
@@ -33,8 +32,8 @@ CORPUS = ListedCorpus(
         "dev": Files(("ASVspoof5.dev.track_1.tsv",), ("flac_D",), _FOLDERS),
         "eval": Files(("ASVspoof5.eval.track_1.tsv",), ("flac_E_eval", "flac_E"), _FOLDERS),
     },
-    # Classes as in the paper's table of the database; codecs as counted in the published protocol
-    # of the evaluation set.
+    # The numbers of the classes are in the paper's table of the database. The codecs were counted in the published
+    # protocol of the evaluation set.
     counts={
         "train": Counts(182357, 18797, 163560),
         "dev": Counts(140950, 31334, 109616),

@@ -1,20 +1,19 @@
-"""ASVspoof Laundered: the evaluation set of ASVspoof 2019 LA through noise, rooms and codecs.
+"""ASVspoof Laundered: the evaluation set of ASVspoof 2019 LA with noise, rooms and codecs applied.
 
 Ali et al., "Is Audio Spoof Detection Robust to Laundering Attacks?", IH&MMSec 2024.
 
-Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this), a list for each of
-    the
-types ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and ``Filtering``. A
-line has six fields: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or ``spoof``, type,
-and setting (``babble_0``). The audio is in ``<root>/flac``, as the corpus's Readme.txt says, or in
-``<root>/TYPE/flac``. An utterance is named after the original and the setting,
-``LA_E_2834763_babble_0``.
+Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this) is the list of a
+type. The types are ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and
+``Filtering``. A line has six fields: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or
+``spoof``, type, and setting (``babble_0``). The audio is in ``<root>/flac``, as the corpus's
+Readme.txt says, or in ``<root>/TYPE/flac``. An utterance is named after the original and the
+setting, ``LA_E_2834763_babble_0``.
 
-The ``transmission`` of a trial is the type, and its ``codec`` is the setting; the paper gives a
+The ``transmission`` of a trial is the type, and its ``codec`` is the setting. The paper gives a
 figure for each setting (``--by codec``). Each of the 29 settings holds the whole evaluation set,
 71,237 trials. To evaluate on some types, give a folder with their lists as ``protocols``. The copy
 on the Hugging Face hub (hashim19/ASVspoofLD) has other columns, in Parquet. This module does not
-read it.
+read that copy.
 """
 
 from nes2net.data.corpora.corpus import Counts
@@ -44,7 +43,7 @@ CORPUS = ListedCorpus(
             remedy="give `root` the folder that holds flac or Noise_Addition",
         )
     },
-    # Readme.txt has 2,065,873 files, 29 times the trials of ASVspoof 2019 LA.
+    # Readme.txt states 2,065,873 files, which is 29 times the trials of ASVspoof 2019 LA.
     counts={
         "eval": Counts(
             2065873,

@@ -26,9 +26,10 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``missing`` and ``extra`` are paths below the folder ``audio``; ``present`` are the files that
-    exist. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true if
-    all trials of the part are training trials, too. ``notes`` are findings that need no action.
+    ``present`` are the recordings that exist. ``missing`` and ``extra`` are recordings that are not
+    there or not listed, as paths below the folder ``audio``. ``segments`` describes the labels of
+    segments that exist. ``is_trained_on`` is true if all trials of the part are also training
+    trials. ``notes`` are findings that need no action.
     """
 
     split: str
@@ -64,14 +65,17 @@ class SplitCheck:
 
     @property
     def validation(self) -> str:
-        """Whether the part can serve for validation; same form as ``training``."""
+        """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
+
+        It cannot if all its trials are also training trials. Missing audio is reported first.
+        """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
         return self.training
 
     @property
     def scoring(self) -> str:
-        """Whether the part can be scored; same form as ``training``."""
+        """Whether the part can be scored: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         if not self.why_no_audio:
             return "yes"
         if self.num_readable:
@@ -80,14 +84,14 @@ class SplitCheck:
 
     @property
     def num_readable(self) -> int:
-        """The number of ``present`` files without those that could not be decoded."""
+        """The number of files in ``present`` that could be decoded, or of all if none was decoded."""
         if self.decoding is None:
             return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
 
     @property
     def why_no_audio(self) -> str:
-        """The reason why some trials cannot be read; empty if all trials can."""
+        """The reason why some trials have no readable audio; empty if the audio is complete."""
         if self.audio is None:
             return "its audio is not there"
         if not self.counts.trials:
@@ -101,7 +105,10 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """The state of the key, a file of labels; ``counts`` holds phase → numbers of labelled trials."""
+    """The state of the key, which is a file of labels.
+
+    ``path`` is None if there is no key. ``counts`` holds phase → numbers of labelled trials.
+    """
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -125,11 +132,13 @@ class CorpusCheck:
     findings: list[Finding] = field(default_factory=list)
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
-        """Add the finding of a ``problem`` of a kind of file.
+        """Add a finding: what is wrong with a kind of file, and where to get it.
 
         Args:
             kind: a key of the corpus's ``obtain``, such as ``audio``.
-            spares_some: whether the problem leaves some trials usable.
+            problem: what is wrong, in words.
+            split: the part that has the problem; empty if it concerns the whole corpus.
+            spares_some: whether some trials can be used despite the problem.
         """
         subject = kind
         if split:
@@ -143,11 +152,14 @@ class CorpusCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus has no parts, which only a generic corpus may lack."""
+        """Whether the corpus is not divided into parts; only a user's own files may be undivided."""
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """Pairs of a task and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Return (task, answer) for each task; the answer says whether the copy allows the task.
+
+        An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is such as ``"score eval"``.
+        """
         train = []
         score = []
         evaluate = []
@@ -172,7 +184,12 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
-        """Whether scores of ``phase`` can be evaluated; ``reason`` is given if no trial has a label."""
+        """Whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
+
+        Args:
+            counts: numbers of labelled trials.
+            reason: why no trial has a label, used if this is so.
+        """
         if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
         if not counts.labelled:
@@ -227,15 +244,15 @@ def check_corpus(
     names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     check = CorpusCheck(corpus, root, is_selection)
     ids: dict[str, None] = {}
-    trained: set[Path | None] = set()
+    training_paths: set[Path | None] = set()
     for split in names:
         split_check, trials = _check_split(check, split, lists, subset)
         if decode and split_check.audio is not None:
             _decode_split(check, split_check, workers)
         paths = {trial.path for trial in trials}
         if split == "train":
-            trained = paths
-        split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= trained)
+            training_paths = paths
+        split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
         check.splits.append(split_check)
         ids |= dict.fromkeys(trial.id for trial in trials)
     if any(split_check.extra for split_check in check.splits):
@@ -269,10 +286,10 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
-    """The recordings that any list in ``root`` names.
+    """Absolute paths of the recordings that any list in ``root`` names.
 
-    A recording in a folder that several parts share is not extra if another part lists it. If
-    ``root`` is a list, other lists beside it may share its folder, too.
+    Parts may share a folder, so a recording that one part does not list may belong to another part.
+    If ``root`` is a list, other lists beside it may also share its folder.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
@@ -286,7 +303,7 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Whether the scores that min t-DCF needs are found from one of ``paths``; if not, add a finding."""
+    """Whether one of ``paths`` leads to the ASV scores that min t-DCF needs; if not, add a finding."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -311,13 +328,18 @@ def why_unusable(error: InputError) -> str:
 
 
 def _not_there(tried: Sequence[Path]) -> str:
+    """Say that a file is at none of the paths ``tried``."""
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
 def find_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, name: str
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the protocol, the trials and the recordings of a part, which findings call ``name``."""
+    """Find the protocol, the trials and the recordings of a part, and report what is missing.
+
+    Args:
+        name: name of the part in findings.
+    """
     corpus = check.corpus
     split_check = SplitCheck(split)
     trials: list[Trial] = []
@@ -372,14 +394,18 @@ def _check_split(
 
 
 def _not_official(differences: Sequence[str]) -> str:
+    """The problem of a protocol or key whose numbers of trials differ from the official ones."""
     return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
-    """Compare the labels of segments, which a copy need not have, with the labels of the trials.
+    """Compare the labels of segments with the labels of the trials, and report contradictions.
 
-    Of the labels of frames, only the finest resolution that exists is compared. The result
-    describes the labels of segments that exist.
+    A copy need not have labels of segments. Of the labels of frames, only the finest resolution
+    that exists is compared.
+
+    Returns:
+        A description of each kind of labels of segments that exists.
     """
     corpus = check.corpus
     resolutions: list[int | None] = []  # None: the segments of the RTTM
@@ -391,7 +417,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     for resolution in resolutions:
         name = "RTTM" if resolution is None else f"labels of {resolution} ms"
         try:
-            spoofed = _spoofed(check, split, protocols, resolution)
+            spoofed = _has_spoofed_parts(check, split, protocols, resolution)
             check_labels(spoofed, trials, f"{name} of {split}")
         except NotFound:
             continue
@@ -409,8 +435,13 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     return descriptions
 
 
-def _spoofed(check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None) -> dict[str, bool]:
-    """Utterance → whether a segment, or a frame of ``resolution`` ms, is spoofed; None: segments."""
+def _has_spoofed_parts(
+    check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None
+) -> dict[str, bool]:
+    """Utterance → whether any part of it is spoofed, by its frames of ``resolution`` ms.
+
+    If ``resolution`` is None, the segments decide.
+    """
     if resolution is None:
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
@@ -420,9 +451,10 @@ def _spoofed(check: CorpusCheck, split: str, protocols: str | Path | None, resol
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Sort the recordings into present, missing and extra ones.
+    """Add the recordings of a part to its lists of present, missing and extra recordings.
 
-    The result is the number of missing recordings that exist under another suffix.
+    Returns:
+        The number of missing recordings that exist under another suffix.
     """
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
@@ -457,18 +489,22 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
 
 
 def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
+    """The sorted paths of the files ``names`` in ``folder``, without ``.`` and ``..``."""
     return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
 
 
 def _stem(name: str) -> str:
+    """A file's name without its suffix."""
     return os.path.splitext(name)[0]
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare a key with the official numbers and with the ``ids`` of the protocols.
+    """Compare a key with the official numbers and with the protocols, and report differences.
 
     Args:
         path: the key, or the folder that holds it.
+        ids: the ids of all trials in the protocols.
+        subset: whether other numbers than the official ones are accepted.
     """
     corpus = check.corpus
     key = KeyCheck()
@@ -479,9 +515,9 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         check.report("keys", why_unusable(error))
         return key
     for phase in corpus.phases or corpus.splits:
-        of_phase = [trial for trial in trials if trial.phase in (None, phase)]
-        if of_phase:
-            key.counts[phase] = count(of_phase)
+        phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
+        if phase_trials:
+            key.counts[phase] = count(phase_trials)
     differences = []
     for phase, official in corpus.key_counts.items():
         counts = key.counts.get(phase, Counts(0, 0, 0))

@@ -4,18 +4,19 @@ Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detec
 Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
 corpora, with another layout.
 
-Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with
-three fields a line: file, ``real`` or ``fake``, and the number of the codec (0 for real). The files
-are in the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or
-only ``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of training,
-C7 is an unseen codec, A1 to A3 are systems with audio language models. The ``source`` of an
-evaluation trial is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
+The layout is that of the authors' page. The lists are
+``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt``, with three fields a line: file, ``real`` or
+``fake``, and the number of the codec (0 for real). The files of training and development are in the
+folders ``train`` and ``dev``. The evaluation has ten conditions, with files in ``test/C1`` (or only
+``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of training, C7 is
+an unseen codec, and A1 to A3 are systems with audio language models. The ``source`` of an
+evaluation trial is its condition. An ``attack`` is ``F01`` and so on, as in the file names.
 
-The bona fide recordings are the same in several conditions, so an id of the evaluation begins
-with its condition (``C1/F01_SSB13650058``). Figures are published for each condition (on the page
-by ``--html``), not for all conditions together. To evaluate on some conditions, give a folder with
-their lists as ``protocols``. Two editions of the archives exist, of May and September 2024;
-benchmarks name the first.
+Several conditions have the same bona fide recordings, so the id of an evaluation trial begins with
+its condition (``C1/F01_SSB13650058``). Figures are published for each condition, not for all
+conditions together; the page by ``--html`` has them. To evaluate on some conditions, give a folder
+with their lists as ``protocols``. Two editions of the archives exist, of May and September 2024.
+Benchmarks use the first edition.
 """
 
 from __future__ import annotations
@@ -41,14 +42,18 @@ _TABLE = Table(
 
 
 def _folders(name: str) -> tuple[str, ...]:
-    """Folders below the root in which the audio of a list may be."""
+    """Folders below the root in which the audio of the list ``name`` may be."""
     if name in ("train", "dev"):
         return (name,)
     return (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of a list; those of the evaluation have the condition as ``source`` and before their id."""
+    """Yield the trials of a list; arguments as for :data:`~nes2net.data.corpora.layout.Rows`.
+
+    In the evaluation, the name of the list is the condition, which is the ``source`` of a trial and
+    the beginning of its id.
+    """
     name = path.stem
     if name in ("train", "dev"):
         yield from _TABLE(path, name, audio)
@@ -58,6 +63,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(lists: Sequence[str], folder: str) -> Files:
+    """Where the ``lists`` of a split and their audio may be; messages ask for the ``folder``."""
     audio_folders: list[str] = []
     for name in lists:
         audio_folders += _folders(name)

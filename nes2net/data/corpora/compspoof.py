@@ -1,13 +1,13 @@
-"""CompSpoof: speech and its surroundings, each of which may be spoofed; five classes.
+"""CompSpoof: mixtures of speech and environmental sound; each component is bona fide or spoofed.
 
 Zhang et al., "CompSpoof: A Dataset and Joint Learning Framework for Component-Level Audio
 Anti-spoofing Countermeasures", arXiv 2509.15804.
 
-Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speech_source
-env_source class``, whose files lie below ``<root>``. A trial is the mixed audio. The class
-``original`` is bona fide. The other classes are the ``attack`` of a spoofed trial, with the speech
-first: ``bonafide_bonafide``, ``spoof_bonafide``, ``bonafide_spoof``, ``spoof_spoof``. So the task
-``source_tracing`` with ``bonafide: true`` has the five classes.
+Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speech_source env_source
+class``, whose files lie below ``<root>``. A trial is the mixed audio. The class ``original`` is
+bona fide. The other classes are the ``attack`` of a spoofed trial: ``bonafide_bonafide``,
+``spoof_bonafide``, ``bonafide_spoof`` and ``spoof_spoof``, where the first word is about the
+speech. So the task ``source_tracing`` with ``bonafide: true`` has five classes.
 """
 
 from nes2net.data.corpora.corpus import Download

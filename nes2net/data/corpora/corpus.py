@@ -1,4 +1,4 @@
-"""The declaration of a corpus: facts, and methods that list its trials. Also counts of trials.
+"""Define the declaration of a corpus: its facts, and methods that list its trials; count trials.
 
 A corpus is a module that declares ``CORPUS``, usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
@@ -29,7 +29,10 @@ COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of trials in a part of a corpus; None if unknown. ``by`` holds field → value → number."""
+    """Numbers of trials in a part of a corpus, in all and by class; None if unknown.
+
+    ``by`` holds field → value → number of trials with this value.
+    """
 
     trials: int
     bonafide: int | None = None
@@ -42,7 +45,7 @@ class Counts:
         return bool(self.bonafide and self.spoof)
 
     def differences(self, official: Counts) -> list[str]:
-        """The differences from ``official``, one text each. Unknown numbers are not compared.
+        """Describe each difference from the ``official`` numbers. Unknown numbers are not compared.
 
         >>> Counts(3, 1, 2, {"attack": {"A07": 2}}).differences(Counts(3, 2, 1, {"attack": {"A07": 1, "A08": 1}}))
         ['1 bona fide instead of 2', '2 spoofed instead of 1', 'attack A07: 2 instead of 1', 'attack A08: 0 instead of 1']
@@ -69,7 +72,7 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials``. The numbers of the classes are None if no trial is labelled.
+    """Count ``trials``, in all, by class and by field; by class only if a trial has a label.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
@@ -97,7 +100,7 @@ def key_digest(trials: Sequence[Trial]) -> str:
 
 
 class OfficialRow(NamedTuple):
-    """A row of an official table; ``eer`` and ``min_dcf`` are fractions, or None if there are no trials."""
+    """A row of an official table. ``eer`` and ``min_dcf`` are fractions, or None without trials."""
 
     part: str
     num_bonafide: int
@@ -111,13 +114,13 @@ class Download:
     """A file of a corpus that can be downloaded without asking its owners."""
 
     url: str
-    """Its address. The address of a Zenodo record stands for all files of the record, and
-    ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
+    """The address of the file. The address of a Zenodo record stands for all files of the record, and
+    ``hub:OWNER/NAME[@REVISION]`` stands for a whole data set of the Hugging Face hub."""
     name: str = ""
-    """Its path below the folder of the corpus; by default the last part of the address. For a
-    record, the folder of its files."""
+    """The path of the file below the folder of the corpus; by default the last part of the address.
+    For a record, the folder of its files."""
     what: str = ""
-    """Its content, such as ``training audio``."""
+    """The content of the file, such as ``training audio``."""
     size: int | None = None
     """Bytes, if published."""
     md5: str = ""
@@ -125,53 +128,56 @@ class Download:
     sha256: str = ""
     """Published checksum, hexadecimal; empty if there is none."""
     unpack: str | None = None
-    """The folder below the corpus's folder into which the archive is unpacked; None keeps it packed."""
+    """The folder, below that of the corpus, into which an archive is unpacked; None to keep it packed."""
     licence: str = ""
-    """Its licence, if it differs from the corpus's."""
+    """The licence of the file, if it differs from the corpus's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(ABC):
     """The facts of a corpus, and its trials.
 
-    :class:`~nes2net.data.corpora.layout.ListedCorpus` and :class:`~nes2net.data.corpora.folders.FolderCorpus`
-    derive the trials from a declaration of the files.
+    :class:`~nes2net.data.corpora.layout.ListedCorpus` and
+    :class:`~nes2net.data.corpora.folders.FolderCorpus` derive the trials from a declaration of the
+    files.
 
     Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
-    They raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried, if a
-    file is missing. They open no audio file.
+    If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names
+    every path tried. They open no audio file.
     """
 
     title: str
     """The usual name of the corpus."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
-    """``segments(root, split, protocols=None)``: utterance → its bona fide and spoofed segments, which
-    cover it from 0 to its duration; None if the corpus labels no segments, or only frames."""
+    """``segments(root, split, protocols=None)`` returns utterance → its bona fide and spoofed segments,
+    which cover the utterance from 0 to its duration. None if the corpus has no labels of segments,
+    or has only labels of frames."""
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
-    """``segment_labels(root, split, resolution, protocols=None)``: utterance → labels (T,) of frames
-    of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
+    """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
+    frames of ``resolution`` ms, 1 bona fide, 0 spoof. None if only whole utterances are
+    labelled."""
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
-    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers'
-    speaker-verification system; None if there is no such system, and therefore no min t-DCF."""
+    """``asv_scores(path, phase)`` returns the target, nontarget and spoof scores of the organisers'
+    speaker-verification system. None if there is no such system, and therefore no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)``: the rows of the table in which the organisers publish a
-    system's results, from labelled trials and their scores (N,) in the order of the score file;
-    None if there is no such table."""
+    """``official_table(trials, scores)`` returns the rows of the table in which the organisers publish
+    the results of a system. Its arguments are labelled trials and their scores (N,), in the order
+    of the score file. None if there is no such table."""
 
     phases: tuple[str, ...] = ()
     """The phases that the labels name; if empty, the ``splits``."""
     key_files: Sequence[str] = ()
-    """Possible paths of the key, the file of the labels; empty if the lists hold the labels."""
+    """Possible paths of the key, which is the file of labels; empty if the protocols hold the labels."""
     user_defined: bool = False
-    """Whether the corpus is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    """Whether the corpus consists of a user's own files: ``root`` may be a list, and ``"all"`` is a part."""
     about: str = ""
-    """Its content, for the list of all corpora; needed only if the corpus has no official
+    """The content of the corpus, for the list of all corpora; needed only if there are no official
     ``counts``."""
     takes: str = "FOLDER"
     """A placeholder for ``root`` in examples of commands."""
     home: Callable[[], Path] | None = None
-    """``home()``: the folder of a corpus that is downloaded on first use; None if users name the
-    folder."""
+    """``home()`` returns the folder of a corpus that is downloaded on first use. None if users name
+    the folder."""
     test_samples: int = ASVSPOOF_SAMPLES
     """Score length of an utterance in '4sec' scoring, in samples."""
 
@@ -180,16 +186,16 @@ class Corpus(ABC):
     min_dcf_options: Mapping[str, Any] = field(default_factory=dict)
     """Costs of the published minDCF, as options of :func:`nes2net.metrics.compute_min_dcf`."""
     min_dcf_costs: str = ASVSPOOF5_COSTS
-    """The name of these costs."""
+    """The name of the costs in ``min_dcf_options``, for tables."""
     tdcf_version: int = 2021
     """Version of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Field of a trial → values of trials that the published figures leave out."""
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
-    """Split → the official numbers of its protocol."""
+    """Split → the official numbers of trials in its protocol."""
     key_counts: Mapping[str, Counts] = field(default_factory=dict)
-    """Phase → the official numbers of its labels; if empty, ``counts`` holds them."""
+    """Phase → the official numbers of labelled trials; if empty, ``counts`` holds these numbers."""
     key_digests: Mapping[str, str] = field(default_factory=dict)
     """Phase → :func:`key_digest` of the official labelled trials, if known."""
     asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
@@ -197,23 +203,23 @@ class Corpus(ABC):
     editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
     """Name of a further edition → the numbers of its splits, as in ``counts``."""
     counts_from: str = ""
-    """The source of ``counts``, such as ``the paper, Table 2``, if no official file was counted. A
-    copy may then have other numbers without an error."""
+    """The source of ``counts``, such as ``the paper, Table 2``, if no official file was counted. Then
+    it is no error if a copy has other numbers."""
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get these files."""
     downloads: Sequence[Download] = ()
     """The files that ``nes2net data download`` fetches; empty if the owners have to be asked."""
     by_hand: Sequence[str] = ()
-    """Further steps that a user has to take. By default, the instructions of ``obtain`` if there are no
-    ``downloads``, otherwise nothing."""
+    """Further steps that a user has to take. If there are neither steps nor ``downloads``, the
+    instructions of ``obtain`` are the steps."""
     licence: str = ""
     """The licence of the recordings; empty if not known. If sources disagree, the publisher's page
     decides."""
     source: str = ""
     """The page or paper that describes the corpus."""
     beside: str | None = None
-    """Pattern (:mod:`re`) of the names, without suffix, of recordings in the folders that are not
-    trials."""
+    """Regular expression (:mod:`re`) for recordings in the folders that are not trials: matches their
+    names without suffix. None if all recordings are trials."""
 
     @property
     @abstractmethod
@@ -258,11 +264,11 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; for a user's own corpus, the parts that exist."""
+        """The parts that a copy should have; for a user's own files, the parts that exist."""
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
-        """The key: ``path`` itself, or the first of ``key_files`` that exists below this folder."""
+        """Find the key: ``path`` itself if it is a file, or else the first of ``key_files`` below it."""
         path = Path(path)
         if path.is_file():
             return path
@@ -273,7 +279,7 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Where to get a kind of file, a key of ``obtain``; empty if this is not known."""
+        """Say where to get a kind of file, which is a key of ``obtain``; empty if not known."""
         if kind not in self.obtain:
             return ""
         return f"get {self.obtain[kind]}"
@@ -286,7 +292,9 @@ class Corpus(ABC):
         return self.splits
 
     def place(self, root: str | Path | None) -> Path:
-        """``root``, or ``home()`` if ``root`` is None or ``"."`` and the corpus has a ``home``.
+        """Return the folder of the corpus: ``root``, or ``home()`` if ``root`` is None or ``"."``.
+
+        A corpus without ``home`` takes ``"."`` for the current folder.
 
         Raises:
             InputError: if ``root`` is None and the corpus has no ``home``, or the download fails.
@@ -304,8 +312,8 @@ class Corpus(ABC):
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
         """The official numbers of ``split``; None if not known.
 
-        They are those of the edition whose numbers equal ``counts``, otherwise of the first
-        edition.
+        If the corpus has several editions, ``counts``, the numbers of a copy, decide. The result
+        belongs to the edition with these numbers, or else to the first edition.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -316,7 +324,7 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Plain data that identifies ``trials``: their number and a digest of their ids.
+        """Identify ``trials`` by plain data, for the record of scores: their number and a digest of ids.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
         official ones.
@@ -331,10 +339,10 @@ class Corpus(ABC):
         return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
-        """The differences of the labelled trials ``key`` of ``phase`` from the official trials.
+        """Describe each difference of the labelled trials ``key`` of ``phase`` from the official trials.
 
-        Each difference is one text. The result is None if the official numbers are not known, or if
-        the numbers differ but the official ones come only from a paper.
+        The result is None if this cannot be decided: the official numbers are not known, or the
+        numbers differ but the official ones come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)
@@ -353,8 +361,8 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
 
-        Without this check, a key that names no phases would be accepted as the key of any phase. If
-        a user's own list names no parts, its only phases are ``eval`` and ``all``, which are the
+        Without this check, a key that names no phases would be accepted as the key of any phase. A
+        user's own list that names no parts has only the phases ``eval`` and ``all``, which are the
         same.
 
         Args:

@@ -5,10 +5,12 @@ Deepfake Detection", Interspeech 2024.
 
 Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
 source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
-84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels. If its list
-is missing, its files are unlabelled trials, sorted by name. A listed file that is missing is an
-error; the published code trains on four seconds of silence instead (deviation 16). The published
-results leave out attack A14, and the results "w/o ACE" also leave out the source set ``acesinger``.
+84,404 / 43,625 / 92,769 trials.
+
+The evaluation set was first published without labels. If its list is missing, its files are
+unlabelled trials, sorted by name. If a listed file is missing, this is an error; the published code
+trains on four seconds of silence instead (deviation 16). The published results leave out attack
+A14. The results "w/o ACE" also leave out the source set ``acesinger``.
 """
 
 from __future__ import annotations
@@ -27,21 +29,23 @@ _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
+# Kind of a row of the official table → its name, into which the source or attack is inserted.
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
 def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "") -> Files:
+    """Where the files of a split may be, below its possible ``folders``."""
     audio: list[str] = []
     for folder in folders:
-        # Archives unpacked into a folder of their own name give train_set/train_set.
+        # An archive that is unpacked into a folder of its own name gives train_set/train_set.
         audio += [f"{folder}/{folder}", folder]
     return Files(protocols, audio, (".", *folders), f"give the folder that holds {folders[0]}", unlisted=unlisted)
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
-    """The table that ``EER_minDCF.py`` prints, from labelled trials and their scores, shape (N,).
+    """Compute the table that ``EER_minDCF.py`` prints, from labelled trials and their scores (N,).
 
-    Sources are in the order of their first trials, as in the score file.
+    The rows of sources are in the order of their first trials, as in the score file.
     """
     rows = ctrsvdd_rows(
         scores,
@@ -77,7 +81,7 @@ CORPUS = ListedCorpus(
     min_dcf_options=CTRSVDD_DCF,
     min_dcf_costs="CtrSVDD, ½ FRR + ½ FAR",
     excluded={"attack": ("A14",)},
-    # Table 1 of the challenge's evaluation plan (train, dev) and the paper (eval).
+    # From Table 1 of the challenge's evaluation plan (train, dev) and from the paper (eval).
     counts={
         "train": Counts(84404, 12169, 72235),
         "dev": Counts(43625, 6547, 37078),

@@ -21,15 +21,16 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # files that a process reads before it reports
-# Chunks for each process that are handed out ahead of the results. So no process waits, and memory does
-# not grow with the corpus.
+# Chunks for each process that are submitted before their results are awaited. No process has to wait, and
+# memory does not grow with the corpus.
 _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """Facts of a decoded file, or the ``error`` why decoding failed.
+    """What was measured of a decoded file, or the ``error`` if it could not be decoded.
 
-    ``sample_rate`` is in Hz; ``second_decoder`` is true if FFmpeg, not libsndfile, read the file.
+    ``sample_rate`` is in Hz. ``second_decoder`` is true if FFmpeg read the file, because libsndfile
+    could not.
     """
 
     path: Path
@@ -44,9 +45,10 @@ class Decoded(NamedTuple):
 class Decoding:
     """Statistics of the files of a corpus.
 
-    Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` hold
-    the length in seconds and the name, ``rates`` and ``channels`` the number of files of each,
-    ``other_rate`` the files that are not at 16 kHz, and ``unreadable`` name → reason.
+    Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` are
+    (length in seconds, name). ``rates`` and ``channels`` hold value → number of files.
+    ``second_decoder`` lists the files that only FFmpeg reads, and ``other_rate`` those that are not
+    at 16 kHz. ``unreadable`` holds name → reason.
     """
 
     files: int = 0
@@ -60,7 +62,7 @@ class Decoding:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def add(self, decoded: Decoded, name: str) -> None:
-        """Count one file."""
+        """Count one file, which is called ``name``."""
         self.files += 1
         if decoded.error is not None:
             self.unreadable[name] = decoded.error
@@ -77,13 +79,15 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode the files below ``folder`` completely, and show the progress under ``title``.
+    """Decode all files completely, and show the progress.
 
-    A file that cannot be decoded, or that makes a decoder crash, is named in the result; the other
+    A file that cannot be decoded, or that makes a decoder crash, is named in the result. The other
     files are still decoded.
 
     Args:
+        folder: the result names files by their paths below this folder.
         workers: number of processes that decode; None for one per processor, 0 for this process.
+        title: title of the progress bar.
 
     Raises:
         InputError: if ``workers`` is negative.
@@ -104,7 +108,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Decode a file like :func:`nes2net.data.audio.read.load_audio`, and verify the MD5 sum of FLAC."""
+    """Decode a file completely, verify the MD5 sum of FLAC, and return an error instead of raising it."""
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:
@@ -113,45 +117,47 @@ def decode(path: Path) -> Decoded:
 
 
 def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
+    """Decode a chunk of files; called in a worker process."""
     return list(map(decode, paths))
 
 
 def decode_in_parallel(
     chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
 ) -> Iterator[list[Decoded]]:
-    """Decode one chunk after another in ``workers`` processes.
+    """Decode chunks of files in ``workers`` processes, and yield the results in chunks.
 
-    If a file kills its process, the other files are still decoded.
+    If a file crashes its process, the other files are still decoded; results may then come in
+    another order.
     """
-    waiting = deque(chunks)
-    while waiting:
-        handed_out: deque[tuple[Sequence[Path], Future]] = deque()
+    pending = deque(chunks)
+    while pending:
+        submitted: deque[tuple[Sequence[Path], Future]] = deque()
         unfinished: list[Sequence[Path]] = []
-        pool = _pool(workers)
+        pool = _process_pool(workers)
         try:
-            while handed_out or (waiting and not unfinished):
-                while waiting and not unfinished and len(handed_out) < _AHEAD * workers:
-                    chunk = waiting.popleft()
+            while submitted or (pending and not unfinished):
+                while pending and not unfinished and len(submitted) < _AHEAD * workers:
+                    chunk = pending.popleft()
                     try:
                         future = pool.submit(_decode_each, chunk, decode)
-                    except BrokenProcessPool as error:  # an earlier file killed a process
+                    except BrokenProcessPool as error:  # an earlier file crashed a process
                         future = Future()
                         future.set_exception(error)
-                    handed_out.append((chunk, future))
-                chunk, future = handed_out.popleft()
+                    submitted.append((chunk, future))
+                chunk, future = submitted.popleft()
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that killed a process is in one of the first unfinished chunks, which the workers had
-        # taken or would take next. The files of these chunks are decoded one by one.
+        # The file that crashed a process is in one of the first unfinished chunks, which the workers had taken or
+        # would have taken next. The files of these chunks are decoded one by one.
         suspects = unfinished[: 2 * workers + 1]
         unsuspected = unfinished[2 * workers + 1 :]
-        waiting.extendleft(reversed(unsuspected))
+        pending.extendleft(reversed(unsuspected))
         for path in itertools.chain.from_iterable(suspects):
-            with _pool(1) as pool:
+            with _process_pool(1) as pool:
                 try:
                     decoded = pool.submit(decode, path).result()
                 except BrokenProcessPool:
@@ -159,8 +165,9 @@ def decode_in_parallel(
             yield [decoded]
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # No fork: it would copy locks that threads of PyTorch and of the progress bar hold.
+def _process_pool(workers: int) -> ProcessPoolExecutor:
+    """Start ``workers`` processes without forking this one."""
+    # A fork would copy locks that threads of PyTorch and of the progress bar may hold.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"

@@ -1,18 +1,18 @@
-"""Deepfake-Eval-2024, its audio.
+"""Deepfake-Eval-2024, the audio part.
 
 Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated
 in 2024", 2025.
 
-Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``),
-which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
-(``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
-published figures are those of ``Test``, here ``eval``. Rows without a part, or whose truth is
-unknown, are skipped, as other people do.
+Layout: the list is ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``,
+``metadata.csv``). Its columns include ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and
+``Finetuning Set`` (``Train`` or ``Test``). The files, in many formats, are in
+``<root>/audio-data``. The published figures are those of ``Test``, here ``eval``. Rows without a
+part, or with unknown truth, are skipped, as in other people's evaluations.
 
-Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
-since, score windows and take the mean; ``--samples full`` or ``--track`` scores more than the first
-four seconds. No numbers of trials are given here, because the paper does not state them, and a copy
-can be had only under an agreement.
+Some recordings last many minutes. The detectors of the paper, and later detectors compared with
+them, average the scores of windows. ``--samples full`` or ``--track`` scores more than the first
+four seconds. No numbers of trials are given here, because the paper does not state them, and
+getting a copy requires an agreement.
 """
 
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table

@@ -2,13 +2,13 @@
 
 Du et al., "DFADD: The Diffusion and Flow-Matching Based Audio Deepfake Dataset", SLT 2024.
 
-Layout of the archives of April 2025, which correct earlier ones:
+Layout of the archives of April 2025, which correct earlier archives:
 ``<root>/DATASET_{GradTTS,NaturalSpeech2,StyleTTS2,MatchaTTS,PflowTTS}/{train,valid,test}/*.wav``,
-and the bona fide recordings, of VCTK, in ``DATASET_VCTK_BONAFIDE`` (or ``VCTK_BONAFIDE``). A file
+and the bona fide recordings, from VCTK, in ``DATASET_VCTK_BONAFIDE`` (or ``VCTK_BONAFIDE``). A file
 name begins with its speaker (``p345_251_pflow.wav``).
 
-The paper counts 163,500 spoofed and 44,455 bona fide recordings in all. Only the evaluation part
-has numbers here, 755 and 3,000, as benchmarks on it report them.
+The paper counts 163,500 spoofed and 44,455 bona fide recordings in all. Here only the evaluation
+part has official numbers: 755 bona fide and 3,000 spoofed recordings, as benchmarks report.
 """
 
 from nes2net.data.corpora.corpus import Counts

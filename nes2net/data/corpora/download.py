@@ -1,8 +1,8 @@
-"""Download the freely available files of a corpus: the plan, the transfer, and the record.
+"""Plan and download the freely available files of a corpus.
 
 ``nes2net_download.json`` in the folder lists the fetched files, so that a second run checks them
-instead of fetching them again. Zenodo's API lists the files of a record, with the size and the MD5
-sum of each.
+instead of fetching them again. Zenodo's API lists the files of a Zenodo record, with the size and
+the MD5 sum of each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from nes2net.lib.unpacking import is_archive, unpack
 RECORD = "nes2net_download.json"
 _HUB = "hub:"
 _SETS = "https://huggingface.co/datasets/"
-# The address of a record, or of one file in it, on a server that runs InvenioRDM, such as Zenodo.
+# The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
+# server, number of the record, name of the file.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
 _LONGEST_LISTING = 20_000_000  # bytes
 _LONGEST_RECORD = 50_000_000  # bytes
@@ -52,7 +53,7 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A data set of the Hugging Face hub to fetch, or its files that match ``only``.
+    """A data set of the Hugging Face hub to fetch; with ``only``, the files that match these patterns.
 
     ``files`` holds name → size in bytes.
     """
@@ -84,24 +85,31 @@ class Plan:
 
     @property
     def licences(self) -> list[str]:
-        """The licences that the servers state, each once."""
+        """The licences of the files, without repetition."""
         stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
         return list(dict.fromkeys(filter(None, stated)))
 
 
 class _InvenioFile(BaseModel):
+    """A file in the listing of a record; ``checksum`` has the form ``md5:DIGEST``."""
+
     key: str
     size: int = Field(ge=0)
     checksum: str = ""
 
 
 class _InvenioRecord(BaseModel):
+    """The listing of a record by InvenioRDM's API."""
+
     files: list[_InvenioFile] = Field(max_length=10_000)
     metadata: dict[str, Any] = {}
 
 
 class _Received(BaseModel):
-    """A fetched file; ``published`` is true if its publisher states the digests."""
+    """A fetched file in the record of a download.
+
+    ``published`` is true if the publisher states the digests, and false if we computed them.
+    """
 
     url: str
     size: int
@@ -111,6 +119,8 @@ class _Received(BaseModel):
 
 
 class _Record(BaseModel):
+    """The record of a download, ``nes2net_download.json``: name → fetched file."""
+
     files: dict[str, _Received] = {}
 
 
@@ -158,11 +168,11 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
 
 
 def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
-    """The files of a data set of the hub that match ``only``, at the stated or the newest revision."""
+    """Ask the hub for the files of a data set that match ``only``, at the stated or newest revision."""
     from huggingface_hub import HfApi  # start-up
 
     repository, _, revision = download.url.removeprefix(_HUB).partition("@")
-    with _of_hub(repository):
+    with _named_hub_errors(repository):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
     licence = download.licence
@@ -174,7 +184,12 @@ def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
 def _planned_of_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
-    """The files of the record ``number`` on ``server``, or only the file ``file_name``."""
+    """Ask an InvenioRDM ``server`` for the files of a record.
+
+    Args:
+        number: number of the record.
+        file_name: plan only this file; None for all files.
+    """
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     try:
@@ -209,22 +224,25 @@ def _planned_of_record(
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
+    """Whether ``name`` matches one of the patterns ``only``, or there are no patterns."""
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
+    """Algorithm → digest, as far as the corpus states digests of a file."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
 def _checked_name(name: str, page: str) -> str:
-    """The ``name`` from a server; InputError unless it names a visible file below the folder."""
+    """Return ``name``, which a server states; InputError unless it is a visible file below the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
     return name
 
 
-def _of_hub(repository: str) -> AbstractContextManager[None]:
+def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
+    """A context that turns errors of the hub into ours, which name the data set."""
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
 
@@ -234,11 +252,11 @@ def fetch_all(
 ) -> None:
     """Fetch and unpack the files of ``plan`` into ``folder``; complete files are not fetched again.
 
-    Each file is recorded as soon as it is complete, so the same call resumes after an interruption.
+    A file is recorded as soon as it is complete, so the same call resumes after an interruption.
 
     Args:
         unpacking: whether archives are unpacked.
-        keep_archives: whether an archive is kept after it was unpacked.
+        keep_archives: whether archives are kept after they were unpacked.
 
     Raises:
         InputError: if another process downloads into ``folder``, the disk is too small, or a file is
@@ -277,7 +295,10 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Bytes to fetch and unpack. Archives hardly compress recordings, so unpacking takes as much again."""
+    """Estimate the bytes that are still needed on the disk.
+
+    Archives hardly compress recordings, so the unpacked files take about as much as the archive.
+    """
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)
@@ -292,10 +313,10 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    """Download a data set of the hub; Unfinished if a file did not come."""
+    """Download a data set of the hub; Unfinished if a file did not arrive."""
     from huggingface_hub import snapshot_download  # start-up
 
-    with _of_hub(hub_set.repository):
+    with _named_hub_errors(hub_set.repository):
         snapshot_download(
             hub_set.repository,
             repo_type="dataset",
@@ -303,7 +324,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
             local_dir=folder,
             allow_patterns=list(hub_set.only) or None,
         )
-    # If the server does not answer, snapshot_download returns without an error.
+    # snapshot_download returns without an error if the server does not answer.
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
@@ -314,7 +335,12 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 def _fetch_one(
     file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
 ) -> _Received:
-    """Fetch ``file``, or verify its copy in ``folder``."""
+    """Fetch ``file``, or verify its copy in ``folder``; return what is to be recorded.
+
+    Args:
+        received: what is recorded of the copy; None if nothing is.
+        progress: such as ``1 of 3``, for the progress bar.
+    """
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False
@@ -341,11 +367,13 @@ def _fetch_one(
 
 
 def _size_of(path: Path) -> int | None:
+    """Bytes of a file; None if it does not exist."""
     if not path.is_file():
         return None
     return path.stat().st_size
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:
+    """Add a fetched file to the record of the download, and write the record to ``folder``."""
     record.files[name] = received
     write_text(folder / RECORD, json.dumps(record.model_dump(), indent=1) + "\n")

@@ -2,14 +2,14 @@
 
 Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
 
-Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. The four editions are
-``for-original``, as collected and partly MP3; ``for-norm``, with one rate, loudness and number of
-channels, and balanced in class and gender; ``for-2seconds``, cut to two seconds; and
-``for-rerecorded``, played and recorded again. The folder of one edition is the corpus. No file
-states the system of a recording, or its speaker.
+Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. There are four
+editions. ``for-original`` is as collected, and partly MP3. ``for-norm`` is normalised to one rate,
+loudness and number of channels, and balanced in class and gender. ``for-2seconds`` is cut to two
+seconds. ``for-rerecorded`` was played and recorded again. The folder of one edition is the corpus.
+No file states the system of a recording, or its speaker.
 
-The numbers are those that others report for the editions on the publishers' server; we did not
-count files. The paper reports accuracy; the EER follows ASVspoof's rule.
+Others report the numbers of trials for the editions on the publishers' server; we did not count
+files. The paper reports accuracy; here the EER follows ASVspoof's rule.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download

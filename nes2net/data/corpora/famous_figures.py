@@ -6,14 +6,14 @@ Figures: Process and Challenges", Interspeech 2025.
 Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``,
 ``Source`` (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
 ``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``. An ``AudioPath`` is
-absolute on the authors' machine, so only its last three parts count. An id is
+an absolute path on the authors' machine, so only its last three parts are used. An id is
 ``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus has no
-parts: all trials are ``eval``. Sampling rates differ between systems (16, 24 and 44.1 kHz), which
-would tell classes apart; audio is scored at 16 kHz.
+parts: all trials are ``eval``. Sampling rates differ between systems (16, 24 and 44.1 kHz), so the
+rate alone would give the class away. Audio is scored at 16 kHz.
 
 The layout was inferred from other people's programs, not from the corpus. The copy on the Hugging
 Face hub (issf/famousfigures, on request) has other columns, in a Parquet file for each speaker.
-This module does not read it. People who evaluate on the corpus report 348,135 trials.
+This module does not read that copy. People who evaluate on the corpus report 348,135 trials.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BONAFIDE_WORDS = ("bonafide", "Bonafide", "BONAFIDE", "bona-fide", "Bona-fide",
 
 
 def _path_below_speakers(path: str) -> str:
-    """The path of an ``AudioPath`` below the folder of the speakers."""
+    """Turn an ``AudioPath``, absolute on another machine, into a path below the folder of the speakers."""
     levels = PurePosixPath(path).parts[-3:]
     if len(levels) < 3 or ".." in levels or levels[0] == "/":
         raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(path)}")

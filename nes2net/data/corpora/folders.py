@@ -1,4 +1,4 @@
-"""Declarations of corpora without lists, whose folders take the place of protocol and key::
+"""Declare a corpus without lists, whose folders state the labels and other fields of the trials::
 
     CORPUS = FolderCorpus(
         title="Mine",
@@ -31,20 +31,20 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """The recordings whose paths share a pattern of folders and names."""
+    """A pattern of paths, and what it says about the recordings with such paths."""
 
     pattern: str
-    """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial,
-    ``*`` matches anything; neither matches ``/``. The last level is the file's name without
+    """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, and
+    ``*`` matches anything, but neither matches ``/``. The last level is the file's name without
     suffix."""
     label: str | None = None
-    """Their label; None if ``{label}`` is in the pattern."""
+    """Label of the recordings; None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Further fields of their trials."""
+    """Further fields of the trials, with their values."""
 
     @property
     def levels(self) -> list[str]:
-        """The folders of the pattern, and last the file."""
+        """The levels of the pattern: the folders, then the file's name."""
         return self.pattern.split("/")
 
 
@@ -59,21 +59,21 @@ class FolderCorpus(Corpus):
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{label}`` → our label."""
     roots: Sequence[str] = (".",)
-    """Folders below the corpus's folder in which the patterns may begin. Only one of them may hold
-    a folder that a pattern matches."""
+    """Folders below the corpus's folder in which the patterns may begin. It is an error if the
+    patterns match folders in more than one of these."""
     remedy: str
-    """The advice which folder to give as ``root``."""
+    """The advice for messages: which folder to give as ``root``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that folders name."""
+        """The splits in ``split_folders``, or only ``eval``."""
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """The trials of ``split``, sorted by path, with label and path of audio.
+        """The trials of ``split``, sorted by path, with their labels and the paths of their audio.
 
         If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and
         audio.
@@ -84,7 +84,10 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The trials of ``phase`` (None: all) without audio, from the folders or a file of labels alone."""
+        """The labelled trials of ``phase`` (None: all) without audio.
+
+        ``path`` is the folder of the corpus, or a file with only ids and labels.
+        """
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
         labels = self.place(path)
@@ -93,14 +96,16 @@ class FolderCorpus(Corpus):
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """The folder in which the patterns begin.
+        """Find the folder in which the patterns begin.
 
-        :class:`~nes2net.data.corpora.protocol.NotFound` if there is no such folder.
+        Raises:
+            NotFound: if there is no such folder.
+            InputError: if there are several.
         """
         split = files.known_split(split, self.splits, self.title)
         root = self.place(root if protocols is None else protocols)
         candidates = [root / folder for folder in self.roots]
-        editions = [folder for folder in candidates if folder.is_dir() and self._begins_in(folder)]
+        editions = [folder for folder in candidates if folder.is_dir() and self._patterns_begin_in(folder)]
         if len(editions) > 1:
             raise InputError(f"{root}: holds several editions of {self.title}; {self.remedy}, such as {editions[0]}")
         if not editions:
@@ -111,10 +116,10 @@ class FolderCorpus(Corpus):
             )
         return editions[0]
 
-    def _begins_in(self, folder: Path) -> bool:
-        """Whether ``folder`` holds a folder that the first level of a pattern matches."""
-        first_levels = [self._expression(pattern.levels[0]) for pattern in self.places if len(pattern.levels) > 1]
-        for entry in _listed(folder):
+    def _patterns_begin_in(self, folder: Path) -> bool:
+        """Whether ``folder`` holds a folder that matches the first level of a pattern."""
+        first_levels = [self._level_expression(pattern.levels[0]) for pattern in self.places if len(pattern.levels) > 1]
+        for entry in _folder_entries(folder):
             if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):
                 return True
         return False
@@ -128,8 +133,8 @@ class FolderCorpus(Corpus):
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for pattern in self.places:
-            levels = [self._expression(level) for level in pattern.levels]
-            for name, values in _matches(path, levels, phases, {}):
+            levels = [self._level_expression(level) for level in pattern.levels]
+            for name, values in _matching_recordings(path, levels, phases, {}):
                 recordings.setdefault(name, (pattern, values))
         if not recordings:
             patterns = ", ".join(pattern.pattern for pattern in self.places)
@@ -154,8 +159,8 @@ class FolderCorpus(Corpus):
             trials.append(Trial(id, recording, label, phase=phase, **fields))
         return files.checked_trials(trials, path)
 
-    def _expression(self, level: str) -> re.Pattern[str]:
-        """The regular expression for a level of a pattern, with a group for each field."""
+    def _level_expression(self, level: str) -> re.Pattern[str]:
+        """Turn a level of a pattern into a regular expression with a named group for each field."""
         words = {"phase": self.split_folders, "label": self.labels}
         expression = ""
         for token in re.split(r"(\{\w+\}|\*)", level):
@@ -172,12 +177,21 @@ class FolderCorpus(Corpus):
         return re.compile(expression, re.DOTALL)
 
 
-def _matches(
+def _matching_recordings(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """The recordings that ``levels`` match: path below the first folder, and fields of the trial."""
+    """Yield (path below the outermost folder, fields of the trial) of each recording that matches.
+
+    The function calls itself for the folders in ``folder``.
+
+    Args:
+        levels: the expressions for this level and the levels below.
+        phases: words for the phases whose recordings are wanted.
+        values: the fields that the levels above have stated.
+        below: path of ``folder`` below the outermost folder, ending in ``/`` unless empty.
+    """
     first, *lower_levels = levels
-    for entry in _listed(folder):
+    for entry in _folder_entries(folder):
         name = entry.name
         if not lower_levels:
             name = os.path.splitext(name)[0]
@@ -190,11 +204,11 @@ def _matches(
             if is_recording(entry.name):
                 yield path, fields
         elif entry.is_dir():
-            yield from _matches(folder / entry.name, lower_levels, phases, fields, f"{path}/")
+            yield from _matching_recordings(folder / entry.name, lower_levels, phases, fields, f"{path}/")
 
 
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder; InputError if it cannot be listed."""
+def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List the entries of a folder; InputError if this is not possible."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

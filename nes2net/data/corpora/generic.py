@@ -1,7 +1,7 @@
-"""A user's own recordings: a CSV file that lists them, or a folder for each class.
+"""Read a user's own recordings: from a CSV file that lists them, or from a folder for each class.
 
-A list is a CSV file with a header and the columns below. Commas, tabs, semicolons or vertical bars
-separate the columns, as the header shows; in a file ``.tsv``, tabs.
+A list is a CSV file with a header and the columns below. Tabs separate the columns of a file
+``.tsv``. In other files, the header shows the separator: commas, tabs, semicolons or vertical bars.
 
 ================== ============================================================================
 ``path``           also named ``file``, ``file_path`` and so on; relative to the folder of the list
@@ -12,7 +12,7 @@ separate the columns, as the header shows; in a file ``.tsv``, tabs.
 any other name     kept in ``extra`` of the trial; no column may be named ``extra``
 ================== ============================================================================
 
-A list may name any file, by an absolute path or with ``..``, because files are only decoded as
+A list may name any file, even by an absolute path or with ``..``, because files are only decoded as
 audio.
 
 Accepted layouts:
@@ -75,7 +75,7 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds after which the progress of measuring durations is shown
+_SHORT = 3.0  # seconds; if measuring durations takes longer, progress is shown
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 #: Fields of a trial whose columns have the same name.
 FIELDS = tuple(
@@ -84,17 +84,17 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """The list or the folder of classes in ``folder`` that is only for ``split``."""
+    """Find the list, or else the folder of classes, in ``folder`` that is named after ``split``."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
 def _words_of(split: str) -> list[str]:
-    """The words that stand for ``split``."""
+    """The possible names of a file or folder of ``split``, without suffix."""
     return [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
-    """The list in ``folder`` that is named after ``split``, such as ``train.csv``."""
+    """Find the list in ``folder`` that is named after ``split``, such as ``train.csv``."""
     for word in _words_of(split):
         for suffix in (".csv", ".tsv"):
             path = folder / f"{word}{suffix}"
@@ -104,20 +104,21 @@ def _list_of(folder: Path, split: str) -> Path | None:
 
 
 def _has_lists(folder: Path) -> bool:
+    """Whether ``folder`` has a list that is named after a split."""
     return any(_list_of(folder, split) for split in SPLITS)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    """The folder of classes in ``folder`` that is named after ``split``, such as ``train``."""
+    """Find the folder in ``folder`` that is named after ``split`` and holds folders of classes."""
     for word in _words_of(split):
         path = folder / word
-        if path.is_dir() and _classes(path):
+        if path.is_dir() and _class_folders(path):
             return path
     return None
 
 
-def _classes(folder: Path) -> dict[str, Path]:
-    """Label → the folder in ``folder`` that is named after this class."""
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """Label → the folder in ``folder`` that is named after this class, such as ``real``."""
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -130,7 +131,10 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """The trials in the folders of the classes, or in those of each split; ids are paths below ``root``."""
+    """Yield the trials of a folder of classes, or of a folder with such a folder for each split.
+
+    Ids are paths below ``root``.
+    """
     split_folders: dict[str | None, Path] = {}
     for split in SPLITS:
         path = _folder_of(folder, split)
@@ -142,7 +146,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
             phase = SPLIT_WORDS.get(folder.name)
         split_folders[phase] = folder
     for phase, split_folder in split_folders.items():
-        for label, class_folder in _classes(split_folder).items():
+        for label, class_folder in _class_folders(split_folder).items():
             for path in recordings_listed(class_folder):
                 levels = path.relative_to(class_folder).parts
                 attack = None
@@ -152,7 +156,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """The trials of a CSV file, whose paths are relative to ``audio``."""
+    """Yield the trials of a CSV file; the paths in the file are relative to ``audio``."""
     delimiter = delimiter_of(first_line(path)) or ","
     if path.suffix == ".tsv":
         delimiter = "\t"
@@ -211,20 +215,21 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
 def segments(
     root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None, uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
+    """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    A trial that is not in the RTTM is a single segment of its label; a trial without a label is
-    skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
+    A trial that is not in the RTTM becomes a single segment with its label. If it has no label
+    either, it is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
+    files.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
         uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
-            default, uncovered time is bona fide if the RTTM lists only spoofed segments; otherwise
-            more than a millisecond of it is an error.
+            default, this time is bona fide if the RTTM lists only spoofed segments. In other RTTM
+            files, a gap of more than a millisecond is an error.
 
     Raises:
-        InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances, segments
-            lie outside of their utterance or leave gaps, or a label of the list contradicts them.
+        InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances; if
+            segments lie outside of their utterance, leave gaps, or contradict a label of the list.
         NotFound: if there is no RTTM.
     """
     split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
@@ -232,7 +237,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # ids of a part may differ: they start at the part's folder
+    ids.update(trial.id for trial in trials)  # a trial may have another id here: a path from its part's folder
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:
@@ -249,7 +254,7 @@ def segments(
 
 
 def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Path:
-    """The RTTM of ``split``, beside the list, in the folder of the classes, or in that of the corpus."""
+    """Find the RTTM of ``split``: beside its list, in its folder of classes, or in the corpus's folder."""
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
     if not protocol.is_dir():
@@ -277,16 +282,17 @@ def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
 def segment_labels(
     root: str | Path, split: str = WHOLE, resolution: int = 20, *, protocols: str | Path | None = None
 ) -> dict[str, NDArray]:
-    """Utterance of ``split`` → labels (T,) of frames of ``resolution`` ms: 1 bona fide, 0 spoof.
+    """Read the labels of frames of ``split``: utterance → (T,), 1 bona fide, 0 spoof.
 
-    The labels are pooled from labels of 10-ms frames. Errors are the same as for :func:`segments`.
+    A frame has ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
+    those of :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserCorpus(Corpus):
-    """A user's own recordings: ``root`` may be a file, and ``"all"`` is a part."""
+    """The base of corpora of a user's own recordings: ``root`` may be a file, and ``"all"`` is a part."""
 
     splits = SPLITS
     user_defined: bool = True
@@ -294,7 +300,7 @@ class UserCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """The trials of ``split`` in the order of the list, shard by shard, or sorted by path.
+        """The trials of ``split``, in the order of the list or of the shards, or else sorted by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
         No audio is read.
@@ -315,7 +321,7 @@ class UserCorpus(Corpus):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials, for evaluation; errors as for :meth:`trials`."""
+        """The labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
         split = WHOLE
         if phase is not None and phase in self.accepted_splits:  # a phase such as `progress` is not a split
             split = phase
@@ -325,7 +331,7 @@ class UserCorpus(Corpus):
         return files.select_phase(labelled, phase)
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that exist: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
+        """The parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if there are none."""
         splits = self.named_splits(root, protocols)
         if None in splits:
             splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
@@ -333,10 +339,13 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of files and folders state, and None if rows may state the split."""
+        """The splits that the names of files and folders state.
+
+        The set also holds None if the rows of a file may state further splits.
+        """
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
-        """The folder to which paths are relative."""
+        """The folder to which paths in a list are relative."""
         root = self.place(root)
         if root.is_file():
             return root.parent
@@ -348,7 +357,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts above."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that have a list or a folder of classes."""
+        """The splits that have a list or a folder of classes of their own; ``{None}`` if no split has."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
@@ -356,7 +365,7 @@ class GenericCorpus(UserCorpus):
         return stated_splits or {None}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-        """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
+        """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
         :class:`~nes2net.data.corpora.protocol.NotFound` if there is none of these.
         """
@@ -376,7 +385,7 @@ class GenericCorpus(UserCorpus):
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
-            if _classes(folder) or any(_folder_of(folder, name) for name in self.splits):
+            if _class_folders(folder) or any(_folder_of(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(
             f"{folder}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
@@ -387,7 +396,7 @@ class GenericCorpus(UserCorpus):
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
         """The trials of a list, or of a folder of lists or classes.
 
-        :class:`InputError` names the file and line that is malformed.
+        If a line is malformed, :class:`InputError` names the file and the line.
         """
         if path.is_dir() and _has_lists(path):
             trials = files.checked_trials(self._trials_of_splits(path, audio), path)
@@ -397,13 +406,13 @@ class GenericCorpus(UserCorpus):
         else:
             rows = _read_list(path, audio or path.parent)
         trials = files.checked_trials(rows, path)
-        # A list named after its part (train.csv) need not state the part in its rows.
+        # The rows of a list that is named after its part (train.csv) need not state the part.
         if split in (None, WHOLE) or all(trial.phase is None for trial in trials):
             return trials
         return files.select_phase(trials, split)
 
     def _trials_of_splits(self, folder: Path, audio: Path | None) -> Iterator[Trial]:
-        """The trials of all splits in ``folder``, from a list or class folders for each split."""
+        """Yield the trials of all splits in ``folder``, which has a list or class folders for each split."""
         for split in self.splits:
             path = _list_or_folder(folder, split)
             if path is None:

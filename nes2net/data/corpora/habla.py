@@ -1,16 +1,17 @@
-"""HABLA, Spanish of Latin America.
+"""HABLA: Latin American Spanish.
 
 Tamayo Flórez et al., "HABLA: A Dataset of Latin American Spanish Accents for Voice Anti-spoofing",
 Interspeech 2023.
 
 Layout of the archive: ``<root>/FinalDataset_16khz/Real/COUNTRY/SPEAKER/*.wav``, and the spoofed
 recordings in ``{CycleGAN,Diff,StarGAN}/COUNTRY-COUNTRY/SOURCE-TARGET``, ``TTS/COUNTRY`` and
-``TTS-VC/TTS-{StarGAN,Diff}/COUNTRY-COUNTRY``. The folders are the labels; ``protocol.txt`` beside
-them holds the same labels and is not read. ``attack`` is the folder, the ``speaker`` of a
-conversion is its target, and the ``language`` of a bona fide trial is the country. An id is the
-path below ``FinalDataset_16khz`` without suffix.
+``TTS-VC/TTS-{StarGAN,Diff}/COUNTRY-COUNTRY``. The folders state the labels; ``protocol.txt`` beside
+them holds the same labels and is not read. The ``attack`` is the name of the folder, the
+``speaker`` of a conversion is its target, and the ``language`` of a bona fide trial is the country.
+An id is the path below ``FinalDataset_16khz`` without suffix.
 
-The corpus has no parts: all trials are ``eval``. To train on it, divide it, preferably by speakers.
+The corpus has no parts: all trials are ``eval``. To train on the corpus, divide it,
+preferably by speakers.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download

@@ -1,8 +1,8 @@
-"""Data sets of the Hugging Face hub as corpora: ``hub:OWNER/NAME``, or ``hub:OWNER/NAME@REVISION``.
+"""Use a data set of the Hugging Face hub as a corpus: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``.
 
-The shards are downloaded once, into the cache of huggingface_hub (``HF_HOME``); downloads are verified
-and can be resumed. :mod:`nes2net.data.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` uses only
-shards that are already downloaded.
+The shards are downloaded once, into the cache of huggingface_hub (``HF_HOME``). Downloads are
+verified and can be resumed. :mod:`nes2net.data.corpora.shards` reads the downloaded shards. With
+``HF_HUB_OFFLINE=1``, only shards that are already downloaded are used.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from nes2net.lib.hub_errors import hub_errors
 PREFIX = "hub:"
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-# Shards and their descriptions, without the hub's own folders of results and scripts.
+# Patterns of files to download, which are shards and their descriptions, and of folders to leave out.
 _WANTED = ["*.parquet", "*.arrow", "*.tar", "eval.yaml", "README.md"]
 _NOT_WANTED = ["submissions/*", ".*"]
 
 
 def hub_corpus(name: str) -> Corpus:
-    """The corpus ``hub:OWNER/NAME[@REVISION]``; it is downloaded when its trials are first read.
+    """The corpus ``hub:OWNER/NAME[@REVISION]``, which is downloaded when its trials are first read.
 
-    Its methods take a folder, as for every corpus; ``None`` and ``"."`` stand for the folder
-    :attr:`~nes2net.data.corpora.corpus.Corpus.home`.
+    Its methods take ``None`` or ``"."`` as ``root``, for the folder of the download
+    (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).
 
     Raises:
         InputError: if the name has another form.
@@ -45,7 +45,9 @@ def hub_corpus(name: str) -> Corpus:
 
 @lru_cache(maxsize=64)
 def download(name: str) -> Path:
-    """Download the missing files of the data set ``name``, and return its folder, named after the commit.
+    """Download the missing files of the data set ``name``, and return their folder.
+
+    The folder is named after the commit of the data set.
 
     Raises:
         InputError: if the data set does not exist, its licence has to be accepted first, or the hub

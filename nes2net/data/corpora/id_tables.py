@@ -1,4 +1,4 @@
-"""Tables of ids: lines or CSV rows that state one value of each utterance, such as a score or a label."""
+"""Read tables of ids: lines or CSV rows that state a score or a label of each utterance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bar
 
 
 def column_name(name: str) -> str:
-    """The normalised name of a column, for comparisons.
+    """Normalise the name of a column, so that spellings of the same name are equal.
 
     >>> column_name(" CM-Score ")
     'cm_score'
@@ -33,7 +33,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """The number of the column with the first of ``names`` that ``header`` has; None if it has none."""
+    """The number of the column with the first of ``names`` that is in ``header``; None if there is none."""
     for name in names:
         if name in header:
             return header.index(name)
@@ -41,7 +41,7 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 
 def first_line(path: Path) -> str:
-    """The first line that is not blank; empty if ``path`` is not a regular file or cannot be read."""
+    """The first line of ``path`` that is not blank; empty if there is none or the file cannot be read."""
     if not path.is_file():  # opening a pipe would block
         return ""
     try:
@@ -56,7 +56,7 @@ def first_line(path: Path) -> str:
 
 
 def delimiter_of(line: str) -> str | None:
-    """The delimiter of the fields of ``line``; None for white space.
+    """The most frequent of ``DELIMITERS`` in ``line``; None if white space separates the fields.
 
     >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5")
     (';', None)
@@ -69,7 +69,7 @@ def delimiter_of(line: str) -> str | None:
 
 
 class IdTable(NamedTuple):
-    """The numbered rows of a table of ids, and the numbers of the columns of ids and values."""
+    """The rows of a table of ids, as (line number, fields), and the columns of ids and of values."""
 
     rows: Iterator[tuple[int, list[str]]]
     id_column: int
@@ -82,13 +82,14 @@ def read_id_table(
     """Open a table that states one value of each utterance.
 
     A first line with one of ``names`` is a header. Without a header, the first column holds the id
-    and the last column the value. One or two columns may stand between them if one of these holds a
-    word of ``between``.
+    and the last column the value. Up to two further columns may stand in between if one of these
+    holds a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
         names: possible names of the column of the value, as :func:`column_name` writes them.
         is_value: tells whether a field may be a value.
+        between: words by which a table with further columns is recognised.
 
     Raises:
         InputError: if no column of ids or of values is found, or a row has another number of fields.
@@ -108,14 +109,14 @@ def read_id_table(
     id_column = column_of(header, ID_COLUMNS)
     if value_column is not None and id_column is None:
         raise InputError(
-            f"{path}: no column of ids in the header {shown(line.strip())} (separated by {_separated(delimiter)}); "
+            f"{path}: no column of ids in the header {shown(line.strip())} (separated by {_delimiter_name(delimiter)}); "
             f"call it one of {', '.join(ID_COLUMNS)}"
         )
     middle_fields = {field.strip() for field in fields[1:-1]}
     if value_column is None and len(fields) > 2 and (len(fields) > 4 or not middle_fields & set(between)):
         raise InputError(
             f"{path}, line 1: expected 2 fields (utterance {value}), found {len(fields)}: {shown(line.strip())} (separated "
-            f"by {_separated(delimiter)}); keep these two columns, or add a header that names them ({', '.join(names)})"
+            f"by {_delimiter_name(delimiter)}); keep these two columns, or add a header that names them ({', '.join(names)})"
         )
     num_fields = max(len(fields), 2)
     has_header = value_column is not None
@@ -135,7 +136,7 @@ def read_id_table(
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """Number of the line and fields of each row of a CSV file; spaces in ids become ``%20``."""
+    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``."""
     for line, row in read_csv(path, delimiter):
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
@@ -145,14 +146,14 @@ def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[i
 
 
 def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
-    """The labelled trials of a file of labels alone. The suffix of an audio file is removed from ids.
+    """Yield the trials of a file that holds only ids and labels; suffixes of audio are removed from ids.
 
     Args:
         labels: word, in lower case → our label.
 
     Raises:
-        InputError: as :func:`read_id_table`, or if a label is unknown. The labels 0 and 1 are
-            unknown, too, because bona fide is 0 in some corpora and 1 in others.
+        InputError: as :func:`read_id_table`, or if a label is unknown. The labels 0 and 1 are not
+            accepted either, because bona fide is 0 in some corpora and 1 in others.
     """
     rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
     for line, row in rows:
@@ -163,7 +164,7 @@ def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
 
 
 def unknown_label(word: str, labels: Iterable[str]) -> str:
-    """The message about a ``word`` that is not in ``labels``.
+    """The message about a ``word`` that is not one of ``labels``.
 
     >>> unknown_label("x", ["bonafide", "spoof"])
     "unknown label 'x'; expected one of bonafide, spoof"
@@ -175,7 +176,7 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
 
 
 def labels_alone(path: Path) -> bool:
-    """Whether the first line of ``path`` looks like rows of an id and a label, and nothing else."""
+    """Whether ``path`` seems to hold only ids and labels, judging by its first line."""
     line = first_line(path)
     fields = line.split()
     if len(fields) != 2:
@@ -184,14 +185,15 @@ def labels_alone(path: Path) -> bool:
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
 
 
-def _separated(delimiter: str | None) -> str:
+def _delimiter_name(delimiter: str | None) -> str:
+    """The name of a delimiter for messages; None stands for white space."""
     if delimiter is None:
         return "white space"
     return DELIMITERS[delimiter]
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """The ids that ``id`` may mean: without the suffix of an audio file, then also without its folders.
+    """Yield the ids that ``id`` may mean: without the suffix of audio, then also without first folders.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

@@ -4,7 +4,7 @@ Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
 
 Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label``
 with label ``bona-fide`` or ``spoof``). 31,779 trials, 19,963 of them bona fide. A trial's id is its
-file name without suffix. Every recording in the folder is a trial; ``meta.csv`` only labels them.
+file name without suffix. Every recording in the folder is a trial; ``meta.csv`` only states labels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CORPUS = ListedCorpus(
     test_samples=IN_THE_WILD_SAMPLES,
     eer_method="interpolated",  # the method of the published script and figures
     counts={"eval": Counts(31779, 19963, 11816)},
-    # Counts of meta.csv as published.
+    # Digest of the published meta.csv.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},
     licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
     source="https://arxiv.org/abs/2203.16263",

@@ -1,4 +1,4 @@
-"""Declarations of corpora with lists: the places of their files, and the meaning of their rows::
+"""Declare a corpus that has lists: where its files are, and what the columns of the lists mean::
 
     CORPUS = ListedCorpus(
         title="Mine",
@@ -32,8 +32,8 @@ class Columns:
     """The columns of a list without header, separated by white space."""
 
     names: str
-    """The names, separated by ``, ``. ``utterance`` is the id of a trial; a column ``-`` is not
-    read."""
+    """The names, separated by a comma and a space. ``utterance`` is the id of a trial; a column ``-``
+    is not read."""
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
@@ -41,29 +41,34 @@ class Columns:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Column → field of :class:`~nes2net.data.corpora.trial.Trial`, if their names differ."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → value, for words that are not themselves the value; ``-`` means None."""
+    """Field → word → value of the field. A word that is missing here is itself the value; ``-`` means
+    None."""
 
     suffix: str = ".flac"
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
+        """Check that the columns are fields of a trial."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """The trials of ``path``; they belong to ``phase`` unless a column states their phase."""
+        """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
+
+        The trials belong to ``phase``, unless a column states their phase.
+        """
         columns = self.names.split(", ")
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
         utterance = numbers["utterance"]
         label = numbers.get("label")
         phase_number = numbers.get("phase")
-        unchecked = [
+        field_columns = [
             (name, number, self.words.get(name, {})) for name, number in numbers.items() if name not in _CHECKED
         ]
         recording = None
         for line, row in read_rows(path, len(columns), self.names):
             id = files.checked_id(row[utterance], path, line)
-            values = _field_values(row, unchecked)
+            values = _field_values(row, field_columns)
             if label is not None:
                 values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
             if phase_number is not None:
@@ -74,7 +79,12 @@ class Columns:
 
 
 def _field_values(row: Sequence[str], columns: _FieldColumns, *nothing: str) -> dict[str, Any]:
-    """Field of a trial → its value in ``row``; ``-`` and the words of ``nothing`` mean None."""
+    """Field of a trial → its value in ``row``.
+
+    Args:
+        columns: the fields that need no check, with their columns.
+        nothing: further words that mean None, as ``-`` does.
+    """
     values: dict[str, Any] = {}
     for name, number, words in columns:
         word = row[number]
@@ -86,6 +96,7 @@ def _field_values(row: Sequence[str], columns: _FieldColumns, *nothing: str) -> 
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
+    """Raise :class:`InputError` if a name is neither a field of a trial nor one of ``besides``."""
     check_known(
         names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.data.corpora.trial.Trial) has no field"
     )
@@ -109,38 +120,43 @@ class Table:
     phases: Mapping[str, str | None] = field(default_factory=dict)
     """Word in the column of the phase → our phase; None if the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → value, for words that are not themselves the value; ``-`` and an empty field
-    mean None."""
+    """Field → word → value of the field. A word that is missing here is itself the value; ``-`` and an
+    empty field mean None."""
     delimiter: str = ","
     """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by commas; white space separates the fields
-    of such a list. Empty if the list has a header."""
+    """The columns of a list without header, separated by a comma and a space. White space separates
+    the fields of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
-    """Turns the content of the column of the paths into the path below the folder of the audio, or
-    raises :class:`InputError`."""
+    """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError`
+    if it cannot."""
 
     def __post_init__(self) -> None:
+        """Check that the names are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """The trials of ``path``; if a column states the phase, those of ``phase`` (None: of all phases)."""
+        """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
+
+        If a column states the phase, only the trials of ``phase`` (None: of all phases) are read;
+        otherwise all trials belong to ``phase``.
+        """
         header, rows = self._header_and_rows(path)
         file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
         label_column = columns.pop("label", None)
         phase_column = columns.pop("phase", None)
-        unchecked = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        field_columns = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
         label = None
         row_phase = phase
         recording = None
         for line, row in rows:
             if phase_column is not None:
-                row_phase = self._word(row[phase_column], self.phases, None, "phase", path, line)
+                row_phase = self._meaning_of(row[phase_column], self.phases, None, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
                     continue
             if label_column is not None:
-                label = self._word(row[label_column], self.labels, self.otherwise, "label", path, line)
+                label = self._meaning_of(row[label_column], self.labels, self.otherwise, "label", path, line)
                 if label is None:
                     continue
             try:
@@ -150,11 +166,11 @@ class Table:
             name = files.checked_path(path_below, path, line)
             if audio is not None:
                 recording = audio / name
-            values = _field_values(row, unchecked, "")
+            values = _field_values(row, field_columns, "")
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-        """The names of the columns, and number of the line and fields of each row."""
+        """Return the names of the columns, and an iterator over (line number, fields) of each row."""
         if self.names:
             header = self.names.split(", ")
             return header, read_rows(path, len(header), self.names)
@@ -168,10 +184,13 @@ class Table:
             )
         return header, rows
 
-    def _word(
+    def _meaning_of(
         self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
-        """``words[word]``, or ``otherwise`` for another word; InputError if ``otherwise`` is None."""
+        """Look up ``word``, the content of ``column``: return ``words[word]``.
+
+        For a word that is not in ``words``, return ``otherwise``; InputError if this is None.
+        """
         if word in words:
             return words[word]
         if otherwise is None:
@@ -179,41 +198,43 @@ class Table:
         return otherwise
 
 
+# Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # bytes that are read to find the first line of a list
-_BELOW = "/**"
+_BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
 
-#: Field of a trial, number of its column, and word → value for words that are not themselves the value.
+#: (field of a trial, number of its column, word → value) for each field that is copied. A word that is
+#: missing in the mapping is itself the value.
 _FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
-#: ``rows(path, phase, audio)``: the trials of a list, with paths below ``audio``. They belong to ``phase``
-#: if the list states no phase.
+#: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
+#: ``audio``, or have no path if it is None. The trials belong to ``phase`` if the list states no phase.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a split may be; paths are tried in the order given."""
+    """Where the files of a split may be. Paths are tried in the given order."""
 
     protocols: Sequence[str]
-    """Names of the protocol."""
+    """Possible names of the protocol."""
     audio: Sequence[str]
-    """Folders of the audio, below the root. A folder ending in ``/**`` stands for the first folder,
-    in it or below, that holds recordings."""
+    """Possible folders of the audio, below the root. ``FOLDER/**`` stands for the first folder with
+    recordings, among ``FOLDER`` and the folders below it."""
     folders: Sequence[str] = (".",)
-    """Folders of the protocol, below the root or the folder of the protocols. A folder ending in
-    ``/**`` stands for the first folder, in it or below, that holds the protocol."""
+    """Possible folders of the protocol, below the root or the folder of the protocols. ``FOLDER/**``
+    stands for the first folder with the protocol, among ``FOLDER`` and the folders below it."""
     remedy: str = ""
     """The advice if the audio is not found; by default, to give the folder that holds the first
     folder of ``audio``."""
     holds: Sequence[str] = (".",)
-    """A folder of the audio must hold one of these folders."""
+    """Folders of which the folder of the audio must hold at least one."""
     together: bool = False
-    """Whether all of ``protocols`` that exist list the split together; their folder then counts as
-    the protocol."""
+    """Whether the split is listed by all ``protocols`` that exist, and not only by the first one. Then
+    their folder counts as the protocol."""
     unlisted: str = ""
-    """Suffix of recordings in the folder of the audio that are trials without a list; empty if a list
-    is needed."""
+    """Suffix of the recordings that are the trials if the list is missing; empty if a list is
+    needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,14 +246,14 @@ class ListedCorpus(Corpus):
     rows: Rows
     """The meaning of a protocol's rows: :class:`Columns`, a :class:`Table`, or a function."""
     variants: Sequence[Columns | Table] = ()
-    """The columns of protocols whose lines have another number of fields than ``rows``."""
+    """The columns of protocols that have another number of fields than ``rows``."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
-    """Name of a list without suffix → folders below the folder of the audio. The first one that
-    exists has the audio of the list; if none exists, the last one."""
+    """Name of a list without suffix → folders below the folder of the audio. The first folder that
+    exists has the audio of the list; if no folder exists, the last one counts."""
     files_are_trials: bool = False
-    """Whether exactly the recordings in the folder are trials, so that a list only labels them."""
+    """Whether all recordings in the folder are the trials, and a list only labels them."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -242,7 +263,7 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As for every corpus; trials without a list are sorted by path."""
+        """As ``Corpus.trials``; if there is no list, trials are sorted by path."""
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
@@ -270,7 +291,7 @@ class ListedCorpus(Corpus):
         return trials
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """As for every corpus; ``path`` may also be a file of labels alone, whose name is not official.
+        """As ``Corpus.keys``; ``path`` may also be a file of another name with only ids and labels.
 
         The lines of such a file are ``utterance label``, or a header names these columns. The file
         states no phases, so its trials belong to every phase.
@@ -306,7 +327,10 @@ class ListedCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _words_of_labels(self) -> dict[str, str]:
-        """Word in lower case → our label, for a file of labels alone; empty if no such file is accepted."""
+        """Word in lower case → our label, for files with only ids and labels.
+
+        The result is empty if such files are not accepted.
+        """
         columns = self.key or self.rows
         if not isinstance(columns, (Columns, Table)):
             return {}
@@ -314,7 +338,7 @@ class ListedCorpus(Corpus):
         return {word.lower(): label for word, label in words.items() if label}
 
     def _official_names(self) -> set[str]:
-        """The names of the keys and protocols."""
+        """The file names of the official keys and protocols."""
         names = {Path(file).name for file in self.key_files}
         for split_files in self.parts.values():
             names.update(Path(protocol).name for protocol in split_files.protocols)
@@ -329,7 +353,7 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As for every corpus; the result is a folder if several lists make up the split."""
+        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split."""
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
         if protocols is not None:
@@ -350,7 +374,7 @@ class ListedCorpus(Corpus):
         return protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """As for every corpus."""
+        """As ``Corpus.find_audio``."""
         split_files, _, title = self._files_of(split)
         audio_of: dict[Path, Path] = {}  # a folder that must exist → the folder of the audio that holds it
         for folder in split_files.audio:
@@ -366,7 +390,7 @@ class ListedCorpus(Corpus):
         return audio_of[subfolder_path]
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
-        """The files of ``split``, its name in this corpus, and its name in messages."""
+        """Return the files of ``split``, its name in this corpus, and its name in messages."""
         split = files.known_split(split, self.splits, self.title)
         title = self.title
         if len(self.parts) > 1:
@@ -374,7 +398,10 @@ class ListedCorpus(Corpus):
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """As for every corpus; ``path`` may be a folder, whose lists of ``split`` (None: all) are read."""
+        """As ``Corpus.read_protocol``; ``path`` may be a folder of several lists.
+
+        Then all lists of ``split`` (None: of all splits) are read.
+        """
         phase = None
         # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
         if split is not None and self.key is None and not self.files_are_trials:
@@ -392,7 +419,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """The lists in ``folder`` that together make up the split ``phase`` (None: all splits)."""
+        """The lists in ``folder`` that together make up the split ``phase``, or all splits if it is None."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]
@@ -404,7 +431,10 @@ class ListedCorpus(Corpus):
         return lists
 
     def _rows_of(self, path: Path) -> Rows:
-        """The one of ``variants`` with as many fields as the lines of ``path``; otherwise ``rows``."""
+        """Choose what the rows of ``path`` mean, by the number of fields of its first line.
+
+        The result is the variant with this number of columns, or else ``rows``.
+        """
         if self.variants:
             num_fields = _num_fields(path)
             for variant in self.variants:
@@ -413,7 +443,11 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """The folder of the audio of the list ``file``, by ``folders_of``."""
+        """The folder of the recordings that the list ``file`` names, below ``audio``.
+
+        The result is the first folder of :attr:`folders_of` that exists, or else the last one; None
+        if :attr:`folders_of` names no folder.
+        """
         recordings = None
         for folder in self.folders_of(file.stem):
             recordings = audio / folder
@@ -423,7 +457,11 @@ class ListedCorpus(Corpus):
 
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """``folder`` below ``root``; for ``folder/**``, the first folder that holds a file of a sought name."""
+    """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
+
+    Args:
+        is_sought: tells by its name whether a file is one of those that the folder must hold.
+    """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()
@@ -433,9 +471,10 @@ def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> 
 
 
 def _num_fields(path: Path) -> int | None:
-    """The number of fields of the first line of ``path`` that is not blank.
+    """The number of fields, separated by white space, of the first line of ``path`` that is not blank.
 
-    None if ``path`` is not a file, cannot be read, or has no such line in its first 64 kB.
+    The result is None if ``path`` is not a file, cannot be read, or has no such line in its first
+    64 kB.
     """
     try:
         if not path.is_file():

@@ -1,17 +1,18 @@
-"""LibriSeVoc: LibriTTS through six vocoders.
+"""LibriSeVoc: recordings of LibriTTS, resynthesised by six vocoders.
 
 Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVPR Workshops 2023.
 
 Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
-``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line. Each recording
-gives seven trials: itself and its six vocoded copies. The authors' program instead takes the first
-7,920 files of each folder in the order of the file system, which cannot be reproduced; its parts
-are as large as those of the lists. The set of the Speech Anti-Spoofing Arena is as large as
-``eval`` here, 18,487 trials. Benchmarks that report 92,407 trials take all parts together.
+``train.txt``, ``dev.txt`` and ``test.txt``, each line of which names a recording of ``gt``. Each
+recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
+these lists. It takes the first 7,920 files of each folder for training, in the order of the file
+system, which cannot be reproduced. Its parts have the same sizes as the lists. The set of the
+Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmarks that report
+92,407 trials take all parts together.
 
-An id is the path below the root without suffix; ``attack`` is the vocoder, and the speaker is the
-first field of a name. The rate is 24 kHz.
+An id is the path below the root without suffix. The ``attack`` is the vocoder, and the speaker is
+the first field of a name. The rate is 24 kHz.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ _VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "
 
 _REPOSITORY = "https://github.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
 _RAW = "https://raw.githubusercontent.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
-_COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # which added the lists
+_COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # the commit that added the lists
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """For each recording of a list, the trial of the original and one trial for each vocoder."""
+    """For each recording of a list, yield the trial of the original and one trial for each vocoder.
+
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    """
     for line, (file,) in read_rows(path, 1, "file"):
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]
@@ -52,6 +56,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(protocol: str) -> Files:
+    """Where the list ``protocol`` of a split and its audio may be."""
     return Files(
         protocols=[protocol],
         folders=(".", "LibriSeVoc", "lists"),
@@ -61,9 +66,10 @@ def _files(protocol: str) -> Files:
     )
 
 
-def _counts(number: int) -> Counts:
-    spoofed = len(_VOCODERS) * number
-    return Counts(number + spoofed, number, spoofed, {"attack": dict.fromkeys(_VOCODERS, number)})
+def _counts(originals: int) -> Counts:
+    """The numbers of trials of a list with so many ``originals``."""
+    spoofed = len(_VOCODERS) * originals
+    return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 
 
 CORPUS = ListedCorpus(

@@ -2,21 +2,23 @@
 
 Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
 
-Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav`` and in each of these folders ``meta.csv``, whose fields
-are separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below
-the folder of M-AILABS), ``language``, ``model_name``, ``architecture`` and others. The bona fide
-trials are the recordings of M-AILABS that the lists name, each once. The folder of M-AILABS is
-``real``, ``M-AILABS`` or ``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``. Without this
-folder all trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the
-architecture. The language of a bona fide trial is the name of its folder, such as ``en_US``.
+Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav``, and in each of these folders a list ``meta.csv``,
+whose fields are separated by ``|``. Its columns are ``path`` (below the root), ``original_file`` (a
+recording of M-AILABS, below the folder of M-AILABS), ``language``, ``model_name``, ``architecture``
+and others. The ``attack`` of a trial is the model, and its ``attack_type`` is the architecture.
 
-The corpus has no parts: all trials are ``eval``. It grows with each edition, so no numbers are
-given here, and a published figure should name the edition.
+The bona fide trials are the recordings of M-AILABS that the lists name, each once. The folder of
+M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``.
+Without this folder, all trials are spoofed. The language of a bona fide trial is the name of its
+folder, such as ``en_US``.
+
+The corpus has no parts: all trials are ``eval``. The corpus grows with each edition, so its numbers
+are not given here, and a published figure should name the edition.
 
 The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
 ``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
-``model_name`` separated by commas. All trials in them are spoofed. A repeated row counts once, and
-a note says so. The files in ``fine`` are not read.
+``model_name`` separated by commas. All trials in these protocols are spoofed. A repeated row counts
+once, and a note says so. The files in ``fine`` are not read.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import counted
 from nes2net.lib.terminal import print_note
 
-_BONAFIDE = ("real", "M-AILABS", "m-ailabs")
+_BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
-_TRACING = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
-_TRACED = Table("path", {"attack": "model_name"})
+_TRACING_PROTOCOLS = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
+_TRACING_TABLE = Table("path", {"attack": "model_name"})
 # The path of the original is first read into the field speaker, because a trial has no field for it.
-_TABLE = Table(
+_META_TABLE = Table(
     "path",
     {"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
     delimiter="|",
@@ -45,20 +47,25 @@ _TABLE = Table(
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of a protocol or ``meta.csv``, all spoofed; or of all ``meta.csv`` below ``fake``, and the originals."""
-    if path.name in _TRACING.values():
-        yield from _traced(path, phase, audio)
+    """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
+
+    For the folder ``fake``, these are the trials of every ``meta.csv`` below it, and the bona fide
+    trials of the originals. A single list has only spoofed trials. The arguments are those of
+    :data:`~nes2net.data.corpora.layout.Rows`.
+    """
+    if path.name in _TRACING_PROTOCOLS.values():
+        yield from _rows_of_tracing_protocol(path, phase, audio)
         return
     lists = [path]
     bonafide_folders: list[Path] = []
     if not path.is_file():
         lists = sorted(path.glob("*/*/meta.csv"))
-        bonafide_folders = [path.parent / name for name in _BONAFIDE if (path.parent / name).is_dir()]
+        bonafide_folders = [path.parent / name for name in _BONAFIDE_FOLDERS if (path.parent / name).is_dir()]
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
     originals: dict[str, None] = {}
     for file in lists:
-        for line, trial in enumerate(_TABLE(file, "eval", audio), start=2):
+        for line, trial in enumerate(_META_TABLE(file, "eval", audio), start=2):
             if trial.speaker is not None:
                 files.checked_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
@@ -80,11 +87,11 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
             )
 
 
-def _traced(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of a protocol for source tracing, each once."""
+def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """Yield the trials of a protocol for source tracing, and skip repeated rows."""
     ids: set[str] = set()
     num_repeated = 0
-    for trial in _TRACED(path, phase, audio):
+    for trial in _TRACING_TABLE(path, phase, audio):
         if trial.id in ids:
             num_repeated += 1
             continue
@@ -98,14 +105,14 @@ def _traced(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial
 CORPUS = ListedCorpus(
     title="MLAAD",
     rows=_rows,
-    # The folder fake stands for the lists in it, unless there is a protocol.
+    # The protocol of eval is eval.csv or, if it is missing, the folder fake, which holds the lists.
     parts={
         split: Files(
             [name, *(["fake"] if split == "eval" else [])], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"]
         )
-        for split, name in _TRACING.items()
+        for split, name in _TRACING_PROTOCOLS.items()
     },
-    # Numbers of the protocols for source tracing; the corpus itself grows.
+    # These are the numbers of the protocols for source tracing; the corpus itself grows.
     counts={"train": Counts(11000, 0, 11000), "dev": Counts(12000, 0, 12000)},
     counts_from="the page of the protocols",
     obtain={

@@ -1,9 +1,9 @@
 """Read dictionaries of arrays in ``.npy`` files without running code of the file.
 
 ``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
-file only with ``allow_pickle``, and the author of the file can then run any program. Here the
-pickle may contain only NumPy's arrays, data types and numbers. They are first read as plain
-objects, and become arrays after their sizes have been checked.
+file only with ``allow_pickle``, and then the file can run any program. Here the pickle may contain
+only NumPy's arrays, data types and numbers. They are first read as stand-ins, which become arrays
+after their sizes have been checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nes2net.lib.text_files import MOST_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
-    """Read a dictionary name → array. Lists of plain values become arrays.
+    """Read a dictionary name → array; lists of plain values become arrays, too.
 
     Raises:
         InputError: if the file is missing or damaged, does not hold such a dictionary, or contains
@@ -55,7 +55,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             if id(value) in arrays:
                 continue
             is_list = isinstance(value, (list, tuple))
-            if is_list:  # in an array, every text takes as much memory as the longest one
+            if is_list:  # in an array of texts, each text takes as much memory as the longest text
                 longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
                 budget.take("lists", bytes=len(value) * longest)
             if isinstance(value, _Array):
@@ -82,24 +82,25 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 # The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
 # each reference makes a copy.
 _LONGEST_SCALAR = 256
-# Bytes that lists of texts may take as arrays, for each byte of the file.
+# The largest size of lists of texts as arrays, relative to the size of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
-_MOST_STEPS = 20_000_000  # the labels of PartialSpoof's evaluation set take 11,000,000
+_MOST_STEPS = 20_000_000  # of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
 
 
 class _DataType:
-    """A data type of the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
+    """Stands for a data type in the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.name = name
         self.byte_order = "|"
 
     def __setstate__(self, state: tuple) -> None:
+        """Take the byte order from the state in the pickle; called by the unpickler."""
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """The NumPy data type of numbers, truth values or text; ValueError for any other type."""
+        """Convert to the NumPy type of numbers, truth values or text; ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
@@ -108,7 +109,7 @@ class _DataType:
 
 
 class _Array:
-    """An array of the pickle, with the state ``(version, shape, data type, Fortran order, data)``."""
+    """Stands for an array in the pickle; state ``(version, shape, data type, Fortran order, data)``."""
 
     # The file may set these attributes to any value, so :meth:`numpy` checks them.
     shape: Any = ()
@@ -120,10 +121,11 @@ class _Array:
         pass
 
     def __setstate__(self, state: tuple) -> None:
+        """Take the attributes from the state in the pickle; called by the unpickler."""
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
-        """The NumPy array; ValueError if an attribute is not as in an array."""
+        """Convert to a NumPy array; ValueError if the attributes do not describe an array."""
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
@@ -138,19 +140,20 @@ class _Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    """Stands for NumPy's ``_frombuffer``, by which pickle protocol 5 writes an array."""
+    """Stands for NumPy's ``_frombuffer``, which makes an array in pickles of protocol 5."""
     array = _Array()
     array.__setstate__((1, shape, dtype, order == "F", data))
     return array
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    """Stands for NumPy's ``scalar``, by which pickles write a single value."""
+    """Stands for NumPy's ``scalar``, which makes a single value in pickles."""
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
     return _from_buffer(data, dtype, (), "C").numpy()[()]
 
 
+# (module, name) in the pickle → what stands for it here.
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _scalar,
@@ -160,12 +163,12 @@ _ALLOWED = {
     ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DataType,
-    ("__builtin__", "bytes"): lambda: b"",  # how pickle protocol 2 writes an empty one
+    ("__builtin__", "bytes"): lambda: b"",  # protocol 2 writes empty bytes like this
 }
 
 
 class _ArrayUnpickler(GuardedUnpickler):
-    """Reads a pickle in which only the names of ``_ALLOWED`` may occur."""
+    """Reads a pickle in which only the names of ``_ALLOWED`` may occur; runs no code of the file."""
 
     keeps_state = (_Array, _DataType)
 
@@ -173,6 +176,11 @@ class _ArrayUnpickler(GuardedUnpickler):
         super().__init__(stream, stream.getbuffer().nbytes, "latin1", budget)
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a name in the pickle; called by the unpickler.
+
+        Raises:
+            Refused: if the name is not allowed.
+        """
         if (module, name) == ("_codecs", "encode"):
             return self.encode
         try:

@@ -33,22 +33,22 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SHARD_BYTES = 500_000_000
 
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → its name in datasets
-_PLAN = "pack.json"
+_PLAN = "pack.json"  # file in the output folder that lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
-# A row group is read at once. Small row groups make reading in random order fast, as training does.
+# A row group is read as a whole. Training reads in random order, which is faster with small row groups.
 _GROUP_ROWS = 100
 _GROUP_BYTES = 4_000_000
-_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}
+_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → the Arena's number
 
 
 class _Packed(NamedTuple):
-    """A trial whose recording is packed."""
+    """A trial whose recording is to be packed."""
 
     trial: Trial
     size: int
     """Bytes."""
     suffix: str
-    """Suffix of the recording, with the dot; may be empty."""
+    """Suffix of the recording, with the dot; empty if it has none."""
 
 
 class PackResult(NamedTuple):
@@ -72,12 +72,13 @@ def pack(
 ) -> PackResult:
     """Write the recordings of ``parts`` to shards in the folder ``out``.
 
-    Each shard appears when it is complete. After an interruption, the same call writes only the
-    unfinished shards. Equal files give equal shards.
+    A shard gets its name only when it is complete. After an interruption, the same call writes only
+    the unfinished shards. The same recordings always give the same shards.
 
     Args:
         parts: split → its trials; the split is ``"all"`` for a corpus without parts.
         title: title of the corpus.
+        format: kind of shards.
         shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
 
     Raises:
@@ -88,7 +89,7 @@ def pack(
     out = Path(out)
     if shard_bytes < 1:
         raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
-    recordings = _recordings(parts, format)
+    recordings = _measured_recordings(parts, format)
     shards = _planned_shards(recordings, out, format, shard_bytes)
     trials = []
     size = 0
@@ -114,7 +115,10 @@ def pack(
 
 
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write the plan of the shards to ``out``; raise :class:`InputError` if ``out`` has another plan."""
+    """Write the plan of the shards to ``out``, or compare it with the plan of an earlier run.
+
+    :class:`InputError` if they differ, or if ``out`` holds other files.
+    """
     digests = {}
     for path, shard in shards.items():
         digests[path.relative_to(out).as_posix()] = trials_digest([packed.trial for packed in shard], _plan_line)
@@ -132,12 +136,12 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
 
 
 def _plan_line(trial: Trial) -> str:
-    """The facts of a trial whose change makes a written shard invalid."""
-    return f"{trial.id} {trial.label} {_notes(trial)} {tuple(status_of(trial.audio_path()))}"
+    """The facts of a trial as a line of the plan; if one of them changes, a written shard is invalid."""
+    return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
-    """Write the labels and the task, which the Arena expects beside the shards."""
+    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards."""
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
@@ -152,8 +156,12 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
     )
 
 
-def _recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
-    """The recordings of each split; InputError if a recording is missing or two splits share an id."""
+def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
+    """Measure the recordings of each split, and check them before anything is written.
+
+    :class:`InputError` if a recording is missing, two splits share an id, or the suffix of a
+    recording does not suit tar shards.
+    """
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -165,16 +173,16 @@ def _recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[st
             )
     recordings: dict[str, list[_Packed]] = {}
     for split, trials in parts.items():
-        of_split = []
+        split_recordings = []
         missing = []
         for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
             path = trial.audio_path()
             try:
                 source = fetched(path)
                 if isinstance(source, Path):
-                    of_split.append(_Packed(trial, path.stat().st_size, path.suffix))
+                    split_recordings.append(_Packed(trial, path.stat().st_size, path.suffix))
                 else:  # in another shard
-                    of_split.append(_Packed(trial, len(source.content), source.suffix or ""))
+                    split_recordings.append(_Packed(trial, len(source.content), source.suffix or ""))
             except OSError:
                 missing.append(str(path))
         if missing:
@@ -182,11 +190,11 @@ def _recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[st
                 f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {listed(missing, 3)}; complete "
                 "the corpus, or name another `split`"
             )
-        recordings[split] = of_split
+        recordings[split] = split_recordings
     if format == "tar":
         ids = []
-        for of_split in recordings.values():
-            ids += [packed.trial.id for packed in of_split if not is_recording(f"x{packed.suffix}")]
+        for split_recordings in recordings.values():
+            ids += [packed.trial.id for packed in split_recordings if not is_recording(f"x{packed.suffix}")]
         if ids:
             raise InputError(
                 f"a tar shard tells recordings by their suffix, which {len(ids):,} do not have: {listed(ids, 3)}; take "
@@ -198,13 +206,13 @@ def _recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[st
 def _planned_shards(
     recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
 ) -> dict[Path, list[_Packed]]:
-    """The path of each shard, and its recordings."""
+    """Distribute the recordings of each split over shards: path of a shard → its recordings."""
     planned: dict[Path, list[_Packed]] = {}
-    for split, of_split in recordings.items():
-        name = f"test-{split}"  # a further evaluation part, such as `track1`, whose name stands in the notes
+    for split, split_recordings in recordings.items():
+        name = f"test-{split}"  # for a further evaluation part, such as `track1`; the notes state its name
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
-        shards = list(_groups(of_split, shard_bytes))
+        shards = list(_group_by_size(split_recordings, shard_bytes))
         for number, shard in enumerate(shards):
             path = out / f"data/{name}-{number:05d}-of-{len(shards):05d}.parquet"
             if format == "tar":
@@ -213,16 +221,19 @@ def _planned_shards(
     return planned
 
 
-def _notes(trial: Trial) -> str:
-    """Id, fields and extra columns of a trial as JSON; also its phase, if this is not a split."""
+def _notes_json(trial: Trial) -> str:
+    """The notes of a trial in a shard: its id, fields and extra columns as JSON.
+
+    They also hold the phase, if the phase is not a split.
+    """
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
     return json.dumps({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
 
 
-def _content(packed: _Packed) -> bytes:
-    """The bytes of a recording; InputError if it has another size than at the start of packing."""
+def _read_content(packed: _Packed) -> bytes:
+    """Read a recording; InputError if its size has changed since packing began."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:
@@ -234,8 +245,8 @@ def _content(packed: _Packed) -> bytes:
     return content
 
 
-def _name(packed: _Packed) -> str:
-    """The file name of a recording in a shard, escaped so that no operating system takes it for a path."""
+def _name_in_shard(packed: _Packed) -> str:
+    """The file name of a recording in a shard: its id, escaped so that it can never be a path."""
     return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
 
 
@@ -254,7 +265,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     schema = pyarrow.schema(
         list(zip(features, types)), metadata={"huggingface": json_text({"info": {"features": features}})}
     )
-    # Compressing coded audio saves nothing, and reading it would take longer.
+    # Audio is not compressed: this would save next to nothing, and make reading slower.
     compression = {
         "path": "snappy",
         "audio.bytes": "none",
@@ -263,25 +274,28 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "notes": "snappy",
     }
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
-        for group in _groups(shard, _GROUP_BYTES, _GROUP_ROWS):
+        for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
             rows: list[dict[str, Any]] = []
             for packed in group:
-                name = _name(packed)
+                name = _name_in_shard(packed)
                 rows.append(
                     {
                         "path": name,
-                        "audio": {"bytes": _content(packed), "path": name},
+                        "audio": {"bytes": _read_content(packed), "path": name},
                         "label": _LABELS[packed.trial.label],
-                        "notes": _notes(packed.trial),
+                        "notes": _notes_json(packed.trial),
                     }
                 )
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema), row_group_size=len(group))
 
 
-def _groups(
+def _group_by_size(
     recordings: Sequence[_Packed], max_bytes: int, max_recordings: int | None = None
 ) -> Iterator[list[_Packed]]:
-    """Consecutive groups of ``recordings``, each of at most ``max_bytes``, or of one larger recording."""
+    """Divide ``recordings`` into consecutive groups of at most ``max_bytes`` each.
+
+    A larger recording forms a group by itself.
+    """
     group: list[_Packed] = []
     num_bytes = 0
     for packed in recordings:
@@ -299,13 +313,14 @@ def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
     """Write the recordings of a shard, each followed by a ``.json`` with its fields and label."""
     with tarfile.open(path, "w") as archive:
         for packed in shard:
-            name = _name(packed)
-            notes = json.loads(_notes(packed.trial)) | {"label": packed.trial.label}
-            _add_member(archive, name, _content(packed))
+            name = _name_in_shard(packed)
+            notes = json.loads(_notes_json(packed.trial)) | {"label": packed.trial.label}
+            _add_member(archive, name, _read_content(packed))
             _add_member(archive, f"{os.path.splitext(name)[0]}.json", json.dumps(notes).encode())
 
 
 def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Write a file into a tar file that is open for writing."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

@@ -3,11 +3,12 @@
 Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake Speech
 Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
 
-Layout: ``<root>/database/{train,dev,eval}/con_wav/ID.wav``, one protocol per split with the five
-fields of ASVspoof 2019 LA (the attack of a spoofed utterance is ``CON``), labels of segments of 10
-to 640 ms as ``.npy`` files, and ``<split>/con_data/`` with segments as RTTM (``rttm_2cls_0sil``; its
-variant ``rttm_2cls_0sil_spoof`` lists the spoofed ones only) and their durations (``reco2dur``).
-25,380 / 24,844 / 71,237 trials. Nes2Net is evaluated on whole utterances.
+Layout: the audio is ``<root>/database/{train,dev,eval}/con_wav/ID.wav``. There is one protocol per
+split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utterance is ``CON``.
+Labels of segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` holds the
+segments as RTTM (``rttm_2cls_0sil``) and the durations of the utterances (``reco2dur``). Another
+RTTM in it, ``rttm_2cls_0sil_spoof``, lists only the spoofed segments. 25,380 / 24,844 / 71,237
+trials. Nes2Net is evaluated on whole utterances.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ _PROTOCOL_FOLDERS = (
 def segment_labels(
     path: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
 ) -> dict[str, NDArray[np.uint8]]:
-    """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
+    """Read the labels of segments of ``split``: utterance → (segments,) uint8, 1 bona fide, 0 spoofed.
 
     The files are pickled dictionaries; reading them runs no code.
 
     Args:
-        path: The folder of the corpus, the folder ``segment_labels``, or a file in it.
+        path: the folder of the corpus, the folder ``segment_labels``, or a file in it.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
-        resolution: Length of a segment in ms, one of
+        resolution: length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
-        protocols: The folder of the protocols, if they are not in the folder of the corpus; it may
-            also hold the labels.
+        protocols: the folder of the protocols, if they are not in the folder of the corpus. The
+            labels may also be in this folder.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -95,22 +96,22 @@ _REMEDY = "get the archive of the database from https://zenodo.org/records/57661
 def segments(
     root: str | Path, split: str, *, protocols: str | Path | None = None, uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
+    """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    The segments are read from the RTTM of all segments or, if it is missing, from the RTTM of
-    spoofed segments. If the protocol is found, the labels in it are compared with the segments.
+    The segments are read from the RTTM of all segments. If this file is missing, they are read from
+    the RTTM of spoofed segments. If there is a protocol, its labels are compared with the segments.
 
     Args:
-        root: The folder of the corpus, or the folder ``con_data`` of the split.
-        protocols: The folder of the protocols, if they are not in the folder of the corpus.
-        uncovered: The class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
+        root: the folder of the corpus, or the folder ``con_data`` of the split.
+        protocols: the folder of the protocols, if they are not in the folder of the corpus.
+        uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
             the published labels of frames. By default, gaps are bona fide if the RTTM lists only
-            spoofed segments; otherwise a gap of more than a millisecond is an error.
+            spoofed segments. Otherwise a gap of more than a millisecond is an error.
 
     Raises:
-        InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has
-            no segments, segments lie outside of their utterance or leave gaps, or a label of the
-            protocol contradicts them.
+        InputError: if the split is unknown or a file is malformed; if an utterance of ``reco2dur``
+            has no segments; if segments lie outside of their utterance, leave gaps, or contradict
+            a label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
@@ -144,6 +145,7 @@ def segments(
 
 
 def _files(split: str) -> Files:
+    """Where the protocol and the audio of ``split`` may be."""
     return Files(
         protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
         folders=_PROTOCOL_FOLDERS,
@@ -157,7 +159,7 @@ CORPUS = ListedCorpus(
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,
     segment_labels=segment_labels,
-    # As many utterances as ASVspoof 2019 LA, on which the corpus is based.
+    # The numbers are those of ASVspoof 2019 LA, on which the corpus is based.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),

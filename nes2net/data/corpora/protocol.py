@@ -1,4 +1,4 @@
-"""Finding the text files of corpora, splitting their lines, and checking their fields."""
+"""Find the text files of corpora, split their lines, and check their fields."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nes2net.lib.text_files import decoded_text, has_control
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
-# Characters of a row of a CSV file; fields may contain line breaks.
+# The most characters of a row of a CSV file; a row has several lines if its fields contain line breaks.
 _LONGEST_ROW = 1 << 20
 _MOST_COLUMNS = 200
 
 
 class NotFound(InputError):
-    """A file or folder was not found at any of the possible paths, ``tried``."""
+    """A file or folder was not found; ``tried`` holds all the paths where it could have been."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class NotFound(InputError):
 
 
 def corpus_root(root: str | Path) -> Path:
-    """``root`` as a path; :class:`NotFound` if it is not a folder."""
+    """Return ``root`` as a path; :class:`NotFound` if it is not a folder."""
     root = Path(root)
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
@@ -43,7 +43,13 @@ def corpus_root(root: str | Path) -> Path:
 def first_file(
     candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
 ) -> Path:
-    """The first of ``candidates`` that ``exists``; :class:`NotFound` with the ``remedy`` if none does."""
+    """Return the first path that exists; :class:`NotFound` if there is none.
+
+    Args:
+        candidates: the possible paths, in order of preference.
+        what, remedy: for the message: what is missing, and what the user can do.
+        exists: tells whether a path exists, as a file by default.
+    """
     tried = list(dict.fromkeys(candidates))
     for path in tried:
         if exists(path):
@@ -52,7 +58,10 @@ def first_file(
 
 
 class _CsvLines:
-    """The lines of a CSV file, with the length of the current row."""
+    """Iterates over the lines of a CSV file, and stops at a row that is too long.
+
+    :func:`read_csv` sets ``row_length`` to 0 after each row, which may have several lines.
+    """
 
     def __init__(self, text: str) -> None:
         if "\n" not in text:
@@ -61,6 +70,7 @@ class _CsvLines:
         self.row_length = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
+        """Yield the lines; csv.Error if the current row becomes too long."""
         for line in self.text.split("\n"):
             self.row_length += len(line)
             if self.row_length > _LONGEST_ROW:
@@ -69,14 +79,14 @@ class _CsvLines:
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """The rows of ``path`` that are not blank: number of the row's first line, and its fields.
+    """Yield (number of its first line, fields) of each row of a CSV file that is not blank.
 
     The first row is the header. The content of a field in quotation marks stays unchanged,
     including line breaks.
 
     Raises:
         InputError: if two columns share a name, a row has more or fewer fields than the header,
-            quotation marks do not match, or a field is far longer than any real one.
+            quotation marks do not match, or a row is far longer than any real row.
     """
     lines = _CsvLines(decoded_text(path))
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -112,7 +122,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def repeated(words: Iterable[str]) -> list[str]:
-    """The words that occur more than once.
+    """List the words that occur more than once, each only once.
 
     >>> repeated(["a", "b", "a"])
     ['a']
@@ -121,7 +131,10 @@ def repeated(words: Iterable[str]) -> list[str]:
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
-    """``utterance``; :class:`InputError` if a path made of it could leave the folder of the corpus."""
+    """Return the id ``utterance``, if a path made of it stays within the folder of the corpus.
+
+    :class:`InputError` otherwise, which names the ``line`` of the list ``path``.
+    """
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
             f"{path}, line {line}: {shown(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
@@ -130,9 +143,10 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
 
 
 def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
-    """``name`` as a path below the folder of the audio.
+    """Return the file name ``name`` as a path below the folder of the audio.
 
-    :class:`InputError` if the path would leave this folder, or names no file.
+    :class:`InputError` if the path would leave this folder, or names no file. Its message names the
+    ``line`` of the list ``path``.
     """
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
@@ -143,7 +157,7 @@ def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
 
 
 def id_of(path: PurePath) -> str:
-    """The id that a trial gets from the ``path`` of its recording.
+    """Make the id of a trial from the ``path`` of its recording, by removing the suffix.
 
     Spaces become ``%20``, because spaces separate the fields of score files.
 
@@ -154,9 +168,10 @@ def id_of(path: PurePath) -> str:
 
 
 def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
-    """``words[word]``, or ``word`` if ``words`` is a sequence.
+    """Look up a field of a list: return ``words[word]``, or ``word`` itself if ``words`` is a sequence.
 
-    :class:`InputError` if ``word``, the content of ``column``, is not in ``words``.
+    :class:`InputError` if ``word`` is not in ``words``. The message names the ``column``, and the
+    ``line`` of the list ``path``.
     """
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
@@ -166,24 +181,24 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
 
 
 def or_none(field: str, *nothing: str) -> str | None:
-    """``field``, or None if it is ``-`` or one of ``nothing``.
+    """Return ``field``, or None if it means that there is no value: ``-`` or a word of ``nothing``.
 
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
     """
     if field == "-" or field in nothing:
         return None
-    # Interning stores each of the few different words of 600,000 lines once, also for the workers.
+    # Interning keeps only one copy of each word of 600,000 lines in memory, also in the workers.
     return sys.intern(field)
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """The ``trials`` of the file ``path`` as a list.
+    """Return the ``trials`` of the file ``path`` as a list.
 
     :class:`InputError` if there are no trials, or an id occurs twice or has control characters.
     """
     collecting = gc.isenabled()
-    gc.disable()  # the garbage collector would search the growing list again and again
+    gc.disable()  # for speed: the garbage collector would search the growing list again and again
     try:
         trials = list(trials)
     finally:
@@ -215,8 +230,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """The name that this package gives to a phase or split of a corpus.
 
-    ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its keys; CtrSVDD calls its
-    evaluation part ``test``.
+    Two phases have other names elsewhere: ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its
+    keys, and CtrSVDD calls its evaluation part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')

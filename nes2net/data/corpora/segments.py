@@ -15,19 +15,20 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
 
-#: The class of time that no segment covers. With None, gaps are bona fide in a file that lists only
-#: spoofed segments, and an error in any other file.
+#: The class of time that no segment covers. None: such gaps are bona fide if a file lists only spoofed
+#: segments, and an error in any other file.
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
 def read_segments(
     path: Path, durations: Mapping[str, float], labels: Mapping[str, str], uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Utterance → its segments in an RTTM file, which cover it from 0 to its duration without overlap.
+    """Read an RTTM file: utterance → segments, which cover it from 0 to its duration without overlap.
 
     Args:
         durations: utterance → its duration in s; other utterances of the file are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
+        uncovered: the class of gaps between segments.
 
     Raises:
         InputError: if the file is malformed or has another label, or if the segments of an
@@ -59,7 +60,7 @@ def read_segments(
 
 
 class _Cover:
-    """Segments in order, from 0 to ``end`` without gaps or overlaps."""
+    """Collects segments in order, from 0 to ``end`` without gaps or overlaps, for :func:`covering`."""
 
     def __init__(self, uncovered: Uncovered) -> None:
         self.segments: list[Segment] = []
@@ -95,9 +96,10 @@ class _Cover:
 
 
 def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
-    """Order ``segments``, and fill gaps from 0 to ``duration`` with segments labelled ``uncovered``.
+    """Sort ``segments``, and fill the gaps from 0 to ``duration`` with segments labelled ``uncovered``.
 
-    Gaps and overlaps of up to a millisecond are closed, and neighbours of one label merged.
+    Gaps and overlaps of up to a millisecond are closed. Neighbouring segments with the same label
+    are merged.
 
     Raises:
         InputError: if segments of two labels overlap, a segment ends after the utterance, or there
@@ -119,23 +121,26 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
-    """Utterance → labels of its frames of ``resolution`` ms, pooled from labels of 10-ms frames.
+    """Convert segments to labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
 
-    The last 10-ms frame counts if the utterance covers at least half of it, so every frame has a
-    segment.
+    The labels are pooled from labels of 10-ms frames. The last 10-ms frame counts if the utterance
+    covers at least half of it, so every frame has a segment.
 
     Args:
-        segments: as returned by :func:`read_segments`.
+        segments: utterance → its segments, as returned by :func:`read_segments`.
+
+    Raises:
+        InputError: if there is no such resolution.
     """
     if resolution not in RESOLUTIONS:
         raise InputError(f"there are no labels of {resolution} ms; choose from {', '.join(map(str, RESOLUTIONS))}")
     pooled = {}
-    for utterance, of_utterance in segments.items():
-        if not of_utterance:
+    for utterance, utterance_segments in segments.items():
+        if not utterance_segments:
             continue
-        # Rounded to as many decimals as the end of a segment, so that both fall into the same frame.
-        duration = round(of_utterance[-1].end, 5)
-        labels = frame_labels(of_utterance, 10, duration, last_frame="round")
+        # Rounded like the ends of segments in a file, so that duration and last end fall into the same frame.
+        duration = round(utterance_segments[-1].end, 5)
+        labels = frame_labels(utterance_segments, 10, duration, last_frame="round")
         if len(labels):
             pooled[utterance] = pool_labels(labels, resolution // 10)
     return pooled
@@ -162,6 +167,6 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:
     """Utterance → whether any of its segments is spoofed."""
     spoofed = {}
-    for utterance, of_utterance in segments.items():
-        spoofed[utterance] = any(segment.label == SPOOF for segment in of_utterance)
+    for utterance, utterance_segments in segments.items():
+        spoofed[utterance] = any(segment.label == SPOOF for segment in utterance_segments)
     return spoofed

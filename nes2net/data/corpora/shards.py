@@ -1,6 +1,6 @@
-"""Recordings packed in shards: Parquet, Arrow or tar files, in a folder or below it.
+"""Read a corpus whose recordings are packed in shards: Parquet, Arrow or tar files.
 
-The audio is read from the shards, without unpacking them; listing the trials reads no audio.
+The audio is read from the shards without unpacking them. Listing the trials reads no audio.
 
 =========================== ========================================================================
 ``data/test-*.parquet``     the layout of the Speech Anti-Spoofing Arena, and of data sets that
@@ -10,9 +10,9 @@ The audio is read from the shards, without unpacking them; listing the trials re
                             ``utt1.cls`` or ``utt1.txt`` with the label alone; not compressed
 =========================== ========================================================================
 
-The name of the shard, or of a folder above it, begins with its split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``; otherwise a column ``split`` states it. The columns of a table, and the
-entries of a ``.json``:
+The name of a shard, or of a folder above it, may begin with its split: ``train``, ``validation`` or
+``dev``, ``test`` or ``eval``. Otherwise a column ``split`` may state the split. A table has these
+columns, and a ``.json`` has these entries:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
@@ -25,8 +25,8 @@ entries of a ``.json``:
 any other name     of words and numbers: kept in ``extra`` of the trial
 ================== =================================================================================
 
-``labels.parquet`` beside the shards does not count as a shard, and neither does a file whose name
-begins with ``cache-``.
+Files called ``labels.parquet``, and files whose name begins with ``cache-``, do not count as
+shards.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ from nes2net.lib.this_process import is_out_of_memory
 IDS = ("utterance_id", "id", "utt_id", "__key__")
 _SPLITS = ("split", "phase")
 _NOTES = "notes"
-_SAME = {"speaker_id": "speaker"}
+_SAME = {"speaker_id": "speaker"}  # name of a column → field of a trial
+# Columns and entries that are neither copied to a field nor kept in ``extra``.
 _READ_APART = {*IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
 _LONGEST_NOTES = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
-_COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")  # as datasets calls shards
-_NUMBERED = {0: BONAFIDE, 1: SPOOF}
+# Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
+_COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
+_NUMBERED = {0: BONAFIDE, 1: SPOOF}  # the Arena's numbers of the classes
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -71,11 +73,11 @@ class Shard:
 
     path: Path
     split: str | None
-    """The split that its name states, if any."""
+    """The split that the name of the file or of a folder above it states; None if none does."""
 
 
 def shards_below(root: str | Path) -> list[Shard]:
-    """The shards in ``root`` and below it, sorted by path.
+    """List the shards in and below the folder ``root``, sorted by path; or ``root``, if it is a shard.
 
     Raises:
         NotFound: if there are no shards.
@@ -110,14 +112,14 @@ def shards_below(root: str | Path) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if names such as ``00000-of-00002`` show that shards are missing."""
+    """Raise :class:`InputError` if shards are missing, by names such as ``test-00000-of-00002``."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
             continue
         before, number, count, suffix = match.groups()
         if int(number) != 0 and f"{before}00000-of-{count}{suffix}" in names:
-            continue  # the first shard stands for the series
+            continue  # the series is checked once, for its first shard
         series = [f"{before}{shard:05d}-of-{count}{suffix}" for shard in range(int(count))]
         missing = [shard for shard in series if shard not in names]
         if missing:
@@ -146,19 +148,21 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """The trials of a Parquet or Arrow file, from its columns without audio."""
+    """Yield the trials of a Parquet or Arrow file, from all its columns but the audio."""
     budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
     columns = []
     for field in table.schema:
-        kind = field.type
-        if types.is_dictionary(kind):
-            kind = kind.value_type
-        is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view"
-        is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-        if field.name != audio and (is_word or is_number or types.is_null(kind)):
+        column_type = field.type
+        if types.is_dictionary(column_type):
+            column_type = column_type.value_type
+        is_word = (
+            types.is_string(column_type) or types.is_large_string(column_type) or str(column_type) == "string_view"
+        )
+        is_number = types.is_integer(column_type) or types.is_floating(column_type) or types.is_boolean(column_type)
+        if field.name != audio and (is_word or is_number or types.is_null(column_type)):
             columns.append(field.name)
     repeated_names = files.repeated(columns)
     if repeated_names:
@@ -170,23 +174,24 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
                 f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(number).type))}; expected "
                 "words or whole numbers: write it anew, or rename it"
             )
-    label_of = _class_labels(table, shard.path) or _label
-    for number, values in enumerate(_rows(table, columns, budget)):
+    label_of = _class_labels(table, shard.path) or _label_of_value
+    for number, values in enumerate(_read_rows(table, columns, budget)):
         row_name = f"shard {shard.path}, row {number}"
-        yield _trial(shard.path / str(number), values, shard, root, label_of, row_name)
+        yield _trial_of_row(shard.path / str(number), values, shard, root, label_of, row_name)
 
 
 @dataclass(frozen=True)
 class _ClassLabels:
-    """Turns the numbers or words of a column ``label`` into labels, by a ``ClassLabel`` of ``datasets``."""
+    """A ``ClassLabel`` of ``datasets``: turns the numbers or words of a column ``label`` into labels."""
 
     names: Sequence[str]
     labels: Sequence[str | None]
     """Our label of each name."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
+        """Our label for a ``value`` of the column; InputError, which names the row, if it is unknown."""
         if value is None or isinstance(value, str):
-            return _label(value, row_name)
+            return _label_of_value(value, row_name)
         num_names = len(self.names)
         if isinstance(value, bool) or value not in range(num_names):
             raise InputError(
@@ -197,7 +202,7 @@ class _ClassLabels:
 
 
 def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
-    """The ``ClassLabel`` in the metadata of the shard ``path``; None if there is none."""
+    """Read the ``ClassLabel`` in the metadata of the shard ``path``; None if there is none."""
     metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         content = parsed_json(metadata, f"the metadata of shard {path}")
@@ -218,8 +223,8 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
     )
 
 
-def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """The values of the columns ``names``, row by row."""
+def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table, each as column → value for the columns ``names``."""
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -236,8 +241,8 @@ def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, 
             yield row
 
 
-def _label(value: Any, row_name: str) -> str | None:
-    """Our label for a word, or for a number as the Arena uses them: 0 bona fide, 1 spoof."""
+def _label_of_value(value: Any, row_name: str) -> str | None:
+    """Our label for a word, or for a number of the Arena: 0 bona fide, 1 spoof; None if unknown."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -246,7 +251,7 @@ def _label(value: Any, row_name: str) -> str | None:
             return LABELS[word]
         if word in ("0", "1"):
             value = int(word)
-    # A tuple, not the dictionary itself: JSON may hold a list, which cannot be looked up in a dictionary.
+    # A tuple is searched, because JSON may hold a list, which cannot be looked up in a dictionary.
     if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):
         raise InputError(
             f"{row_name}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
@@ -255,7 +260,7 @@ def _label(value: Any, row_name: str) -> str | None:
     return _NUMBERED[int(value)]
 
 
-def _trial(
+def _trial_of_row(
     path: Path,
     values: Mapping[str, Any],
     shard: Shard,
@@ -263,26 +268,34 @@ def _trial(
     label_of: Callable[[Any, str], str | None],
     row_name: str,
 ) -> Trial:
-    """The trial of a row; a column overrides an entry of the notes."""
-    notes = _notes(values.get(_NOTES), row_name)
+    """Make the trial of a row of a table, or of a sample of a tar file.
+
+    Args:
+        path: address of the recording.
+        values: column or entry → value; a column overrides an entry of the notes.
+        root: folder that the default id of the trial starts from.
+        label_of: turns a value of the column ``label`` into our label, given the ``row_name``.
+        row_name: name of the row for messages.
+    """
+    notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
     if "label" in values:
         label = label_of(values["label"], row_name)
     else:
-        label = _label(merged.get("label"), row_name)
+        label = _label_of_value(merged.get("label"), row_name)
     id = path.relative_to(root).as_posix()
     ids = [merged[name] for name in IDS if merged.get(name) not in (None, "")]
     if ids:
-        id = _word(ids[0])
-    phase = _phase(merged, shard, row_name)
+        id = _as_text(ids[0])
+    phase = _phase_of_row(merged, shard, row_name)
     fields: dict[str, Any] = {}
     extra = []
     for name, value in merged.items():
         if value is None or name in _READ_APART:
             continue
         field = _SAME.get(name, name)
-        text = _word(value)
+        text = _as_text(value)
         if field == "attack" and text == "bonafide":
             fields.setdefault(field, None)
         elif field in FIELDS:
@@ -292,14 +305,14 @@ def _trial(
     return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)
 
 
-def _phase(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
-    """The phase of a row.
+def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
+    """The phase of a row, or None if neither the shard nor the row states a split.
 
-    If the shard's name states a split, the phase is this split or the row's part of it, such as
-    ``progress``; otherwise, the split that the row states.
+    If the name of the shard states a split, the phase is this split, or the part of the split that
+    the row states, such as ``progress``. Otherwise the phase is the split that the row states.
     """
     if shard.split is not None:
-        phase = files.canonical_phase(_word(values.get("phase") or ""))
+        phase = files.canonical_phase(_as_text(values.get("phase") or ""))
         if phase.lower() in ("", *SPLIT_WORDS):
             return shard.split
         return phase
@@ -312,8 +325,8 @@ def _phase(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None
     return split
 
 
-def _word(value: Any) -> str:
-    """``value`` as text: whole numbers without a point, lists and mappings as JSON."""
+def _as_text(value: Any) -> str:
+    """Convert ``value`` to text: whole numbers without a point, lists and mappings as JSON."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float) and value.is_integer():
@@ -321,8 +334,8 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _notes(text: Any, row_name: str) -> dict[str, Any]:
-    """The entries of the notes of a row, from JSON; empty without notes."""
+def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
+    """Parse the notes of a row, which are a mapping in JSON; empty without notes."""
     if text in (None, ""):
         return {}
     try:
@@ -339,7 +352,10 @@ def _notes(text: Any, row_name: str) -> dict[str, Any]:
 
 
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    """The trials of a tar file. Members whose names agree up to the first dot belong together."""
+    """Yield the trials of a tar file.
+
+    Members whose names agree up to the first dot form a sample: a recording and what is known of it.
+    """
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
@@ -359,20 +375,20 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             if not recordings:
                 continue
             texts: dict[str, str] = {}
-            for kind in ("json", "cls", "txt"):
-                if kind in sample:
-                    texts[kind] = _text(file, sample[kind], shard.path)
-            values = _notes(texts.get("json"), f"{sample_name}.json")
+            for text_suffix in ("json", "cls", "txt"):
+                if text_suffix in sample:
+                    texts[text_suffix] = _read_text(file, sample[text_suffix], shard.path)
+            values = _parse_notes(texts.get("json"), f"{sample_name}.json")
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:
                 values["label"] = texts["cls"].strip()
             elif values.get("label") is None and word in (*LABELS, "0", "1"):  # any other text is a transcript
                 values["label"] = word
-            yield _trial(shard.path / recordings[0], values, shard, root, _label, sample_name)
+            yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of_value, sample_name)
 
 
-def _text(file: BinaryIO, member: Member, path: Path) -> str:
-    """The text of a ``member`` of the tar file ``path``, which is open as ``file``."""
+def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
+    """Read a ``member`` of the tar file ``path``, which is open as ``file``, as text."""
     if member.size > _LONGEST_NOTES:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
@@ -387,14 +403,19 @@ def _text(file: BinaryIO, member: Member, path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCorpus(UserCorpus):
-    """The recordings of a folder of shards."""
+    """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of the shards state."""
+        """The splits that the names of the shards state; also None if the name of a shard states none."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-        """The folder of the shards, or the shard; :class:`~nes2net.data.corpora.protocol.NotFound` without shards."""
+        """Return ``root``, the folder of the shards or a shard, after checking that there are shards.
+
+        Raises:
+            NotFound: if there are no shards.
+            InputError: if ``protocols`` is given, or as :func:`shards_below`.
+        """
         if protocols is not None:
             raise InputError("shards hold the labels of their recordings: leave out `protocols`")
         root = self.place(root)
@@ -402,7 +423,7 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of the shards in ``path``; errors are the same as for :meth:`trials`."""
+        """The trials of ``split`` in the shards of ``path``; errors are those of :meth:`trials`."""
         whole_corpus = split in (None, WHOLE)
         shards = shards_below(path)
         splits = dict.fromkeys(str(shard.split) for shard in shards)
@@ -411,15 +432,15 @@ class ShardCorpus(UserCorpus):
         if not shards:
             raise InputError(f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}")
         root = self.find_audio(path)
-        of_split: list[Trial] = []
+        split_trials: list[Trial] = []
         trials: list[Trial] = []
         for shard in shards:
-            of_shard = _read_shard(shard, root)
-            trials += of_shard
-            if whole_corpus or shard.split is not None:  # all rows of such a shard belong to the split
-                of_split += of_shard
+            shard_trials = _read_shard(shard, root)
+            trials += shard_trials
+            if whole_corpus or shard.split is not None:  # if the shard's name states the split, all rows belong to it
+                split_trials += shard_trials
             else:
-                of_split += [trial for trial in of_shard if trial.phase in (None, split)]
+                split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
         first_trials: dict[str, Trial] = {}
         for trial in trials:
             first = first_trials.setdefault(trial.id, trial)
@@ -431,11 +452,11 @@ class ShardCorpus(UserCorpus):
                     "give each recording its own"
                 )
         files.checked_trials(trials, path)
-        return of_split or files.select_phase(trials, split)
+        return split_trials or files.select_phase(trials, split)
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """The trials of ``shard``; :class:`InputError` if it is damaged."""
+    """Read the trials of a shard of either kind; :class:`InputError` if the shard is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
     try:
         return list(read(shard, root))

@@ -4,10 +4,10 @@ Jung et al., "SpoofCeleb: Speech Deepfake Detection and SASV In The Wild", IEEE 
 Signal Processing 6, 2025.
 
 Layout: ``<root>/metadata/{train,development,evaluation}.csv`` with columns ``file,speaker,attack``,
-and the files in ``<root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac``; in the
+and the files in ``<root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac``. In the
 archive, both folders lie in ``spoofceleb``. Attack ``a00`` is bona fide. An id is the path below
-the folder of the part, without suffix; the parts have no speaker in common. 2,540,421 / 55,741 /
-91,130 trials.
+the folder of the part, without suffix. Ids differ between parts, because the parts have no speaker
+in common. 2,540,421 / 55,741 / 91,130 trials.
 """
 
 from nes2net.data.corpora.corpus import Counts
@@ -16,6 +16,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
 def _files(folder: str) -> Files:
+    """Where the list and the audio of a part may be, which are both named after ``folder``."""
     return Files(
         protocols=(f"{folder}.csv",),
         audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),

@@ -1,4 +1,4 @@
-"""STOPA: thirteen synthesis systems whose acoustic model and vocoder vary one at a time; its trials.
+"""STOPA: trials of thirteen synthesis systems, which differ in acoustic model or vocoder.
 
 Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source
 Tracing and Attribution", Interspeech 2025.
@@ -6,9 +6,9 @@ Tracing and Attribution", Interspeech 2025.
 Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, and the audio
 ``ATTACK/eval/FILE`` below ``<root>/wav`` or ``<root>``. After a header, a line of the list has the
 file in its second field and the system in its fifth, separated by white space. All lists of trials
-name the same recordings, so only this list is read. All trials are spoofed; ``attack`` is the
-system, AA01 to AA13. We have not seen the training list, a list of recordings of ASVspoof 2019; to
-use it, write a list of your own (corpus ``generic``).
+name the same recordings, so only this list is read. All trials are spoofed, and ``attack`` is the
+system, AA01 to AA13. We have not seen the training list, which names recordings of ASVspoof 2019.
+To use it, write a list of your own (corpus ``generic``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _REMEDY = "give `root` the folder that holds wav, or AA01"
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of a list, each once; a list names a recording several times."""
+    """Yield the trials of a list, each only once, although a list names a recording several times.
+
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    """
     ids: set[str] = set()
     for line, text in enumerate(read_text(path).split("\n")[1:], start=2):
         row = text.split()

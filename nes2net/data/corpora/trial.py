@@ -1,4 +1,4 @@
-"""Trials: utterances with a path of the audio and other fields. Parts of a corpus, subsets of trials."""
+"""Define a trial, an utterance with its audio, label and other fields; also parts and subsets."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Trial:
     """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
     ``id`` is the utterance's name in protocols and score files. ``label`` is ``"bonafide"`` or
-    ``"spoof"``, whatever words the corpus has for the classes. The other fields hold the corpus's
-    own words:
+    ``"spoof"``, even if the corpus uses other words for the classes. The other fields hold the
+    corpus's own words:
 
     ============ =========================================================================
     speaker      speaker, or singer (CtrSVDD)
     attack       spoofing system, ``A07``; None for bona fide
-    codec        codec; for no codec the corpus's word, ``none`` or ``nocodec``
+    codec        codec, or the corpus's word for no codec, ``none`` or ``nocodec``
     transmission telephone line, ``loc_tx`` (ASVspoof 2021 LA)
     source       data set the utterance was taken from (ASVspoof 2021 DF, CtrSVDD)
     vocoder      kind of waveform generation (ASVspoof 2021 DF); None for bona fide
@@ -44,8 +44,8 @@ class Trial:
     extra        further columns of a generic corpus, as (name, value) pairs
     ============ =========================================================================
 
-    ``system_scores``, which no corpus fills, are scores of other systems, for a detector that fuses
-    them (:mod:`nes2net.scoring.system_scores`).
+    ``system_scores`` are scores of other systems, for a detector that fuses them
+    (:mod:`nes2net.scoring.system_scores`). No corpus fills this field.
 
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
@@ -81,10 +81,10 @@ class Trial:
         return int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
-        """The path of the audio, for callers that need one.
+        """The path of the audio, for callers that need audio.
 
         Raises:
-            InputError: if there is no path, as in keys.
+            InputError: if the trial has no path, because it comes from a key.
         """
         if self.path is None:
             raise InputError(
@@ -93,7 +93,7 @@ class Trial:
         return self.path
 
     def get(self, name: str) -> str | None:
-        """The field ``name`` or the item ``name`` of ``extra``; None if neither exists."""
+        """The value of the field ``name``, or of the item ``name`` of ``extra``; None if there is neither."""
         if name in self.__slots__:
             return getattr(self, name)
         for column, value in self.extra:
@@ -102,19 +102,20 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        # A DataLoader worker gets up to 600,000 trials, and the dataclass's own way to pickle takes twice as long.
+        """How to pickle a trial: the function that restores it, and the arguments of this function."""
+        # A DataLoader worker gets up to 600,000 trials, and a dataclass's own way to pickle takes twice as long.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
-        return _rebuild, (id, path, *other_fields)
+        return _unpickled_trial, (id, path, *other_fields)
 
 
 def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_order: bool = True) -> str:
-    """SHA-256 of a list of trials, in hexadecimal, over one line of text in UTF-8 for each trial.
+    """SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
-        line: gives the text of a trial that enters the digest, such as id and label.
-        in_order: whether the order counts, too; if not, the lines are sorted.
+        line: returns the text of a trial that enters the digest as a line, such as id and label.
+        in_order: whether the order of the trials matters; if not, the lines are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
     >>> trials_digest([b, a], lambda trial: trial.id)[:16]
@@ -134,14 +135,15 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
 _values = attrgetter(*Trial.__slots__)
 
 
-def _rebuild(id: str, path: str | None, *other_fields: Any) -> Trial:
+def _unpickled_trial(id: str, path: str | None, *other_fields: Any) -> Trial:
+    """Unpickle a trial; pickle calls this with what ``Trial.__reduce__`` returned."""
     if path is None:
         return Trial(id, None, *other_fields)
     return Trial(id, Path(path), *other_fields)
 
 
 class Part(NamedTuple):
-    """A part of a corpus, and the folders of its files."""
+    """A part of a corpus, such as the evaluation set, and the folders of its files."""
 
     corpus: str
     root: str | Path | None
@@ -152,7 +154,7 @@ class Part(NamedTuple):
     """Commit of a data set of the hub, if it was downloaded."""
 
     def facts(self) -> dict[str, Any]:
-        """Plain data for a record."""
+        """The part as plain data, for the record beside scores or a run."""
         facts = {"name": self.corpus}
         if self.revision:
             facts["revision"] = self.revision
@@ -162,9 +164,9 @@ class Part(NamedTuple):
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
-    A stratum is a pair of label and attack. Each stratum first gets one trial; the remaining trials
-    are distributed in proportion to the strata, by largest remainders. The draw within a stratum
-    depends only on ``seed`` and on its trials.
+    A stratum is a pair of label and attack. Each stratum first gets one trial. The remaining trials
+    are distributed in proportion to the sizes of the strata, by the method of largest remainders.
+    The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
@@ -185,7 +187,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)
-    # Exact in integers: shares of the remaining trials, in units of 1/(trials − strata).
+    # Division of integers is exact: each stratum's share of the remaining trials, rounded down, and the remainder.
     shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
     largest_remainders = np.argsort(-remainders, kind="stable")
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1
@@ -197,10 +199,12 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
 
 
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
-    """The class of ``trial``: bona fide, or the value of ``field`` of a spoofed trial.
+    """The class of ``trial`` in source tracing: bona fide, or the value of ``field`` if it is spoofed.
 
-    ``aliases`` holds value → name of the class, to join values in one class. The result is None if
-    the field is empty or the trial does not have it.
+    The result is None if the trial lacks this field, or the field is empty.
+
+    Args:
+        aliases: value → name of the class, to join several values in one class.
 
     >>> class_name(Trial("a", label="spoof", attack=" A16 "), "attack", {"A16": "A04"})
     'A04'

@@ -3,16 +3,16 @@
 Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detection", NeurIPS 2021.
 
 Layout: the spoofed recordings are ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is
-``ljspeech`` or ``jsut``, and those of other texts in the folder
-``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech``. The bona fide recordings are the
-originals that the vocoders resynthesised, from their own publishers: ``<root>/LJSpeech-1.1/wavs``
-and ``<root>/jsut_ver1.1/basic5000/wav``, or both below ``real_audio``. A trial's ``source`` is the
-corpus from which the recording, or its voice, comes.
+``ljspeech`` or ``jsut``. The folder
+``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` holds spoofed recordings of other
+texts. The bona fide recordings are the originals that the vocoders resynthesised, which have their
+own publishers. They are in ``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``,
+or both below ``real_audio``. A trial's ``source`` is the corpus of the recording, or of its voice.
 
 The corpus has no official parts: each paper has its own split, so all trials are ``eval``. Use a
-list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings, a
-later list of the archive 134,266. The paper's EER is an average over systems (aEER); here it is the
-EER of all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
+list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings. A
+later list of the archive has 134,266. The paper averages the EER over systems (aEER). Here the EER
+is that of all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
@@ -35,7 +35,7 @@ CORPUS = FolderCorpus(
     ),
     roots=(".", "WaveFake"),
     remedy="give `root` the folder that holds generated_audio and, for the bona fide part, LJSpeech-1.1 and jsut_ver1.1",
-    # LJSpeech has 13,100 recordings, basic5000 of JSUT 5,000.
+    # Bona fide: LJSpeech has 13,100 recordings, and basic5000 of JSUT has 5,000.
     counts={"eval": Counts(152366, 18100, 134266)},
     editions={"the paper": {"eval": Counts(136085, 18100, 117985)}},
     counts_from="a published list of the archive, with all of LJSpeech and of JSUT's basic5000",
