@@ -285,7 +285,7 @@ def check_meta(folder: Path) -> None:
     content = read_yaml_file(path, None, str(path))
     system = content.get("system") if isinstance(content, dict) else None
     if isinstance(system, dict) and (missing_keys := lacking(system)):
-        raise InputError(f"{path}: fill in {', '.join(f'system.{key}' for key in empty)}")
+        raise InputError(f"{path}: fill in {', '.join(f'system.{key}' for key in missing_keys)}")
     _validate_meta(content, str(path))
 
 
