@@ -102,6 +102,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
 
 def _as_json(data: list[dict[str, Any]]) -> str:
+    """Write descriptions as JSON; a single description is not in a list."""
     answer: Any = data
     if len(data) == 1:
         answer = data[0]
@@ -109,7 +110,7 @@ def _as_json(data: list[dict[str, Any]]) -> str:
 
 
 def published_results() -> list[Result]:
-    """The published results as the room of `inspect` takes them, which does not import `experiments`."""
+    """Put the rows of the published results into words, for the descriptions in ``names``."""
     from pathlib import Path
 
     from nes2net.apps.info.names import Result

@@ -120,9 +120,8 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> g
             if isinstance(error, Closed):
                 raise gradio.Error(str(error), print_exception=False) from None
             raise
-        desk.offer(
-            _player_tokens(results)
-        )  # only now, because their time may be shorter than the scoring of many files
+        # Offer the files only now, because their time may be shorter than the scoring of many files.
+        desk.offer(_player_tokens(results))
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
