@@ -1,4 +1,4 @@
-"""`nes2net experiment`: recipe × seeds → checkpoints → scores → one table; or a published result, measured again."""
+"""`nes2net experiment`: train with several seeds, score, and make one table; or measure a published result again."""
 
 from __future__ import annotations
 
@@ -157,14 +157,14 @@ def reproduce(
           --checkpoint detector.pth
 
     Args:
-        row: which published result; lists all if not given
+        row: id of a published result; lists all if not given
 
     Files and folders:
         data: folder that holds the corpora
-        keys: their folder; searched for in ROOT if not given
-        protocols: their folder; searched for in ROOT if not given
-        checkpoint: trained detector; trained if not given
-        recipe: to train by, instead of the published one
+        keys: folder of the keys; searched for in ROOT if not given
+        protocols: folder of the protocols; searched for in ROOT if not given
+        checkpoint: detector to measure; trained if not given
+        recipe: recipe to train by, instead of the published one
         ssl_checkpoint: pre-trained front-end, for training
         out: folder to work in; reproduce/ROW if not given
         rows: your own rows, as in nes2net/models/published_results.yaml
@@ -252,10 +252,10 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:
-    """Return the ids of the GPUs to use: those of ``gpus``, or all of this machine if ``device`` allows GPUs.
+    """Return the ids of the GPUs to use: the ids in ``gpus``, or without them all GPUs that ``device`` allows.
 
     Args:
-        gpus: ids separated by commas; None for all.
+        gpus: ids separated by commas; None for all GPUs of this machine.
     """
     if not gpus and device in ("auto", "cuda"):
         import torch

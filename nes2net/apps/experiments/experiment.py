@@ -83,7 +83,8 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        Job → seconds, None if unknown; and words that say from which earlier job they were estimated.
+        Job → seconds, None if they are unknown; and words that name the earlier job behind the
+        estimate.
     """
     num_epochs: dict[str, int] = {}  # name of a run → number of finished epochs
     epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs
@@ -108,7 +109,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
                 estimates[job] = count * epoch_seconds, basis
         elif isinstance(job, ScoreJob):
             estimates[job] = None, ""
-            for scoring, total, speed in rates:  # of the same set with another detector
+            for scoring, total, speed in rates:  # scorings of the same set by another detector
                 if scoring.tested == job.tested:
                     basis = f"{counted(total, 'trial')}, {speed:.3g} a second, as in {scoring.run.name}"
                     estimates[job] = total / speed, basis
@@ -117,10 +118,10 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 
 
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Return a sort key that is smaller for runs whose epochs are more likely to take equally long.
+    """Return a sort key for finding the earlier run that is most similar to a run.
 
-    First comes the same run; then a run with another seed; then with another left-out corpus; then
-    with another grid point.
+    The key is smallest for the same run. It grows with another seed, more with another left-out
+    corpus, and most with another grid point.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 

@@ -294,7 +294,8 @@ class ReportFile(BaseModel):
 class EvaluateJob(Job):
     """Evaluate a score file: write the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``tested`` may exclude other trials than the evaluation set of the job ``needs``, which scores.
+    ``needs`` is the job that scores. Its evaluation set may have other labels and other excluded
+    trials than ``tested``, because evaluations share scores.
     """
 
     needs: ScoreJob

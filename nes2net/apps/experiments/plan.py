@@ -19,7 +19,7 @@ from nes2net.lib.files import Budget, json_text
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST_LABEL = 60  # characters of a grid point in the name of a folder
+_LONGEST_LABEL = 60  # most characters of a grid point in the name of a folder
 _MOST_TRAININGS = 1000  # planning a training takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
@@ -197,7 +197,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a key; empty for the key of the recipe, whose value says enough."""
+    """Return the last part of a key; empty for the key "recipe", because the recipe's name says enough."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]
@@ -211,7 +211,7 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Name a grid point in folder names; a text that is long or has unusual characters is cut, and gets a checksum."""
+    """Name a grid point for folder names; a long or unusual name is shortened, and a checksum is added."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -51,7 +51,7 @@ class Measured:
     page: str
 
     def figures(self) -> dict[str, Figure]:
-        """Return the figures of all metrics, of which the EER has an interval, and the numbers of trials."""
+        """Return the figures of all metrics, with the interval of the EER, and the numbers of trials."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -59,7 +59,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """The figures of a system on an evaluation set, one for each measured seed of ``num_expected`` seeds."""
+    """The figures of a system on an evaluation set, one entry for each seed; ``num_expected`` seeds are planned."""
 
     system: str
     set: str

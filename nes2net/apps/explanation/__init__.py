@@ -2,5 +2,5 @@
 
 In reading order: ``explain`` is the entry. ``subject`` removes parts of a recording and scores the
 rest. The methods ``occlusion`` and ``gradients`` compute a ``relevance``, which ``faithfulness``
-checks. ``layers`` has the weights of the layers, and ``picture`` draws all of it.
+checks. ``layers`` has the weights of the layers, and ``picture`` draws an explanation.
 """

@@ -28,7 +28,7 @@ class Method:
 
     Args:
         method: occlusion removes parts; the others need captum
-        baseline: what stands for absence
+        baseline: what replaces a removed part
         bin_seconds: seconds of a time bin
         num_bands: frequency bands up to 8 kHz
         steps: steps of integrated gradients
@@ -62,8 +62,8 @@ def explain(
 ) -> int:
     """Explain the score of recordings.
 
-    A part of relevance above 0 moves the score towards bona fide. The check says whether that can be believed: removing
-    the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that a file could
+    A part of relevance above 0 moves the score towards bona fide. The check says whether relevance can be trusted:
+    removing the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that a file could
     not be explained.
 
     Example:

@@ -157,7 +157,7 @@ def explain(
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
         num_versions = num_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + num_versions + 2 * (1 + draws)  # two checks, which remove bins of time, and cells
+        total = 1 + num_versions + 2 * (1 + draws)  # there are two checks: of time bins and of cells
         subject.progress = lambda count: progress(count, total)
     score = subject.score()
     difference = None

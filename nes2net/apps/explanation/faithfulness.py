@@ -1,6 +1,6 @@
 """Check whether an explanation is faithful: removing the most relevant parts must change the score.
 
-The change is compared with the change by random removal, as by Samek et al., "Evaluating the
+The change is compared with the change by random removal, as in Samek et al., "Evaluating the
 visualization of what a deep neural network has learned", IEEE TNNLS 28(11), 2017.
 """
 

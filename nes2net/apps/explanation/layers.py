@@ -1,4 +1,4 @@
-"""The weights that a detector gives to the layers of its front-end for a recording."""
+"""Find the weights that a detector gives to the layers of its front-end for a recording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nes2net.scoring.kernel import scoring_mode
 
 @dataclass(frozen=True)
 class Layers:
-    """Weights of the L hidden states, of which number 0 is the input of the first transformer layer."""
+    """Weights of the L hidden states; the first state is the input of the first transformer layer."""
 
     weights: NDArray
     """(L,), factor of each state: gates from 0 to 1, or weights that add up to 1; 0 for an unused state."""

@@ -93,7 +93,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     Loud is black. A colour is less transparent if the relevance is stronger.
 
     Returns:
-        The drawing of the relevance, from which the caller makes a colour bar.
+        The drawing of the relevance; the caller makes a colour bar for it.
     """
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))

@@ -96,7 +96,7 @@ class Removable:
         return len(self.bands) - 1, len(self.times) - 1
 
     def without(self, cells: NDArray) -> Tensor:
-        """Return B waveforms B×N, from each of which the cells that are true in ``cells`` B×F×T are removed."""
+        """Return B versions of the recording, B×N, without the cells that are true in ``cells`` B×F×T."""
         removed = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
         # Spread the grid's F bands and T time bins over the R×C bins of the spectrum.
         removed = removed[:, self._band_of][:, :, self._bin_of]  # B×R×C
@@ -119,7 +119,7 @@ class Removable:
 
 
 class Subject:
-    """A detector and a recording, of which it scores changed versions as it scores the recording itself.
+    """A detector and a recording; changed versions of the recording are scored like the recording itself.
 
     If the recording is too short for the detector, it is first changed and then repeated.
 
@@ -149,7 +149,7 @@ class Subject:
         self.detector = detector
         self.progress: Callable[[int], object] = lambda _: None
         self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:score_length], dtype=np.float32))
-        # (M,), the sample of the recording at each place of the detector's input
+        # (M,): the i-th sample of the detector's input is sample indices[i] of the recording
         self._indices = torch.arange(score_length) % len(self.waveform)
         suitable = batch_size or default_batch_size(detector.computes_on)
         self.batch_size = 1 if depends_on_batch(detector) else suitable

@@ -63,7 +63,7 @@ _META_COMMENT = (
 
 
 class ArenaModel:
-    """A detector with the methods that the Arena's client calls; its scores are those of `nes2net score`.
+    """A detector with the methods that the Arena's client calls; it gives the scores of `nes2net score`.
 
     The adapter sets the class variables in a subclass.
     """
@@ -162,7 +162,7 @@ class _System(_StrictModel):
 
 
 class _Meta(_StrictModel):
-    """The whole content of ``meta.yaml``, with what the Arena requires of a submission."""
+    """The content of ``meta.yaml``; the Arena requires the keys that have no default."""
 
     system: _System
     notes: str | None = None

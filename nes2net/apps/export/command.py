@@ -23,11 +23,11 @@ class Arena(Length):
     Args:
         dtype: precision; auto: the checkpoint's
         batch_size: recordings at once
-        name: its name; if not given, the recipe's or the parts'
-        slug: its name in addresses, of a-z, 0-9 and -
-        code_url: where its code is
-        checkpoint_url: where its weights are, if not on the hub
-        arxiv: number of its paper, such as 2504.05657, or none
+        name: name of the system; if not given, the recipe's or the parts'
+        slug: name of the system in addresses, of a-z, 0-9 and -
+        code_url: where the code is
+        checkpoint_url: where the weights are, if not on the hub
+        arxiv: number of the paper, such as 2504.05657, or none
         check: say what the folder MODEL lacks, and write nothing
     """
 

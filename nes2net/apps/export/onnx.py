@@ -3,10 +3,10 @@
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
 ``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
 fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
-length only. The metadata describe the detector, as JSON under ``nes2net``; ``input`` says there how a
-recording becomes a waveform. The graph uses only standard ONNX operators. Up to 2 GB of weights are
-in the file itself. Weights of the front-end may be quantised to int8, which makes the file smaller
-and the computation of scores on a CPU faster.
+length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
+``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up to
+2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which makes
+the file smaller and the computation of scores on a CPU faster.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 makes no smaller
 #: layer faster.
 _FEWEST_FEATURES = 64
-#: Most bytes of weights in the ONNX file itself: protobuf's limit is 2 GiB, of which the graph needs a part.
+#: Most bytes of weights in the ONNX file itself: protobuf's limit is 2 GiB, and the graph takes some of it.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -288,7 +288,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
 
     model = onnx.load(path)
-    model.graph.ClearField("value_info")  # stated shapes, which the tool does not correct if it turns Gemm into MatMul
+    model.graph.ClearField("value_info")  # stated shapes: the tool would not correct them if it turns Gemm into MatMul
     weights = {node.input[1] for node in model.graph.node if node.name in node_names}
     size = 0
     for tensor in model.graph.initializer:
@@ -372,7 +372,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
             (4, 2 * traced + 1, TOLERANCE),
         ]
     remedy = "try another version of torch, onnxscript or onnxruntime"
-    if exported.precision == "int8":  # without the shortest waveform, the first of three, which magnifies rounding
+    if exported.precision == "int8":  # leave out the first of three, the shortest waveform: it magnifies rounding
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
         remedy = "this detector needs float32, so leave out `quantize`"
     largest_difference = 0.0
@@ -403,8 +403,8 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect the facts about the training of a detector for the metadata.
 
-    The ONNX file does not claim to be the published model, because its weights cannot be verified.
-    The published model is named as a model from which the training started.
+    If the detector is a published model, this model is named only as the start of the training. The
+    ONNX file does not claim to be the model itself, because its weights cannot be verified.
     """
     training = provenance.start(places=False)
     if training.published_model:

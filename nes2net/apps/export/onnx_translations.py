@@ -49,6 +49,7 @@ def translations() -> dict[Callable, Callable]:
 
     def stft(x: Any, n_fft: int, hop_length: int, win_length: int | None, window: Any, *options: Any, **_: Any) -> Any:
         """Build the spectrogram B×bins×frames×2 of waveforms B×N, ``aten::stft``."""
+        # The first of `options` is PyTorch's `normalized`.
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
             raise NotImplementedError("only an unscaled spectrogram B×N → B×bins×frames is translated")
         basis = _fourier_basis(n_fft).transpose(2, 1, 0)  # 2×bins×n_fft

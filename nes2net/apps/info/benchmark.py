@@ -37,7 +37,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 
-# Kind of device → rows of the square matrices whose product is measured for comparison.
+# Kind of device → number of rows of two square matrices; the speed of their product is measured for comparison.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
@@ -147,7 +147,7 @@ def measure(
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    """Compute all scores by iterating over the results.
+    """Iterate over all results; only this computes the scores.
 
     Raises:
         InputError: if a file has no score.

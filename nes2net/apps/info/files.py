@@ -52,7 +52,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     """Describe a file or folder by its content; nothing in it is executed.
 
     Args:
-        results: published results, of which those with the detector's architecture are shown.
+        results: published results; the description shows those of the detector's architecture.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
@@ -271,7 +271,7 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    """Make a table of a history, which names the checkpoint of each epoch if its file exists.
+    """Make a table of a history: the figures of each epoch, and its checkpoint if the file exists.
 
     Args:
         rows: the rows of the history.

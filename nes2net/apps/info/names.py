@@ -133,7 +133,7 @@ def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
 
 
 def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
-    """Return kind in the plural → names, such as ``"corpora"`` → names of the corpora."""
+    """Return the names of each kind, such as ``"corpora"`` → names of the corpora."""
     return {kind.plural: kind.names for kind in _all_kinds(results)}
 
 
@@ -222,7 +222,7 @@ def architecture(config: Mapping[str, Any]) -> str:
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each option of a model's parts that differs from the default.
 
-    A part whose options all have their defaults has one row, which says this.
+    If all options of a part have their defaults, one row says so.
     """
     rows = []
     for role, registry in REGISTRIES.items():
@@ -514,7 +514,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
 
 
 def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return full key, such as ``train.lr``, → value, for all keys of a recipe except the model."""
+    """Flatten a recipe: return its keys, such as ``train.lr``, with their values, except the keys of the model."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
         if key in SECTIONS:
@@ -525,7 +525,7 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Read key → comment beside the value, from a packaged recipe and from the recipe that is its base."""
+    """Read the comments beside the values of a packaged recipe and of its base recipe, as key → comment."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():

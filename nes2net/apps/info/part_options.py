@@ -27,7 +27,7 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Key of a recipe whose value is a mapping → the class that declares the keys of the mapping. The classes are given by
+#: Key of a recipe → the class that declares the keys of its value, which is a mapping. The classes are given by
 #: name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
@@ -76,14 +76,18 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """Return the options of a recipe's key whose value is a mapping, as :func:`option_rows`; [] for other keys."""
+    """Return the keys of a mapping that a recipe has as the value of ``key``, as :func:`option_rows`; else []."""
     if key not in _DECLARED_BY:
         return []
     return rows_of(resolve_name(_DECLARED_BY[key]))
 
 
 def title(registry: Registry, name: str) -> str:
-    """Return the title of a part: the first line of the docstring of its own module, or of its class."""
+    """Return the title of a part, which is the first line of a docstring.
+
+    An aggregation or a back-end has a module of its own, whose docstring is taken. For the other
+    kinds, the docstring of the class is taken.
+    """
     factory = _documented(registry.get(name))
     text = inspect.getdoc(factory)
     if registry.kind not in (frontends.kind, heads.kind, losses.kind, tasks.kind, judgements.kind):
@@ -125,7 +129,7 @@ def variant(registry: Registry, name: str) -> str:
 
 
 def _documented(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the class or function whose docstring describes ``factory``, which may be a ``partial`` of it."""
+    """Unwrap ``factory``: return the class or function inside a ``partial``, because only it has a docstring."""
     while isinstance(factory, partial) and not isinstance(factory, Preset):
         factory = factory.func
     return factory

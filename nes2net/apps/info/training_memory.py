@@ -27,8 +27,8 @@ _REDUCED_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class TrainingMemory:
     """Bytes that a training step takes on its device.
 
-    Not counted are the memory of libraries (about 1 GB for CUDA), temporary memory of kernels, and
-    memory that the allocator cannot reuse.
+    The memory of libraries (about 1 GB for CUDA), temporary memory of kernels, and memory that the
+    allocator cannot reuse are not counted.
     """
 
     trained: int
@@ -69,7 +69,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
             replaced: dict[int, Tensor] = {}
 
             def without_numbers_of(tensor: Tensor) -> Tensor:
-                """Return the fake tensor that replaces ``tensor``, always the same for the same tensor."""
+                """Return the fake tensor that replaces ``tensor``; a tensor that two modules share is replaced once."""
                 if id(tensor) not in replaced:
                     empty = torch.empty(tensor.shape, dtype=tensor.dtype)
                     is_parameter = isinstance(tensor, nn.Parameter)
@@ -119,7 +119,7 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
     """
     counted_storages = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []
-    sizes = [0]  # bytes that are kept outside of these layers, then bytes that each layer keeps
+    sizes = [0]  # first the bytes kept outside of the layers, then the bytes that each layer keeps
 
     def keep(tensor: Tensor) -> Tensor:
         """Count a tensor; autograd calls this for each tensor that it saves."""

@@ -1,4 +1,4 @@
-"""The answer about a recording in plain words, in the words of docs/plain.md."""
+"""Say the answer about a recording in plain words; docs/plain.md uses the same words."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 
     Args:
         row: the row of the recording, with the scores of its windows.
-        decider: decides by a calibration; None without a calibration, which gives no answer.
+        decider: decides by a calibration; None if there is no calibration, and so no answer.
         model: name of the detector, for the command that makes a calibration.
     """
     if decider is None:

@@ -29,8 +29,8 @@ def report(
 ) -> int:
     """Report on one recording in plain words.
 
-    The page says what a detector takes the recording for, what that rests on, how often it is wrong, and what it cannot
-    tell. It contains all it shows, the recording included unless that lasts more than ten minutes.
+    The page says what a detector takes the recording for, and why; how often the detector is wrong; and what it cannot
+    tell. The page needs no other file. A recording of at most ten minutes can be played in it.
 
     Example:
         nes2net report talk.mp3 --model AASIST --calibration c.json --html r.html
@@ -38,8 +38,8 @@ def report(
     Args:
         file: an audio file
         html: page to write
-        pdf: the same on paper; needs WeasyPrint
-        channel: one of several, from 0; their mean if not given
+        pdf: PDF to write, with the same content; needs WeasyPrint
+        channel: channel to examine, from 0; the mean of all if not given
         batch_size: windows at once (8, or 64 on a GPU)
     """
     from nes2net.apps.report.examination import AudioFile, examine

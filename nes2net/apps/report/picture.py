@@ -1,4 +1,4 @@
-"""The picture of a report: waveform, spectrogram, what the detector says of each window, and fake stretches."""
+"""Draw the picture of a report: waveform, spectrogram, the detector's answer for each window, and fake stretches."""
 
 from __future__ import annotations
 

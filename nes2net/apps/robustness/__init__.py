@@ -1,4 +1,4 @@
-"""How a detector's error rates change when codecs, noise and rooms change the same trials.
+"""Measure how a detector's error rates change when codecs, noise and rooms change the same trials.
 
 In reading order: ``run`` scores the trials under each condition, ``robustness`` computes the error
 rates from the scores, and ``plots`` draws them.

@@ -177,7 +177,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect the origin of the clean scores and of the threshold, as facts that are the same if the run is repeated."""
+    """Collect the origin of the clean scores and of the threshold, without facts that a repeated run would change."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}

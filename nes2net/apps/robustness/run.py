@@ -32,7 +32,7 @@ from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 from nes2net.scoring.record import computing
 
-# Largest number of recordings from which babble, the noise of many talkers, is mixed.
+# Largest number of recordings that are mixed to babble, the noise of many talkers.
 _MOST_TALKERS = 200
 _RUN_FILE = "run.json"
 
@@ -239,7 +239,7 @@ def run(
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
-    # Whether there will be a threshold depends only on the numbers of trials: check it now, with zeros for scores.
+    # Check now that there will be a threshold. This depends only on the numbers of trials, so zeros stand for scores.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim_folder(out, scorer, plan, num_samples)

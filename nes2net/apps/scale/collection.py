@@ -180,7 +180,7 @@ def score_collection(
 def _stamps_of_model(model: Path) -> str:
     """Return text that changes if a file of ``model`` changes; empty for a name on the hub.
 
-    Nobody notices here if a model on the hub changes.
+    A change of a model on the hub would not be noticed.
     """
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
@@ -206,7 +206,7 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
 
 
 def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
-    """Return the paths of results whose shard was replaced after it was scored."""
+    """Return the paths of outdated results: their shards were replaced after they were scored."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     outdated = []
     for path, result in done.items():

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes them without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Processors of a task that reads a shard, which mostly waits. If a reading task had the resources of a decoding task,
+# Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding task,
 # Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store answers after about 50 ms only
@@ -168,7 +168,7 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
     """Score a piece that :func:`decoded` made, in the same batches as `nes2net score`.
 
     Returns:
-        The piece, in whose rows ``score`` and ``error`` replace ``waveform``.
+        The piece with ``score`` and ``error`` in place of ``waveform`` in its rows.
     """
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
@@ -208,7 +208,7 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
     """Decode the recordings of a piece.
 
     Returns:
-        The piece, in whose rows ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
+        The piece with ``seconds`` and ``waveform`` in place of ``content`` and ``suffix`` in its rows.
         ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz, or
         a text that says why the recording cannot be read.
     """

@@ -214,7 +214,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
 
 
 def _parsed_notes(text: Any) -> dict[str, Any]:
-    """Parse the JSON notes about a recording; {} if they are no JSON object, because scores need no notes."""
+    """Parse the JSON notes about a recording; {} if they are malformed, because notes are not needed for a score."""
     try:
         notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:

@@ -61,8 +61,8 @@ def shards_of(source: Source) -> list[Shard]:
     """List the shards of ``source``, sorted by address.
 
     ========================================== =========================================================
-    folder, or URL of one                      all ``.parquet``, ``.arrow`` and ``.tar`` files below it but
-                                               ``labels.parquet``; if it has none, its recordings
+    folder, or URL of a folder                 all ``.parquet``, ``.arrow`` and ``.tar`` files in it, except
+                                               ``labels.parquet``; if there are none, its recordings
     file, pattern with ``*``, or URL of these  shards of these kinds
     ``hub:OWNER/NAME[@REVISION]``              the shards of a data set of the Hugging Face hub, which stay there
     ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
@@ -171,7 +171,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _has_shard_suffix(address: str) -> bool:
-    """Whether the name in a path or URL is that of a shard, by its suffix."""
+    """Whether the file at a path or URL is a shard, by the suffix of its name."""
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
@@ -188,7 +188,7 @@ def _as_id(name: str) -> str:
 
 
 def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
-    """Divide a list into shards, whose stamps change if a local file of the list changes.
+    """Divide a list into shards; the stamp of a shard changes if one of its local files changes.
 
     Args:
         name: name of the list.

@@ -1,4 +1,4 @@
-"""A page to listen with, and the same over HTTP.
+"""A page that plays recordings and shows their scores, and an HTTP API that returns the scores.
 
 In reading order: ``server`` loads a detector and serves ``app``, which has the HTTP API and mounts
 ``page``. ``desk`` scores the recordings, which ``decoding`` decodes in a separate process.

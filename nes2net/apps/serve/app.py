@@ -1,4 +1,4 @@
-"""The web application: the page, and the HTTP API."""
+"""Build the web application: the page, and the HTTP API."""
 
 from __future__ import annotations
 

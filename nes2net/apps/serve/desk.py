@@ -49,7 +49,7 @@ _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its 
 _COLUMNS = 1200  # of a picture; it has hardly more pixels on the page
 _FFT = 512  # samples of a spectrum
 _FFT_HOP = 160  # samples from one spectrum to the next
-_MOST_FRAMES = 24  # spectra whose mean is a column; in a long column, they do not cover all samples
+_MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
 _RANGE = 70.0  # dB from white to black
 _LOUD = -10.0  # dB; the level drawn black is at least this, so that silence is not black; a full-scale sine has 42
 #: Function that shows progress. It is called with the fraction of the work that is done, and the current step in words.
@@ -87,7 +87,7 @@ class Limits:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
         if self.waiting > _MOST_WAITING:
             raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
-        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds four gigabytes
+        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds at most four gigabytes
             raise InputError(f"`max_duration` is at most {longest} s, not {self.max_duration:g}")
 
     @property
@@ -315,7 +315,9 @@ class Desk:
             judged = track.judged
             remark = track.remark
             recording = None
-            if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
+            if (
+                self.num_samples is not None or duration <= LONG_RECORDING
+            ):  # score in one piece, as `nes2net predict` does
                 recording = WaveformReader.of(self.detector, self.num_samples).read(full_wav)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 judged = recording.judged
@@ -364,7 +366,7 @@ class Desk:
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:
-        """Start the time, some minutes, in which a browser can fetch the player files of these ``tokens``."""
+        """Give the browser some minutes, from now on, to fetch the player files of these ``tokens``."""
         self._offered_until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED_FOR)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
@@ -383,7 +385,11 @@ class Desk:
 
     @contextmanager
     def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
-        """Make a folder, whose name begins with ``prefix``, and remove it with its content after this context."""
+        """Make a folder for this context, and remove it with its content afterwards.
+
+        Args:
+            prefix: beginning of the name of the folder.
+        """
         folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
         try:
             yield folder

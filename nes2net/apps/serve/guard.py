@@ -202,8 +202,8 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message.
 
-        Once the body is complete, the next message is the end of the connection, which has no time
-        limit.
+        Once the body is complete, the next message is the end of the connection. It may come at any
+        time.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -214,7 +214,7 @@ class _Body:
 
 
 class _Form:
-    """Checks a form, which arrives in pieces: it must hold files only."""
+    """Checks that a form, which arrives in pieces, holds files only."""
 
     def __init__(self, boundary: bytes) -> None:
         self.name = self.value = b""  # of the header that is arriving

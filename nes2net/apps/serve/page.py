@@ -1,4 +1,4 @@
-"""The page, built with Gradio: drop files or record speech, listen, and see the scores over time."""
+"""Build the page with Gradio: users drop files or record speech, listen, and see the scores over time."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _score_upload(
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
     def show_progress(share: float, step: str) -> None:
-        """Show the progress of the drop, of whose current file this share is done."""
+        """Show the progress of the drop; ``share`` is the fraction of the current file that is done."""
         progress((number + share) / count, desc=f"{title}: {step}")
 
     check()
@@ -344,7 +344,7 @@ def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[f
 
 
 def span(track: Track, threshold: float | None) -> tuple[float, float]:
-    """Return the ends of the score axis, which include all scores and the threshold, at least LEAST_SPAN apart."""
+    """Return both ends of the score axis, for all scores and the threshold; they are at least LEAST_SPAN apart."""
     shown_scores = [float(track.scores.min()), float(track.scores.max())]
     if threshold is not None:
         shown_scores.append(threshold)

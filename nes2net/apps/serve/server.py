@@ -1,4 +1,4 @@
-"""The server: load a detector, and serve the page at an address until it is stopped."""
+"""Load a detector, and serve the page at an address until the server is stopped."""
 
 from __future__ import annotations
 

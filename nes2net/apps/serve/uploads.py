@@ -1,4 +1,4 @@
-"""Files uploaded by the page: limit their size, and remove them."""
+"""Manage the files that the page uploads: limit their size, and remove them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from nes2net.apps.scale.cluster import Resources, connected
     ],
 )
 def test_actors_that_fit(wanted, available, device, expected):
-    assert wanted.on(available, device) == expected
+    assert wanted.resolved(available, device) == expected
     assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
 
 
