@@ -42,13 +42,13 @@ from nes2net.version import __version__
 
 #: Opset (version of the ONNX operators) of the files: the lowest that torch.onnx translates to.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch; if the largest logit is
-#: above 1, the difference relative to this logit.
+#: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
+#: above 1, the difference is divided by this logit.
 TOLERANCE = 1e-4
-#: The same for the shortest waveform. Its two frames are similar, and dividing by their standard
+#: Largest accepted difference for the shortest waveform. Its two frames are similar, and dividing by their standard
 #: deviation magnifies rounding.
 ROUGH_TOLERANCE = 1e-2
-#: The same for int8. It detects a failed quantisation, not a small loss of accuracy.
+#: Largest accepted difference for int8. It detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 makes no smaller
 #: layer faster.

@@ -239,7 +239,7 @@ def _remove_or_refuse(
     """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
 
     Args:
-        origin: words that say from where these results are, for the message.
+        origin: words that say where these results come from, for the message.
     """
     if paths and not overwrite:
         raise InputError(f"{out} has results of {origin}: pass `overwrite=True` to remove them, or name another folder")

@@ -43,7 +43,7 @@ BATCHES_OF_PIECE = 8
 # Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding task,
 # Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store answers after about 50 ms only
+_FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store takes about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
@@ -52,8 +52,8 @@ _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 class Model:
     """The arguments of ``Detector.from_pretrained``, with which every actor loads the detector.
 
-    The name is the path of a checkpoint or folder that every machine can read, or the name of a
-    model on the Hugging Face hub.
+    ``name`` is the path of a checkpoint or folder that every machine can read, or a name on the
+    Hugging Face hub.
     """
 
     name: str

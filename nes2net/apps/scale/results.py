@@ -93,9 +93,9 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
     Args:
-        columns: columns that the table has in any case. Other columns of the rows stand between the
-            second and the third of these.
-        beside: table of the same recordings whose columns are added at the beginning.
+        columns: names of columns that the table has in any case. Further columns of the rows are
+            inserted after the second of these.
+        beside: a table with further columns of the same recordings, which come first.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
