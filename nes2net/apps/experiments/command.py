@@ -252,7 +252,7 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:
-    """Return the ids of the GPUs to use: the ids in ``gpus``, or without them all GPUs that ``device`` allows.
+    """Return the ids of the GPUs to use: those in ``gpus``; if there are none, all that ``device`` allows.
 
     Args:
         gpus: ids separated by commas; None for all GPUs of this machine.

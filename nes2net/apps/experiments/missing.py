@@ -111,7 +111,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Remembers its searches: each part of a corpus and each key is searched for only once, because it takes long."""
+    """Remembers its searches: each part of a corpus and each key is searched for once, because a search may take long."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)

@@ -50,9 +50,9 @@ class Paths:
     """The files and folders of a reproduction.
 
     ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
-    name. Everything is written to ``out``. The others may be None: then ``keys`` and ``protocols``
-    are in the folder of the corpus, ``ssl_checkpoint`` is named in the recipe, ``recipe`` is named in
-    the row, and ``checkpoint`` is trained.
+    name. Everything is written to ``out``. If ``keys`` or ``protocols`` is None, the folder of the
+    corpus holds them. If ``recipe`` is None, the row names it. If ``ssl_checkpoint`` is None, the
+    recipe names it. If ``checkpoint`` is None, the detector is trained.
     """
 
     data: Path
@@ -230,7 +230,10 @@ def recipe_path(recipe: str) -> Path:
 
 
 def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return role → name and options of the part, without options that change no score, with the types of JSON."""
+    """Return the name and the options of each part by role; options that change no score are left out.
+
+    Values have the types of JSON.
+    """
     options = {}
     for kind, (_, registry) in _ROLES.items():
         parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()

@@ -200,7 +200,10 @@ def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: in
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Yield two rows for each system, the mean and the worst of its sets, from the seeds that have all sets."""
+    """Yield for each system a row with the mean over its sets, and a row with its worst set.
+
+    Only seeds that have figures on all sets are used.
+    """
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]

@@ -183,7 +183,10 @@ def explain(
 def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Read the part of a recording to explain, (N,) at 16 kHz; at most ``samples`` samples if this is not None.
+    """Read the part of a recording that is explained, (N,) at 16 kHz.
+
+    Args:
+        samples: largest number of samples to read; None for no limit but the longest part.
 
     Raises:
         InputError: if the part is empty or longer than 30 s.

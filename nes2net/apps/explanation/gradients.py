@@ -46,7 +46,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
     Returns:
         The relevance, and the score of the recording minus the score of the baseline. The relevance
-        should add up to this difference. It is None for gradient × input.
+        should add up to this difference. The difference is None for gradient × input.
 
     Raises:
         MissingLibrary: if captum is not installed.

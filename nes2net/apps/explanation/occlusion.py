@@ -14,8 +14,8 @@ from nes2net.apps.explanation.subject import Removable, Subject
 
 #: Number of time bins in a window that is removed, by default 0.2 s; a window begins at every bin, every 0.1 s.
 WINDOW_BINS = 2
-# Cells are removed in blocks of 2 bands and several time bins. The time bins are so many that there are at most 128
-# blocks.
+# Cells are removed in blocks of 2 bands and several time bins. A block has as many time bins as are needed to have at
+# most 128 blocks.
 _BLOCK_BANDS = 2
 _MOST_BLOCKS = 128
 
@@ -44,7 +44,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray]:
     """Make the masks of all parts to remove: windows of time, bands, and disjoint blocks of cells.
 
     Returns:
-        For each of the three kinds K×F×T booleans, where K is the number of parts of the kind.
+        Three arrays of booleans K×F×T, one for each kind; K is the number of parts of the kind.
     """
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None]

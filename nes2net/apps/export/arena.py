@@ -99,8 +99,7 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Only recordings of equal length share a batch. A score depends on the other recordings by at most
-        1e-6.
+        Only recordings of equal length share a batch. Other recordings change a score by at most 1e-6.
 
         Args:
             audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The client
@@ -132,7 +131,7 @@ class ArenaModel:
 
 
 class _StrictModel(BaseModel):
-    """A part of ``meta.yaml``, without unknown keys and conversions of types."""
+    """A part of ``meta.yaml``; unknown keys, and values of a wrong type, are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -50,8 +50,8 @@ TOLERANCE = 1e-4
 ROUGH_TOLERANCE = 1e-2
 #: Largest accepted difference for int8. It detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
-#: A linear layer is quantised if it has at least this many inputs and outputs; int8 makes no smaller
-#: layer faster.
+#: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
+#: smaller layer faster.
 _FEWEST_FEATURES = 64
 #: Most bytes of weights in the ONNX file itself: protobuf's limit is 2 GiB, and the graph takes some of it.
 LARGEST_FILE = 2**31 - 2**26
@@ -288,7 +288,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
 
     model = onnx.load(path)
-    model.graph.ClearField("value_info")  # stated shapes: the tool would not correct them if it turns Gemm into MatMul
+    model.graph.ClearField("value_info")  # stated shapes: they would be wrong after the tool turns Gemm into MatMul
     weights = {node.input[1] for node in model.graph.node if node.name in node_names}
     size = 0
     for tensor in model.graph.initializer:
@@ -356,7 +356,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
         path: its later name, for the error message.
 
     Returns:
-        The largest difference between two logits, and the largest logit.
+        The largest difference between a logit of onnxruntime and of torch, and the largest logit.
 
     Raises:
         InputError: if the difference is larger than accepted.

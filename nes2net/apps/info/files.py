@@ -175,7 +175,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
 
 
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    """Return the recipe in ``provenance``; None if there is none, or none that this version can read."""
+    """Return the recipe in ``provenance``; None if there is no recipe, or if this version cannot read it."""
     if provenance.recipe is None:
         return None
     try:

@@ -56,7 +56,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
     detectors = []
-    # Detectors for commercial use come first. Then newer ones come first; among equals, the smaller one stays first.
+    # Detectors for commercial use come first, and among these the newest. Equally new ones stay sorted by size.
     for model in sorted(list_models(), key=lambda model: (PUBLISHED[model.name].non_commercial, -(model.until or 0))):
         detectors.append(
             {

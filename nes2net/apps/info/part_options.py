@@ -76,7 +76,7 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """Return the keys of a mapping that a recipe has as the value of ``key``, as :func:`option_rows`; else []."""
+    """Return the keys that the value of a recipe's ``key`` has, as :func:`option_rows`; [] if it is no mapping."""
     if key not in _DECLARED_BY:
         return []
     return rows_of(resolve_name(_DECLARED_BY[key]))

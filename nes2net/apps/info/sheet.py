@@ -12,7 +12,7 @@ from typing import Any
 
 from nes2net.lib.terminal import printable_name, table_line, wrapped
 
-#: Most columns of a text.
+#: Width of a text in characters.
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns whose values are shown as in a recipe
 

@@ -52,8 +52,8 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
     The forward pass is computed with tensors that have shapes but no numbers. The tensors that
     automatic differentiation keeps for the backward pass are counted, each storage once. With
-    ``train.activation_checkpointing``, the transformer layers keep only their inputs, and beside them
-    the tensors of the largest layer are counted. **This is not a measurement**: the log of a training
+    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, but the
+    tensors inside of the largest layer only. **This is not a measurement**: the log of a training
     on CUDA has the measured peak.
     """
     train = recipe.train

@@ -13,7 +13,7 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# An assumption: there is reason for doubt if more than this many times as many windows are low as by chance.
+# An assumption: low windows are a reason for doubt if there are more than this many times as many as by chance.
 _MANY_TIMES = 3
 
 
@@ -195,7 +195,7 @@ def _stretch_words(stretch: Stretch) -> str:
 
 
 def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
-    """Say how many windows are low, and how many of bona fide speech would be low by chance."""
+    """Say how many windows are low, and how many windows of bona fide speech would be low by chance."""
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (

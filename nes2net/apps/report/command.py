@@ -90,7 +90,7 @@ def report(
 
 
 def _changed_flags(settings: Any) -> Iterator[str]:
-    """Yield the command-line flags of the fields of ``settings`` that differ from their defaults, with their values."""
+    """Yield the flags, each with its value, of those ``settings`` that differ from their defaults."""
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value == field.default:

@@ -313,7 +313,7 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials without all scores, as id of a trial → the conditions without its score."""
+    """Find the trials that lack a score under a condition, as id of a trial → these conditions."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

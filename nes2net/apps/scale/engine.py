@@ -240,7 +240,7 @@ def _without_columns(row: Row, *names: str) -> Row:
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None) -> Dataset:
-    """Make a Ray dataset of the pieces of ``shards``; a task for each shard reads it when it is needed.
+    """Make a Ray dataset of the pieces of ``shards``; a task reads each shard when it is needed.
 
     Args:
         batch_size: number of recordings in a batch; a piece has whole batches.

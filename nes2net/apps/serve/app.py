@@ -131,7 +131,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
 def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
     """Return the function with which the guard decides which requests are answered, see :data:`Admit`."""
-    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)  # of requests to the API at once
+    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)  # limits how many requests to the API run at once
 
     @contextmanager
     def admit(method: str, path: str, length: int | None) -> Iterator[int]:

@@ -41,7 +41,7 @@ class DropsCheck:
 
     Args:
         events: Gradio's number of an event of the page → whether the event takes a list of files.
-        sessions: name of an open page → anything.
+        sessions: mapping whose keys are the names of the open pages.
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
 

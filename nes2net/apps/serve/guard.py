@@ -20,8 +20,8 @@ from nes2net.lib.errors import InputError, readable_size
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # bytes of a request besides the file
-# Bytes of a refused body that are received and discarded: a client that is still sending may never see the answer
-# if the connection is closed.
+# Most bytes of a refused body that are received and discarded before the answer. If the connection were closed at once,
+# a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.

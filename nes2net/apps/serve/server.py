@@ -196,7 +196,7 @@ class _Server(uvicorn.Server):
 
 
 def _machine_names(host: str) -> list[str]:
-    """Host names under which a browser may reach a server at ``host``, besides IP addresses and ``localhost``."""
+    """Return host names by which a browser may address a server at ``host``, besides ``localhost``."""
     if is_address(host) and is_loopback(host):
         return []
     name = socket.gethostname()
