@@ -229,11 +229,11 @@ def load_experiment(
 ) -> Experiment:
     """Read the experiment in a YAML file, or a packaged one by name.
 
-    ``${NAME}`` in the file is replaced by a value. The value comes from ``assignments``; if it is not
-    there, from the environment variable ``NAME``; and if there is no such variable, from the section
-    ``places`` of the file. A name without an assignment must be in this section. Otherwise a file of
-    unknown origin could copy any environment variable. ``~`` at the beginning of a text is the home
-    folder.
+    ``${NAME}`` in the file is replaced by a value. The value comes from ``assignments``; if it is
+    not there, from the environment variable ``NAME``; and if there is no such variable, from the
+    section ``places`` of the file. A name without an assignment must be in this section. Otherwise
+    a file of unknown origin could copy any environment variable. ``~`` at the beginning of a text
+    is the home folder.
 
     Args:
         name: path of the file, or name of a packaged experiment.

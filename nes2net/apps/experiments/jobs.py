@@ -1,9 +1,9 @@
 """The jobs of an experiment, which train, score and evaluate, and know whether they are done.
 
 Records, timestamps and checksums of small files tell whether a job is done. No detector is loaded
-for this, and no recording is decoded. A job that is not done calls the same functions as the command
-line (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …). They check
-the contents of files, and resume earlier work.
+for this, and no recording is decoded. A job that is not done calls the same functions as the
+command line (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
+They check the contents of files, and resume earlier work.
 """
 
 from __future__ import annotations
@@ -235,7 +235,8 @@ class ScoreJob(Job):
         """Whether ``record`` belongs to another checkpoint, other trials, or another score length.
 
         Args:
-            detector: the detector, if it is loaded already; another detector counts as another checkpoint.
+            detector: the detector, if it is loaded already; another detector counts as another
+                checkpoint.
         """
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
@@ -389,7 +390,8 @@ class EvaluateJob(Job):
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
     """Select the jobs that are not done, and the jobs that need one of these.
 
-    A job that cannot be checked counts as not done. When somebody does the job, it raises the error.
+    A job that cannot be checked counts as not done. When somebody does the job, it raises the
+    error.
 
     Args:
         jobs: jobs in an order in which each job follows the job that it needs.

@@ -111,7 +111,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Remembers its searches: each part of a corpus and each key is searched for once, because a search may take long."""
+    """Remembers the results of searches, because a search for a large corpus takes long."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)

@@ -122,8 +122,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     """Make the runs of ``experiment``, whose files go to the folder ``out``.
 
     Raises:
-        InputError: if a recipe or a value of the grid is wrong; if two runs would share a folder; or
-            if `leave_one_out` is given and a corpus is not trained on or not evaluated.
+        InputError: if a recipe or a value of the grid is wrong; if two runs would share a folder;
+            or if `leave_one_out` is given and a corpus is not trained on or not evaluated.
     """
     out = Path(out)
     keys = list(experiment.grid)
@@ -160,8 +160,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set that is named by its alias. If there is no such set, it has all sets
-    of the same corpus.
+    A left-out corpus has the set that is named by its alias. If there is no such set, it has all
+    sets of the same corpus.
 
     Returns:
         Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only

@@ -210,8 +210,8 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
-    If ``row.model`` is only a back-end, the front-end is the one that the row names. If the row names
-    none, the front-end of its recipe is taken; without a recipe, XLS-R 300M.
+    If ``row.model`` is only a back-end, the front-end is the one that the row names. If the row
+    names none, the front-end of its recipe is taken; without a recipe, XLS-R 300M.
 
     Raises:
         InputError: if the recipe cannot be read.

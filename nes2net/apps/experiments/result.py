@@ -32,10 +32,10 @@ _OVER_SEEDS = (
 class Measured:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
-    ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the EER,
-    and ``interval_over`` says what the bootstrap draws. ``left_out`` says which trials have no score.
-    ``trials`` and ``key`` are checksums of the recordings and of the labels. ``page`` is the path of
-    the report in the experiment's folder.
+    ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the
+    EER, and ``interval_over`` says what the bootstrap draws. ``left_out`` says which trials have no
+    score. ``trials`` and ``key`` are checksums of the recordings and of the labels. ``page`` is the
+    path of the report in the experiment's folder.
     """
 
     run: str
@@ -82,9 +82,9 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
         by_seed: seed → figure of ``metric``.
 
     Returns:
-        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the standard deviation of
-        the sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for several
-        seeds. The mapping is empty if there are no figures.
+        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the standard deviation
+        of the sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for
+        several seeds. The mapping is empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -124,8 +124,8 @@ def experiment_result(
         notes: remarks about missing or incomparable figures.
 
     Returns:
-        A table for each metric, a table ``over the seeds`` with the details of each EER, and a table
-        ``reports`` with the figures of each detector.
+        A table for each metric, a table ``over the seeds`` with the details of each EER, and a
+        table ``reports`` with the figures of each detector.
     """
     details = []
     reports = []

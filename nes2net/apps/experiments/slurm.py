@@ -1,8 +1,8 @@
 """Submit the tasks of an experiment as jobs of a Slurm cluster, with submitit.
 
 All trainings are one array of jobs. The other tasks of each run are an array that waits for the
-training of the run. A last job makes the table. If a job reaches its time limit, or has to make room
-for another job, it saves its work and is queued again.
+training of the run. A last job makes the table. If a job reaches its time limit, or has to make
+room for another job, it saves its work and is queued again.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def submit(
 ) -> dict[str, str]:
     """Submit ``tasks`` and the job that writes the table; return task → job id.
 
-    A task is not submitted again while its job is queued or running. The cluster ``local`` cannot let
-    one job wait for another, so there this function waits for the jobs itself.
+    A task is not submitted again while its job is queued or running. The cluster ``local`` cannot
+    let one job wait for another, so there this function waits for the jobs itself.
 
     Args:
         command: function that returns the command line of a task, given the name of the task.

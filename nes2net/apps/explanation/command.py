@@ -63,8 +63,8 @@ def explain(
     """Explain the score of recordings.
 
     A part of relevance above 0 moves the score towards bona fide. The check says whether relevance can be trusted:
-    removing the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that a file could
-    not be explained.
+    removing the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that
+    a file could not be explained.
 
     Example:
         nes2net explain recording.wav --model detector.pth --out pictures/

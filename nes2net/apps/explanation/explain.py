@@ -43,13 +43,13 @@ class Explanation:
     baseline: str
     """What replaces removed parts, ``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.subject.Fill`."""
     relevance: Relevance
-    """Relevance of time bins, of frequency bands, and of their cells; times count from the beginning of the recording."""
+    """Relevance of time bins, frequency bands and cells; times count from the beginning of the recording."""
     layers: Layers | None
     """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
     """Results of removing the most relevant tenth, compared with removing random tenths."""
     difference: float | None = None
-    """For integrated gradients, the score minus the baseline's score; the relevance should add up to this. Else None."""
+    """For integrated gradients, score minus score of the baseline; the relevance should add up to it. Else None."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,), the explained samples at 16 kHz."""
     remark: str = ""
@@ -57,7 +57,7 @@ class Explanation:
 
     @property
     def unexplained(self) -> float | None:
-        """For integrated gradients, the error of the method: :attr:`difference` minus the sum of the relevance. Else None."""
+        """For integrated gradients, their error: :attr:`difference` minus the sum of the relevance. Else None."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
@@ -137,7 +137,8 @@ def explain(
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
-            if a setting is out of range; or if the method needs gradients and the detector has none.
+            if a setting is out of range; or if the method needs gradients and the detector has
+            none.
         MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})

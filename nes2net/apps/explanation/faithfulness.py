@@ -80,9 +80,9 @@ def check(
     """Compare removing the most relevant tenth with removing random tenths, for time bins and for cells.
 
     The most relevant tenth is either the tenth with the largest relevance towards bona fide, or the
-    tenth with the largest relevance towards spoof. The tenth with the larger sum is taken. A mixture
-    of both is not, because their effects would cancel. A random tenth has equally many bins or
-    cells, drawn without replacement.
+    tenth with the largest relevance towards spoof. The tenth with the larger sum is taken. A
+    mixture of both is not, because their effects would cancel. A random tenth has equally many bins
+    or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.

@@ -14,8 +14,8 @@ from nes2net.apps.explanation.subject import Removable, Subject
 
 #: Number of time bins in a window that is removed, by default 0.2 s; a window begins at every bin, every 0.1 s.
 WINDOW_BINS = 2
-# Cells are removed in blocks of 2 bands and several time bins. A block has as many time bins as are needed to have at
-# most 128 blocks.
+# Cells are removed in blocks of 2 bands and several time bins. The number of time bins is chosen so
+# that there are at most 128 blocks.
 _BLOCK_BANDS = 2
 _MOST_BLOCKS = 128
 

@@ -105,7 +105,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-    # Scale by a quantile: if a few cells are far stronger than all others, the others would be invisible otherwise.
+    # Scale by a quantile: a few cells may be far stronger than all others, and must not make them invisible.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [

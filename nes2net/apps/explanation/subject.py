@@ -37,12 +37,13 @@ _NYQUIST = SAMPLE_RATE / 2
 class Removable:
     """A recording on a grid of F frequency bands × T time bins, whose cells can be removed.
 
-    The short-time Fourier transform of the recording has R rows (frequencies) and C columns (times).
-    Each belongs to a band or a time bin of the grid.
+    The short-time Fourier transform of the recording has R rows (frequencies) and C columns
+    (times). Each belongs to a band or a time bin of the grid.
 
     Args:
         waveform: (N,) float32, 16 kHz.
-        bin_seconds: length of a time bin in seconds; the last bin also has the rest of the recording.
+        bin_seconds: length of a time bin in seconds; the last bin also has the rest of the
+            recording.
         num_bands: F, the number of bands of equal width from 0 to 8 kHz.
         fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.

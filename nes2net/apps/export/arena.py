@@ -1,9 +1,10 @@
 """Write a folder for the Speech Anti-Spoofing Arena, whose client then runs the detector.
 
-The folder has an adapter, which is a Python module, and ``meta.yaml``, which describes the system. The
-client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once, ``score_batch`` for
-every few recordings, and ``unload`` at the end. :class:`ArenaModel` has these methods. The class in the
-adapter also inherits from the client's base class, so that nes2net does not need the client.
+The folder has an adapter, which is a Python module, and ``meta.yaml``, which describes the system.
+The client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once,
+``score_batch`` for every few recordings, and ``unload`` at the end. :class:`ArenaModel` has these
+methods. The class in the adapter also inherits from the client's base class, so that nes2net does
+not need the client.
 """
 
 from __future__ import annotations
@@ -99,19 +100,20 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Only recordings of equal length share a batch. Other recordings change a score by at most 1e-6.
+        Only recordings of equal length share a batch. Other recordings change a score by at most
+        1e-6.
 
         Args:
-            audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The client
-                gives float32 at 16 kHz. As in `nes2net score`, other rates are resampled, and the
-                channels of samples (channels, N) are averaged.
+            audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The
+                client gives float32 at 16 kHz. As in `nes2net score`, other rates are resampled,
+                and the channels of samples (channels, N) are averaged.
             srs: sample rates of the recordings in Hz.
 
         Raises:
-            InputError: if the detector is not loaded; if the numbers of rates and recordings differ;
-                if samples are whole numbers, not finite or far outside [−1, 1]; or if a recording
-                cannot be scored. The client then repeats the call with single recordings, and leaves
-                out the recordings that fail.
+            InputError: if the detector is not loaded; if the numbers of rates and recordings
+                differ; if samples are whole numbers, not finite or far outside [−1, 1]; or if a
+                recording cannot be scored. The client then repeats the call with single recordings,
+                and leaves out the recordings that fail.
         """
         detector = self._detector
         if detector is None:
@@ -296,8 +298,9 @@ def lacking(system: dict[str, Any]) -> list[str]:
 def paper_of(detector: Detector) -> str | None:
     """Return the arXiv number of the paper about the detector's architecture; None if no paper is known.
 
-    If the detector has the name or the architecture of a published system, this is the paper of that
-    system. Otherwise it is the paper of a published system with the same front-end and back-end.
+    If the detector has the name or the architecture of a published system, this is the paper of
+    that system. Otherwise it is the paper of a published system with the same front-end and
+    back-end.
     """
     if detector.provenance.architecture:
         models = [detector.provenance.architecture[1]]

@@ -24,8 +24,8 @@ def check_export(
     """Check the arguments of an export, as far as possible before a large detector is loaded.
 
     Raises:
-        InputError: if an option is for another format, if ``out`` has the wrong kind of name, or if a
-            package is missing.
+        InputError: if an option is for another format, if ``out`` has the wrong kind of name, or if
+            a package is missing.
     """
     out = Path(out)
     if quantize is not None and to != "onnx":

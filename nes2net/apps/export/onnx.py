@@ -4,9 +4,9 @@
 ``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
 fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
 length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
-``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up to
-2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which makes
-the file smaller and the computation of scores on a CPU faster.
+``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
+to 2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which
+makes the file smaller and the computation of scores on a CPU faster.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def export_onnx(
             Everything else stays float32. A line on standard error says how much the logits change.
 
     Raises:
-        InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a pipe;
-            if the detector is on another device or of another dtype; if ``num_samples`` does not
-            fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
+        InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
+            pipe; if the detector is on another device or of another dtype; if ``num_samples`` does
+            not fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
             front-end has no linear layers for it; or if the logits differ by more than
             :data:`TOLERANCE`, :data:`ROUGH_TOLERANCE` at the shortest length, or
             :data:`INT8_TOLERANCE`.
@@ -270,7 +270,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
             weight: Any = node.inputs[1]
             if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
                 linear_layers.append(str(node.name))
-        node.metadata_props.clear()  # source paths of this machine
+        node.metadata_props.clear()  # remove source paths of this machine
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path, external_data=description["external_data"] is not None)
@@ -327,7 +327,8 @@ def _has_fixed_length(description: dict[str, Any]) -> bool:
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
     """Return the number of samples of the waveform that is traced.
 
-    It leaves several frames after every pooling, because torch.export treats a size of 1 as a constant.
+    It leaves several frames after every pooling, because torch.export treats a size of 1 as a
+    constant.
     """
     if _has_fixed_length(description):
         return description["min_samples"]

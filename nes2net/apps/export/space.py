@@ -83,8 +83,8 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
         calibration: file of a calibration; None for a page with raw scores.
 
     Raises:
-        InputError: if the calibration does not belong to this detector alone, or if a file cannot be
-            written.
+        InputError: if the calibration does not belong to this detector alone, or if a file cannot
+            be written.
     """
     loaded = None if calibration is None else calibrations.load(calibration)
     if loaded is not None:

@@ -21,8 +21,9 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         nes2net info wav2vec2_Nes2Net_X
 
     Args:
-        model: name of a recipe, model, part, loss, task, corpus, condition, command or published result; or a file or folder; or a
-            kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published, for the tables of published results
+        model: name of a recipe, model, part, loss, task, corpus, condition, command or published result; or a file or
+            folder; or a kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published,
+            for the tables of published results
         key: after recipe: one key or section of a recipe, e.g. train.lr
         json_: print it as JSON
     """

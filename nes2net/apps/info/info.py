@@ -37,8 +37,8 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume for an H100 or H200: in bfloat16 a
-#: fifth of the dense peak (989·10¹²), in float32 two fifths of the peak (67·10¹²).
+#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth of the
+#: dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
@@ -79,7 +79,8 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
     """Compute the peak memory in bytes of the results of operations in a forward pass without gradients.
 
-    Parameters and inputs are not counted. On the meta device, the forward pass itself takes no memory.
+    Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
+    memory.
 
     >>> peak_bytes(nn.Sequential(nn.Linear(10, 100), nn.Linear(100, 1)), torch.zeros(2, 10))
     808
@@ -96,8 +97,8 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
 class _ResultMemory(TorchDispatchMode):
     """Counts the bytes of tensors that operations return, until the tensors are freed.
 
-    ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes now,
-    and ``peak`` the largest number so far.
+    ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes
+    now, and ``peak`` the largest number so far.
     """
 
     def __init__(self, storages: set[int]) -> None:
@@ -148,17 +149,21 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             backend = create_backend(name)
             if backend.feature_dim == 1:  # the back-end reads the waveform
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
-                return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
+                return [
+                    _describe_aggregation_or_backend(
+                        "back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE
+                    )
+                ]
             frames = backend.fixed_frames or PAPER_FRAMES
             features = torch.zeros(1, frames, backend.feature_dim)
             inputs: Any = features
             if backend.wants_layers == "all":
                 inputs = [features] * backend.num_states
-            return [_describe_head("back-end", backend, inputs, frames)]
+            return [_describe_aggregation_or_backend("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
             aggregation = create_aggregation(name, _NUM_STATES, _FEATURE_DIM)
             states = [torch.zeros(1, PAPER_FRAMES, _FEATURE_DIM)] * _NUM_STATES
-            return [_describe_head("aggregation", aggregation, states, PAPER_FRAMES)]
+            return [_describe_aggregation_or_backend("aggregation", aggregation, states, PAPER_FRAMES)]
     names = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
     raise InputError(f"there is no model or part '{name}'{did_you_mean(name, names, 'nes2net info')}")
 
@@ -166,9 +171,9 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
 def estimates(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
-    Memory is the weights, plus the peak of the results in the forward pass (:func:`peak_bytes`). Time
-    is the longer of two times: operations / :data:`SPEED`, and the time to read the weights once with
-    :data:`BANDWIDTH`. The delay before the first operation is not included.
+    Memory is the weights, plus the peak of the results in the forward pass (:func:`peak_bytes`).
+    Time is the longer of two times: operations / :data:`SPEED`, and the time to read the weights
+    once with :data:`BANDWIDTH`. The delay before the first operation is not included.
 
     Returns:
         ``weights``, ``memory`` and ``time`` in words; empty if the front-end has no weights.
@@ -212,8 +217,10 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
     if detector.backend.wants_layers == "last":
-        descriptions.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
-    return [*descriptions, _describe_head("back-end", detector.backend, features, frames, seconds)]
+        descriptions.append(
+            _describe_aggregation_or_backend("aggregation", detector.aggregation, states, frames, seconds)
+        )
+    return [*descriptions, _describe_aggregation_or_backend("back-end", detector.backend, features, frames, seconds)]
 
 
 def _describe_frontend(frontend: Frontend) -> PartInfo:
@@ -232,13 +239,15 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
     )
 
 
-def _describe_head(
+def _describe_aggregation_or_backend(
     role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
     """Describe an aggregation or a back-end on the meta device.
 
     Args:
-        inputs: its input, features or hidden states.
+        role: ``"aggregation"`` or ``"back-end"``.
+        module: the part.
+        inputs: input of the part, features or hidden states.
         frames: number of frames in the input.
         seconds: duration of the input in seconds; None for 20 ms per frame.
     """

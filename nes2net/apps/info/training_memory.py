@@ -114,8 +114,8 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
 
     Args:
         module: module whose parameters are not counted.
-        recomputed: layers whose activations are computed again in the backward pass. Of these layers,
-            the inputs are counted, and the tensors that the largest layer keeps.
+        recomputed: layers whose activations are computed again in the backward pass. Of these
+            layers, the inputs are counted, and the tensors that the largest layer keeps.
     """
     counted_storages = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []

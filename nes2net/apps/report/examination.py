@@ -163,7 +163,8 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         batch_size: windows to score at once; None for the default.
 
     Raises:
-        InputError: if the detector cannot score the recording, or the calibration belongs to another detector.
+        InputError: if the detector cannot score the recording, or the calibration belongs to
+            another detector.
     """
     score_length = calibrated_samples(decider, detector.provenance)
     doubts = notes_on(detector, decider, score_length.num_samples) if decider is not None else []

@@ -85,8 +85,8 @@ def evaluate_robustness(
         the EER to the smallest.
 
     Raises:
-        InputError: if a score file does not fit the trials, if a class has no trials, or if ``rule``
-            gives no threshold.
+        InputError: if a score file does not fit the trials, if a class has no trials, or if
+            ``rule`` gives no threshold.
     """
     scores, without_scores = _read_scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
@@ -163,7 +163,8 @@ def _condition_rows(
         values: :data:`CLEAN` or condition → scores (N,) of the same trials.
         is_bonafide: (N,) booleans.
         rules: name of a figure → function that computes it from scores.
-        draws: settings of the bootstrap, as arguments of :class:`nes2net.evaluation.tables.Measured`.
+        draws: settings of the bootstrap, as arguments of
+            :class:`nes2net.evaluation.tables.Measured`.
     """
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rows = []

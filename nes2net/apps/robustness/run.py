@@ -214,8 +214,8 @@ def run(
 ) -> Result:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
-    If no trial can be scored under a condition, the result lists the condition as failed, and the run
-    continues. The other arguments are described in
+    If no trial can be scored under a condition, the result lists the condition as failed, and the
+    run continues. The other arguments are described in
     :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 

@@ -24,8 +24,8 @@ class Resources:
     """Number of actors, the processes that score, and the resources that Ray reserves for each actor.
 
     Args:
-        num_actors: number of actors; None for as many as fit on the GPUs, or if there are no GPUs, on
-            all processors but one.
+        num_actors: number of actors; None for as many as fit on the GPUs, or if there are no GPUs,
+            on all processors but one.
         cpus_per_actor: number of threads of an actor without a GPU.
         gpus_per_actor: number of GPUs, which may be a fraction; None for one GPU if there are GPUs.
         address: address of a Ray cluster, such as ``"auto"``; None for the address in the variable

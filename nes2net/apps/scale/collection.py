@@ -79,21 +79,21 @@ def score_collection(
 ) -> Outcome:
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
-    A row of the file has ``id``, ``address``, the columns of texts, numbers and booleans of the
-    shard, ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
+    A row of the file has ``id``, ``address``, the shard's columns of texts, numbers and booleans,
+    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
     (reason for a missing score). Each file is written atomically. After an interruption, or if
     shards were added or replaced, the same call scores the shards without results. A recording that
-    cannot be read has an error in its row. A shard that cannot be read has no results; the next call
-    tries it again.
+    cannot be read has an error in its row. A shard that cannot be read has no results; the next
+    call tries it again.
 
     The scores of a shard equal the scores of `nes2net score` for the same recordings in the same
-    order, with the same number of threads. They are equal bit for bit if a fixed number of samples is
-    scored, and up to the rounding of float32 for whole utterances.
+    order, with the same number of threads. They are equal bit for bit if a fixed number of samples
+    is scored, and up to the rounding of float32 for whole utterances.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
-        model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub; or
-            a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
+        model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
+            or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
         num_samples: number of leading samples to score; shorter recordings are repeated. None for
             all samples; "auto" for the choice of
             :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
@@ -105,8 +105,9 @@ def score_collection(
         retry_errors: score a shard again if some of its recordings have no score.
 
     Raises:
-        InputError: if there is no such source or detector; if ``out`` has results that ``overwrite``
-            would remove; if another run is writing to ``out``; or if an argument is out of range.
+        InputError: if there is no such source or detector; if ``out`` has results that
+            ``overwrite`` would remove; if another run is writing to ``out``; or if an argument is
+            out of range.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
         Unfinished: if Ray stops, or SIGTERM comes; finished shards are kept.
     """
@@ -192,7 +193,8 @@ def _stamps_of_model(model: Path) -> str:
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
 
-    With ``overwrite``, these results are removed instead. If they stayed, they would be among the scores.
+    With ``overwrite``, these results are removed instead. If they stayed, they would be among the
+    scores.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes them without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding task,
-# Ray would join the two, and one process would decode a whole shard.
+# Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
+# task, Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store takes about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
@@ -144,8 +144,8 @@ class Scoring:
     """The actor: loads a detector once, and scores decoded pieces.
 
     Raises:
-        InputError: if the name of the detector leads to another detector on this machine, such as an
-            older copy.
+        InputError: if the name of the detector leads to another detector on this machine, such as
+            an older copy.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -208,9 +208,9 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
     """Decode the recordings of a piece.
 
     Returns:
-        The piece with ``seconds`` and ``waveform`` in place of ``content`` and ``suffix`` in its rows.
-        ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz, or
-        a text that says why the recording cannot be read.
+        The piece with ``seconds`` and ``waveform`` in place of ``content`` and ``suffix`` in its
+        rows. ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16
+        kHz, or a text that says why the recording cannot be read.
     """
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
@@ -275,8 +275,8 @@ def read(source: Source) -> Dataset:
     """Make a Ray dataset of the recordings of ``source``, which are read when they are needed.
 
     Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they have to
-    be fetched from the address), ``suffix`` (of the file) and the further columns of the shards. See
-    :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
+    be fetched from the address), ``suffix`` (of the file) and the further columns of the shards.
+    See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
 
     Raises:
         InputError: if there is no such source. If a shard cannot be read, computing the dataset
@@ -300,8 +300,8 @@ def score(
 
     Ray computes the result when it is iterated. Its rows lack the bytes of audio, and have
     ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
-    for a missing score). Recordings share a batch with their neighbours in a block of the dataset, so
-    the last digits of a score depend on how Ray cuts the dataset into blocks. The scores of
+    for a missing score). Recordings share a batch with their neighbours in a block of the dataset,
+    so the last digits of a score depend on how Ray cuts the dataset into blocks. The scores of
     :func:`nes2net.apps.scale.collection.score_collection` do not depend on this.
 
     Args:

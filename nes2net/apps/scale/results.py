@@ -32,7 +32,7 @@ from nes2net.scoring.score_file import check_ids
 RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
-_KEY = b"nes2net"  # of the facts about the shard in a file's metadata
+_KEY = b"nes2net"  # under which the facts about a shard stand in the metadata of a file
 _LARGEST_RECORD = 256 << 20  # bytes; the record has a reason for each shard that could not be read
 # Most reasons for missing scores in the record of a score file; the files of the shards have all reasons.
 _MOST_FAILURES = 10_000

@@ -66,7 +66,8 @@ def shards_of(source: Source) -> list[Shard]:
     file, pattern with ``*``, or URL of these  shards of these kinds
     ``hub:OWNER/NAME[@REVISION]``              the shards of a data set of the Hugging Face hub, which stay there
     ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
-                                               URL; paths are relative to the list, ``#`` begins a comment
+                                               URL; paths are relative to the list, ``#`` begins a
+                                               comment
     trials                                     their ids and audio
     several paths and URLs                     shards of these kinds, and recordings
     ========================================== =========================================================

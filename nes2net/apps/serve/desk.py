@@ -214,7 +214,8 @@ class Desk:
     Args:
         detector: detector that scores the recordings.
         folder: folder for temporary files. Only files in :attr:`player_files` stay there after
-            scoring. :meth:`withdraw` removes them, or :meth:`tidy` some minutes after :meth:`offer`.
+            scoring. :meth:`withdraw` removes them, or :meth:`tidy` some minutes after
+            :meth:`offer`.
         limits: limits for recordings; None for the defaults.
         decider: decides by a calibration; None for raw scores.
 

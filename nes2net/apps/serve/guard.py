@@ -53,8 +53,8 @@ class Guard:
       foreign web pages whose host name resolves to this machine (DNS rebinding).
     - A request is refused if a browser sends it for a page of another site (``Origin``).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
-    - Only a form may be as long as a file. A form must hold files only, because text fields would be
-      kept in memory.
+    - Only a form may be as long as a file. A form must hold files only, because text fields would
+      be kept in memory.
     - The answers forbid the browser to load anything from other servers, and forbid other sites to
       show the page in a frame.
 

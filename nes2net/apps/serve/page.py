@@ -372,7 +372,7 @@ def _time_labels(duration: float) -> list[float]:
 
 
 def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
-    """Return links that download the results: a CSV file with a line per recording, and a JSON file with the tracks too."""
+    """Return links that download the results: as CSV, a line per recording, and as JSON, with the tracks."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [*COLUMNS, *_BASIS]
     lines = []
