@@ -81,7 +81,7 @@ def run(
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
-    if task:
+    if task:  # this process does a part of the work of another process
         return _do_task(task, plan, machine)
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)

@@ -76,7 +76,10 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """Return the keys that the value of a recipe's ``key`` has, as :func:`option_rows`; [] if it is no mapping."""
+    """Describe the mapping that a recipe has under ``key``, such as ``augment.fir``: a row for each of its keys.
+
+    The rows are like those of :func:`option_rows`. Empty if the value of ``key`` is no mapping.
+    """
     if key not in _DECLARED_BY:
         return []
     return rows_of(resolve_name(_DECLARED_BY[key]))

@@ -31,9 +31,9 @@ from nes2net.lib.plain_data import parsed_json
 
 #: Columns that every row of a piece has, whatever the columns of the shard are.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
-#: Number of bytes of content from which a piece ends as soon as it consists of whole batches.
+#: If a piece has this many bytes of content, it ends as soon as it consists of whole batches.
 _PIECE_BYTES = 64 << 20
-#: Number of bytes of content from which a piece ends in any case.
+#: If a piece has this many bytes of content, it ends in any case.
 _MOST_PIECE_BYTES = 512 << 20
 _MOST_TEXT = 1 << 20  # bytes; a larger description of a recording in a tar file is ignored
 # Suffix of a description of a recording in a tar file → column for the description.

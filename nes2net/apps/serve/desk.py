@@ -234,7 +234,7 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user: which part of a recording is scored if not all of it, and doubts about decisions.
+        #: Notes for the user: the part of a recording that is scored, if it is not the whole; doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -324,7 +324,7 @@ class Desk:
                 judged = recording.judged
                 trained_on = length_of_training(self.detector.provenance)
                 remark = remark_of(recording.plain, recording.num_samples, channels, trained_on)
-            fakes = self._fakes(full_wav, duration, end_check, progress) if finds_segments else None
+            fakes = self._find_fakes(full_wav, duration, end_check, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
@@ -348,7 +348,7 @@ class Desk:
                 name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text, channel
             )
 
-    def _fakes(self, path: Path, duration: float, end_check: _EndCheck, progress: Progress) -> Fakes:
+    def _find_fakes(self, path: Path, duration: float, end_check: _EndCheck, progress: Progress) -> Fakes:
         """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
 
         def show_progress(seconds: float) -> None:
